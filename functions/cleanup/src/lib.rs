@@ -1,0 +1,1 @@
+//! Stage cleanup: removes everything temporary, and sweeps for runs that stand still.

@@ -1,0 +1,1 @@
+//! Stage enrich: one child's slice of a chunk, one outcome a record.

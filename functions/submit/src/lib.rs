@@ -1,0 +1,1 @@
+//! Stage submit: one Batch job per chunk and stage.

@@ -1,0 +1,264 @@
+//! Jobs as AWS Batch knows them: what is submitted, and what is told of it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A job's name: letters, digits, `-` and `_`, at most [`crate::limits::JOB_NAME_MAX`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobName(pub String);
+
+/// A job's id as Batch gave it; a child of an array is `<parent>:<index>`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobId(pub String);
+
+impl JobId {
+    /// The id of an array's child.
+    pub fn child(&self, index: u32) -> JobId {
+        JobId(format!("{}:{index}", self.0))
+    }
+}
+
+impl fmt::Display for JobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// How a job depends on another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum DependencyType {
+    /// Child n after child n of the other, which must be an array of the same size.
+    #[serde(rename = "N_TO_N")]
+    NToN,
+    /// The children of this array one after another; names no other job.
+    #[serde(rename = "SEQUENTIAL")]
+    Sequential,
+}
+
+/// One `dependsOn`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dependency {
+    /// The other job; absent for [`DependencyType::Sequential`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job_id: Option<JobId>,
+    /// Absent: after the whole other job.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<DependencyType>,
+}
+
+/// What an `evaluateOnExit` rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ExitAction {
+    /// Try again while attempts are left.
+    Retry,
+    /// Fail at once.
+    Exit,
+}
+
+/// One rule of a retry strategy. All patterns given must match; a pattern may end in `*`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EvaluateOnExit {
+    /// Against the attempt's `statusReason`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_status_reason: Option<String>,
+    /// Against the container's `reason`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_reason: Option<String>,
+    /// Against the exit code in decimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_exit_code: Option<String>,
+    /// What then.
+    pub action: ExitAction,
+}
+
+/// How often a job is tried. No matching rule means retry, as in AWS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetryStrategy {
+    /// 1 to [`crate::limits::ATTEMPTS_MAX`].
+    pub attempts: u32,
+    /// At most [`crate::limits::EVALUATE_ON_EXIT_MAX`]; the first that matches decides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evaluate_on_exit: Vec<EvaluateOnExit>,
+}
+
+/// A job definition to register. Registering the same content again gives the same name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobDefinition {
+    /// Its name: `<stack>-<hash of the content>`.
+    pub name: String,
+    /// The container's image; locally the program itself is the image.
+    pub image: String,
+    /// The command; `Ref::name` stands for the job's parameter of that name.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// vCPUs.
+    pub vcpu: f64,
+    /// MiB.
+    pub memory_mib: u32,
+    /// Environment.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// Retries.
+    pub retry: RetryStrategy,
+    /// Time limit of an attempt in seconds; at least
+    /// [`crate::limits::ATTEMPT_SECONDS_MIN`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u32>,
+}
+
+/// A job to submit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SubmitJob {
+    /// Its name.
+    pub name: JobName,
+    /// The queue.
+    pub queue: String,
+    /// The definition's ARN, or name with revision.
+    pub definition: String,
+    /// Array size, [`crate::limits::ARRAY_MIN`] to [`crate::limits::ARRAY_MAX`]; `None` is a
+    /// plain job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array_size: Option<u32>,
+    /// At most [`crate::limits::DEPENDS_ON_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub depends_on: Vec<Dependency>,
+    /// Environment on top of the definition's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// Retries in place of the definition's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryStrategy>,
+    /// Time limit in place of the definition's, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u32>,
+    /// Tags, for cost allocation.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A job's state, as Batch names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum JobStatus {
+    /// Taken.
+    Submitted,
+    /// Waits for another job; an array parent stays here while its children are at work.
+    Pending,
+    /// Waits for a place.
+    Runnable,
+    /// Its container starts.
+    Starting,
+    /// At work.
+    Running,
+    /// Ended with exit code 0.
+    Succeeded,
+    /// Ended otherwise, or never ran because what it depends on failed.
+    Failed,
+}
+
+impl JobStatus {
+    /// Whether it has ended.
+    pub fn is_terminal(self) -> bool {
+        self >= JobStatus::Succeeded
+    }
+
+    /// As Batch writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            JobStatus::Submitted => "SUBMITTED",
+            JobStatus::Pending => "PENDING",
+            JobStatus::Runnable => "RUNNABLE",
+            JobStatus::Starting => "STARTING",
+            JobStatus::Running => "RUNNING",
+            JobStatus::Succeeded => "SUCCEEDED",
+            JobStatus::Failed => "FAILED",
+        }
+    }
+
+    /// The state of that name.
+    pub fn parse(name: &str) -> Option<JobStatus> {
+        [
+            JobStatus::Submitted,
+            JobStatus::Pending,
+            JobStatus::Runnable,
+            JobStatus::Starting,
+            JobStatus::Running,
+            JobStatus::Succeeded,
+            JobStatus::Failed,
+        ]
+        .into_iter()
+        .find(|s| s.name() == name)
+    }
+}
+
+/// What DescribeJobs says of a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JobDetail {
+    /// Its id.
+    pub id: JobId,
+    /// Its name.
+    pub name: JobName,
+    /// Its state.
+    pub status: JobStatus,
+    /// Why it is in that state.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_reason: Option<String>,
+    /// Array size, of a parent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array_size: Option<u32>,
+    /// Index, of a child.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array_index: Option<u32>,
+    /// Exit code of the last attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The container's reason of the last attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Attempts made.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Epoch milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<i64>,
+    /// Epoch milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<i64>,
+    /// Epoch milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_at: Option<i64>,
+}
+
+/// A job state change, as report's event says it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobStateChange {
+    /// The job's id.
+    pub id: JobId,
+    /// The job's name.
+    pub name: JobName,
+    /// The queue's ARN or name.
+    pub queue: String,
+    /// Its state.
+    pub status: JobStatus,
+    /// Why.
+    pub status_reason: Option<String>,
+    /// Index, of a child; report looks at parents and plain jobs only.
+    pub array_index: Option<u32>,
+}

@@ -1,0 +1,82 @@
+//! Where things lie in the work bucket. The one place that spells a key.
+
+use crate::run::RunId;
+
+/// `pipelines/<name>.toml`
+pub fn pipeline(name: &str) -> String {
+    format!("pipelines/{name}.toml")
+}
+
+/// `runs/<id>/`: all that is temporary of a run.
+pub fn run_prefix(run: &RunId) -> String {
+    format!("runs/{run}/")
+}
+
+/// `runs/<id>/manifest.json`: split's commit point.
+pub fn manifest(run: &RunId) -> String {
+    format!("runs/{run}/manifest.json")
+}
+
+/// `runs/<id>/rejected.jsonl`: the rejected rows, JSON Lines of [`crate::manifest::Rejected`].
+pub fn rejected(run: &RunId) -> String {
+    format!("runs/{run}/rejected.jsonl")
+}
+
+/// `runs/<id>/chunks/00000.json`
+pub fn chunk(run: &RunId, chunk: u32) -> String {
+    format!("runs/{run}/chunks/{chunk:05}.json")
+}
+
+/// `results/<id>/`: what is kept.
+pub fn results_prefix(run: &RunId) -> String {
+    format!("results/{run}/")
+}
+
+/// `results/<id>/<stem>-result.xlsx`. `source_key` is the key of the input in the inbox.
+pub fn result(run: &RunId, source_key: &str) -> String {
+    format!("results/{run}/{}-result.xlsx", stem(source_key))
+}
+
+/// `results/<id>/rows/00000.jsonl.gz`: the records of a chunk with their outcomes.
+pub fn rows(run: &RunId, chunk: u32) -> String {
+    format!("results/{run}/rows/{chunk:05}.jsonl.gz")
+}
+
+/// `results/<id>/mail.eml`: the mail as it was sent, so that a second delivery sends the same.
+pub fn mail(run: &RunId) -> String {
+    format!("results/{run}/mail.eml")
+}
+
+/// The file's name in a key, without folder and extension: `reviews/my file.v2.xlsx` gives
+/// `my file.v2`.
+pub fn stem(key: &str) -> &str {
+    let name = file_name(key);
+    match name.rsplit_once('.') {
+        Some((stem, _)) if !stem.is_empty() => stem,
+        _ => name,
+    }
+}
+
+/// The last segment of a key.
+pub fn file_name(key: &str) -> &str {
+    key.rsplit('/').next().unwrap_or(key)
+}
+
+/// The folder of the inbox, which names the pipeline: the first segment of a key that has more
+/// than one.
+pub fn folder(key: &str) -> Option<&str> {
+    key.split_once('/').map(|(folder, _)| folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_keys() {
+        assert_eq!(stem("reviews/my file (1)+ü.v2.xlsx"), "my file (1)+ü.v2");
+        assert_eq!(stem("reviews/.xlsx"), ".xlsx");
+        assert_eq!(folder("reviews/a/b.xlsx"), Some("reviews"));
+        assert_eq!(folder("b.xlsx"), None);
+    }
+}

@@ -1,0 +1,25 @@
+//! Values and pure functions: what a run, a record, an outcome, a plan and a pipeline are.
+//!
+//! Nothing here reads a clock, a file, a network or the environment.
+
+pub mod config;
+pub mod event;
+pub mod job;
+pub mod keys;
+pub mod limits;
+pub mod manifest;
+pub mod message;
+pub mod outcome;
+pub mod pipeline;
+pub mod plan;
+pub mod record;
+pub mod run;
+pub mod value;
+
+pub use manifest::Manifest;
+pub use outcome::{Outcome, Status};
+pub use pipeline::Pipeline;
+pub use plan::Plan;
+pub use record::{Columns, Record, Row};
+pub use run::{RunId, RunItem, RunState};
+pub use value::{Kind, Value};

@@ -1,0 +1,68 @@
+//! Every limit of AWS and of Excel that the project meets, each with its source. The adapters on
+//! one machine enforce the same numbers, so that a local run meets them too.
+
+/// Smallest array job. Source: AWS Batch user guide, "Array jobs".
+pub const ARRAY_MIN: u32 = 2;
+/// Largest array job. Source: AWS Batch user guide, "Array jobs" and "Service quotas".
+pub const ARRAY_MAX: u32 = 10_000;
+/// Most `dependsOn` of a job. Source: AWS Batch API, SubmitJob.
+pub const DEPENDS_ON_MAX: usize = 20;
+/// Largest SubmitJob payload, in bytes. Source: AWS Batch "Service quotas" (30 KiB).
+pub const SUBMIT_PAYLOAD_MAX: usize = 30 * 1024;
+/// Most characters in a job's container overrides. Source: ECS RunTask, `overrides` (8,192).
+pub const OVERRIDES_MAX: usize = 8192;
+/// SubmitJob calls a second. Source: AWS Batch "Service quotas".
+pub const SUBMIT_PER_SECOND: u32 = 50;
+/// Most attempts of a job. Source: AWS Batch API, RetryStrategy (1 to 10).
+pub const ATTEMPTS_MAX: u32 = 10;
+/// Most `evaluateOnExit` rules. Source: AWS Batch API, RetryStrategy.
+pub const EVALUATE_ON_EXIT_MAX: usize = 5;
+/// Longest glob of an `evaluateOnExit` rule. Source: AWS Batch API, EvaluateOnExit.
+pub const EVALUATE_ON_EXIT_PATTERN_MAX: usize = 512;
+/// Shortest time limit of an attempt, in seconds. Source: AWS Batch API, JobTimeout.
+pub const ATTEMPT_SECONDS_MIN: u32 = 60;
+/// Longest job or job definition name. Source: AWS Batch API, SubmitJob.
+pub const JOB_NAME_MAX: usize = 128;
+/// Most job ids in one DescribeJobs. Source: AWS Batch API, DescribeJobs.
+pub const DESCRIBE_JOBS_MAX: usize = 100;
+/// Seconds between SIGTERM and SIGKILL. Source: ECS agent, `stopTimeout` default.
+pub const STOP_TIMEOUT_SECONDS: u32 = 30;
+/// Seconds a child gives itself after SIGTERM to store what it finished, within
+/// [`STOP_TIMEOUT_SECONDS`].
+pub const DRAIN_SECONDS: u32 = 25;
+
+/// Most records in a chunk: with one record a child at the most, an array fits.
+pub const CHUNK_RECORDS: u32 = 10_000;
+
+/// Largest raw mail, in bytes, after base64. Source: SES v2 quotas (40 MB).
+pub const MAIL_MAX: usize = 40 * 1024 * 1024;
+/// Above this, in bytes, the workbook is linked and not attached: many mailboxes refuse more.
+pub const ATTACH_DEFAULT: u64 = 7 * 1024 * 1024;
+/// Most recipients of one mail. Source: SES v2 quotas.
+pub const RECIPIENTS_MAX: usize = 50;
+
+/// Most items of a BatchWriteItem. Source: DynamoDB API.
+pub const BATCH_WRITE_ITEMS: usize = 25;
+/// Largest BatchWriteItem, in bytes. Source: DynamoDB API (16 MB).
+pub const BATCH_WRITE_BYTES: usize = 16 * 1024 * 1024;
+/// Largest item, in bytes. Source: DynamoDB "Limits" (400 KB).
+pub const ITEM_BYTES: usize = 400 * 1024;
+
+/// Largest SNS message, in bytes. Source: SNS API, Publish (256 KB).
+pub const TOPIC_MESSAGE_MAX: usize = 256 * 1024;
+/// Largest synchronous Lambda response, in bytes. Source: Lambda quotas (6 MB).
+pub const LAMBDA_RESPONSE_MAX: usize = 6 * 1024 * 1024;
+/// Longest EventBridge Scheduler name. Source: EventBridge Scheduler API.
+pub const SCHEDULE_NAME_MAX: usize = 64;
+/// Longest pipeline name: with the stack's and the run's parts, schedule names must fit
+/// [`SCHEDULE_NAME_MAX`].
+pub const PIPELINE_NAME_MAX: usize = 32;
+
+/// Longest text of a cell, in UTF-16 code units. Source: Excel "Specifications and limits".
+pub const CELL_TEXT_MAX: usize = 32_767;
+/// Rows of a sheet. Source: Excel "Specifications and limits".
+pub const SHEET_ROWS: u32 = 1_048_576;
+/// Columns of a sheet. Source: Excel "Specifications and limits".
+pub const SHEET_COLUMNS: u32 = 16_384;
+/// Links of a sheet. Source: Excel "Specifications and limits".
+pub const SHEET_LINKS: u32 = 65_530;

@@ -1,0 +1,141 @@
+//! The manifest: split's commit point, and all that later stages need to know of a run.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::plan::ChunkPlan;
+use crate::record::Columns;
+use crate::run::{RunId, Source};
+use crate::value::Kind;
+
+/// The version that this program writes. Readers take every version up to it, and fields they do
+/// not know they pass over.
+pub const MANIFEST_VERSION: u32 = 1;
+
+/// `runs/<id>/manifest.json`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// See [`MANIFEST_VERSION`].
+    pub version: u32,
+    /// The run.
+    pub run: RunId,
+    /// The upload.
+    pub source: Source,
+    /// When split wrote this.
+    pub created: DateTime<Utc>,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The pipeline file as it was then: a later edit changes nothing under way.
+    pub pipeline_toml: String,
+    /// The sheet that was read.
+    pub sheet: String,
+    /// The input's columns, in order, with what was found in them.
+    pub columns: Vec<ColumnProfile>,
+    /// The chunks, in order; balanced, each at most [`crate::limits::CHUNK_RECORDS`] records.
+    pub chunks: Vec<ChunkPlan>,
+    /// Stages of the pipeline.
+    pub stages: u16,
+    /// Data rows in the sheet below the header: records + rejected.
+    pub rows_in: u64,
+    /// Records in all chunks.
+    pub records: u64,
+    /// Rejected rows by reason; the rows themselves are in [`crate::keys::rejected`].
+    pub rejected: BTreeMap<RejectReason, u64>,
+    /// What the reader wants told in the mail (renamed headers, cut texts).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Recipients from the object's metadata, in place of the pipeline's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notify: Vec<String>,
+}
+
+impl Manifest {
+    /// Jobs of the run in all; a parent with its children counts as one. The number that report
+    /// counts to.
+    pub fn jobs(&self) -> u32 {
+        self.chunks.len() as u32 * u32::from(self.stages)
+    }
+
+    /// The names of the input's columns.
+    pub fn columns(&self) -> Columns {
+        Columns::new(self.columns.iter().map(|c| &c.name))
+    }
+
+    /// Rejected rows in all.
+    pub fn rejected_total(&self) -> u64 {
+        self.rejected.values().sum()
+    }
+}
+
+/// A column of the input and what its records hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ColumnProfile {
+    /// The header, made unique.
+    pub name: String,
+    /// The declared type, else the kind of all its values; `None` where they are mixed or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// Excel's number format of its first value with one, where it is not `General`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// Records with a value.
+    pub filled: u64,
+    /// Distinct values, counted up to [`DISTINCT_CAP`].
+    pub distinct: u64,
+    /// Least value: of numbers by size, of dates by time, else of texts by code point. As text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<String>,
+    /// Greatest value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<String>,
+    /// The longest value as text, in characters (for the result's column width).
+    #[serde(default)]
+    pub width: u32,
+}
+
+/// Distinct values of a column are counted up to this; the count stays here beyond it.
+pub const DISTINCT_CAP: usize = 10_000;
+
+/// Why a row did not become a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectReason {
+    /// No cell has a value.
+    Blank,
+    /// A required column is empty.
+    MissingRequired,
+    /// An earlier row has the same key.
+    DuplicateKey,
+    /// A cell could not be read as its column's type, or holds an error such as #N/A.
+    Unreadable,
+    /// Beyond `--limit`.
+    BeyondLimit,
+}
+
+impl RejectReason {
+    /// In words.
+    pub fn text(self) -> &'static str {
+        match self {
+            RejectReason::Blank => "blank row",
+            RejectReason::MissingRequired => "required value missing",
+            RejectReason::DuplicateKey => "duplicate key",
+            RejectReason::Unreadable => "unreadable",
+            RejectReason::BeyondLimit => "beyond the limit asked for",
+        }
+    }
+}
+
+/// One rejected row: a line of [`crate::keys::rejected`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// The row's number in the sheet.
+    pub row: u32,
+    /// Why.
+    pub reason: RejectReason,
+    /// Why, in words with the column and the value.
+    pub detail: String,
+    /// The row's cells as text, in column order; empty text where a cell is empty.
+    pub values: Vec<String>,
+}

@@ -1,0 +1,45 @@
+//! What stages tell each other over the topic.
+
+use serde::{Deserialize, Serialize};
+
+use crate::run::RunId;
+
+/// A message on the topic. Its `kind` is also sent as the message attribute `kind`, so that a
+/// subscription takes only its own: submit takes `split`, report takes `failed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Message {
+    /// A run's manifest is written: submit its jobs.
+    Split {
+        /// The run.
+        run: RunId,
+    },
+    /// A run cannot go on, or its input was refused: report says so by mail.
+    Failed {
+        /// The run.
+        run: RunId,
+        /// What happened and why.
+        failure: Failure,
+    },
+}
+
+impl Message {
+    /// The value of the message attribute `kind`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Message::Split { .. } => "split",
+            Message::Failed { .. } => "failed",
+        }
+    }
+}
+
+/// Why a run failed, in words for the person who gets the mail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The stage that gave up: `split`, `submit`, ...
+    pub stage: String,
+    /// What happened, and where (file, sheet, row, column).
+    pub what: String,
+    /// What to do next.
+    pub advice: String,
+}

@@ -1,0 +1,181 @@
+//! What came of a record: one outcome each, in the run's table and in the results kept.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::de::Error as _;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::record::{JsonValue, Outputs, retype, serialize_values};
+use crate::value::Kind;
+
+/// The status of a row of the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// All steps and checks passed.
+    Ok,
+    /// A step or a check failed; `error` says why.
+    Failed,
+    /// No outcome arrived: the child that held the record failed. Never stored by enrich;
+    /// report says it of the records it finds none for.
+    Missing,
+}
+
+impl Status {
+    /// As the result workbook shows it: `ok`, `failed`, `missing`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Ok => "ok",
+            Status::Failed => "failed",
+            Status::Missing => "missing",
+        }
+    }
+}
+
+/// What a step took on a record.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepTime {
+    /// The step's index in the pipeline, from 0.
+    pub step: u16,
+    /// Wall time with its retries, in milliseconds.
+    pub ms: f32,
+}
+
+/// What came of one record, after the last stage that worked on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The record's row number; see [`crate::Record::row`].
+    pub row: u32,
+    /// The stage that wrote this, from 0. An outcome of stage n carries all outputs of the stages
+    /// before it, so a resumed child of stage n has nothing left to do for a row whose outcome
+    /// says n or more.
+    pub stage: u16,
+    /// How it ended.
+    pub status: Status,
+    /// Outputs of steps, then derived columns, in the order of the pipeline.
+    pub outputs: Outputs,
+    /// Why it failed; on an `ok` row the reasons of empty derived columns and of warnings.
+    pub error: Option<String>,
+    /// The most attempts any step needed; 1 where nothing was tried twice, 0 where no step ran.
+    pub attempts: u32,
+    /// Per step that ran.
+    pub times: Vec<StepTime>,
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("row", &self.row)?;
+        if self.stage > 0 {
+            map.serialize_entry("stage", &self.stage)?;
+        }
+        map.serialize_entry("status", &self.status)?;
+        let outputs = self.outputs.iter().map(|(n, v)| (&**n, v));
+        serialize_values(&mut map, "outputs", outputs)?;
+        if let Some(error) = &self.error {
+            map.serialize_entry("error", error)?;
+        }
+        map.serialize_entry("attempts", &self.attempts)?;
+        if !self.times.is_empty() {
+            map.serialize_entry("times", &self.times)?;
+        }
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Outcome {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Wire {
+            row: u32,
+            #[serde(default)]
+            stage: u16,
+            status: Status,
+            #[serde(default)]
+            outputs: Ordered,
+            #[serde(default)]
+            types: HashMap<String, Kind>,
+            error: Option<String>,
+            attempts: u32,
+            #[serde(default)]
+            times: Vec<StepTime>,
+        }
+        let mut wire = Wire::deserialize(deserializer)?;
+        for (name, value) in &mut wire.outputs.0 {
+            if let Some(kind) = wire.types.get(&**name) {
+                retype::<D::Error>(name, value, *kind).map_err(D::Error::custom)?;
+            }
+        }
+        Ok(Outcome {
+            row: wire.row,
+            stage: wire.stage,
+            status: wire.status,
+            outputs: wire.outputs.0,
+            error: wire.error,
+            attempts: wire.attempts,
+            times: wire.times,
+        })
+    }
+}
+
+/// An object of values in the order it was written; nulls are left out.
+#[derive(Default)]
+struct Ordered(Outputs);
+
+impl<'de> Deserialize<'de> for Ordered {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct V;
+        impl<'de> serde::de::Visitor<'de> for V {
+            type Value = Ordered;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object of values")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Ordered, A::Error> {
+                let mut all = Vec::with_capacity(map.size_hint().unwrap_or(4));
+                while let Some((name, value)) = map.next_entry::<Arc<str>, JsonValue>()? {
+                    if let Some(value) = value.0 {
+                        all.push((name, value));
+                    }
+                }
+                Ok(Ordered(all))
+            }
+        }
+        deserializer.deserialize_map(V)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Value;
+
+    #[test]
+    fn an_outcome_reads_back_as_it_was_written() {
+        let outcome = Outcome {
+            row: 4,
+            stage: 1,
+            status: Status::Failed,
+            outputs: vec![
+                ("tax_due".into(), Value::Number(812.0)),
+                (
+                    "day".into(),
+                    Value::parse("2024-01-31", Kind::Date).unwrap(),
+                ),
+            ],
+            error: Some("step 2 (http): 404".into()),
+            attempts: 3,
+            times: vec![StepTime { step: 0, ms: 1.5 }],
+        };
+        let json = serde_json::to_string(&outcome).unwrap();
+        assert_eq!(
+            json,
+            r#"{"row":4,"stage":1,"status":"failed","outputs":{"tax_due":812,"day":"2024-01-31"},"types":{"day":"date"},"error":"step 2 (http): 404","attempts":3,"times":[{"step":0,"ms":1.5}]}"#
+        );
+        assert_eq!(serde_json::from_str::<Outcome>(&json).unwrap(), outcome);
+    }
+}

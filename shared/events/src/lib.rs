@@ -1,0 +1,1 @@
+//! Event envelopes: what S3, SNS and EventBridge send, read into the domain's events.

@@ -1,0 +1,1 @@
+//! One machine for AWS: directory, SQLite, local Batch, outbox.

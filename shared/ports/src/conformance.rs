@@ -1,0 +1,1 @@
+//! One suite for every adapter. Each function panics where the adapter breaks a guarantee.

@@ -1,0 +1,19 @@
+//! The traits between the stages and their surroundings, and one conformance suite
+//! ([`conformance`]) that every adapter passes.
+//!
+//! Each port has two real adapters: AWS's service, and one machine's stand-in for it.
+
+pub mod conformance;
+mod error;
+mod jobs;
+mod ledger;
+mod mailer;
+mod objects;
+mod topic;
+
+pub use error::{ErrorKind, PortError, Result};
+pub use jobs::{JobFilter, Jobs};
+pub use ledger::{Claim, JobRecord, Ledger, RunPatch, TablePlan};
+pub use mailer::{Envelope, Mailer};
+pub use objects::{Location, Object, ObjectInfo, Objects, Page, Put};
+pub use topic::Topic;

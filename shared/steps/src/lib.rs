@@ -1,0 +1,1 @@
+//! The step kinds: http, command, sentiment.

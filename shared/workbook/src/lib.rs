@@ -1,0 +1,1 @@
+//! Workbooks: foreign bytes to records, results to bytes.
