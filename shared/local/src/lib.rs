@@ -1,1 +1,21 @@
-//! One machine for AWS: directory, SQLite, local Batch, outbox.
+//! One machine for AWS: a directory for S3, SQLite for DynamoDB, SNS and EventBridge, processes
+//! for Batch, `.eml` files or a relay for SES.
+//!
+//! All that lasts lies under one state directory:
+//!
+//! | file | what |
+//! |---|---|
+//! | `lock` | held by the one command at work on the directory |
+//! | `cloud.db` | messages under way, and jobs |
+//! | `ledger.db` | runs, their claims, the ids of their jobs |
+//! | `tables/<run>.db` | outcomes of one run's records |
+//!
+//! Every database is in WAL mode, so a command that is killed loses nothing it was told is done.
+
+pub mod batch;
+pub mod bus;
+mod db;
+mod error;
+
+pub use db::Cloud;
+pub use error::LocalError;

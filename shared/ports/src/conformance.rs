@@ -1,1 +1,0 @@
-//! One suite for every adapter. Each function panics where the adapter breaks a guarantee.

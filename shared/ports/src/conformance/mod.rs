@@ -1,0 +1,13 @@
+//! One suite for every adapter. Each function panics where the adapter breaks a guarantee of the
+//! port's docstrings.
+//!
+//! The suites hold no runtime and start nothing: a test gives them an adapter and an empty place
+//! to work in.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a suite says that a guarantee is broken by panicking, as any test does"
+)]
+
+pub mod jobs;
