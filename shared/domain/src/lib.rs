@@ -5,6 +5,7 @@
 pub mod config;
 pub mod event;
 pub mod job;
+pub mod kept;
 pub mod keys;
 pub mod limits;
 pub mod manifest;

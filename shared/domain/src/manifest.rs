@@ -51,7 +51,35 @@ pub struct Manifest {
     pub notify: Vec<String>,
 }
 
+/// A manifest that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// It is no JSON of a manifest.
+    #[error("the manifest cannot be read: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A newer program wrote it.
+    #[error(
+        "the manifest has version {0}, and this program reads versions up to {MANIFEST_VERSION}: \
+         deploy the newer program"
+    )]
+    Newer(u32),
+}
+
 impl Manifest {
+    /// Reads `runs/<id>/manifest.json`, of this version or an older one.
+    pub fn from_json(json: &[u8]) -> Result<Manifest, ManifestError> {
+        /// The version alone: the rest of a newer manifest may have another shape.
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let Version { version } = serde_json::from_slice(json)?;
+        if version > MANIFEST_VERSION {
+            return Err(ManifestError::Newer(version));
+        }
+        Ok(serde_json::from_slice(json)?)
+    }
+
     /// Jobs of the run in all; a parent with its children counts as one. The number that report
     /// counts to.
     pub fn jobs(&self) -> u32 {
@@ -138,4 +166,19 @@ pub struct Rejected {
     pub detail: String,
     /// The row's cells as text, in column order; empty text where a cell is empty.
     pub values: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_manifest_is_refused_by_its_version() {
+        let error = Manifest::from_json(br#"{"version":2,"rows":[]}"#).unwrap_err();
+        assert!(matches!(error, ManifestError::Newer(2)), "{error}");
+        assert!(matches!(
+            Manifest::from_json(b"{}"),
+            Err(ManifestError::Json(_))
+        ));
+    }
 }

@@ -64,6 +64,18 @@ pub struct Outcome {
     pub times: Vec<StepTime>,
 }
 
+/// How [`Outcome::error`] names the step that failed, `index` from 0: `step 2 (http): reason`.
+pub fn step_error(index: u16, kind: &str, reason: &str) -> String {
+    format!("step {} ({kind}): {reason}", u32::from(index) + 1)
+}
+
+/// The index from 0 of the step that such a text names.
+pub fn failed_step(error: &str) -> Option<u16> {
+    let (number, rest) = error.strip_prefix("step ")?.split_once(' ')?;
+    rest.starts_with('(').then_some(())?;
+    number.parse::<u16>().ok()?.checked_sub(1)
+}
+
 impl Serialize for Outcome {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
@@ -153,6 +165,14 @@ impl<'de> Deserialize<'de> for Ordered {
 mod tests {
     use super::*;
     use crate::value::Value;
+
+    #[test]
+    fn the_failed_step_reads_back() {
+        assert_eq!(failed_step(&step_error(1, "http", "404")), Some(1));
+        for other in ["step 0 (http): 404", "step two (http)", "check `a`: no", ""] {
+            assert_eq!(failed_step(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn an_outcome_reads_back_as_it_was_written() {

@@ -1,0 +1,103 @@
+//! What is kept of a run's records: `results/<id>/rows/00000.jsonl.gz`, JSON Lines under gzip, one
+//! line a record in the order of the input.
+//!
+//! A line is the record's line of its chunk with `v` and `outcome` added:
+//! `{"v":1,"row":17,"values":{..},"types":{..},"outcome":{"row":17,"status":"ok","outputs":{..},..}}`.
+//! `v` is [`KEPT_VERSION`]. A reader passes over fields that it does not know.
+
+use serde::Deserialize;
+
+use crate::outcome::Outcome;
+use crate::record::{Columns, Record};
+
+/// The version that this program writes; a reader refuses a greater one.
+pub const KEPT_VERSION: u32 = 1;
+
+/// Appends the line of a record with its line end. `chunk_line` is the record's line of its
+/// chunk, a JSON object, which is taken over as it is.
+pub fn write_line(
+    chunk_line: &[u8],
+    outcome: &Outcome,
+    to: &mut Vec<u8>,
+) -> serde_json::Result<()> {
+    let object = chunk_line.trim_ascii();
+    let fields = object
+        .strip_prefix(b"{")
+        .and_then(|rest| rest.strip_suffix(b"}"))
+        .ok_or_else(|| serde::ser::Error::custom("a chunk's line is no JSON object"))?;
+    to.extend_from_slice(b"{\"v\":");
+    to.extend_from_slice(KEPT_VERSION.to_string().as_bytes());
+    to.push(b',');
+    to.extend_from_slice(fields);
+    to.extend_from_slice(b",\"outcome\":");
+    serde_json::to_writer(&mut *to, outcome)?;
+    to.extend_from_slice(b"}\n");
+    Ok(())
+}
+
+/// Reads a line. `columns` are the input's, in the order that the record's values shall have.
+pub fn read_line(line: &[u8], columns: &Columns) -> serde_json::Result<(Record, Outcome)> {
+    #[derive(Deserialize)]
+    struct Line {
+        v: u32,
+        outcome: Outcome,
+    }
+    let Line { v, outcome } = serde_json::from_slice(line)?;
+    if v > KEPT_VERSION {
+        return Err(serde::de::Error::custom(format_args!(
+            "the line has version {v}, and this program reads versions up to {KEPT_VERSION}"
+        )));
+    }
+    Ok((Record::read_json(line, columns)?, outcome))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outcome::Status;
+    use crate::value::{Kind, Value};
+
+    #[test]
+    fn a_kept_line_reads_back() {
+        let columns = Columns::new(["ZIP", "Since"]);
+        let record = Record {
+            row: 17,
+            values: vec![
+                Some(Value::from("00501")),
+                Value::parse("2024-03-01", Kind::Date),
+            ],
+        };
+        let outcome = Outcome {
+            row: 17,
+            stage: 0,
+            status: Status::Ok,
+            outputs: vec![(
+                "day".into(),
+                Value::parse("2024-01-31", Kind::Date).unwrap(),
+            )],
+            error: None,
+            attempts: 1,
+            times: vec![],
+        };
+        let mut chunk_line = Vec::new();
+        record.write_json(&columns, &mut chunk_line).unwrap();
+        let mut line = Vec::new();
+        write_line(&chunk_line, &outcome, &mut line).unwrap();
+        assert_eq!(
+            String::from_utf8(line.clone()).unwrap(),
+            "{\"v\":1,\"row\":17,\"values\":{\"ZIP\":\"00501\",\"Since\":\"2024-03-01\"},\
+             \"types\":{\"Since\":\"date\"},\"outcome\":{\"row\":17,\"status\":\"ok\",\
+             \"outputs\":{\"day\":\"2024-01-31\"},\"types\":{\"day\":\"date\"},\"attempts\":1}}\n"
+        );
+        assert_eq!(read_line(&line, &columns).unwrap(), (record, outcome));
+        let newer = String::from_utf8(line)
+            .unwrap()
+            .replace("\"v\":1", "\"v\":2");
+        assert!(read_line(newer.as_bytes(), &columns).is_err());
+        assert!(write_line(b"[]", &read_any(), &mut Vec::new()).is_err());
+    }
+
+    fn read_any() -> Outcome {
+        serde_json::from_str(r#"{"row":1,"status":"ok","attempts":0}"#).unwrap()
+    }
+}
