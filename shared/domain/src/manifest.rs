@@ -112,7 +112,8 @@ pub struct ColumnProfile {
     pub filled: u64,
     /// Distinct values, counted up to [`DISTINCT_CAP`].
     pub distinct: u64,
-    /// Least value: of numbers by size, of dates by time, else of texts by code point. As text.
+    /// Least value: of numbers by size, of dates by time, else of texts by code point. As text, a
+    /// long one cut. In a mixed column that of its most frequent kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<String>,
     /// Greatest value.
@@ -164,7 +165,8 @@ pub struct Rejected {
     pub reason: RejectReason,
     /// Why, in words with the column and the value.
     pub detail: String,
-    /// The row's cells as text, in column order; empty text where a cell is empty.
+    /// The row's cells as text, in column order; empty text where a cell is empty. None at all
+    /// for a blank row and for one beyond the limit: a million of those must cost little.
     pub values: Vec<String>,
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::run::RunId;
 
 /// A message on the topic. Its `kind` is also sent as the message attribute `kind`, so that a
-/// subscription takes only its own: submit takes `split`, report takes `failed`.
+/// subscription takes only its own: submit takes `split`, report takes `failed` and `check`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Message {
@@ -21,6 +21,12 @@ pub enum Message {
         /// What happened and why.
         failure: Failure,
     },
+    /// The sweep found a run whose jobs seem to have ended without report having heard of it:
+    /// report asks Batch, and goes on where all have.
+    Check {
+        /// The run.
+        run: RunId,
+    },
 }
 
 impl Message {
@@ -29,6 +35,7 @@ impl Message {
         match self {
             Message::Split { .. } => "split",
             Message::Failed { .. } => "failed",
+            Message::Check { .. } => "check",
         }
     }
 }
