@@ -1,0 +1,18 @@
+"""Prints a mail decoded: its headers, then each part's type, file name and text."""
+
+import email
+import email.policy
+import sys
+
+with open(sys.argv[1], "rb") as f:
+    mail = email.message_from_binary_file(f, policy=email.policy.default)
+for name, value in mail.items():
+    print(f"{name}: {value}")
+for part in mail.walk():
+    if part.is_multipart():
+        continue
+    print(f"--- {part.get_content_type()} {part.get_filename() or ''}")
+    if part.get_content_maintype() == "text":
+        print(part.get_content())
+    else:
+        print(f"{len(part.get_content())} bytes")

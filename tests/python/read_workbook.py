@@ -1,0 +1,54 @@
+"""Prints a workbook as JSON, as openpyxl reads it: {"sheets": [{"name", "rows", ...}]}.
+
+A cell is null or [type, value]: s text, n number, b boolean, d date, dt date and time, t time,
+td seconds of a duration, f formula, e error.
+"""
+
+import datetime
+import json
+import sys
+
+import openpyxl
+
+
+def cell(c):
+    v = c.value
+    if v is None:
+        return None
+    if c.data_type == "f":
+        return ["f", str(v)]
+    if c.data_type == "e":
+        return ["e", v]
+    if isinstance(v, bool):
+        return ["b", v]
+    if isinstance(v, (int, float)):
+        return ["n", v]
+    if isinstance(v, datetime.datetime):
+        # openpyxl gives every day a time; the format tells a date from a date and time.
+        if any(x in c.number_format.lower() for x in ("h", "s")):
+            return ["dt", v.isoformat()]
+        return ["d", v.date().isoformat()]
+    if isinstance(v, datetime.time):
+        return ["t", v.isoformat()]
+    if isinstance(v, datetime.timedelta):
+        return ["td", v.total_seconds()]
+    return ["s", str(v)]
+
+
+def main(path):
+    light = len(sys.argv) > 2 and sys.argv[2] == "--read-only"
+    book = openpyxl.load_workbook(path, read_only=light)
+    sheets = []
+    for sheet in book.worksheets:
+        out = {"name": sheet.title, "rows": [[cell(c) for c in row] for row in sheet.iter_rows()]}
+        if not light:
+            out["freeze"] = sheet.freeze_panes
+            out["filter"] = sheet.auto_filter.ref
+            out["tables"] = len(sheet.tables)
+            out["charts"] = len(sheet._charts)
+            out["widths"] = [d.width for d in sheet.column_dimensions.values()]
+        sheets.append(out)
+    json.dump({"sheets": sheets, "title": book.properties.title}, sys.stdout)
+
+
+main(sys.argv[1])

@@ -1,0 +1,107 @@
+//! Fixture workbooks, and workbooks as openpyxl reads them.
+
+use std::path::Path;
+
+use rust_xlsxwriter::{Format, Workbook};
+use serde_json::Value;
+
+/// A cell of a fixture.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// Nothing.
+    Empty,
+    /// Text.
+    Text(String),
+    /// A number in the format `General`.
+    Number(f64),
+    /// A boolean.
+    Bool(bool),
+    /// A serial number in a number format, such as `yyyy-mm-dd`.
+    Formatted(f64, &'static str),
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Cell {
+        Cell::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Cell {
+        Cell::Text(text)
+    }
+}
+
+impl From<f64> for Cell {
+    fn from(number: f64) -> Cell {
+        Cell::Number(number)
+    }
+}
+
+/// A fixture of one sheet.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    /// The rows, the header first.
+    pub rows: Vec<Vec<Cell>>,
+}
+
+impl Book {
+    /// A header and rows.
+    pub fn new<C: Into<Cell>>(header: &[&str], rows: impl IntoIterator<Item = Vec<C>>) -> Book {
+        let header = header.iter().map(|h| Cell::from(*h)).collect();
+        let rows = rows
+            .into_iter()
+            .map(|r| r.into_iter().map(Into::into).collect());
+        Book {
+            rows: std::iter::once(header).chain(rows).collect(),
+        }
+    }
+
+    /// `ID` (text with leading zeros), `Amount` (a number) and `Note` (text): `n` rows of them.
+    pub fn numbered(n: u32) -> Book {
+        Book::new(
+            &["ID", "Amount", "Note"],
+            (0..n).map(|i| {
+                vec![
+                    Cell::Text(format!("{i:07}")),
+                    Cell::Number(f64::from(i)),
+                    Cell::Text(format!("note {i}")),
+                ]
+            }),
+        )
+    }
+
+    /// Writes it, in constant memory.
+    pub fn save(&self, path: &Path) {
+        let mut book = Workbook::new();
+        let sheet = book.add_worksheet_with_constant_memory().unwrap();
+        for (r, row) in self.rows.iter().enumerate() {
+            let r = r as u32;
+            for (c, cell) in row.iter().enumerate() {
+                let c = c as u16;
+                match cell {
+                    Cell::Empty => continue,
+                    Cell::Text(t) => sheet.write_string(r, c, t),
+                    Cell::Number(n) => sheet.write_number(r, c, *n),
+                    Cell::Bool(b) => sheet.write_boolean(r, c, *b),
+                    Cell::Formatted(n, format) => sheet.write_number_with_format(
+                        r,
+                        c,
+                        *n,
+                        &Format::new().set_num_format(*format),
+                    ),
+                }
+                .unwrap();
+            }
+        }
+        book.save(path).unwrap();
+    }
+}
+
+/// A workbook as openpyxl reads it; see `python/read_workbook.py`.
+#[track_caller]
+pub fn read(path: &Path, read_only: bool) -> Value {
+    let flag = Path::new("--read-only");
+    let args: &[&Path] = if read_only { &[path, flag] } else { &[path] };
+    serde_json::from_str(&crate::python::run("read_workbook.py", args)).unwrap()
+}
