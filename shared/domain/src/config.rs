@@ -28,8 +28,9 @@ pub mod child_exit {
     /// The job is set up wrongly (no such run, chunk or stage; an unreadable manifest): trying
     /// again cannot help.
     pub const MISCONFIGURED: u8 = 2;
-    /// The machine or a service failed: try again.
-    pub const UNAVAILABLE: u8 = 75;
+    /// The machine or a service failed: try again. Starts with a 1, as 137 (killed) and
+    /// [`INTERRUPTED`] do, so that one of the five rules of a retry strategy covers all three.
+    pub const UNAVAILABLE: u8 = 175;
     /// Ended by SIGTERM with all finished records stored: try again for the rest.
     pub const INTERRUPTED: u8 = 143;
 }
