@@ -1,0 +1,192 @@
+use aws_lambda_events::event::s3::{S3Event, S3EventRecord};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use rowmill_domain::event::ObjectCreated;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{EventError, LOCAL_REGION, sns, time_text};
+
+const EXPECTED: &str = "S3 event notification";
+
+/// What S3 leaves as it is in the key of a notification: Java's URLEncoder, with `/` kept.
+const KEY: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'.')
+    .remove(b'-')
+    .remove(b'*')
+    .remove(b'_')
+    .remove(b' ');
+
+/// Objects that were put, from a notification by S3, direct or through SNS. What says anything
+/// else (deletions, S3's test message) gives none.
+///
+/// # Errors
+/// It is no such notification, or a key is not UTF-8.
+pub fn s3_created(payload: &Value) -> Result<Vec<ObjectCreated>, EventError> {
+    if sns::is_sns(payload) {
+        let mut all = Vec::new();
+        for text in sns::texts(payload)? {
+            let inner = serde_json::from_str(&text).map_err(EventError::malformed(EXPECTED))?;
+            all.extend(direct(&inner)?);
+        }
+        return Ok(all);
+    }
+    direct(payload)
+}
+
+fn direct(payload: &Value) -> Result<Vec<ObjectCreated>, EventError> {
+    // S3 sends this once, when the notification is set up.
+    if payload["Event"] == "s3:TestEvent" {
+        return Ok(Vec::new());
+    }
+    let event = S3Event::deserialize(payload).map_err(EventError::malformed(EXPECTED))?;
+    event
+        .records
+        .into_iter()
+        .filter(is_creation)
+        .map(created)
+        .collect()
+}
+
+fn is_creation(record: &S3EventRecord) -> bool {
+    let name = record.event_name.as_deref().unwrap_or_default();
+    // The notification's own name has no `s3:`; the configuration's has.
+    let name = name.strip_prefix("s3:").unwrap_or(name);
+    name.starts_with("ObjectCreated:")
+}
+
+fn created(record: S3EventRecord) -> Result<ObjectCreated, EventError> {
+    let time = record.event_time;
+    let object = record.s3.object;
+    let bucket = record.s3.bucket.name.unwrap_or_default();
+    if bucket.is_empty() {
+        return Err(EventError::field(EXPECTED, "s3.bucket.name", "absent"));
+    }
+    let key = decode_key(&object.key.unwrap_or_default())?;
+    let size = u64::try_from(object.size.unwrap_or(0))
+        .map_err(|_| EventError::field(EXPECTED, "s3.object.size", object.size))?;
+    // A bucket whose versioning was suspended says `null` in text.
+    let version = object.version_id.filter(|v| !v.is_empty() && v != "null");
+    let versioned = version.is_some();
+    let version = version
+        .or(object.e_tag)
+        .ok_or_else(|| EventError::field(EXPECTED, "s3.object.eTag", "absent"))?;
+    Ok(ObjectCreated {
+        bucket,
+        key,
+        version: version.trim_matches('"').to_owned(),
+        versioned,
+        size,
+        time,
+    })
+}
+
+/// Keys come form-encoded: a space is `+`, all else is percent-encoded UTF-8.
+fn decode_key(text: &str) -> Result<String, EventError> {
+    let spaced = text.replace('+', " ");
+    match percent_decode_str(&spaced).decode_utf8() {
+        Ok(key) if !key.is_empty() => Ok(key.into_owned()),
+        _ => Err(EventError::field(EXPECTED, "s3.object.key", text)),
+    }
+}
+
+fn encode_key(key: &str) -> String {
+    utf8_percent_encode(key, KEY).to_string().replace(' ', "+")
+}
+
+/// The notification that S3 sends for that object. `etag` is without quotes.
+pub fn s3_created_event(object: &ObjectCreated, etag: &str) -> Value {
+    let ObjectCreated {
+        bucket,
+        key,
+        version,
+        versioned,
+        size,
+        time,
+    } = object;
+    let mut entry = json!({ "key": encode_key(key), "size": size, "eTag": etag });
+    if *versioned {
+        entry["versionId"] = json!(version);
+    }
+    entry["sequencer"] = json!(format!("{:016X}", time.timestamp_micros()));
+    json!({ "Records": [{
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": LOCAL_REGION,
+        "eventTime": time_text(*time),
+        "eventName": "ObjectCreated:Put",
+        "userIdentity": { "principalId": "LOCAL" },
+        "requestParameters": { "sourceIPAddress": "127.0.0.1" },
+        "responseElements": {},
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "inbox",
+            "bucket": {
+                "name": bucket,
+                "ownerIdentity": { "principalId": "LOCAL" },
+                "arn": format!("arn:aws:s3:::{bucket}"),
+            },
+            "object": entry,
+        },
+    }]})
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_written_as_s3_writes_them() {
+        assert_eq!(
+            encode_key("reviews/my file (1)+ü.xlsx"),
+            "reviews/my+file+%281%29%2B%C3%BC.xlsx"
+        );
+        assert!(decode_key("%FF").is_err(), "not UTF-8");
+        assert!(decode_key("").is_err());
+    }
+
+    #[test]
+    fn what_creates_nothing_gives_nothing() {
+        let test = json!({
+            "Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2026-11-21T10:00:00.000Z",
+            "Bucket": "inbox", "RequestId": "5582815E1AEA5ADF", "HostId": "8cLeGAmw098X"
+        });
+        assert_eq!(s3_created(&test).unwrap(), []);
+        let mut removed = s3_created_event(&object("a/b.xlsx", true), "e");
+        removed["Records"][0]["eventName"] = json!("ObjectRemoved:Delete");
+        assert_eq!(s3_created(&removed).unwrap(), []);
+        for bad in [json!({}), json!({ "Records": [{}] }), json!(null)] {
+            assert!(s3_created(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_size_below_zero_is_refused() {
+        let mut event = s3_created_event(&object("a/b.xlsx", true), "e");
+        event["Records"][0]["s3"]["object"]["size"] = json!(-1);
+        let error = s3_created(&event).unwrap_err();
+        assert!(error.to_string().contains("s3.object.size"), "{error}");
+    }
+
+    fn object(key: &str, versioned: bool) -> ObjectCreated {
+        ObjectCreated {
+            bucket: "inbox".into(),
+            key: key.into(),
+            version: "e".into(),
+            versioned,
+            size: 7,
+            time: "2026-11-21T10:00:00.123Z".parse().unwrap(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_key_reads_back(key in ".{1,40}", versioned: bool) {
+            let object = object(&key, versioned);
+            let event = s3_created_event(&object, "e");
+            prop_assert_eq!(s3_created(&event).unwrap(), [object]);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Every payload in `events/` reads as the file beside it says.
+
+#![allow(clippy::panic, reason = "a test")]
+
+use std::path::Path;
+
+use rowmill_domain::event::ObjectCreated;
+use rowmill_domain::job::JobStateChange;
+use rowmill_domain::message::Message;
+use rowmill_events::{
+    ToCleanup, ToReport, job_state_change, s3_created, sns_messages, to_cleanup, to_report,
+};
+use serde_json::{Value, json};
+
+fn file(name: &str) -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../events")
+        .join(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// The payload of that name, and its expected reading.
+fn pair(name: &str) -> (Value, Value) {
+    (
+        file(&format!("{name}.json")),
+        file(&format!("{name}.expected.json")),
+    )
+}
+
+fn objects(all: &[ObjectCreated]) -> Value {
+    all.iter()
+        .map(|o| {
+            json!({
+                "bucket": o.bucket, "key": o.key, "version": o.version,
+                "versioned": o.versioned, "size": o.size, "time": o.time,
+            })
+        })
+        .collect()
+}
+
+fn job(job: &JobStateChange) -> Value {
+    json!({
+        "id": job.id, "name": job.name, "queue": job.queue, "status": job.status,
+        "status_reason": job.status_reason, "array_index": job.array_index,
+    })
+}
+
+#[test]
+fn s3_direct_and_through_a_topic() {
+    for name in ["s3-put", "s3-put-in-sns"] {
+        let (payload, expected) = pair(name);
+        assert_eq!(objects(&s3_created(&payload).unwrap()), expected, "{name}");
+    }
+}
+
+#[test]
+fn messages_of_the_topic() {
+    for name in ["sns-split", "sns-failed", "sns-check"] {
+        let (payload, expected) = pair(name);
+        let messages = sns_messages(&payload).unwrap();
+        assert_eq!(json!(messages), expected, "{name}");
+    }
+}
+
+#[test]
+fn job_state_changes() {
+    for name in ["batch-job-succeeded", "batch-job-failed", "batch-child"] {
+        let (payload, expected) = pair(name);
+        let read = job_state_change(&payload).unwrap();
+        assert_eq!(job(&read), expected, "{name}");
+        assert_eq!(
+            to_report(&payload).unwrap(),
+            [ToReport::Job(read)],
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn report_takes_its_own_messages_from_the_topic_and_passes_over_the_rest() {
+    let (payload, _) = pair("sns-failed");
+    let [Message::Failed { run, failure }] = &sns_messages(&payload).unwrap()[..] else {
+        panic!("one failure")
+    };
+    let expected = ToReport::Failed {
+        run: run.clone(),
+        failure: failure.clone(),
+    };
+    assert_eq!(to_report(&payload).unwrap(), [expected]);
+    let check = ToReport::Check { run: run.clone() };
+    assert_eq!(to_report(&file("sns-check.json")).unwrap(), [check]);
+    assert_eq!(to_report(&file("sns-split.json")).unwrap(), []);
+}
+
+#[test]
+fn cleanup_is_entered_by_a_report_and_by_the_schedule() {
+    for name in ["cleanup-reported", "cleanup-schedule"] {
+        let (payload, expected) = pair(name);
+        let read = match to_cleanup(&payload).unwrap() {
+            Some(ToCleanup::Reported(reported)) => json!({ "reported": reported }),
+            Some(ToCleanup::Sweep) => json!("sweep"),
+            None => json!(null),
+        };
+        assert_eq!(read, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_report_that_answered_nothing_asks_for_no_cleanup() {
+    let mut payload = file("cleanup-reported.json");
+    payload["responsePayload"] = json!(null);
+    assert_eq!(to_cleanup(&payload).unwrap(), None);
+    payload["requestContext"]["condition"] = json!("RetriesExhausted");
+    let error = to_cleanup(&payload).unwrap_err().to_string();
+    assert!(error.contains("RetriesExhausted"), "{error}");
+}
+
+#[test]
+fn a_payload_at_the_wrong_door_is_refused() {
+    let all = [
+        "s3-put",
+        "sns-split",
+        "batch-job-failed",
+        "cleanup-reported",
+    ];
+    for name in all {
+        let payload = file(&format!("{name}.json"));
+        assert_eq!(s3_created(&payload).is_ok(), name == "s3-put", "{name}");
+        assert_eq!(
+            sns_messages(&payload).is_ok(),
+            name == "sns-split",
+            "{name}"
+        );
+        assert_eq!(
+            job_state_change(&payload).is_ok(),
+            name == "batch-job-failed",
+            "{name}"
+        );
+        assert_eq!(
+            to_cleanup(&payload).is_ok(),
+            name == "cleanup-reported",
+            "{name}"
+        );
+    }
+}
