@@ -1,6 +1,7 @@
 //! A pipeline: what a TOML file says is done to each record.
 
 pub mod expr;
+pub mod names;
 pub mod template;
 
 use std::time::Duration;
