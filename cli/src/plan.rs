@@ -1,0 +1,103 @@
+//! `rowmill plan`: what a run would be, before anything is begun.
+
+use std::ops::ControlFlow;
+
+use rowmill_domain::Plan;
+use rowmill_domain::plan::stages;
+use rowmill_workbook::{Cell, Header, RowSink, read_rows};
+use serde_json::json;
+
+use crate::args::PlanArgs;
+use crate::exit::{Exit, Stop};
+use crate::{input, output};
+
+/// Prints the plan as a table, or as JSON.
+pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, Stop> {
+    input::is_file(&args.workbook)?;
+    let chosen = input::optional(&args.workbook, args.pipeline.as_deref())?;
+    chosen.check_columns(&args.workbook)?;
+
+    let mut count = Count {
+        rows: 0,
+        limit: args.limit.unwrap_or(u64::MAX),
+    };
+    read_rows(&args.workbook, &chosen.read_options(), &mut count)
+        .map_err(|e| Stop::refused(miette::miette!("{}: {e}", args.workbook.display())))?;
+
+    let batch = &chosen.pipeline.batch;
+    let stages = stages(&chosen.pipeline).len();
+    let plan = Plan::new(count.rows, batch, u16::try_from(stages).unwrap_or(u16::MAX));
+    let seconds = plan.child_seconds(batch);
+    let (least, most) = range(plan.chunks.iter().map(|(records, _)| *records));
+    let (slice_least, slice_most) = range(plan.chunks.iter().flat_map(|(records, children)| {
+        [records / children, records.div_ceil(*children)]
+    }));
+    let children = plan.children() * u64::from(plan.stages);
+
+    if args.json {
+        output::json(&json!({
+            "workbook": args.workbook,
+            "pipeline": chosen.name,
+            "records": count.rows,
+            "chunks": plan.chunks.iter().map(|(records, children)| json!({"records": records, "children": children})).collect::<Vec<_>>(),
+            "stages": plan.stages,
+            "jobs": plan.jobs(),
+            "children": children,
+            "records_per_child": slice_most,
+            "seconds_per_child": seconds,
+        }));
+        return Ok(Exit::Done);
+    }
+    let facts = [
+        ("records", format!("at most {} (rows that are not blank)", count.rows)),
+        ("chunks", format!("{} of {}", plan.chunks.len(), span(least, most, "records"))),
+        ("stages", plan.stages.to_string()),
+        ("jobs", format!("{} (chunks x stages)", plan.jobs())),
+        ("children", format!("{children} in all, {} a stage", plan.children())),
+        ("records per child", span(slice_least, slice_most, "")),
+        ("seconds per child", format!(
+            "{seconds:.1} expected ({} s a record, {} at once)",
+            batch.seconds_per_record, batch.concurrency
+        )),
+    ];
+    for (name, fact) in facts {
+        output::line(format_args!("{name:18} {}", fact.trim_end()));
+    }
+    Ok(Exit::Done)
+}
+
+/// Counts rows with a value, up to a limit.
+struct Count {
+    rows: u64,
+    limit: u64,
+}
+
+impl RowSink for Count {
+    fn header(&mut self, _: &Header) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn row(&mut self, _: u32, cells: &mut Vec<Cell>) -> ControlFlow<()> {
+        if cells.iter().any(|c| !matches!(c, Cell::Empty)) {
+            self.rows += 1;
+        }
+        if self.rows < self.limit {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    }
+}
+
+fn range(numbers: impl Iterator<Item = u32> + Clone) -> (u32, u32) {
+    let least = numbers.clone().min().unwrap_or(0);
+    (least, numbers.max().unwrap_or(0))
+}
+
+fn span(least: u32, most: u32, unit: &str) -> String {
+    if least == most {
+        format!("{most} {unit}")
+    } else {
+        format!("{least} to {most} {unit}")
+    }
+}

@@ -1,0 +1,248 @@
+//! What a person sees while a run is under way: bars on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+
+/// How often a plain line says how far a stage is.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    /// split reads the workbook: rows so far.
+    Split(u64),
+    /// Children are at work: records with an outcome, of all.
+    Enrich(u64, u64),
+    /// report writes the workbook: rows so far, of all.
+    Report(u64, u64),
+    /// Mail is sent; what is temporary is removed.
+    Cleanup,
+}
+
+impl At {
+    fn stage(self) -> &'static str {
+        match self {
+            At::Split(_) => "split",
+            At::Enrich(..) => "enrich",
+            At::Report(..) => "report",
+            At::Cleanup => "cleanup",
+        }
+    }
+
+    fn done(self) -> u64 {
+        match self {
+            At::Split(done) | At::Enrich(done, _) | At::Report(done, _) => done,
+            At::Cleanup => 0,
+        }
+    }
+
+    fn of(self) -> Option<u64> {
+        match self {
+            At::Enrich(_, of) | At::Report(_, of) => Some(of),
+            At::Split(_) | At::Cleanup => None,
+        }
+    }
+
+    fn unit(self) -> &'static str {
+        match self {
+            At::Enrich(..) => "records",
+            At::Split(_) | At::Report(..) | At::Cleanup => "rows",
+        }
+    }
+}
+
+/// Shows a run's progress on stderr.
+pub(crate) struct Progress {
+    terminal: bool,
+    stage: Option<Stage>,
+}
+
+/// The stage under way.
+struct Stage {
+    at: At,
+    began: Instant,
+    /// What was done when it began here: a resumed run does not begin at 0.
+    from: u64,
+    told: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// On a terminal, or in plain lines where stderr is none.
+    pub(crate) fn new() -> Progress {
+        Progress {
+            terminal: std::io::stderr().is_terminal(),
+            stage: None,
+        }
+    }
+
+    /// Shows where the run is now. Call it often: it draws no more than needed.
+    pub(crate) fn show(&mut self, at: At) {
+        match &mut self.stage {
+            Some(stage) if stage.at.stage() == at.stage() => stage.advance(at),
+            _ => {
+                self.end_stage();
+                self.stage = Some(Stage::begin(at, self.terminal));
+            }
+        }
+    }
+
+    /// Prints a line above the bars.
+    pub(crate) fn say(&self, text: &str) {
+        match self.stage.as_ref().and_then(|s| s.bar.as_ref()) {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// Ends the last stage.
+    pub(crate) fn finish(mut self) {
+        self.end_stage();
+    }
+
+    /// Takes the bar away where a stage is left unfinished.
+    pub(crate) fn abandon(&mut self) {
+        if let Some(bar) = self.stage.take().and_then(|s| s.bar) {
+            bar.abandon();
+        }
+    }
+
+    fn end_stage(&mut self) {
+        let Some(stage) = self.stage.take() else { return };
+        let at = stage.at;
+        // A stage is over when the next one has begun, so all of it is done.
+        let done = at.of().unwrap_or(at.done());
+        match stage.bar {
+            Some(bar) => {
+                bar.set_position(done);
+                bar.finish();
+            }
+            None if at == At::Cleanup => {}
+            None => eprintln!(
+                "{:8} {} {} in {}",
+                at.stage(),
+                HumanCount(done),
+                at.unit(),
+                seconds(stage.began.elapsed())
+            ),
+        }
+    }
+}
+
+impl Stage {
+    fn begin(at: At, terminal: bool) -> Stage {
+        let now = Instant::now();
+        let bar = (terminal && at != At::Cleanup).then(|| {
+            let bar = match at.of() {
+                Some(of) => ProgressBar::new(of).with_style(style(BAR)),
+                None => ProgressBar::no_length().with_style(style(COUNT)),
+            };
+            bar.set_prefix(at.stage());
+            bar.set_message(at.unit());
+            bar.set_position(at.done());
+            // The rate is that of this command, without what an earlier one did.
+            bar.reset_eta();
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
+        Stage {
+            at,
+            began: now,
+            from: at.done(),
+            told: now,
+            bar,
+        }
+    }
+
+    fn advance(&mut self, at: At) {
+        self.at = at;
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(at.done());
+                if let Some(of) = at.of() {
+                    bar.set_length(of);
+                }
+            }
+            None if at != At::Cleanup && self.told.elapsed() >= PLAIN_EVERY => {
+                self.told = Instant::now();
+                eprintln!("{}", self.line());
+            }
+            None => {}
+        }
+    }
+
+    /// `enrich   3,400 of 10,000 records, 420/s, 16 seconds left`
+    fn line(&self) -> String {
+        let (done, unit) = (self.at.done(), self.at.unit());
+        let passed = self.began.elapsed().as_secs_f64().max(0.001);
+        let rate = done.saturating_sub(self.from) as f64 / passed;
+        let mut line = format!("{:8} {}", self.at.stage(), HumanCount(done));
+        match self.at.of() {
+            Some(of) => line += &format!(" of {} {unit}", HumanCount(of)),
+            None => line += &format!(" {unit}"),
+        }
+        line += &format!(", {rate:.0}/s");
+        if let Some(of) = self.at.of()
+            && rate > 0.0
+        {
+            let left = of.saturating_sub(done) as f64 / rate;
+            if let Ok(left) = Duration::try_from_secs_f64(left.ceil()) {
+                line += &format!(", {} left", HumanDuration(left));
+            }
+        }
+        line
+    }
+}
+
+const BAR: &str = "{prefix:8} {wide_bar} {human_pos}/{human_len} {msg}, {per_sec:.0}, {eta} left";
+const COUNT: &str = "{prefix:8} {human_pos} {msg}, {per_sec:.0} {spinner}";
+
+fn style(template: &str) -> ProgressStyle {
+    // The templates are constants, tried by a test.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// A length of time as `3.2 s` or `4 min 10 s`.
+pub(crate) fn seconds(time: Duration) -> String {
+    let s = time.as_secs_f64();
+    if s < 60.0 {
+        format!("{s:.1} s")
+    } else {
+        format!("{} min {} s", time.as_secs() / 60, time.as_secs() % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_templates_are_valid() {
+        for template in [BAR, COUNT] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
+    }
+
+    #[test]
+    fn a_plain_line_counts_from_where_this_command_began() {
+        let now = Instant::now();
+        let stage = Stage {
+            at: At::Enrich(3000, 10_000),
+            began: now.checked_sub(Duration::from_secs(10)).unwrap(),
+            from: 2000,
+            told: now,
+            bar: None,
+        };
+        let line = stage.line();
+        assert!(line.starts_with("enrich   3,000 of 10,000 records, 100/s, "), "{line}");
+        assert!(line.ends_with("70 seconds left") || line.ends_with("left"), "{line}");
+    }
+
+    #[test]
+    fn times_read_well() {
+        assert_eq!(seconds(Duration::from_millis(3240)), "3.2 s");
+        assert_eq!(seconds(Duration::from_secs(250)), "4 min 10 s");
+    }
+}

@@ -1,0 +1,262 @@
+//! `rowmill run`: puts the workbook into the inbox, and watches until its run is over.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rowmill_domain::message::{Failure, Message};
+use rowmill_domain::{RunId, RunItem, RunState, keys};
+use rowmill_ports::{Ledger, Location, Objects, PortError, Topic};
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::args::RunArgs;
+use crate::cloud::{Machine, WORK, WorkUnderWay};
+use crate::exit::{Exit, Stop};
+use crate::progress::{At, Progress, seconds};
+use crate::upload::{Upload, is_over};
+use crate::{input, output, signals, upload};
+
+/// How often the run is looked at where nothing tells of a change.
+const LOOK_EVERY: Duration = Duration::from_millis(150);
+/// The least time between two looks, however much changes.
+const LOOK_LEAST: Duration = Duration::from_millis(15);
+
+/// How watching a run ended.
+enum Ended {
+    /// The run is over.
+    Over(Box<RunItem>),
+    /// A signal came.
+    Stopped,
+    /// A stage gave up, so that the run cannot end: what it was, for the person.
+    GaveUp(String),
+}
+
+/// Carries `rowmill run` out.
+pub(crate) async fn run(args: &RunArgs) -> Result<Exit, Stop> {
+    let began = Instant::now();
+    input::is_file(&args.workbook)?;
+    let chosen = input::required(&args.workbook, args.pipeline.as_deref())?;
+    chosen.check_columns(&args.workbook)?;
+
+    let stop = signals::stop(Exit::Interrupted)?;
+    let machine = Machine::open(&args.out, args)
+        .map_err(|e| Stop::failed("cannot open the state directory", e))?;
+    let failed = |e: PortError| Stop::failed("cannot put the workbook into the inbox", e);
+    upload::pipeline(&machine.objects, &chosen).await.map_err(failed)?;
+    let uploaded = upload::workbook(
+        &machine.objects,
+        &machine.ledger,
+        &args.workbook,
+        &chosen,
+        args.limit,
+        args.force,
+    )
+    .await
+    .map_err(failed)?;
+
+    let id = match uploaded {
+        Upload::Known(run) if is_over(&run) => {
+            eprintln!(
+                "{} by run {} of {}; --force runs it again",
+                if run.state == RunState::Failed { "tried already" } else { "delivered already" },
+                run.id,
+                run.created.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M"),
+            );
+            return finish(args, &machine, &run, began.elapsed()).await;
+        }
+        Upload::Known(run) => {
+            eprintln!("going on with run {}", run.id);
+            machine
+                .redrive(&run.id)
+                .map_err(|e| Stop::failed("cannot read the queue", e))?;
+            run.id
+        }
+        Upload::New(object, id) => {
+            machine
+                .announce(&object)
+                .map_err(|e| Stop::failed("cannot send the inbox's event", e))?;
+            eprintln!("run {id}");
+            id
+        }
+    };
+
+    let mut progress = Progress::new();
+    let work = machine.start();
+    let ended = watch(&machine, &work, &id, stop, &mut progress).await;
+    match ended? {
+        Ended::Over(run) => {
+            progress.finish();
+            work.end().await;
+            finish(args, &machine, &run, began.elapsed()).await
+        }
+        Ended::Stopped => {
+            progress.abandon();
+            eprintln!("stopping: records at work are finished and stored (Ctrl-C again: at once)");
+            work.end().await;
+            eprintln!("stopped. The same command goes on with what is missing:\n  {}", command_line());
+            Ok(Exit::Interrupted)
+        }
+        Ended::GaveUp(why) => {
+            progress.abandon();
+            work.end().await;
+            Err(Stop::failed(
+                format_args!("run {id} cannot go on"),
+                format_args!("{why}\nThe same command tries again:\n  {}", command_line()),
+            ))
+        }
+    }
+}
+
+/// Looks at the run until it is over, a signal comes, or a stage has given up.
+async fn watch(
+    machine: &Machine,
+    work: &WorkUnderWay,
+    id: &RunId,
+    mut stop: watch::Receiver<bool>,
+    progress: &mut Progress,
+) -> Result<Ended, Stop> {
+    let failed = |e: PortError| Stop::failed("cannot read the ledger", e);
+    let mut changed = machine.cloud.changed();
+    let mut told = false;
+    loop {
+        // Before the look, so that a change during it is seen by the next one.
+        changed.borrow_and_update();
+        let run = machine.ledger.run(id).await.map_err(failed)?;
+        if let Some(run) = &run {
+            if is_over(run) {
+                return Ok(Ended::Over(Box::new(run.clone())));
+            }
+            progress.show(machine.at(run).await.map_err(failed)?);
+        }
+        if work.is_over() {
+            return Ok(Ended::GaveUp("the program's own workers ended; --verbose says more".into()));
+        }
+        let dead = machine
+            .given_up(id)
+            .map_err(|e| Stop::failed("cannot read the queue", e))?;
+        if let Some(letter) = dead.last() {
+            let why = format!("{} gave up: {}", letter.target.name(), letter.error);
+            // The mail that says so comes from report; where that is what gave up, nobody can.
+            if !letter.reports_failure() || run.is_none() {
+                return Ok(Ended::GaveUp(why));
+            }
+            if !told {
+                told = true;
+                progress.say(&why);
+                let failure = Failure {
+                    stage: letter.target.name().to_owned(),
+                    what: letter.error.clone(),
+                    advice: "Look at the reason above, then run it again with --force.".to_owned(),
+                };
+                let message = Message::Failed { run: id.clone(), failure };
+                machine.topic.publish(&message).await.map_err(failed)?;
+            }
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return Ok(Ended::Stopped),
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = changed.changed() => tokio::time::sleep(LOOK_LEAST).await,
+        }
+    }
+}
+
+/// Copies what the run left to where the person wants it, and says how it ended.
+async fn finish(
+    args: &RunArgs,
+    machine: &Machine,
+    run: &RunItem,
+    took: Duration,
+) -> Result<Exit, Stop> {
+    let stem = keys::stem(&run.source.key);
+    let result = match &run.result {
+        Some(key) => {
+            let to = args.out.join(format!("{stem}-result.xlsx"));
+            fetch(machine, key, &to).await?
+        }
+        None => None,
+    };
+    let to = args.out.join(format!("{stem}-mail.eml"));
+    let mail = fetch(machine, &keys::mail(&run.id), &to).await?;
+
+    let exit = match run.state {
+        RunState::Delivered => Exit::Done,
+        RunState::DeliveredWithErrors => Exit::DeliveredWithErrors,
+        _ => Exit::RunFailed,
+    };
+    if args.json {
+        output::json(&json!({
+            "run_id": run.id,
+            "state": run.state.name(),
+            "records": run.counts.records,
+            "ok": run.counts.ok,
+            "failed": run.counts.failed,
+            "missing": run.counts.missing,
+            "rejected": run.counts.rejected,
+            "result": result,
+            "mail": mail,
+            "seconds": (took.as_secs_f64() * 1000.0).round() / 1000.0,
+        }));
+    } else {
+        output::line(summary(run, took));
+        for (name, path) in [("result", &result), ("mail", &mail)] {
+            if let Some(path) = path {
+                output::line(format_args!("  {name:7} {}", path.display()));
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// `delivered with errors: 330 records, 318 ok, 12 failed, 6 rows rejected, in 9.1 s`
+fn summary(run: &RunItem, took: Duration) -> String {
+    let counts = run.counts;
+    let mut line = format!(
+        "{}: {} records, {} ok",
+        run.state.name().replace('_', " "),
+        counts.records,
+        counts.ok
+    );
+    for (count, word) in [
+        (counts.failed, "failed"),
+        (counts.missing, "missing"),
+        (counts.rejected, "rows rejected"),
+    ] {
+        if count > 0 {
+            line += &format!(", {count} {word}");
+        }
+    }
+    line += &format!(", in {}", seconds(took));
+    if let Some(failure) = &run.failure {
+        line += &format!("\n  {}: {}\n  {}", failure.stage, failure.what, failure.advice);
+    }
+    line
+}
+
+/// Copies an object of the work bucket to a file, whole or not at all. `None` where there is no
+/// such object.
+async fn fetch(machine: &Machine, key: &str, to: &Path) -> Result<Option<PathBuf>, Stop> {
+    let part = machine.state.join("delivery.part");
+    match machine.objects.download(&Location::new(WORK, key), &part).await {
+        Ok(_) => {}
+        Err(e) if e.is_not_found() => return Ok(None),
+        Err(e) => return Err(Stop::failed("cannot read the result", e)),
+    }
+    std::fs::rename(&part, to)
+        .map_err(|e| Stop::failed(format_args!("cannot write {}", to.display()), e))?;
+    Ok(Some(to.to_owned()))
+}
+
+/// The command as it was given, quoted for a shell.
+fn command_line() -> String {
+    let quote = |arg: String| {
+        let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
+        if !arg.is_empty() && arg.chars().all(plain) {
+            arg
+        } else {
+            format!("'{}'", arg.replace('\'', r"'\''"))
+        }
+    };
+    let mut words = vec!["rowmill".to_owned()];
+    words.extend(std::env::args_os().skip(1).map(|a| quote(a.to_string_lossy().into_owned())));
+    words.join(" ")
+}

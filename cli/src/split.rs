@@ -1,0 +1,122 @@
+//! `rowmill split`: the first stage alone, into a directory.
+
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use chrono::Utc;
+use miette::miette;
+use rowmill_domain::event::Invocation;
+use rowmill_domain::message::Message;
+use rowmill_domain::{Manifest, keys};
+use rowmill_local::SqliteLedger;
+use rowmill_ports::{Location, Objects, PortError, Topic};
+use rowmill_split::Split;
+
+use crate::args::SplitArgs;
+use crate::cloud::{WORK, buckets};
+use crate::exit::{Exit, Stop};
+use crate::upload::{self, Upload};
+use crate::{input, output};
+
+/// Runs the stage in a state directory that is gone afterwards, and keeps what it wrote.
+pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
+    input::is_file(&args.workbook)?;
+    let chosen = input::optional(&args.workbook, args.pipeline.as_deref())?;
+    chosen.check_columns(&args.workbook)?;
+
+    let state = tempfile::tempdir().map_err(|e| Stop::failed("cannot make a directory", e))?;
+    let failed = |e: PortError| Stop::failed("cannot split the workbook", e);
+    let objects = Arc::new(buckets(state.path()));
+    let ledger = SqliteLedger::open(state.path()).map_err(|e| Stop::failed("cannot split", e))?;
+    let ledger = Arc::new(ledger);
+    let heard = Arc::new(Heard::default());
+
+    upload::pipeline(&*objects, &chosen).await.map_err(failed)?;
+    let uploaded = upload::workbook(
+        &*objects,
+        &*ledger,
+        &args.workbook,
+        &chosen,
+        args.limit,
+        false,
+    );
+    let (object, run) = match uploaded.await.map_err(failed)? {
+        Upload::New(object, run) => (object, run),
+        Upload::Known(run) => return Err(Stop::failed("cannot split", format_args!("{} exists", run.id))),
+    };
+    let stage = Split {
+        objects: objects.clone(),
+        ledger,
+        topic: heard.clone(),
+        work_bucket: WORK.to_owned(),
+        rows_read: Arc::new(AtomicU64::new(0)),
+    };
+    let invocation = Invocation {
+        owner: "rowmill split".to_owned(),
+        now: Utc::now(),
+    };
+    stage
+        .handle(&object, &invocation)
+        .await
+        .map_err(|e| Stop::failed("cannot split the workbook", e))?;
+    if let Some(Message::Failed { failure, .. }) = heard.last() {
+        return Err(Stop::refused(miette!(help = failure.advice, "{}", failure.what)));
+    }
+
+    copy(&*objects, &keys::run_prefix(&run), &args.out).await?;
+    let manifest = objects.get(&Location::new(WORK, keys::manifest(&run))).await;
+    let manifest: Manifest = serde_json::from_slice(&manifest.map_err(failed)?.body)
+        .map_err(|e| Stop::failed("cannot read the manifest", e))?;
+    output::line(format_args!(
+        "{} rows: {} records in {} chunks, {} rejected\n  {}",
+        manifest.rows_in,
+        manifest.records,
+        manifest.chunks.len(),
+        manifest.rejected_total(),
+        args.out.join(keys::manifest(&run)).display(),
+    ));
+    Ok(Exit::Done)
+}
+
+/// Copies every object below a prefix to files of the same names below `to`.
+async fn copy(objects: &dyn Objects, prefix: &str, to: &Path) -> Result<(), Stop> {
+    let failed = |e: PortError| Stop::failed("cannot copy the chunks", e);
+    let mut after = None;
+    loop {
+        let page = objects.list(WORK, prefix, after.as_deref()).await.map_err(failed)?;
+        for object in page.objects {
+            let file = to.join(&object.key);
+            if let Some(folder) = file.parent() {
+                std::fs::create_dir_all(folder)
+                    .map_err(|e| Stop::failed(format_args!("cannot make {}", folder.display()), e))?;
+            }
+            let at = Location::new(WORK, object.key);
+            objects.download(&at, &file).await.map_err(failed)?;
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// A topic with nobody behind it: it keeps what was said.
+#[derive(Debug, Default)]
+struct Heard(Mutex<Vec<Message>>);
+
+impl Heard {
+    fn last(&self) -> Option<Message> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).last().cloned()
+    }
+}
+
+#[async_trait]
+impl Topic for Heard {
+    async fn publish(&self, message: &Message) -> Result<(), PortError> {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.push(message.clone());
+        Ok(())
+    }
+}

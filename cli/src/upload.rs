@@ -1,0 +1,173 @@
+//! Putting a workbook into the inbox, and finding the run that it already has.
+//!
+//! What makes a run the same on one machine is recorded in
+//! `docs/decisions/0005-what-a-run-is-locally.md`.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+use bytes::Bytes;
+use rowmill_domain::event::ObjectCreated;
+use rowmill_domain::{RunId, RunItem, keys};
+use rowmill_ports::{Ledger, Location, ObjectInfo, Objects, PortError, Put};
+
+use crate::cloud::{INBOX, WORK};
+use crate::input::Chosen;
+
+/// The object's metadata, in which the object's version has a part: the same workbook with
+/// another pipeline or limit is another upload.
+mod metadata {
+    /// blake3 of the workbook.
+    pub(super) const CONTENT: &str = "content";
+    /// blake3 of the pipeline file.
+    pub(super) const PIPELINE: &str = "pipeline";
+    /// `--limit`; split reads it.
+    pub(super) const LIMIT: &str = "limit";
+    /// How often it was uploaded before, with `--force`.
+    pub(super) const AGAIN: &str = "again";
+}
+
+/// Metadata of a pipeline in the work bucket: the folder that its programs are found in.
+pub(crate) const DIRECTORY: &str = "directory";
+
+/// What a command is to do with a workbook.
+#[derive(Debug)]
+pub(crate) enum Upload {
+    /// There is a run of it: under way, or over.
+    Known(RunItem),
+    /// It was put into the inbox: the event to send, and the run that it makes.
+    New(ObjectCreated, RunId),
+}
+
+/// Puts the pipeline into the work bucket, as a deployment has it.
+pub(crate) async fn pipeline(objects: &dyn Objects, chosen: &Chosen) -> Result<(), PortError> {
+    let directory = chosen.directory.display().to_string();
+    let put = Put {
+        content_type: Some("application/toml".into()),
+        metadata: BTreeMap::from([(DIRECTORY.to_owned(), directory)]),
+        if_absent: false,
+    };
+    let toml = Bytes::from(chosen.toml.clone());
+    objects
+        .put(WORK, &keys::pipeline(&chosen.name), toml, put)
+        .await?;
+    Ok(())
+}
+
+/// Finds the run of this workbook with this pipeline and limit, or puts the workbook into the
+/// inbox. `force`: a run that is over does not count.
+pub(crate) async fn workbook(
+    objects: &dyn Objects,
+    ledger: &dyn Ledger,
+    file: &Path,
+    chosen: &Chosen,
+    limit: Option<u64>,
+    force: bool,
+) -> Result<Upload, PortError> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let key = format!("{}/{name}", chosen.name);
+    let content = hash(file).map_err(|e| {
+        let kind = rowmill_ports::ErrorKind::Unavailable;
+        PortError::new("read", file.display().to_string(), kind, e)
+    })?;
+    let mut metadata = BTreeMap::from([
+        (metadata::CONTENT.to_owned(), content),
+        (
+            metadata::PIPELINE.to_owned(),
+            blake3::hash(chosen.toml.as_bytes()).to_hex().to_string(),
+        ),
+    ]);
+    if let Some(limit) = limit {
+        metadata.insert(metadata::LIMIT.to_owned(), limit.to_string());
+    }
+
+    let runs = runs_of(objects, ledger, &key, &metadata).await?;
+    let times = runs.len();
+    let (over, under_way): (Vec<_>, Vec<_>) = runs.into_iter().partition(is_over);
+    // One that was interrupted goes on, asked for by `--force` or not.
+    if let Some(run) = under_way.into_iter().next() {
+        return Ok(Upload::Known(run));
+    }
+    if let Some(last) = over.into_iter().max_by_key(|r| r.created)
+        && !force
+    {
+        return Ok(Upload::Known(last));
+    }
+    if times > 0 {
+        metadata.insert(metadata::AGAIN.to_owned(), times.to_string());
+    }
+    let put = Put {
+        metadata,
+        ..Put::default()
+    };
+    let info = objects.upload(INBOX, &key, file, put).await?;
+    let created = created(key, info);
+    let run = RunId::new(
+        INBOX,
+        &created.key,
+        &created.version,
+        created.time,
+        &chosen.name,
+    );
+    Ok(Upload::New(created, run))
+}
+
+/// Whether nothing is left to do for a run.
+pub(crate) fn is_over(run: &RunItem) -> bool {
+    run.state.is_terminal() && run.cleaned.is_some()
+}
+
+/// The runs of uploads that differ from this one in [`metadata::AGAIN`] at most.
+async fn runs_of(
+    objects: &dyn Objects,
+    ledger: &dyn Ledger,
+    key: &str,
+    metadata: &BTreeMap<String, String>,
+) -> Result<Vec<RunItem>, PortError> {
+    const PAGE: usize = 100;
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let page = ledger.runs(after.as_ref(), PAGE).await?;
+        let last = page.len() < PAGE;
+        after = page.last().map(|r| r.id.clone());
+        for run in page.into_iter().filter(|r| r.source.key == key) {
+            let at = Location {
+                bucket: run.source.bucket.clone(),
+                key: key.to_owned(),
+                version: Some(run.source.version.clone()),
+            };
+            let mut of = match objects.head(&at).await {
+                Ok(info) => info.metadata,
+                // Its upload was removed: nobody can say what it was.
+                Err(e) if e.is_not_found() => continue,
+                Err(e) => return Err(e),
+            };
+            of.remove(metadata::AGAIN);
+            if of == *metadata {
+                found.push(run);
+            }
+        }
+        if last {
+            return Ok(found);
+        }
+    }
+}
+
+fn created(key: String, info: ObjectInfo) -> ObjectCreated {
+    ObjectCreated {
+        bucket: INBOX.to_owned(),
+        key,
+        versioned: info.version.is_some(),
+        version: info.version.unwrap_or(info.etag),
+        size: info.size,
+        time: info.modified,
+    }
+}
+
+fn hash(file: &Path) -> std::io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(file)?)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
