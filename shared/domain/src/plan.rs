@@ -35,6 +35,14 @@ impl ChunkPlan {
             |i: u32| (u64::from(i) * u64::from(self.records) / u64::from(self.children)) as usize;
         at(child)..at(child + 1)
     }
+
+    /// The child that works on the record at that place in the chunk, from 0: the one whose
+    /// [`ChunkPlan::slice`] holds it.
+    pub fn child_of(&self, place: usize) -> u32 {
+        // The greatest child whose slice begins at or before `place`.
+        let last = (place as u64 + 1) * u64::from(self.children) - 1;
+        (last / u64::from(self.records)) as u32
+    }
 }
 
 /// What a run of so many records would be.
@@ -220,6 +228,9 @@ mod tests {
                 let slice = chunk.slice(child);
                 assert_eq!(slice.start, next);
                 assert!(!slice.is_empty());
+                for place in slice.clone() {
+                    assert_eq!(chunk.child_of(place), child);
+                }
                 next = slice.end;
             }
             assert_eq!(next, records as usize);
