@@ -1,1 +1,18 @@
 //! Stage split: reads a workbook, cleans and profiles it, writes chunks and the manifest.
+//!
+//! [`cut`] is the core, for a file on the machine; [`Split`] is the stage around it, entered by the
+//! event of an upload. Everything split leaves is written in an order that lets it be run again
+//! from any point: chunks and rejected rows, the run's table, the manifest (the commit point: one
+//! that exists is never written again), the run's state, the message to submit.
+
+mod clean;
+mod cut;
+mod error;
+mod line;
+mod profile;
+mod stage;
+
+pub use clean::convert;
+pub use cut::{About, Cut, CutOptions, cut};
+pub use error::{CutError, Refusal, SplitError};
+pub use stage::{LEASE, LIMIT_METADATA, NOTIFY_METADATA, Split, run_id};

@@ -2,9 +2,15 @@
 
 use crate::run::RunId;
 
+/// `pipelines/`: the pipeline files.
+pub const PIPELINES: &str = "pipelines/";
+
+/// `runs/`: all that is temporary, of all runs.
+pub const RUNS: &str = "runs/";
+
 /// `pipelines/<name>.toml`
 pub fn pipeline(name: &str) -> String {
-    format!("pipelines/{name}.toml")
+    format!("{PIPELINES}{name}.toml")
 }
 
 /// `runs/<id>/`: all that is temporary of a run.

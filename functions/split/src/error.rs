@@ -1,0 +1,80 @@
+use std::io;
+
+use rowmill_domain::message::Failure;
+use rowmill_ports::PortError;
+
+/// Trouble of the surroundings. What is wrong with an input is no error: it becomes a
+/// [`Failure`] of the run, which report mails.
+#[derive(Debug, thiserror::Error)]
+pub enum SplitError {
+    /// A call to a service failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// The machine's own file system failed.
+    #[error("temporary files: {0}")]
+    Temporary(#[from] io::Error),
+    /// The work was given up because its caller went away.
+    #[error("split was stopped before it was done")]
+    Stopped,
+}
+
+impl SplitError {
+    /// Whether the same event may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            SplitError::Port(error) => error.is_retryable(),
+            SplitError::Temporary(_) | SplitError::Stopped => true,
+        }
+    }
+}
+
+/// Why a workbook was not cut.
+#[derive(Debug, thiserror::Error)]
+pub enum CutError {
+    /// The workbook is the reason; trying again cannot help.
+    #[error("{}; {}", .0.what, .0.advice)]
+    Refused(Box<Refusal>),
+    /// The machine's own file system failed.
+    #[error("temporary files: {0}")]
+    Temporary(#[from] io::Error),
+    /// [`crate::CutOptions::stop`] was set.
+    #[error("stopped before it was done")]
+    Stopped,
+}
+
+/// An input that makes no run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What is wrong with it, and where.
+    pub what: String,
+    /// What to do next.
+    pub advice: String,
+    /// Rows that were read and rejected, where it came so far.
+    pub rejected: u64,
+}
+
+impl Refusal {
+    /// A refusal before the first row.
+    pub fn new(what: impl Into<String>, advice: impl Into<String>) -> Refusal {
+        Refusal {
+            what: what.into(),
+            advice: advice.into(),
+            rejected: 0,
+        }
+    }
+
+    /// As the run's failure.
+    pub fn failure(&self) -> Failure {
+        Failure {
+            stage: "split".into(),
+            what: self.what.clone(),
+            advice: self.advice.clone(),
+        }
+    }
+}
+
+impl From<Refusal> for CutError {
+    fn from(refusal: Refusal) -> CutError {
+        CutError::Refused(Box::new(refusal))
+    }
+}

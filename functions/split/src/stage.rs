@@ -1,0 +1,476 @@
+//! The stage around the cut.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use rowmill_domain::event::{Invocation, ObjectCreated};
+use rowmill_domain::message::Message;
+use rowmill_domain::pipeline::{self, Batch, Pipeline};
+use rowmill_domain::plan::{self, ChunkPlan};
+use rowmill_domain::run::{Counts, Source, Work};
+use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys, limits};
+use rowmill_ports::{Claim, ErrorKind, Ledger, Location, Objects, Put, RunPatch, TablePlan, Topic};
+use rowmill_workbook::ReadLimits;
+
+use crate::cut::{About, CutOptions, cut, problem};
+use crate::error::{CutError, Refusal, SplitError};
+
+/// How long a claim on a run's split is held: as long as a Lambda function can run.
+pub const LEASE: Duration = Duration::from_secs(15 * 60);
+/// Object metadata: at most so many rows become records.
+pub const LIMIT_METADATA: &str = "limit";
+/// Object metadata: recipients in place of the pipeline's, with commas between.
+pub const NOTIFY_METADATA: &str = "notify";
+
+/// Pipelines that a message names at most.
+const NAMED: usize = 20;
+
+/// The run that an upload makes.
+pub fn run_id(event: &ObjectCreated) -> RunId {
+    RunId::new(
+        &event.bucket,
+        &event.key,
+        &event.version,
+        event.time,
+        keys::folder(&event.key).unwrap_or_default(),
+    )
+}
+
+/// The stage.
+pub struct Split {
+    /// Inbox and work bucket.
+    pub objects: Arc<dyn Objects>,
+    /// Runs.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where the message to submit goes.
+    pub topic: Arc<dyn Topic>,
+    /// The work bucket's name.
+    pub work_bucket: String,
+    /// Is kept at the number of data rows read so far, for progress.
+    pub rows_read: Arc<AtomicU64>,
+}
+
+/// What a workbook is cut by.
+struct Recipe {
+    name: String,
+    toml: String,
+    pipeline: Pipeline,
+}
+
+/// What came of reading an upload.
+enum Read {
+    Committed(Manifest),
+    Refused(Refusal),
+}
+
+/// Tells the cut, which blocks a thread of its own, that its caller went away.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Split {
+    /// Works on an upload: in the end the run's manifest is there and submit is told, or the run
+    /// is refused and report is told. Nothing happens where that was done before, where another
+    /// invocation is at it, and for the empty objects by which the S3 console shows folders.
+    ///
+    /// # Errors
+    /// Trouble of the surroundings only. The same event may be given again at any time.
+    pub async fn handle(&self, event: &ObjectCreated, cx: &Invocation) -> Result<(), SplitError> {
+        if event.key.ends_with('/') {
+            return Ok(());
+        }
+        let run = run_id(event);
+        let claim = self
+            .ledger
+            .claim(&run, Work::Split, &cx.owner, cx.now, LEASE)
+            .await?;
+        match claim {
+            Claim::Taken { .. } => {}
+            Claim::Done => return Ok(()),
+            Claim::Held { owner, until } => {
+                tracing::info!(%run, %owner, %until, "another invocation is splitting this run");
+                return Ok(());
+            }
+        }
+        let item = RunItem::new(run.clone(), source(event), cx.now);
+        let item = match self.ledger.create_run(&item).await? {
+            true => item,
+            false => self.ledger.run(&run).await?.unwrap_or(item),
+        };
+        match (item.state, item.failure) {
+            (RunState::Splitting, None) => self.split(&run, event, cx).await?,
+            (RunState::Splitting, Some(failure)) => {
+                self.topic
+                    .publish(&Message::Failed {
+                        run: run.clone(),
+                        failure,
+                    })
+                    .await?;
+            }
+            (RunState::Running, _) => {
+                self.topic
+                    .publish(&Message::Split { run: run.clone() })
+                    .await?;
+            }
+            // Whoever moved it on had the message.
+            _ => {}
+        }
+        match self.ledger.complete(&run, Work::Split, &cx.owner).await {
+            // The lease ran out and another invocation has done the same.
+            Err(error) if error.kind == ErrorKind::Conflict => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    async fn split(
+        &self,
+        run: &RunId,
+        event: &ObjectCreated,
+        cx: &Invocation,
+    ) -> Result<(), SplitError> {
+        let read = match self.committed(run).await? {
+            Some(read) => read,
+            None => self.read(run, event, cx).await?,
+        };
+        match read {
+            Read::Committed(manifest) => {
+                let patch = RunPatch {
+                    state: Some(RunState::Running),
+                    jobs: Some(manifest.jobs()),
+                    counts: Some(Counts {
+                        records: manifest.records,
+                        rejected: manifest.rejected_total(),
+                        ..Counts::default()
+                    }),
+                    ..RunPatch::default()
+                };
+                self.ledger
+                    .update_run(run, &[RunState::Splitting], patch, cx.now)
+                    .await?;
+                self.topic
+                    .publish(&Message::Split { run: run.clone() })
+                    .await?;
+            }
+            Read::Refused(refusal) => {
+                tracing::info!(%run, what = %refusal.what, "input refused");
+                let failure = refusal.failure();
+                let patch = RunPatch {
+                    failure: Some(failure.clone()),
+                    counts: Some(Counts {
+                        rejected: refusal.rejected,
+                        ..Counts::default()
+                    }),
+                    ..RunPatch::default()
+                };
+                self.ledger
+                    .update_run(run, &[RunState::Splitting], patch, cx.now)
+                    .await?;
+                self.topic
+                    .publish(&Message::Failed {
+                        run: run.clone(),
+                        failure,
+                    })
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The manifest, where an earlier try came so far.
+    async fn committed(&self, run: &RunId) -> Result<Option<Read>, SplitError> {
+        let at = Location::new(&self.work_bucket, keys::manifest(run));
+        match self.objects.get(&at).await {
+            Ok(object) => Ok(Some(match Manifest::from_json(&object.body) {
+                Ok(manifest) => Read::Committed(manifest),
+                Err(error) => Read::Refused(Refusal::new(
+                    format!("{at}: {error}"),
+                    "upload the workbook again",
+                )),
+            })),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn read(
+        &self,
+        run: &RunId,
+        event: &ObjectCreated,
+        cx: &Invocation,
+    ) -> Result<Read, SplitError> {
+        let Recipe {
+            name: pipeline_name,
+            toml,
+            pipeline,
+        } = match self.recipe(&event.key).await? {
+            Ok(recipe) => recipe,
+            Err(refusal) => return Ok(Read::Refused(refusal)),
+        };
+        let name = keys::file_name(&event.key).to_owned();
+        let allowed = ReadLimits::default().file_bytes;
+        if event.size > allowed {
+            return Ok(Read::Refused(Refusal::new(
+                format!(
+                    "{name}: has {} bytes, more than the limit of {allowed}",
+                    event.size
+                ),
+                "split it into several workbooks and upload each",
+            )));
+        }
+        let directory = tempfile::Builder::new()
+            .prefix("rowmill-inbox-")
+            .tempdir()?;
+        let path = directory.path().join(safe_name(&name));
+        let at = Location {
+            version: event.versioned.then(|| event.version.clone()),
+            ..Location::new(&event.bucket, &event.key)
+        };
+        let info = match self.objects.download(&at, &path).await {
+            Ok(info) => info,
+            Err(error) if error.is_not_found() => {
+                return Ok(Read::Refused(Refusal::new(
+                    format!("{name}: was deleted from the inbox before it could be read"),
+                    "upload it again",
+                )));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let limit = match info
+            .metadata
+            .get(LIMIT_METADATA)
+            .map(|l| (l, l.parse::<u64>()))
+        {
+            None => None,
+            Some((_, Ok(limit))) if limit > 0 => Some(limit),
+            Some((text, _)) => {
+                return Ok(Read::Refused(Refusal::new(
+                    format!(
+                        "{name}: its metadata `{LIMIT_METADATA}` is `{text}`, no number above 0"
+                    ),
+                    "upload it again without it, or with a number of rows",
+                )));
+            }
+        };
+        let notify = info
+            .metadata
+            .get(NOTIFY_METADATA)
+            .map_or_else(Vec::new, |list| {
+                let addresses = list.split(',').map(str::trim).filter(|a| !a.is_empty());
+                addresses.map(str::to_owned).collect()
+            });
+
+        let options = CutOptions {
+            limit,
+            rows_read: self.rows_read.clone(),
+            stop: Arc::default(),
+        };
+        let stop = StopOnDrop(options.stop.clone());
+        let batch = pipeline.batch.clone();
+        let stages = u16::try_from(plan::stages(&pipeline).len()).unwrap_or(u16::MAX);
+        let cut = tokio::task::spawn_blocking(move || {
+            let cut = cut(&path, &name, &pipeline, &options);
+            // The workbook is needed no more; it goes before the chunks come.
+            drop(directory);
+            cut
+        })
+        .await
+        .map_err(io::Error::other)?;
+        drop(stop);
+        let cut = match cut {
+            Ok(cut) => cut,
+            Err(CutError::Refused(refusal)) => return Ok(Read::Refused(*refusal)),
+            Err(CutError::Temporary(error)) => return Err(error.into()),
+            Err(CutError::Stopped) => return Err(SplitError::Stopped),
+        };
+
+        let chunks = cut.chunks(&batch, stages);
+        cut.store(&self.objects, &self.work_bucket, run, &chunks)
+            .await?;
+        self.ledger
+            .create_table(run, table_plan(&chunks, &batch))
+            .await?;
+        let manifest = cut.manifest(
+            About {
+                run: run.clone(),
+                source: source(event),
+                created: cx.now,
+                pipeline: pipeline_name,
+                pipeline_toml: toml,
+                stages,
+                notify,
+            },
+            chunks,
+        );
+        self.commit(manifest).await
+    }
+
+    /// Writes the manifest, unless another invocation did so first: then that one holds.
+    async fn commit(&self, manifest: Manifest) -> Result<Read, SplitError> {
+        let key = keys::manifest(&manifest.run);
+        let json = serde_json::to_vec(&manifest).map_err(io::Error::from)?;
+        let put = Put {
+            content_type: Some("application/json".into()),
+            if_absent: true,
+            ..Put::default()
+        };
+        match self
+            .objects
+            .put(&self.work_bucket, &key, Bytes::from(json), put)
+            .await
+        {
+            Ok(_) => Ok(Read::Committed(manifest)),
+            Err(error) if error.kind == ErrorKind::Conflict => {
+                match self.committed(&manifest.run).await? {
+                    Some(read) => Ok(read),
+                    // It was there a moment ago, so another invocation is far ahead.
+                    None => Err(error.into()),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The pipeline that the inbox's folder names.
+    async fn recipe(&self, key: &str) -> Result<Result<Recipe, Refusal>, SplitError> {
+        let name = keys::file_name(key);
+        let Some(folder) = keys::folder(key) else {
+            let what = format!("{name}: lies in no folder, and the folder names the pipeline");
+            return Ok(Err(self.unknown(what, None).await?));
+        };
+        if !pipeline::is_name(folder) {
+            let what = format!(
+                "{name}: the folder `{folder}` names no pipeline (names are lower-case letters, \
+                 digits and `-`, at most {})",
+                limits::PIPELINE_NAME_MAX
+            );
+            return Ok(Err(self.unknown(what, Some(folder)).await?));
+        }
+        let file = keys::pipeline(folder);
+        let object = match self
+            .objects
+            .get(&Location::new(&self.work_bucket, &file))
+            .await
+        {
+            Ok(object) => object,
+            Err(error) if error.is_not_found() => {
+                let what =
+                    format!("{name}: there is no pipeline `{folder}`, the folder it lies in");
+                return Ok(Err(self.unknown(what, Some(folder)).await?));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let correct = |what: String| {
+            Refusal::new(
+                what,
+                format!(
+                    "correct {file} in the bucket {}, and upload the workbook again",
+                    self.work_bucket
+                ),
+            )
+        };
+        let Ok(toml) = String::from_utf8(object.body.to_vec()) else {
+            return Ok(Err(correct(format!("{file}: is no UTF-8 text"))));
+        };
+        Ok(match Pipeline::parse(&file, &toml) {
+            Ok(pipeline) => Ok(Recipe {
+                name: folder.to_owned(),
+                toml,
+                pipeline,
+            }),
+            Err(error) => Err(correct(problem(&error))),
+        })
+    }
+
+    /// A refusal that names the pipelines there are.
+    async fn unknown(&self, what: String, folder: Option<&str>) -> Result<Refusal, SplitError> {
+        let mut names = Vec::new();
+        let mut after = None;
+        loop {
+            let prefix = keys::PIPELINES;
+            let page = self
+                .objects
+                .list(&self.work_bucket, prefix, after.as_deref())
+                .await?;
+            names.extend(page.objects.iter().filter_map(|object| {
+                let name = object.key.strip_prefix(prefix)?.strip_suffix(".toml")?;
+                pipeline::is_name(name).then(|| name.to_owned())
+            }));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        if names.is_empty() {
+            return Ok(Refusal::new(
+                what,
+                format!(
+                    "there is no pipeline yet: put one at {} in the bucket {}, then upload the \
+                     workbook into the folder <name>/ of the inbox",
+                    keys::pipeline("<name>"),
+                    self.work_bucket
+                ),
+            ));
+        }
+        let nearest = folder.and_then(|folder| {
+            let distance = |name: &String| strsim::damerau_levenshtein(folder, name);
+            let nearest = names.iter().min_by_key(|name| distance(name))?;
+            (distance(nearest) <= (folder.chars().count() / 3).max(1)).then_some(nearest)
+        });
+        let meant = nearest.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
+        let mut listed: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+        let more = format!("{} more", names.len() - listed.len());
+        if names.len() > listed.len() {
+            listed.push(&more);
+        }
+        Ok(Refusal::new(
+            format!("{what}{meant}"),
+            format!(
+                "upload it into the folder of one of these pipelines: {}",
+                listed.join(", ")
+            ),
+        ))
+    }
+}
+
+fn source(event: &ObjectCreated) -> Source {
+    Source {
+        bucket: event.bucket.clone(),
+        key: event.key.clone(),
+        version: event.version.clone(),
+        size: event.size,
+        uploaded: event.time,
+    }
+}
+
+/// A file's name that any file system takes. The reader names a sheet of delimited text after it.
+fn safe_name(name: &str) -> String {
+    let mut safe: String = name.chars().filter(|c| !c.is_control()).collect();
+    // File names have at most 255 bytes nearly everywhere.
+    while safe.len() > 200 {
+        safe.remove(0);
+    }
+    match safe.as_str() {
+        "" | "." | ".." => "workbook".to_owned(),
+        _ => safe,
+    }
+}
+
+/// What the run's table must take: every child at work at once, each as fast as the pipeline
+/// expects, but no more a second than there are records.
+fn table_plan(chunks: &[ChunkPlan], batch: &Batch) -> TablePlan {
+    let records: u64 = chunks.iter().map(|c| u64::from(c.records)).sum();
+    let children: f64 = chunks.iter().map(|c| f64::from(c.children)).sum();
+    let a_second = children * f64::from(batch.concurrency) / batch.seconds_per_record;
+    TablePlan {
+        // A float's conversion stops at the ends of the integer.
+        writes_per_second: a_second.min(records as f64).ceil() as u32,
+        records,
+    }
+}
