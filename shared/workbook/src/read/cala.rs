@@ -1,0 +1,272 @@
+//! Workbooks that calamine reads: xlsb streamed, xls and ods whole.
+
+use std::fs::File;
+use std::io::{BufReader, Seek, SeekFrom};
+use std::path::Path;
+
+use calamine::{Data, DataRef, ExcelDateTime, Ods, Range, Reader, SheetVisible, Xls, Xlsb, Xlsx};
+use rowmill_domain::pipeline::SheetRef;
+use rowmill_domain::{Kind, Value};
+
+use super::archive::Archive;
+use super::number_format::Shown;
+use super::rows::{Assembler, Halt, RawCell};
+use super::{Cell, Format, ReadError, ReadOptions, ReadSummary, serial};
+
+pub(crate) fn read(
+    path: &Path,
+    mut file: File,
+    format: Format,
+    options: &ReadOptions,
+    rows: &mut Assembler,
+) -> Result<ReadSummary, Halt> {
+    if matches!(format, Format::Xlsb | Format::Ods) {
+        Archive::open(path, &mut file, &options.limits)?.verify()?;
+    }
+    let io = |e| ReadError::io(path, e);
+    file.seek(SeekFrom::Start(0)).map_err(io)?;
+    let source = BufReader::new(file);
+    match format {
+        Format::Xlsb => {
+            let mut book = Xlsb::new(source).map_err(|e| broken(path, "workbook", &e))?;
+            let sheet = choose(path, options, book.sheets_metadata())?;
+            rows.sheet(&sheet);
+            let at = |e: &dyn std::fmt::Display| broken(path, &format!("sheet `{sheet}`"), e);
+            let mut cells = book.worksheet_cells_reader(&sheet).map_err(|e| at(&e))?;
+            let mut row = Gather::default();
+            while let Some(cell) = cells.next_cell().map_err(|e| at(&e))? {
+                let (number, column) = cell.get_position();
+                row.cell(number, column, from_ref(cell.get_value()), rows)?;
+            }
+            row.end(rows)?;
+        }
+        Format::Xlsx => {
+            let mut book = Xlsx::new(source).map_err(|e| broken(path, "workbook", &e))?;
+            let sheet = choose(path, options, book.sheets_metadata())?;
+            rows.sheet(&sheet);
+            let at = |e: &dyn std::fmt::Display| broken(path, &format!("sheet `{sheet}`"), e);
+            let mut cells = book.worksheet_cells_reader(&sheet).map_err(|e| at(&e))?;
+            let mut row = Gather::default();
+            while let Some(cell) = cells.next_cell().map_err(|e| at(&e))? {
+                let (number, column) = cell.get_position();
+                row.cell(number, column, from_ref(cell.get_value()), rows)?;
+            }
+            row.end(rows)?;
+        }
+        Format::Xls => {
+            let mut book = Xls::new(source).map_err(|e| match e {
+                calamine::XlsError::Password => ReadError::Encrypted {
+                    file: path.to_owned(),
+                },
+                e => broken(path, "workbook", &e),
+            })?;
+            let sheet = choose(path, options, book.sheets_metadata())?;
+            let range = book
+                .worksheet_range(&sheet)
+                .map_err(|e| broken(path, &format!("sheet `{sheet}`"), &e))?;
+            whole(path, &sheet, &range, options, rows)?;
+        }
+        Format::Ods | Format::Delimited => {
+            let mut book = Ods::new(source).map_err(|e| match e {
+                calamine::OdsError::Password => ReadError::Encrypted {
+                    file: path.to_owned(),
+                },
+                e => broken(path, "workbook", &e),
+            })?;
+            let sheet = choose(path, options, book.sheets_metadata())?;
+            let range = book
+                .worksheet_range(&sheet)
+                .map_err(|e| broken(path, &format!("sheet `{sheet}`"), &e))?;
+            whole(path, &sheet, &range, options, rows)?;
+        }
+    }
+    rows.finish(&|_| None)
+}
+
+fn broken(path: &Path, place: &str, error: &dyn std::fmt::Display) -> ReadError {
+    ReadError::malformed(path, place, error)
+}
+
+/// The sheet asked for, else the first visible one.
+fn choose(
+    path: &Path,
+    options: &ReadOptions,
+    sheets: &[calamine::Sheet],
+) -> Result<String, ReadError> {
+    let all: Vec<(&str, bool)> = sheets
+        .iter()
+        .map(|s| (s.name.as_str(), s.visible == SheetVisible::Visible))
+        .collect();
+    choose_sheet(path, options.sheet.as_ref(), &all).map(|at| sheets[at].name.clone())
+}
+
+/// The place of the sheet asked for, else of the first visible one. `sheets`: names, and whether
+/// each is visible.
+pub(crate) fn choose_sheet(
+    path: &Path,
+    wanted: Option<&SheetRef>,
+    sheets: &[(&str, bool)],
+) -> Result<usize, ReadError> {
+    let found = match wanted {
+        None => sheets.iter().position(|s| s.1),
+        Some(SheetRef::Index(index)) => (*index as usize)
+            .checked_sub(1)
+            .filter(|i| *i < sheets.len()),
+        Some(SheetRef::Name(name)) => {
+            // Excel does not tell cases apart in sheet names.
+            let folded = name.to_lowercase();
+            let exact = sheets.iter().position(|s| s.0 == name);
+            exact.or_else(|| sheets.iter().position(|s| s.0.to_lowercase() == folded))
+        }
+    };
+    found.ok_or_else(|| {
+        let names: Vec<String> = sheets.iter().map(|s| format!("`{}`", s.0)).collect();
+        ReadError::NoSheet {
+            file: path.to_owned(),
+            wanted: match wanted {
+                None => "that is visible".to_owned(),
+                Some(SheetRef::Index(index)) => format!("number {index}"),
+                Some(SheetRef::Name(name)) => format!("`{name}`"),
+            },
+            sheets: if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            },
+        }
+    })
+}
+
+/// Gathers streamed cells into rows.
+#[derive(Default)]
+struct Gather {
+    row: u32,
+    cells: Vec<RawCell>,
+}
+
+impl Gather {
+    fn cell(
+        &mut self,
+        row: u32,
+        column: u32,
+        cell: Cell,
+        rows: &mut Assembler,
+    ) -> Result<(), Halt> {
+        if row != self.row && !self.cells.is_empty() {
+            rows.row(self.row.saturating_add(1), &mut self.cells)?;
+        }
+        self.row = row;
+        if cell != Cell::Empty {
+            self.cells.push(RawCell {
+                column,
+                style: 0,
+                cell,
+            });
+        }
+        Ok(())
+    }
+
+    fn end(mut self, rows: &mut Assembler) -> Result<(), Halt> {
+        if self.cells.is_empty() {
+            return Ok(());
+        }
+        rows.row(self.row.saturating_add(1), &mut self.cells)
+    }
+}
+
+fn whole(
+    path: &Path,
+    sheet: &str,
+    range: &Range<Data>,
+    options: &ReadOptions,
+    rows: &mut Assembler,
+) -> Result<(), Halt> {
+    rows.sheet(sheet);
+    let (height, width) = range.get_size();
+    ReadError::check(
+        path,
+        "whole_cells",
+        height as u64 * width as u64,
+        options.limits.whole_cells,
+    )?;
+    let (first_row, first_column) = range.start().unwrap_or_default();
+    let mut cells = Vec::new();
+    for (number, row) in (first_row + 1..).zip(range.rows()) {
+        for (column, data) in (first_column..).zip(row) {
+            let cell = from_data(data);
+            if cell != Cell::Empty {
+                cells.push(RawCell {
+                    column,
+                    style: 0,
+                    cell,
+                });
+            }
+        }
+        rows.row(number, &mut cells)?;
+    }
+    Ok(())
+}
+
+fn from_ref(data: &DataRef<'_>) -> Cell {
+    match data {
+        DataRef::SharedString(text) => self::text(text),
+        DataRef::String(text) => self::text(text),
+        DataRef::Int(number) => Cell::Value(Value::Number(*number as f64)),
+        DataRef::Float(number) => self::number(*number),
+        DataRef::Bool(value) => Cell::Value(Value::Bool(*value)),
+        DataRef::DateTime(moment) => Cell::Value(self::moment(moment)),
+        DataRef::DateTimeIso(text) => iso(text, &[Kind::Date, Kind::DateTime]),
+        DataRef::DurationIso(text) => iso(text, &[Kind::Duration]),
+        DataRef::Error(error) => Cell::Error(error.to_string()),
+        DataRef::Empty => Cell::Empty,
+    }
+}
+
+fn from_data(data: &Data) -> Cell {
+    match data {
+        Data::String(text) => self::text(text),
+        Data::Int(number) => Cell::Value(Value::Number(*number as f64)),
+        Data::Float(number) => self::number(*number),
+        Data::Bool(value) => Cell::Value(Value::Bool(*value)),
+        Data::DateTime(moment) => Cell::Value(self::moment(moment)),
+        Data::DateTimeIso(text) => iso(text, &[Kind::Date, Kind::DateTime]),
+        Data::DurationIso(text) => iso(text, &[Kind::Duration]),
+        Data::Error(error) => Cell::Error(error.to_string()),
+        Data::Empty => Cell::Empty,
+    }
+}
+
+fn text(text: &str) -> Cell {
+    if text.is_empty() {
+        Cell::Empty
+    } else {
+        Cell::Value(Value::from(text))
+    }
+}
+
+fn number(number: f64) -> Cell {
+    if number.is_finite() {
+        Cell::Value(Value::Number(number))
+    } else {
+        Cell::Error("#NUM!".to_owned())
+    }
+}
+
+fn moment(moment: &ExcelDateTime) -> Value {
+    let shown = if moment.is_duration() {
+        Shown::Duration
+    } else {
+        Shown::Moment
+    };
+    // calamine keeps the date system to itself; the difference to the 1900 system tells it.
+    let is_1904 = ExcelDateTime::new(moment.as_f64(), calamine::ExcelDateTimeType::DateTime, true)
+        .as_datetime()
+        == moment.as_datetime();
+    serial::value(moment.as_f64(), shown, is_1904)
+}
+
+/// A date, time or duration of an ods file; text where it is none.
+fn iso(text: &str, kinds: &[Kind]) -> Cell {
+    let value = kinds.iter().find_map(|kind| Value::parse(text, *kind));
+    Cell::Value(value.unwrap_or_else(|| Value::from(text)))
+}

@@ -1,0 +1,126 @@
+//! What a file is, told by its content and not by its name.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+use super::archive::Archive;
+use super::{ReadError, ReadLimits};
+
+/// The kinds of workbooks that can be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Office Open XML: xlsx and xlsm.
+    Xlsx,
+    /// Office Open XML with binary parts.
+    Xlsb,
+    /// Excel 97 to 2003, and 5.0.
+    Xls,
+    /// OpenDocument.
+    Ods,
+    /// Delimited text: csv and tsv.
+    Delimited,
+}
+
+/// Bytes looked at.
+const HEAD: u64 = 8192;
+
+/// Tells what a file is by its content.
+///
+/// # Errors
+/// [`ReadError::NotAWorkbook`] with what it is instead, [`ReadError::Encrypted`], and what the
+/// archive's directory breaks.
+pub fn detect(path: &Path) -> Result<Format, ReadError> {
+    let mut file = File::open(path).map_err(|e| ReadError::io(path, e))?;
+    detect_open(path, &mut file, &ReadLimits::default())
+}
+
+pub(crate) fn detect_open(
+    path: &Path,
+    file: &mut File,
+    limits: &ReadLimits,
+) -> Result<Format, ReadError> {
+    let io = |e| ReadError::io(path, e);
+    let mut head = Vec::new();
+    file.seek(SeekFrom::Start(0)).map_err(io)?;
+    file.take(HEAD).read_to_end(&mut head).map_err(io)?;
+    let not = |what: &str| {
+        Err(ReadError::NotAWorkbook {
+            file: path.to_owned(),
+            what: what.to_owned(),
+        })
+    };
+    let format = match &head[..] {
+        [] => return not("is empty"),
+        [b'P', b'K', 3 | 5, 4 | 6, ..] => {
+            let archive = Archive::open(path, file, limits)?;
+            if archive.find("xl/workbook.bin").is_some() {
+                Format::Xlsb
+            } else if archive.find("[Content_Types].xml").is_some() && archive.has_prefix("xl/") {
+                Format::Xlsx
+            } else if archive.find("content.xml").is_some() {
+                Format::Ods
+            } else if archive.has_prefix("Index/") {
+                return not("is a Numbers document");
+            } else if archive.has_prefix("word/") {
+                return not("is a Word document");
+            } else {
+                return not("is a zip archive without a workbook in it");
+            }
+        }
+        [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1, ..] => {
+            // The directory of a compound file lies anywhere in it; names are UTF-16.
+            let mut all = Vec::new();
+            file.seek(SeekFrom::Start(0)).map_err(io)?;
+            let size = file.metadata().map_err(io)?.len();
+            ReadError::check(path, "file_bytes", size, limits.file_bytes)?;
+            file.read_to_end(&mut all).map_err(io)?;
+            if contains_utf16(&all, "EncryptedPackage") {
+                return Err(ReadError::Encrypted {
+                    file: path.to_owned(),
+                });
+            }
+            if contains_utf16(&all, "Workbook") || contains_utf16(&all, "Book") {
+                Format::Xls
+            } else {
+                return not("is a compound file without a workbook in it");
+            }
+        }
+        [b'%', b'P', b'D', b'F', ..] => return not("is a PDF document"),
+        [0x1f, 0x8b, ..] => return not("is compressed with gzip"),
+        [0x09, 0x00 | 0x02 | 0x04 | 0x08, ..] => {
+            return not("is a workbook of Excel 2, 3 or 4");
+        }
+        _ => return text(&head, not),
+    };
+    Ok(format)
+}
+
+fn text(head: &[u8], not: impl Fn(&str) -> Result<Format, ReadError>) -> Result<Format, ReadError> {
+    if matches!(head, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
+        return Ok(Format::Delimited);
+    }
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let start = text.trim_ascii_start().to_ascii_lowercase();
+    if start.starts_with(b"<?xml") || start.starts_with(b"<workbook") {
+        return not("is an XML document");
+    }
+    if start.starts_with(b"<html")
+        || start.starts_with(b"<!doctype html")
+        || start.starts_with(b"<table")
+    {
+        return not("is an HTML page");
+    }
+    let zeros = head.iter().filter(|b| **b == 0).count();
+    // UTF-16 without a mark: western text has a zero in every second byte.
+    if zeros == 0 || (zeros * 5 >= head.len() * 2 && zeros * 5 <= head.len() * 3) {
+        Ok(Format::Delimited)
+    } else {
+        not("is no text and no known kind of workbook")
+    }
+}
+
+fn contains_utf16(bytes: &[u8], name: &str) -> bool {
+    let wide: Vec<u8> = name.bytes().flat_map(|b| [b, 0]).collect();
+    bytes.windows(wide.len()).any(|w| w == wide)
+}

@@ -1,0 +1,148 @@
+//! Which row is the header, and what its columns are called.
+
+use std::collections::HashSet;
+
+use super::Header;
+use super::rows::RawRow;
+
+/// The header among the first rows of a sheet: its place in `rows`, or `None` where no row has a
+/// value (`given`: where there is no such row).
+///
+/// It is the first row with a value. A single text above a row of at least three texts is a title,
+/// and passed over.
+pub(crate) fn find(rows: &[RawRow], given: Option<u32>) -> Option<usize> {
+    if let Some(number) = given {
+        return rows.iter().position(|row| row.number == number);
+    }
+    let first = rows.iter().position(|row| row.filled() > 0)?;
+    let next = (first + 1..rows.len()).find(|i| rows[*i].filled() > 0);
+    match next {
+        Some(next) if rows[first].filled() == 1 && rows[next].texts() >= 3 => Some(next),
+        _ => Some(first),
+    }
+}
+
+/// Names of the columns from the texts of the header, made unique; what was changed is noted.
+/// `first` is the sheet's column of the first text, from 0.
+pub(crate) fn name(sheet: &str, row: u32, first: u32, texts: &[Option<String>]) -> Header {
+    let cleaned: Vec<Option<String>> = texts
+        .iter()
+        .map(|text| text.as_deref().map(clean).filter(|t| !t.is_empty()))
+        .collect();
+    // The names as they are written come first: a made one gives way to them.
+    let mut taken: HashSet<String> = cleaned.iter().flatten().cloned().collect();
+    let mut seen: HashSet<String> = HashSet::new();
+    let mut columns = Vec::with_capacity(texts.len());
+    let mut notes = Vec::new();
+    for (at, text) in cleaned.into_iter().enumerate() {
+        let letters = column_letters(first + at as u32);
+        let name = match text {
+            None => {
+                let name = free(&format!("Column {letters}"), &mut taken);
+                notes.push(format!(
+                    "Column {letters} has no header; it is called `{name}`."
+                ));
+                name
+            }
+            Some(text) if seen.insert(text.clone()) => text,
+            Some(text) => {
+                let name = free(&text, &mut taken);
+                notes.push(format!(
+                    "Column {letters} has the header `{text}` again; it is called `{name}`."
+                ));
+                name
+            }
+        };
+        columns.push(name);
+    }
+    Header {
+        sheet: sheet.to_owned(),
+        row,
+        columns,
+        notes,
+    }
+}
+
+/// `name`, else `name (2)`, `name (3)` and so on: the first that is not taken.
+fn free(name: &str, taken: &mut HashSet<String>) -> String {
+    let mut free = name.to_owned();
+    let mut n = 2;
+    while !taken.insert(free.clone()) {
+        free = format!("{name} ({n})");
+        n += 1;
+    }
+    free
+}
+
+/// A header's text on one line: runs of white space, line breaks too, become one blank.
+fn clean(text: &str) -> String {
+    let mut cleaned = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !cleaned.is_empty() {
+            cleaned.push(' ');
+        }
+        cleaned.push_str(word);
+    }
+    cleaned
+}
+
+/// The letters of a column, from 0: `A`, `Z`, `AA`, `XFD`.
+pub(crate) fn column_letters(column: u32) -> String {
+    let mut letters = Vec::new();
+    let mut rest = column + 1;
+    while rest > 0 {
+        letters.push(char::from(b'A' + ((rest - 1) % 26) as u8));
+        rest = (rest - 1) / 26;
+    }
+    letters.iter().rev().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_stable() {
+        let texts = [
+            Some("Name"),
+            None,
+            Some(" Name "),
+            Some("Name (2)"),
+            Some("Tax\ndue"),
+            Some("Name"),
+            Some("Column C"),
+            None,
+        ]
+        .map(|t| t.map(str::to_owned));
+        let header = name("S", 1, 1, &texts);
+        assert_eq!(
+            header.columns,
+            [
+                "Name",
+                "Column C (2)",
+                "Name (3)",
+                "Name (2)",
+                "Tax due",
+                "Name (4)",
+                "Column C",
+                "Column I"
+            ]
+        );
+        assert_eq!(header.notes.len(), 4, "{:?}", header.notes);
+        assert!(header.notes[0].contains("Column C has no header"));
+    }
+
+    #[test]
+    fn letters_of_columns() {
+        for (column, letters) in [
+            (0, "A"),
+            (25, "Z"),
+            (26, "AA"),
+            (701, "ZZ"),
+            (702, "AAA"),
+            (16_383, "XFD"),
+        ] {
+            assert_eq!(column_letters(column), letters);
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! From a reader's cells to rows under a header, in batches for the sink's thread.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use rowmill_domain::Value;
+
+use super::header::{self, column_letters};
+use super::{Cell, Header, ReadError, ReadOptions, ReadSummary};
+
+/// Rows looked at before the header is settled: columns without a header show by their values.
+const LOOKAHEAD_ROWS: usize = 1000;
+/// Cells held meanwhile, at most.
+const LOOKAHEAD_CELLS: usize = 65_536;
+/// Cells of a batch: large enough that handing over costs nothing, small enough for the cache.
+const BATCH_CELLS: usize = 8192;
+/// Rows of a batch, where rows are narrow.
+const BATCH_ROWS: usize = 1024;
+
+/// Why reading stops.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    /// The sink has enough.
+    Enough,
+    /// It cannot go on.
+    Failed(ReadError),
+}
+
+impl From<ReadError> for Halt {
+    fn from(error: ReadError) -> Halt {
+        Halt::Failed(error)
+    }
+}
+
+/// A cell with a value, or an error in its place.
+#[derive(Clone, Debug)]
+pub(crate) struct RawCell {
+    /// The sheet's column, from 0.
+    pub column: u32,
+    /// A number that the reader knows the format by; 0 where it is `General` or not known.
+    pub style: u32,
+    /// What it holds.
+    pub cell: Cell,
+}
+
+/// A row held until the header is settled.
+#[derive(Debug)]
+pub(crate) struct RawRow {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Its cells that are not empty.
+    pub cells: Vec<RawCell>,
+}
+
+impl RawRow {
+    /// How many cells have a value.
+    pub(crate) fn filled(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// How many hold a text.
+    pub(crate) fn texts(&self) -> usize {
+        self.cells
+            .iter()
+            .filter(|c| matches!(c.cell, Cell::Value(Value::Text(_))))
+            .count()
+    }
+}
+
+/// What goes to the sink's thread.
+pub(crate) enum Message {
+    /// The header, once.
+    Header(Header),
+    /// Rows.
+    Rows(Batch),
+}
+
+/// Rows of equal width: their numbers, and their cells one row after another.
+#[derive(Default)]
+pub(crate) struct Batch {
+    /// Row numbers.
+    pub numbers: Vec<u32>,
+    /// Cells; as many a row as the header has columns.
+    pub cells: Vec<Cell>,
+}
+
+/// Puts a reader's rows together. Readers call [`Assembler::sheet`], then [`Assembler::row`] for
+/// each row with cells in the order of the sheet, then [`Assembler::finish`].
+pub(crate) struct Assembler {
+    file: PathBuf,
+    options: ReadOptions,
+    to_sink: SyncSender<Message>,
+    /// Batches come back empty, with their memory.
+    back: Receiver<Batch>,
+    sheet: String,
+    ahead: Vec<RawRow>,
+    ahead_cells: usize,
+    settled: Option<Settled>,
+    last_row: u32,
+    cells: u64,
+    summary: ReadSummary,
+    batch: Batch,
+}
+
+/// What is known once the header is.
+struct Settled {
+    /// The sheet's column of the first name.
+    first: u32,
+    /// How many columns.
+    width: usize,
+    /// The last row handed on, or the header's.
+    row: u32,
+    /// Per column the style of its first number with one.
+    styles: Vec<u32>,
+    /// Columns whose style is not known yet.
+    styles_open: bool,
+    /// Values beside the columns: how many, and the first one's row and column.
+    beside: Option<(u64, u32, u32)>,
+}
+
+impl Assembler {
+    pub(crate) fn new(
+        file: &Path,
+        options: &ReadOptions,
+        to_sink: SyncSender<Message>,
+        back: Receiver<Batch>,
+    ) -> Assembler {
+        Assembler {
+            file: file.to_owned(),
+            options: options.clone(),
+            to_sink,
+            back,
+            sheet: String::new(),
+            ahead: Vec::new(),
+            ahead_cells: 0,
+            settled: None,
+            last_row: 0,
+            cells: 0,
+            summary: ReadSummary::default(),
+            batch: Batch::default(),
+        }
+    }
+
+    /// Names the sheet.
+    pub(crate) fn sheet(&mut self, name: &str) {
+        self.sheet = name.to_owned();
+    }
+
+    /// Takes a row; `cells` comes back empty. Rows without cells may be left out.
+    pub(crate) fn row(&mut self, number: u32, cells: &mut Vec<RawCell>) -> Result<(), Halt> {
+        let limits = &self.options.limits;
+        if number <= self.last_row {
+            return Err(ReadError::malformed(
+                &self.file,
+                format!("sheet `{}`, row {number}", self.sheet),
+                format_args!("it comes after row {}", self.last_row),
+            )
+            .into());
+        }
+        self.last_row = number;
+        ReadError::check(&self.file, "rows", u64::from(number), limits.rows)?;
+        if let Some(last) = cells.iter().map(|c| c.column).max() {
+            ReadError::check(&self.file, "columns", u64::from(last) + 1, limits.columns)?;
+        }
+        self.cells += cells.len() as u64;
+        ReadError::check(&self.file, "cells", self.cells, limits.cells)?;
+        if self.settled.is_some() {
+            return self.place(number, cells);
+        }
+        self.ahead_cells += cells.len();
+        self.ahead.push(RawRow {
+            number,
+            cells: std::mem::take(cells),
+        });
+        if self.ahead.len() >= LOOKAHEAD_ROWS || self.ahead_cells >= LOOKAHEAD_CELLS {
+            let wanted = self.options.header_row.unwrap_or(0);
+            if self.ahead_cells > 0 && number >= wanted {
+                self.settle()?;
+            } else {
+                // Nothing of it can be the header.
+                self.ahead.clear();
+                self.ahead_cells = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the sheet. `format` gives the format code of a style.
+    pub(crate) fn finish(
+        &mut self,
+        format: &dyn Fn(u32) -> Option<String>,
+    ) -> Result<ReadSummary, Halt> {
+        if self.settled.is_none() {
+            self.settle()?;
+        }
+        self.flush()?;
+        let mut summary = std::mem::take(&mut self.summary);
+        if let Some(settled) = self.settled.take() {
+            summary.formats = settled
+                .styles
+                .iter()
+                .map(|style| if *style == 0 { None } else { format(*style) })
+                .collect();
+            if let Some((count, row, column)) = settled.beside {
+                summary.notes.push(format!(
+                    "{count} values stand beside the columns and were left out, the first in \
+                     {}{row}.",
+                    column_letters(column)
+                ));
+            }
+        }
+        Ok(summary)
+    }
+
+    /// Settles the header from the rows held, and hands on those below it.
+    fn settle(&mut self) -> Result<(), Halt> {
+        let no_header = |why: String| ReadError::NoHeader {
+            file: self.file.clone(),
+            sheet: self.sheet.clone(),
+            why,
+        };
+        let given = self.options.header_row;
+        let at = header::find(&self.ahead, given).ok_or_else(|| match given {
+            Some(row) => no_header(format!("row {row} has no value")),
+            None => no_header("it is empty".to_owned()),
+        })?;
+        let mut below = std::mem::take(&mut self.ahead).split_off(at);
+        let head = below.remove(0);
+        if head.cells.is_empty() {
+            return Err(no_header(format!("row {} has no value", head.number)).into());
+        }
+        let columns = || {
+            let all = head.cells.iter().chain(below.iter().flat_map(|r| &r.cells));
+            all.map(|c| c.column)
+        };
+        let first = columns().min().unwrap_or(0);
+        let width = (columns().max().unwrap_or(0) - first) as usize + 1;
+        let mut texts = vec![None; width];
+        for cell in head.cells {
+            texts[(cell.column - first) as usize] = match cell.cell {
+                Cell::Empty => None,
+                Cell::Value(value) => Some(value.to_text()),
+                Cell::Error(error) => Some(error),
+            };
+        }
+        let header = header::name(&self.sheet, head.number, first, &texts);
+        self.settled = Some(Settled {
+            first,
+            width,
+            row: head.number,
+            styles: vec![0; width],
+            styles_open: true,
+            beside: None,
+        });
+        self.send(Message::Header(header))?;
+        for mut row in below {
+            self.place(row.number, &mut row.cells)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a row into the batch, after the blank ones before it.
+    fn place(&mut self, number: u32, cells: &mut Vec<RawCell>) -> Result<(), Halt> {
+        // A row without values may be one below the last used one.
+        if cells.is_empty() {
+            return Ok(());
+        }
+        while let Some(settled) = &self.settled
+            && settled.row + 1 < number
+        {
+            let blank = settled.row + 1;
+            self.begin(blank)?;
+        }
+        let start = self.begin(number)?;
+        let Some(settled) = &mut self.settled else {
+            return Ok(());
+        };
+        for raw in cells.drain(..) {
+            let at = raw.column.wrapping_sub(settled.first) as usize;
+            if at >= settled.width {
+                let (count, _, _) = settled.beside.get_or_insert((0, number, raw.column));
+                *count += 1;
+                continue;
+            }
+            if raw.style != 0 && settled.styles_open {
+                let numeric = !matches!(
+                    raw.cell,
+                    Cell::Value(Value::Text(_) | Value::Bool(_)) | Cell::Error(_)
+                );
+                if numeric && settled.styles[at] == 0 {
+                    settled.styles[at] = raw.style;
+                    settled.styles_open = settled.styles.contains(&0);
+                }
+            }
+            self.batch.cells[start + at] = raw.cell;
+        }
+        Ok(())
+    }
+
+    /// Begins a row of empty cells in the batch; gives the place of its first cell.
+    fn begin(&mut self, number: u32) -> Result<usize, Halt> {
+        if self.batch.numbers.len() >= BATCH_ROWS || self.batch.cells.len() >= BATCH_CELLS {
+            self.flush()?;
+        }
+        let Some(settled) = &mut self.settled else {
+            return Ok(0);
+        };
+        settled.row = number;
+        self.summary.rows += 1;
+        self.batch.numbers.push(number);
+        let start = self.batch.cells.len();
+        self.batch
+            .cells
+            .resize_with(start + settled.width, || Cell::Empty);
+        Ok(start)
+    }
+
+    fn flush(&mut self) -> Result<(), Halt> {
+        if self.batch.numbers.is_empty() {
+            return Ok(());
+        }
+        let empty = self.back.try_recv().unwrap_or_default();
+        let full = std::mem::replace(&mut self.batch, empty);
+        self.send(Message::Rows(full))
+    }
+
+    fn send(&self, message: Message) -> Result<(), Halt> {
+        self.to_sink.send(message).map_err(|_| Halt::Enough)
+    }
+}
