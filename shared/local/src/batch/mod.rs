@@ -1,1 +1,5 @@
 //! AWS Batch on one machine.
+#![allow(dead_code)]
+mod exit;
+mod rules;
+mod state;

@@ -1,0 +1,302 @@
+//! What SubmitJob and RegisterJobDefinition refuse, at the numbers of
+//! [`rowmill_domain::limits`] and in AWS's words where those are known. Pure.
+
+use rowmill_domain::job::{DependencyType, JobDefinition, RetryStrategy, SubmitJob};
+use rowmill_domain::limits;
+use serde_json::{Map, Value, json};
+
+/// Why a request is refused: always the caller's fault (AWS's `ClientException`).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal(pub(super) String);
+
+type Checked = Result<(), Refusal>;
+
+fn refuse_if(bad: bool, why: impl FnOnce() -> String) -> Checked {
+    if bad { Err(Refusal(why())) } else { Ok(()) }
+}
+
+/// A definition as RegisterJobDefinition takes it.
+pub(super) fn definition(definition: &JobDefinition) -> Checked {
+    name("Job definition", &definition.name)?;
+    retry(&definition.retry)?;
+    timeout(definition.timeout_seconds)
+}
+
+/// A job as SubmitJob takes it, as far as the request alone tells. Whether the queue, the
+/// definition and the dependencies exist is the store's to say.
+pub(super) fn submit(job: &SubmitJob) -> Checked {
+    name("Job", &job.name.0)?;
+    if let Some(size) = job.array_size {
+        refuse_if(
+            !(limits::ARRAY_MIN..=limits::ARRAY_MAX).contains(&size),
+            || {
+                format!(
+                    "Array size must be between {} and {}, got {size}",
+                    limits::ARRAY_MIN,
+                    limits::ARRAY_MAX
+                )
+            },
+        )?;
+    }
+    refuse_if(job.depends_on.len() > limits::DEPENDS_ON_MAX, || {
+        format!(
+            "Job cannot have more than {} dependencies, got {}",
+            limits::DEPENDS_ON_MAX,
+            job.depends_on.len()
+        )
+    })?;
+    for dependency in &job.depends_on {
+        let (id, array) = (dependency.job_id.as_ref(), job.array_size.is_some());
+        refuse_if(dependency.kind.is_some() && !array, || {
+            "N_TO_N and SEQUENTIAL dependencies need an array job".into()
+        })?;
+        match dependency.kind {
+            Some(DependencyType::Sequential) => refuse_if(id.is_some(), || {
+                "A SEQUENTIAL dependency is on the array itself and names no job".into()
+            })?,
+            Some(DependencyType::NToN) | None => {
+                refuse_if(id.is_none(), || "A dependency must name a job".into())?;
+            }
+        }
+    }
+    if let Some(strategy) = &job.retry {
+        retry(strategy)?;
+    }
+    timeout(job.timeout_seconds)?;
+    let overrides = overrides(job).to_string().chars().count();
+    refuse_if(overrides > limits::OVERRIDES_MAX, || {
+        format!(
+            "Container Overrides length must be at most {}, got {overrides}",
+            limits::OVERRIDES_MAX
+        )
+    })?;
+    let bytes = payload(job).to_string().len();
+    refuse_if(bytes > limits::SUBMIT_PAYLOAD_MAX, || {
+        format!(
+            "Job size must be less than {} KiB, got {} KiB ({bytes} bytes)",
+            limits::SUBMIT_PAYLOAD_MAX / 1024,
+            bytes.div_ceil(1024)
+        )
+    })
+}
+
+fn name(what: &str, name: &str) -> Checked {
+    let ok = name.len() <= limits::JOB_NAME_MAX
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    refuse_if(!ok, || {
+        format!(
+            "{what} name must be 1 to {} letters, digits, hyphens and underscores, and begin with \
+             a letter or digit, got {} characters: {name:?}",
+            limits::JOB_NAME_MAX,
+            name.chars().count()
+        )
+    })
+}
+
+fn retry(retry: &RetryStrategy) -> Checked {
+    refuse_if(
+        !(1..=limits::ATTEMPTS_MAX).contains(&retry.attempts),
+        || {
+            format!(
+                "attempts must be between 1 and {}, got {}",
+                limits::ATTEMPTS_MAX,
+                retry.attempts
+            )
+        },
+    )?;
+    let rules = &retry.evaluate_on_exit;
+    refuse_if(rules.len() > limits::EVALUATE_ON_EXIT_MAX, || {
+        format!(
+            "evaluateOnExit cannot have more than {} rules, got {}",
+            limits::EVALUATE_ON_EXIT_MAX,
+            rules.len()
+        )
+    })?;
+    let text = |c: char| c.is_ascii_alphanumeric() || c.is_ascii_whitespace() || ".:".contains(c);
+    for rule in rules {
+        pattern("onStatusReason", rule.on_status_reason.as_deref(), text)?;
+        pattern("onReason", rule.on_reason.as_deref(), text)?;
+        pattern("onExitCode", rule.on_exit_code.as_deref(), |c| {
+            c.is_ascii_digit()
+        })?;
+    }
+    Ok(())
+}
+
+fn pattern(field: &str, pattern: Option<&str>, allowed: impl Fn(char) -> bool) -> Checked {
+    let Some(pattern) = pattern else {
+        return Ok(());
+    };
+    let body = pattern.strip_suffix('*').unwrap_or(pattern);
+    let ok = pattern.chars().count() <= limits::EVALUATE_ON_EXIT_PATTERN_MAX
+        && body.chars().all(allowed);
+    refuse_if(!ok, || {
+        format!(
+            "{field} must be at most {} characters of those AWS Batch allows there, with a * at \
+             its end at the most, got {pattern:?}",
+            limits::EVALUATE_ON_EXIT_PATTERN_MAX
+        )
+    })
+}
+
+fn timeout(seconds: Option<u32>) -> Checked {
+    refuse_if(
+        seconds.is_some_and(|s| s < limits::ATTEMPT_SECONDS_MIN),
+        || {
+            format!(
+                "attemptDurationSeconds must be at least {}, got {}",
+                limits::ATTEMPT_SECONDS_MIN,
+                seconds.unwrap_or_default()
+            )
+        },
+    )
+}
+
+/// `containerOverrides` of a request, whose characters count against
+/// [`limits::OVERRIDES_MAX`], the JSON's own included.
+fn overrides(job: &SubmitJob) -> Value {
+    let environment: Vec<Value> = job
+        .environment
+        .iter()
+        .map(|(name, value)| json!({ "name": name, "value": value }))
+        .collect();
+    json!({ "environment": environment })
+}
+
+/// The request's body as AWS would get it.
+fn payload(job: &SubmitJob) -> Value {
+    let mut body = Map::new();
+    let mut set = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body.insert(name.to_owned(), value);
+        }
+    };
+    set("jobName", Some(json!(job.name)));
+    set("jobQueue", Some(json!(job.queue)));
+    set("jobDefinition", Some(json!(job.definition)));
+    let size = job.array_size.map(|size| json!({ "size": size }));
+    set("arrayProperties", size);
+    set(
+        "dependsOn",
+        (!job.depends_on.is_empty()).then(|| json!(job.depends_on)),
+    );
+    set(
+        "containerOverrides",
+        (!job.environment.is_empty()).then(|| overrides(job)),
+    );
+    set("retryStrategy", job.retry.as_ref().map(|r| json!(r)));
+    let limit = job
+        .timeout_seconds
+        .map(|s| json!({ "attemptDurationSeconds": s }));
+    set("timeout", limit);
+    set("tags", (!job.tags.is_empty()).then(|| json!(job.tags)));
+    Value::Object(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use rowmill_domain::job::{EvaluateOnExit, ExitAction, JobName};
+
+    use super::*;
+
+    fn job() -> SubmitJob {
+        SubmitJob {
+            name: JobName("a".into()),
+            queue: "main".into(),
+            definition: "d:1".into(),
+            array_size: None,
+            depends_on: Vec::new(),
+            environment: Default::default(),
+            retry: None,
+            timeout_seconds: None,
+            tags: Default::default(),
+        }
+    }
+
+    #[test]
+    fn the_payload_is_what_aws_gets() {
+        let mut job = job();
+        job.array_size = Some(2);
+        job.environment.insert("A".into(), "é\"".into());
+        job.timeout_seconds = Some(60);
+        assert_eq!(
+            payload(&job).to_string(),
+            r#"{"jobName":"a","jobQueue":"main","jobDefinition":"d:1","arrayProperties":{"size":2},"containerOverrides":{"environment":[{"name":"A","value":"é\""}]},"timeout":{"attemptDurationSeconds":60}}"#
+        );
+    }
+
+    #[test]
+    fn sizes_are_refused_one_above_the_limit_only() {
+        let with = |value: usize| {
+            let mut job = job();
+            job.environment.insert("A".into(), "x".repeat(value));
+            job
+        };
+        let frame = overrides(&with(0)).to_string().chars().count();
+        assert_eq!(submit(&with(limits::OVERRIDES_MAX - frame)), Ok(()));
+        let refusal = submit(&with(limits::OVERRIDES_MAX - frame + 1)).unwrap_err();
+        assert!(refusal.0.contains("8192"), "{}", refusal.0);
+
+        // Characters, not bytes, count there; bytes count in the payload.
+        let mut wide = job();
+        wide.environment.insert("A".into(), "ü".repeat(8000));
+        assert_eq!(submit(&wide), Ok(()));
+        let tags = |value: usize| {
+            let mut job = job();
+            job.tags.insert("t".into(), "x".repeat(value));
+            job
+        };
+        let frame = payload(&tags(0)).to_string().len();
+        assert_eq!(submit(&tags(limits::SUBMIT_PAYLOAD_MAX - frame)), Ok(()));
+        let refusal = submit(&tags(limits::SUBMIT_PAYLOAD_MAX - frame + 1)).unwrap_err();
+        assert!(
+            refusal.0.contains("30 KiB") && refusal.0.contains("30721 bytes"),
+            "{}",
+            refusal.0
+        );
+    }
+
+    #[test]
+    fn names_and_patterns() {
+        for (name, ok) in [
+            ("a", true),
+            ("20261121-a_b-c00000-s0", true),
+            ("", false),
+            ("-a", false),
+            ("_a", false),
+            ("a b", false),
+            ("ä", false),
+            (&"a".repeat(128), true),
+            (&"a".repeat(129), false),
+        ] {
+            let mut job = job();
+            job.name = JobName(name.into());
+            assert_eq!(submit(&job).is_ok(), ok, "{name}");
+        }
+        for (reason, code, ok) in [
+            (Some("Host EC2*"), None, true),
+            (Some("CannotPullContainerError: a.b"), Some("13*"), true),
+            (Some("*"), Some("*"), true),
+            (Some("a*b"), None, false),
+            (Some("**"), None, false),
+            (Some("a-b"), None, false),
+            (None, Some("-1"), false),
+            (None, Some("1a"), false),
+        ] {
+            let mut job = job();
+            job.retry = Some(RetryStrategy {
+                attempts: 1,
+                evaluate_on_exit: vec![EvaluateOnExit {
+                    on_status_reason: None,
+                    on_reason: reason.map(str::to_owned),
+                    on_exit_code: code.map(str::to_owned),
+                    action: ExitAction::Exit,
+                }],
+            });
+            assert_eq!(submit(&job).is_ok(), ok, "{reason:?} {code:?}");
+        }
+    }
+}

@@ -1,0 +1,679 @@
+//! The states of all jobs, and how one job's change moves others. Pure: the time is an argument,
+//! and what must be kept and told is handed out by [`Machine::take_changes`].
+//!
+//! ```text
+//! SUBMITTED -> PENDING -> RUNNABLE -> STARTING -> RUNNING -> SUCCEEDED | FAILED
+//!                            ^-----------+-----------+  another attempt
+//! ```
+//! FAILED is reached from every state that is not terminal. An array's parent goes from PENDING
+//! to its end without running.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use rowmill_domain::job::{
+    Dependency, DependencyType, JobDetail, JobId, JobName, JobStatus, RetryStrategy,
+};
+use serde::{Deserialize, Serialize};
+
+use super::exit::{AttemptEnd, CHILD_FAILED, DEPENDENCY_FAILED};
+use super::rules::Refusal;
+
+/// One thing that has a state: a plain job, an array's parent (`index` is `None`), or a child.
+/// In the order of submission, an array's children by index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Unit {
+    /// The job's number, in the order of submission.
+    pub(super) job: u64,
+    /// Index, of a child.
+    pub(super) index: Option<u32>,
+}
+
+/// One resolved `dependsOn` on another job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Link {
+    /// The other job's number.
+    on: u64,
+    /// A child of it.
+    index: Option<u32>,
+    /// N_TO_N.
+    each: bool,
+}
+
+/// What is fixed about a job when it is submitted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Spec {
+    pub(super) id: JobId,
+    pub(super) name: JobName,
+    pub(super) queue: String,
+    pub(super) size: Option<u32>,
+    pub(super) command: Vec<String>,
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) retry: RetryStrategy,
+    pub(super) timeout_seconds: Option<u32>,
+    pub(super) after: Vec<Link>,
+    pub(super) sequential: bool,
+}
+
+/// What changes about a unit.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct State {
+    pub(super) status: JobStatus,
+    pub(super) status_reason: Option<Arc<str>>,
+    /// Of the last attempt that ended.
+    pub(super) exit_code: Option<i32>,
+    /// Of the last attempt that ended.
+    pub(super) reason: Option<Arc<str>>,
+    /// Attempts that ended and count.
+    pub(super) attempts: u32,
+    pub(super) created_at: i64,
+    pub(super) started_at: Option<i64>,
+    pub(super) stopped_at: Option<i64>,
+    /// It shall end, and for this reason.
+    pub(super) stop: Option<Arc<str>>,
+}
+
+impl State {
+    fn new(status: JobStatus, now: i64) -> State {
+        State {
+            status,
+            status_reason: None,
+            exit_code: None,
+            reason: None,
+            attempts: 0,
+            created_at: now,
+            started_at: None,
+            stopped_at: None,
+            stop: None,
+        }
+    }
+}
+
+/// A job with all its states.
+#[derive(Clone, Debug)]
+pub(super) struct Job {
+    pub(super) spec: Arc<Spec>,
+    pub(super) own: State,
+    pub(super) children: Vec<State>,
+    /// Children that have not ended.
+    open: u32,
+    /// Children that failed.
+    failed: u32,
+    /// Jobs with a dependency on this one or on a child of it.
+    dependents: Vec<(u64, Link)>,
+}
+
+/// One change of state, to be told as an event.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Change {
+    pub(super) unit: Unit,
+    pub(super) status: JobStatus,
+    pub(super) status_reason: Option<Arc<str>>,
+    pub(super) at: i64,
+}
+
+/// What happened since the last time: to be kept and told in one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Jobs that are new.
+    pub(super) submitted: Vec<u64>,
+    /// Units whose state is to be written, the new ones among them.
+    pub(super) units: BTreeSet<Unit>,
+    /// Changes of state in their order.
+    pub(super) events: Vec<Change>,
+}
+
+/// All jobs.
+#[derive(Debug, Default)]
+pub(super) struct Machine {
+    jobs: BTreeMap<u64, Job>,
+    by_id: HashMap<JobId, u64>,
+    runnable: BTreeSet<Unit>,
+    changes: Changes,
+}
+
+impl Machine {
+    /// All jobs as they were kept, with their children's states by index.
+    pub(super) fn load(jobs: impl IntoIterator<Item = (u64, Spec, State, Vec<State>)>) -> Machine {
+        let mut machine = Machine::default();
+        for (number, spec, own, children) in jobs {
+            machine.insert(number, spec, own, children);
+        }
+        machine
+    }
+
+    fn insert(&mut self, number: u64, spec: Spec, own: State, children: Vec<State>) {
+        let count = |pick: fn(JobStatus) -> bool| {
+            children.iter().filter(|child| pick(child.status)).count() as u32
+        };
+        let (open, failed) = (
+            count(|s| !s.is_terminal()),
+            count(|s| s == JobStatus::Failed),
+        );
+        for link in &spec.after {
+            if let Some(other) = self.jobs.get_mut(&link.on) {
+                other.dependents.push((number, *link));
+            }
+        }
+        self.by_id.insert(spec.id.clone(), number);
+        let job = Job {
+            spec: Arc::new(spec),
+            own,
+            children,
+            open,
+            failed,
+            dependents: Vec::new(),
+        };
+        for unit in job.works(number) {
+            if job.state(unit.index).status == JobStatus::Runnable {
+                self.runnable.insert(unit);
+            }
+        }
+        self.jobs.insert(number, job);
+    }
+
+    /// What happened since this was last called.
+    pub(super) fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// A job by its number.
+    pub(super) fn job(&self, number: u64) -> Option<&Job> {
+        self.jobs.get(&number)
+    }
+
+    /// The unit of that id: a job's own, or a child's.
+    pub(super) fn find(&self, id: &JobId) -> Option<Unit> {
+        if let Some(&job) = self.by_id.get(id) {
+            return Some(Unit { job, index: None });
+        }
+        let (parent, index) = id.0.rsplit_once(':')?;
+        let job = *self.by_id.get(&JobId(parent.to_owned()))?;
+        let index: u32 = index.parse().ok()?;
+        ((index as usize) < self.jobs.get(&job)?.children.len()).then_some(Unit {
+            job,
+            index: Some(index),
+        })
+    }
+
+    /// The first `most` units that wait for a place, oldest job first.
+    pub(super) fn runnable(&self, most: usize) -> Vec<Unit> {
+        self.runnable.iter().take(most).copied().collect()
+    }
+
+    /// Units that have an attempt under way.
+    pub(super) fn at_work(&self) -> Vec<Unit> {
+        let mut units = Vec::new();
+        for (&number, job) in &self.jobs {
+            if !job.own.status.is_terminal() {
+                units.extend(job.works(number).filter(|unit| {
+                    matches!(
+                        job.state(unit.index).status,
+                        JobStatus::Starting | JobStatus::Running
+                    )
+                }));
+            }
+        }
+        units
+    }
+
+    /// Finds the jobs that a request depends on, and whether it is sequential.
+    pub(super) fn resolve(
+        &self,
+        size: Option<u32>,
+        depends_on: &[Dependency],
+    ) -> Result<(Vec<Link>, bool), Refusal> {
+        let mut after = Vec::new();
+        let mut sequential = false;
+        for dependency in depends_on {
+            let Some(id) = &dependency.job_id else {
+                sequential = true;
+                continue;
+            };
+            let unit = self
+                .find(id)
+                .ok_or_else(|| Refusal(format!("Job dependency {id} does not exist")))?;
+            let each = dependency.kind == Some(DependencyType::NToN);
+            let other = self.jobs.get(&unit.job).and_then(|job| job.spec.size);
+            if each && (unit.index.is_some() || other != size) {
+                return Err(Refusal(format!(
+                    "An N_TO_N dependency needs two arrays of the same size: {id} has {}, this \
+                     job {}",
+                    sized(other.filter(|_| unit.index.is_none())),
+                    sized(size)
+                )));
+            }
+            after.push(Link {
+                on: unit.job,
+                index: unit.index,
+                each,
+            });
+        }
+        Ok((after, sequential))
+    }
+
+    /// Adds a job under a number above all others.
+    pub(super) fn submit(&mut self, number: u64, spec: Spec, now: i64) {
+        let size = spec.size.unwrap_or(0) as usize;
+        let children = vec![State::new(JobStatus::Pending, now); size];
+        self.insert(
+            number,
+            spec,
+            State::new(JobStatus::Submitted, now),
+            children,
+        );
+        self.changes.submitted.push(number);
+        let own = Unit {
+            job: number,
+            index: None,
+        };
+        self.changes.units.insert(own);
+        if size > 0 {
+            self.set(own, JobStatus::Pending, None, now);
+        }
+        let units = self.works(number);
+        for unit in units.iter().filter(|unit| unit.index.is_some()) {
+            // A child begins PENDING, and that is told.
+            self.tell(*unit, now);
+        }
+        for unit in units {
+            self.admit(unit, now);
+        }
+    }
+
+    /// Moves a unit that has not started to where its dependencies put it.
+    fn admit(&mut self, unit: Unit, now: i64) {
+        let status = self.status(unit);
+        if !status.is_some_and(waits) {
+            return;
+        }
+        match self.dependencies(unit) {
+            Readiness::Failed => {
+                self.finish(unit, JobStatus::Failed, DEPENDENCY_FAILED.into(), now);
+            }
+            Readiness::Ready => self.set(unit, JobStatus::Runnable, None, now),
+            Readiness::Waits if status == Some(JobStatus::Submitted) => {
+                self.set(unit, JobStatus::Pending, None, now);
+            }
+            Readiness::Waits => {}
+        }
+    }
+
+    /// How the dependencies of a unit stand.
+    fn dependencies(&self, unit: Unit) -> Readiness {
+        let Some(job) = self.jobs.get(&unit.job) else {
+            return Readiness::Ready;
+        };
+        let others = job.spec.after.iter().map(|link| link.of(unit));
+        let before = unit
+            .index
+            .and_then(|index| index.checked_sub(1))
+            .filter(|_| job.spec.sequential)
+            .map(|index| Unit {
+                job: unit.job,
+                index: Some(index),
+            });
+        let mut answer = Readiness::Ready;
+        for other in others.chain(before) {
+            // A job that is forgotten had succeeded: its failure would have been passed on.
+            match self.status(other).unwrap_or(JobStatus::Succeeded) {
+                JobStatus::Succeeded => {}
+                JobStatus::Failed => return Readiness::Failed,
+                _ => answer = Readiness::Waits,
+            }
+        }
+        answer
+    }
+
+    /// A unit's program was started. `false`, and nothing changed, where it no longer waits for
+    /// a place.
+    pub(super) fn start(&mut self, unit: Unit, now: i64) -> bool {
+        if self.status(unit) != Some(JobStatus::Runnable) {
+            return false;
+        }
+        self.set(unit, JobStatus::Starting, None, now);
+        self.set(unit, JobStatus::Running, None, now);
+        true
+    }
+
+    /// A unit's program could not be started.
+    pub(super) fn not_started(&mut self, unit: Unit, why: String, now: i64) {
+        if self.status(unit) == Some(JobStatus::Runnable) {
+            self.set(unit, JobStatus::Starting, None, now);
+            self.ended(unit, &AttemptEnd::NotStarted(why), now);
+        }
+    }
+
+    /// An attempt ended. Passed over where the unit has none under way.
+    pub(super) fn ended(&mut self, unit: Unit, end: &AttemptEnd, now: i64) {
+        let Some(retry) = self.jobs.get(&unit.job).map(|job| &job.spec.retry) else {
+            return;
+        };
+        let Some(state) = self.state(unit).filter(|state| state.at_work()) else {
+            return;
+        };
+        let attempts = state.attempts + 1;
+        let again = end.retried(retry, attempts);
+        let stop = state.stop.clone();
+        if let Some(state) = self.state_mut(unit) {
+            state.attempts = attempts;
+            state.exit_code = end.exit_code();
+            state.reason = end.reason().map(Arc::from);
+        }
+        let reason: Arc<str> = end.status_reason().into();
+        match stop {
+            Some(stop) => self.finish(unit, JobStatus::Failed, stop, now),
+            None if end.succeeded() => self.finish(unit, JobStatus::Succeeded, reason, now),
+            None if again => self.set(unit, JobStatus::Runnable, Some(reason), now),
+            None => self.finish(unit, JobStatus::Failed, reason, now),
+        }
+    }
+
+    /// An attempt was lost through no fault of its own: it does not count.
+    pub(super) fn lost(&mut self, unit: Unit, now: i64) {
+        let Some(state) = self.state(unit).filter(|state| state.at_work()) else {
+            return;
+        };
+        match state.stop.clone() {
+            Some(stop) => self.finish(unit, JobStatus::Failed, stop, now),
+            None => self.set(unit, JobStatus::Runnable, None, now),
+        }
+    }
+
+    /// Ends a job, an array with all its children. Answers the units whose programs are to be
+    /// stopped; they become FAILED when these have ended.
+    pub(super) fn terminate(&mut self, unit: Unit, reason: &str, now: i64) -> Vec<Unit> {
+        self.stop(unit, reason, now, |_| true)
+    }
+
+    /// Ends what of a job has not started.
+    pub(super) fn cancel(&mut self, unit: Unit, reason: &str, now: i64) {
+        self.stop(unit, reason, now, |state| !state.at_work());
+    }
+
+    fn stop(
+        &mut self,
+        unit: Unit,
+        reason: &str,
+        now: i64,
+        applies: fn(&State) -> bool,
+    ) -> Vec<Unit> {
+        let reason: Arc<str> = reason.into();
+        let units = match unit.index {
+            None => self.works(unit.job),
+            Some(_) => vec![unit],
+        };
+        let units: Vec<Unit> = units
+            .into_iter()
+            .filter(|unit| {
+                self.state(*unit)
+                    .is_some_and(|s| !s.status.is_terminal() && applies(s))
+            })
+            .collect();
+        if units.is_empty() {
+            return units;
+        }
+        // The reason first, everywhere: what fails on the way fails for it, and not for the
+        // failure of a neighbour.
+        for &unit in units.iter().chain([&unit]) {
+            if let Some(state) = self.state_mut(unit) {
+                state.stop.get_or_insert_with(|| reason.clone());
+            }
+            self.changes.units.insert(unit);
+        }
+        let (running, waiting): (Vec<Unit>, Vec<Unit>) = units
+            .into_iter()
+            .partition(|unit| self.state(*unit).is_some_and(State::at_work));
+        for unit in waiting {
+            self.finish(unit, JobStatus::Failed, reason.clone(), now);
+        }
+        running
+    }
+
+    /// Ends a unit and passes that on: to its array, and to all that depends on it.
+    fn finish(&mut self, unit: Unit, status: JobStatus, reason: Arc<str>, now: i64) {
+        if self.status(unit).is_none_or(JobStatus::is_terminal) {
+            return;
+        }
+        self.set(unit, status, Some(reason), now);
+        let mut ended = vec![unit];
+        while let Some(unit) = ended.pop() {
+            let failed = self.status(unit) == Some(JobStatus::Failed);
+            if unit.index.is_some() {
+                ended.extend(self.child_ended(unit, failed, now));
+            }
+            for dependent in self.dependents(unit) {
+                if !self.status(dependent).is_some_and(waits) {
+                    continue;
+                }
+                if failed {
+                    let stop = self.state(dependent).and_then(|s| s.stop.clone());
+                    let reason = stop.unwrap_or_else(|| DEPENDENCY_FAILED.into());
+                    self.set(dependent, JobStatus::Failed, Some(reason), now);
+                    ended.push(dependent);
+                } else if self.dependencies(dependent) == Readiness::Ready {
+                    self.set(dependent, JobStatus::Runnable, None, now);
+                }
+            }
+        }
+    }
+
+    /// Counts a child that ended; the parent, where that was the last one.
+    fn child_ended(&mut self, child: Unit, failed: bool, now: i64) -> Option<Unit> {
+        let job = self.jobs.get_mut(&child.job)?;
+        job.open -= 1;
+        job.failed += u32::from(failed);
+        if job.open > 0 {
+            return None;
+        }
+        let parent = Unit {
+            index: None,
+            ..child
+        };
+        let (status, reason) = if job.failed == 0 {
+            (JobStatus::Succeeded, None)
+        } else {
+            (JobStatus::Failed, Some(job.why_failed()))
+        };
+        self.set(parent, status, reason, now);
+        Some(parent)
+    }
+
+    /// The units that wait for this one.
+    fn dependents(&self, unit: Unit) -> Vec<Unit> {
+        let Some(job) = self.jobs.get(&unit.job) else {
+            return Vec::new();
+        };
+        let mut units = Vec::new();
+        for &(dependent, link) in &job.dependents {
+            if link.each {
+                units.extend(unit.index.map(|index| Unit {
+                    job: dependent,
+                    index: Some(index),
+                }));
+            } else if link.index == unit.index {
+                units.extend(self.works(dependent));
+            }
+        }
+        if let Some(index) = unit.index.filter(|_| job.spec.sequential) {
+            let next = index + 1;
+            units.extend(((next as usize) < job.children.len()).then_some(Unit {
+                job: unit.job,
+                index: Some(next),
+            }));
+        }
+        units
+    }
+
+    /// What of a job runs: its children, or itself.
+    fn works(&self, number: u64) -> Vec<Unit> {
+        self.jobs
+            .get(&number)
+            .map(|job| job.works(number).collect())
+            .unwrap_or_default()
+    }
+
+    fn state(&self, unit: Unit) -> Option<&State> {
+        Some(self.jobs.get(&unit.job)?.state(unit.index))
+    }
+
+    fn state_mut(&mut self, unit: Unit) -> Option<&mut State> {
+        let job = self.jobs.get_mut(&unit.job)?;
+        Some(match unit.index {
+            None => &mut job.own,
+            Some(index) => &mut job.children[index as usize],
+        })
+    }
+
+    fn status(&self, unit: Unit) -> Option<JobStatus> {
+        self.state(unit).map(|state| state.status)
+    }
+
+    /// The one place where a state changes.
+    fn set(&mut self, unit: Unit, status: JobStatus, reason: Option<Arc<str>>, now: i64) {
+        let Some(state) = self.state_mut(unit) else {
+            return;
+        };
+        debug_assert!(
+            can_follow(state.status, status),
+            "{unit:?}: {:?} to {status:?}",
+            state.status
+        );
+        state.status = status;
+        state.status_reason = reason;
+        match status {
+            JobStatus::Running => state.started_at = Some(now),
+            JobStatus::Succeeded | JobStatus::Failed => state.stopped_at = Some(now),
+            _ => {}
+        }
+        if status == JobStatus::Runnable {
+            self.runnable.insert(unit);
+        } else {
+            self.runnable.remove(&unit);
+        }
+        self.tell(unit, now);
+    }
+
+    fn tell(&mut self, unit: Unit, now: i64) {
+        let Some(state) = self.state(unit) else {
+            return;
+        };
+        let change = Change {
+            unit,
+            status: state.status,
+            status_reason: state.status_reason.clone(),
+            at: now,
+        };
+        self.changes.units.insert(unit);
+        self.changes.events.push(change);
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readiness {
+    Ready,
+    Waits,
+    Failed,
+}
+
+impl Link {
+    /// What a unit of the dependent job waits for.
+    fn of(&self, unit: Unit) -> Unit {
+        Unit {
+            job: self.on,
+            index: if self.each { unit.index } else { self.index },
+        }
+    }
+}
+
+impl State {
+    /// Whether an attempt is under way.
+    pub(super) fn at_work(&self) -> bool {
+        matches!(self.status, JobStatus::Starting | JobStatus::Running)
+    }
+}
+
+/// Whether it waits for other jobs.
+fn waits(status: JobStatus) -> bool {
+    matches!(status, JobStatus::Submitted | JobStatus::Pending)
+}
+
+impl Job {
+    /// What of the job runs: its children, or itself.
+    fn works(&self, number: u64) -> impl Iterator<Item = Unit> + use<> {
+        let children = self.spec.size.unwrap_or(0);
+        let own = (children == 0).then_some(None);
+        own.into_iter()
+            .chain((0..children).map(Some))
+            .map(move |index| Unit { job: number, index })
+    }
+
+    /// The state of the job itself, or of a child that it has.
+    pub(super) fn state(&self, index: Option<u32>) -> &State {
+        match index {
+            None => &self.own,
+            Some(index) => &self.children[index as usize],
+        }
+    }
+
+    /// Why an array failed.
+    fn why_failed(&self) -> Arc<str> {
+        let never_ran = |child: &State| child.status_reason.as_deref() == Some(DEPENDENCY_FAILED);
+        match &self.own.stop {
+            Some(reason) => reason.clone(),
+            None if self.children.iter().all(never_ran) => DEPENDENCY_FAILED.into(),
+            None => CHILD_FAILED.into(),
+        }
+    }
+
+    /// The id of the job or of a child.
+    pub(super) fn id(&self, index: Option<u32>) -> JobId {
+        match index {
+            None => self.spec.id.clone(),
+            Some(index) => self.spec.id.child(index),
+        }
+    }
+
+    /// What DescribeJobs says.
+    pub(super) fn detail(&self, index: Option<u32>) -> JobDetail {
+        let state = self.state(index);
+        let text = |text: &Option<Arc<str>>| text.as_ref().map(|text| text.to_string());
+        JobDetail {
+            id: self.id(index),
+            name: self.spec.name.clone(),
+            status: state.status,
+            status_reason: text(&state.status_reason),
+            array_size: self.spec.size.filter(|_| index.is_none()),
+            array_index: index,
+            exit_code: state.exit_code,
+            reason: text(&state.reason),
+            attempts: state.attempts,
+            created_at: Some(state.created_at),
+            started_at: state.started_at,
+            stopped_at: state.stopped_at,
+        }
+    }
+}
+
+fn sized(size: Option<u32>) -> String {
+    size.map_or_else(|| "no array".into(), |size| format!("{size} children"))
+}
+
+/// Whether Batch lets a job go from one state to the other.
+fn can_follow(from: JobStatus, to: JobStatus) -> bool {
+    use JobStatus::*;
+    match to {
+        Submitted => false,
+        Pending => from == Submitted,
+        Runnable => matches!(from, Submitted | Pending | Starting | Running),
+        Starting => from == Runnable,
+        Running => from == Starting,
+        // PENDING: an array's parent.
+        Succeeded => matches!(from, Running | Pending),
+        Failed => !from.is_terminal(),
+    }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
