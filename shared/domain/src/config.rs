@@ -3,12 +3,16 @@
 
 /// Batch: the child's index in its array. Absent in a plain job.
 pub const AWS_BATCH_JOB_ARRAY_INDEX: &str = "AWS_BATCH_JOB_ARRAY_INDEX";
+/// Batch: how many children the array has. Absent in a plain job.
+pub const AWS_BATCH_JOB_ARRAY_SIZE: &str = "AWS_BATCH_JOB_ARRAY_SIZE";
 /// Batch: the job's id (a child's is `<parent>:<index>`).
 pub const AWS_BATCH_JOB_ID: &str = "AWS_BATCH_JOB_ID";
 /// Batch: the attempt, from 1.
 pub const AWS_BATCH_JOB_ATTEMPT: &str = "AWS_BATCH_JOB_ATTEMPT";
 /// Batch: the queue's name.
 pub const AWS_BATCH_JQ_NAME: &str = "AWS_BATCH_JQ_NAME";
+/// Batch: the compute environment's name.
+pub const AWS_BATCH_CE_NAME: &str = "AWS_BATCH_CE_NAME";
 
 /// enrich: the run; set by submit on the job.
 pub const ROWMILL_RUN: &str = "ROWMILL_RUN";
