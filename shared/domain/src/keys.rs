@@ -18,6 +18,12 @@ pub fn run_prefix(run: &RunId) -> String {
     format!("runs/{run}/")
 }
 
+/// The run that a key under [`RUNS`] belongs to.
+pub fn run_of(key: &str) -> Option<RunId> {
+    let (run, _) = key.strip_prefix(RUNS)?.split_once('/')?;
+    run.parse().ok()
+}
+
 /// `runs/<id>/manifest.json`: split's commit point.
 pub fn manifest(run: &RunId) -> String {
     format!("runs/{run}/manifest.json")
@@ -84,5 +90,8 @@ mod tests {
         assert_eq!(stem("reviews/.xlsx"), ".xlsx");
         assert_eq!(folder("reviews/a/b.xlsx"), Some("reviews"));
         assert_eq!(folder("b.xlsx"), None);
+        let run: RunId = "20261121-reviews-0123456789ab".parse().unwrap();
+        assert_eq!(run_of(&chunk(&run, 3)), Some(run));
+        assert_eq!(run_of("runs/readme.txt"), None);
     }
 }

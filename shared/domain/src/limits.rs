@@ -34,6 +34,12 @@ pub const DRAIN_SECONDS: u32 = 25;
 /// Most records in a chunk: with one record a child at the most, an array fits.
 pub const CHUNK_RECORDS: u32 = 10_000;
 
+/// Longest key of an object, in UTF-8 bytes. Source: S3 user guide, "Naming Amazon S3 objects".
+pub const OBJECT_KEY_MAX: usize = 1024;
+/// Most user metadata of an object, names and values, in bytes. Source: S3 user guide, "Working
+/// with object metadata" (2 KB).
+pub const OBJECT_METADATA_MAX: usize = 2048;
+
 /// Largest raw mail, in bytes, after base64. Source: SES v2 quotas (40 MB).
 pub const MAIL_MAX: usize = 40 * 1024 * 1024;
 /// Above this, in bytes, the workbook is linked and not attached: many mailboxes refuse more.

@@ -7,7 +7,7 @@
 
 mod walk;
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 
 use minijinja::value::{Object, Value as Jinja, ValueKind};
