@@ -1,1 +1,276 @@
 //! Stage enrich: one child's slice of a chunk, one outcome a record.
+//!
+//! A child reads the run's manifest and its chunk, passes over the rows that an earlier attempt
+//! has done, works on several records at once, and stores their outcomes in batches. It may be
+//! killed at any time: what is stored stays, and the next attempt does the rest.
+//!
+//! Records never fail a child: whatever goes wrong with one becomes its outcome. A child fails
+//! where the machine or a service does ([`EnrichError`], whose [`EnrichError::exit_code`] tells
+//! Batch whether to try again).
+
+mod error;
+mod record;
+mod retry;
+mod slice;
+mod store;
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use rowmill_domain::limits::DRAIN_SECONDS;
+use rowmill_domain::{Manifest, Pipeline, RunId, Status};
+use rowmill_ports::{Ledger, Objects};
+use rowmill_steps::Setup;
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+
+pub use error::EnrichError;
+use record::{StageStep, Worker};
+use slice::Task;
+use store::Store;
+
+/// Time kept of [`DRAIN_SECONDS`] for storing, after records in flight were waited for.
+const STORE_SECONDS: u32 = 5;
+
+/// The stage, with what it works on.
+pub struct Enrich {
+    /// The work bucket's objects.
+    pub objects: Arc<dyn Objects>,
+    /// Where outcomes go.
+    pub ledger: Arc<dyn Ledger>,
+    /// The work bucket.
+    pub work_bucket: String,
+    /// Where the programs of `command` steps start: the pipeline's directory, or the container's
+    /// working directory.
+    pub program_directory: PathBuf,
+}
+
+/// Which part of a run a child works on, as its environment says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// The run.
+    pub run: RunId,
+    /// The chunk, from 0.
+    pub chunk: u32,
+    /// The stage, from 0.
+    pub stage: u16,
+    /// The index in the array; `None` for a plain job, which works on the whole chunk.
+    pub index: Option<u32>,
+}
+
+impl std::fmt::Display for Child {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "run {}, chunk {}, stage {}",
+            self.run, self.chunk, self.stage
+        )?;
+        match self.index {
+            Some(index) => write!(f, ", child {index}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a child did, once every record of its slice has an outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChildReport {
+    /// Records of the slice.
+    pub records: u64,
+    /// Of these, done by an earlier attempt.
+    pub resumed: u64,
+    /// Done now, with status `ok`.
+    pub ok: u64,
+    /// Done now, with status `failed` (those that failed in an earlier stage among them).
+    pub failed: u64,
+}
+
+impl ChildReport {
+    fn count(&mut self, status: Status) {
+        match status {
+            Status::Ok => self.ok += 1,
+            Status::Failed | Status::Missing => self.failed += 1,
+        }
+    }
+}
+
+impl Enrich {
+    /// Works until every record of the child's slice has an outcome of its stage.
+    ///
+    /// Once `stop` is true no new record is begun; those in flight are waited for, at most
+    /// [`DRAIN_SECONDS`] with the storing, and records left undone make it
+    /// [`EnrichError::Interrupted`].
+    pub async fn run(
+        &self,
+        child: &Child,
+        stop: watch::Receiver<bool>,
+    ) -> Result<ChildReport, EnrichError> {
+        let interrupted = drained(stop.clone(), DRAIN_SECONDS);
+        tokio::select! {
+            done = self.work(child, stop) => done,
+            () = interrupted => Err(EnrichError::Interrupted { left: None }),
+        }
+    }
+
+    async fn work(
+        &self,
+        child: &Child,
+        stop: watch::Receiver<bool>,
+    ) -> Result<ChildReport, EnrichError> {
+        let manifest = self.manifest(child).await?;
+        let file = format!("{}.toml", manifest.pipeline);
+        let pipeline = Pipeline::parse(&file, &manifest.pipeline_toml).map_err(|error| {
+            let (line, column) = error.position();
+            EnrichError::Misconfigured(format!(
+                "{child}: the pipeline in the manifest cannot be used: {file}:{line}:{column}: \
+                 {error}"
+            ))
+        })?;
+        let stages = rowmill_domain::plan::stages(&pipeline);
+        if stages.len() != usize::from(manifest.stages) {
+            return Err(EnrichError::Misconfigured(format!(
+                "{child}: the manifest says {} stages, its pipeline has {}: split and enrich are \
+                 of different versions",
+                manifest.stages,
+                stages.len()
+            )));
+        }
+        let steps = stages
+            .get(usize::from(child.stage))
+            .cloned()
+            .ok_or_else(|| {
+                EnrichError::Misconfigured(format!("{child}: the run has {} stages", stages.len()))
+            })?;
+
+        let columns = manifest.columns();
+        let tasks = self.tasks(child, &manifest, &columns).await?;
+        let mut report = ChildReport {
+            records: tasks.records,
+            resumed: tasks.records - tasks.todo.len() as u64,
+            ..ChildReport::default()
+        };
+        if tasks.todo.is_empty() {
+            return Ok(report);
+        }
+
+        let setup = Setup {
+            concurrency: pipeline.batch.concurrency as usize,
+            directory: self.program_directory.clone(),
+        };
+        let last = child.stage + 1 == manifest.stages;
+        let worker = Worker {
+            columns: &columns,
+            stage: child.stage,
+            steps: stage_steps(child, &pipeline, steps, &setup)?,
+            checks: if last { &pipeline.checks } else { &[] },
+            derived: if last { &pipeline.columns } else { &[] },
+        };
+        let todo = tasks.todo.len() as u64;
+        let done = self
+            .enrich(
+                child,
+                &worker,
+                tasks.todo,
+                setup.concurrency,
+                stop,
+                &mut report,
+            )
+            .await;
+        for step in &worker.steps {
+            step.runner.close().await;
+        }
+        done?;
+        match todo - report.ok - report.failed {
+            0 => Ok(report),
+            left => Err(EnrichError::Interrupted { left: Some(left) }),
+        }
+    }
+
+    async fn manifest(&self, child: &Child) -> Result<Manifest, EnrichError> {
+        let key = rowmill_domain::keys::manifest(&child.run);
+        let object = self.get(&key).await?;
+        Manifest::from_json(&object)
+            .map_err(|error| EnrichError::Misconfigured(format!("{child}: {key}: {error}")))
+    }
+
+    /// Works on the records and stores their outcomes, both at once: a slow write does not hold
+    /// up the requests in flight.
+    async fn enrich(
+        &self,
+        child: &Child,
+        worker: &Worker<'_>,
+        todo: Vec<Task>,
+        concurrency: usize,
+        stop: watch::Receiver<bool>,
+        report: &mut ChildReport,
+    ) -> Result<(), EnrichError> {
+        let (send, receive) = mpsc::channel(store::FLUSH_OUTCOMES);
+        let expired = drained(stop.clone(), DRAIN_SECONDS - STORE_SECONDS);
+        let work = async move {
+            let outcomes = futures::stream::iter(todo)
+                .take_while(|_| std::future::ready(!*stop.borrow()))
+                .map(|task| worker.outcome(task))
+                .buffer_unordered(concurrency.max(1));
+            let (mut outcomes, mut expired) = (pin!(outcomes), pin!(expired));
+            loop {
+                let outcome = tokio::select! {
+                    biased;
+                    () = &mut expired => break,
+                    next = outcomes.next() => next,
+                };
+                let Some(outcome) = outcome else { break };
+                // Closed only where storing failed, and then that error ends both.
+                if send.send(outcome).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let store = Store {
+            ledger: &*self.ledger,
+            run: &child.run,
+            chunk: child.chunk,
+        };
+        futures::future::try_join(work, store.run(receive, report)).await?;
+        Ok(())
+    }
+}
+
+/// The stage's steps, ready to run.
+fn stage_steps(
+    child: &Child,
+    pipeline: &Pipeline,
+    steps: std::ops::Range<usize>,
+    setup: &Setup,
+) -> Result<Vec<StageStep>, EnrichError> {
+    pipeline.steps[steps.clone()]
+        .iter()
+        .zip(steps)
+        .map(|(step, index)| {
+            let runner = rowmill_steps::runner(step, setup).map_err(|error| {
+                EnrichError::Misconfigured(format!(
+                    "{child}: step {} ({}): {error}",
+                    index + 1,
+                    step.kind_name()
+                ))
+            })?;
+            Ok(StageStep {
+                // A pipeline file of more than 65,535 steps does not exist.
+                index: index as u16,
+                kind: step.kind_name(),
+                runner,
+            })
+        })
+        .collect()
+}
+
+/// Resolves so many seconds after `stop` became true; never where nobody can stop any more.
+async fn drained(mut stop: watch::Receiver<bool>, seconds: u32) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    sleep(Duration::from_secs(u64::from(seconds))).await;
+}

@@ -1,0 +1,40 @@
+use rowmill_domain::config::child_exit;
+use rowmill_ports::PortError;
+
+/// Why a child failed. Never because of a record.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrichError {
+    /// The job is set up wrongly; trying again cannot help.
+    #[error("{0}")]
+    Misconfigured(String),
+    /// A service failed; where that may pass, also after it was tried again.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// Stopped before every record was done; all that were done are stored, unless storing them
+    /// took too long.
+    #[error("stopped with {} undone; what was done is stored", left_text(*.left))]
+    Interrupted {
+        /// Records left undone; `None` where the time ran out before that was known.
+        left: Option<u64>,
+    },
+}
+
+fn left_text(left: Option<u64>) -> String {
+    match left {
+        Some(1) => "1 record".to_owned(),
+        Some(left) => format!("{left} records"),
+        None => "some records".to_owned(),
+    }
+}
+
+impl EnrichError {
+    /// The exit code of the child, one of [`child_exit`].
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            EnrichError::Misconfigured(_) => child_exit::MISCONFIGURED,
+            EnrichError::Port(error) if error.is_retryable() => child_exit::UNAVAILABLE,
+            EnrichError::Port(_) => child_exit::MISCONFIGURED,
+            EnrichError::Interrupted { .. } => child_exit::INTERRUPTED,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Which records a child has to work on.
+
+use bytes::Bytes;
+use rowmill_domain::{Columns, Manifest, Outcome, Record, keys};
+use rowmill_ports::Location;
+
+use crate::retry::retry;
+use crate::{Child, Enrich, EnrichError};
+
+/// A record, with its outcome of the stage before.
+pub(crate) struct Task {
+    pub(crate) record: Record,
+    /// `None` in the first stage, and where the stage before stored nothing.
+    pub(crate) before: Option<Outcome>,
+}
+
+/// The records of a slice.
+pub(crate) struct Tasks {
+    /// All of them.
+    pub(crate) records: u64,
+    /// Those without an outcome of this stage, in the order of rows.
+    pub(crate) todo: Vec<Task>,
+}
+
+impl Enrich {
+    /// An object of the work bucket, whole.
+    pub(crate) async fn get(&self, key: &str) -> Result<Bytes, EnrichError> {
+        let at = Location::new(&self.work_bucket, key);
+        Ok(retry(async || self.objects.get(&at).await).await?.body)
+    }
+
+    /// Reads the child's slice of its chunk, less what earlier attempts have done.
+    pub(crate) async fn tasks(
+        &self,
+        child: &Child,
+        manifest: &Manifest,
+        columns: &Columns,
+    ) -> Result<Tasks, EnrichError> {
+        let misconfigured = |what: String| EnrichError::Misconfigured(format!("{child}: {what}"));
+        let plan = manifest
+            .chunks
+            .iter()
+            .find(|plan| plan.chunk == child.chunk)
+            .ok_or_else(|| {
+                misconfigured(format!("the run has {} chunks", manifest.chunks.len()))
+            })?;
+        let index = child.index.unwrap_or(0);
+        if index >= plan.children || (child.index.is_none() && plan.children > 1) {
+            return Err(misconfigured(format!(
+                "the chunk is shared by {} children",
+                plan.children
+            )));
+        }
+
+        let key = keys::chunk(&child.run, child.chunk);
+        let chunk = self.get(&key).await?;
+        let slice = plan.slice(index);
+        let mut records = Vec::with_capacity(slice.len());
+        let lines = chunk.split(|byte| *byte == b'\n').enumerate();
+        for (at, line) in lines.skip(slice.start).take(slice.len()) {
+            let record = Record::read_json(line, columns).map_err(|error| {
+                misconfigured(format!("{key}: line {} is no record: {error}", at + 1))
+            })?;
+            records.push(record);
+        }
+        let (Some(first), Some(last)) = (records.first(), records.last()) else {
+            return Err(misconfigured(format!("{key} holds no record")));
+        };
+        let rows = first.row..=last.row;
+
+        let mut outcomes = retry(async || {
+            self.ledger
+                .outcomes(&child.run, child.chunk, rows.clone())
+                .await
+        })
+        .await?
+        .into_iter()
+        .peekable();
+        let total = records.len() as u64;
+        let mut todo = Vec::with_capacity(records.len());
+        for record in records {
+            // Both are in the order of rows.
+            while outcomes.next_if(|o| o.row < record.row).is_some() {}
+            let before = outcomes.next_if(|o| o.row == record.row);
+            if before.as_ref().is_none_or(|o| o.stage < child.stage) {
+                todo.push(Task { record, before });
+            }
+        }
+        Ok(Tasks {
+            records: total,
+            todo,
+        })
+    }
+}

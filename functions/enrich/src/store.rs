@@ -1,0 +1,51 @@
+//! Storing outcomes in batches.
+
+use std::time::Duration;
+
+use rowmill_domain::{Outcome, RunId};
+use rowmill_ports::Ledger;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+
+use crate::retry::retry;
+use crate::{ChildReport, EnrichError};
+
+/// Outcomes stored by one call at the most, and those that wait for it.
+pub(crate) const FLUSH_OUTCOMES: usize = 2000;
+/// How long an outcome waits at the most for others to be stored with: what a killed child does
+/// twice.
+const FLUSH_AFTER: Duration = Duration::from_millis(500);
+
+/// Where a child's outcomes go.
+pub(crate) struct Store<'a> {
+    pub(crate) ledger: &'a dyn Ledger,
+    pub(crate) run: &'a RunId,
+    pub(crate) chunk: u32,
+}
+
+impl Store<'_> {
+    /// Stores what comes until the sender is gone, and counts what is stored.
+    pub(crate) async fn run(
+        &self,
+        mut outcomes: mpsc::Receiver<Outcome>,
+        report: &mut ChildReport,
+    ) -> Result<(), EnrichError> {
+        let mut batch = Vec::with_capacity(FLUSH_OUTCOMES);
+        while outcomes.recv_many(&mut batch, FLUSH_OUTCOMES).await > 0 {
+            let due = Instant::now() + FLUSH_AFTER;
+            while batch.len() < FLUSH_OUTCOMES {
+                let room = FLUSH_OUTCOMES - batch.len();
+                match timeout_at(due, outcomes.recv_many(&mut batch, room)).await {
+                    Ok(received) if received > 0 => {}
+                    // All senders are gone, or the first has waited long enough.
+                    _ => break,
+                }
+            }
+            retry(async || self.ledger.put_outcomes(self.run, self.chunk, &batch).await).await?;
+            for outcome in batch.drain(..) {
+                report.count(outcome.status);
+            }
+        }
+        Ok(())
+    }
+}

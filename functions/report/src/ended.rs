@@ -1,0 +1,70 @@
+//! Whether all jobs of a run have ended, and how.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rowmill_domain::RunItem;
+use rowmill_domain::job::{JobDetail, JobName};
+use rowmill_domain::limits::DESCRIBE_JOBS_MAX;
+use rowmill_ports::PortError;
+
+use crate::Report;
+
+/// Batch forgets a job about 7 days after it ended. Source: AWS Batch user guide, "Job states".
+const JOBS_KEPT: TimeDelta = TimeDelta::days(7);
+
+/// The jobs of a run, all ended, by chunk and stage. `None` where Batch no longer knows one.
+pub(crate) struct Ended(BTreeMap<(u32, u16), Option<JobDetail>>);
+
+impl Ended {
+    /// The job of a chunk and stage, if Batch still knows it.
+    pub(crate) fn job(&self, chunk: u32, stage: u16) -> Option<&JobDetail> {
+        self.0.get(&(chunk, stage))?.as_ref()
+    }
+}
+
+impl Report {
+    /// Asks Batch about every job of the run. `None` where one is still to be submitted or to
+    /// end. Jobs found ended whose event never came are noted as ended.
+    pub(crate) async fn ended(
+        &self,
+        run: &RunItem,
+        jobs: u32,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Ended>, PortError> {
+        let records = self.ledger.jobs(&run.id).await?;
+        let mut known = BTreeMap::new();
+        for record in &records {
+            // A name that is not ours is no job of the run's graph.
+            if let Some((_, chunk, stage)) = JobName::parse(&record.name.0) {
+                known.insert(record.id.clone(), (chunk, stage, record));
+            }
+        }
+        let mut ended: BTreeMap<(u32, u16), Option<JobDetail>> = BTreeMap::new();
+        let ids: Vec<_> = known.keys().cloned().collect();
+        for ids in ids.chunks(DESCRIBE_JOBS_MAX) {
+            for detail in self.jobs.describe(ids).await? {
+                let Some((chunk, stage, record)) = known.remove(&detail.id) else {
+                    continue;
+                };
+                if !detail.status.is_terminal() {
+                    return Ok(None);
+                }
+                if !record.ended {
+                    self.ledger
+                        .job_ended(&run.id, &record.name, &record.id)
+                        .await?;
+                }
+                ended.insert((chunk, stage), Some(detail));
+            }
+        }
+        // What is left Batch does not know: forgotten, or submitted a moment ago.
+        for (chunk, stage, record) in known.into_values() {
+            if !record.ended && now - run.created < JOBS_KEPT {
+                return Ok(None);
+            }
+            ended.insert((chunk, stage), None);
+        }
+        Ok((ended.len() as u32 >= jobs).then_some(Ended(ended)))
+    }
+}

@@ -1,0 +1,415 @@
+//! The figures of a run, gathered record by record in bounded memory.
+
+use std::collections::HashMap;
+
+use rowmill_domain::manifest::DISTINCT_CAP;
+use rowmill_domain::outcome::failed_step;
+use rowmill_domain::run::Counts;
+use rowmill_domain::{Columns, Outcome, Pipeline, Record, Row, Status};
+use rowmill_workbook::{Chart, StepFigures};
+use serde::Serialize;
+
+/// Bars of the chart, beside the one for all other values.
+const BARS: usize = 12;
+/// Kinds of reasons told apart; further ones are counted together.
+const REASONS_CAP: usize = 1000;
+/// Rows named as examples of a reason.
+const EXAMPLE_ROWS: usize = 5;
+
+/// What is known of a run's records so far.
+pub(crate) struct Figures {
+    counts: Counts,
+    steps: Vec<StepTally>,
+    reasons: Vec<Reason>,
+    chart: Option<Distribution>,
+}
+
+/// Rows that are not `ok` for the same reason, apart from numbers and quoted values in it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Reason {
+    /// `failed` or `missing`.
+    pub(crate) status: &'static str,
+    /// The reason of the first such row.
+    pub(crate) text: String,
+    pub(crate) count: u64,
+    /// The first rows with it.
+    pub(crate) rows: Vec<u32>,
+    #[serde(skip)]
+    pattern: String,
+}
+
+impl Figures {
+    /// No record yet.
+    pub(crate) fn new(pipeline: &Pipeline, rejected: u64) -> Figures {
+        Figures {
+            counts: Counts {
+                rejected,
+                ..Counts::default()
+            },
+            steps: pipeline
+                .steps
+                .iter()
+                .enumerate()
+                .map(|(i, step)| StepTally {
+                    name: format!("{} {}", i + 1, step.kind_name()),
+                    ok: 0,
+                    failed: 0,
+                    times: Times::default(),
+                })
+                .collect(),
+            reasons: Vec::new(),
+            chart: pipeline.report.chart.as_ref().map(|column| Distribution {
+                column: column.clone(),
+                counts: HashMap::new(),
+                other: 0,
+                empty: 0,
+            }),
+        }
+    }
+
+    /// Takes in a record with its outcome.
+    pub(crate) fn add(&mut self, columns: &Columns, record: &Record, outcome: &Outcome) {
+        self.counts.records += 1;
+        match outcome.status {
+            Status::Ok => self.counts.ok += 1,
+            Status::Failed => self.counts.failed += 1,
+            Status::Missing => self.counts.missing += 1,
+        }
+        let error = outcome.error.as_deref();
+        let failed = match outcome.status {
+            Status::Failed => error.and_then(failed_step),
+            _ => None,
+        };
+        for time in &outcome.times {
+            if let Some(step) = self.steps.get_mut(usize::from(time.step)) {
+                step.times.add(f64::from(time.ms));
+                match failed == Some(time.step) {
+                    true => step.failed += 1,
+                    false => step.ok += 1,
+                }
+            }
+        }
+        if outcome.status != Status::Ok {
+            self.reason(
+                outcome.status,
+                error.unwrap_or("no reason given"),
+                outcome.row,
+            );
+        }
+        if let Some(chart) = &mut self.chart {
+            let row = Row {
+                columns,
+                record,
+                outputs: &outcome.outputs,
+            };
+            chart.add(row);
+        }
+    }
+
+    fn reason(&mut self, status: Status, text: &str, row: u32) {
+        let mut pattern = pattern(text);
+        let mut text = text;
+        let same =
+            |r: &&mut Reason, pattern: &str| r.status == status.name() && r.pattern == pattern;
+        if self.reasons.len() >= REASONS_CAP && !self.reasons.iter().any(|r| r.pattern == pattern) {
+            (pattern, text) = ("other".to_owned(), "other reasons");
+        }
+        match self.reasons.iter_mut().find(|r| same(r, &pattern)) {
+            Some(reason) => {
+                reason.count += 1;
+                if reason.rows.len() < EXAMPLE_ROWS {
+                    reason.rows.push(row);
+                }
+            }
+            None => self.reasons.push(Reason {
+                status: status.name(),
+                text: text.to_owned(),
+                count: 1,
+                rows: vec![row],
+                pattern,
+            }),
+        }
+    }
+
+    /// Rows in and out.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Why rows are not `ok`, the most frequent first.
+    pub(crate) fn reasons(&self) -> Vec<Reason> {
+        let mut reasons = self.reasons.clone();
+        reasons.sort_by_key(|r| std::cmp::Reverse(r.count));
+        reasons
+    }
+
+    /// What each step did.
+    pub(crate) fn steps(&self) -> Vec<StepFigures> {
+        self.steps
+            .iter()
+            .map(|step| StepFigures {
+                step: step.name.clone(),
+                ok: step.ok,
+                failed: step.failed,
+                mean_ms: step.times.mean(),
+                p95_ms: step.times.quantile(0.95),
+                max_ms: step.times.max,
+            })
+            .collect()
+    }
+
+    /// The chart's title and bars: the most frequent values, then all others, then empty ones.
+    pub(crate) fn chart(&self) -> Option<Chart> {
+        let chart = self.chart.as_ref()?;
+        Some(Chart {
+            title: chart.column.clone(),
+            bars: chart.bars(),
+        })
+    }
+}
+
+struct StepTally {
+    name: String,
+    ok: u64,
+    failed: u64,
+    times: Times,
+}
+
+/// Times in milliseconds, in buckets 2% wide: quantiles are right to 1%, in memory that does not
+/// grow with the records.
+#[derive(Default)]
+struct Times {
+    count: u64,
+    sum: f64,
+    max: f64,
+    buckets: Vec<u64>,
+}
+
+impl Times {
+    const WIDTH: f64 = 1.02;
+    /// A microsecond; what is shorter counts as this.
+    const LEAST: f64 = 0.001;
+
+    fn add(&mut self, ms: f64) {
+        let ms = if ms.is_finite() { ms.max(0.0) } else { 0.0 };
+        self.count += 1;
+        self.sum += ms;
+        self.max = self.max.max(ms);
+        // At most some 1,500 buckets: f32 milliseconds from an `Instant` stay below 1e10.
+        let bucket = ((ms.max(Self::LEAST) / Self::LEAST).ln() / Self::WIDTH.ln()) as usize;
+        if bucket >= self.buckets.len() {
+            self.buckets.resize(bucket + 1, 0);
+        }
+        self.buckets[bucket] += 1;
+    }
+
+    fn mean(&self) -> f64 {
+        match self.count {
+            0 => 0.0,
+            count => self.sum / count as f64,
+        }
+    }
+
+    fn quantile(&self, q: f64) -> f64 {
+        let rank = (q * self.count as f64).ceil() as u64;
+        let mut seen = 0;
+        for (bucket, count) in self.buckets.iter().enumerate() {
+            seen += count;
+            if seen >= rank && *count > 0 {
+                let middle = Self::LEAST * Self::WIDTH.powf(bucket as f64 + 0.5);
+                return middle.min(self.max);
+            }
+        }
+        0.0
+    }
+}
+
+struct Distribution {
+    column: String,
+    counts: HashMap<String, u64>,
+    other: u64,
+    empty: u64,
+}
+
+impl Distribution {
+    fn add(&mut self, row: Row<'_>) {
+        let Some(value) = row.get(&self.column) else {
+            self.empty += 1;
+            return;
+        };
+        let text = value.to_text();
+        if let Some(count) = self.counts.get_mut(&text) {
+            *count += 1;
+        } else if self.counts.len() < DISTINCT_CAP {
+            self.counts.insert(text, 1);
+        } else {
+            self.other += 1;
+        }
+    }
+
+    fn bars(&self) -> Vec<(String, u64)> {
+        let mut all: Vec<(&String, &u64)> = self.counts.iter().collect();
+        all.sort_by(|a, b| b.1.cmp(a.1).then_with(|| a.0.cmp(b.0)));
+        let rest: u64 = all.iter().skip(BARS).map(|(_, n)| **n).sum();
+        let mut bars: Vec<(String, u64)> = all
+            .into_iter()
+            .take(BARS)
+            .map(|(text, n)| (text.clone(), *n))
+            .collect();
+        for (text, n) in [("(other)", rest + self.other), ("(empty)", self.empty)] {
+            if n > 0 {
+                bars.push((text.to_owned(), n));
+            }
+        }
+        bars
+    }
+}
+
+/// A reason with what differs from row to row taken out: digits, quoted values and URLs.
+fn pattern(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let skip = if c == '`' {
+            rest[1..].find('`').map_or(1, |end| end + 2)
+        } else if rest.starts_with("http://") || rest.starts_with("https://") {
+            rest.find(|c: char| c.is_whitespace()).unwrap_or(rest.len())
+        } else if c.is_ascii_digit() {
+            rest.find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(rest.len())
+        } else {
+            out.push(c);
+            rest = &rest[c.len_utf8()..];
+            continue;
+        };
+        out.push('#');
+        rest = &rest[skip..];
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use rowmill_domain::Value;
+    use rowmill_domain::outcome::{StepTime, step_error};
+
+    use super::*;
+
+    fn outcome(row: u32, status: Status, error: Option<&str>) -> Outcome {
+        Outcome {
+            row,
+            stage: 0,
+            status,
+            outputs: vec![],
+            error: error.map(str::to_owned),
+            attempts: 1,
+            times: vec![],
+        }
+    }
+
+    fn pipeline(steps: &str) -> Pipeline {
+        Pipeline::parse("test.toml", steps).unwrap()
+    }
+
+    #[test]
+    fn quantiles_are_right_to_one_percent() {
+        let mut times = Times::default();
+        for i in 1..=1000 {
+            times.add(f64::from(i));
+        }
+        let p95 = times.quantile(0.95);
+        assert!((p95 / 950.0 - 1.0).abs() < 0.011, "{p95}");
+        assert_eq!(times.mean(), 500.5);
+        assert_eq!(times.max, 1000.0);
+        assert_eq!(Times::default().quantile(0.95), 0.0);
+        let mut one = Times::default();
+        one.add(0.0);
+        assert_eq!((one.quantile(0.95), one.max), (0.0, 0.0));
+    }
+
+    #[test]
+    fn reasons_are_grouped_without_what_differs() {
+        let mut figures = Figures::new(&pipeline(""), 0);
+        let columns = Columns::new(["a"]);
+        for row in 2..12 {
+            let record = Record {
+                row,
+                values: vec![None],
+            };
+            let error = match row % 3 {
+                0 => format!("step 1 (http): 404 from https://tax.example.gov/parcels/{row}"),
+                _ => format!("check `n < {row}` does not hold"),
+            };
+            figures.add(
+                &columns,
+                &record,
+                &outcome(row, Status::Failed, Some(&error)),
+            );
+        }
+        let reasons = figures.reasons();
+        assert_eq!(reasons.len(), 2);
+        assert_eq!((reasons[0].count, reasons[1].count), (7, 3));
+        assert_eq!(reasons[0].rows, [2, 4, 5, 7, 8]);
+        assert_eq!(
+            reasons[1].text,
+            "step 1 (http): 404 from https://tax.example.gov/parcels/3"
+        );
+        assert_eq!(figures.counts().failed, 10);
+    }
+
+    #[test]
+    fn a_failing_step_is_told_from_the_ones_before() {
+        let toml = "[[step]]\nkind = \"sentiment\"\ncolumn = \"a\"\n".repeat(2);
+        let mut figures = Figures::new(&pipeline(&toml), 0);
+        let columns = Columns::new(["a"]);
+        let record = Record {
+            row: 2,
+            values: vec![None],
+        };
+        let times = vec![StepTime { step: 0, ms: 1.0 }, StepTime { step: 1, ms: 3.0 }];
+        for (status, error) in [
+            (Status::Failed, Some(step_error(1, "sentiment", "no text"))),
+            (Status::Failed, Some("check `x`: no".to_owned())),
+            (Status::Ok, None),
+        ] {
+            let outcome = Outcome {
+                times: times.clone(),
+                error,
+                ..outcome(2, status, None)
+            };
+            figures.add(&columns, &record, &outcome);
+        }
+        let steps = figures.steps();
+        assert_eq!((steps[0].ok, steps[0].failed), (3, 0));
+        assert_eq!((steps[1].ok, steps[1].failed), (2, 1));
+        assert_eq!(steps[1].mean_ms, 3.0);
+    }
+
+    #[test]
+    fn a_chart_counts_every_row_once() {
+        let mut figures = Figures::new(
+            &pipeline("[[column]]\nname = \"c\"\nvalue = \"a\"\n[report]\nchart = \"c\"\n"),
+            0,
+        );
+        let columns = Columns::new(["a"]);
+        for row in 0..100 {
+            let record = Record {
+                row,
+                values: vec![None],
+            };
+            let mut outcome = outcome(row, Status::Ok, None);
+            if row % 10 != 0 {
+                let value = Value::Number(f64::from(row % 20));
+                outcome.outputs = vec![("c".into(), value)];
+            }
+            figures.add(&columns, &record, &outcome);
+        }
+        let Chart { title, bars } = figures.chart().unwrap();
+        assert_eq!(title, "c");
+        assert_eq!(bars.len(), BARS + 2);
+        assert_eq!(bars.iter().map(|(_, n)| n).sum::<u64>(), 100);
+        assert_eq!(bars[0], ("1".to_owned(), 5));
+        assert_eq!(bars[BARS], ("(other)".to_owned(), 30));
+        assert_eq!(bars[BARS + 1], ("(empty)".to_owned(), 10));
+    }
+}

@@ -1,0 +1,52 @@
+use std::time::SystemTime;
+
+use chrono::{DateTime, Utc};
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Message, MultiPart, SinglePart};
+use rowmill_domain::RunId;
+
+use super::Rendered;
+use super::recipients::{Recipients, sender};
+
+/// The mail as raw MIME. The same input gives the same bytes: the Message-ID and the boundaries
+/// come from the run.
+pub(crate) fn mime(
+    run: &RunId,
+    from: &str,
+    recipients: &Recipients,
+    rendered: Rendered,
+    attachment: Option<(String, Vec<u8>)>,
+    date: DateTime<Utc>,
+) -> Result<Vec<u8>, String> {
+    let from = sender(from)?;
+    let id = format!("<{run}@{}>", from.email.domain());
+    let mut message = Message::builder()
+        .from(from)
+        .subject(rendered.subject)
+        .message_id(Some(id))
+        .date(SystemTime::from(date))
+        // RFC 3834: no out-of-office replies to this.
+        .raw_header(HeaderValue::new(
+            HeaderName::new_from_ascii_str("Auto-Submitted"),
+            "auto-generated".to_owned(),
+        ));
+    for mailbox in &recipients.to {
+        message = message.to(mailbox.clone());
+    }
+    let texts = MultiPart::alternative()
+        .boundary(format!("texts-{run}"))
+        .singlepart(SinglePart::plain(rendered.text))
+        .singlepart(SinglePart::html(rendered.html));
+    let body = match attachment {
+        None => texts,
+        Some((name, bytes)) => {
+            let kind = ContentType::parse(crate::outcome::XLSX).map_err(|e| e.to_string())?;
+            MultiPart::mixed()
+                .boundary(format!("parts-{run}"))
+                .multipart(texts)
+                .singlepart(Attachment::new(name).body(bytes, kind))
+        }
+    };
+    let message = message.multipart(body).map_err(|e| e.to_string())?;
+    Ok(message.formatted())
+}

@@ -1,0 +1,195 @@
+use std::collections::BTreeMap;
+
+use rowmill_domain::manifest::{MANIFEST_VERSION, RejectReason};
+use rowmill_domain::outcome::{Outcome, Status, StepTime, step_error};
+use rowmill_domain::run::Source;
+use rowmill_domain::{Columns, Pipeline, Record, RunId};
+
+use super::*;
+
+const NOW: &str = "2026-11-21T10:03:12Z";
+
+fn run(key: &str) -> RunItem {
+    let uploaded = "2026-11-21T10:00:00Z".parse().unwrap();
+    let source = Source {
+        bucket: "inbox".into(),
+        key: key.into(),
+        version: "v1".into(),
+        size: 1,
+        uploaded,
+    };
+    let id = RunId::new("inbox", key, "v1", uploaded, "reviews");
+    RunItem::new(id, source, uploaded)
+}
+
+fn manifest(run: &RunItem, records: u64) -> Manifest {
+    Manifest {
+        version: MANIFEST_VERSION,
+        run: run.id.clone(),
+        source: run.source.clone(),
+        created: run.created,
+        pipeline: "reviews".into(),
+        pipeline_toml: String::new(),
+        sheet: "Reviews".into(),
+        columns: Vec::new(),
+        chunks: Vec::new(),
+        stages: 1,
+        rows_in: records + 3,
+        records,
+        rejected: BTreeMap::from([(RejectReason::Blank, 2), (RejectReason::DuplicateKey, 1)]),
+        notes: vec!["column C had no header and is called `Column C`".into()],
+        notify: Vec::new(),
+    }
+}
+
+fn outcome(row: u32) -> Outcome {
+    let (status, error) = match row {
+        5 | 9 => (
+            Status::Failed,
+            Some(step_error(0, "http", &format!("404 <b>{row}</b>"))),
+        ),
+        7 => (
+            Status::Missing,
+            Some("no result: job x, child 3, failed".into()),
+        ),
+        _ => (Status::Ok, None),
+    };
+    Outcome {
+        row,
+        stage: 0,
+        status,
+        outputs: Vec::new(),
+        error,
+        attempts: 1,
+        times: vec![StepTime {
+            step: 0,
+            ms: row as f32 * 100.0,
+        }],
+    }
+}
+
+/// The mail of a run whose records are these rows.
+fn content(key: &str, rows: std::ops::Range<u32>) -> Content {
+    let run = run(key);
+    let manifest = manifest(&run, u64::from(rows.end - rows.start));
+    let toml = "[[step]]\nkind = \"sentiment\"\ncolumn = \"a\"\n";
+    let pipeline = Pipeline::parse("reviews.toml", toml).unwrap();
+    let mut figures = Figures::new(&pipeline, manifest.rejected_total());
+    let columns = Columns::new(["a"]);
+    for row in rows {
+        let record = Record {
+            row,
+            values: vec![Some("x".into())],
+        };
+        figures.add(&columns, &record, &outcome(row));
+    }
+    let mut content = Content::new(
+        &run,
+        Some(&manifest),
+        figures.counts(),
+        NOW.parse().unwrap(),
+    );
+    content.figures(&figures);
+    content.workbook = Some(Workbook {
+        name: "reviews-result.xlsx".into(),
+        size: 812_345,
+        link: None,
+    });
+    content
+}
+
+fn show(rendered: &Rendered) -> String {
+    format!("Subject: {}\n\n{}", rendered.subject, rendered.text)
+}
+
+#[test]
+fn delivered() {
+    let rendered = render(
+        RunState::Delivered,
+        &content("reviews/reviews.xlsx", 10..1210),
+    )
+    .unwrap();
+    insta::assert_snapshot!("delivered_text", show(&rendered));
+    insta::assert_snapshot!("delivered_html", rendered.html);
+}
+
+#[test]
+fn delivered_with_errors() {
+    let mut content = content("reviews/reviews.xlsx", 2..12);
+    let workbook = content.workbook.as_mut().unwrap();
+    workbook.size = 12_345_678;
+    workbook.link = Some("https://files.example.com/d/abc?x=1&y=2".into());
+    let rendered = render(RunState::DeliveredWithErrors, &content).unwrap();
+    insta::assert_snapshot!("partial_text", show(&rendered));
+    insta::assert_snapshot!("partial_html", rendered.html);
+    // Text from a source is text in the mail.
+    assert!(!rendered.html.contains("<b>5"), "{}", rendered.html);
+}
+
+#[test]
+fn failed() {
+    let run = run("reviews/reviews.xlsx");
+    let mut content = Content::new(&run, None, run.counts, NOW.parse().unwrap());
+    content.failure = Some(Failure {
+        stage: "split".into(),
+        what: "sheet `Reviews` has no row below its header (row 1)".into(),
+        advice: "Add rows and upload the file again.".into(),
+    });
+    let rendered = render(RunState::Failed, &content).unwrap();
+    insta::assert_snapshot!("failed_text", show(&rendered));
+    insta::assert_snapshot!("failed_html", rendered.html);
+}
+
+#[test]
+fn the_same_mail_gives_the_same_bytes() {
+    let content = content("reviews/my file (1)+ü\r\nBcc: x@example.com.xlsx", 10..12);
+    let to = vec![
+        "a@example.com".to_owned(),
+        "Jörg <b@example.com>".to_owned(),
+    ];
+    let recipients = Recipients::choose(&[&to]).unwrap();
+    let run: RunId = "20261121-reviews-0123456789ab".parse().unwrap();
+    let make = || {
+        let attachment = ("my file (1)+ü-result.xlsx".to_owned(), b"PK".to_vec());
+        let rendered = render(RunState::Delivered, &content).unwrap();
+        let from = "Rowmill <rowmill@example.com>";
+        let mime = mime(
+            &run,
+            from,
+            &recipients,
+            rendered,
+            Some(attachment),
+            NOW.parse().unwrap(),
+        );
+        String::from_utf8(mime.unwrap()).unwrap()
+    };
+    let mail = make();
+    assert_eq!(mail, make());
+    let headers = mail.split("\r\n\r\n").next().unwrap();
+    insta::assert_snapshot!("headers", headers.replace("\r\n", "\n"));
+    // A line end in a file's name begins no header.
+    assert!(!headers.contains("\nBcc"), "{headers}");
+    assert!(mail.contains("filename*0*=utf-8''my%20file"), "{mail}");
+}
+
+#[test]
+fn numbers_in_words() {
+    let seconds = |s| duration(TimeDelta::seconds(s));
+    for (s, text) in [
+        (-1, "under a second"),
+        (45, "45 s"),
+        (60, "1 min"),
+        (192, "3 min 12 s"),
+        (7200, "2 h"),
+        (7500, "2 h 5 min"),
+    ] {
+        assert_eq!(seconds(s), text);
+    }
+    assert_eq!(thousands(0), "0");
+    assert_eq!(thousands(999), "999");
+    assert_eq!(thousands(1_234_567), "1,234,567");
+    assert_eq!(size(1), "1 KB");
+    assert_eq!(size(7 * 1024 * 1024 + 300_000), "7.3 MB");
+    assert_eq!(milliseconds(0.2), "under 1 ms");
+    assert_eq!(milliseconds(2400.0), "2.4 s");
+}

@@ -1,0 +1,202 @@
+//! Why records have no outcome: the child that held them failed.
+
+use std::collections::HashMap;
+
+use rowmill_domain::job::{JobDetail, JobId, JobStatus};
+use rowmill_domain::limits::DESCRIBE_JOBS_MAX;
+use rowmill_domain::plan::ChunkPlan;
+use rowmill_ports::{JobFilter, PortError};
+
+use crate::Report;
+use crate::ended::Ended;
+
+/// The reasons of a chunk's missing records.
+pub(crate) struct Missing {
+    plan: ChunkPlan,
+    /// By child: its failure in the first stage in which it failed.
+    children: HashMap<u32, String>,
+    /// Of children for which Batch names no failure.
+    otherwise: String,
+}
+
+impl Missing {
+    /// Why the record at that place in the chunk, from 0, is missing.
+    pub(crate) fn reason(&self, place: usize) -> String {
+        let child = self.plan.child_of(place);
+        self.children.get(&child).unwrap_or(&self.otherwise).clone()
+    }
+}
+
+impl Report {
+    /// Asks Batch why children of this chunk failed.
+    pub(crate) async fn missing(
+        &self,
+        plan: &ChunkPlan,
+        stages: u16,
+        ended: &Ended,
+    ) -> Result<Missing, PortError> {
+        let mut children: HashMap<u32, String> = HashMap::new();
+        let mut otherwise = None;
+        for stage in 0..stages {
+            let Some(job) = ended.job(plan.chunk, stage) else {
+                otherwise.get_or_insert_with(|| {
+                    format!(
+                        "no result was stored, and AWS Batch no longer knows the job of chunk {}, \
+                         stage {}",
+                        plan.chunk,
+                        stage + 1
+                    )
+                });
+                continue;
+            };
+            if job.status != JobStatus::Failed {
+                continue;
+            }
+            let parent = failure(job);
+            let failed = match job.array_size {
+                Some(_) => self.failed_children(&job.id).await?,
+                None => vec![job.clone()],
+            };
+            for child in failed {
+                // The first stage's failure is the root: later ones only depended on it.
+                children
+                    .entry(child.array_index.unwrap_or(0))
+                    .or_insert_with(|| failure(&child));
+            }
+            otherwise.get_or_insert(parent);
+        }
+        Ok(Missing {
+            plan: *plan,
+            children,
+            otherwise: otherwise.unwrap_or_else(|| {
+                format!(
+                    "no result was stored, though the jobs of chunk {} succeeded",
+                    plan.chunk
+                )
+            }),
+        })
+    }
+
+    /// The failed children of an array, with what DescribeJobs says of them.
+    async fn failed_children(&self, parent: &JobId) -> Result<Vec<JobDetail>, PortError> {
+        let filter = JobFilter::Children {
+            parent: parent.clone(),
+            status: JobStatus::Failed,
+        };
+        let mut listed = Vec::new();
+        let mut after: Option<String> = None;
+        loop {
+            let (page, next) = self.jobs.list(&filter, after.as_deref()).await?;
+            listed.extend(page.into_iter().map(|job| job.id));
+            match next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        let mut children = Vec::with_capacity(listed.len());
+        for ids in listed.chunks(DESCRIBE_JOBS_MAX) {
+            children.extend(self.jobs.describe(ids).await?);
+        }
+        Ok(children)
+    }
+}
+
+/// A failed job or child in words.
+fn failure(job: &JobDetail) -> String {
+    use std::fmt::Write as _;
+
+    let mut text = format!("no result: job {}", job.name);
+    if let Some(index) = job.array_index {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ", child {index},");
+    }
+    text += " failed";
+    let mut facts: Vec<String> = Vec::new();
+    for reason in [&job.reason, &job.status_reason].into_iter().flatten() {
+        if !reason.is_empty() && !facts.contains(reason) {
+            facts.push(reason.clone());
+        }
+    }
+    if let Some(code) = job.exit_code {
+        facts.push(match exit_meaning(code) {
+            Some(meaning) => format!("exit code {code}: {meaning}"),
+            None => format!("exit code {code}"),
+        });
+    }
+    if job.attempts > 1 {
+        facts.push(format!("{} attempts", job.attempts));
+    }
+    if !facts.is_empty() {
+        let _ = write!(text, ": {}", facts.join("; "));
+    }
+    text
+}
+
+/// What an exit code of an enrich child says.
+fn exit_meaning(code: i32) -> Option<&'static str> {
+    use rowmill_domain::config::child_exit::{INTERRUPTED, MISCONFIGURED, UNAVAILABLE};
+    match u8::try_from(code).ok()? {
+        MISCONFIGURED => Some("set up wrongly; the job's log says how"),
+        UNAVAILABLE => Some("a service or the machine failed; the job's log says which"),
+        INTERRUPTED => Some("stopped"),
+        // 128 + SIGKILL
+        137 => Some("killed, as when memory runs out"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rowmill_domain::job::JobName;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_batch_knows() {
+        let mut job = JobDetail {
+            id: JobId("a:3".into()),
+            name: JobName("run-c00000-s0".into()),
+            status: JobStatus::Failed,
+            status_reason: Some("Essential container in task exited".into()),
+            array_size: None,
+            array_index: Some(3),
+            exit_code: Some(137),
+            reason: Some("OutOfMemoryError: Container killed due to memory usage".into()),
+            attempts: 2,
+            created_at: None,
+            started_at: None,
+            stopped_at: None,
+        };
+        assert_eq!(
+            failure(&job),
+            "no result: job run-c00000-s0, child 3, failed: OutOfMemoryError: Container killed \
+             due to memory usage; Essential container in task exited; exit code 137: killed, as \
+             when memory runs out; 2 attempts"
+        );
+        (job.reason, job.status_reason, job.exit_code) = (None, None, None);
+        (job.attempts, job.array_index) = (0, None);
+        assert_eq!(failure(&job), "no result: job run-c00000-s0 failed");
+    }
+
+    #[test]
+    fn a_record_is_missing_for_the_reason_of_its_child() {
+        let plan = ChunkPlan {
+            chunk: 0,
+            first_row: 2,
+            last_row: 8,
+            records: 7,
+            children: 3,
+        };
+        let missing = Missing {
+            plan,
+            children: HashMap::from([(0, "zero".to_owned()), (2, "two".to_owned())]),
+            otherwise: "other".to_owned(),
+        };
+        let reasons: Vec<_> = (0..7).map(|place| missing.reason(place)).collect();
+        for child in 0..3 {
+            for place in plan.slice(child) {
+                assert_eq!(reasons[place], ["zero", "other", "two"][child as usize]);
+            }
+        }
+    }
+}
