@@ -156,12 +156,7 @@ mod tests {
             ),
             (vec![rule(Some("Host EC2"), None, None, Exit)], lost(), true),
             (
-                vec![rule(
-                    None,
-                    Some("cannotstartcontainererror:*"),
-                    None,
-                    Exit,
-                )],
+                vec![rule(None, Some("cannotstartcontainererror:*"), None, Exit)],
                 absent(),
                 false,
             ),

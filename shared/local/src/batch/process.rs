@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rowmill_domain::config;
+use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
 };
@@ -202,7 +203,7 @@ async fn until(at: Option<Instant>) {
 /// Waits until a child of this process has ended, and leaves it to be reaped. Blocks.
 fn wait_for_exit(pid: Pid) {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-    while waitid(WaitId::Pid(pid), options) == Err(rustix::io::Errno::INTR) {}
+    while matches!(waitid(WaitId::Pid(pid), options), Err(Errno::INTR)) {}
 }
 
 fn open_log(directory: &Path, attempt: u32) -> io::Result<File> {

@@ -17,6 +17,7 @@ use rowmill_domain::job::{
 use serde::{Deserialize, Serialize};
 
 use super::exit::{AttemptEnd, CHILD_FAILED, DEPENDENCY_FAILED};
+use super::process::Launch;
 use super::rules::Refusal;
 
 /// One thing that has a state: a plain job, an array's parent (`index` is `None`), or a child.
@@ -24,7 +25,7 @@ use super::rules::Refusal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Unit {
     /// The job's number, in the order of submission.
-    pub(super) job: u64,
+    pub(super) job: i64,
     /// Index, of a child.
     pub(super) index: Option<u32>,
 }
@@ -33,7 +34,7 @@ pub(super) struct Unit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Link {
     /// The other job's number.
-    on: u64,
+    on: i64,
     /// A child of it.
     index: Option<u32>,
     /// N_TO_N.
@@ -100,7 +101,7 @@ pub(super) struct Job {
     /// Children that failed.
     failed: u32,
     /// Jobs with a dependency on this one or on a child of it.
-    dependents: Vec<(u64, Link)>,
+    dependents: Vec<(i64, Link)>,
 }
 
 /// One change of state, to be told as an event.
@@ -116,25 +117,32 @@ pub(super) struct Change {
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     /// Jobs that are new.
-    pub(super) submitted: Vec<u64>,
+    pub(super) submitted: Vec<i64>,
     /// Units whose state is to be written, the new ones among them.
     pub(super) units: BTreeSet<Unit>,
     /// Changes of state in their order.
     pub(super) events: Vec<Change>,
 }
 
+impl Changes {
+    /// Whether nothing happened.
+    pub(super) fn is_empty(&self) -> bool {
+        self.submitted.is_empty() && self.units.is_empty() && self.events.is_empty()
+    }
+}
+
 /// All jobs.
 #[derive(Debug, Default)]
 pub(super) struct Machine {
-    jobs: BTreeMap<u64, Job>,
-    by_id: HashMap<JobId, u64>,
+    jobs: BTreeMap<i64, Job>,
+    by_id: HashMap<JobId, i64>,
     runnable: BTreeSet<Unit>,
     changes: Changes,
 }
 
 impl Machine {
     /// All jobs as they were kept, with their children's states by index.
-    pub(super) fn load(jobs: impl IntoIterator<Item = (u64, Spec, State, Vec<State>)>) -> Machine {
+    pub(super) fn load(jobs: impl IntoIterator<Item = (i64, Spec, State, Vec<State>)>) -> Machine {
         let mut machine = Machine::default();
         for (number, spec, own, children) in jobs {
             machine.insert(number, spec, own, children);
@@ -142,7 +150,7 @@ impl Machine {
         machine
     }
 
-    fn insert(&mut self, number: u64, spec: Spec, own: State, children: Vec<State>) {
+    fn insert(&mut self, number: i64, spec: Spec, own: State, children: Vec<State>) {
         let count = |pick: fn(JobStatus) -> bool| {
             children.iter().filter(|child| pick(child.status)).count() as u32
         };
@@ -178,7 +186,7 @@ impl Machine {
     }
 
     /// A job by its number.
-    pub(super) fn job(&self, number: u64) -> Option<&Job> {
+    pub(super) fn job(&self, number: i64) -> Option<&Job> {
         self.jobs.get(&number)
     }
 
@@ -201,8 +209,28 @@ impl Machine {
         self.runnable.iter().take(most).copied().collect()
     }
 
+    /// The first `most` units that wait for a place, with what it takes to start them.
+    pub(super) fn launches(&self, most: usize) -> Vec<Launch> {
+        let launch = |unit: Unit| {
+            let job = self.jobs.get(&unit.job)?;
+            Some(Launch {
+                unit,
+                id: job.id(unit.index).0,
+                attempt: job.state(unit.index).attempts + 1,
+                spec: job.spec.clone(),
+            })
+        };
+        self.runnable(most).into_iter().filter_map(launch).collect()
+    }
+
+    /// Jobs with their numbers, newest first, older than `before`.
+    pub(super) fn newest_first(&self, before: Option<i64>) -> impl Iterator<Item = (i64, &Job)> {
+        let jobs = self.jobs.range(..before.unwrap_or(i64::MAX));
+        jobs.rev().map(|(number, job)| (*number, job))
+    }
+
     /// Units that have an attempt under way.
-    pub(super) fn at_work(&self) -> Vec<Unit> {
+    fn at_work(&self) -> Vec<Unit> {
         let mut units = Vec::new();
         for (&number, job) in &self.jobs {
             if !job.own.status.is_terminal() {
@@ -252,8 +280,9 @@ impl Machine {
         Ok((after, sequential))
     }
 
-    /// Adds a job under a number above all others.
-    pub(super) fn submit(&mut self, number: u64, spec: Spec, now: i64) {
+    /// Adds a job, under a number above all others.
+    pub(super) fn submit(&mut self, spec: Spec, now: i64) {
+        let number = self.jobs.keys().next_back().map_or(1, |last| last + 1);
         let size = spec.size.unwrap_or(0) as usize;
         let children = vec![State::new(JobStatus::Pending, now); size];
         self.insert(
@@ -377,6 +406,13 @@ impl Machine {
         match state.stop.clone() {
             Some(stop) => self.finish(unit, JobStatus::Failed, stop, now),
             None => self.set(unit, JobStatus::Runnable, None, now),
+        }
+    }
+
+    /// All attempts under way were lost with their host.
+    pub(super) fn lose_all(&mut self, now: i64) {
+        for unit in self.at_work() {
+            self.lost(unit, now);
         }
     }
 
@@ -506,7 +542,7 @@ impl Machine {
     }
 
     /// What of a job runs: its children, or itself.
-    fn works(&self, number: u64) -> Vec<Unit> {
+    fn works(&self, number: i64) -> Vec<Unit> {
         self.jobs
             .get(&number)
             .map(|job| job.works(number).collect())
@@ -600,7 +636,7 @@ fn waits(status: JobStatus) -> bool {
 
 impl Job {
     /// What of the job runs: its children, or itself.
-    fn works(&self, number: u64) -> impl Iterator<Item = Unit> + use<> {
+    fn works(&self, number: i64) -> impl Iterator<Item = Unit> + use<> {
         let children = self.spec.size.unwrap_or(0);
         let own = (children == 0).then_some(None);
         own.into_iter()

@@ -42,7 +42,6 @@ impl Bench {
         depends_on: &[Dependency],
     ) -> Result<(), Refusal> {
         let (after, sequential) = self.machine.resolve(size, depends_on)?;
-        let number = self.machine.jobs.len() as u64 + 1;
         let spec = Spec {
             id: JobId(id.into()),
             name: JobName(id.into()),
@@ -63,7 +62,7 @@ impl Bench {
             after,
             sequential,
         };
-        self.machine.submit(number, spec, self.now);
+        self.machine.submit(spec, self.now);
         self.take();
         Ok(())
     }
@@ -378,7 +377,7 @@ fn play(b: &mut Bench, ran: &mut Vec<Unit>, step: Move) {
                 if jobs == 0 {
                     break;
                 }
-                let other = &b.machine.jobs[&(which.index(jobs) as u64 + 1)].spec;
+                let other = &b.machine.jobs[&(which.index(jobs) as i64 + 1)].spec;
                 let fits = pair && size.is_some() && other.size == size;
                 depends_on.push(if fits {
                     each(&other.id.0)
@@ -405,9 +404,7 @@ fn play(b: &mut Bench, ran: &mut Vec<Unit>, step: Move) {
             b.take();
             match end {
                 0 => b.machine.lost(unit, b.now),
-                1 => b
-                    .machine
-                    .ended(unit, &AttemptEnd::HostTerminated, b.now),
+                1 => b.machine.ended(unit, &AttemptEnd::HostTerminated, b.now),
                 2 => b.machine.ended(unit, &AttemptEnd::TimedOut(143), b.now),
                 3 => b.machine.ended(unit, &AttemptEnd::Exited(1), b.now),
                 // Left at work.
@@ -420,7 +417,7 @@ fn play(b: &mut Bench, ran: &mut Vec<Unit>, step: Move) {
             let _ = which;
         }
         Move::Terminate(which) => {
-            let job = which.index(b.machine.jobs.len()) as u64 + 1;
+            let job = which.index(b.machine.jobs.len()) as i64 + 1;
             let unit = Unit { job, index: None };
             for unit in b.machine.terminate(unit, "enough", b.now) {
                 b.machine.ended(unit, &AttemptEnd::Exited(143), b.now);
@@ -428,7 +425,7 @@ fn play(b: &mut Bench, ran: &mut Vec<Unit>, step: Move) {
             b.take();
         }
         Move::Cancel(which) => {
-            let job = which.index(b.machine.jobs.len()) as u64 + 1;
+            let job = which.index(b.machine.jobs.len()) as i64 + 1;
             b.machine.cancel(Unit { job, index: None }, "no", b.now);
             b.take();
         }
@@ -449,9 +446,7 @@ fn play(b: &mut Bench, ran: &mut Vec<Unit>, step: Move) {
                 assert_eq!(job.dependents, other.dependents);
             }
             b.machine = again;
-            for unit in b.machine.at_work() {
-                b.machine.lost(unit, b.now);
-            }
+            b.machine.lose_all(b.now);
             b.take();
         }
     }

@@ -71,7 +71,7 @@ pub(super) fn prepare(conn: &mut Connection, now: i64) -> rusqlite::Result<()> {
 
 /// Reads all jobs.
 pub(super) fn load(conn: &Connection) -> rusqlite::Result<Machine> {
-    let mut states: HashMap<u64, (Option<State>, Vec<State>)> = HashMap::new();
+    let mut states: HashMap<i64, (Option<State>, Vec<State>)> = HashMap::new();
     let mut statement = conn.prepare(
         "SELECT job, child, status, status_reason, exit_code, reason, attempts, created_at,
             started_at, stopped_at, stop FROM job_state ORDER BY job, child",
@@ -91,7 +91,7 @@ pub(super) fn load(conn: &Connection) -> rusqlite::Result<Machine> {
     let mut rows = statement.query(())?;
     let mut jobs = Vec::new();
     while let Some(row) = rows.next()? {
-        let number: u64 = row.get(0)?;
+        let number: i64 = row.get(0)?;
         let spec: Spec = json(&row.get::<_, String>(1)?, 1)?;
         if let Some((Some(own), children)) = states.remove(&number) {
             jobs.push((number, spec, own, children));
