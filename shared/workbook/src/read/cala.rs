@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Seek, SeekFrom};
 use std::path::Path;
 
-use calamine::{Data, DataRef, ExcelDateTime, Ods, Range, Reader, SheetVisible, Xls, Xlsb, Xlsx};
+use calamine::{Data, DataRef, ExcelDateTime, Ods, Range, Reader, SheetVisible, Xls, Xlsb};
 use rowmill_domain::pipeline::SheetRef;
 use rowmill_domain::{Kind, Value};
 
@@ -40,19 +40,6 @@ pub(crate) fn read(
             }
             row.end(rows)?;
         }
-        Format::Xlsx => {
-            let mut book = Xlsx::new(source).map_err(|e| broken(path, "workbook", &e))?;
-            let sheet = choose(path, options, book.sheets_metadata())?;
-            rows.sheet(&sheet);
-            let at = |e: &dyn std::fmt::Display| broken(path, &format!("sheet `{sheet}`"), e);
-            let mut cells = book.worksheet_cells_reader(&sheet).map_err(|e| at(&e))?;
-            let mut row = Gather::default();
-            while let Some(cell) = cells.next_cell().map_err(|e| at(&e))? {
-                let (number, column) = cell.get_position();
-                row.cell(number, column, from_ref(cell.get_value()), rows)?;
-            }
-            row.end(rows)?;
-        }
         Format::Xls => {
             let mut book = Xls::new(source).map_err(|e| match e {
                 calamine::XlsError::Password => ReadError::Encrypted {
@@ -66,7 +53,7 @@ pub(crate) fn read(
                 .map_err(|e| broken(path, &format!("sheet `{sheet}`"), &e))?;
             whole(path, &sheet, &range, options, rows)?;
         }
-        Format::Ods | Format::Delimited => {
+        Format::Ods | Format::Xlsx | Format::Delimited => {
             let mut book = Ods::new(source).map_err(|e| match e {
                 calamine::OdsError::Password => ReadError::Encrypted {
                     file: path.to_owned(),
@@ -159,7 +146,7 @@ impl Gather {
         if cell != Cell::Empty {
             self.cells.push(RawCell {
                 column,
-                style: 0,
+                format: 0,
                 cell,
             });
         }
@@ -197,7 +184,7 @@ fn whole(
             if cell != Cell::Empty {
                 cells.push(RawCell {
                     column,
-                    style: 0,
+                    format: 0,
                     cell,
                 });
             }

@@ -226,7 +226,7 @@ impl<'a> Parser<'a> {
             let text = String::from_utf8_lossy(&self.field).into_owned();
             self.cells.push(RawCell {
                 column: self.column,
-                style: 0,
+                format: 0,
                 cell: Cell::Value(Value::Text(text)),
             });
             self.field.clear();

@@ -11,6 +11,7 @@ mod limits;
 mod number_format;
 mod rows;
 mod serial;
+mod xlsx;
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -34,6 +35,8 @@ pub struct ReadOptions {
     /// The header's row in the sheet, from 1; default: found, as the first row with a value (a
     /// single text above a row of texts is a title, and passed over).
     pub header_row: Option<u32>,
+    /// Whether rows that are hidden in the sheet are left out; told by xlsx only. Default: no.
+    pub skip_hidden_rows: bool,
     /// See [`ReadLimits`].
     pub limits: ReadLimits,
 }
@@ -130,6 +133,7 @@ fn read(path: &Path, options: &ReadOptions, rows: &mut Assembler) -> Result<Read
     let format = detect::detect_open(path, &mut file, &options.limits)?;
     match format {
         Format::Delimited => delimited::read(path, file, options, rows),
-        _ => cala::read(path, file, format, options, rows),
+        Format::Xlsx => xlsx::read(path, file, options, rows),
+        Format::Xlsb | Format::Xls | Format::Ods => cala::read(path, file, format, options, rows),
     }
 }

@@ -38,7 +38,7 @@ pub(crate) struct RawCell {
     /// The sheet's column, from 0.
     pub column: u32,
     /// A number that the reader knows the format by; 0 where it is `General` or not known.
-    pub style: u32,
+    pub format: u32,
     /// What it holds.
     pub cell: Cell,
 }
@@ -110,10 +110,10 @@ struct Settled {
     width: usize,
     /// The last row handed on, or the header's.
     row: u32,
-    /// Per column the style of its first number with one.
-    styles: Vec<u32>,
-    /// Columns whose style is not known yet.
-    styles_open: bool,
+    /// Per column the format of its first number with one.
+    formats: Vec<u32>,
+    /// Whether there are columns whose format is not known yet.
+    formats_open: bool,
     /// Values beside the columns: how many, and the first one's row and column.
     beside: Option<(u64, u32, u32)>,
 }
@@ -185,7 +185,7 @@ impl Assembler {
         Ok(())
     }
 
-    /// The end of the sheet. `format` gives the format code of a style.
+    /// The end of the sheet. `format` gives the code of a format.
     pub(crate) fn finish(
         &mut self,
         format: &dyn Fn(u32) -> Option<String>,
@@ -197,9 +197,9 @@ impl Assembler {
         let mut summary = std::mem::take(&mut self.summary);
         if let Some(settled) = self.settled.take() {
             summary.formats = settled
-                .styles
+                .formats
                 .iter()
-                .map(|style| if *style == 0 { None } else { format(*style) })
+                .map(|known| if *known == 0 { None } else { format(*known) })
                 .collect();
             if let Some((count, row, column)) = settled.beside {
                 summary.notes.push(format!(
@@ -248,8 +248,8 @@ impl Assembler {
             first,
             width,
             row: head.number,
-            styles: vec![0; width],
-            styles_open: true,
+            formats: vec![0; width],
+            formats_open: true,
             beside: None,
         });
         self.send(Message::Header(header))?;
@@ -282,14 +282,14 @@ impl Assembler {
                 *count += 1;
                 continue;
             }
-            if raw.style != 0 && settled.styles_open {
+            if raw.format != 0 && settled.formats_open {
                 let numeric = !matches!(
                     raw.cell,
                     Cell::Value(Value::Text(_) | Value::Bool(_)) | Cell::Error(_)
                 );
-                if numeric && settled.styles[at] == 0 {
-                    settled.styles[at] = raw.style;
-                    settled.styles_open = settled.styles.contains(&0);
+                if numeric && settled.formats[at] == 0 {
+                    settled.formats[at] = raw.format;
+                    settled.formats_open = settled.formats.contains(&0);
                 }
             }
             self.batch.cells[start + at] = raw.cell;

@@ -1,0 +1,183 @@
+//! Measures reading and writing: `measure read FILE`, `measure inflate FILE`, `measure events
+//! FILE`, `measure write ROWS FILE`, `measure bare ROWS FILE LEVEL`. Prints CPU seconds, wall
+//! seconds and the peak of memory in MB. `benches/compare.py` runs it beside its peers.
+
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+use rowmill_domain::{Kind, Status, Value};
+use rowmill_workbook::{
+    Cell, ColumnSpec, Header, ReadOptions, ResultSpec, ResultWriter, RowSink, Summary, read_rows,
+};
+
+type Outcome = Result<String, Box<dyn std::error::Error>>;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let start = Instant::now();
+    let what = match words[..] {
+        ["read", file] => read(Path::new(file)),
+        ["inflate", file] => parts(Path::new(file), inflate),
+        ["events", file] => parts(Path::new(file), events),
+        ["write", rows, file] => write(rows.parse()?, Path::new(file)),
+        ["bare", rows, file, level] => bare(rows.parse()?, Path::new(file), level.parse()?),
+        _ => Err("see the comment at the top".into()),
+    }?;
+    let wall = start.elapsed().as_secs_f64();
+    let line = format!("{:.3} {wall:.3} {:.0} {what}\n", cpu()?, peak()?);
+    std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes())?;
+    Ok(())
+}
+
+/// CPU seconds of this process, user and system.
+fn cpu() -> Result<f64, Box<dyn std::error::Error>> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = after_name.split_whitespace().skip(11).take(2);
+    let ticks: Vec<f64> = ticks.map(str::parse).collect::<Result<_, _>>()?;
+    // Linux counts in hundredths of a second.
+    Ok(ticks.iter().sum::<f64>() / 100.0)
+}
+
+/// The peak of resident memory, in MB.
+fn peak() -> Result<f64, Box<dyn std::error::Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|l| l.split_whitespace().next());
+    Ok(kilobytes.unwrap_or("0").parse::<f64>()? / 1024.0)
+}
+
+fn read(file: &Path) -> Outcome {
+    #[derive(Default)]
+    struct Count {
+        values: u64,
+        bytes: usize,
+    }
+    impl RowSink for Count {
+        fn header(&mut self, _: &Header) -> ControlFlow<()> {
+            ControlFlow::Continue(())
+        }
+        fn row(&mut self, _: u32, cells: &mut Vec<Cell>) -> ControlFlow<()> {
+            for cell in cells {
+                if let Cell::Value(value) = cell {
+                    self.values += 1;
+                    if let Value::Text(text) = value {
+                        self.bytes += text.len();
+                    }
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut count = Count::default();
+    let summary = read_rows(file, &ReadOptions::default(), &mut count)?;
+    Ok(format!(
+        "{} rows, {} values, {} bytes of text",
+        summary.rows, count.values, count.bytes
+    ))
+}
+
+/// Runs `each` on every part of an archive, inflated.
+fn parts(file: &Path, each: fn(&mut dyn Read) -> Outcome) -> Outcome {
+    let mut archive = zip::ZipArchive::new(BufReader::new(File::open(file)?))?;
+    let mut all = Vec::new();
+    for i in 0..archive.len() {
+        all.push(each(&mut archive.by_index(i)?)?);
+    }
+    Ok(all.join(" "))
+}
+
+fn inflate(part: &mut dyn Read) -> Outcome {
+    Ok(std::io::copy(part, &mut std::io::sink())?.to_string())
+}
+
+fn events(part: &mut dyn Read) -> Outcome {
+    let mut reader = quick_xml::Reader::from_reader(BufReader::new(part));
+    let mut buffer = Vec::new();
+    let mut count = 0u64;
+    loop {
+        buffer.clear();
+        match reader.read_event_into(&mut buffer)? {
+            quick_xml::events::Event::Eof => return Ok(count.to_string()),
+            _ => count += 1,
+        }
+    }
+}
+
+const CITIES: [&str; 5] = ["Zürich", "Łódź", "Berlin", "São Paulo", "東京"];
+
+/// A record of ten input columns and what three columns more hold of it.
+fn record(i: u64) -> [Value; 10] {
+    let date = |days: u64| {
+        let first = chrono::NaiveDate::from_ymd_opt(2015, 1, 1).unwrap_or_default();
+        first + chrono::TimeDelta::days(days as i64)
+    };
+    [
+        Value::Text(format!("C-{i:07}")),
+        Value::Text(format!("Customer number {i}")),
+        Value::from(CITIES[(i % 5) as usize]),
+        Value::Number(i as f64),
+        Value::Number((i * 7919 % 1_000_003) as f64 / 100.0),
+        Value::Number((i % 97) as f64),
+        Value::Date(date(i % 4000)),
+        Value::Bool(i.is_multiple_of(3)),
+        Value::Text(format!("{:05}", i * 31 % 100_000)),
+        Value::Text(format!("A note on record {i}, with some words & more.")),
+    ]
+}
+
+fn write(rows: u64, file: &Path) -> Outcome {
+    let kinds = record(0).map(|v| v.kind());
+    let spec = ResultSpec {
+        columns: (1..)
+            .zip(kinds)
+            .map(|(i, kind)| ColumnSpec {
+                name: format!("Column {i}"),
+                kind: Some(kind),
+                format: (kind == Kind::Date).then(|| "yyyy-mm-dd".to_owned()),
+                width: 12,
+            })
+            .collect(),
+        run_id: "20261121-bench-0123456789ab".to_owned(),
+        ..ResultSpec::default()
+    };
+    let mut writer = ResultWriter::create(file, &spec)?;
+    for i in 0..rows {
+        let record = record(i);
+        let values: Vec<Option<&Value>> = record.iter().map(Some).collect();
+        writer.row(&values, &[], Status::Ok, None, 1)?;
+    }
+    writer.finish(&Summary::default())?;
+    Ok(format!("{} bytes", file.metadata()?.len()))
+}
+
+/// The same cells with rust_xlsxwriter as it comes.
+fn bare(rows: u64, file: &Path, level: u8) -> Outcome {
+    let mut book = rust_xlsxwriter::Workbook::new();
+    book.set_zip_compression_level(level);
+    let date = rust_xlsxwriter::Format::new().set_num_format("yyyy-mm-dd");
+    let sheet = book.add_worksheet_with_constant_memory()?;
+    for column in 0..13 {
+        sheet.write_string(0, column, format!("Column {column}"))?;
+    }
+    for i in 0..rows {
+        let row = i as u32 + 1;
+        for (column, value) in (0..).zip(&record(i)) {
+            match value {
+                Value::Text(text) => sheet.write_string(row, column, text)?,
+                Value::Number(number) => sheet.write_number(row, column, *number)?,
+                Value::Bool(value) => sheet.write_boolean(row, column, *value)?,
+                Value::Date(day) => sheet.write_date_with_format(row, column, day, &date)?,
+                _ => sheet,
+            };
+        }
+        sheet.write_string(row, 10, "ok")?;
+        sheet.write_number(row, 12, 1.0)?;
+    }
+    book.save(file)?;
+    Ok(format!("{} bytes", file.metadata()?.len()))
+}

@@ -1,0 +1,257 @@
+//! xlsx and xlsm, streamed. docs/decisions/0004-own-xlsx-reader.md says why this is own code.
+
+mod scan;
+mod sheet;
+mod strings;
+mod styles;
+mod text;
+
+use std::fs::File;
+use std::path::Path;
+
+use super::archive::{Archive, Entry, Part};
+use super::cala::choose_sheet;
+use super::header::column_letters;
+use super::rows::{Assembler, Halt};
+use super::{ReadError, ReadOptions, ReadSummary};
+use scan::{Event, ScanError, Scanner};
+use sheet::Stop;
+use strings::Strings;
+use styles::Styles;
+
+/// A workbook's parts.
+struct Package<'a> {
+    path: &'a Path,
+    options: &'a ReadOptions,
+    archive: Archive,
+}
+
+/// A sheet as the workbook lists it.
+struct SheetEntry {
+    name: String,
+    relation: String,
+    visible: bool,
+}
+
+/// What `workbook.xml` says.
+#[derive(Default)]
+struct Workbook {
+    sheets: Vec<SheetEntry>,
+    is_1904: bool,
+}
+
+/// A relation of a part to another.
+struct Relation {
+    id: String,
+    kind: String,
+    target: String,
+}
+
+pub(crate) fn read(
+    path: &Path,
+    mut file: File,
+    options: &ReadOptions,
+    rows: &mut Assembler,
+) -> Result<ReadSummary, Halt> {
+    let package = Package {
+        path,
+        options,
+        archive: Archive::open(path, &mut file, &options.limits)?,
+    };
+    let roots = package.relations("")?;
+    let root = roots.iter().find(|r| r.kind == "officeDocument");
+    let main = root.map_or("xl/workbook.xml", |r| r.target.as_str());
+    let workbook = package.workbook(main)?;
+    let relations = package.relations(main)?;
+
+    let listed: Vec<(&str, bool)> = workbook
+        .sheets
+        .iter()
+        .map(|s| (s.name.as_str(), s.visible))
+        .collect();
+    let sheet = &workbook.sheets[choose_sheet(path, options.sheet.as_ref(), &listed)?];
+    rows.sheet(&sheet.name);
+    let place = format!("sheet `{}`", sheet.name);
+    let broken = |what: &str| ReadError::malformed(path, place.as_str(), what);
+    let relation = relations
+        .iter()
+        .find(|r| r.id == sheet.relation)
+        .ok_or_else(|| broken("the workbook does not say where it is"))?;
+    if relation.kind != "worksheet" {
+        return Err(broken(&format!("it is a {} and has no rows", relation.kind)).into());
+    }
+
+    let of_kind = |kind: &str| relations.iter().find(|r| r.kind == kind);
+    let strings = match of_kind("sharedStrings").and_then(|r| package.archive.find(&r.target)) {
+        Some(entry) => package.scan(entry, |scanner| {
+            Strings::read(scanner, options.limits.string_bytes)
+        })?,
+        None => Strings::default(),
+    };
+    let styles = match of_kind("styles").and_then(|r| package.archive.find(&r.target)) {
+        Some(entry) => package.scan(entry, Styles::read)?,
+        None => Styles::default(),
+    };
+    let entry = package
+        .archive
+        .find(&relation.target)
+        .ok_or_else(|| broken(&format!("its part `{}` is missing", relation.target)))?;
+    let book = sheet::Book {
+        strings: &strings,
+        styles: &styles,
+        is_1904: workbook.is_1904,
+        skip_hidden: options.skip_hidden_rows,
+    };
+    let mut scanner = package.scanner(entry)?;
+    let skipped = sheet::read(&mut scanner, &book, rows).map_err(|stop| match stop {
+        Stop::Halt(halt) => halt,
+        Stop::Scan(error) => package.error(entry, error).into(),
+        Stop::Cell(row, column, what) => {
+            let at = format!("{place}, cell {}{}", column_letters(column), row + 1);
+            ReadError::malformed(path, at, what).into()
+        }
+    })?;
+    let mut summary = rows.finish(&|format| styles.code(format))?;
+    if skipped > 0 {
+        summary
+            .notes
+            .push(format!("{skipped} hidden rows were left out."));
+    }
+    Ok(summary)
+}
+
+impl Package<'_> {
+    fn scanner(&self, entry: &Entry) -> Result<Scanner<Part>, ReadError> {
+        let limits = &self.options.limits;
+        let part = self.archive.part(entry)?;
+        Ok(Scanner::new(part, limits.text_bytes, limits.nesting))
+    }
+
+    fn scan<T>(
+        &self,
+        entry: &Entry,
+        read: impl FnOnce(&mut Scanner<Part>) -> Result<T, ScanError>,
+    ) -> Result<T, ReadError> {
+        read(&mut self.scanner(entry)?).map_err(|e| self.error(entry, e))
+    }
+
+    fn error(&self, entry: &Entry, error: ScanError) -> ReadError {
+        match error {
+            ScanError::Limit(limit, found, allowed) => ReadError::Limit {
+                file: self.path.to_owned(),
+                limit,
+                found,
+                allowed,
+            },
+            error => self.archive.broken(entry, &error),
+        }
+    }
+
+    fn workbook(&self, main: &str) -> Result<Workbook, ReadError> {
+        let missing = || ReadError::malformed(self.path, format!("part `{main}`"), "it is missing");
+        let entry = self.archive.find(main).ok_or_else(missing)?;
+        self.scan(entry, |scanner| {
+            let mut workbook = Workbook::default();
+            loop {
+                let (name, attributes) = match scanner.next()? {
+                    Event::Start {
+                        name, attributes, ..
+                    } => (name, attributes),
+                    Event::Eof => return Ok(workbook),
+                    _ => continue,
+                };
+                match scanner.local(&name) {
+                    b"workbookPr" => {
+                        let flag = scanner.attribute(&attributes, b"date1904");
+                        workbook.is_1904 = matches!(flag, Some(b"1" | b"true"));
+                    }
+                    b"sheet" => {
+                        let text = |name| scanner.text_attribute(&attributes, name);
+                        let state = text(b"state");
+                        workbook.sheets.push(SheetEntry {
+                            name: text(b"name").unwrap_or_default(),
+                            relation: text(b"id").unwrap_or_default(),
+                            visible: !matches!(state.as_deref(), Some("hidden" | "veryHidden")),
+                        });
+                    }
+                    _ => {}
+                }
+            }
+        })
+    }
+
+    /// The relations of a part; none where there is no such part. `kind` is the last segment of
+    /// the relation's type, `target` a path in the archive.
+    fn relations(&self, part: &str) -> Result<Vec<Relation>, ReadError> {
+        let (folder, file) = part.rsplit_once('/').unwrap_or(("", part));
+        let path = match folder {
+            "" => format!("_rels/{file}.rels"),
+            folder => format!("{folder}/_rels/{file}.rels"),
+        };
+        let Some(entry) = self.archive.find(&path) else {
+            return Ok(Vec::new());
+        };
+        self.scan(entry, |scanner| {
+            let mut relations = Vec::new();
+            loop {
+                let attributes = match scanner.next()? {
+                    Event::Start {
+                        name, attributes, ..
+                    } if scanner.local(&name) == b"Relationship" => attributes,
+                    Event::Eof => return Ok(relations),
+                    _ => continue,
+                };
+                let text = |name| scanner.text_attribute(&attributes, name);
+                let kind = text(b"Type").unwrap_or_default();
+                relations.push(Relation {
+                    id: text(b"Id").unwrap_or_default(),
+                    kind: kind.rsplit('/').next().unwrap_or_default().to_owned(),
+                    target: resolve(folder, &text(b"Target").unwrap_or_default()),
+                });
+            }
+        })
+    }
+}
+
+/// A relation's target as a path in the archive.
+fn resolve(folder: &str, target: &str) -> String {
+    let target = target.replace('\\', "/");
+    let mut segments: Vec<&str> = match target.starts_with('/') {
+        true => Vec::new(),
+        false => folder.split('/').collect(),
+    };
+    for segment in target.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            segment => segments.push(segment),
+        }
+    }
+    segments.retain(|s| !s.is_empty());
+    segments.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_resolve() {
+        for (folder, target, want) in [
+            ("xl", "worksheets/sheet1.xml", "xl/worksheets/sheet1.xml"),
+            (
+                "xl",
+                "/xl/worksheets/sheet1.xml",
+                "xl/worksheets/sheet1.xml",
+            ),
+            ("xl", "../a.xml", "a.xml"),
+            ("xl", "..\\..\\..\\a.xml", "a.xml"),
+            ("", "xl/workbook.xml", "xl/workbook.xml"),
+            ("", "./xl//workbook.xml", "xl/workbook.xml"),
+        ] {
+            assert_eq!(resolve(folder, target), want);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The shared string table: all texts in one allocation, under a budget.
+
+use std::io::Read;
+
+use super::scan::{Event, ScanError, Scanner};
+use super::text;
+
+/// Bytes of memory a string takes beside its text.
+const PER_STRING: u64 = 8;
+
+/// The table.
+#[derive(Default)]
+pub(super) struct Strings {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Strings {
+    /// A string by its place.
+    pub(super) fn get(&self, at: usize) -> Option<&str> {
+        let end = *self.ends.get(at)?;
+        let start = match at {
+            0 => 0,
+            _ => self.ends[at - 1],
+        };
+        self.text.get(start..end)
+    }
+
+    /// Reads the part. `budget`: bytes in memory.
+    pub(super) fn read<R: Read>(
+        scanner: &mut Scanner<R>,
+        budget: u64,
+    ) -> Result<Strings, ScanError> {
+        let mut strings = Strings::default();
+        loop {
+            if strings.plain(scanner) {
+                strings.check(budget)?;
+                continue;
+            }
+            match scanner.next()? {
+                Event::Start { name, empty, .. } if scanner.local(&name) == b"si" => {
+                    if !empty {
+                        rich(scanner, b"si", &mut strings.text)?;
+                    }
+                    strings.ends.push(strings.text.len());
+                    strings.check(budget)?;
+                }
+                Event::Eof => return Ok(strings),
+                _ => {}
+            }
+        }
+    }
+
+    fn check(&self, budget: u64) -> Result<(), ScanError> {
+        let bytes = self.text.len() as u64 + self.ends.len() as u64 * PER_STRING;
+        if bytes > budget {
+            return Err(ScanError::Limit("string_bytes", bytes, budget));
+        }
+        Ok(())
+    }
+
+    /// Takes `<si><t>text</t></si>`, as most strings are, off the bytes at hand; `false` where
+    /// they are something else or not all there.
+    fn plain<R: Read>(&mut self, scanner: &mut Scanner<R>) -> bool {
+        let ahead = scanner.ahead();
+        let Some(body) = ahead.strip_prefix(b"<si><t>") else {
+            return false;
+        };
+        let Some(length) = memchr::memchr(b'<', body) else {
+            return false;
+        };
+        if !body[length..].starts_with(b"</t></si>") {
+            return false;
+        }
+        let from = self.text.len();
+        append(&body[..length], true, from, &mut self.text);
+        self.ends.push(self.text.len());
+        scanner.pass(7 + length + 9);
+        true
+    }
+}
+
+/// Appends a `<t>`'s text. Without `xml:space="preserve"` blanks around it do not count.
+pub(super) fn append(raw: &[u8], trim: bool, from: usize, to: &mut String) {
+    text::unescape(if trim { raw.trim_ascii() } else { raw }, to);
+    text::resolve_excel_escapes(to, from);
+}
+
+/// Appends the text of a string item: that of its `<t>`, or those of its runs one after another;
+/// phonetic hints are not part of it. The item's start was the last event; takes its end.
+pub(super) fn rich<R: Read>(
+    scanner: &mut Scanner<R>,
+    closing: &[u8],
+    to: &mut String,
+) -> Result<(), ScanError> {
+    loop {
+        match scanner.next()? {
+            Event::Start {
+                name,
+                attributes,
+                empty: false,
+            } => match scanner.local(&name) {
+                b"t" => {
+                    let space = scanner.attribute(&attributes, b"space");
+                    plain_text(scanner, space != Some(b"preserve"), to)?;
+                }
+                b"rPh" => scanner.skip_element()?,
+                _ => {}
+            },
+            Event::End { name } if scanner.local(&name) == closing => return Ok(()),
+            Event::Eof => return Err(ScanError::Broken("a string does not end")),
+            _ => {}
+        }
+    }
+}
+
+/// Appends the text up to the end of the element whose start was the last event.
+pub(super) fn plain_text<R: Read>(
+    scanner: &mut Scanner<R>,
+    trim: bool,
+    to: &mut String,
+) -> Result<(), ScanError> {
+    let from = to.len();
+    loop {
+        match scanner.next()? {
+            Event::Text(text) => text::unescape(scanner.bytes(&text), to),
+            Event::Raw(text) => to.push_str(&String::from_utf8_lossy(scanner.bytes(&text))),
+            Event::End { .. } => break,
+            Event::Start { empty: false, .. } => scanner.skip_element()?,
+            Event::Start { .. } => {}
+            Event::Eof => return Err(ScanError::Broken("a text does not end")),
+        }
+    }
+    if trim {
+        let blank = [' ', '\t', '\r', '\n'];
+        to.truncate(from.max(to.trim_end_matches(blank).len()));
+        let start = to[from..].len() - to[from..].trim_start_matches(blank).len();
+        to.drain(from..from + start);
+    }
+    text::resolve_excel_escapes(to, from);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(xml: &str, budget: u64) -> Result<Vec<String>, ScanError> {
+        let mut scanner = Scanner::new(xml.as_bytes(), 1 << 20, 16);
+        let strings = Strings::read(&mut scanner, budget)?;
+        let all = (0..).map_while(|i| strings.get(i).map(str::to_owned));
+        Ok(all.collect())
+    }
+
+    #[test]
+    fn plain_and_rich_texts() {
+        let xml = "<sst><si><t>a &amp; b</t></si><si><t xml:space=\"preserve\"> c </t></si>\
+                   <si/><si><t> d </t></si> <si><t/></si><x:si><x:r><x:rPr><x:b/></x:rPr><x:t>e</x:t></x:r>\
+                   <x:r><x:t xml:space='preserve'> f</x:t></x:r><x:rPh><x:t>g</x:t></x:rPh></x:si>\
+                   <si><t><![CDATA[<h>&amp;]]></t></si><si><t>_x000D_</t></si></sst>";
+        let want = ["a & b", " c ", "", "d", "", "e f", "<h>&amp;", "\r"];
+        assert_eq!(read(xml, 1000).unwrap(), want);
+    }
+
+    #[test]
+    fn the_budget_holds() {
+        let xml = format!("<sst>{}</sst>", "<si><t/></si>".repeat(1000));
+        let error = read(&xml, 7999).unwrap_err();
+        assert!(matches!(
+            error,
+            ScanError::Limit("string_bytes", 8000, 7999)
+        ));
+        assert_eq!(read(&xml, 8000).unwrap().len(), 1000);
+        assert!(read("<sst><si><t>a</t>", 100).is_err());
+    }
+}

@@ -1,0 +1,274 @@
+//! What the writer writes, the reader reads as it was.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use rowmill_domain::manifest::{RejectReason, Rejected};
+use rowmill_domain::pipeline::SheetRef;
+use rowmill_domain::run::Counts;
+use rowmill_domain::{Kind, Status, Value};
+use rowmill_workbook::{
+    Cell, Chart, ColumnSpec, Header, ReadOptions, ReadSummary, ResultSpec, ResultWriter, RowSink,
+    StepFigures, Summary, read_rows,
+};
+
+/// Keeps all rows.
+#[derive(Default)]
+struct All {
+    header: Option<Header>,
+    rows: Vec<(u32, Vec<Cell>)>,
+}
+
+impl RowSink for All {
+    fn header(&mut self, header: &Header) -> ControlFlow<()> {
+        assert!(self.header.is_none(), "the header comes once");
+        self.header = Some(header.clone());
+        ControlFlow::Continue(())
+    }
+    fn row(&mut self, row: u32, cells: &mut Vec<Cell>) -> ControlFlow<()> {
+        self.rows.push((row, std::mem::take(cells)));
+        ControlFlow::Continue(())
+    }
+}
+
+fn read(path: &Path, sheet: &str) -> (All, ReadSummary) {
+    let mut all = All::default();
+    let options = ReadOptions {
+        sheet: Some(SheetRef::Name(sheet.to_owned())),
+        ..ReadOptions::default()
+    };
+    let summary = read_rows(path, &options, &mut all).unwrap();
+    (all, summary)
+}
+
+fn text(text: &str) -> Option<Value> {
+    Some(Value::Text(text.to_owned()))
+}
+
+fn parsed(text: &str, kind: Kind) -> Option<Value> {
+    Some(Value::parse(text, kind).unwrap())
+}
+
+fn odd_values() -> Vec<Option<Value>> {
+    vec![
+        None,
+        text("00501"),
+        text("1234567890123456789"),
+        text("=1+1"),
+        text("+49 30 1234"),
+        text("-x"),
+        text("@SUM(A1)"),
+        text("=HYPERLINK(\"http://example.com\")"),
+        text("https://example.com/?a=1&b=<2>"),
+        text(" leading and trailing "),
+        text("two\nlines\tand a tab"),
+        text("\r\n"),
+        text("Zürich, Łódź, 東京, 🙂, e\u{301}"),
+        text("\u{1}\u{1f}\u{7f}"),
+        text("_x0041_ _x000D_"),
+        text("\"quoted\" 'single' &amp; <b>"),
+        text("TRUE"),
+        text("2024-03-01"),
+        text("#N/A"),
+        text(&"ä🙂".repeat(10_922)),
+        Some(Value::Number(0.1 + 0.2)),
+        Some(Value::Number(-1e-300)),
+        Some(Value::Number(1.797e308)),
+        Some(Value::Number(123_456_789_012_345.0)),
+        Some(Value::Number(9_007_199_254_740_993.0)),
+        Some(Value::Number(0.0)),
+        Some(Value::Bool(true)),
+        Some(Value::Bool(false)),
+        parsed("2024-02-29", Kind::Date),
+        parsed("1900-01-01", Kind::Date),
+        parsed("1900-02-28", Kind::Date),
+        parsed("1900-03-01", Kind::Date),
+        parsed("9999-12-31", Kind::Date),
+        parsed("2024-02-29T23:59:59.250", Kind::DateTime),
+        parsed("2024-02-29T00:00:00", Kind::DateTime),
+        parsed("13:37:00", Kind::Time),
+        parsed("00:00:00", Kind::Time),
+        parsed("23:59:59.999", Kind::Time),
+        parsed("PT36H15M", Kind::Duration),
+        parsed("PT0S", Kind::Duration),
+        parsed("PT10000H0.001S", Kind::Duration),
+    ]
+}
+
+#[test]
+fn odd_values_come_back_as_they_went_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a-result.xlsx");
+    let spec = ResultSpec {
+        columns: ["Id", "Value"]
+            .map(|n| ColumnSpec {
+                name: n.to_owned(),
+                ..ColumnSpec::default()
+            })
+            .to_vec(),
+        added: vec!["label".to_owned()],
+        run_id: "20261121-a-0123456789ab".to_owned(),
+        title: "A".to_owned(),
+    };
+    let values = odd_values();
+    let mut writer = ResultWriter::create(&path, &spec).unwrap();
+    for (i, value) in values.iter().enumerate() {
+        let id = Value::Number(i as f64);
+        let status = [Status::Ok, Status::Failed, Status::Missing][i % 3];
+        let error = (i % 3 > 0).then_some("no answer");
+        writer
+            .row(
+                &[Some(&id), value.as_ref()],
+                &[value.as_ref()],
+                status,
+                error,
+                2,
+            )
+            .unwrap();
+    }
+    writer
+        .rejected(&Rejected {
+            row: 17,
+            reason: RejectReason::DuplicateKey,
+            detail: "row 3 has the key `=1`".to_owned(),
+            values: vec!["007".to_owned(), String::new()],
+        })
+        .unwrap();
+    let written = writer.finish(&summary()).unwrap();
+    assert_eq!(written.notes, Vec::<String>::new());
+
+    let (all, _) = read(&path, "Results");
+    let header = all.header.unwrap();
+    assert_eq!(
+        header.columns,
+        ["Id", "Value", "label", "status", "error", "attempts"]
+    );
+    assert_eq!(all.rows.len(), values.len());
+    for (i, (value, (row, cells))) in values.iter().zip(&all.rows).enumerate() {
+        let want = match value {
+            None => Cell::Empty,
+            Some(value) => Cell::Value(value.clone()),
+        };
+        assert_eq!(*row as usize, i + 2);
+        assert_eq!(cells[1], want, "input {value:?}");
+        assert_eq!(cells[2], want, "added {value:?}");
+        assert_eq!(
+            cells[3],
+            Cell::Value(Value::from(["ok", "failed", "missing"][i % 3]))
+        );
+        assert_eq!(cells[5], Cell::Value(Value::Number(2.0)));
+    }
+
+    let (all, _) = read(&path, "Rejected");
+    assert_eq!(
+        all.header.unwrap().columns,
+        ["row", "reason", "detail", "Id", "Value"]
+    );
+    assert_eq!(all.rows.len(), 1);
+    assert_eq!(all.rows[0].1[1], Cell::Value(Value::from("duplicate key")));
+    assert_eq!(all.rows[0].1[3], Cell::Value(Value::from("007")));
+}
+
+fn summary() -> Summary {
+    Summary {
+        facts: vec![("Run".to_owned(), "20261121-a-0123456789ab".to_owned())],
+        counts: Counts {
+            records: 41,
+            rejected: 1,
+            ok: 14,
+            failed: 14,
+            missing: 13,
+        },
+        steps: vec![StepFigures {
+            step: "1 http".to_owned(),
+            ok: 27,
+            failed: 14,
+            mean_ms: 12.5,
+            p95_ms: 80.0,
+            max_ms: 120.0,
+        }],
+        chart: Some(Chart {
+            title: "label".to_owned(),
+            bars: vec![("yes".to_owned(), 20), ("no".to_owned(), 7)],
+        }),
+        notes: vec!["A note.".to_owned()],
+    }
+}
+
+#[test]
+fn a_text_too_long_is_cut_with_a_mark_and_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.xlsx");
+    let spec = ResultSpec {
+        columns: vec![ColumnSpec {
+            name: "Text".to_owned(),
+            ..ColumnSpec::default()
+        }],
+        ..ResultSpec::default()
+    };
+    let mut writer = ResultWriter::create(&path, &spec).unwrap();
+    // Two units a character: the cut must not part one.
+    let long = Value::Text("🙂".repeat(16_384));
+    let exact = Value::Text("x".repeat(32_767));
+    for value in [&long, &exact] {
+        writer
+            .row(&[Some(value)], &[], Status::Ok, None, 1)
+            .unwrap();
+    }
+    let written = writer.finish(&Summary::default()).unwrap();
+    assert_eq!(written.notes.len(), 1);
+    assert!(
+        written.notes[0].contains("sheet `Results`, cell A2"),
+        "{:?}",
+        written.notes
+    );
+    let (all, _) = read(&path, "Results");
+    let Cell::Value(Value::Text(cut)) = &all.rows[0].1[0] else {
+        panic!("{:?}", all.rows[0]);
+    };
+    assert!(cut.ends_with("🙂 [cut]"));
+    assert!(cut.encode_utf16().count() <= 32_767 && cut.encode_utf16().count() > 32_760);
+    assert_eq!(all.rows[1].1[0], Cell::Value(exact));
+}
+
+#[test]
+fn number_formats_of_the_input_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.xlsx");
+    let column = |name: &str, kind, format: &str| ColumnSpec {
+        name: name.to_owned(),
+        kind: Some(kind),
+        format: Some(format.to_owned()),
+        width: 10,
+    };
+    let spec = ResultSpec {
+        columns: vec![
+            column("Price", Kind::Number, "#,##0.00 \"EUR\""),
+            column("Share", Kind::Number, "0.0%"),
+            column("Since", Kind::Date, "dd.mm.yyyy"),
+            column("Name", Kind::Text, "@"),
+        ],
+        ..ResultSpec::default()
+    };
+    let mut writer = ResultWriter::create(&path, &spec).unwrap();
+    let values = [
+        Some(Value::Number(12.5)),
+        Some(Value::Number(0.125)),
+        parsed("2024-03-01", Kind::Date),
+        text("a"),
+    ];
+    let row: Vec<Option<&Value>> = values.iter().map(Option::as_ref).collect();
+    writer.row(&row, &[], Status::Ok, None, 1).unwrap();
+    writer.finish(&Summary::default()).unwrap();
+    let (all, summary) = read(&path, "Results");
+    assert_eq!(all.rows[0].1[2], Cell::Value(values[2].clone().unwrap()));
+    assert_eq!(
+        summary.formats[..4],
+        [
+            Some("#,##0.00 \"EUR\"".to_owned()),
+            Some("0.0%".to_owned()),
+            Some("dd.mm.yyyy".to_owned()),
+            None
+        ]
+    );
+}
