@@ -23,6 +23,8 @@ use rowmill_domain::value::number_text;
 use rowmill_domain::{Columns, Kind, Value};
 use rowmill_workbook::Cell;
 
+/// Columns or problems that a message lists at most.
+pub(crate) const LISTED: usize = 5;
 /// Characters of a value that a message shows.
 const SHOWN: usize = 60;
 /// Milliseconds of a day.
@@ -32,7 +34,7 @@ const SERIAL_END: f64 = 2_958_466.0;
 
 /// What became of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It is a record; its cells are clean.
     Record,
     /// It is rejected: why, and why in words with the column and the value.
@@ -41,7 +43,7 @@ pub enum Verdict {
 
 /// Applies the rules of a pipeline's `[input]`.
 #[derive(Debug)]
-pub struct Cleaner {
+pub(crate) struct Cleaner {
     columns: Columns,
     types: Vec<(usize, Kind)>,
     required: Vec<usize>,
@@ -55,7 +57,11 @@ impl Cleaner {
     /// Rules for these columns. At most `limit` rows become records.
     ///
     /// The error is the name of a column that the rules mention and the workbook lacks.
-    pub fn new(columns: Columns, input: &Input, limit: Option<u64>) -> Result<Cleaner, String> {
+    pub(crate) fn new(
+        columns: Columns,
+        input: &Input,
+        limit: Option<u64>,
+    ) -> Result<Cleaner, String> {
         let at = |name: &String| columns.position(name).ok_or_else(|| name.clone());
         let types = input
             .types
@@ -72,14 +78,14 @@ impl Cleaner {
     }
 
     /// The declared type of a column.
-    pub fn declared(&self, column: usize) -> Option<Kind> {
+    pub(crate) fn declared(&self, column: usize) -> Option<Kind> {
         let mut types = self.types.iter();
         types.find(|(c, _)| *c == column).map(|(_, kind)| *kind)
     }
 
     /// Cleans a row in place, and says what it is. Cells of a rejected row are trimmed and
     /// perhaps converted.
-    pub fn clean(&mut self, row: u32, cells: &mut [Cell]) -> Verdict {
+    pub(crate) fn clean(&mut self, row: u32, cells: &mut [Cell]) -> Verdict {
         let mut blank = true;
         let mut error = false;
         for cell in cells.iter_mut() {
@@ -158,10 +164,13 @@ impl Cleaner {
     }
 
     fn unreadable(&self, bad: impl Iterator<Item = (usize, String)>) -> Verdict {
-        let bad: Vec<String> = bad
-            .map(|(at, why)| format!("column `{}`: {why}", self.columns.names()[at]))
-            .collect();
-        Verdict::Rejected(RejectReason::Unreadable, bad.join("; "))
+        let mut bad = bad.map(|(at, why)| format!("column `{}`: {why}", self.columns.names()[at]));
+        let mut texts: Vec<String> = bad.by_ref().take(LISTED).collect();
+        let more = bad.count();
+        if more > 0 {
+            texts.push(format!("and {more} more"));
+        }
+        Verdict::Rejected(RejectReason::Unreadable, texts.join("; "))
     }
 
     /// The earlier row with this row's key; else keeps the key as this row's.
@@ -307,3 +316,6 @@ pub(crate) fn cut_text(text: &str, characters: usize) -> String {
         None => text.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

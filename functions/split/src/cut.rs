@@ -21,7 +21,7 @@ use rowmill_workbook::{Cell, Header, ReadError, ReadOptions, RowSink, read_rows}
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::clean::{Cleaner, Verdict};
+use crate::clean::{Cleaner, LISTED, Verdict};
 use crate::error::{CutError, Refusal, SplitError};
 use crate::line::LineWriter;
 use crate::profile::Profile;
@@ -30,8 +30,6 @@ use crate::profile::Profile;
 const PUTS_AT_ONCE: usize = 4;
 /// A chunk of more bytes than this is put from a file and not from memory.
 const CHUNK_IN_MEMORY: u64 = 64 << 20;
-/// Names or problems that a message lists at most.
-const LISTED: usize = 5;
 
 /// How a workbook is cut.
 #[derive(Clone, Debug, Default)]
@@ -575,3 +573,6 @@ fn text(cell: &Cell) -> String {
         Cell::Error(error) => error.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use rowmill_workbook::Cell;
 /// Writes records byte for byte as [`rowmill_domain::Record::write_json`] does, without building
 /// them: the columns' names are escaped once, not once a row.
 #[derive(Debug)]
-pub struct LineWriter {
+pub(crate) struct LineWriter {
     /// `"name":` of each column.
     keys: Vec<Box<[u8]>>,
     /// Dates and times of the line at hand.
@@ -19,7 +19,7 @@ pub struct LineWriter {
 
 impl LineWriter {
     /// For records of these columns.
-    pub fn new(columns: &Columns) -> serde_json::Result<LineWriter> {
+    pub(crate) fn new(columns: &Columns) -> serde_json::Result<LineWriter> {
         let key = |name: &std::sync::Arc<str>| {
             let mut key = serde_json::to_vec(&**name)?;
             key.push(b':');
@@ -33,7 +33,7 @@ impl LineWriter {
 
     /// Appends a record's line with its line end. `each` is given the index and value of every
     /// cell with one, and the value's length as text in bytes.
-    pub fn write(
+    pub(crate) fn write(
         &mut self,
         row: u32,
         cells: &[Cell],

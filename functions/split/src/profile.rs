@@ -17,7 +17,7 @@ const EXTREME_TEXT: usize = 100;
 
 /// The profile of a column, built value by value.
 #[derive(Debug)]
-pub struct Profile {
+pub(crate) struct Profile {
     filled: u64,
     width: usize,
     /// Hashes of the values seen, up to `cap`.
@@ -35,7 +35,7 @@ struct KindProfile {
 
 impl Profile {
     /// A profile of no values; one of so many columns.
-    pub fn new(columns: usize) -> Profile {
+    pub(crate) fn new(columns: usize) -> Profile {
         Profile {
             filled: 0,
             width: 0,
@@ -46,7 +46,7 @@ impl Profile {
     }
 
     /// Adds a record's value. `length` is that of the value as text, in bytes.
-    pub fn add(&mut self, value: &Value, length: usize) {
+    pub(crate) fn add(&mut self, value: &Value, length: usize) {
         self.filled += 1;
         // Bytes are at least as many as characters, so most texts need no counting.
         if length > self.width {
@@ -75,7 +75,7 @@ impl Profile {
 
     /// The profile of the column of that name. `declared` is its declared type, `format` its
     /// number format.
-    pub fn finish(
+    pub(crate) fn finish(
         &self,
         name: &str,
         declared: Option<Kind>,

@@ -60,11 +60,8 @@ struct Recipe {
     pipeline: Pipeline,
 }
 
-/// What came of reading an upload.
-enum Read {
-    Committed(Manifest),
-    Refused(Refusal),
-}
+/// What came of reading an upload: a manifest in its place, or a refusal.
+type Read = Result<Manifest, Refusal>;
 
 /// Tells the cut, which blocks a thread of its own, that its caller went away.
 struct StopOnDrop(Arc<AtomicBool>);
@@ -140,7 +137,7 @@ impl Split {
             None => self.read(run, event, cx).await?,
         };
         match read {
-            Read::Committed(manifest) => {
+            Ok(manifest) => {
                 let patch = RunPatch {
                     state: Some(RunState::Running),
                     jobs: Some(manifest.jobs()),
@@ -158,7 +155,7 @@ impl Split {
                     .publish(&Message::Split { run: run.clone() })
                     .await?;
             }
-            Read::Refused(refusal) => {
+            Err(refusal) => {
                 tracing::info!(%run, what = %refusal.what, "input refused");
                 let failure = refusal.failure();
                 let patch = RunPatch {
@@ -188,8 +185,8 @@ impl Split {
         let at = Location::new(&self.work_bucket, keys::manifest(run));
         match self.objects.get(&at).await {
             Ok(object) => Ok(Some(match Manifest::from_json(&object.body) {
-                Ok(manifest) => Read::Committed(manifest),
-                Err(error) => Read::Refused(Refusal::new(
+                Ok(manifest) => Ok(manifest),
+                Err(error) => Err(Refusal::new(
                     format!("{at}: {error}"),
                     "upload the workbook again",
                 )),
@@ -211,12 +208,12 @@ impl Split {
             pipeline,
         } = match self.recipe(&event.key).await? {
             Ok(recipe) => recipe,
-            Err(refusal) => return Ok(Read::Refused(refusal)),
+            Err(refusal) => return Ok(Err(refusal)),
         };
         let name = keys::file_name(&event.key).to_owned();
         let allowed = ReadLimits::default().file_bytes;
         if event.size > allowed {
-            return Ok(Read::Refused(Refusal::new(
+            return Ok(Err(Refusal::new(
                 format!(
                     "{name}: has {} bytes, more than the limit of {allowed}",
                     event.size
@@ -235,7 +232,7 @@ impl Split {
         let info = match self.objects.download(&at, &path).await {
             Ok(info) => info,
             Err(error) if error.is_not_found() => {
-                return Ok(Read::Refused(Refusal::new(
+                return Ok(Err(Refusal::new(
                     format!("{name}: was deleted from the inbox before it could be read"),
                     "upload it again",
                 )));
@@ -250,7 +247,7 @@ impl Split {
             None => None,
             Some((_, Ok(limit))) if limit > 0 => Some(limit),
             Some((text, _)) => {
-                return Ok(Read::Refused(Refusal::new(
+                return Ok(Err(Refusal::new(
                     format!(
                         "{name}: its metadata `{LIMIT_METADATA}` is `{text}`, no number above 0"
                     ),
@@ -285,7 +282,7 @@ impl Split {
         drop(stop);
         let cut = match cut {
             Ok(cut) => cut,
-            Err(CutError::Refused(refusal)) => return Ok(Read::Refused(*refusal)),
+            Err(CutError::Refused(refusal)) => return Ok(Err(*refusal)),
             Err(CutError::Temporary(error)) => return Err(error.into()),
             Err(CutError::Stopped) => return Err(SplitError::Stopped),
         };
@@ -325,7 +322,7 @@ impl Split {
             .put(&self.work_bucket, &key, Bytes::from(json), put)
             .await
         {
-            Ok(_) => Ok(Read::Committed(manifest)),
+            Ok(_) => Ok(Ok(manifest)),
             Err(error) if error.kind == ErrorKind::Conflict => {
                 match self.committed(&manifest.run).await? {
                     Some(read) => Ok(read),

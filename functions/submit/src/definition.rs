@@ -1,0 +1,158 @@
+//! Job definitions: what all jobs of a stage share.
+
+use std::collections::BTreeMap;
+
+use rowmill_domain::config;
+use rowmill_domain::job::{EvaluateOnExit, ExitAction, JobDefinition, RetryStrategy};
+use rowmill_domain::limits::{ATTEMPT_SECONDS_MIN, ATTEMPTS_MAX};
+use rowmill_domain::pipeline::Batch;
+
+/// The definition of a stage whose container has that image, named
+/// `<stack>-<12 hex of a hash of all that is in it>`: the same content has the same name.
+pub fn definition(stack: &str, image: &str, work_bucket: &str, batch: &Batch) -> JobDefinition {
+    let mut definition = JobDefinition {
+        name: String::new(),
+        image: image.to_owned(),
+        // The image's entry point is enrich; which slice it works on says the environment.
+        command: Vec::new(),
+        vcpu: batch.vcpu,
+        memory_mib: batch.memory_mib,
+        environment: BTreeMap::from([(
+            config::ROWMILL_WORK_BUCKET.to_owned(),
+            work_bucket.to_owned(),
+        )]),
+        retry: retry_strategy(batch.attempts),
+        timeout_seconds: Some(batch.timeout_seconds.max(ATTEMPT_SECONDS_MIN)),
+    };
+    // Strings, numbers and ordered maps: this cannot fail, and an empty text would only mean that
+    // all definitions share a name.
+    let content = serde_json::to_vec(&definition).unwrap_or_default();
+    let hash = blake3::hash(&content).to_hex();
+    definition.name = format!("{stack}-{}", &hash[..12]);
+    definition
+}
+
+/// When a child is tried again. The first rule that matches decides.
+///
+/// | rule | what it stands for |
+/// |---|---|
+/// | status reason `Host EC2*` | the EC2 host was lost or reclaimed: retry |
+/// | status reason `Your Spot Task was interrupted*` | Fargate took its spare capacity back: retry |
+/// | reason `Cannot*` | the container could not be pulled, created or started: retry |
+/// | exit code `1*` | 137 killed, 143 interrupted ([`config::child_exit::INTERRUPTED`]), 175 a service failed ([`config::child_exit::UNAVAILABLE`]), 101 a crash of the program: retry, a child resumes at the records that have no outcome yet |
+/// | reason `*` | all else, among it exit code 2 ([`config::child_exit::MISCONFIGURED`]): never |
+///
+/// Source of the texts: AWS Batch user guide, "Automated job retries", and Amazon ECS, "Stopped
+/// tasks error messages". Batch does not retry what was terminated or ran out of its time limit.
+pub fn retry_strategy(attempts: u32) -> RetryStrategy {
+    let rule = |action| EvaluateOnExit {
+        on_status_reason: None,
+        on_reason: None,
+        on_exit_code: None,
+        action,
+    };
+    let status = |pattern: &str| EvaluateOnExit {
+        on_status_reason: Some(pattern.to_owned()),
+        ..rule(ExitAction::Retry)
+    };
+    RetryStrategy {
+        attempts: attempts.clamp(1, ATTEMPTS_MAX),
+        evaluate_on_exit: vec![
+            status("Host EC2*"),
+            status("Your Spot Task was interrupted*"),
+            EvaluateOnExit {
+                on_reason: Some("Cannot*".to_owned()),
+                ..rule(ExitAction::Retry)
+            },
+            EvaluateOnExit {
+                on_exit_code: Some("1*".to_owned()),
+                ..rule(ExitAction::Retry)
+            },
+            EvaluateOnExit {
+                on_reason: Some("*".to_owned()),
+                ..rule(ExitAction::Exit)
+            },
+        ],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::child_exit::{INTERRUPTED, MISCONFIGURED, UNAVAILABLE};
+    use rowmill_domain::limits::{EVALUATE_ON_EXIT_MAX, JOB_NAME_MAX};
+
+    #[test]
+    fn the_same_content_has_the_same_name_and_other_content_another() {
+        let batch = Batch::default();
+        let base = definition("rowmill", "image:1", "work", &batch);
+        assert_eq!(base, definition("rowmill", "image:1", "work", &batch));
+        assert!(base.name.len() <= JOB_NAME_MAX && base.name.starts_with("rowmill-"));
+        let others = [
+            definition("rowmill", "image:2", "work", &batch),
+            definition("rowmill", "image:1", "work2", &batch),
+            definition(
+                "rowmill",
+                "image:1",
+                "work",
+                &Batch {
+                    vcpu: 1.0,
+                    ..batch.clone()
+                },
+            ),
+            definition(
+                "rowmill",
+                "image:1",
+                "work",
+                &Batch {
+                    memory_mib: 1024,
+                    ..batch.clone()
+                },
+            ),
+            definition(
+                "rowmill",
+                "image:1",
+                "work",
+                &Batch {
+                    attempts: 3,
+                    ..batch.clone()
+                },
+            ),
+            definition(
+                "rowmill",
+                "image:1",
+                "work",
+                &Batch {
+                    timeout_seconds: 90,
+                    ..batch
+                },
+            ),
+        ];
+        for other in others {
+            assert_ne!(other.name, base.name);
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_told_apart() {
+        let strategy = retry_strategy(10);
+        assert!(strategy.evaluate_on_exit.len() <= EVALUATE_ON_EXIT_MAX);
+        // As Batch evaluates a child that exits by itself.
+        let action = |code: u8| {
+            let rules = strategy.evaluate_on_exit.iter();
+            let mut matching = rules.filter(|rule| match &rule.on_exit_code {
+                Some(pattern) => code.to_string().starts_with(pattern.trim_end_matches('*')),
+                None => rule.on_reason.as_deref() == Some("*"),
+            });
+            matching.next().map(|rule| rule.action)
+        };
+        for code in [INTERRUPTED, UNAVAILABLE, 137] {
+            assert_eq!(action(code), Some(ExitAction::Retry), "{code}");
+        }
+        for code in [MISCONFIGURED, 64] {
+            assert_eq!(action(code), Some(ExitAction::Exit), "{code}");
+        }
+        let last = strategy.evaluate_on_exit.last().unwrap();
+        assert_eq!(last.action, ExitAction::Exit);
+    }
+}

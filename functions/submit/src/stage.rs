@@ -1,0 +1,369 @@
+//! The stage.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rowmill_domain::event::Invocation;
+use rowmill_domain::job::{Dependency, JobDefinition, JobId, JobName, SubmitJob};
+use rowmill_domain::limits::SUBMIT_PER_SECOND;
+use rowmill_domain::message::{Failure, Message};
+use rowmill_domain::plan::{self, PlannedJob, job_graph};
+use rowmill_domain::run::Work;
+use rowmill_domain::{Manifest, Pipeline, RunId, RunState, config, keys};
+use rowmill_ports::{
+    Claim, ErrorKind, JobFilter, Jobs, Ledger, Location, Objects, PortError, RunPatch, Topic,
+};
+
+use crate::definition::definition;
+use crate::error::SubmitError;
+use crate::pace::{Pace, patiently};
+
+/// How long a claim on a run's submit is held: as long as a Lambda function can run.
+pub const LEASE: Duration = Duration::from_secs(15 * 60);
+
+/// The stage.
+pub struct Submit {
+    /// The work bucket.
+    pub objects: Arc<dyn Objects>,
+    /// Runs and their jobs.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where jobs go.
+    pub jobs: Arc<dyn Jobs>,
+    /// Where failures are told.
+    pub topic: Arc<dyn Topic>,
+    /// Names.
+    pub config: SubmitConfig,
+}
+
+/// Names that submit needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmitConfig {
+    /// The work bucket.
+    pub work_bucket: String,
+    /// The job queue.
+    pub queue: String,
+    /// The stack, which starts the names of job definitions.
+    pub stack: String,
+    /// The image of stages without one of their own.
+    pub image: String,
+}
+
+/// Why a run was not submitted.
+enum Stop {
+    /// It cannot be, now and always.
+    Refused(Failure),
+    /// The surroundings.
+    Trouble(SubmitError),
+}
+
+impl From<PortError> for Stop {
+    fn from(error: PortError) -> Stop {
+        Stop::Trouble(error.into())
+    }
+}
+
+/// A run with all that submitting it takes.
+struct Order {
+    manifest: Manifest,
+    definitions: Vec<JobDefinition>,
+    /// ARNs, by stage.
+    arns: Vec<String>,
+    /// Whether a submit before this one may have submitted jobs.
+    resumed: bool,
+}
+
+impl Submit {
+    /// Submits all jobs of a run that has its manifest. Nothing happens where that was done
+    /// before, where another invocation is at it, and where the run has ended.
+    ///
+    /// A run that Batch refuses for good is failed: its jobs are terminated, and report is told.
+    ///
+    /// # Errors
+    /// Trouble of the surroundings only. The same message may be given again at any time.
+    pub async fn handle(&self, run: &RunId, cx: &Invocation) -> Result<(), SubmitError> {
+        let claim = self
+            .ledger
+            .claim(run, Work::Submit, &cx.owner, cx.now, LEASE)
+            .await?;
+        let resumed = match claim {
+            Claim::Taken { resumed } => resumed,
+            Claim::Done => return Ok(()),
+            Claim::Held { owner, until } => {
+                tracing::info!(%run, %owner, %until, "another invocation is submitting this run");
+                return Ok(());
+            }
+        };
+        let item = self
+            .ledger
+            .run(run)
+            .await?
+            .ok_or_else(|| SubmitError::UnknownRun(run.clone()))?;
+        match (item.state, item.failure) {
+            (RunState::Running, None) => match self.submit(run, resumed, cx).await {
+                Ok(()) => {}
+                Err(Stop::Trouble(error)) => return Err(error),
+                Err(Stop::Refused(failure)) => self.fail(run, failure, cx).await?,
+            },
+            (RunState::Running, Some(failure)) => self.fail(run, failure, cx).await?,
+            (state, _) => tracing::info!(%run, state = state.name(), "nothing to submit"),
+        }
+        match self.ledger.complete(run, Work::Submit, &cx.owner).await {
+            // The lease ran out and another invocation has done the same.
+            Err(error) if error.kind == ErrorKind::Conflict => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    async fn submit(&self, run: &RunId, resumed: bool, cx: &Invocation) -> Result<(), Stop> {
+        let manifest = self.manifest(run).await?;
+        let pipeline =
+            Pipeline::parse(&keys::pipeline(&manifest.pipeline), &manifest.pipeline_toml).map_err(
+                |error| {
+                    refused(
+                        format!("the pipeline in the manifest of {run}: {error}"),
+                        "the program that reads it is another than the one that wrote it: upload \
+                     the workbook again",
+                    )
+                },
+            )?;
+        let mut order = Order {
+            definitions: self.definitions(&pipeline),
+            arns: Vec::new(),
+            manifest,
+            resumed,
+        };
+        for definition in &order.definitions {
+            order.arns.push(self.register(definition).await?);
+        }
+        // Before the first job, so that cleanup of another run knows that these are in use.
+        let patch = RunPatch {
+            definitions: Some(order.arns.clone()),
+            ..RunPatch::default()
+        };
+        self.ledger
+            .update_run(run, &[RunState::Running], patch, cx.now)
+            .await?;
+
+        let mut ids: HashMap<JobName, JobId> = HashMap::new();
+        for job in self.ledger.jobs(run).await? {
+            ids.insert(job.name, job.id);
+        }
+        let mut pace = Pace::new(SUBMIT_PER_SECOND);
+        for job in job_graph(&order.manifest) {
+            if ids.contains_key(&job.name) {
+                continue;
+            }
+            let id = self.place(&mut order, &job, &ids, &mut pace).await?;
+            ids.insert(job.name, id);
+        }
+        Ok(())
+    }
+
+    async fn manifest(&self, run: &RunId) -> Result<Manifest, Stop> {
+        let at = Location::new(&self.config.work_bucket, keys::manifest(run));
+        let object = match self.objects.get(&at).await {
+            Ok(object) => object,
+            Err(error) if error.is_not_found() => {
+                return Err(refused(
+                    format!("the manifest {at} is gone"),
+                    "upload the workbook again",
+                ));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        Manifest::from_json(&object.body)
+            .map_err(|error| refused(format!("{at}: {error}"), "upload the workbook again"))
+    }
+
+    fn definitions(&self, pipeline: &Pipeline) -> Vec<JobDefinition> {
+        plan::stages(pipeline)
+            .into_iter()
+            .map(|steps| {
+                let step = pipeline.steps.get(steps.start);
+                let image = step.and_then(|step| step.image.as_deref());
+                definition(
+                    &self.config.stack,
+                    image.unwrap_or(&self.config.image),
+                    &self.config.work_bucket,
+                    &pipeline.batch,
+                )
+            })
+            .collect()
+    }
+
+    async fn register(&self, definition: &JobDefinition) -> Result<String, Stop> {
+        patiently(|| self.jobs.register(definition))
+            .await
+            .map_err(refused_or_trouble)
+    }
+
+    /// Finds or submits a job, and records it.
+    async fn place(
+        &self,
+        order: &mut Order,
+        job: &PlannedJob,
+        ids: &HashMap<JobName, JobId>,
+        pace: &mut Pace,
+    ) -> Result<JobId, Stop> {
+        let run = order.manifest.run.clone();
+        let found = match order.resumed {
+            true => self.find(&job.name).await?,
+            false => None,
+        };
+        let id = match found {
+            Some(id) => id,
+            None => self.submit_job(order, job, ids, pace).await?,
+        };
+        match self.ledger.record_job(&run, &job.name, &id).await {
+            Ok(()) => Ok(id),
+            // Another invocation, taking this one for dead, was faster: its job is the one.
+            Err(error) if error.kind == ErrorKind::Conflict => {
+                let jobs = self.ledger.jobs(&run).await?;
+                let theirs = jobs.into_iter().find(|j| j.name == job.name);
+                let theirs = theirs.ok_or(error)?.id;
+                if theirs != id {
+                    self.jobs.terminate(&id, "submitted twice").await?;
+                }
+                Ok(theirs)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The run's own job of that name, in any state. Where there are several, the first one
+    /// submitted, so that all who look agree.
+    async fn find(&self, name: &JobName) -> Result<Option<JobId>, Stop> {
+        let filter = JobFilter::Name {
+            queue: self.config.queue.clone(),
+            name: name.clone(),
+        };
+        let (mut oldest, mut after) = (None, None);
+        loop {
+            let (page, next) = patiently(|| self.jobs.list(&filter, after.as_deref())).await?;
+            oldest = page.into_iter().next_back().map(|job| job.id).or(oldest);
+            after = next;
+            if after.is_none() {
+                return Ok(oldest);
+            }
+        }
+    }
+
+    async fn submit_job(
+        &self,
+        order: &mut Order,
+        job: &PlannedJob,
+        ids: &HashMap<JobName, JobId>,
+        pace: &mut Pace,
+    ) -> Result<JobId, Stop> {
+        let stage = usize::from(job.stage);
+        let before = |arn: String| {
+            let depends_on = job.after.as_ref().map(|(name, kind)| Dependency {
+                job_id: ids.get(name).cloned(),
+                kind: *kind,
+            });
+            SubmitJob {
+                name: job.name.clone(),
+                queue: self.config.queue.clone(),
+                definition: arn,
+                array_size: job.size,
+                depends_on: depends_on.into_iter().collect(),
+                environment: BTreeMap::from([
+                    (
+                        config::ROWMILL_RUN.to_owned(),
+                        order.manifest.run.to_string(),
+                    ),
+                    (config::ROWMILL_CHUNK.to_owned(), job.chunk.to_string()),
+                    (config::ROWMILL_STAGE.to_owned(), job.stage.to_string()),
+                ]),
+                retry: None,
+                timeout_seconds: None,
+                tags: BTreeMap::from([
+                    ("rowmill:run".to_owned(), order.manifest.run.to_string()),
+                    (
+                        "rowmill:pipeline".to_owned(),
+                        order.manifest.pipeline.clone(),
+                    ),
+                ]),
+            }
+        };
+        let (Some(definition), Some(arn)) = (order.definitions.get(stage), order.arns.get(stage))
+        else {
+            return Err(refused(
+                format!(
+                    "the manifest of {} has stage {stage}, and its pipeline has not",
+                    order.manifest.run
+                ),
+                "upload the workbook again",
+            ));
+        };
+        let request = before(arn.clone());
+        let refusal = match self.call(&request, pace).await {
+            Ok(id) => return Ok(id),
+            Err(error) => error,
+        };
+        if !matches!(refusal.kind, ErrorKind::Invalid | ErrorKind::NotFound) {
+            return Err(refused_or_trouble(refusal));
+        }
+        // Cleanup of another run may have deregistered the definition just before this run said
+        // that it uses it. Then registering gives another ARN.
+        let arn = self.register(definition).await?;
+        if arn == request.definition {
+            return Err(refused_or_trouble(refusal));
+        }
+        let request = before(arn.clone());
+        order.arns[stage] = arn;
+        self.call(&request, pace).await.map_err(refused_or_trouble)
+    }
+
+    async fn call(&self, request: &SubmitJob, pace: &mut Pace) -> Result<JobId, PortError> {
+        pace.turn().await;
+        patiently(|| self.jobs.submit(request)).await
+    }
+
+    /// Fails the run: keeps why, ends what is at work, tells report. May be done twice.
+    async fn fail(
+        &self,
+        run: &RunId,
+        failure: Failure,
+        cx: &Invocation,
+    ) -> Result<(), SubmitError> {
+        let patch = RunPatch {
+            failure: Some(failure.clone()),
+            ..RunPatch::default()
+        };
+        self.ledger
+            .update_run(run, &[RunState::Running], patch, cx.now)
+            .await?;
+        for job in self.ledger.jobs(run).await? {
+            self.jobs.terminate(&job.id, "the run failed").await?;
+        }
+        self.topic
+            .publish(&Message::Failed {
+                run: run.clone(),
+                failure,
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+fn refused(what: String, advice: &str) -> Stop {
+    Stop::Refused(Failure {
+        stage: "submit".into(),
+        what,
+        advice: advice.into(),
+    })
+}
+
+/// What a service said to a request that is right by construction.
+fn refused_or_trouble(error: PortError) -> Stop {
+    match error.kind {
+        ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::NotFound => refused(
+            format!("AWS Batch refused the work: {error}"),
+            "correct [batch] or the step's image in the pipeline, or what the message names, and \
+             upload the workbook again",
+        ),
+        _ => error.into(),
+    }
+}
