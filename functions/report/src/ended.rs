@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rowmill_domain::RunItem;
 use rowmill_domain::job::{JobDetail, JobName};
 use rowmill_domain::limits::DESCRIBE_JOBS_MAX;
-use rowmill_ports::PortError;
+use rowmill_ports::{ErrorKind, PortError};
 
 use crate::Report;
 
@@ -48,6 +48,17 @@ impl Report {
                     continue;
                 };
                 if !detail.status.is_terminal() {
+                    if record.ended {
+                        return Err(PortError::new(
+                            "DescribeJobs",
+                            record.id.to_string(),
+                            ErrorKind::Unavailable,
+                            format_args!(
+                                "its event said that it ended, but it is still {}",
+                                detail.status.name()
+                            ),
+                        ));
+                    }
                     return Ok(None);
                 }
                 if !record.ended {

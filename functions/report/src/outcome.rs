@@ -47,7 +47,8 @@ impl Report {
             Some(manifest) => Counts {
                 records: manifest.records,
                 rejected: manifest.rejected_total(),
-                ..run.counts
+                missing: manifest.records,
+                ..Counts::default()
             },
             None => run.counts,
         };
