@@ -10,6 +10,7 @@ mod cut;
 mod error;
 mod line;
 mod profile;
+mod recipe;
 mod stage;
 
 pub use clean::convert;

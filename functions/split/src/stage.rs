@@ -1,6 +1,7 @@
 //! The stage around the cut.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,15 +9,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use rowmill_domain::event::{Invocation, ObjectCreated};
 use rowmill_domain::message::Message;
-use rowmill_domain::pipeline::{self, Batch, Pipeline};
+use rowmill_domain::pipeline::Batch;
 use rowmill_domain::plan::{self, ChunkPlan};
 use rowmill_domain::run::{Counts, Source, Work};
-use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys, limits};
+use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
 use rowmill_ports::{Claim, ErrorKind, Ledger, Location, Objects, Put, RunPatch, TablePlan, Topic};
 use rowmill_workbook::ReadLimits;
+use tempfile::TempDir;
 
-use crate::cut::{About, CutOptions, cut, problem};
+use crate::cut::{About, CutOptions, cut};
 use crate::error::{CutError, Refusal, SplitError};
+use crate::recipe::Recipe;
 
 /// How long a claim on a run's split is held: as long as a Lambda function can run.
 pub const LEASE: Duration = Duration::from_secs(15 * 60);
@@ -24,9 +27,6 @@ pub const LEASE: Duration = Duration::from_secs(15 * 60);
 pub const LIMIT_METADATA: &str = "limit";
 /// Object metadata: recipients in place of the pipeline's, with commas between.
 pub const NOTIFY_METADATA: &str = "notify";
-
-/// Pipelines that a message names at most.
-const NAMED: usize = 20;
 
 /// The run that an upload makes.
 pub fn run_id(event: &ObjectCreated) -> RunId {
@@ -53,11 +53,13 @@ pub struct Split {
     pub rows_read: Arc<AtomicU64>,
 }
 
-/// What a workbook is cut by.
-struct Recipe {
+/// An upload on the machine's disk, and what its metadata asks for.
+struct Upload {
+    directory: TempDir,
+    path: PathBuf,
     name: String,
-    toml: String,
-    pipeline: Pipeline,
+    limit: Option<u64>,
+    notify: Vec<String>,
 }
 
 /// What came of reading an upload: a manifest in its place, or a refusal.
@@ -166,15 +168,19 @@ impl Split {
                     }),
                     ..RunPatch::default()
                 };
-                self.ledger
-                    .update_run(run, &[RunState::Splitting], patch, cx.now)
-                    .await?;
-                self.topic
-                    .publish(&Message::Failed {
-                        run: run.clone(),
-                        failure,
-                    })
-                    .await?;
+                let splitting = [RunState::Splitting];
+                // Where another invocation, taking this one for dead, has moved the run on, it is
+                // no failure of the run.
+                if self
+                    .ledger
+                    .update_run(run, &splitting, patch, cx.now)
+                    .await?
+                {
+                    let run = run.clone();
+                    self.topic
+                        .publish(&Message::Failed { run, failure })
+                        .await?;
+                }
             }
         }
         Ok(())
@@ -210,6 +216,63 @@ impl Split {
             Ok(recipe) => recipe,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        let Upload {
+            directory,
+            path,
+            name,
+            limit,
+            notify,
+        } = match self.fetch(event).await? {
+            Ok(upload) => upload,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let options = CutOptions {
+            limit,
+            rows_read: self.rows_read.clone(),
+            stop: Arc::default(),
+        };
+        let stop = StopOnDrop(options.stop.clone());
+        let batch = pipeline.batch.clone();
+        let stages = u16::try_from(plan::stages(&pipeline).len()).unwrap_or(u16::MAX);
+        let cut = tokio::task::spawn_blocking(move || {
+            let cut = cut(&path, &name, &pipeline, &options);
+            // The workbook is needed no more; it goes before the chunks come.
+            drop(directory);
+            cut
+        })
+        .await
+        .map_err(io::Error::other)?;
+        drop(stop);
+        let cut = match cut {
+            Ok(cut) => cut,
+            Err(CutError::Refused(refusal)) => return Ok(Err(*refusal)),
+            Err(CutError::Temporary(error)) => return Err(error.into()),
+            Err(CutError::Stopped) => return Err(SplitError::Stopped),
+        };
+
+        let chunks = cut.chunks(&batch, stages);
+        cut.store(&self.objects, &self.work_bucket, run, &chunks)
+            .await?;
+        self.ledger
+            .create_table(run, table_plan(&chunks, &batch))
+            .await?;
+        let manifest = cut.manifest(
+            About {
+                run: run.clone(),
+                source: source(event),
+                created: cx.now,
+                pipeline: pipeline_name,
+                pipeline_toml: toml,
+                stages,
+                notify,
+            },
+            chunks,
+        );
+        self.commit(manifest).await
+    }
+
+    /// Downloads an upload.
+    async fn fetch(&self, event: &ObjectCreated) -> Result<Result<Upload, Refusal>, SplitError> {
         let name = keys::file_name(&event.key).to_owned();
         let allowed = ReadLimits::default().file_bytes;
         if event.size > allowed {
@@ -262,50 +325,13 @@ impl Split {
                 let addresses = list.split(',').map(str::trim).filter(|a| !a.is_empty());
                 addresses.map(str::to_owned).collect()
             });
-
-        let options = CutOptions {
+        Ok(Ok(Upload {
+            directory,
+            path,
+            name,
             limit,
-            rows_read: self.rows_read.clone(),
-            stop: Arc::default(),
-        };
-        let stop = StopOnDrop(options.stop.clone());
-        let batch = pipeline.batch.clone();
-        let stages = u16::try_from(plan::stages(&pipeline).len()).unwrap_or(u16::MAX);
-        let cut = tokio::task::spawn_blocking(move || {
-            let cut = cut(&path, &name, &pipeline, &options);
-            // The workbook is needed no more; it goes before the chunks come.
-            drop(directory);
-            cut
-        })
-        .await
-        .map_err(io::Error::other)?;
-        drop(stop);
-        let cut = match cut {
-            Ok(cut) => cut,
-            Err(CutError::Refused(refusal)) => return Ok(Err(*refusal)),
-            Err(CutError::Temporary(error)) => return Err(error.into()),
-            Err(CutError::Stopped) => return Err(SplitError::Stopped),
-        };
-
-        let chunks = cut.chunks(&batch, stages);
-        cut.store(&self.objects, &self.work_bucket, run, &chunks)
-            .await?;
-        self.ledger
-            .create_table(run, table_plan(&chunks, &batch))
-            .await?;
-        let manifest = cut.manifest(
-            About {
-                run: run.clone(),
-                source: source(event),
-                created: cx.now,
-                pipeline: pipeline_name,
-                pipeline_toml: toml,
-                stages,
-                notify,
-            },
-            chunks,
-        );
-        self.commit(manifest).await
+            notify,
+        }))
     }
 
     /// Writes the manifest, unless another invocation did so first: then that one holds.
@@ -332,107 +358,6 @@ impl Split {
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    /// The pipeline that the inbox's folder names.
-    async fn recipe(&self, key: &str) -> Result<Result<Recipe, Refusal>, SplitError> {
-        let name = keys::file_name(key);
-        let Some(folder) = keys::folder(key) else {
-            let what = format!("{name}: lies in no folder, and the folder names the pipeline");
-            return Ok(Err(self.unknown(what, None).await?));
-        };
-        if !pipeline::is_name(folder) {
-            let what = format!(
-                "{name}: the folder `{folder}` names no pipeline (names are lower-case letters, \
-                 digits and `-`, at most {})",
-                limits::PIPELINE_NAME_MAX
-            );
-            return Ok(Err(self.unknown(what, Some(folder)).await?));
-        }
-        let file = keys::pipeline(folder);
-        let object = match self
-            .objects
-            .get(&Location::new(&self.work_bucket, &file))
-            .await
-        {
-            Ok(object) => object,
-            Err(error) if error.is_not_found() => {
-                let what =
-                    format!("{name}: there is no pipeline `{folder}`, the folder it lies in");
-                return Ok(Err(self.unknown(what, Some(folder)).await?));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let correct = |what: String| {
-            Refusal::new(
-                what,
-                format!(
-                    "correct {file} in the bucket {}, and upload the workbook again",
-                    self.work_bucket
-                ),
-            )
-        };
-        let Ok(toml) = String::from_utf8(object.body.to_vec()) else {
-            return Ok(Err(correct(format!("{file}: is no UTF-8 text"))));
-        };
-        Ok(match Pipeline::parse(&file, &toml) {
-            Ok(pipeline) => Ok(Recipe {
-                name: folder.to_owned(),
-                toml,
-                pipeline,
-            }),
-            Err(error) => Err(correct(problem(&error))),
-        })
-    }
-
-    /// A refusal that names the pipelines there are.
-    async fn unknown(&self, what: String, folder: Option<&str>) -> Result<Refusal, SplitError> {
-        let mut names = Vec::new();
-        let mut after = None;
-        loop {
-            let prefix = keys::PIPELINES;
-            let page = self
-                .objects
-                .list(&self.work_bucket, prefix, after.as_deref())
-                .await?;
-            names.extend(page.objects.iter().filter_map(|object| {
-                let name = object.key.strip_prefix(prefix)?.strip_suffix(".toml")?;
-                pipeline::is_name(name).then(|| name.to_owned())
-            }));
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
-        if names.is_empty() {
-            return Ok(Refusal::new(
-                what,
-                format!(
-                    "there is no pipeline yet: put one at {} in the bucket {}, then upload the \
-                     workbook into the folder <name>/ of the inbox",
-                    keys::pipeline("<name>"),
-                    self.work_bucket
-                ),
-            ));
-        }
-        let nearest = folder.and_then(|folder| {
-            let distance = |name: &String| strsim::damerau_levenshtein(folder, name);
-            let nearest = names.iter().min_by_key(|name| distance(name))?;
-            (distance(nearest) <= (folder.chars().count() / 3).max(1)).then_some(nearest)
-        });
-        let meant = nearest.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
-        let mut listed: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
-        let more = format!("{} more", names.len() - listed.len());
-        if names.len() > listed.len() {
-            listed.push(&more);
-        }
-        Ok(Refusal::new(
-            format!("{what}{meant}"),
-            format!(
-                "upload it into the folder of one of these pipelines: {}",
-                listed.join(", ")
-            ),
-        ))
     }
 }
 

@@ -332,9 +332,12 @@ impl Submit {
             failure: Some(failure.clone()),
             ..RunPatch::default()
         };
-        self.ledger
-            .update_run(run, &[RunState::Running], patch, cx.now)
-            .await?;
+        let running = [RunState::Running];
+        // Where another invocation, taking this one for dead, has moved the run on, it is no
+        // failure of the run.
+        if !self.ledger.update_run(run, &running, patch, cx.now).await? {
+            return Ok(());
+        }
         for job in self.ledger.jobs(run).await? {
             self.jobs.terminate(&job.id, "the run failed").await?;
         }

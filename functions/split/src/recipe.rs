@@ -1,0 +1,122 @@
+//! Which pipeline an upload is for.
+
+use rowmill_domain::pipeline::{self, Pipeline};
+use rowmill_domain::{keys, limits};
+use rowmill_ports::Location;
+
+use crate::cut::problem;
+use crate::error::{Refusal, SplitError};
+use crate::stage::Split;
+
+/// Pipelines that a message names at most.
+const NAMED: usize = 20;
+
+/// What a workbook is cut by.
+pub(crate) struct Recipe {
+    pub(crate) name: String,
+    pub(crate) toml: String,
+    pub(crate) pipeline: Pipeline,
+}
+
+impl Split {
+    /// The pipeline that the inbox's folder names.
+    pub(crate) async fn recipe(&self, key: &str) -> Result<Result<Recipe, Refusal>, SplitError> {
+        let name = keys::file_name(key);
+        let Some(folder) = keys::folder(key) else {
+            let what = format!("{name}: lies in no folder, and the folder names the pipeline");
+            return Ok(Err(self.unknown(what, None).await?));
+        };
+        if !pipeline::is_name(folder) {
+            let what = format!(
+                "{name}: the folder `{folder}` names no pipeline (names are lower-case letters, \
+                 digits and `-`, at most {})",
+                limits::PIPELINE_NAME_MAX
+            );
+            return Ok(Err(self.unknown(what, Some(folder)).await?));
+        }
+        let file = keys::pipeline(folder);
+        let object = match self
+            .objects
+            .get(&Location::new(&self.work_bucket, &file))
+            .await
+        {
+            Ok(object) => object,
+            Err(error) if error.is_not_found() => {
+                let what =
+                    format!("{name}: there is no pipeline `{folder}`, the folder it lies in");
+                return Ok(Err(self.unknown(what, Some(folder)).await?));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let correct = |what: String| {
+            Refusal::new(
+                what,
+                format!(
+                    "correct {file} in the bucket {}, and upload the workbook again",
+                    self.work_bucket
+                ),
+            )
+        };
+        let Ok(toml) = String::from_utf8(object.body.to_vec()) else {
+            return Ok(Err(correct(format!("{file}: is no UTF-8 text"))));
+        };
+        Ok(match Pipeline::parse(&file, &toml) {
+            Ok(pipeline) => Ok(Recipe {
+                name: folder.to_owned(),
+                toml,
+                pipeline,
+            }),
+            Err(error) => Err(correct(problem(&error))),
+        })
+    }
+
+    /// A refusal that names the pipelines there are.
+    async fn unknown(&self, what: String, folder: Option<&str>) -> Result<Refusal, SplitError> {
+        let mut names = Vec::new();
+        let mut after = None;
+        loop {
+            let prefix = keys::PIPELINES;
+            let page = self
+                .objects
+                .list(&self.work_bucket, prefix, after.as_deref())
+                .await?;
+            names.extend(page.objects.iter().filter_map(|object| {
+                let name = object.key.strip_prefix(prefix)?.strip_suffix(".toml")?;
+                pipeline::is_name(name).then(|| name.to_owned())
+            }));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        if names.is_empty() {
+            return Ok(Refusal::new(
+                what,
+                format!(
+                    "there is no pipeline yet: put one at {} in the bucket {}, then upload the \
+                     workbook into the folder <name>/ of the inbox",
+                    keys::pipeline("<name>"),
+                    self.work_bucket
+                ),
+            ));
+        }
+        let nearest = folder.and_then(|folder| {
+            let distance = |name: &String| strsim::damerau_levenshtein(folder, name);
+            let nearest = names.iter().min_by_key(|name| distance(name))?;
+            (distance(nearest) <= (folder.chars().count() / 3).max(1)).then_some(nearest)
+        });
+        let meant = nearest.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
+        let mut listed: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+        let more = format!("{} more", names.len() - listed.len());
+        if names.len() > listed.len() {
+            listed.push(&more);
+        }
+        Ok(Refusal::new(
+            format!("{what}{meant}"),
+            format!(
+                "upload it into the folder of one of these pipelines: {}",
+                listed.join(", ")
+            ),
+        ))
+    }
+}
