@@ -1,1 +1,131 @@
-//! The step kinds: http, command, sentiment.
+//! The step kinds: what is done to each record.
+//!
+//! [`runner`] builds a step once per child; [`Runner::run`] is then called for each record, for
+//! several at once. Nothing that happens to a record is an error of the step: it is the reason
+//! in the record's row.
+
+mod command;
+mod guard;
+mod http;
+mod pace;
+mod sentiment;
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use rowmill_domain::Row;
+use rowmill_domain::pipeline::{Step, StepKind};
+use rowmill_domain::record::Outputs;
+
+pub use guard::{Guard, GuardError, Refused, refused_range};
+
+/// A step, ready to work on records.
+#[async_trait]
+pub trait Runner: Send + Sync {
+    /// Works on a record. Called for several records at once, each with a row number of its own.
+    /// A call that is dropped before it ends leaves the step usable.
+    async fn run(&self, row: Row<'_>) -> StepResult;
+
+    /// Ends programs and gives sockets back; no more records follow. What a step leaves running
+    /// when it is dropped instead is killed.
+    async fn close(&self);
+}
+
+/// What a step made of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepResult {
+    /// The columns it adds, those without a value left out; or why there are none, for the row's
+    /// `error`.
+    pub outputs: Result<Outputs, String>,
+    /// How often it was tried; 1 where nothing was tried twice.
+    pub attempts: u32,
+    /// What the row's `error` should say although the record is `ok`, as why an output is empty.
+    pub notes: Vec<String>,
+}
+
+impl StepResult {
+    pub(crate) fn ok(outputs: Outputs, attempts: u32) -> StepResult {
+        StepResult {
+            outputs: Ok(outputs),
+            attempts,
+            notes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn failed(reason: impl Into<String>, attempts: u32) -> StepResult {
+        StepResult {
+            outputs: Err(reason.into()),
+            attempts,
+            notes: Vec::new(),
+        }
+    }
+}
+
+/// What a step needs to know of its surroundings.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Records at once; at least 1.
+    pub concurrency: usize,
+    /// Where programs run and relative paths start: the pipeline's directory.
+    pub directory: PathBuf,
+}
+
+/// A step that cannot be set up: nothing about a record, but about the pipeline or the machine.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// An expression of an `http` output does not parse.
+    #[error("output `{output}`: `{expression}` is no {language}: {message}")]
+    Expression {
+        /// The output's column.
+        output: String,
+        /// The expression as written.
+        expression: String,
+        /// `JSONPath` or `CSS selector`.
+        language: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A name or value that cannot be a header.
+    #[error("header `{0}` is not a valid HTTP header name")]
+    Header(String),
+    /// An entry of `allow_hosts` is no host.
+    #[error(transparent)]
+    AllowHosts(#[from] GuardError),
+    /// The HTTP client cannot be built, as where the machine has no certificates.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Client(String),
+    /// The program of a `command` step does not exist.
+    #[error(
+        "program `{program}` was not found in {searched}; install it, or name it with its path (relative to {directory})"
+    )]
+    ProgramNotFound {
+        /// As written.
+        program: String,
+        /// Where it was looked for.
+        searched: String,
+        /// Where relative paths start.
+        directory: String,
+    },
+}
+
+/// Builds a step. What is wrong with it is told here, before the first record.
+pub fn runner(step: &Step, setup: &Setup) -> Result<Box<dyn Runner>, SetupError> {
+    Ok(match &step.kind {
+        StepKind::Http(http) => Box::new(http::Http::new(http, setup)?),
+        StepKind::Command(command) => Box::new(command::Command::new(command, setup)?),
+        StepKind::Sentiment(sentiment) => Box::new(sentiment::Sentiment::new(sentiment)),
+    })
+}
+
+/// `text` on one line and at most `max` characters long, for a cell.
+pub(crate) fn brief(text: &str, max: usize) -> String {
+    let mut out = String::new();
+    for (i, c) in text.trim().chars().enumerate() {
+        if i == max {
+            out.push_str("...");
+            break;
+        }
+        out.push(if c.is_control() { ' ' } else { c });
+    }
+    out
+}

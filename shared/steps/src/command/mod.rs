@@ -1,0 +1,96 @@
+//! `command`: a program of the user's, one long-lived process per child, JSON Lines both ways.
+//!
+//! Several records are with the program at once; it may answer in any order, one line each.
+//! [`wire`] has the lines, [`process`] the process, [`driver`] who waits for what and what
+//! happens when the program crashes or hangs.
+
+mod driver;
+mod process;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rowmill_domain::Row;
+use rowmill_domain::pipeline::CommandStep;
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use self::driver::{Driver, Job};
+use self::process::Launch;
+use crate::{Runner, Setup, SetupError, StepResult};
+
+pub(crate) struct Command {
+    launch: Launch,
+    outputs: Vec<Arc<str>>,
+    timeout: Duration,
+    attempts: u32,
+    /// The task that holds the process, started with the first record.
+    driver: OnceLock<Handle>,
+}
+
+struct Handle {
+    jobs: mpsc::UnboundedSender<Job>,
+    task: Mutex<Option<JoinHandle<()>>>,
+    close: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Command {
+    pub(crate) fn new(step: &CommandStep, setup: &Setup) -> Result<Command, SetupError> {
+        Ok(Command {
+            launch: Launch::find(&step.program, &setup.directory)?,
+            outputs: step.outputs.iter().map(|o| o.as_str().into()).collect(),
+            timeout: step.timeout,
+            attempts: step.attempts.max(1),
+            driver: OnceLock::new(),
+        })
+    }
+
+    fn start(&self) -> Handle {
+        // Unbounded, and yet never longer than the records that callers have at work at once.
+        let (jobs, receiver) = mpsc::unbounded_channel();
+        let (close, closed) = oneshot::channel();
+        let driver = Driver::new(
+            self.launch.clone(),
+            self.outputs.clone(),
+            self.timeout,
+            self.attempts,
+        );
+        Handle {
+            jobs,
+            task: Mutex::new(Some(tokio::spawn(driver.run(receiver, closed)))),
+            close: Mutex::new(Some(close)),
+        }
+    }
+}
+
+#[async_trait]
+impl Runner for Command {
+    async fn run(&self, row: Row<'_>) -> StepResult {
+        let line = match wire::line(row) {
+            Ok(line) => line,
+            Err(e) => return StepResult::failed(format!("the record cannot be written: {e}"), 1),
+        };
+        let (reply, answer) = oneshot::channel();
+        let handle = self.driver.get_or_init(|| self.start());
+        let sent = handle.jobs.send(Job::new(row.record.row, line, reply));
+        let answer = match sent {
+            Ok(()) => answer.await.ok(),
+            Err(_) => None,
+        };
+        answer.unwrap_or_else(|| StepResult::failed("the step is closed", 1))
+    }
+
+    async fn close(&self) {
+        let Some(handle) = self.driver.get() else {
+            return;
+        };
+        drop(handle.close.lock().await.take());
+        if let Some(task) = handle.task.lock().await.take() {
+            let _ = task.await;
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! A running program: its pipes, its last words, its end.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::task::JoinHandle;
+
+use crate::{SetupError, brief};
+
+/// Lines of stderr kept, the last ones.
+const WORDS_LINES: usize = 8;
+/// Characters of them that a cell gets.
+const WORDS_MAX: usize = 500;
+/// Bytes of a line of stderr; what is beyond is dropped.
+const WORDS_LINE_MAX: u64 = 2000;
+/// How long a dead program's stderr is waited for: another process may hold it open.
+const WORDS_WAIT: Duration = Duration::from_millis(500);
+
+/// How a program is started; found at setup.
+#[derive(Clone, Debug)]
+pub(super) struct Launch {
+    path: PathBuf,
+    arguments: Vec<String>,
+    directory: PathBuf,
+}
+
+/// A program at work.
+pub(super) struct Process {
+    child: Child,
+    /// `None` once the program's input is ended.
+    pub(super) stdin: Option<ChildStdin>,
+    pub(super) stdout: ChildStdout,
+    words: Arc<Mutex<VecDeque<String>>>,
+    listener: JoinHandle<()>,
+}
+
+impl Launch {
+    /// Finds the program: a path is relative to `directory`, a bare name is looked for in PATH.
+    pub(super) fn find(program: &[String], directory: &Path) -> Result<Launch, SetupError> {
+        let name = program.first().map_or("", String::as_str);
+        let path = if name.contains('/') {
+            Some(directory.join(name)).filter(|p| is_executable(p))
+        } else {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&path)
+                .map(|d| d.join(name))
+                .find(|p| !name.is_empty() && is_executable(p))
+        };
+        let Some(path) = path else {
+            return Err(SetupError::ProgramNotFound {
+                program: name.to_owned(),
+                searched: if name.contains('/') {
+                    directory.display().to_string()
+                } else {
+                    "PATH".to_owned()
+                },
+                directory: directory.display().to_string(),
+            });
+        };
+        Ok(Launch {
+            path: std::path::absolute(&path).unwrap_or(path),
+            arguments: program[1..].to_vec(),
+            directory: directory.to_path_buf(),
+        })
+    }
+
+    /// The program's name for reasons.
+    pub(super) fn name(&self) -> String {
+        let name = self.path.file_name().unwrap_or(self.path.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+
+    /// Starts it. It stays in our process group: whoever kills that, as the local Batch does when
+    /// a child ends, kills the program too.
+    pub(super) fn start(&self) -> std::io::Result<Process> {
+        let mut child = tokio::process::Command::new(&self.path)
+            .args(&self.arguments)
+            .current_dir(&self.directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let closed = || std::io::Error::other("a pipe is missing");
+        let stdin = child.stdin.take().ok_or_else(closed)?;
+        let stdout = child.stdout.take().ok_or_else(closed)?;
+        let stderr = child.stderr.take().ok_or_else(closed)?;
+        let words = Arc::new(Mutex::new(VecDeque::new()));
+        let listener = tokio::spawn(listen(BufReader::new(stderr), words.clone()));
+        Ok(Process {
+            child,
+            stdin: Some(stdin),
+            stdout,
+            words,
+            listener,
+        })
+    }
+}
+
+/// Keeps the last lines of stderr; reads to its end, so that the program never blocks on it.
+async fn listen(
+    mut stderr: BufReader<tokio::process::ChildStderr>,
+    words: Arc<Mutex<VecDeque<String>>>,
+) {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let read = (&mut stderr)
+            .take(WORDS_LINE_MAX)
+            .read_until(b'\n', &mut line)
+            .await;
+        if !matches!(read, Ok(1..)) {
+            return;
+        }
+        let text = String::from_utf8_lossy(&line);
+        let text = text.trim_end();
+        if text.is_empty() {
+            continue;
+        }
+        if let Ok(mut words) = words.lock() {
+            if words.len() == WORDS_LINES {
+                words.pop_front();
+            }
+            words.push_back(text.to_owned());
+        }
+    }
+}
+
+impl Process {
+    /// The last lines of stderr so far, newest last, for a cell; empty where there are none.
+    pub(super) fn words(&self) -> String {
+        let lines: Vec<String> = match self.words.lock() {
+            Ok(words) => words.iter().cloned().collect(),
+            Err(_) => Vec::new(),
+        };
+        let text = lines.join(" | ");
+        // The end says most: a Python traceback ends in the error.
+        let skip = text.chars().count().saturating_sub(WORDS_MAX);
+        brief(&text.chars().skip(skip).collect::<String>(), WORDS_MAX)
+    }
+
+    /// Waits until the program has ended by itself.
+    pub(super) async fn ended(&mut self) -> std::io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// Kills what still runs of the program and its own children, reaps it, and gives how it
+    /// ended and its last words.
+    pub(super) async fn end(mut self) -> (Option<ExitStatus>, String) {
+        if let Ok(None) = self.child.try_wait() {
+            // First the program, so that it cannot start more, then what it had started.
+            let offspring = self.child.id().map(descendants).unwrap_or_default();
+            let _ = self.child.start_kill();
+            for pid in offspring {
+                if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                }
+            }
+        }
+        drop(self.stdin.take());
+        let status = self.child.wait().await.ok();
+        if tokio::time::timeout(WORDS_WAIT, &mut self.listener)
+            .await
+            .is_err()
+        {
+            self.listener.abort();
+        }
+        (status, self.words())
+    }
+}
+
+/// The processes that `pid` started, and those that they did. Linux tells; elsewhere none.
+fn descendants(pid: u32) -> Vec<i32> {
+    let mut all = Vec::new();
+    let mut next = vec![i64::from(pid)];
+    while let Some(pid) = next.pop() {
+        let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+            continue;
+        };
+        for task in tasks.flatten() {
+            let children = std::fs::read_to_string(task.path().join("children"));
+            for child in children.unwrap_or_default().split_ascii_whitespace() {
+                if let Ok(child) = child.parse::<i32>() {
+                    all.push(child);
+                    next.push(i64::from(child));
+                }
+            }
+        }
+    }
+    all
+}
+
+#[cfg(unix)]
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_executable(path: &Path) -> bool {
+    path.is_file()
+}

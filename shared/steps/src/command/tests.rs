@@ -1,0 +1,391 @@
+//! Real programs: shell scripts and sed.
+
+use std::path::Path;
+
+use rowmill_domain::pipeline::{Step, StepKind};
+use rowmill_domain::record::Columns;
+use rowmill_domain::{Record, Value};
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::runner;
+
+/// Answers each line with its own values.
+const ECHO: [&str; 3] = ["sed", "-u", r#"s/"values":/"outputs":/"#];
+
+/// A shell loop over the records: `$row` is the number, `answer` answers it with `n` = row.
+fn script(body: &str) -> [String; 3] {
+    let loop_ = format!(
+        r#"answer() {{ printf '{{"row":%s,"outputs":{{"n":%s}}}}\n' "$row" "$row"; }}
+        while IFS= read -r line; do row=${{line#*:}}; row=${{row%%,*}}; {body}; done"#
+    );
+    ["sh".into(), "-c".into(), loop_]
+}
+
+fn build<S: AsRef<str>>(
+    program: &[S],
+    timeout_ms: u64,
+    attempts: u32,
+    directory: &Path,
+) -> Result<Arc<dyn Runner>, SetupError> {
+    let step = Step {
+        kind: StepKind::Command(CommandStep {
+            program: program.iter().map(|p| p.as_ref().to_owned()).collect(),
+            outputs: vec!["n".into()],
+            timeout: Duration::from_millis(timeout_ms),
+            attempts,
+        }),
+        image: None,
+    };
+    let setup = Setup {
+        concurrency: 16,
+        directory: directory.to_path_buf(),
+    };
+    Ok(Arc::from(runner(&step, &setup)?))
+}
+
+fn start<S: AsRef<str>>(program: &[S], timeout_ms: u64, attempts: u32) -> Arc<dyn Runner> {
+    build(program, timeout_ms, attempts, &std::env::temp_dir()).unwrap()
+}
+
+async fn one(step: &Arc<dyn Runner>, row: u32, n: Value) -> StepResult {
+    let columns = Columns::new(["n"]);
+    let record = Record {
+        row,
+        values: vec![Some(n)],
+    };
+    let row = Row {
+        columns: &columns,
+        record: &record,
+        outputs: &[],
+    };
+    step.run(row).await
+}
+
+/// All rows of `1..=rows`, 16 at once, in the order of rows.
+async fn all(step: &Arc<dyn Runner>, rows: u32) -> Vec<StepResult> {
+    let mut results = vec![None; rows as usize];
+    let mut set = JoinSet::new();
+    let mut next = 1;
+    loop {
+        while set.len() < 16 && next <= rows {
+            let (step, row) = (step.clone(), next);
+            set.spawn(async move { (row, one(&step, row, f64::from(row).into()).await) });
+            next += 1;
+        }
+        match set.join_next().await {
+            Some(done) => {
+                let (row, result) = done.unwrap();
+                results[row as usize - 1] = Some(result);
+            }
+            None => return results.into_iter().map(Option::unwrap).collect(),
+        }
+    }
+}
+
+fn ok(row: u32, attempts: u32) -> StepResult {
+    StepResult::ok(vec![("n".into(), f64::from(row).into())], attempts)
+}
+
+/// Rows that failed; every other must be answered at the first attempt.
+fn failed(results: &[StepResult]) -> Vec<(u32, String)> {
+    let mut failed = Vec::new();
+    for (row, result) in (1..).zip(results) {
+        match &result.outputs {
+            Ok(_) => assert_eq!(result, &ok(row, 1)),
+            Err(reason) => failed.push((row, reason.clone())),
+        }
+    }
+    failed
+}
+
+fn is_alive(pid: &str) -> bool {
+    // A zombie waits for its parent only: it holds nothing.
+    std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
+        .is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+/// Waits for a file that a program writes, and gives its text.
+async fn written(path: &Path) -> String {
+    loop {
+        match std::fs::read_to_string(path) {
+            Ok(text) if text.ends_with('\n') => return text,
+            _ => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_record_gets_its_own_answer() {
+    let step = start(&ECHO, 10_000, 1);
+    assert_eq!(failed(&all(&step, 2000).await), []);
+    step.close().await;
+    let closed = one(&step, 1, 1.0.into()).await;
+    assert_eq!(closed, StepResult::failed("the step is closed", 1));
+}
+
+#[tokio::test]
+async fn answers_may_come_in_any_order() {
+    // Two at a time, the second first.
+    let step = start(
+        &script(
+            r#"first=$row; IFS= read -r line; row=${line#*:}; row=${row%%,*}; answer; row=$first; answer"#,
+        ),
+        10_000,
+        1,
+    );
+    assert_eq!(failed(&all(&step, 200).await), []);
+}
+
+#[tokio::test]
+async fn a_crash_fails_exactly_its_record() {
+    let step = start(
+        &script(r#"if [ $((row % 25)) = 0 ]; then echo "cannot do $row" >&2; exit 3; fi; answer"#),
+        10_000,
+        1,
+    );
+    let failed = failed(&all(&step, 200).await);
+    let rows: Vec<u32> = failed.iter().map(|(row, _)| *row).collect();
+    assert_eq!(rows, [25, 50, 75, 100, 125, 150, 175, 200]);
+    assert_eq!(
+        failed[1].1,
+        "`sh` ended (exit status: 3) on this record; its last words: cannot do 50"
+    );
+}
+
+#[tokio::test]
+async fn a_crash_of_a_program_that_works_on_many_at_once_fails_exactly_its_record() {
+    let step = start(
+        &script(r#"(sleep 0.0$((row % 7)); [ $row = 30 ] && kill -9 $$; answer) & true"#),
+        10_000,
+        1,
+    );
+    let failed = failed(&all(&step, 60).await);
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!(failed[0].0, 30);
+    assert!(failed[0].1.contains("signal: 9"), "{}", failed[0].1);
+}
+
+#[tokio::test]
+async fn a_crash_is_tried_again_as_often_as_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    // Row 7 crashes twice, then passes; row 9 always.
+    let step = build(
+        &script(
+            r#"[ $row = 9 ] && exit 1; if [ $row = 7 ]; then echo x >> tries; [ $(wc -l < tries) -gt 3 ] || exit 1; fi; answer"#,
+        ),
+        10_000,
+        4,
+        directory.path(),
+    )
+    .unwrap();
+    let results = all(&step, 20).await;
+    assert_eq!(results[8].attempts, 4);
+    assert!(results[8].outputs.is_err());
+    assert!(results[6].outputs.is_ok(), "{:?}", results[6]);
+    assert!((3..=4).contains(&results[6].attempts), "{:?}", results[6]);
+    assert!(
+        results
+            .iter()
+            .enumerate()
+            .all(|(i, r)| i == 8 || r.outputs.is_ok())
+    );
+}
+
+#[tokio::test]
+async fn a_record_that_hangs_is_stopped_and_its_offspring_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let step = build(
+        &script(r#"if [ $row = 5 ]; then sleep 600 & echo $! > pid; wait; fi; answer"#),
+        300,
+        1,
+        directory.path(),
+    )
+    .unwrap();
+    let begin = std::time::Instant::now();
+    let failed = failed(&all(&step, 40).await);
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].0, 5);
+    assert!(failed[0].1.contains("`sh` gave no answer within 300ms"));
+    assert!(begin.elapsed() < Duration::from_secs(5));
+    let pid = written(&directory.path().join("pid")).await;
+    assert!(!is_alive(&pid), "the sleep is left behind");
+}
+
+#[tokio::test]
+async fn a_record_passed_over_is_stopped_though_others_are_answered() {
+    // Row 3 is swallowed for ever; all others are answered at once.
+    let step = start(&script("[ $row = 3 ] || answer"), 100, 1);
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let busy = tokio::spawn({
+        let (step, stop) = (step.clone(), stop.clone());
+        async move {
+            let mut row = 100;
+            while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+                assert_eq!(one(&step, row, f64::from(row).into()).await, ok(row, 1));
+                row += 1;
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    });
+    let result = one(&step, 3, 3.0.into()).await;
+    assert!(
+        result
+            .outputs
+            .unwrap_err()
+            .contains("no answer within 100ms")
+    );
+    stop.store(true, std::sync::atomic::Ordering::SeqCst);
+    busy.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_slow_program_is_not_a_hanging_one() {
+    // 16 at once, 40 ms each, one after the other: the last waits 640 ms, each takes 40 ms.
+    let step = start(&script("sleep 0.04; answer"), 400, 1);
+    assert_eq!(failed(&all(&step, 32).await), []);
+}
+
+#[tokio::test]
+async fn a_program_that_ends_after_each_answer_loses_nothing() {
+    let step = start(&script("answer; exit 0"), 10_000, 1);
+    assert_eq!(failed(&all(&step, 30).await), []);
+}
+
+#[tokio::test]
+async fn a_program_that_cannot_work_fails_every_record_with_its_words() {
+    let step = start(
+        &["sh", "-c", "echo 'No module named torch' >&2; exit 1"],
+        5_000,
+        1,
+    );
+    let failed = failed(&all(&step, 20).await);
+    assert_eq!(failed.len(), 20);
+    for (_, reason) in failed {
+        assert!(
+            reason.ends_with("its last words: No module named torch"),
+            "{reason}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_says_nothing_is_asked_to_flush() {
+    let step = start(&["sh", "-c", "echo Loading; cat > /dev/null"], 100, 1);
+    let failed = failed(&all(&step, 3).await);
+    assert_eq!(failed.len(), 3);
+    assert!(
+        failed[0]
+            .1
+            .contains("it also wrote what is no answer: Loading")
+    );
+    assert!(failed[0].1.ends_with("and flush it?"), "{}", failed[0].1);
+}
+
+#[tokio::test]
+async fn errors_and_broken_answers_are_the_records_own() {
+    let step = start(
+        &script(
+            r#"case $row in
+                2) echo "{\"row\":2,\"error\":\"no such parcel\"}";;
+                3) echo "{\"row\":3,\"outputs\":{\"n\":NaN}}";;
+                4) echo "{\"row\":999,\"outputs\":{}}"; echo Banner; answer;;
+                *) answer;; esac"#,
+        ),
+        10_000,
+        1,
+    );
+    let failed = failed(&all(&step, 30).await);
+    assert_eq!(failed.len(), 2);
+    assert_eq!(failed[0], (2, "no such parcel".into()));
+    assert!(failed[1].1.contains("not as agreed"), "{}", failed[1].1);
+}
+
+#[tokio::test]
+async fn large_records_both_ways_do_not_block() {
+    let step = start(&ECHO, 20_000, 1);
+    let text = "x".repeat(100_000);
+    let mut set = JoinSet::new();
+    for row in 1..=16 {
+        let (step, text) = (step.clone(), text.clone());
+        set.spawn(async move { one(&step, row, text.into()).await });
+    }
+    while let Some(result) = set.join_next().await {
+        let outputs = result.unwrap().outputs.unwrap();
+        assert_eq!(outputs[0].1.to_text().len(), text.len());
+    }
+}
+
+#[tokio::test]
+async fn an_endless_line_is_stopped() {
+    let step = start(
+        &script("head -c 9000000 /dev/zero | tr '\\0' x; answer"),
+        20_000,
+        1,
+    );
+    let result = one(&step, 1, 1.0.into()).await;
+    assert!(
+        result
+            .outputs
+            .unwrap_err()
+            .contains("a line longer than 4 MiB")
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_leaves_the_step_usable() {
+    let step = start(&script("[ $row = 1 ] && sleep 0.2; answer"), 10_000, 1);
+    let dropped = tokio::time::timeout(Duration::from_millis(50), one(&step, 1, 1.0.into())).await;
+    assert!(dropped.is_err());
+    assert_eq!(one(&step, 2, 2.0.into()).await, ok(2, 1));
+}
+
+#[tokio::test]
+async fn closing_ends_the_program() {
+    let directory = tempfile::tempdir().unwrap();
+    let body = "[ -e pid ] || echo $$ > pid; answer";
+    for after in ["exit 0", "sleep 600"] {
+        let mut program = script(body);
+        program[2] += &format!("; {after}");
+        let step = build(&program, 10_000, 1, directory.path()).unwrap();
+        assert_eq!(failed(&all(&step, 5).await), []);
+        let path = directory.path().join("pid");
+        let pid = written(&path).await;
+        assert!(is_alive(&pid));
+        step.close().await;
+        assert!(!is_alive(&pid), "left behind after {after}");
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_does_not_exist_is_told_at_setup() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("not-executable"), "").unwrap();
+    for program in [
+        "no-such-program-anywhere",
+        "./score.sh",
+        "./not-executable",
+        "",
+    ] {
+        let error = build(&[program], 1000, 1, directory.path()).err().unwrap();
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("program `{program}` was not found in")),
+            "{error}"
+        );
+    }
+    assert!(build::<&str>(&[], 1000, 1, directory.path()).is_err());
+}
+
+#[tokio::test]
+async fn a_script_beside_the_pipeline_runs_there() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("echo.sh");
+    std::fs::write(&path, format!("#!/bin/sh\nexec sed -u '{}'\n", ECHO[2])).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let step = build(&["./echo.sh"], 5_000, 1, directory.path()).unwrap();
+    assert_eq!(failed(&all(&step, 3).await), []);
+}

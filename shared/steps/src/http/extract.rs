@@ -1,0 +1,398 @@
+//! Outputs out of a response: JSONPath (RFC 9535), or the text of the first element that a CSS
+//! selector matches.
+
+use std::sync::Arc;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use rowmill_domain::pipeline::{Extract, HttpOutput};
+use rowmill_domain::record::Outputs;
+use rowmill_domain::{Kind, Value};
+use scraper::{Html, Selector};
+use serde_json_path::JsonPath;
+
+use crate::{SetupError, brief};
+
+/// Integers beyond this are not exact as doubles; they stay text, so that no digit is lost.
+const EXACT_INTEGER: u64 = 1 << 53;
+
+/// All outputs of a step.
+pub(super) struct Extractor {
+    outputs: Vec<Output>,
+}
+
+struct Output {
+    name: Arc<str>,
+    /// As the pipeline has it, for reasons.
+    expression: String,
+    from: From,
+    kind: Option<Kind>,
+    optional: bool,
+}
+
+enum From {
+    Json(JsonPath),
+    Css(Selector),
+}
+
+/// A response as far as outputs are concerned.
+pub(super) struct Body<'a> {
+    pub(super) headers: &'a HeaderMap,
+    pub(super) bytes: &'a [u8],
+}
+
+impl Extractor {
+    pub(super) fn new(outputs: &[HttpOutput]) -> Result<Extractor, SetupError> {
+        let outputs = outputs.iter().map(Output::new).collect::<Result<_, _>>()?;
+        Ok(Extractor { outputs })
+    }
+
+    /// The outputs that have a value, or why a required one has none.
+    pub(super) fn extract(&self, body: &Body<'_>) -> Result<Outputs, String> {
+        let mut json: Option<serde_json::Value> = None;
+        let mut html: Option<Html> = None;
+        let mut found = Vec::with_capacity(self.outputs.len());
+        for output in &self.outputs {
+            let value = match &output.from {
+                From::Json(path) => {
+                    let json = match &json {
+                        Some(json) => json,
+                        None => json.insert(parse_json(body.bytes)?),
+                    };
+                    match path.query(json).first() {
+                        Some(node) => output.value_of_json(node)?,
+                        None => None,
+                    }
+                }
+                From::Css(selector) => {
+                    let html = html.get_or_insert_with(|| Html::parse_document(&decode(body)));
+                    match html.select(selector).next() {
+                        Some(element) => output.value_of_text(&words(element.text()))?,
+                        None => None,
+                    }
+                }
+            };
+            match value {
+                Some(value) => found.push((output.name.clone(), value)),
+                None if output.optional => {}
+                None => {
+                    return Err(format!(
+                        "output `{}`: {} gives no value in the response ({})",
+                        output.name,
+                        output.expression,
+                        brief(
+                            &String::from_utf8_lossy(&body.bytes[..body.bytes.len().min(400)]),
+                            80
+                        )
+                    ));
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Output {
+    fn new(output: &HttpOutput) -> Result<Output, SetupError> {
+        let wrong = |expression: &str, language, message: String| SetupError::Expression {
+            output: output.name.clone(),
+            expression: expression.to_owned(),
+            language,
+            message,
+        };
+        let (expression, from) = match &output.from {
+            Extract::Json(path) => (
+                path,
+                From::Json(
+                    JsonPath::parse(path).map_err(|e| wrong(path, "JSONPath", e.to_string()))?,
+                ),
+            ),
+            Extract::Css(css) => (
+                css,
+                From::Css(
+                    Selector::parse(css).map_err(|e| wrong(css, "CSS selector", e.to_string()))?,
+                ),
+            ),
+        };
+        Ok(Output {
+            name: output.name.as_str().into(),
+            expression: expression.clone(),
+            from,
+            kind: output.kind,
+            optional: output.optional,
+        })
+    }
+
+    /// `null` and the empty text are no values.
+    fn value_of_json(&self, node: &serde_json::Value) -> Result<Option<Value>, String> {
+        use serde_json::Value as Json;
+        match (node, self.kind) {
+            (Json::Null, _) => Ok(None),
+            (Json::String(text), _) => self.value_of_text(text),
+            (Json::Number(number), None) if !is_exact(number) => {
+                Ok(Some(Value::Text(number.to_string())))
+            }
+            (Json::Number(number), None | Some(Kind::Number)) => {
+                Ok(number.as_f64().map(Value::Number))
+            }
+            (Json::Bool(b), None | Some(Kind::Bool)) => Ok(Some(Value::Bool(*b))),
+            (node, Some(Kind::Text)) => Ok(Some(Value::Text(node.to_string()))),
+            (Json::Array(_) | Json::Object(_), _) => Err(format!(
+                "output `{}`: {} gives a JSON {}, which is no cell's value; take a part of it, or all of it as text with type = \"text\"",
+                self.name,
+                self.expression,
+                if node.is_array() { "array" } else { "object" }
+            )),
+            (node, Some(kind)) => Err(self.mismatch(&node.to_string(), kind)),
+        }
+    }
+
+    fn value_of_text(&self, text: &str) -> Result<Option<Value>, String> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let kind = self.kind.unwrap_or(Kind::Text);
+        match Value::parse(text, kind) {
+            Some(value) => Ok(Some(value)),
+            None => Err(self.mismatch(text, kind)),
+        }
+    }
+
+    fn mismatch(&self, text: &str, kind: Kind) -> String {
+        format!(
+            "output `{}`: {} gives `{}`, which is no {kind}",
+            self.name,
+            self.expression,
+            brief(text, 80)
+        )
+    }
+}
+
+fn is_exact(number: &serde_json::Number) -> bool {
+    match (number.as_u64(), number.as_i64()) {
+        (Some(n), _) => n <= EXACT_INTEGER,
+        (None, Some(n)) => n.unsigned_abs() <= EXACT_INTEGER,
+        (None, None) => true,
+    }
+}
+
+fn parse_json(bytes: &[u8]) -> Result<serde_json::Value, String> {
+    // RFC 8259 lets a reader pass over a byte order mark; some servers send one.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    serde_json::from_slice(bytes).map_err(|e| {
+        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(400)]);
+        match start.trim() {
+            "" => "the response is empty where JSON is expected".to_owned(),
+            start => format!("the response is no JSON ({e}): {}", brief(start, 80)),
+        }
+    })
+}
+
+/// An element's text as a reader sees it: runs of white space are one space.
+fn words<'a>(text: impl Iterator<Item = &'a str>) -> String {
+    let text: String = text.collect();
+    let mut words = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !words.is_empty() {
+            words.push(' ');
+        }
+        words.push_str(word);
+    }
+    words
+}
+
+/// The page's text: by byte order mark, else by the charset of Content-Type, else of a `<meta>`
+/// in the first kilobyte, else UTF-8.
+fn decode<'a>(body: &Body<'a>) -> std::borrow::Cow<'a, str> {
+    let label = |text: &str| {
+        let lower = text.to_ascii_lowercase();
+        let (_, rest) = lower.split_once("charset=")?;
+        let rest = rest.trim_start_matches(['"', '\'']);
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-_:".contains(c)));
+        encoding_rs::Encoding::for_label(&rest.as_bytes()[..end.unwrap_or(rest.len())])
+    };
+    let declared = body
+        .headers
+        .get(CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .and_then(label);
+    let encoding = declared
+        .or_else(|| {
+            label(&String::from_utf8_lossy(
+                &body.bytes[..body.bytes.len().min(1024)],
+            ))
+        })
+        .unwrap_or(encoding_rs::UTF_8);
+    encoding.decode(body.bytes).0
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderValue;
+
+    use super::*;
+
+    fn output(name: &str, from: Extract, kind: Option<Kind>, optional: bool) -> HttpOutput {
+        HttpOutput {
+            name: name.into(),
+            from,
+            kind,
+            optional,
+        }
+    }
+
+    fn json(path: &str) -> Extract {
+        Extract::Json(path.into())
+    }
+
+    fn css(selector: &str) -> Extract {
+        Extract::Css(selector.into())
+    }
+
+    fn extract_as(outputs: &[HttpOutput], body: &[u8], media: &str) -> Result<Outputs, String> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_str(media).unwrap());
+        Extractor::new(outputs).unwrap().extract(&Body {
+            headers: &headers,
+            bytes: body,
+        })
+    }
+
+    fn one(from: Extract, kind: Option<Kind>, body: &str) -> Result<Option<Value>, String> {
+        extract_as(
+            &[output("x", from, kind, true)],
+            body.as_bytes(),
+            "text/html",
+        )
+        .map(|found| found.into_iter().next().map(|(_, v)| v))
+    }
+
+    #[test]
+    fn json_values_by_type() {
+        let body = r#"{"n":812.5,"t":"812.50","z":"00501","big":1234567890123456789,"b":true,
+                       "null":null,"empty":"","list":[1,2],"o":{"a":1},"d":"2026-11-21","w":5}"#;
+        let number = |n: f64| Ok(Some(Value::Number(n)));
+        let text = |t: &str| Ok(Some(Value::from(t)));
+        let get = |path: &str, kind| one(json(path), kind, body);
+        assert_eq!(get("$.n", None), number(812.5));
+        assert_eq!(get("$.n", Some(Kind::Text)), text("812.5"));
+        assert_eq!(get("$.w", Some(Kind::Text)), text("5"));
+        assert_eq!(get("$.t", None), text("812.50"));
+        assert_eq!(get("$.t", Some(Kind::Number)), number(812.5));
+        assert_eq!(get("$.z", None), text("00501"));
+        assert_eq!(get("$.big", None), text("1234567890123456789"));
+        assert_eq!(
+            get("$.big", Some(Kind::Number)),
+            number(1234567890123456789.0)
+        );
+        assert_eq!(get("$.b", None), Ok(Some(Value::Bool(true))));
+        assert_eq!(get("$.null", None), Ok(None));
+        assert_eq!(get("$.empty", Some(Kind::Number)), Ok(None));
+        assert_eq!(get("$.missing", None), Ok(None));
+        assert_eq!(get("$.list[1]", None), number(2.0));
+        assert_eq!(get("$..a", None), number(1.0));
+        assert_eq!(get("$.list", Some(Kind::Text)), text("[1,2]"));
+        assert_eq!(
+            get("$.d", Some(Kind::Date)),
+            Ok(Value::parse("2026-11-21", Kind::Date))
+        );
+        assert_eq!(
+            get("$.d", Some(Kind::Number)).unwrap_err(),
+            "output `x`: $.d gives `2026-11-21`, which is no number"
+        );
+        assert!(
+            get("$.n", Some(Kind::Date))
+                .unwrap_err()
+                .contains("is no date")
+        );
+        assert!(
+            get("$.b", Some(Kind::Number))
+                .unwrap_err()
+                .contains("is no number")
+        );
+        assert!(get("$.list", None).unwrap_err().contains("JSON array"));
+        assert!(
+            get("$.o", Some(Kind::Number))
+                .unwrap_err()
+                .contains("JSON object")
+        );
+    }
+
+    #[test]
+    fn the_text_of_the_first_element() {
+        let body = "<table><tr><td class=owner> Ada\n <b>Lovelace</b></td></tr>\
+                    <tr><td class=owner>Other</td></tr><tr><td id=due>812.50</td><td id=no> </td></table>";
+        assert_eq!(
+            one(css("td.owner"), None, body),
+            Ok(Some("Ada Lovelace".into()))
+        );
+        assert_eq!(
+            one(css("#due"), Some(Kind::Number), body),
+            Ok(Some(812.5.into()))
+        );
+        assert_eq!(one(css("#no"), None, body), Ok(None));
+        assert_eq!(one(css("#absent"), None, body), Ok(None));
+        assert!(
+            one(css("td.owner"), Some(Kind::Number), body)
+                .unwrap_err()
+                .contains("`Ada Lovelace`, which is no number")
+        );
+    }
+
+    #[test]
+    fn a_required_output_without_value_is_the_reason() {
+        let outputs = [
+            output("a", json("$.a"), None, true),
+            output("due", json("$.due"), Some(Kind::Number), false),
+        ];
+        let extract = |body: &str| extract_as(&outputs, body.as_bytes(), "application/json");
+        assert_eq!(
+            extract(r#"{"due":3}"#),
+            Ok(vec![("due".into(), 3.0.into())])
+        );
+        assert_eq!(
+            extract(r#"{"due":null}"#).unwrap_err(),
+            r#"output `due`: $.due gives no value in the response ({"due":null})"#
+        );
+        assert!(extract("").unwrap_err().contains("the response is empty"));
+        let html = extract("<html><body>Maintenance").unwrap_err();
+        assert!(
+            html.contains("no JSON") && html.contains("Maintenance"),
+            "{html}"
+        );
+        assert_eq!(extract("\u{feff}{\"due\":3}").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn pages_are_decoded_by_header_meta_or_mark() {
+        let outputs = [output("x", css("p"), None, false)];
+        let value =
+            |body: &[u8], media: &str| extract_as(&outputs, body, media).unwrap()[0].1.to_text();
+        assert_eq!(
+            value(b"<p>caf\xe9", "text/html; charset=ISO-8859-1"),
+            "café"
+        );
+        assert_eq!(
+            value(b"<meta charset='windows-1252'><p>caf\xe9", "text/html"),
+            "café"
+        );
+        assert_eq!(value("<p>café".as_bytes(), "text/html"), "café");
+        assert_eq!(
+            value(b"\xef\xbb\xbf<p>caf\xc3\xa9", "text/html; charset=latin1"),
+            "café"
+        );
+    }
+
+    #[test]
+    fn expressions_that_do_not_parse_are_told_at_once() {
+        for (from, language) in [(json("$.["), "JSONPath"), (css("td["), "CSS selector")] {
+            let error = Extractor::new(&[output("x", from, None, false)])
+                .err()
+                .unwrap()
+                .to_string();
+            assert!(
+                error.contains("output `x`") && error.contains(language),
+                "{error}"
+            );
+        }
+    }
+}

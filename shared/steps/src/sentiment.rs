@@ -1,0 +1,143 @@
+//! `sentiment`: label and score of a text, offline, by the VADER lexicon and its rules for
+//! negation and emphasis (Hutto and Gilbert, 2014). For English.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rowmill_domain::pipeline::SentimentStep;
+use rowmill_domain::{Row, Value};
+use vader_sentimental::SentimentIntensityAnalyzer;
+
+use crate::{Runner, StepResult};
+
+/// From here on a text is positive, and from its negative on negative. Source: VADER's README,
+/// "About the scoring".
+const THRESHOLD: f64 = 0.05;
+
+pub(crate) struct Sentiment {
+    column: String,
+    class: Arc<str>,
+    score: Arc<str>,
+    analyzer: SentimentIntensityAnalyzer<'static>,
+}
+
+impl Sentiment {
+    pub(crate) fn new(step: &SentimentStep) -> Sentiment {
+        Sentiment {
+            column: step.column.clone(),
+            class: "sa_class".into(),
+            score: "sa_score".into(),
+            analyzer: SentimentIntensityAnalyzer::new(),
+        }
+    }
+
+    fn score(&self, text: &str) -> f64 {
+        // Four decimals, as the authors' own program gives; adding 0.0 makes -0.0 a plain 0.
+        (self.analyzer.polarity_scores(text).compound * 1e4).round() / 1e4 + 0.0
+    }
+}
+
+#[async_trait]
+impl Runner for Sentiment {
+    async fn run(&self, row: Row<'_>) -> StepResult {
+        let text = row.get(&self.column).map(Value::to_text);
+        let Some(text) = text.filter(|t| !t.trim().is_empty()) else {
+            // No text has no sentiment: the cells stay empty, and the row says why.
+            let mut result = StepResult::ok(Vec::new(), 1);
+            result.notes.push(format!(
+                "no {} and {}: column `{}` is empty",
+                self.class, self.score, self.column
+            ));
+            return result;
+        };
+        let score = self.score(&text);
+        let class = if score >= THRESHOLD {
+            "positive"
+        } else if score <= -THRESHOLD {
+            "negative"
+        } else {
+            "neutral"
+        };
+        StepResult::ok(
+            vec![
+                (self.class.clone(), class.into()),
+                (self.score.clone(), score.into()),
+            ],
+            1,
+        )
+    }
+
+    async fn close(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rowmill_domain::record::Columns;
+    use rowmill_domain::{Record, Value};
+
+    use super::*;
+
+    fn step() -> Sentiment {
+        Sentiment::new(&SentimentStep {
+            column: "Notes".into(),
+        })
+    }
+
+    async fn run(value: Option<Value>) -> StepResult {
+        let columns = Columns::new(["Notes"]);
+        let record = Record {
+            row: 2,
+            values: vec![value],
+        };
+        let row = Row {
+            columns: &columns,
+            record: &record,
+            outputs: &[],
+        };
+        step().run(row).await
+    }
+
+    #[tokio::test]
+    async fn label_and_score() {
+        for (text, class) in [
+            ("Absolutely wonderful, I love it!", "positive"),
+            ("This was a horrible waste of money.", "negative"),
+            ("Not good.", "negative"),
+            ("It has four buttons.", "neutral"),
+        ] {
+            let outputs = run(Some(text.into())).await.outputs.unwrap();
+            assert_eq!(outputs[0], ("sa_class".into(), class.into()), "{text}");
+            let Value::Number(score) = outputs[1].1 else {
+                panic!("{outputs:?}")
+            };
+            assert!((-1.0..=1.0).contains(&score));
+            assert_eq!(score, (score * 1e4).round() / 1e4);
+        }
+    }
+
+    #[test]
+    fn emphasis_and_negation_move_the_score() {
+        let score = |t: &str| step().score(t);
+        assert!(score("This is VERY good!!!") > score("This is very good."));
+        assert!(score("This is very good.") > score("This is good."));
+        assert!(score("This is good.") > score("This is not good."));
+        assert_eq!(score("."), 0.0);
+    }
+
+    #[tokio::test]
+    async fn an_empty_text_has_no_sentiment_and_the_row_says_so() {
+        for value in [None, Some(Value::from("  "))] {
+            let result = run(value).await;
+            assert_eq!(result.outputs, Ok(vec![]));
+            assert!(result.notes[0].contains("column `Notes` is empty"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_has_a_score(text in "\\PC{0,80}|([a-z!?.' ]|not |but |least |😀|good){0,40}") {
+            prop_assert!((-1.0..=1.0).contains(&step().score(&text)));
+        }
+    }
+}
