@@ -8,9 +8,10 @@ use rowmill_domain::limits;
 use rowmill_ports::{ErrorKind, JobFilter, Jobs, PortError, Result};
 use tokio::time::Instant;
 
+use super::job::{Job, Spec};
 use super::process::Order;
 use super::rules::{self, Refusal};
-use super::state::{Job, Machine, Spec};
+use super::state::Machine;
 use super::{LocalBatch, now, store};
 
 /// Jobs on a page. Source: AWS Batch API, ListJobs (`maxResults`).

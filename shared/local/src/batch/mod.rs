@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `rules` | what SubmitJob refuses |
 //! | `exit` | how an attempt ended, and whether another follows |
-//! | `state` | all states, and how they move each other |
+//! | `job` | a job and its states |
+//! | `state` | all jobs, and how they move each other |
 //! | `store` | the same in `cloud.db`, with the events that tell of it |
 //! | `process` | an attempt as a process |
 //! | `scheduler` | starts and ends attempts |
@@ -15,6 +16,7 @@
 //! vCPUs and memory, only from a number of slots.
 
 mod exit;
+mod job;
 mod jobs;
 mod process;
 mod rules;
@@ -36,8 +38,9 @@ use tokio::time::Instant;
 
 use crate::bus::Chaos;
 use crate::{Cloud, LocalError};
+use job::Unit;
 use process::Order;
-use state::{Machine, Unit};
+use state::Machine;
 
 /// How the local Batch is set up.
 #[derive(Clone, Debug)]

@@ -28,7 +28,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::BatchConfig;
 use super::exit::AttemptEnd;
-use super::state::{Spec, Unit};
+use super::job::{Spec, Unit};
 
 /// Batch's variables that not every job has: one inherited from around must not be seen.
 const INHERITED: [&str; 2] = [

@@ -16,8 +16,8 @@ use rowmill_domain::limits;
 use tokio::sync::{mpsc, watch};
 
 use super::exit::AttemptEnd;
+use super::job::Unit;
 use super::process::{Attempt, Launch, Order};
-use super::state::Unit;
 use super::{LocalBatch, now};
 use crate::LocalError;
 

@@ -11,98 +11,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use rowmill_domain::job::{
-    Dependency, DependencyType, JobDetail, JobId, JobName, JobStatus, RetryStrategy,
-};
-use serde::{Deserialize, Serialize};
+use rowmill_domain::job::{Dependency, DependencyType, JobId, JobStatus};
 
-use super::exit::{AttemptEnd, CHILD_FAILED, DEPENDENCY_FAILED};
+use super::exit::{AttemptEnd, DEPENDENCY_FAILED};
+use super::job::{Job, Link, Spec, State, Unit, can_follow};
 use super::process::Launch;
 use super::rules::Refusal;
-
-/// One thing that has a state: a plain job, an array's parent (`index` is `None`), or a child.
-/// In the order of submission, an array's children by index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Unit {
-    /// The job's number, in the order of submission.
-    pub(super) job: i64,
-    /// Index, of a child.
-    pub(super) index: Option<u32>,
-}
-
-/// One resolved `dependsOn` on another job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Link {
-    /// The other job's number.
-    on: i64,
-    /// A child of it.
-    index: Option<u32>,
-    /// N_TO_N.
-    each: bool,
-}
-
-/// What is fixed about a job when it is submitted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Spec {
-    pub(super) id: JobId,
-    pub(super) name: JobName,
-    pub(super) queue: String,
-    pub(super) size: Option<u32>,
-    pub(super) command: Vec<String>,
-    pub(super) environment: BTreeMap<String, String>,
-    pub(super) retry: RetryStrategy,
-    pub(super) timeout_seconds: Option<u32>,
-    pub(super) after: Vec<Link>,
-    pub(super) sequential: bool,
-}
-
-/// What changes about a unit.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct State {
-    pub(super) status: JobStatus,
-    pub(super) status_reason: Option<Arc<str>>,
-    /// Of the last attempt that ended.
-    pub(super) exit_code: Option<i32>,
-    /// Of the last attempt that ended.
-    pub(super) reason: Option<Arc<str>>,
-    /// Attempts that ended and count.
-    pub(super) attempts: u32,
-    pub(super) created_at: i64,
-    pub(super) started_at: Option<i64>,
-    pub(super) stopped_at: Option<i64>,
-    /// It shall end, and for this reason.
-    pub(super) stop: Option<Arc<str>>,
-}
-
-impl State {
-    fn new(status: JobStatus, now: i64) -> State {
-        State {
-            status,
-            status_reason: None,
-            exit_code: None,
-            reason: None,
-            attempts: 0,
-            created_at: now,
-            started_at: None,
-            stopped_at: None,
-            stop: None,
-        }
-    }
-}
-
-/// A job with all its states.
-#[derive(Clone, Debug)]
-pub(super) struct Job {
-    pub(super) spec: Arc<Spec>,
-    pub(super) own: State,
-    pub(super) children: Vec<State>,
-    /// Children that have not ended.
-    open: u32,
-    /// Children that failed.
-    failed: u32,
-    /// Jobs with a dependency on this one or on a child of it.
-    dependents: Vec<(i64, Link)>,
-}
 
 /// One change of state, to be told as an event.
 #[derive(Clone, Debug, PartialEq)]
@@ -612,102 +526,13 @@ enum Readiness {
     Failed,
 }
 
-impl Link {
-    /// What a unit of the dependent job waits for.
-    fn of(&self, unit: Unit) -> Unit {
-        Unit {
-            job: self.on,
-            index: if self.each { unit.index } else { self.index },
-        }
-    }
-}
-
-impl State {
-    /// Whether an attempt is under way.
-    pub(super) fn at_work(&self) -> bool {
-        matches!(self.status, JobStatus::Starting | JobStatus::Running)
-    }
-}
-
 /// Whether it waits for other jobs.
 fn waits(status: JobStatus) -> bool {
     matches!(status, JobStatus::Submitted | JobStatus::Pending)
 }
 
-impl Job {
-    /// What of the job runs: its children, or itself.
-    fn works(&self, number: i64) -> impl Iterator<Item = Unit> + use<> {
-        let children = self.spec.size.unwrap_or(0);
-        let own = (children == 0).then_some(None);
-        own.into_iter()
-            .chain((0..children).map(Some))
-            .map(move |index| Unit { job: number, index })
-    }
-
-    /// The state of the job itself, or of a child that it has.
-    pub(super) fn state(&self, index: Option<u32>) -> &State {
-        match index {
-            None => &self.own,
-            Some(index) => &self.children[index as usize],
-        }
-    }
-
-    /// Why an array failed.
-    fn why_failed(&self) -> Arc<str> {
-        let never_ran = |child: &State| child.status_reason.as_deref() == Some(DEPENDENCY_FAILED);
-        match &self.own.stop {
-            Some(reason) => reason.clone(),
-            None if self.children.iter().all(never_ran) => DEPENDENCY_FAILED.into(),
-            None => CHILD_FAILED.into(),
-        }
-    }
-
-    /// The id of the job or of a child.
-    pub(super) fn id(&self, index: Option<u32>) -> JobId {
-        match index {
-            None => self.spec.id.clone(),
-            Some(index) => self.spec.id.child(index),
-        }
-    }
-
-    /// What DescribeJobs says.
-    pub(super) fn detail(&self, index: Option<u32>) -> JobDetail {
-        let state = self.state(index);
-        let text = |text: &Option<Arc<str>>| text.as_ref().map(|text| text.to_string());
-        JobDetail {
-            id: self.id(index),
-            name: self.spec.name.clone(),
-            status: state.status,
-            status_reason: text(&state.status_reason),
-            array_size: self.spec.size.filter(|_| index.is_none()),
-            array_index: index,
-            exit_code: state.exit_code,
-            reason: text(&state.reason),
-            attempts: state.attempts,
-            created_at: Some(state.created_at),
-            started_at: state.started_at,
-            stopped_at: state.stopped_at,
-        }
-    }
-}
-
 fn sized(size: Option<u32>) -> String {
     size.map_or_else(|| "no array".into(), |size| format!("{size} children"))
-}
-
-/// Whether Batch lets a job go from one state to the other.
-fn can_follow(from: JobStatus, to: JobStatus) -> bool {
-    use JobStatus::*;
-    match to {
-        Submitted => false,
-        Pending => from == Submitted,
-        Runnable => matches!(from, Submitted | Pending | Starting | Running),
-        Starting => from == Runnable,
-        Running => from == Starting,
-        // PENDING: an array's parent.
-        Succeeded => matches!(from, Running | Pending),
-        Failed => !from.is_terminal(),
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
-use rowmill_domain::job::{EvaluateOnExit, ExitAction};
+use rowmill_domain::job::{EvaluateOnExit, ExitAction, JobName, RetryStrategy};
 
-use super::super::exit::{EXITED, HOST_TERMINATED, TIMED_OUT};
+use super::super::exit::{CHILD_FAILED, EXITED, HOST_TERMINATED, TIMED_OUT};
 use super::*;
 
 fn after(id: &str) -> Dependency {

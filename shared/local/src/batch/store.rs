@@ -11,7 +11,8 @@ use rowmill_domain::job::{JobDefinition, JobId, JobName, JobStateChange, JobStat
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::state::{Changes, Machine, Spec, State, Unit};
+use super::job::{Spec, State, Unit};
+use super::state::{Changes, Machine};
 use crate::bus::{self, Chaos, Target};
 
 /// How long a job that ended is kept. Source: AWS Batch, "Job states" (at least 7 days).

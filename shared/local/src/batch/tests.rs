@@ -1,1 +1,671 @@
+//! Through the port, with real processes.
 
+use std::path::Path;
+use std::time::Duration;
+
+use rowmill_domain::job::{
+    Dependency, DependencyType, EvaluateOnExit, ExitAction, JobDefinition, JobName, JobStatus,
+    RetryStrategy, SubmitJob,
+};
+use rowmill_ports::conformance::jobs as suite;
+use rowmill_ports::{ErrorKind, JobFilter, Jobs};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use super::exit::{DEPENDENCY_FAILED, EXITED, HOST_TERMINATED, TIMED_OUT};
+use super::*;
+use crate::bus::Target;
+
+mod killed;
+
+/// AWS's minute is 0.6 seconds, and its half minute of grace 0.3.
+const SCALE: f64 = 0.01;
+/// Longer than any test waits for one thing.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn config(state: &Path, slots: usize) -> BatchConfig {
+    BatchConfig {
+        queue: "main".into(),
+        slots,
+        program: vec!["/bin/sh".into(), "-c".into()],
+        environment: BTreeMap::new(),
+        logs: state.join("logs"),
+        chaos: None,
+        clock_scale: SCALE,
+    }
+}
+
+fn open(state: &Path, slots: usize) -> LocalBatch {
+    LocalBatch::open(Cloud::open(state).unwrap(), config(state, slots)).unwrap()
+}
+
+struct Bench {
+    batch: LocalBatch,
+    state: TempDir,
+    stop: watch::Sender<bool>,
+    worker: JoinHandle<Result<(), LocalError>>,
+}
+
+impl Bench {
+    fn new(slots: usize) -> Bench {
+        let state = tempfile::tempdir().unwrap();
+        let batch = open(state.path(), slots);
+        let (stop, stopped) = watch::channel(false);
+        let worker = tokio::spawn({
+            let batch = batch.clone();
+            async move { batch.work(stopped).await }
+        });
+        Bench {
+            batch,
+            state,
+            stop,
+            worker,
+        }
+    }
+
+    async fn submit(&self, script: &str, change: impl FnOnce(&mut SubmitJob)) -> JobId {
+        submit(&self.batch, script, change).await
+    }
+
+    async fn ended(&self, id: &JobId) -> JobDetail {
+        ended(&self.batch, id).await
+    }
+
+    /// Waits until a file appears: a script says so that it runs.
+    async fn appeared(&self, name: &str) {
+        appeared(&self.state.path().join(name)).await;
+    }
+
+    async fn stop(self) -> (LocalBatch, TempDir) {
+        self.stop.send_replace(true);
+        tokio::time::timeout(PATIENCE, self.worker)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
+        (self.batch, self.state)
+    }
+}
+
+async fn appeared(path: &Path) {
+    let wait = async {
+        while !path.exists() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .unwrap_or_else(|_| panic!("{} does not appear", path.display()));
+}
+
+async fn define(batch: &LocalBatch, script: &str) -> String {
+    let definition = JobDefinition {
+        command: vec![script.into()],
+        ..suite::definition("script")
+    };
+    batch.register(&definition).await.unwrap()
+}
+
+async fn submit(batch: &LocalBatch, script: &str, change: impl FnOnce(&mut SubmitJob)) -> JobId {
+    let arn = define(batch, script).await;
+    let mut job = suite::job("job", "main", &arn);
+    change(&mut job);
+    loop {
+        match batch.submit(&job).await {
+            Err(e) if e.kind == ErrorKind::Throttled => {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            answer => return answer.unwrap(),
+        }
+    }
+}
+
+async fn ended(batch: &LocalBatch, id: &JobId) -> JobDetail {
+    let ended = tokio::time::timeout(PATIENCE, batch.ended(id)).await;
+    ended
+        .unwrap_or_else(|_| panic!("{id} does not end"))
+        .unwrap()
+        .unwrap()
+}
+
+fn attempts(attempts: u32, rules: Vec<EvaluateOnExit>) -> Option<RetryStrategy> {
+    Some(RetryStrategy {
+        attempts,
+        evaluate_on_exit: rules,
+    })
+}
+
+fn on(id: &JobId, kind: Option<DependencyType>) -> Dependency {
+    Dependency {
+        job_id: Some(id.clone()),
+        kind,
+    }
+}
+
+fn text(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Events about units, as `<id without its job's part> <state>`, oldest first.
+fn told(batch: &LocalBatch) -> Vec<(String, JobStatus)> {
+    let events = batch.events(0, usize::MAX).unwrap();
+    events
+        .into_iter()
+        .map(|(_, e)| (e.id.0, e.status))
+        .collect()
+}
+
+/// Messages for report.
+fn reported(batch: &LocalBatch) -> Vec<JobStateChange> {
+    let payloads: Vec<String> = batch
+        .inner
+        .cloud
+        .with(|conn| {
+            conn.prepare("SELECT payload FROM message WHERE target = ?1 ORDER BY id")?
+                .query_map([Target::Report.name()], |row| row.get(0))?
+                .collect()
+        })
+        .unwrap();
+    payloads
+        .iter()
+        .map(|p| rowmill_events::job_state_change(&serde_json::from_str(p).unwrap()).unwrap())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_keeps_what_every_adapter_keeps() {
+    let state = tempfile::tempdir().unwrap();
+    suite::jobs(&open(state.path(), 1), "main").await;
+    // And while jobs run.
+    let bench = Bench::new(8);
+    suite::jobs(&bench.batch, "main").await;
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_keeps_the_limits_of_aws() {
+    let state = tempfile::tempdir().unwrap();
+    suite::jobs_limits(&open(state.path(), 1), "main").await;
+}
+
+#[tokio::test]
+async fn more_than_fifty_submissions_a_second_are_too_many() {
+    let state = tempfile::tempdir().unwrap();
+    let scaled = |clock_scale| BatchConfig {
+        clock_scale,
+        ..config(state.path(), 1)
+    };
+    let cloud = Cloud::open(state.path()).unwrap();
+    // A second that lasts an hour: no test is slow enough to leave it.
+    let batch = LocalBatch::open(cloud.clone(), scaled(3600.0)).unwrap();
+    let arn = define(&batch, "true").await;
+    let job = suite::job("job", "main", &arn);
+    for _ in 0..50 {
+        batch.submit(&job).await.unwrap();
+    }
+    let refused = batch.submit(&job).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Throttled);
+    assert!(refused.is_retryable());
+    let batch = LocalBatch::open(cloud, scaled(0.0)).unwrap();
+    for _ in 0..60 {
+        batch.submit(&job).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_gets_the_environment_that_batch_gives() {
+    let bench = Bench::new(2);
+    let script = "echo \"$AWS_BATCH_JOB_ID $AWS_BATCH_JOB_ATTEMPT $AWS_BATCH_JQ_NAME \
+        $AWS_BATCH_CE_NAME ${AWS_BATCH_JOB_ARRAY_INDEX-none} ${AWS_BATCH_JOB_ARRAY_SIZE-none} \
+        $OWN\"; echo error >&2";
+    let plain = bench
+        .submit(script, |job| {
+            job.environment.insert("OWN".into(), "mine".into());
+        })
+        .await;
+    bench.ended(&plain).await;
+    assert_eq!(
+        text(&bench.batch.log(&plain, 1)),
+        format!("{plain} 1 main local none none mine\nerror\n")
+    );
+    let array = bench.submit(script, |job| job.array_size = Some(2)).await;
+    assert_eq!(bench.ended(&array).await.status, JobStatus::Succeeded);
+    assert_eq!(
+        text(&bench.batch.log(&array.child(1), 1)),
+        format!("{array}:1 1 main local 1 2 \nerror\n")
+    );
+    bench.batch.remove_logs(&array).unwrap();
+    bench.batch.remove_logs(&array).unwrap();
+    assert!(!bench.batch.log(&array.child(1), 1).exists());
+    assert!(bench.batch.log(&plain, 1).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exit_codes_and_signals_are_told() {
+    let bench = Bench::new(4);
+    for (script, code, status) in [
+        ("exit 0", 0, JobStatus::Succeeded),
+        ("exit 3", 3, JobStatus::Failed),
+        ("kill -9 $$", 137, JobStatus::Failed),
+        ("kill -15 $$", 143, JobStatus::Failed),
+    ] {
+        let job = bench.ended(&bench.submit(script, |_| {}).await).await;
+        assert_eq!(
+            (job.status, job.exit_code),
+            (status, Some(code)),
+            "{script}"
+        );
+        assert_eq!(job.status_reason.as_deref(), Some(EXITED), "{script}");
+        assert_eq!(job.attempts, 1);
+        assert!(job.started_at <= job.stopped_at && job.started_at.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_is_missing_fails_the_job() {
+    let state = tempfile::tempdir().unwrap();
+    let program = vec!["/no/such/program".into()];
+    let config = BatchConfig {
+        program,
+        ..config(state.path(), 1)
+    };
+    let batch = LocalBatch::open(Cloud::open(state.path()).unwrap(), config).unwrap();
+    let id = submit(&batch, "x", |job| job.retry = attempts(2, Vec::new())).await;
+    let (_stop, stopped) = watch::channel(false);
+    let job = tokio::select! {
+        job = ended(&batch, &id) => job,
+        end = batch.work(stopped) => panic!("{end:?}"),
+    };
+    assert_eq!((job.status, job.attempts), (JobStatus::Failed, 2));
+    assert_eq!(job.exit_code, None);
+    let reason = job.reason.unwrap();
+    assert!(
+        reason.starts_with("CannotStartContainerError: /no/such/program: "),
+        "{reason}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_attempt_is_tried_again_as_its_rules_say() {
+    let bench = Bench::new(2);
+    let exit_on = |code: &str| EvaluateOnExit {
+        on_status_reason: None,
+        on_reason: None,
+        on_exit_code: Some(code.into()),
+        action: ExitAction::Exit,
+    };
+    // Succeeds at its third attempt.
+    let third = "test $AWS_BATCH_JOB_ATTEMPT = 3 || exit 9";
+    for (allowed, rules, status, made) in [
+        (3, vec![], JobStatus::Succeeded, 3),
+        (3, vec![exit_on("8")], JobStatus::Succeeded, 3),
+        (2, vec![], JobStatus::Failed, 2),
+        (5, vec![exit_on("9")], JobStatus::Failed, 1),
+    ] {
+        let id = bench
+            .submit(third, |job| job.retry = attempts(allowed, rules))
+            .await;
+        let job = bench.ended(&id).await;
+        assert_eq!((job.status, job.attempts), (status, made));
+        assert!(bench.batch.log(&id, made).exists());
+        assert!(!bench.batch.log(&id, made + 1).exists());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_takes_too_long_is_ended_and_not_tried_again() {
+    let bench = Bench::new(2);
+    let limited = |job: &mut SubmitJob| {
+        job.timeout_seconds = Some(60);
+        job.retry = attempts(3, Vec::new());
+    };
+    let began = Instant::now();
+    let mild = bench
+        .submit("trap 'exit 7' TERM; while :; do sleep 0.01; done", limited)
+        .await;
+    let stubborn = bench
+        .submit("trap '' TERM; while :; do sleep 0.01; done", limited)
+        .await;
+    for (id, code) in [(mild, 7), (stubborn, 137)] {
+        let job = bench.ended(&id).await;
+        assert_eq!((job.status, job.exit_code), (JobStatus::Failed, Some(code)));
+        assert_eq!(job.status_reason.as_deref(), Some(TIMED_OUT));
+        assert_eq!(job.attempts, 1);
+    }
+    // 60 s, and 30 s more for the stubborn one, at the tests' scale.
+    assert!(began.elapsed() >= Duration::from_millis(900));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_taken_away_is_told_as_such() {
+    let bench = Bench::new(1);
+    let rules = vec![
+        EvaluateOnExit {
+            on_status_reason: Some("Host EC2*".into()),
+            on_reason: None,
+            on_exit_code: None,
+            action: ExitAction::Retry,
+        },
+        EvaluateOnExit {
+            on_status_reason: None,
+            on_reason: Some("*".into()),
+            on_exit_code: None,
+            action: ExitAction::Exit,
+        },
+    ];
+    let mark = bench.state.path().join("runs");
+    let script = format!(
+        "test $AWS_BATCH_JOB_ATTEMPT = 2 && exit 4; touch {}; sleep 60",
+        mark.display()
+    );
+    let id = bench
+        .submit(&script, |job| job.retry = attempts(5, rules))
+        .await;
+    bench.appeared("runs").await;
+    bench.batch.lose_host(&id).unwrap();
+    let job = bench.ended(&id).await;
+    assert_eq!((job.attempts, job.exit_code), (2, Some(4)));
+    let events = bench.batch.events(0, usize::MAX).unwrap();
+    let reasons: Vec<_> = events
+        .iter()
+        .filter_map(|(_, event)| event.status_reason.as_deref())
+        .collect();
+    assert_eq!(reasons, [HOST_TERMINATED, EXITED]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dependencies_order_jobs_and_pass_failures_on() {
+    let bench = Bench::new(4);
+    let order = bench.state.path().join("order");
+    let note = |name: &str| {
+        format!(
+            "echo {name}$AWS_BATCH_JOB_ARRAY_INDEX >> {}",
+            order.display()
+        )
+    };
+    let a = bench
+        .submit(&format!("sleep 0.1; {}", note("a")), |job| {
+            job.array_size = Some(3);
+        })
+        .await;
+    let b = bench
+        .submit(
+            &format!("{}; exit $AWS_BATCH_JOB_ARRAY_INDEX", note("b")),
+            |job| {
+                job.array_size = Some(3);
+                job.depends_on = vec![on(&a, Some(DependencyType::NToN))];
+            },
+        )
+        .await;
+    let c = bench
+        .submit(&note("c"), |job| {
+            job.array_size = Some(3);
+            job.depends_on = vec![on(&b, Some(DependencyType::NToN))];
+        })
+        .await;
+    let d = bench
+        .submit(&note("d"), |job| job.depends_on = vec![on(&c, None)])
+        .await;
+    let one_by_one = Dependency {
+        job_id: None,
+        kind: Some(DependencyType::Sequential),
+    };
+    let e = bench
+        .submit(&note("e"), |job| {
+            job.array_size = Some(4);
+            job.depends_on = vec![on(&a, None), one_by_one];
+        })
+        .await;
+    assert_eq!(bench.ended(&a).await.status, JobStatus::Succeeded);
+    assert_eq!(bench.ended(&b).await.status, JobStatus::Failed);
+    assert_eq!(bench.ended(&c).await.status, JobStatus::Failed);
+    assert_eq!(bench.ended(&e).await.status, JobStatus::Succeeded);
+    let d = bench.ended(&d).await;
+    assert_eq!(d.status, JobStatus::Failed);
+    assert_eq!(d.status_reason.as_deref(), Some(DEPENDENCY_FAILED));
+    assert_eq!((d.started_at, d.attempts), (None, 0));
+
+    let lines = text(&order);
+    let at = |what: &str| lines.lines().position(|line| line == what);
+    for (before, after) in [
+        ("a0", "b0"),
+        ("a1", "b1"),
+        ("a2", "b2"),
+        ("b0", "c0"),
+        ("a0", "e0"),
+        ("a1", "e0"),
+        ("a2", "e0"),
+        ("e0", "e1"),
+        ("e1", "e2"),
+        ("e2", "e3"),
+    ] {
+        assert!(at(before) < at(after), "{before} {after}: {lines}");
+        assert!(at(before).is_some());
+    }
+    for never in ["c1", "c2", "d"] {
+        assert_eq!(at(never), None, "{lines}");
+    }
+    // Report hears of each job's end once, and of no child.
+    let mut ends: Vec<_> = reported(&bench.batch)
+        .into_iter()
+        .map(|change| (change.id, change.status, change.array_index))
+        .collect();
+    ends.sort();
+    let mut expected = vec![
+        (a, JobStatus::Succeeded, None),
+        (b, JobStatus::Failed, None),
+        (c, JobStatus::Failed, None),
+        (d.id, JobStatus::Failed, None),
+        (e, JobStatus::Succeeded, None),
+    ];
+    expected.sort();
+    assert_eq!(ends, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn terminate_ends_running_children_and_cancel_only_waiting_ones() {
+    let bench = Bench::new(1);
+    let mark = bench.state.path().join("runs");
+    let script = format!("touch {}; exec sleep 60", mark.display());
+    let array = bench
+        .submit(&script, |job| {
+            job.array_size = Some(3);
+            job.retry = attempts(5, Vec::new());
+        })
+        .await;
+    bench.appeared("runs").await;
+    bench
+        .batch
+        .cancel(&array.child(0), "too late")
+        .await
+        .unwrap();
+    bench.batch.cancel(&array.child(2), "early").await.unwrap();
+    bench.batch.terminate(&array, "enough").await.unwrap();
+    let parent = bench.ended(&array).await;
+    assert_eq!(parent.status, JobStatus::Failed);
+    assert_eq!(parent.status_reason.as_deref(), Some("enough"));
+    let children: Vec<JobId> = (0..3).map(|i| array.child(i)).collect();
+    let children = bench.batch.describe(&children).await.unwrap();
+    let reasons: Vec<_> = children
+        .iter()
+        .map(|child| (child.status_reason.as_deref(), child.exit_code))
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            (Some("enough"), Some(143)),
+            (Some("enough"), None),
+            (Some("early"), None)
+        ]
+    );
+    // The slot is free again.
+    let next = bench.submit("exit 0", |_| {}).await;
+    assert_eq!(bench.ended(&next).await.status, JobStatus::Succeeded);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_child_is_left_behind() {
+    let bench = Bench::new(1);
+    let pid = bench.state.path().join("pid");
+    // It leaves a process of its group behind, which ignores SIGTERM.
+    let script = format!(
+        "(trap '' TERM; echo > {0}.runs; while :; do sleep 0.05; done) & echo $! > {0}; \
+         while ! test -e {0}.runs; do sleep 0.01; done",
+        pid.display()
+    );
+    let job = bench.ended(&bench.submit(&script, |_| {}).await).await;
+    assert_eq!(job.status, JobStatus::Succeeded);
+    let pid = text(&pid).trim().to_owned();
+    let state = std::path::PathBuf::from(format!("/proc/{pid}/stat"));
+    let gone = async {
+        // Gone, or a zombie that nobody has reaped yet.
+        while std::fs::read_to_string(&state).is_ok_and(|stat| !stat.contains(") Z ")) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_lets_children_store_what_they_have_and_burns_no_attempt() {
+    let bench = Bench::new(3);
+    let state = bench.state.path().to_owned();
+    let mark = |name: &str| state.join(name).display().to_string();
+    let quick = bench
+        .submit(
+            &format!(
+                "trap 'exit 0' TERM; touch {}; while :; do sleep 0.01; done",
+                mark("quick")
+            ),
+            |_| {},
+        )
+        .await;
+    let script = format!(
+        "test -e {0} && exit 0; trap 'touch {0}; exit 143' TERM; touch {1}; \
+         while :; do sleep 0.01; done",
+        mark("stored"),
+        mark("interrupted"),
+    );
+    let interrupted = bench.submit(&script, |_| {}).await;
+    let stubborn = bench
+        .submit(
+            &format!(
+                "test -e {0} && exit 0; trap '' TERM; touch {0}; while :; do sleep 0.01; done",
+                mark("stubborn")
+            ),
+            |_| {},
+        )
+        .await;
+    for name in ["quick", "interrupted", "stubborn"] {
+        bench.appeared(name).await;
+    }
+    let (batch, state) = bench.stop().await;
+    let of = async |id: &JobId| batch.describe(&[id.clone()]).await.unwrap().remove(0);
+    assert_eq!(of(&quick).await.status, JobStatus::Succeeded);
+    for id in [&interrupted, &stubborn] {
+        let job = of(id).await;
+        assert_eq!((job.status, job.attempts), (JobStatus::Runnable, 0));
+    }
+    // The next command goes on.
+    drop(batch);
+    let batch = open(state.path(), 2);
+    let (_stop, stopped) = watch::channel(false);
+    let worker = tokio::spawn({
+        let batch = batch.clone();
+        async move { batch.work(stopped).await }
+    });
+    for id in [&interrupted, &stubborn] {
+        let job = ended(&batch, id).await;
+        assert_eq!((job.status, job.attempts), (JobStatus::Succeeded, 1));
+    }
+    worker.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_reads_end_of_file_only_when_its_host_is_gone() {
+    let bench = Bench::new(1);
+    let mark = |name: &str| bench.state.path().join(name).display().to_string();
+    let script = format!("touch {}; cat; touch {}", mark("runs"), mark("eof"));
+    let id = bench.submit(&script, |_| {}).await;
+    bench.appeared("runs").await;
+    bench.batch.terminate(&id, "enough").await.unwrap();
+    let job = bench.ended(&id).await;
+    assert_eq!(job.exit_code, Some(143));
+    assert!(!bench.state.path().join("eof").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_arrays_are_scheduled_without_delay() {
+    let state = tempfile::tempdir().unwrap();
+    let batch = LocalBatch::open(
+        Cloud::open(state.path()).unwrap(),
+        BatchConfig {
+            program: vec!["/bin/true".into()],
+            ..config(state.path(), 8)
+        },
+    )
+    .unwrap();
+    let waiting = submit(&batch, "", |job| job.array_size = Some(10_000)).await;
+    batch.cancel(&waiting, "not now").await.unwrap();
+    let cancelled = batch
+        .describe(std::slice::from_ref(&waiting))
+        .await
+        .unwrap();
+    assert_eq!(cancelled[0].status, JobStatus::Failed);
+
+    let array = submit(&batch, "", |job| job.array_size = Some(250)).await;
+    let (_stop, stopped) = watch::channel(false);
+    let worker = tokio::spawn({
+        let batch = batch.clone();
+        async move { batch.work(stopped).await }
+    });
+    let began = Instant::now();
+    assert_eq!(ended(&batch, &array).await.status, JobStatus::Succeeded);
+    let took = began.elapsed();
+    eprintln!("250 children took {took:?}");
+    worker.abort();
+    for index in [0, 249] {
+        let states: Vec<JobStatus> = told(&batch)
+            .into_iter()
+            .filter(|(id, _)| *id == array.child(index).0)
+            .map(|(_, status)| status)
+            .collect();
+        assert_eq!(
+            states,
+            [
+                JobStatus::Pending,
+                JobStatus::Runnable,
+                JobStatus::Starting,
+                JobStatus::Running,
+                JobStatus::Succeeded
+            ]
+        );
+    }
+    let filter = JobFilter::Name {
+        queue: "main".into(),
+        name: JobName("job".into()),
+    };
+    assert_eq!(batch.list(&filter, None).await.unwrap().0.len(), 2);
+}
+
+#[tokio::test]
+async fn jobs_are_forgotten_a_week_after_their_end() {
+    let state = tempfile::tempdir().unwrap();
+    let batch = open(state.path(), 1);
+    let old = submit(&batch, "true", |job| job.array_size = Some(2)).await;
+    let new = submit(&batch, "true", |job| {
+        job.depends_on = vec![on(&old, None)];
+    })
+    .await;
+    batch.terminate(&old, "enough").await.unwrap();
+    let week = 7 * 24 * 3600 * 1000;
+    let age = format!("UPDATE job_state SET stopped_at = stopped_at - {week} - 1 WHERE job = 1");
+    let cloud = &batch.inner.cloud;
+    cloud.with(|conn| conn.execute_batch(&age)).unwrap();
+    drop(batch);
+    let batch = open(state.path(), 1);
+    let found = batch.describe(&[old, new.clone()]).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!((&found[0].id, found[0].status), (&new, JobStatus::Failed));
+    assert!(told(&batch).iter().all(|(id, _)| *id == new.0));
+}

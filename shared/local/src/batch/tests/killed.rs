@@ -1,0 +1,169 @@
+//! kill -9 at random moments at a process that runs the local Batch.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+
+/// Tells a process of this test program that it is the host, and of which state directory.
+const HOST: &str = "ROWMILL_TEST_HOST";
+
+/// Not a test of its own: the process that is killed below.
+#[tokio::test(flavor = "multi_thread")]
+async fn host() {
+    let Ok(state) = std::env::var(HOST) else {
+        return;
+    };
+    let (_stop, stopped) = watch::channel(false);
+    open(Path::new(&state), 3).work(stopped).await.unwrap();
+}
+
+fn start_host(state: &Path) -> Child {
+    let this = std::env::current_exe().unwrap();
+    Command::new(this)
+        .args(["--exact", "batch::tests::killed::host", "--nocapture"])
+        .env(HOST, state)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn kill(mut host: Child) {
+    host.kill().unwrap();
+    assert_eq!(host.wait().unwrap().signal(), Some(9), "it ended by itself");
+    // Children have an output of their own: nobody else holds this one open.
+    let mut output = String::new();
+    host.stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut output)
+        .unwrap();
+    assert!(!output.contains("panicked"), "{output}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_job_ends_once_and_rightly_however_often_its_host_is_killed() {
+    let state = tempfile::tempdir().unwrap();
+    let ends = state.path().join("ends");
+    let note = format!(
+        "sleep 0.0$AWS_BATCH_JOB_ARRAY_INDEX; \
+         echo $AWS_BATCH_JOB_ID $AWS_BATCH_JOB_ATTEMPT >> {}",
+        ends.display()
+    );
+    let batch = open(state.path(), 1);
+    let sized = |job: &mut SubmitJob, on: Vec<Dependency>| {
+        job.array_size = Some(8);
+        job.depends_on = on;
+    };
+    let a = submit(&batch, &note, |job| sized(job, Vec::new())).await;
+    // Child 3 fails at both of its attempts, the others succeed at the first.
+    let three = format!("{note}; test $AWS_BATCH_JOB_ARRAY_INDEX != 3");
+    let b = submit(&batch, &three, |job| {
+        sized(job, vec![on(&a, Some(DependencyType::NToN))]);
+        job.retry = attempts(2, Vec::new());
+    })
+    .await;
+    let c = submit(&batch, &note, |job| {
+        sized(job, vec![on(&b, Some(DependencyType::NToN))]);
+    })
+    .await;
+    let d = submit(&batch, &note, |job| job.depends_on = vec![on(&c, None)]).await;
+    let e = submit(&batch, &note, |job| job.depends_on = vec![on(&a, None)]).await;
+    let jobs = [&a, &b, &c, &d, &e];
+    drop(batch);
+
+    let mut kills = 0;
+    loop {
+        let host = start_host(state.path());
+        // Long enough to start some children, and other moments each time.
+        let wait = Duration::from_millis(30 + rand::random_range(0..120));
+        tokio::time::sleep(wait).await;
+        kill(host);
+        kills += 1;
+        // Takes nothing up: looks only.
+        let cloud = Cloud::open(state.path()).unwrap();
+        let machine = cloud.with(|conn| store::load(conn)).unwrap();
+        let ended = |id: &JobId| {
+            let unit = machine.find(id).unwrap();
+            machine.job(unit.job).unwrap().own.status.is_terminal()
+        };
+        if jobs.iter().all(|id| ended(id)) {
+            break;
+        }
+        assert!(kills < 200, "it does not come to its end");
+    }
+    eprintln!("{kills} kills");
+    assert!(kills > 3, "hardly disturbed: {kills} kills");
+
+    let batch = open(state.path(), 1);
+    let found = batch.describe(&jobs.map(Clone::clone)).await.unwrap();
+    let states: Vec<_> = found.iter().map(|job| job.status).collect();
+    use JobStatus::{Failed, Succeeded};
+    assert_eq!(states, [Succeeded, Failed, Failed, Failed, Succeeded]);
+
+    // Each unit ended once, each with an end of its own kind.
+    let mut ended: HashMap<String, Vec<JobStatus>> = HashMap::new();
+    for (id, status) in told(&batch) {
+        if status.is_terminal() {
+            ended.entry(id).or_default().push(status);
+        }
+    }
+    assert_eq!(ended.len(), 3 * 9 + 2);
+    let log = text(&ends);
+    let ran = |id: &JobId| {
+        log.lines()
+            .filter(|l| l.split(' ').next() == Some(&id.0))
+            .count()
+    };
+    for index in 0..8 {
+        for (job, status) in [
+            (&a, Succeeded),
+            (&b, if index == 3 { Failed } else { Succeeded }),
+            (&c, if index == 3 { Failed } else { Succeeded }),
+        ] {
+            let child = job.child(index);
+            assert_eq!(ended[&child.0], [status], "{child}");
+            let never = job == &c && index == 3;
+            assert_eq!(ran(&child) == 0, never, "{child}");
+        }
+    }
+    assert_eq!(ran(&d), 0);
+    let child = batch.describe(&[b.child(3)]).await.unwrap().remove(0);
+    assert_eq!(child.attempts, 2, "a killed host burns no attempt");
+    // Report is told once of each job.
+    let mut told: Vec<JobId> = reported(&batch).into_iter().map(|c| c.id).collect();
+    told.sort();
+    let mut expected = jobs.map(Clone::clone);
+    expected.sort();
+    assert_eq!(told, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn children_of_a_killed_host_are_ended() {
+    let state = tempfile::tempdir().unwrap();
+    let batch = open(state.path(), 1);
+    // Looks neither at its standard input nor at SIGTERM.
+    let script = format!(
+        "trap '' TERM; echo $$ > {0}.new; mv {0}.new {0}; while :; do sleep 0.01; done",
+        state.path().join("pid").display()
+    );
+    let id = submit(&batch, &script, |_| {}).await;
+    drop(batch);
+    let host = start_host(state.path());
+    appeared(&state.path().join("pid")).await;
+    kill(host);
+    let pid = text(&state.path().join("pid"));
+    let alive = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    assert!(alive(), "it should have outlived its host");
+    let batch = open(state.path(), 1);
+    assert!(!alive());
+    let job = batch.describe(&[id]).await.unwrap().remove(0);
+    assert_eq!((job.status, job.attempts), (JobStatus::Runnable, 0));
+}
