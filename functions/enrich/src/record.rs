@@ -223,3 +223,219 @@ fn fit(outcome: Outcome) -> Outcome {
         ),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use rowmill_domain::Record;
+    use rowmill_domain::pipeline::Expr;
+    use rowmill_steps::StepResult;
+
+    use super::*;
+
+    /// Gives its result for every row; panics where there is none.
+    struct Fixed(Option<StepResult>);
+
+    #[async_trait]
+    impl Runner for Fixed {
+        async fn run(&self, _: Row<'_>) -> StepResult {
+            self.0.clone().expect("told to")
+        }
+        async fn close(&self) {}
+    }
+
+    fn result(outputs: Result<Outputs, String>, attempts: u32) -> StepResult {
+        StepResult {
+            outputs,
+            attempts,
+            notes: Vec::new(),
+        }
+    }
+
+    fn step(index: u16, result: Option<StepResult>) -> StageStep {
+        StageStep {
+            index,
+            kind: "http",
+            runner: Box::new(Fixed(result)),
+        }
+    }
+
+    fn check(rule: &str, on_failure: OnFailure) -> Check {
+        Check {
+            rule: Expr::compile(rule).unwrap(),
+            on_failure,
+        }
+    }
+
+    fn column(name: &str, value: &str) -> DerivedColumn {
+        DerivedColumn {
+            name: name.to_owned(),
+            value: Expr::compile(value).unwrap(),
+        }
+    }
+
+    fn due(n: f64) -> Outputs {
+        vec![("due".into(), n.into())]
+    }
+
+    async fn work(
+        stage: u16,
+        before: Option<Outcome>,
+        steps: Vec<StageStep>,
+        checks: &[Check],
+        derived: &[DerivedColumn],
+    ) -> Outcome {
+        let columns = Columns::new(["name"]);
+        let worker = Worker {
+            columns: &columns,
+            stage,
+            steps,
+            checks,
+            derived,
+        };
+        let record = Record {
+            row: 7,
+            values: vec![Some("Ada".into())],
+        };
+        worker.outcome(Task { record, before }).await
+    }
+
+    #[tokio::test]
+    async fn steps_then_checks_then_columns() {
+        let outcome = work(
+            0,
+            None,
+            vec![
+                step(0, Some(result(Ok(due(812.0)), 1))),
+                step(1, Some(result(Ok(vec![]), 3))),
+            ],
+            &[
+                check("due > 0", OnFailure::Fail),
+                check("due > 900", OnFailure::Warn),
+            ],
+            &[
+                column("low", "due < 1000 ? 'yes' : 'no'"),
+                column("lost", "nowhere + 1"),
+                column("both", "low + row.name"),
+            ],
+        )
+        .await;
+        assert_eq!(outcome.status, Status::Ok);
+        assert_eq!((outcome.row, outcome.stage, outcome.attempts), (7, 0, 3));
+        assert_eq!(
+            outcome.outputs,
+            [
+                ("due".into(), Value::Number(812.0)),
+                ("low".into(), "yes".into()),
+                ("both".into(), "yesAda".into()),
+            ]
+        );
+        let error = outcome.error.unwrap();
+        assert!(
+            error.starts_with("warning: check `due > 900` does not hold; `lost` is empty: "),
+            "{error}"
+        );
+        let steps: Vec<u16> = outcome.times.iter().map(|t| t.step).collect();
+        assert_eq!(steps, [0, 1]);
+    }
+
+    #[tokio::test]
+    async fn a_failed_step_ends_the_record() {
+        let outcome = work(
+            0,
+            None,
+            vec![
+                step(0, Some(result(Ok(due(1.0)), 1))),
+                step(1, Some(result(Err("404".into()), 4))),
+                step(2, None),
+            ],
+            &[check("due > 5", OnFailure::Fail)],
+            &[column("low", "due")],
+        )
+        .await;
+        assert_eq!(outcome.status, Status::Failed);
+        assert_eq!(outcome.error.as_deref(), Some("step 2 (http): 404"));
+        assert_eq!(outcome.outputs, due(1.0));
+        assert_eq!((outcome.attempts, outcome.times.len()), (4, 2));
+    }
+
+    #[tokio::test]
+    async fn a_failed_check_derives_nothing() {
+        let checks = [
+            check("due > 5", OnFailure::Fail),
+            check("nowhere > 5", OnFailure::Fail),
+            check("due", OnFailure::Fail),
+        ];
+        let steps = vec![step(0, Some(result(Ok(due(1.0)), 1)))];
+        let outcome = work(0, None, steps, &checks, &[column("low", "due")]).await;
+        assert_eq!(outcome.status, Status::Failed);
+        assert_eq!(outcome.outputs, due(1.0));
+        let error = outcome.error.unwrap();
+        for part in [
+            "check `due > 5` does not hold; check `nowhere > 5`: ",
+            "; check `due` gives number `1`, not true or false",
+        ] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_its_record_only() {
+        let outcome = work(0, None, vec![step(0, None)], &[], &[]).await;
+        assert_eq!(outcome.status, Status::Failed);
+        let error = outcome.error.unwrap();
+        assert!(
+            error.starts_with("step 1 (http): a defect of Rowmill") && error.contains("told to"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn later_stages_go_on_from_the_one_before() {
+        let before = Outcome {
+            attempts: 2,
+            ..fresh(7, 0)
+        };
+        let steps = || vec![step(1, Some(result(Ok(due(1.0)), 1)))];
+        let ok = work(1, Some(before.clone()), steps(), &[], &[column("x", "due")]).await;
+        assert_eq!((ok.stage, ok.status, ok.attempts), (1, Status::Ok, 2));
+        assert_eq!(ok.outputs.len(), 2);
+
+        let failed_before = failed(before, "step 1 (http): 404".into());
+        let carried = work(1, Some(failed_before.clone()), steps(), &[], &[]).await;
+        assert_eq!(
+            carried,
+            Outcome {
+                stage: 1,
+                ..failed_before
+            }
+        );
+
+        let lost = work(1, None, steps(), &[], &[]).await;
+        assert_eq!((lost.stage, lost.status), (1, Status::Failed));
+        assert_eq!(
+            lost.error.as_deref(),
+            Some("stage 1 left no outcome for this row")
+        );
+    }
+
+    #[tokio::test]
+    async fn an_outcome_that_cannot_be_stored_fails_its_record() {
+        let text = |n: usize| vec![("page".into(), Value::from("x".repeat(n)))];
+        let run = |outputs| {
+            work(
+                0,
+                None,
+                vec![step(0, Some(result(Ok(outputs), 1)))],
+                &[],
+                &[],
+            )
+        };
+        let fits = run(text(ITEM_BYTES - ITEM_ROOM - 200)).await;
+        assert_eq!(fits.status, Status::Ok);
+        let large = run(text(ITEM_BYTES)).await;
+        assert_eq!(large.status, Status::Failed);
+        assert!(large.outputs.is_empty());
+        assert!(serde_json::to_vec(&large).unwrap().len() < ITEM_BYTES);
+    }
+}

@@ -26,3 +26,36 @@ pub(crate) async fn retry<T>(
     }
     call().await
 }
+
+#[cfg(test)]
+mod tests {
+    use rowmill_ports::ErrorKind;
+
+    use super::*;
+
+    fn error(kind: ErrorKind) -> PortError {
+        PortError::new("GetObject", "s3://b/k", kind, "no")
+    }
+
+    #[tokio::test]
+    async fn only_what_may_pass_is_tried_again() {
+        for (kind, calls) in [
+            (ErrorKind::Throttled, 2),
+            (ErrorKind::Unavailable, 2),
+            (ErrorKind::NotFound, 1),
+            (ErrorKind::Denied, 1),
+        ] {
+            let mut made = 0;
+            let result = retry(async || {
+                made += 1;
+                match made {
+                    1 => Err(error(kind)),
+                    n => Ok(n),
+                }
+            })
+            .await;
+            assert_eq!(made, calls, "{kind:?}");
+            assert_eq!(result.is_ok(), calls == 2, "{kind:?}");
+        }
+    }
+}
