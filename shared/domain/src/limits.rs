@@ -25,6 +25,17 @@ pub const ATTEMPT_SECONDS_MIN: u32 = 60;
 pub const JOB_NAME_MAX: usize = 128;
 /// Most job ids in one DescribeJobs. Source: AWS Batch API, DescribeJobs.
 pub const DESCRIBE_JOBS_MAX: usize = 100;
+/// What Fargate offers: vCPUs, then least, most and step of the memory in MiB. Source: AWS Batch API,
+/// ResourceRequirement, "MEMORY".
+pub const FARGATE_SIZES: [(f64, u32, u32, u32); 7] = [
+    (0.25, 512, 2048, 512),
+    (0.5, 1024, 4096, 1024),
+    (1.0, 2048, 8192, 1024),
+    (2.0, 4096, 16_384, 1024),
+    (4.0, 8192, 30_720, 1024),
+    (8.0, 16_384, 61_440, 4096),
+    (16.0, 32_768, 122_880, 8192),
+];
 /// Seconds between SIGTERM and SIGKILL. Source: ECS agent, `stopTimeout` default.
 pub const STOP_TIMEOUT_SECONDS: u32 = 30;
 /// Seconds a child gives itself after SIGTERM to store what it finished, within
@@ -58,6 +69,11 @@ pub const ITEM_BYTES: usize = 400 * 1024;
 pub const TOPIC_MESSAGE_MAX: usize = 256 * 1024;
 /// Largest synchronous Lambda response, in bytes. Source: Lambda quotas (6 MB).
 pub const LAMBDA_RESPONSE_MAX: usize = 6 * 1024 * 1024;
+/// Longest run of a Lambda function, in seconds. Source: Lambda quotas (15 minutes).
+pub const LAMBDA_SECONDS_MAX: u32 = 900;
+/// Tries of an asynchronous invocation after the first one. Source: Lambda developer guide, "How
+/// Lambda handles errors and retries with asynchronous invocation".
+pub const INVOCATION_RETRIES: u32 = 2;
 /// Longest EventBridge Scheduler name. Source: EventBridge Scheduler API.
 pub const SCHEDULE_NAME_MAX: usize = 64;
 /// Longest pipeline name: with the stack's and the run's parts, schedule names must fit

@@ -1,7 +1,10 @@
 //! A pipeline: what a TOML file says is done to each record.
 
+mod check;
 pub mod expr;
+mod keys;
 pub mod names;
+mod parse;
 pub mod template;
 
 use std::time::Duration;
@@ -21,7 +24,7 @@ pub fn is_name(name: &str) -> bool {
 }
 
 /// A pipeline, read and compiled: every template and expression in it is known to parse.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Pipeline {
     /// What it is for, in a sentence.
     pub description: Option<String>,
@@ -39,6 +42,8 @@ pub struct Pipeline {
     pub notify: Notify,
     /// How the work is spread.
     pub batch: Batch,
+    /// The columns it mentions, with their places.
+    mentions: check::Mentions,
 }
 
 /// `[input]`
@@ -89,7 +94,7 @@ impl Step {
         match &self.kind {
             StepKind::Http(http) => http.outputs.iter().map(|o| o.name.as_str()).collect(),
             StepKind::Command(command) => command.outputs.iter().map(String::as_str).collect(),
-            StepKind::Sentiment(_) => vec!["sa_class", "sa_score"],
+            StepKind::Sentiment(_) => parse::SENTIMENT_OUTPUTS.to_vec(),
         }
     }
 }
@@ -150,7 +155,8 @@ pub struct HttpOutput {
     pub optional: bool,
 }
 
-/// Where an output of an `http` step comes from. Both are known to parse.
+/// Where an output of an `http` step comes from. The syntax is checked where the step is set up,
+/// which `check` does before anything runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extract {
     /// JSONPath (RFC 9535); the first match.
@@ -270,6 +276,9 @@ pub struct PipelineError {
     /// The place.
     #[label("here")]
     pub at: miette::SourceSpan,
+    /// What else is wrong, in the file's order.
+    #[related]
+    pub others: Vec<PipelineError>,
 }
 
 impl PipelineError {
@@ -289,26 +298,10 @@ impl PipelineError {
 }
 
 impl Pipeline {
-    /// Reads a pipeline file. `file` is its name in messages.
+    /// Reads a pipeline file. `file` is its name in messages. The error is the first in the file's
+    /// order and carries all others.
     pub fn parse(file: &str, toml: &str) -> Result<Pipeline, Box<PipelineError>> {
-        let _ = (file, toml);
-        Ok(Pipeline {
-            description: None,
-            input: Input::default(),
-            steps: Vec::new(),
-            checks: Vec::new(),
-            columns: Vec::new(),
-            report: ReportSpec::default(),
-            notify: Notify::default(),
-            batch: Batch::default(),
-        })
-    }
-
-    /// Checks every literal column name in templates, expressions and `[input]` against the
-    /// workbook's header, before the first row is read. All that is wrong, in the file's order.
-    pub fn check_columns(&self, header: &[String]) -> Vec<PipelineError> {
-        let _ = header;
-        Vec::new()
+        parse::parse(file, toml)
     }
 
     /// The columns that the steps and `[[column]]`s add, in order, without repeats.

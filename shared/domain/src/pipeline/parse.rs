@@ -1,0 +1,388 @@
+//! A pipeline file into a [`Pipeline`]: toml's spanned tree, read by hand, so that every error
+//! points at its place. All errors are found, not just the first.
+
+pub(super) mod reader;
+mod step;
+mod units;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use self::reader::{File, Node, Table};
+pub(super) use self::step::SENTIMENT_OUTPUTS;
+use super::check::{Mention, Mentions};
+use super::names::{Origin, Reference, nearest};
+use super::{
+    Batch, Check, DerivedColumn, Expr, Input, Notify, OnFailure, Pipeline, PipelineError,
+    ReportSpec, SheetRef, Template, keys,
+};
+use crate::limits::{ATTEMPTS_MAX, FARGATE_SIZES, RECIPIENTS_MAX, SHEET_ROWS};
+use crate::value::Kind;
+
+/// The columns that the result workbook adds itself.
+const RESERVED: [&str; 3] = ["status", "error", "attempts"];
+
+const DURATION: &str = "\"20s\", \"500ms\", \"2m\" or \"1h\"";
+
+/// Reads a pipeline file. The error is the first in the file's order; it carries the others.
+pub(super) fn parse(name: &str, text: &str) -> Result<Pipeline, Box<PipelineError>> {
+    let file = File::new(name, text);
+    let root = match DeTable::parse(text) {
+        Ok(root) => root,
+        Err(error) => {
+            let at = error.span().unwrap_or(0..0);
+            return Err(Box::new(file.at(at, error.message().trim(), None)));
+        }
+    };
+    let mut builder = Builder {
+        file: &file,
+        outputs: Vec::new(),
+        unsure: false,
+        mentions: Vec::new(),
+    };
+    let mut pipeline = builder.pipeline(&Table::new(&file, root.get_ref(), 0..0));
+    pipeline.mentions = Mentions {
+        file: name.into(),
+        text: text.into(),
+        all: builder.mentions,
+    };
+    let mut errors = file.into_errors().into_iter();
+    match errors.next() {
+        None => Ok(pipeline),
+        Some(mut first) => {
+            first.others = errors.collect();
+            Err(Box::new(first))
+        }
+    }
+}
+
+/// Reads a file section by section. Where something is wrong it is noted in the file, and reading
+/// goes on.
+struct Builder<'a> {
+    file: &'a File<'a>,
+    /// The columns added so far.
+    outputs: Vec<Arc<str>>,
+    /// Whether a step with errors may add columns that are not in `outputs`.
+    unsure: bool,
+    mentions: Vec<Mention>,
+}
+
+impl<'a> Builder<'a> {
+    fn pipeline(&mut self, root: &Table<'a>) -> Pipeline {
+        let mut pipeline = Pipeline {
+            description: root
+                .optional("description")
+                .and_then(|n| n.text())
+                .map(str::to_owned),
+            ..Pipeline::default()
+        };
+        if let Some(table) = root.optional("input").and_then(|n| n.table()) {
+            pipeline.input = self.input(&table);
+        }
+        for table in tables(root, "step") {
+            match self.step(&table) {
+                Some(step) => pipeline.steps.push(step),
+                None => self.unsure = true,
+            }
+        }
+        for table in tables(root, "check") {
+            pipeline.checks.extend(self.check(&table));
+        }
+        for table in tables(root, "column") {
+            pipeline.columns.extend(self.column(&table));
+        }
+        if let Some(table) = root.optional("report").and_then(|n| n.table()) {
+            pipeline.report = self.report(&table);
+        }
+        if let Some(table) = root.optional("notify").and_then(|n| n.table()) {
+            pipeline.notify = notify(&table);
+        }
+        if let Some(table) = root.optional("batch").and_then(|n| n.table()) {
+            pipeline.batch = batch(&table);
+        }
+        root.finish(&[&keys::ROOT]);
+        pipeline
+    }
+
+    /// Notes that the file mentions a column, which may be an input column or one added so far.
+    fn mention(&mut self, name: &str, at: Range<usize>, outputs: usize) {
+        let name = name.into();
+        self.mentions.push(Mention { name, at, outputs });
+    }
+
+    fn input(&mut self, table: &Table<'a>) -> Input {
+        let sheet = table.optional("sheet").and_then(|node| match node.value {
+            DeValue::Integer(_) => node.whole(1, u32::from(u16::MAX)).map(SheetRef::Index),
+            _ => node.text().map(|t| SheetRef::Name(t.to_owned())),
+        });
+        let header_row = table
+            .optional("header_row")
+            .and_then(|n| n.whole(1, SHEET_ROWS));
+        let required = self.input_columns(table, "required");
+        let key = self.input_columns(table, "key");
+        let mut types = Vec::new();
+        let entries = table.optional("types").and_then(|n| n.entries());
+        for (column, at, node) in entries.unwrap_or_default() {
+            self.mention(column, at, 0);
+            if let Some(kind) = kind(&node) {
+                types.push((column.to_owned(), kind));
+            }
+        }
+        table.finish(&[&keys::INPUT]);
+        Input {
+            sheet,
+            required,
+            key,
+            types,
+            header_row,
+        }
+    }
+
+    fn input_columns(&mut self, table: &Table<'a>, key: &str) -> Vec<String> {
+        let texts = table.optional(key).and_then(|n| n.texts());
+        let texts = texts.unwrap_or_default();
+        for (name, node) in &texts {
+            self.mention(name, node.at.clone(), 0);
+        }
+        texts.into_iter().map(|(t, _)| t.to_owned()).collect()
+    }
+
+    fn check(&mut self, table: &Table<'a>) -> Option<Check> {
+        let rule = table.required("rule").and_then(|n| self.expression(&n));
+        let on_failure = table
+            .optional("on_failure")
+            .and_then(|n| n.one_of(&["fail", "warn"]));
+        table.finish(&[&keys::CHECK]);
+        Some(Check {
+            rule: rule?,
+            on_failure: match on_failure {
+                Some("warn") => OnFailure::Warn,
+                _ => OnFailure::Fail,
+            },
+        })
+    }
+
+    fn column(&mut self, table: &Table<'a>) -> Option<DerivedColumn> {
+        let name = table.required("name");
+        let value = table.required("value").and_then(|n| self.expression(&n));
+        // After its value: a column does not see itself.
+        let name = name.and_then(|n| {
+            let text = n.text()?;
+            self.add(text, &n.at).then(|| text.to_owned())
+        });
+        table.finish(&[&keys::COLUMN]);
+        Some(DerivedColumn {
+            name: name?,
+            value: value?,
+        })
+    }
+
+    fn report(&mut self, table: &Table<'a>) -> ReportSpec {
+        let chart = table.optional("chart").and_then(|n| {
+            let text = n.text()?;
+            self.mention(text, n.at.clone(), self.outputs.len());
+            Some(text.to_owned())
+        });
+        table.finish(&[&keys::REPORT]);
+        ReportSpec { chart }
+    }
+
+    /// Takes a name for a column that is added; notes where that cannot be.
+    fn add(&mut self, name: &str, at: &Range<usize>) -> bool {
+        let (message, help) = if self.outputs.iter().any(|o| &**o == name) {
+            (
+                format!("an earlier part of the pipeline adds a column `{name}` already"),
+                "give one of them another name",
+            )
+        } else if RESERVED.contains(&name) {
+            (
+                format!("`{name}` is a column that each result has"),
+                "give it another name",
+            )
+        } else if name != name.trim() || name.contains(char::is_control) {
+            (
+                format!("{name:?} cannot be a column's name"),
+                "leave out white space at its ends, tabs and line ends",
+            )
+        } else {
+            self.outputs.push(name.into());
+            return true;
+        };
+        self.file.error(at.clone(), message, Some(help.to_owned()));
+        false
+    }
+
+    fn template(&mut self, node: &Node<'a>) -> Option<Template> {
+        match Template::compile(node.text()?) {
+            Ok(template) => {
+                self.references(&node.at, template.references());
+                Some(template)
+            }
+            Err(error) => {
+                self.file.text_error(&node.at, error);
+                None
+            }
+        }
+    }
+
+    fn expression(&mut self, node: &Node<'a>) -> Option<Expr> {
+        match Expr::compile(node.text()?) {
+            Ok(expr) => {
+                self.references(&node.at, expr.references());
+                Some(expr)
+            }
+            Err(error) => {
+                self.file.text_error(&node.at, error);
+                None
+            }
+        }
+    }
+
+    /// Checks the bare names of a text, which only outputs so far can be; what goes through `row`
+    /// waits for the header.
+    fn references(&mut self, text: &Range<usize>, references: &[Reference]) {
+        for reference in references {
+            let at = self.file.within(text, &reference.at);
+            let name = &*reference.name;
+            match reference.from {
+                Origin::Row => self.mention(name, at, self.outputs.len()),
+                Origin::Outputs if self.unsure || self.outputs.iter().any(|o| &**o == name) => {}
+                Origin::Outputs => {
+                    let help = match nearest(name, self.outputs.iter().map(|o| &**o)) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("an input column is written row[\"{name}\"]"),
+                    };
+                    let message = format!("no step before this adds `{name}`");
+                    self.file.error(at, message, Some(help));
+                }
+            }
+        }
+    }
+}
+
+/// The tables of `[[key]]`.
+fn tables<'a>(root: &Table<'a>, key: &str) -> Vec<Table<'a>> {
+    let nodes = root.optional(key).and_then(|n| n.list());
+    let nodes = nodes.unwrap_or_default();
+    nodes.iter().filter_map(Node::table).collect()
+}
+
+fn kind(node: &Node<'_>) -> Option<Kind> {
+    node.one_of(keys::KINDS).and_then(Kind::parse)
+}
+
+fn attempts(table: &Table<'_>, default: u32) -> u32 {
+    table
+        .optional("attempts")
+        .and_then(|n| n.whole(1, ATTEMPTS_MAX))
+        .unwrap_or(default)
+}
+
+fn timeout(table: &Table<'_>, default: Duration) -> Duration {
+    table
+        .optional("timeout")
+        .and_then(|n| n.read(units::duration, DURATION))
+        .unwrap_or(default)
+}
+
+fn notify(table: &Table<'_>) -> Notify {
+    let to = table.optional("to");
+    let texts = to.as_ref().and_then(Node::texts).unwrap_or_default();
+    for (address, node) in &texts {
+        if !is_address(address) {
+            node.error(format!("{address:?} is no mail address"), None);
+        }
+    }
+    if let Some(to) = &to
+        && texts.len() > RECIPIENTS_MAX
+    {
+        to.error(
+            format!("a mail has at most {RECIPIENTS_MAX} recipients"),
+            Some("use the address of a mailing list"),
+        );
+    }
+    table.finish(&[&keys::NOTIFY]);
+    Notify {
+        to: texts.into_iter().map(|(t, _)| t.to_owned()).collect(),
+    }
+}
+
+/// `name@domain`, without a display name. Whether it exists only a mail can tell.
+fn is_address(text: &str) -> bool {
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && !"<>()[],;:\\\"@".contains(c);
+    text.split_once('@').is_some_and(|(name, domain)| {
+        !name.is_empty()
+            && name.chars().all(plain)
+            && domain.chars().all(plain)
+            && domain.split('.').all(|label| !label.is_empty())
+    })
+}
+
+fn batch(table: &Table<'_>) -> Batch {
+    let default = Batch::default();
+    let whole = |key: &str, least, most, default| {
+        table
+            .optional(key)
+            .and_then(|n| n.whole(least, most))
+            .unwrap_or(default)
+    };
+    let vcpu = table.optional("vcpu");
+    let memory = table.optional("memory");
+    let batch = Batch {
+        seconds_per_record: table
+            .optional("seconds_per_record")
+            .and_then(|n| n.number())
+            .unwrap_or(default.seconds_per_record),
+        concurrency: whole("concurrency", 1, 1000, default.concurrency),
+        max_children: whole("max_children", 1, 1_000_000, default.max_children),
+        vcpu: vcpu
+            .as_ref()
+            .and_then(Node::number)
+            .unwrap_or(default.vcpu),
+        memory_mib: memory
+            .as_ref()
+            .and_then(|n| n.read(units::memory, "\"512 MiB\" or \"2 GiB\""))
+            .unwrap_or(default.memory_mib),
+        attempts: attempts(table, default.attempts),
+        timeout_seconds: table
+            .optional("timeout")
+            .and_then(|n| {
+                let seconds = n.read(units::duration, DURATION)?.as_secs();
+                if seconds < u64::from(crate::limits::ATTEMPT_SECONDS_MIN) {
+                    n.error("AWS Batch takes no time limit below 60 s", None);
+                }
+                u32::try_from(seconds).ok()
+            })
+            .unwrap_or(default.timeout_seconds),
+    };
+    if let Some(node) = memory.as_ref().or(vcpu.as_ref()) {
+        size(&batch, vcpu.as_ref(), node);
+    }
+    table.finish(&[&keys::BATCH]);
+    batch
+}
+
+/// Notes a size of a child that Fargate does not offer.
+fn size(batch: &Batch, vcpu: Option<&Node<'_>>, memory: &Node<'_>) {
+    let Some((_, least, most, step)) = FARGATE_SIZES.iter().find(|s| s.0 == batch.vcpu) else {
+        if let Some(node) = vcpu {
+            node.error(
+                format!("AWS Fargate has no size of {} vCPUs", batch.vcpu),
+                Some("0.25, 0.5, 1, 2, 4, 8 and 16 can be had"),
+            );
+        }
+        return;
+    };
+    let mib = batch.memory_mib;
+    if !(*least..=*most).contains(&mib) || mib % step != 0 {
+        memory.error(
+            format!("AWS Fargate has no {mib} MiB with {} vCPUs", batch.vcpu),
+            Some(&format!(
+                "{least} to {most} MiB can be had, in steps of {step}"
+            )),
+        );
+    }
+}
