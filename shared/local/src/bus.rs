@@ -5,11 +5,13 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use serde_json::Value;
+
+use crate::{Cloud, LocalError};
 
 pub(crate) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS message (
@@ -120,6 +122,137 @@ fn next_id(conn: &Connection) -> rusqlite::Result<i64> {
         "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'message'",
     )?
     .query_row([], |row| row.get(0))
+}
+
+/// A message that was given up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetter {
+    /// The message's number.
+    pub id: i64,
+    /// Where it was to go.
+    pub target: Target,
+    /// The envelope.
+    pub payload: Value,
+    /// What the last try answered.
+    pub error: String,
+    /// When it was given up.
+    pub died: DateTime<Utc>,
+}
+
+/// Messages that were given up, oldest first. They are kept until somebody looks.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn dead_letters(cloud: &Cloud) -> Result<Vec<DeadLetter>, LocalError> {
+    cloud.with(|conn| {
+        let mut select = conn.prepare_cached(
+            "SELECT id, target, payload, error, died FROM dead_letter ORDER BY died, id",
+        )?;
+        let rows = select.query_map([], |row| {
+            Ok(DeadLetter {
+                id: row.get(0)?,
+                target: target_column(row, 1)?,
+                payload: payload_column(row, 2)?,
+                error: row.get(3)?,
+                died: DateTime::from_timestamp_millis(row.get(4)?).unwrap_or_default(),
+            })
+        })?;
+        rows.collect()
+    })
+}
+
+/// Puts a message that was given up back on the queue, under its number, so that it resumes the
+/// claims that it took. Nothing happens where there is none of that number.
+///
+/// # Errors
+/// The database fails.
+pub fn redrive(cloud: &Cloud, id: i64) -> Result<(), LocalError> {
+    cloud.with(|conn| {
+        let transaction = conn.transaction()?;
+        transaction.execute(
+            "INSERT INTO message (id, target, payload, due)
+             SELECT id, target, payload, ?2 FROM dead_letter WHERE id = ?1",
+            params![id, Utc::now().timestamp_millis()],
+        )?;
+        transaction.execute("DELETE FROM dead_letter WHERE id = ?1", [id])?;
+        transaction.commit()
+    })
+}
+
+/// How many messages are on the queue, those being handled included.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn queued(cloud: &Cloud) -> Result<u32, LocalError> {
+    cloud.with(|conn| {
+        conn.prepare_cached("SELECT count(*) FROM message")?
+            .query_row([], |row| row.get(0))
+    })
+}
+
+/// A message as the dispatcher takes it from the queue.
+pub(crate) struct Message {
+    pub(crate) id: i64,
+    pub(crate) target: Target,
+    pub(crate) payload: Value,
+    /// Epoch milliseconds.
+    pub(crate) due: i64,
+    pub(crate) failures: u32,
+}
+
+/// The messages that are due first, at most `limit`.
+pub(crate) fn first(conn: &Connection, limit: u32) -> rusqlite::Result<Vec<Message>> {
+    conn.prepare_cached(
+        "SELECT id, target, payload, due, failures FROM message ORDER BY due, id LIMIT ?1",
+    )?
+    .query_map([limit], |row| {
+        Ok(Message {
+            id: row.get(0)?,
+            target: target_column(row, 1)?,
+            payload: payload_column(row, 2)?,
+            due: row.get(3)?,
+            failures: row.get(4)?,
+        })
+    })?
+    .collect()
+}
+
+/// Takes a message off the queue for good.
+pub(crate) fn remove(conn: &Connection, id: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached("DELETE FROM message WHERE id = ?1")?
+        .execute([id])?;
+    Ok(())
+}
+
+/// Puts a message that failed back, to be tried again then.
+pub(crate) fn postpone(conn: &Connection, id: i64, due: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE message SET failures = failures + 1, due = ?2 WHERE id = ?1")?
+        .execute([id, due])?;
+    Ok(())
+}
+
+/// Gives a message up: off the queue, among the dead letters.
+pub(crate) fn bury(conn: &Connection, id: i64, error: &str, now: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO dead_letter (id, target, payload, error, died)
+         SELECT id, target, payload, ?2, ?3 FROM message WHERE id = ?1",
+    )?
+    .execute(params![id, error, now])?;
+    remove(conn, id)
+}
+
+fn target_column(row: &Row<'_>, at: usize) -> rusqlite::Result<Target> {
+    let name = row.get_ref(at)?.as_str()?;
+    Target::parse(name).ok_or_else(|| {
+        let error = format!("`{name}` is no stage");
+        rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, error.into())
+    })
+}
+
+fn payload_column(row: &Row<'_>, at: usize) -> rusqlite::Result<Value> {
+    serde_json::from_str(row.get_ref(at)?.as_str()?).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, error.into())
+    })
 }
 
 #[cfg(test)]

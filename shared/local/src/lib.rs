@@ -15,7 +15,19 @@
 pub mod batch;
 pub mod bus;
 mod db;
+mod dispatch;
 mod error;
+mod ledger;
+mod lock;
+mod objects;
+mod outbox;
+mod topic;
 
 pub use db::Cloud;
+pub use dispatch::{Dispatcher, Handler, HandlerError};
 pub use error::LocalError;
+pub use ledger::SqliteLedger;
+pub use lock::StateLock;
+pub use objects::{Bucket, DirObjects, inbox_event};
+pub use outbox::{EmlOutbox, SmtpMailer};
+pub use topic::LocalTopic;

@@ -1,0 +1,66 @@
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::Path;
+
+use crate::LocalError;
+
+/// The right to work on a state directory: one command at a time. Given back when dropped, and by
+/// the system when the process ends, however it ends.
+#[derive(Debug)]
+pub struct StateLock {
+    _file: File,
+}
+
+impl StateLock {
+    /// Takes the directory, creating it where it is absent.
+    ///
+    /// # Errors
+    /// [`LocalError::Locked`], with the holder's process id, while another command has it.
+    pub fn take(state: &Path) -> Result<StateLock, LocalError> {
+        std::fs::create_dir_all(state).map_err(LocalError::file(state))?;
+        let path = state.join("lock");
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).read(true).write(true);
+        let mut file = options.open(&path).map_err(LocalError::file(&path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                // Only for the message; the holder may be about to write it.
+                let _ = file.read_to_string(&mut text);
+                let pid = text.trim();
+                let holder = if pid.is_empty() { "unknown" } else { pid };
+                return Err(LocalError::Locked {
+                    path: state.to_owned(),
+                    holder: format!("process {holder}"),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(LocalError::file(&path)(error)),
+        }
+        let write = |file: &mut File| {
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{}", std::process::id())
+        };
+        write(&mut file).map_err(LocalError::file(&path))?;
+        Ok(StateLock { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_command_at_a_time() {
+        let state = tempfile::tempdir().unwrap();
+        let path = state.path().join("state");
+        let lock = StateLock::take(&path).unwrap();
+        let error = StateLock::take(&path).unwrap_err().to_string();
+        let holder = format!("process {}", std::process::id());
+        assert!(error.contains(&holder), "{error}");
+        assert!(error.contains(path.to_str().unwrap()), "{error}");
+        drop(lock);
+        StateLock::take(&path).unwrap();
+    }
+}

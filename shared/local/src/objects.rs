@@ -1,0 +1,195 @@
+//! Buckets that are directories.
+
+mod path;
+mod store;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use rowmill_domain::event::ObjectCreated;
+use rowmill_ports::{
+    ErrorKind, Location, Object, ObjectInfo, Objects, Page, PortError, Put, Result,
+};
+use serde_json::Value;
+
+use crate::LocalError;
+use store::{Fault, Source, Store};
+
+/// A bucket to open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Its name.
+    pub name: String,
+    /// The directory that it is; created where it is absent. Ordinary keys are paths below it.
+    pub path: PathBuf,
+    /// Whether it keeps versions. A version is the content's and metadata's hash: what is put
+    /// again unchanged is the same version, and keeps its date.
+    pub versioned: bool,
+}
+
+/// Buckets that are directories. Several processes may work on them at once.
+///
+/// What a put says of the media type is not kept: files have none. User metadata is.
+pub struct DirObjects {
+    buckets: Vec<(String, Arc<Store>)>,
+}
+
+impl DirObjects {
+    /// Opens the buckets, creating their directories.
+    ///
+    /// # Errors
+    /// A directory cannot be created or read.
+    pub fn open(buckets: Vec<Bucket>) -> std::result::Result<DirObjects, LocalError> {
+        let open = |bucket: Bucket| {
+            let store = Store::open(&bucket.path, bucket.versioned)
+                .map_err(LocalError::file(&bucket.path))?;
+            Ok((bucket.name, Arc::new(store)))
+        };
+        let buckets = buckets
+            .into_iter()
+            .map(open)
+            .collect::<std::result::Result<_, _>>()?;
+        Ok(DirObjects { buckets })
+    }
+
+    /// Every version of every object in the bucket, in the order of their paths, also of deleted
+    /// objects (ListObjectVersions).
+    ///
+    /// # Errors
+    /// No such bucket, or its directory cannot be read.
+    pub async fn versions(&self, bucket: &str) -> Result<Vec<ObjectInfo>> {
+        self.call("ListObjectVersions", bucket, "", |store| store.versions())
+            .await
+    }
+
+    /// Does blocking work on a bucket.
+    async fn call<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        bucket: &str,
+        key: &str,
+        work: impl FnOnce(&Store) -> std::result::Result<T, Fault> + Send + 'static,
+    ) -> Result<T> {
+        let at = Location::new(bucket, key);
+        let error =
+            |kind, message: String| PortError::new(operation, at.to_string(), kind, message);
+        let store = self.buckets.iter().find(|(name, _)| name == bucket);
+        let Some((_, store)) = store else {
+            return Err(error(ErrorKind::NotFound, "no such bucket".to_owned()));
+        };
+        let store = Arc::clone(store);
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(result) => result.map_err(|fault| error(fault.kind, fault.message)),
+            Err(panicked) => Err(error(ErrorKind::Unavailable, panicked.to_string())),
+        }
+    }
+}
+
+#[async_trait]
+impl Objects for DirObjects {
+    async fn head(&self, at: &Location) -> Result<ObjectInfo> {
+        let (key, version) = (at.key.clone(), at.version.clone());
+        self.call("HeadObject", &at.bucket, &at.key, move |store| {
+            store.head(&key, version.as_deref())
+        })
+        .await
+    }
+
+    async fn get(&self, at: &Location) -> Result<Object> {
+        let (key, version) = (at.key.clone(), at.version.clone());
+        self.call("GetObject", &at.bucket, &at.key, move |store| {
+            let (info, body) = store.get(&key, version.as_deref())?;
+            Ok(Object {
+                info,
+                body: Bytes::from(body),
+            })
+        })
+        .await
+    }
+
+    async fn download(&self, at: &Location, to: &Path) -> Result<ObjectInfo> {
+        let (key, version, to) = (at.key.clone(), at.version.clone(), to.to_owned());
+        self.call("GetObject", &at.bucket, &at.key, move |store| {
+            store.download(&key, version.as_deref(), &to)
+        })
+        .await
+    }
+
+    async fn put(&self, bucket: &str, key: &str, body: Bytes, put: Put) -> Result<ObjectInfo> {
+        let owned = key.to_owned();
+        self.call("PutObject", bucket, key, move |store| {
+            store.put(&owned, Source::Bytes(&body), &put)
+        })
+        .await
+    }
+
+    async fn upload(&self, bucket: &str, key: &str, from: &Path, put: Put) -> Result<ObjectInfo> {
+        let (owned, from) = (key.to_owned(), from.to_owned());
+        self.call("PutObject", bucket, key, move |store| {
+            store.put(&owned, Source::File(&from), &put)
+        })
+        .await
+    }
+
+    async fn list(&self, bucket: &str, prefix: &str, after: Option<&str>) -> Result<Page> {
+        let (owned, after) = (prefix.to_owned(), after.map(str::to_owned));
+        self.call("ListObjectsV2", bucket, prefix, move |store| {
+            store.list(&owned, after.as_deref())
+        })
+        .await
+    }
+
+    async fn delete(&self, bucket: &str, keys: &[String]) -> Result<()> {
+        let keys = keys.to_vec();
+        self.call("DeleteObjects", bucket, "", move |store| {
+            keys.iter().try_for_each(|key| store.delete(key))
+        })
+        .await
+    }
+
+    /// The object's file: as long as it is there, for whoever may read it.
+    async fn link(&self, at: &Location, _file_name: &str, _valid: Duration) -> Result<String> {
+        let (key, version) = (at.key.clone(), at.version.clone());
+        let path = self
+            .call(
+                "GetObject",
+                &at.bucket,
+                &at.key,
+                move |store| match version {
+                    Some(version) => store.version_path(&key, &version),
+                    None => store.path(&key),
+                },
+            )
+            .await?;
+        let path = percent_encode(path.as_os_str().as_encoded_bytes(), URL_PATH);
+        Ok(format!("file://{path}"))
+    }
+}
+
+/// What a URL's path need not escape.
+const URL_PATH: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// The notification that S3 sends when that object was put into that bucket.
+pub fn inbox_event(bucket: &str, object: &ObjectInfo) -> Value {
+    let created = ObjectCreated {
+        bucket: bucket.to_owned(),
+        key: object.key.clone(),
+        version: object
+            .version
+            .clone()
+            .unwrap_or_else(|| object.etag.clone()),
+        versioned: object.version.is_some(),
+        size: object.size,
+        time: object.modified,
+    };
+    rowmill_events::s3_created_event(&created, &object.etag)
+}

@@ -1,0 +1,214 @@
+//! Mail without SES: files, or a relay.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use lettre::transport::smtp::AsyncSmtpTransport;
+use lettre::{AsyncTransport, Tokio1Executor};
+use rowmill_domain::limits;
+use rowmill_ports::{Envelope, ErrorKind, Mailer, PortError, Result};
+
+use crate::LocalError;
+
+const OPERATION: &str = "SendEmail";
+
+/// A directory of `.eml` files, which any mail program opens. A mail sent again (same
+/// Message-ID) replaces its file, so that a second delivery shows as one.
+pub struct EmlOutbox {
+    directory: PathBuf,
+}
+
+impl EmlOutbox {
+    /// Opens the directory, creating it where it is absent.
+    ///
+    /// # Errors
+    /// It cannot be created.
+    pub fn open(directory: &Path) -> std::result::Result<EmlOutbox, LocalError> {
+        fs::create_dir_all(directory).map_err(LocalError::file(directory))?;
+        Ok(EmlOutbox {
+            directory: directory.to_owned(),
+        })
+    }
+
+    /// Where the mail with that id is, or will be.
+    pub fn path(&self, id: &str) -> PathBuf {
+        let name: String = id
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || "-_.@".contains(c) {
+                    c
+                } else {
+                    '_'
+                }
+            })
+            .collect();
+        // A name that starts with a dot is hidden.
+        self.directory
+            .join(format!("{}.eml", name.trim_start_matches('.')))
+    }
+}
+
+#[async_trait]
+impl Mailer for EmlOutbox {
+    async fn send(&self, envelope: &Envelope, mime: &[u8]) -> Result<String> {
+        check(envelope, mime)?;
+        let id = message_id(mime);
+        let (path, mime) = (self.path(&id), mime.to_vec());
+        let written = tokio::task::spawn_blocking(move || {
+            write(&path, &mime).map_err(LocalError::file(&path))
+        });
+        match written.await {
+            Ok(Ok(())) => Ok(id),
+            Ok(Err(error)) => Err(error.into_port(OPERATION, envelope.to.join(", "))),
+            Err(panicked) => Err(failure(envelope, ErrorKind::Unavailable, panicked)),
+        }
+    }
+}
+
+/// Writes the file whole or not at all.
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = path.with_extension(format!("{:016x}.part", rand::random::<u64>()));
+    let mut file = File::create_new(&temporary)?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// An SMTP relay.
+pub struct SmtpMailer {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+}
+
+impl SmtpMailer {
+    /// Sends by the relay at `url`: `smtps://user:password@host` (TLS from the start) or
+    /// `smtp://user:password@host:587` (STARTTLS, required). Name and password are
+    /// percent-encoded. On this very machine (`localhost`, 127.0.0.1, `[::1]`) `smtp://` goes
+    /// without TLS. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// The URL is not one of these.
+    pub fn new(url: &str) -> Result<SmtpMailer> {
+        let invalid = |message: String| {
+            // The URL holds a password: it is not repeated.
+            PortError::new("Connect", "the mail relay", ErrorKind::Invalid, message)
+        };
+        let parsed = url::Url::parse(url).map_err(|e| invalid(format!("not a URL: {e}")))?;
+        let is_local = match parsed.host() {
+            Some(url::Host::Domain(name)) => name == "localhost",
+            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+            None => return Err(invalid("the URL names no host".to_owned())),
+        };
+        let mut url = parsed;
+        match url.scheme() {
+            "smtps" => {}
+            "smtp" if is_local => {}
+            "smtp" => {
+                url.query_pairs_mut().append_pair("tls", "required");
+            }
+            other => return Err(invalid(format!("`{other}` is neither smtp nor smtps"))),
+        }
+        let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.as_str())
+            .map_err(|e| invalid(reasons(&e)))?;
+        Ok(SmtpMailer {
+            transport: builder.build(),
+        })
+    }
+}
+
+#[async_trait]
+impl Mailer for SmtpMailer {
+    /// The id is the mail's Message-ID: relays give none that could be asked for.
+    async fn send(&self, envelope: &Envelope, mime: &[u8]) -> Result<String> {
+        check(envelope, mime)?;
+        let invalid = |error: String| failure(envelope, ErrorKind::Invalid, error);
+        let address = |text: &String| {
+            text.parse::<lettre::Address>()
+                .map_err(|error| invalid(format!("`{text}`: {error}")))
+        };
+        let from = address(&envelope.from)?;
+        let to = envelope.to.iter().map(address).collect::<Result<_>>()?;
+        let smtp = lettre::address::Envelope::new(Some(from), to)
+            .map_err(|error| invalid(error.to_string()))?;
+        match self.transport.send_raw(&smtp, mime).await {
+            Ok(_) => Ok(message_id(mime)),
+            Err(error) => {
+                let code = error.status().map(u16::from);
+                let kind = match code {
+                    // RFC 4954: authentication required, failed, too weak.
+                    Some(530 | 534 | 535) => ErrorKind::Denied,
+                    Some(500..) => ErrorKind::Invalid,
+                    _ => ErrorKind::Unavailable,
+                };
+                Err(failure(envelope, kind, reasons(&error)))
+            }
+        }
+    }
+}
+
+/// An error with its causes.
+fn reasons(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// What SES refuses.
+fn check(envelope: &Envelope, mime: &[u8]) -> Result<()> {
+    let problem = if mime.len() > limits::MAIL_MAX {
+        format!(
+            "the mail has {} bytes, and at most {} are taken",
+            mime.len(),
+            limits::MAIL_MAX
+        )
+    } else if envelope.to.is_empty() {
+        "the mail has no recipient".to_owned()
+    } else if envelope.to.len() > limits::RECIPIENTS_MAX {
+        let (n, max) = (envelope.to.len(), limits::RECIPIENTS_MAX);
+        format!("the mail has {n} recipients, and at most {max} are taken")
+    } else {
+        return Ok(());
+    };
+    Err(failure(envelope, ErrorKind::Invalid, problem))
+}
+
+fn failure(envelope: &Envelope, kind: ErrorKind, message: impl std::fmt::Display) -> PortError {
+    PortError::new(OPERATION, envelope.to.join(", "), kind, message)
+}
+
+/// The mail's Message-ID without its brackets; the hash of a mail that has none.
+fn message_id(mime: &[u8]) -> String {
+    let text = String::from_utf8_lossy(header(mime));
+    // A header goes on in lines that start with white space.
+    let unfolded = text
+        .replace("\r\n", "\n")
+        .replace("\n ", " ")
+        .replace("\n\t", " ");
+    let id = unfolded.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let value = value.trim().trim_start_matches('<').trim_end_matches('>');
+        (name.eq_ignore_ascii_case("message-id") && !value.is_empty()).then(|| value.to_owned())
+    });
+    id.unwrap_or_else(|| blake3::hash(mime).to_string())
+}
+
+/// The header: all before the first empty line.
+fn header(mime: &[u8]) -> &[u8] {
+    let end = |blank: &[u8]| mime.windows(blank.len()).position(|w| w == blank);
+    let length = [end(b"\r\n\r\n"), end(b"\n\n")].into_iter().flatten().min();
+    &mime[..length.unwrap_or(mime.len())]
+}
