@@ -5,26 +5,13 @@ use rowmill_steps::{Setup, runner};
 
 use crate::args::CheckArgs;
 use crate::exit::{Exit, Stop};
-use crate::{input, output};
+use crate::input::{self, Chosen};
+use crate::output;
 
 /// Reads the pipeline, sets its steps up, and looks for its columns in the workbook.
 pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Stop> {
     let chosen = input::read(&args.pipeline)?;
-    let setup = Setup {
-        concurrency: 1,
-        directory: chosen.directory.clone(),
-    };
-    let wrong: Vec<miette::Report> = (1..)
-        .zip(&chosen.pipeline.steps)
-        .filter_map(|(n, step)| {
-            let e = runner(step, &setup).err()?;
-            let kind = step.kind_name();
-            Some(miette!("{}: step {n} ({kind}): {e}", args.pipeline.display()))
-        })
-        .collect();
-    if let Some(stop) = Stop::all_refused(wrong) {
-        return Err(stop);
-    }
+    set_up(&chosen)?;
     let mut fits = String::new();
     if let Some(workbook) = &args.workbook {
         input::is_file(workbook)?;
@@ -46,4 +33,22 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Stop> {
         },
     ));
     Ok(Exit::Done)
+}
+
+/// Sets every step up, as a child will: what is wrong with an expression or a program is told
+/// before the first record.
+pub(crate) fn set_up(chosen: &Chosen) -> Result<(), Stop> {
+    let setup = Setup {
+        concurrency: 1,
+        directory: chosen.directory.clone(),
+    };
+    let wrong: Vec<miette::Report> = (1..)
+        .zip(&chosen.pipeline.steps)
+        .filter_map(|(n, step)| {
+            let e = runner(step, &setup).err()?;
+            let kind = step.kind_name();
+            Some(miette!("pipeline {}: step {n} ({kind}): {e}", chosen.name))
+        })
+        .collect();
+    Stop::all_refused(wrong).map_or(Ok(()), Err)
 }

@@ -39,9 +39,11 @@ impl Environment {
             Stop::refused(miette!("{name} cannot be `{value}`"))
         };
         let index = match get(config::AWS_BATCH_JOB_ARRAY_INDEX) {
-            Some(index) => {
-                Some(index.parse().map_err(|_| wrong(config::AWS_BATCH_JOB_ARRAY_INDEX))?)
-            }
+            Some(index) => Some(
+                index
+                    .parse()
+                    .map_err(|_| wrong(config::AWS_BATCH_JOB_ARRAY_INDEX))?,
+            ),
             // A plain job has none.
             None => None,
         };
@@ -72,8 +74,10 @@ pub(crate) async fn enrich(environment: Environment) -> Result<Exit, Stop> {
         exit: Exit::Child(child_exit::UNAVAILABLE),
         ..Stop::failed(what, e)
     };
-    let objects = Arc::new(buckets(&state));
-    let ledger = SqliteLedger::open(&state).map_err(|e| unavailable("cannot open the ledger", &e))?;
+    let objects = buckets(&state).map_err(|e| unavailable("cannot open the buckets", &e))?;
+    let objects = Arc::new(objects);
+    let ledger =
+        SqliteLedger::open(&state).map_err(|e| unavailable("cannot open the ledger", &e))?;
 
     let pipeline = Location::new(WORK, keys::pipeline(child.run.pipeline()));
     let program_directory = objects
@@ -136,7 +140,10 @@ mod tests {
             ("ROWMILL_STAGE", "1"),
         ];
         let plain = read(&pairs).unwrap();
-        assert_eq!((plain.child.chunk, plain.child.stage, plain.child.index), (3, 1, None));
+        assert_eq!(
+            (plain.child.chunk, plain.child.stage, plain.child.index),
+            (3, 1, None)
+        );
         pairs.push(("AWS_BATCH_JOB_ARRAY_INDEX", "7"));
         assert_eq!(read(&pairs).unwrap().child.index, Some(7));
         pairs.push(("ROWMILL_RUN", "x"));

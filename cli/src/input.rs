@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use miette::miette;
 use rowmill_domain::{Pipeline, limits, pipeline};
+use rowmill_split::CutError;
 use rowmill_workbook::{Header, ReadOptions, read_header};
 
 use crate::exit::Stop;
@@ -105,6 +106,16 @@ pub(crate) fn is_file(workbook: &Path) -> Result<(), Stop> {
             "cannot read the workbook {}: {e}",
             workbook.display()
         ))),
+    }
+}
+
+/// What split says of a workbook that makes no run.
+pub(crate) fn refusal(error: CutError) -> Stop {
+    match error {
+        CutError::Refused(refusal) => {
+            Stop::refused(miette!(help = refusal.advice, "{}", refusal.what))
+        }
+        other => Stop::failed("cannot split the workbook", other),
     }
 }
 

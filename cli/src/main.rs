@@ -19,7 +19,7 @@ mod upload;
 use std::process::ExitCode;
 
 use clap::Parser;
-use rowmill_domain::Pipeline;
+use rowmill_domain::{Pipeline, config};
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command};
@@ -40,7 +40,8 @@ fn carry_out(command: &Command) -> Result<Exit, Stop> {
     match command {
         Command::Run(args) => {
             log(if args.verbose { "info" } else { "off" });
-            on_runtime(run::run(args))
+            let relay = std::env::var(config::ROWMILL_SMTP).ok();
+            on_runtime(run::run(args, relay))
         }
         Command::Split(args) => on_runtime(split::split(args)),
         Command::Plan(args) => plan::plan(args),

@@ -69,18 +69,25 @@ pub(crate) fn new(args: &NewArgs) -> Result<Exit, Stop> {
             folder.display()
         )));
     }
-    let failed = |e: std::io::Error| Stop::failed(format_args!("cannot make {}", folder.display()), e);
+    let failed =
+        |e: std::io::Error| Stop::failed(format_args!("cannot make {}", folder.display()), e);
     let template = template(args.kind);
     std::fs::create_dir_all(folder).map_err(failed)?;
     std::fs::write(folder.join("pipeline.toml"), template.pipeline).map_err(failed)?;
     for (name, text) in template.files {
         std::fs::write(folder.join(name), text).map_err(failed)?;
     }
-    sample(&folder.join("sample.xlsx"), &template)
-        .map_err(|e| Stop::failed(format_args!("cannot write the sample in {}", folder.display()), e))?;
+    sample(&folder.join("sample.xlsx"), &template).map_err(|e| {
+        Stop::failed(
+            format_args!("cannot write the sample in {}", folder.display()),
+            e,
+        )
+    })?;
 
     let shown = folder.display();
-    output::line(format_args!("{shown}/pipeline.toml and {shown}/sample.xlsx are written. Next:"));
+    output::line(format_args!(
+        "{shown}/pipeline.toml and {shown}/sample.xlsx are written. Next:"
+    ));
     if let Some(first) = template.first {
         output::line(format_args!("  (cd {shown}; {first})"));
     }
@@ -113,13 +120,19 @@ mod tests {
         for kind in [Kind::Http, Kind::Command, Kind::Sentiment] {
             let dir = tempfile::tempdir().unwrap();
             let name = dir.path().join("trial");
-            let made = new(&NewArgs { name: name.clone(), kind });
+            let made = new(&NewArgs {
+                name: name.clone(),
+                kind,
+            });
             assert_eq!(made.unwrap(), Exit::Done);
             let toml = std::fs::read_to_string(name.join("pipeline.toml")).unwrap();
             let pipeline = Pipeline::parse("pipeline.toml", &toml).unwrap();
             assert_eq!(pipeline.steps.len(), 1, "{kind:?}");
             let header = read_header(&name.join("sample.xlsx"), &ReadOptions::default()).unwrap();
-            assert!(pipeline.check_columns(&header.columns).is_empty(), "{kind:?}");
+            assert!(
+                pipeline.check_columns(&header.columns).is_empty(),
+                "{kind:?}"
+            );
 
             let again = new(&NewArgs { name, kind }).unwrap_err();
             assert_eq!(again.exit, Exit::Refused);

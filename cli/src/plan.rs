@@ -1,10 +1,8 @@
 //! `rowmill plan`: what a run would be, before anything is begun.
 
-use std::ops::ControlFlow;
-
 use rowmill_domain::Plan;
 use rowmill_domain::plan::stages;
-use rowmill_workbook::{Cell, Header, RowSink, read_rows};
+use rowmill_split::{CutOptions, cut};
 use serde_json::json;
 
 use crate::args::PlanArgs;
@@ -17,28 +15,33 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, Stop> {
     let chosen = input::optional(&args.workbook, args.pipeline.as_deref())?;
     chosen.check_columns(&args.workbook)?;
 
-    let mut count = Count {
-        rows: 0,
-        limit: args.limit.unwrap_or(u64::MAX),
+    // The very cut that split makes, so that rejected rows do not count.
+    let options = CutOptions {
+        limit: args.limit,
+        ..CutOptions::default()
     };
-    read_rows(&args.workbook, &chosen.read_options(), &mut count)
-        .map_err(|e| Stop::refused(miette::miette!("{}: {e}", args.workbook.display())))?;
+    let name = args.workbook.display().to_string();
+    let cut = cut(&args.workbook, &name, &chosen.pipeline, &options).map_err(input::refusal)?;
+    let (records, rejected) = (cut.records(), cut.rejected_total());
 
     let batch = &chosen.pipeline.batch;
     let stages = stages(&chosen.pipeline).len();
-    let plan = Plan::new(count.rows, batch, u16::try_from(stages).unwrap_or(u16::MAX));
+    let plan = Plan::new(records, batch, u16::try_from(stages).unwrap_or(u16::MAX));
     let seconds = plan.child_seconds(batch);
     let (least, most) = range(plan.chunks.iter().map(|(records, _)| *records));
-    let (slice_least, slice_most) = range(plan.chunks.iter().flat_map(|(records, children)| {
-        [records / children, records.div_ceil(*children)]
-    }));
+    let (slice_least, slice_most) = range(
+        plan.chunks
+            .iter()
+            .flat_map(|(records, children)| [records / children, records.div_ceil(*children)]),
+    );
     let children = plan.children() * u64::from(plan.stages);
 
     if args.json {
         output::json(&json!({
             "workbook": args.workbook,
             "pipeline": chosen.name,
-            "records": count.rows,
+            "records": records,
+            "rejected": rejected,
             "chunks": plan.chunks.iter().map(|(records, children)| json!({"records": records, "children": children})).collect::<Vec<_>>(),
             "stages": plan.stages,
             "jobs": plan.jobs(),
@@ -49,44 +52,30 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, Stop> {
         return Ok(Exit::Done);
     }
     let facts = [
-        ("records", format!("at most {} (rows that are not blank)", count.rows)),
-        ("chunks", format!("{} of {}", plan.chunks.len(), span(least, most, "records"))),
+        ("records", format!("{records}, {rejected} rows rejected")),
+        (
+            "chunks",
+            format!("{} of {}", plan.chunks.len(), span(least, most, "records")),
+        ),
         ("stages", plan.stages.to_string()),
         ("jobs", format!("{} (chunks x stages)", plan.jobs())),
-        ("children", format!("{children} in all, {} a stage", plan.children())),
+        (
+            "children",
+            format!("{children} in all, {} a stage", plan.children()),
+        ),
         ("records per child", span(slice_least, slice_most, "")),
-        ("seconds per child", format!(
-            "{seconds:.1} expected ({} s a record, {} at once)",
-            batch.seconds_per_record, batch.concurrency
-        )),
+        (
+            "seconds per child",
+            format!(
+                "{seconds:.1} expected ({} s a record, {} at once)",
+                batch.seconds_per_record, batch.concurrency
+            ),
+        ),
     ];
     for (name, fact) in facts {
         output::line(format_args!("{name:18} {}", fact.trim_end()));
     }
     Ok(Exit::Done)
-}
-
-/// Counts rows with a value, up to a limit.
-struct Count {
-    rows: u64,
-    limit: u64,
-}
-
-impl RowSink for Count {
-    fn header(&mut self, _: &Header) -> ControlFlow<()> {
-        ControlFlow::Continue(())
-    }
-
-    fn row(&mut self, _: u32, cells: &mut Vec<Cell>) -> ControlFlow<()> {
-        if cells.iter().any(|c| !matches!(c, Cell::Empty)) {
-            self.rows += 1;
-        }
-        if self.rows < self.limit {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        }
-    }
 }
 
 fn range(numbers: impl Iterator<Item = u32> + Clone) -> (u32, u32) {

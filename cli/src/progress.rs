@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 /// How often a plain line says how far a stage is.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -13,8 +13,15 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 pub(crate) enum At {
     /// split reads the workbook: rows so far.
     Split(u64),
-    /// Children are at work: records with an outcome, of all.
-    Enrich(u64, u64),
+    /// Children are at work: records with an outcome, of all; each counts once a stage.
+    Enrich {
+        /// Done.
+        done: u64,
+        /// Of so many.
+        of: u64,
+        /// Stages of the pipeline.
+        stages: u16,
+    },
     /// report writes the workbook: rows so far, of all.
     Report(u64, u64),
     /// Mail is sent; what is temporary is removed.
@@ -25,7 +32,7 @@ impl At {
     fn stage(self) -> &'static str {
         match self {
             At::Split(_) => "split",
-            At::Enrich(..) => "enrich",
+            At::Enrich { .. } => "enrich",
             At::Report(..) => "report",
             At::Cleanup => "cleanup",
         }
@@ -33,21 +40,22 @@ impl At {
 
     fn done(self) -> u64 {
         match self {
-            At::Split(done) | At::Enrich(done, _) | At::Report(done, _) => done,
+            At::Split(done) | At::Enrich { done, .. } | At::Report(done, _) => done,
             At::Cleanup => 0,
         }
     }
 
     fn of(self) -> Option<u64> {
         match self {
-            At::Enrich(_, of) | At::Report(_, of) => Some(of),
+            At::Enrich { of, .. } | At::Report(_, of) => Some(of),
             At::Split(_) | At::Cleanup => None,
         }
     }
 
     fn unit(self) -> &'static str {
         match self {
-            At::Enrich(..) => "records",
+            At::Enrich { stages: 0 | 1, .. } => "records",
+            At::Enrich { .. } => "records, each stage counted",
             At::Split(_) | At::Report(..) | At::Cleanup => "rows",
         }
     }
@@ -110,7 +118,9 @@ impl Progress {
     }
 
     fn end_stage(&mut self) {
-        let Some(stage) = self.stage.take() else { return };
+        let Some(stage) = self.stage.take() else {
+            return;
+        };
         let at = stage.at;
         // A stage is over when the next one has begun, so all of it is done.
         let done = at.of().unwrap_or(at.done());
@@ -173,7 +183,7 @@ impl Stage {
         }
     }
 
-    /// `enrich   3,400 of 10,000 records, 420/s, 16 seconds left`
+    /// `enrich   3,400 of 10,000 records, 420/s, 0:16 left`
     fn line(&self) -> String {
         let (done, unit) = (self.at.done(), self.at.unit());
         let passed = self.began.elapsed().as_secs_f64().max(0.001);
@@ -188,9 +198,7 @@ impl Stage {
             && rate > 0.0
         {
             let left = of.saturating_sub(done) as f64 / rate;
-            if let Ok(left) = Duration::try_from_secs_f64(left.ceil()) {
-                line += &format!(", {} left", HumanDuration(left));
-            }
+            line += &format!(", {} left", clock(left));
         }
         line
     }
@@ -214,6 +222,16 @@ pub(crate) fn seconds(time: Duration) -> String {
     }
 }
 
+/// Seconds as `0:16`, `12:05` or `2:00:00`.
+fn clock(seconds: f64) -> String {
+    // Saturates: what is centuries away may be shown as anything long.
+    let s = seconds.ceil() as u64;
+    match (s / 3600, s / 60 % 60, s % 60) {
+        (0, m, s) => format!("{m}:{s:02}"),
+        (h, m, s) => format!("{h}:{m:02}:{s:02}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,20 +247,30 @@ mod tests {
     fn a_plain_line_counts_from_where_this_command_began() {
         let now = Instant::now();
         let stage = Stage {
-            at: At::Enrich(3000, 10_000),
+            at: At::Enrich {
+                done: 3000,
+                of: 10_000,
+                stages: 1,
+            },
             began: now.checked_sub(Duration::from_secs(10)).unwrap(),
             from: 2000,
             told: now,
             bar: None,
         };
         let line = stage.line();
-        assert!(line.starts_with("enrich   3,000 of 10,000 records, 100/s, "), "{line}");
-        assert!(line.ends_with("70 seconds left") || line.ends_with("left"), "{line}");
+        // The clock ran on a little since `began`.
+        assert!(
+            line.starts_with("enrich   3,000 of 10,000 records, 100/s, 1:1"),
+            "{line}"
+        );
+        assert!(line.ends_with(" left"), "{line}");
     }
 
     #[test]
     fn times_read_well() {
         assert_eq!(seconds(Duration::from_millis(3240)), "3.2 s");
         assert_eq!(seconds(Duration::from_secs(250)), "4 min 10 s");
+        assert_eq!(clock(15.2), "0:16");
+        assert_eq!(clock(7200.0), "2:00:00");
     }
 }

@@ -3,23 +3,29 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use miette::miette;
 use rowmill_domain::message::{Failure, Message};
-use rowmill_domain::{RunId, RunItem, RunState, keys};
+use rowmill_domain::plan::stages;
+use rowmill_domain::{RunId, RunItem, RunState, config, keys};
+use rowmill_local::{LocalError, SmtpMailer};
 use rowmill_ports::{Ledger, Location, Objects, PortError, Topic};
 use serde_json::json;
 use tokio::sync::watch;
 
 use crate::args::RunArgs;
-use crate::cloud::{Machine, WORK, WorkUnderWay};
+use crate::cloud::{AtWork, Machine, Setup, WORK};
 use crate::exit::{Exit, Stop};
-use crate::progress::{At, Progress, seconds};
+use crate::progress::{Progress, seconds};
 use crate::upload::{Upload, is_over};
-use crate::{input, output, signals, upload};
+use crate::{check, input, output, signals, upload};
 
 /// How often the run is looked at where nothing tells of a change.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
 /// The least time between two looks, however much changes.
 const LOOK_LEAST: Duration = Duration::from_millis(15);
+
+/// How often a sweep looks for runs that stand still.
+const SWEEP_EVERY: Duration = Duration::from_secs(120);
 
 /// How watching a run ended.
 enum Ended {
@@ -32,20 +38,32 @@ enum Ended {
 }
 
 /// Carries `rowmill run` out.
-pub(crate) async fn run(args: &RunArgs) -> Result<Exit, Stop> {
+pub(crate) async fn run(args: &RunArgs, relay: Option<String>) -> Result<Exit, Stop> {
     let began = Instant::now();
     input::is_file(&args.workbook)?;
     let chosen = input::required(&args.workbook, args.pipeline.as_deref())?;
+    check::set_up(&chosen)?;
     chosen.check_columns(&args.workbook)?;
 
     let stop = signals::stop(Exit::Interrupted)?;
-    let machine = Machine::open(&args.out, args)
-        .map_err(|e| Stop::failed("cannot open the state directory", e))?;
+    let relay = relay.map(|url| SmtpMailer::new(&url)).transpose();
+    let relay = relay.map_err(|e| Stop::refused(miette!("{}: {e}", config::ROWMILL_SMTP)))?;
+    let setup = Setup {
+        slots: args.slots,
+        chaos: args.chaos,
+        relay,
+    };
+    let machine = Machine::open(&args.out, setup).map_err(|e| match e {
+        LocalError::Locked { .. } => Stop::refused(miette!("{e}")),
+        e => Stop::failed("cannot open the state directory", e),
+    })?;
     let failed = |e: PortError| Stop::failed("cannot put the workbook into the inbox", e);
-    upload::pipeline(&machine.objects, &chosen).await.map_err(failed)?;
+    upload::pipeline(&*machine.objects, &chosen)
+        .await
+        .map_err(failed)?;
     let uploaded = upload::workbook(
-        &machine.objects,
-        &machine.ledger,
+        &*machine.objects,
+        &*machine.ledger,
         &args.workbook,
         &chosen,
         args.limit,
@@ -58,23 +76,27 @@ pub(crate) async fn run(args: &RunArgs) -> Result<Exit, Stop> {
         Upload::Known(run) if is_over(&run) => {
             eprintln!(
                 "{} by run {} of {}; --force runs it again",
-                if run.state == RunState::Failed { "tried already" } else { "delivered already" },
+                if run.state == RunState::Failed {
+                    "tried already"
+                } else {
+                    "delivered already"
+                },
                 run.id,
-                run.created.with_timezone(&chrono::Local).format("%Y-%m-%d %H:%M"),
+                run.created
+                    .with_timezone(&chrono::Local)
+                    .format("%Y-%m-%d %H:%M"),
             );
             return finish(args, &machine, &run, began.elapsed()).await;
         }
         Upload::Known(run) => {
             eprintln!("going on with run {}", run.id);
-            machine
-                .redrive(&run.id)
-                .map_err(|e| Stop::failed("cannot read the queue", e))?;
+            let again = machine.redrive(&run).and_then(|()| machine.sweep());
+            again.map_err(|e| Stop::failed("cannot write to the queue", e))?;
             run.id
         }
         Upload::New(object, id) => {
-            machine
-                .announce(&object)
-                .map_err(|e| Stop::failed("cannot send the inbox's event", e))?;
+            let sent = machine.announce(&object);
+            sent.map_err(|e| Stop::failed("cannot send the inbox's event", e))?;
             eprintln!("run {id}");
             id
         }
@@ -82,23 +104,29 @@ pub(crate) async fn run(args: &RunArgs) -> Result<Exit, Stop> {
 
     let mut progress = Progress::new();
     let work = machine.start();
-    let ended = watch(&machine, &work, &id, stop, &mut progress).await;
+    let stages = u16::try_from(stages(&chosen.pipeline).len()).unwrap_or(u16::MAX);
+    let ended = watch(&machine, &work, &id, stages, stop, &mut progress).await;
     match ended? {
         Ended::Over(run) => {
             progress.finish();
-            work.end().await;
+            // Whatever is left to them is no part of this run.
+            let _ = work.end().await;
             finish(args, &machine, &run, began.elapsed()).await
         }
         Ended::Stopped => {
             progress.abandon();
             eprintln!("stopping: records at work are finished and stored (Ctrl-C again: at once)");
-            work.end().await;
-            eprintln!("stopped. The same command goes on with what is missing:\n  {}", command_line());
+            let ended = work.end().await;
+            ended.map_err(|e| Stop::failed("the state directory failed", e))?;
+            eprintln!(
+                "stopped. The same command goes on with what is missing:\n  {}",
+                command_line()
+            );
             Ok(Exit::Interrupted)
         }
         Ended::GaveUp(why) => {
             progress.abandon();
-            work.end().await;
+            let why = work.end().await.err().unwrap_or(why);
             Err(Stop::failed(
                 format_args!("run {id} cannot go on"),
                 format_args!("{why}\nThe same command tries again:\n  {}", command_line()),
@@ -110,14 +138,15 @@ pub(crate) async fn run(args: &RunArgs) -> Result<Exit, Stop> {
 /// Looks at the run until it is over, a signal comes, or a stage has given up.
 async fn watch(
     machine: &Machine,
-    work: &WorkUnderWay,
+    work: &AtWork,
     id: &RunId,
+    stages: u16,
     mut stop: watch::Receiver<bool>,
     progress: &mut Progress,
 ) -> Result<Ended, Stop> {
     let failed = |e: PortError| Stop::failed("cannot read the ledger", e);
     let mut changed = machine.cloud.changed();
-    let mut told = false;
+    let (mut told, mut swept) = (0, Instant::now());
     loop {
         // Before the look, so that a change during it is seen by the next one.
         changed.borrow_and_update();
@@ -126,31 +155,20 @@ async fn watch(
             if is_over(run) {
                 return Ok(Ended::Over(Box::new(run.clone())));
             }
-            progress.show(machine.at(run).await.map_err(failed)?);
+            progress.show(machine.at(run, stages).await.map_err(failed)?);
         }
         if work.is_over() {
-            return Ok(Ended::GaveUp("the program's own workers ended; --verbose says more".into()));
+            return Ok(Ended::GaveUp("the state directory failed".to_owned()));
         }
-        let dead = machine
-            .given_up(id)
-            .map_err(|e| Stop::failed("cannot read the queue", e))?;
-        if let Some(letter) = dead.last() {
-            let why = format!("{} gave up: {}", letter.target.name(), letter.error);
-            // The mail that says so comes from report; where that is what gave up, nobody can.
-            if !letter.reports_failure() || run.is_none() {
-                return Ok(Ended::GaveUp(why));
-            }
-            if !told {
-                told = true;
-                progress.say(&why);
-                let failure = Failure {
-                    stage: letter.target.name().to_owned(),
-                    what: letter.error.clone(),
-                    advice: "Look at the reason above, then run it again with --force.".to_owned(),
-                };
-                let message = Message::Failed { run: id.clone(), failure };
-                machine.topic.publish(&message).await.map_err(failed)?;
-            }
+        if let Some(run) = &run
+            && let Some(why) = mourn(machine, run, &mut told, progress).await?
+        {
+            return Ok(Ended::GaveUp(why));
+        }
+        if swept.elapsed() >= SWEEP_EVERY {
+            swept = Instant::now();
+            let sent = machine.sweep();
+            sent.map_err(|e| Stop::failed("cannot write to the queue", e))?;
         }
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return Ok(Ended::Stopped),
@@ -158,6 +176,40 @@ async fn watch(
             _ = changed.changed() => tokio::time::sleep(LOOK_LEAST).await,
         }
     }
+}
+
+/// Looks for messages of the run that a stage gave up. Of the first it lets report tell, by the
+/// mail of a failed run; where that is given up as well, or there is nothing left but to clean,
+/// nobody can go on: why, for the person.
+async fn mourn(
+    machine: &Machine,
+    run: &RunItem,
+    told: &mut usize,
+    progress: &Progress,
+) -> Result<Option<String>, Stop> {
+    let dead = machine.given_up(run);
+    let dead = dead.map_err(|e| Stop::failed("cannot read the queue", e))?;
+    let Some(letter) = dead.get(*told) else {
+        return Ok(None);
+    };
+    let stage = letter.target.name();
+    let why = format!("{stage} gave up: {}", letter.error);
+    if *told > 0 || run.state.is_terminal() {
+        return Ok(Some(why));
+    }
+    progress.say(&why);
+    *told = dead.len();
+    let message = Message::Failed {
+        run: run.id.clone(),
+        failure: Failure {
+            stage: stage.to_owned(),
+            what: letter.error.clone(),
+            advice: "Look at the reason, then run it again with --force.".to_owned(),
+        },
+    };
+    let sent = machine.topic.publish(&message).await;
+    sent.map_err(|e| Stop::failed("cannot write to the queue", e))?;
+    Ok(None)
 }
 
 /// Copies what the run left to where the person wants it, and says how it ended.
@@ -227,7 +279,10 @@ fn summary(run: &RunItem, took: Duration) -> String {
     }
     line += &format!(", in {}", seconds(took));
     if let Some(failure) = &run.failure {
-        line += &format!("\n  {}: {}\n  {}", failure.stage, failure.what, failure.advice);
+        line += &format!(
+            "\n  {}: {}\n  {}",
+            failure.stage, failure.what, failure.advice
+        );
     }
     line
 }
@@ -236,7 +291,11 @@ fn summary(run: &RunItem, took: Duration) -> String {
 /// such object.
 async fn fetch(machine: &Machine, key: &str, to: &Path) -> Result<Option<PathBuf>, Stop> {
     let part = machine.state.join("delivery.part");
-    match machine.objects.download(&Location::new(WORK, key), &part).await {
+    match machine
+        .objects
+        .download(&Location::new(WORK, key), &part)
+        .await
+    {
         Ok(_) => {}
         Err(e) if e.is_not_found() => return Ok(None),
         Err(e) => return Err(Stop::failed("cannot read the result", e)),
@@ -257,6 +316,10 @@ fn command_line() -> String {
         }
     };
     let mut words = vec!["rowmill".to_owned()];
-    words.extend(std::env::args_os().skip(1).map(|a| quote(a.to_string_lossy().into_owned())));
+    words.extend(
+        std::env::args_os()
+            .skip(1)
+            .map(|a| quote(a.to_string_lossy().into_owned())),
+    );
     words.join(" ")
 }

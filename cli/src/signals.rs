@@ -9,7 +9,10 @@ use crate::exit::{Exit, Stop};
 /// begun and store it. The second ends the process at once, with that exit code; nothing that was
 /// stored is lost.
 pub(crate) fn stop(second: Exit) -> Result<watch::Receiver<bool>, Stop> {
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        listen(SignalKind::interrupt())?,
+        listen(SignalKind::terminate())?,
+    );
     let (told, stop) = watch::channel(false);
     tokio::spawn(async move {
         either(&mut interrupt, &mut terminate).await;

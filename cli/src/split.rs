@@ -10,12 +10,13 @@ use miette::miette;
 use rowmill_domain::event::Invocation;
 use rowmill_domain::message::Message;
 use rowmill_domain::{Manifest, keys};
-use rowmill_local::SqliteLedger;
+use rowmill_events::s3_created;
+use rowmill_local::{SqliteLedger, inbox_event};
 use rowmill_ports::{Location, Objects, PortError, Topic};
 use rowmill_split::Split;
 
 use crate::args::SplitArgs;
-use crate::cloud::{WORK, buckets};
+use crate::cloud::{INBOX, WORK, buckets};
 use crate::exit::{Exit, Stop};
 use crate::upload::{self, Upload};
 use crate::{input, output};
@@ -28,7 +29,8 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
 
     let state = tempfile::tempdir().map_err(|e| Stop::failed("cannot make a directory", e))?;
     let failed = |e: PortError| Stop::failed("cannot split the workbook", e);
-    let objects = Arc::new(buckets(state.path()));
+    let objects = buckets(state.path()).map_err(|e| Stop::failed("cannot split", e))?;
+    let objects = Arc::new(objects);
     let ledger = SqliteLedger::open(state.path()).map_err(|e| Stop::failed("cannot split", e))?;
     let ledger = Arc::new(ledger);
     let heard = Arc::new(Heard::default());
@@ -44,7 +46,12 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
     );
     let (object, run) = match uploaded.await.map_err(failed)? {
         Upload::New(object, run) => (object, run),
-        Upload::Known(run) => return Err(Stop::failed("cannot split", format_args!("{} exists", run.id))),
+        Upload::Known(run) => {
+            return Err(Stop::failed(
+                "cannot split",
+                format_args!("{} exists", run.id),
+            ));
+        }
     };
     let stage = Split {
         objects: objects.clone(),
@@ -57,16 +64,23 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
         owner: "rowmill split".to_owned(),
         now: Utc::now(),
     };
-    stage
-        .handle(&object, &invocation)
-        .await
-        .map_err(|e| Stop::failed("cannot split the workbook", e))?;
+    let event = s3_created(&inbox_event(INBOX, &object));
+    for object in event.map_err(|e| Stop::failed("cannot split the workbook", e))? {
+        let done = stage.handle(&object, &invocation).await;
+        done.map_err(|e| Stop::failed("cannot split the workbook", e))?;
+    }
     if let Some(Message::Failed { failure, .. }) = heard.last() {
-        return Err(Stop::refused(miette!(help = failure.advice, "{}", failure.what)));
+        return Err(Stop::refused(miette!(
+            help = failure.advice,
+            "{}",
+            failure.what
+        )));
     }
 
     copy(&*objects, &keys::run_prefix(&run), &args.out).await?;
-    let manifest = objects.get(&Location::new(WORK, keys::manifest(&run))).await;
+    let manifest = objects
+        .get(&Location::new(WORK, keys::manifest(&run)))
+        .await;
     let manifest: Manifest = serde_json::from_slice(&manifest.map_err(failed)?.body)
         .map_err(|e| Stop::failed("cannot read the manifest", e))?;
     output::line(format_args!(
@@ -85,12 +99,16 @@ async fn copy(objects: &dyn Objects, prefix: &str, to: &Path) -> Result<(), Stop
     let failed = |e: PortError| Stop::failed("cannot copy the chunks", e);
     let mut after = None;
     loop {
-        let page = objects.list(WORK, prefix, after.as_deref()).await.map_err(failed)?;
+        let page = objects
+            .list(WORK, prefix, after.as_deref())
+            .await
+            .map_err(failed)?;
         for object in page.objects {
             let file = to.join(&object.key);
             if let Some(folder) = file.parent() {
-                std::fs::create_dir_all(folder)
-                    .map_err(|e| Stop::failed(format_args!("cannot make {}", folder.display()), e))?;
+                std::fs::create_dir_all(folder).map_err(|e| {
+                    Stop::failed(format_args!("cannot make {}", folder.display()), e)
+                })?;
             }
             let at = Location::new(WORK, object.key);
             objects.download(&at, &file).await.map_err(failed)?;
@@ -108,7 +126,11 @@ struct Heard(Mutex<Vec<Message>>);
 
 impl Heard {
     fn last(&self) -> Option<Message> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).last().cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .last()
+            .cloned()
     }
 }
 

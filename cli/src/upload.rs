@@ -8,7 +8,6 @@ use std::fs::File;
 use std::path::Path;
 
 use bytes::Bytes;
-use rowmill_domain::event::ObjectCreated;
 use rowmill_domain::{RunId, RunItem, keys};
 use rowmill_ports::{Ledger, Location, ObjectInfo, Objects, PortError, Put};
 
@@ -36,8 +35,8 @@ pub(crate) const DIRECTORY: &str = "directory";
 pub(crate) enum Upload {
     /// There is a run of it: under way, or over.
     Known(RunItem),
-    /// It was put into the inbox: the event to send, and the run that it makes.
-    New(ObjectCreated, RunId),
+    /// It was put into the inbox, and makes that run once the inbox's event is sent.
+    New(ObjectInfo, RunId),
 }
 
 /// Puts the pipeline into the work bucket, as a deployment has it.
@@ -102,15 +101,9 @@ pub(crate) async fn workbook(
         ..Put::default()
     };
     let info = objects.upload(INBOX, &key, file, put).await?;
-    let created = created(key, info);
-    let run = RunId::new(
-        INBOX,
-        &created.key,
-        &created.version,
-        created.time,
-        &chosen.name,
-    );
-    Ok(Upload::New(created, run))
+    let version = info.version.as_ref().unwrap_or(&info.etag);
+    let run = RunId::new(INBOX, &info.key, version, info.modified, &chosen.name);
+    Ok(Upload::New(info, run))
 }
 
 /// Whether nothing is left to do for a run.
@@ -152,17 +145,6 @@ async fn runs_of(
         if last {
             return Ok(found);
         }
-    }
-}
-
-fn created(key: String, info: ObjectInfo) -> ObjectCreated {
-    ObjectCreated {
-        bucket: INBOX.to_owned(),
-        key,
-        versioned: info.version.is_some(),
-        version: info.version.unwrap_or(info.etag),
-        size: info.size,
-        time: info.modified,
     }
 }
 
