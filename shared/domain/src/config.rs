@@ -24,6 +24,9 @@ pub const ROWMILL_STAGE: &str = "ROWMILL_STAGE";
 pub const ROWMILL_WORK_BUCKET: &str = "ROWMILL_WORK_BUCKET";
 /// enrich, on one machine: the state directory that stands for AWS.
 pub const ROWMILL_STATE: &str = "ROWMILL_STATE";
+/// `rowmill run`: the relay that mail goes through, `smtps://user:password@host` or
+/// `smtp://user:password@host:587`. Without it mail stays a file.
+pub const ROWMILL_SMTP: &str = "ROWMILL_SMTP";
 
 /// Exit codes of an enrich child, which `evaluateOnExit` tells apart.
 pub mod child_exit {
