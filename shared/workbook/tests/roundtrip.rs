@@ -1,5 +1,8 @@
 //! What the writer writes, the reader reads as it was.
 
+// A test's helpers fail as tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::ops::ControlFlow;
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! Workbooks that calamine reads: xlsb streamed, xls and ods whole.
 
 use std::fs::File;
-use std::io::{BufReader, Seek, SeekFrom};
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use calamine::{Data, DataRef, ExcelDateTime, Ods, Range, Reader, SheetVisible, Xls, Xlsb};
@@ -9,65 +9,92 @@ use rowmill_domain::pipeline::SheetRef;
 use rowmill_domain::{Kind, Value};
 
 use super::archive::Archive;
+use super::compound::{self, Compound};
 use super::number_format::Shown;
 use super::rows::{Assembler, Halt, RawCell};
-use super::{Cell, Format, ReadError, ReadOptions, ReadSummary, serial};
+use super::{Cell, ReadError, ReadOptions, ReadSummary, ods, serial};
 
-pub(crate) fn read(
+pub(crate) fn read_xlsb(
     path: &Path,
     mut file: File,
-    format: Format,
     options: &ReadOptions,
     rows: &mut Assembler,
 ) -> Result<ReadSummary, Halt> {
-    if matches!(format, Format::Xlsb | Format::Ods) {
-        Archive::open(path, &mut file, &options.limits)?.verify()?;
+    Archive::open(path, &mut file, &options.limits)?.verify()?;
+    let mut book = Xlsb::new(rewound(path, file)?).map_err(|e| broken(path, "workbook", &e))?;
+    let sheet = choose(path, options, book.sheets_metadata())?;
+    rows.sheet(&sheet);
+    let at = |e: &dyn std::fmt::Display| broken(path, &format!("sheet `{sheet}`"), e);
+    let mut cells = book.worksheet_cells_reader(&sheet).map_err(|e| at(&e))?;
+    let mut row = Gather::default();
+    while let Some(cell) = cells.next_cell().map_err(|e| at(&e))? {
+        let (number, column) = cell.get_position();
+        row.cell(number, column, from_ref(cell.get_value()), rows)?;
     }
-    let io = |e| ReadError::io(path, e);
-    file.seek(SeekFrom::Start(0)).map_err(io)?;
-    let source = BufReader::new(file);
-    match format {
-        Format::Xlsb => {
-            let mut book = Xlsb::new(source).map_err(|e| broken(path, "workbook", &e))?;
-            let sheet = choose(path, options, book.sheets_metadata())?;
-            rows.sheet(&sheet);
-            let at = |e: &dyn std::fmt::Display| broken(path, &format!("sheet `{sheet}`"), e);
-            let mut cells = book.worksheet_cells_reader(&sheet).map_err(|e| at(&e))?;
-            let mut row = Gather::default();
-            while let Some(cell) = cells.next_cell().map_err(|e| at(&e))? {
-                let (number, column) = cell.get_position();
-                row.cell(number, column, from_ref(cell.get_value()), rows)?;
-            }
-            row.end(rows)?;
-        }
-        Format::Xls => {
-            let mut book = Xls::new(source).map_err(|e| match e {
-                calamine::XlsError::Password => ReadError::Encrypted {
-                    file: path.to_owned(),
-                },
-                e => broken(path, "workbook", &e),
-            })?;
-            let sheet = choose(path, options, book.sheets_metadata())?;
-            let range = book
-                .worksheet_range(&sheet)
-                .map_err(|e| broken(path, &format!("sheet `{sheet}`"), &e))?;
-            whole(path, &sheet, &range, options, rows)?;
-        }
-        Format::Ods | Format::Xlsx | Format::Delimited => {
-            let mut book = Ods::new(source).map_err(|e| match e {
-                calamine::OdsError::Password => ReadError::Encrypted {
-                    file: path.to_owned(),
-                },
-                e => broken(path, "workbook", &e),
-            })?;
-            let sheet = choose(path, options, book.sheets_metadata())?;
-            let range = book
-                .worksheet_range(&sheet)
-                .map_err(|e| broken(path, &format!("sheet `{sheet}`"), &e))?;
-            whole(path, &sheet, &range, options, rows)?;
-        }
-    }
+    row.end(rows)?;
     rows.finish(&|_| None)
+}
+
+pub(crate) fn read_xls(
+    path: &Path,
+    mut file: File,
+    options: &ReadOptions,
+    rows: &mut Assembler,
+) -> Result<ReadSummary, Halt> {
+    let limits = &options.limits;
+    let size = file.metadata().map_err(|e| ReadError::io(path, e))?.len();
+    ReadError::check(path, "whole_bytes", size, limits.whole_bytes)?;
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0))
+        .and_then(|_| file.read_to_end(&mut bytes))
+        .map_err(|e| ReadError::io(path, e))?;
+    let stream = Compound::open(&bytes)
+        .and_then(|c| c.stream("Workbook").or_else(|| c.stream("Book")))
+        .ok_or_else(|| broken(path, "compound file", &"its tables are broken"))?;
+    let spanned = compound::spanned_cells(&stream);
+    ReadError::check(path, "whole_cells", spanned, limits.whole_cells)?;
+    drop(stream);
+    let mut book = Xls::new(Cursor::new(bytes)).map_err(|e| match e {
+        calamine::XlsError::Password => ReadError::Encrypted {
+            file: path.to_owned(),
+        },
+        e => broken(path, "workbook", &e),
+    })?;
+    let sheet = choose(path, options, book.sheets_metadata())?;
+    let range = book
+        .worksheet_range(&sheet)
+        .map_err(|e| broken(path, &format!("sheet `{sheet}`"), &e))?;
+    whole(&sheet, &range, rows)?;
+    rows.finish(&|_| None)
+}
+
+pub(crate) fn read_ods(
+    path: &Path,
+    mut file: File,
+    options: &ReadOptions,
+    rows: &mut Assembler,
+) -> Result<ReadSummary, Halt> {
+    let archive = Archive::open(path, &mut file, &options.limits)?;
+    archive.verify()?;
+    ods::check(path, &archive, &options.limits)?;
+    let mut book = Ods::new(rewound(path, file)?).map_err(|e| match e {
+        calamine::OdsError::Password => ReadError::Encrypted {
+            file: path.to_owned(),
+        },
+        e => broken(path, "workbook", &e),
+    })?;
+    let sheet = choose(path, options, book.sheets_metadata())?;
+    let range = book
+        .worksheet_range(&sheet)
+        .map_err(|e| broken(path, &format!("sheet `{sheet}`"), &e))?;
+    whole(&sheet, &range, rows)?;
+    rows.finish(&|_| None)
+}
+
+fn rewound(path: &Path, mut file: File) -> Result<BufReader<File>, ReadError> {
+    file.seek(SeekFrom::Start(0))
+        .map_err(|e| ReadError::io(path, e))?;
+    Ok(BufReader::new(file))
 }
 
 fn broken(path: &Path, place: &str, error: &dyn std::fmt::Display) -> ReadError {
@@ -161,21 +188,8 @@ impl Gather {
     }
 }
 
-fn whole(
-    path: &Path,
-    sheet: &str,
-    range: &Range<Data>,
-    options: &ReadOptions,
-    rows: &mut Assembler,
-) -> Result<(), Halt> {
+fn whole(sheet: &str, range: &Range<Data>, rows: &mut Assembler) -> Result<(), Halt> {
     rows.sheet(sheet);
-    let (height, width) = range.get_size();
-    ReadError::check(
-        path,
-        "whole_cells",
-        height as u64 * width as u64,
-        options.limits.whole_cells,
-    )?;
     let (first_row, first_column) = range.start().unwrap_or_default();
     let mut cells = Vec::new();
     for (number, row) in (first_row + 1..).zip(range.rows()) {

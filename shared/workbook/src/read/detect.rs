@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use super::archive::Archive;
+use super::compound::Compound;
 use super::{ReadError, ReadLimits};
 
 /// The kinds of workbooks that can be read.
@@ -69,22 +70,23 @@ pub(crate) fn detect_open(
             }
         }
         [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1, ..] => {
-            // The directory of a compound file lies anywhere in it; names are UTF-16.
+            let size = file.metadata().map_err(io)?.len();
+            ReadError::check(path, "whole_bytes", size, limits.whole_bytes)?;
             let mut all = Vec::new();
             file.seek(SeekFrom::Start(0)).map_err(io)?;
-            let size = file.metadata().map_err(io)?.len();
-            ReadError::check(path, "file_bytes", size, limits.file_bytes)?;
             file.read_to_end(&mut all).map_err(io)?;
-            if contains_utf16(&all, "EncryptedPackage") {
+            let Some(compound) = Compound::open(&all) else {
+                return not("is a compound file with broken tables");
+            };
+            if compound.has("EncryptedPackage") {
                 return Err(ReadError::Encrypted {
                     file: path.to_owned(),
                 });
             }
-            if contains_utf16(&all, "Workbook") || contains_utf16(&all, "Book") {
-                Format::Xls
-            } else {
+            if !compound.has("Workbook") && !compound.has("Book") {
                 return not("is a compound file without a workbook in it");
             }
+            Format::Xls
         }
         [b'%', b'P', b'D', b'F', ..] => return not("is a PDF document"),
         [0x1f, 0x8b, ..] => return not("is compressed with gzip"),
@@ -118,9 +120,4 @@ fn text(head: &[u8], not: impl Fn(&str) -> Result<Format, ReadError>) -> Result<
     } else {
         not("is no text and no known kind of workbook")
     }
-}
-
-fn contains_utf16(bytes: &[u8], name: &str) -> bool {
-    let wide: Vec<u8> = name.bytes().flat_map(|b| [b, 0]).collect();
-    bytes.windows(wide.len()).any(|w| w == wide)
 }

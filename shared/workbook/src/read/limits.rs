@@ -20,8 +20,10 @@ pub struct ReadLimits {
     /// `cells`: cells with a value in the sheet. Default 500 million.
     pub cells: u64,
     /// `whole_cells`: cells of a file that can only be read whole (xls and ods), empty ones
-    /// between used ones counted. Default 4 million, about 200 MB.
+    /// between used ones counted. Default 3 million, about 300 MB.
     pub whole_cells: u64,
+    /// `whole_bytes`: bytes of a file that can only be read whole (xls). Default 128 MiB.
+    pub whole_bytes: u64,
     /// `string_bytes`: bytes of the shared string table in memory, with 24 bytes a string on top.
     /// Default 256 MiB.
     pub string_bytes: u64,
@@ -44,7 +46,8 @@ impl Default for ReadLimits {
             rows: u64::from(rowmill_domain::limits::SHEET_ROWS),
             columns: u64::from(rowmill_domain::limits::SHEET_COLUMNS),
             cells: 500_000_000,
-            whole_cells: 4_000_000,
+            whole_cells: 3_000_000,
+            whole_bytes: 128 << 20,
             string_bytes: 256 << 20,
             text_bytes: 1 << 20,
             nesting: 256,

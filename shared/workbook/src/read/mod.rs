@@ -2,6 +2,7 @@
 
 mod archive;
 mod cala;
+mod compound;
 mod delimited;
 mod detect;
 mod error;
@@ -9,6 +10,7 @@ mod fence;
 mod header;
 mod limits;
 mod number_format;
+mod ods;
 mod rows;
 mod serial;
 mod xlsx;
@@ -130,10 +132,11 @@ fn read(path: &Path, options: &ReadOptions, rows: &mut Assembler) -> Result<Read
     let mut file = File::open(path).map_err(|e| ReadError::io(path, e))?;
     let size = file.metadata().map_err(|e| ReadError::io(path, e))?.len();
     ReadError::check(path, "file_bytes", size, options.limits.file_bytes)?;
-    let format = detect::detect_open(path, &mut file, &options.limits)?;
-    match format {
+    match detect::detect_open(path, &mut file, &options.limits)? {
         Format::Delimited => delimited::read(path, file, options, rows),
         Format::Xlsx => xlsx::read(path, file, options, rows),
-        Format::Xlsb | Format::Xls | Format::Ods => cala::read(path, file, format, options, rows),
+        Format::Xlsb => cala::read_xlsb(path, file, options, rows),
+        Format::Xls => cala::read_xls(path, file, options, rows),
+        Format::Ods => cala::read_ods(path, file, options, rows),
     }
 }

@@ -16,6 +16,10 @@ pub use error::WriteError;
 
 use cell::{Formats, Tint};
 
+/// Deflate's level. Measured on 200,000 rows of 13 columns: 3 takes 0.62 of the CPU time of 6, for
+/// a file 10 % larger; 1 takes 0.53 for a file 64 % larger.
+const COMPRESSION: u8 = 3;
+
 /// What a result workbook has besides its rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResultSpec {
@@ -136,6 +140,7 @@ impl ResultWriter {
             });
         }
         let mut book = Workbook::new();
+        book.set_zip_compression_level(COMPRESSION);
         if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
             book.set_tempdir(directory)
                 .map_err(|e| WriteError::new(path, e))?;

@@ -1,6 +1,6 @@
 //! xlsx and xlsm, streamed. docs/decisions/0004-own-xlsx-reader.md says why this is own code.
 
-mod scan;
+pub(super) mod scan;
 mod sheet;
 mod strings;
 mod styles;

@@ -10,11 +10,11 @@ use std::ops::Range;
 use memchr::{memchr, memchr3, memmem};
 
 /// Bytes asked of the source at once.
-pub(super) const CHUNK: usize = 128 << 10;
+pub(in crate::read) const CHUNK: usize = 128 << 10;
 
 /// What cannot be scanned.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ScanError {
+pub(in crate::read) enum ScanError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("it is no well-formed XML: {0}")]
@@ -26,7 +26,7 @@ pub(super) enum ScanError {
 
 /// One thing in the XML. The ranges are good until the next call of [`Scanner::next`].
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Event {
+pub(in crate::read) enum Event {
     /// `<name attributes>`, also `<name attributes/>`, after which no [`Event::End`] comes.
     Start {
         name: Range<usize>,
@@ -44,7 +44,7 @@ pub(super) enum Event {
 }
 
 /// See the module's text.
-pub(super) struct Scanner<R> {
+pub(in crate::read) struct Scanner<R> {
     source: R,
     buffer: Vec<u8>,
     at: usize,
@@ -56,7 +56,7 @@ pub(super) struct Scanner<R> {
 
 impl<R: Read> Scanner<R> {
     /// `token_max`: bytes of a tag or a text, at most; `depth_max`: elements in each other.
-    pub(super) fn new(source: R, token_max: u64, depth_max: u64) -> Scanner<R> {
+    pub(in crate::read) fn new(source: R, token_max: u64, depth_max: u64) -> Scanner<R> {
         Scanner {
             source,
             buffer: vec![0; 2 * CHUNK],
@@ -69,22 +69,22 @@ impl<R: Read> Scanner<R> {
     }
 
     /// The bytes that are at hand.
-    pub(super) fn ahead(&self) -> &[u8] {
+    pub(in crate::read) fn ahead(&self) -> &[u8] {
         &self.buffer[self.at..self.end]
     }
 
     /// Passes over bytes of [`Scanner::ahead`].
-    pub(super) fn pass(&mut self, bytes: usize) {
+    pub(in crate::read) fn pass(&mut self, bytes: usize) {
         self.at = (self.at + bytes).min(self.end);
     }
 
     /// The bytes of a range that the last event gave.
-    pub(super) fn bytes(&self, range: &Range<usize>) -> &[u8] {
+    pub(in crate::read) fn bytes(&self, range: &Range<usize>) -> &[u8] {
         self.buffer.get(range.clone()).unwrap_or_default()
     }
 
     /// A name without its namespace's prefix.
-    pub(super) fn local(&self, name: &Range<usize>) -> &[u8] {
+    pub(in crate::read) fn local(&self, name: &Range<usize>) -> &[u8] {
         let name = self.bytes(name);
         match memchr(b':', name) {
             Some(colon) => &name[colon + 1..],
@@ -152,7 +152,7 @@ impl<R: Read> Scanner<R> {
     }
 
     /// The next event.
-    pub(super) fn next(&mut self) -> Result<Event, ScanError> {
+    pub(in crate::read) fn next(&mut self) -> Result<Event, ScanError> {
         loop {
             if !self.need(1)? {
                 return Ok(Event::Eof);
@@ -267,7 +267,7 @@ impl<R: Read> Scanner<R> {
     }
 
     /// Passes over the rest of the element whose start was the last event.
-    pub(super) fn skip_element(&mut self) -> Result<(), ScanError> {
+    pub(in crate::read) fn skip_element(&mut self) -> Result<(), ScanError> {
         let depth = self.depth;
         while self.depth >= depth {
             if self.next()? == Event::Eof {
@@ -278,7 +278,11 @@ impl<R: Read> Scanner<R> {
     }
 
     /// The value of an attribute, as it is written; names are compared without prefixes.
-    pub(super) fn attribute(&self, attributes: &Range<usize>, name: &[u8]) -> Option<&[u8]> {
+    pub(in crate::read) fn attribute(
+        &self,
+        attributes: &Range<usize>,
+        name: &[u8],
+    ) -> Option<&[u8]> {
         Attributes(self.bytes(attributes)).find_map(|(n, value)| {
             let local = memchr(b':', n).map_or(n, |colon| &n[colon + 1..]);
             (local == name).then_some(value)
@@ -286,7 +290,11 @@ impl<R: Read> Scanner<R> {
     }
 
     /// The value of an attribute as text.
-    pub(super) fn text_attribute(&self, attributes: &Range<usize>, name: &[u8]) -> Option<String> {
+    pub(in crate::read) fn text_attribute(
+        &self,
+        attributes: &Range<usize>,
+        name: &[u8],
+    ) -> Option<String> {
         let raw = self.attribute(attributes, name)?;
         let mut text = String::new();
         super::text::unescape(raw, &mut text);
@@ -307,7 +315,7 @@ fn tag_end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Attributes as they are written: name and value.
-pub(super) struct Attributes<'a>(pub(super) &'a [u8]);
+pub(in crate::read) struct Attributes<'a>(pub(in crate::read) &'a [u8]);
 
 impl<'a> Iterator for Attributes<'a> {
     type Item = (&'a [u8], &'a [u8]);

@@ -1,0 +1,242 @@
+//! Compound files (the shell of xls), as far as needed to tell what is inside before calamine
+//! reads it: calamine spreads a sheet's cells over the rectangle they span, so the rectangles are
+//! checked first.
+
+use std::collections::HashSet;
+
+/// Marks of the allocation table: from here on a number is no sector.
+const NO_SECTOR: u32 = 0xffff_fffa;
+/// Bytes of a directory entry.
+const ENTRY: usize = 128;
+
+/// A compound file in memory.
+pub(crate) struct Compound<'a> {
+    bytes: &'a [u8],
+    sector: usize,
+    table: Vec<u32>,
+    mini_table: Vec<u32>,
+    mini: Vec<u8>,
+    mini_max: u32,
+    entries: Vec<Stream>,
+}
+
+struct Stream {
+    name: String,
+    start: u32,
+    size: u64,
+}
+
+impl<'a> Compound<'a> {
+    /// Reads the tables; `None` where they are broken.
+    pub(crate) fn open(bytes: &'a [u8]) -> Option<Compound<'a>> {
+        let shift = u16_at(bytes, 30)?;
+        if !(7..=16).contains(&shift) {
+            return None;
+        }
+        let mut file = Compound {
+            bytes,
+            sector: 1 << shift,
+            table: Vec::new(),
+            mini_table: Vec::new(),
+            mini: Vec::new(),
+            mini_max: u32_at(bytes, 56)?,
+            entries: Vec::new(),
+        };
+        // The sectors of the table: 109 in the header, the rest in a chain of their own.
+        let mut parts: Vec<u32> = (0..109).map_while(|i| u32_at(bytes, 76 + 4 * i)).collect();
+        let mut next = u32_at(bytes, 68)?;
+        let mut seen = HashSet::new();
+        while next < NO_SECTOR && seen.insert(next) {
+            let block = file.sector_bytes(next)?;
+            parts.extend((0..file.sector / 4 - 1).filter_map(|i| u32_at(block, 4 * i)));
+            next = u32_at(block, file.sector - 4)?;
+        }
+        for part in parts.into_iter().filter(|p| *p < NO_SECTOR) {
+            let block = file.sector_bytes(part)?;
+            file.table
+                .extend((0..file.sector / 4).filter_map(|i| u32_at(block, 4 * i)));
+            // A table larger than the file can need says that its sectors repeat.
+            if file.table.len() > bytes.len() / file.sector + file.sector {
+                return None;
+            }
+        }
+        let directory = file.chain(u32_at(bytes, 48)?, u64::MAX)?;
+        for entry in directory.chunks_exact(ENTRY) {
+            let length = usize::from(u16_at(entry, 64)?).min(64);
+            let units: Vec<u16> = (0..(length / 2).saturating_sub(1))
+                .filter_map(|i| u16_at(entry, 2 * i))
+                .collect();
+            file.entries.push(Stream {
+                name: String::from_utf16_lossy(&units),
+                start: u32_at(entry, 116)?,
+                size: u64::from(u32_at(entry, 120)?),
+            });
+        }
+        let root = file.entries.first()?;
+        let (start, size) = (root.start, root.size);
+        if start < NO_SECTOR {
+            file.mini = file.chain(start, size)?;
+            let table = file.chain(u32_at(bytes, 60)?, u64::MAX).unwrap_or_default();
+            file.mini_table = table.chunks_exact(4).filter_map(|b| u32_at(b, 0)).collect();
+        }
+        Some(file)
+    }
+
+    /// Whether it has a stream or a folder of that name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entry(name).is_some()
+    }
+
+    /// The bytes of a stream.
+    pub(crate) fn stream(&self, name: &str) -> Option<Vec<u8>> {
+        let entry = self.entry(name)?;
+        if entry.size >= u64::from(self.mini_max) {
+            return self.chain(entry.start, entry.size);
+        }
+        let mut bytes = Vec::new();
+        let mut sector = entry.start;
+        let mut left = self.mini_table.len() + 1;
+        while sector < NO_SECTOR && left > 0 && (bytes.len() as u64) < entry.size {
+            let from = sector as usize * 64;
+            bytes.extend_from_slice(self.mini.get(from..from + 64)?);
+            sector = *self.mini_table.get(sector as usize)?;
+            left -= 1;
+        }
+        bytes.truncate(usize::try_from(entry.size).ok()?);
+        Some(bytes)
+    }
+
+    fn entry(&self, name: &str) -> Option<&Stream> {
+        let same = |e: &&Stream| e.name.eq_ignore_ascii_case(name);
+        self.entries.iter().find(same)
+    }
+
+    fn sector_bytes(&self, sector: u32) -> Option<&'a [u8]> {
+        let from = (sector as usize).checked_add(1)?.checked_mul(self.sector)?;
+        self.bytes.get(from..from.checked_add(self.sector)?)
+    }
+
+    /// The bytes of a chain of sectors, at most `size`. A chain that runs in a circle ends when
+    /// it has as many sectors as the table.
+    fn chain(&self, start: u32, size: u64) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut sector = start;
+        let mut left = self.table.len();
+        while sector < NO_SECTOR && (bytes.len() as u64) < size {
+            left = left.checked_sub(1)?;
+            // The last sector of a file may be cut off.
+            let from = (sector as usize).checked_add(1)?.checked_mul(self.sector)?;
+            let end = from.saturating_add(self.sector).min(self.bytes.len());
+            bytes.extend_from_slice(self.bytes.get(from..end)?);
+            sector = *self.table.get(sector as usize)?;
+        }
+        if (bytes.len() as u64) > size {
+            bytes.truncate(usize::try_from(size).ok()?);
+        }
+        Some(bytes)
+    }
+}
+
+/// Cells of the rectangles that the sheets of an xls stream span, in all. Source of the record
+/// numbers: MS-XLS 2.3.
+pub(crate) fn spanned_cells(stream: &[u8]) -> u64 {
+    let mut total = 0u64;
+    let mut span: Option<[u16; 4]> = None;
+    let area = |span: Option<[u16; 4]>| match span {
+        Some([top, left, bottom, right]) => {
+            (u64::from(bottom - top) + 1) * (u64::from(right - left) + 1)
+        }
+        None => 0,
+    };
+    let mut at = 0;
+    while let (Some(kind), Some(length)) = (u16_at(stream, at), u16_at(stream, at + 2)) {
+        let body = at + 4;
+        match kind {
+            // The start of a sheet's stream.
+            0x0809 | 0x0409 | 0x0209 | 0x0009 => total += area(span.take()),
+            // Formula, number, label, boolean or error, string, RK, multiple RK, shared text.
+            0x0006 | 0x0203 | 0x0204 | 0x0205 | 0x00d6 | 0x027e | 0x00bd | 0x00fd => {
+                if let (Some(row), Some(column)) = (u16_at(stream, body), u16_at(stream, body + 2))
+                {
+                    let last = match kind {
+                        0x00bd => {
+                            let end = (body + usize::from(length)).saturating_sub(2);
+                            u16_at(stream, end).unwrap_or(column).max(column)
+                        }
+                        _ => column,
+                    };
+                    let [top, left, bottom, right] = span.unwrap_or([row, column, row, last]);
+                    span = Some([
+                        top.min(row),
+                        left.min(column),
+                        bottom.max(row),
+                        right.max(last),
+                    ]);
+                }
+            }
+            _ => {}
+        }
+        at = body + usize::from(length);
+    }
+    total + area(span)
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    let bytes = bytes.get(at..at.checked_add(2)?)?;
+    Some(u16::from_le_bytes(bytes.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: u16, body: &[u16]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for word in [kind, body.len() as u16 * 2].iter().chain(body) {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn rectangles_are_summed_over_sheets() {
+        let sheet = [
+            record(0x0809, &[0x0600, 0x0010]),
+            record(0x0203, &[0, 0, 15, 0, 0, 0, 0]),
+            record(0x00bd, &[9, 2, 1, 1, 1, 1, 1, 1, 4]),
+            record(0x000a, &[]),
+        ]
+        .concat();
+        assert_eq!(spanned_cells(&sheet), 50);
+        let lone = [
+            record(0x0809, &[0x0600, 0x0010]),
+            record(0x0203, &[0, 0, 15, 0, 0, 0, 0]),
+            record(0x0203, &[65_535, 255, 15, 0, 0, 0, 0]),
+        ]
+        .concat();
+        assert_eq!(spanned_cells(&[sheet, lone].concat()), 50 + 65_536 * 256);
+        assert_eq!(spanned_cells(&[9, 8, 255]), 0);
+    }
+
+    #[test]
+    fn circles_and_nonsense_end() {
+        let mut bytes = vec![0xff; 4096];
+        bytes[30] = 9;
+        bytes[31] = 0;
+        // The table's only sector is 0, and says that every sector follows itself.
+        bytes[76..80].copy_from_slice(&0u32.to_le_bytes());
+        bytes[68..72].copy_from_slice(&u32::MAX.to_le_bytes());
+        bytes[48..52].copy_from_slice(&1u32.to_le_bytes());
+        for i in 0..128u32 {
+            let at = 512 + 4 * i as usize;
+            bytes[at..at + 4].copy_from_slice(&i.to_le_bytes());
+        }
+        assert!(Compound::open(&bytes).is_none());
+        assert!(Compound::open(&bytes[..40]).is_none());
+    }
+}

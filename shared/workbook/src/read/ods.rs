@@ -1,0 +1,140 @@
+//! What an ods file would become in memory: a few bytes of repeat counts can stand for millions
+//! of cells, so they are added up before calamine reads the file.
+
+use std::path::Path;
+
+use super::archive::Archive;
+use super::xlsx::scan::{Event, ScanError, Scanner};
+use super::{ReadError, ReadLimits};
+
+/// Cells of the tables, as calamine lays them out.
+#[derive(Default)]
+struct Count {
+    /// In all tables before the one at hand.
+    total: u64,
+    /// Rows of the table, and those down to the last with a value.
+    rows: u64,
+    used_rows: u64,
+    width: u64,
+    /// Cells of the table's rows before their repeats.
+    laid: u64,
+    row_repeats: u64,
+    /// Columns of the row at hand, and those up to the last with a value.
+    columns: u64,
+    used_columns: u64,
+    /// Bytes of texts with their repeats.
+    text: u64,
+    cell_repeats: u64,
+    cell_text: u64,
+    filled: bool,
+}
+
+impl Count {
+    fn end_cell(&mut self) {
+        self.columns = self.columns.saturating_add(self.cell_repeats);
+        if std::mem::take(&mut self.filled) {
+            self.used_columns = self.columns;
+            let repeats = self.cell_repeats.saturating_mul(self.row_repeats.max(1));
+            let bytes = self.cell_text.saturating_mul(repeats);
+            self.text = self.text.saturating_add(bytes);
+        }
+        self.cell_text = 0;
+    }
+
+    fn end_row(&mut self) {
+        self.rows = self.rows.saturating_add(self.row_repeats);
+        self.laid = self.laid.saturating_add(self.used_columns);
+        if self.used_columns > 0 {
+            self.used_rows = self.rows;
+            self.width = self.width.max(self.used_columns);
+        }
+        (self.columns, self.used_columns) = (0, 0);
+    }
+
+    fn end_table(&mut self) {
+        let spread = self.used_rows.saturating_mul(self.width);
+        self.total = self.total.saturating_add(spread.max(self.laid));
+        (self.rows, self.used_rows, self.width, self.laid) = (0, 0, 0, 0);
+    }
+
+    fn cells(&self) -> u64 {
+        let spread = self.used_rows.saturating_mul(self.width);
+        self.total.saturating_add(spread.max(self.laid))
+    }
+}
+
+/// Fails where the file's cells or texts pass the limits.
+pub(crate) fn check(path: &Path, archive: &Archive, limits: &ReadLimits) -> Result<(), ReadError> {
+    let Some(entry) = archive.find("content.xml") else {
+        return Ok(());
+    };
+    let part = archive.part(entry)?;
+    let mut scanner = Scanner::new(part, limits.text_bytes, limits.nesting);
+    let mut count = Count::default();
+    loop {
+        let event = scanner.next().map_err(|e| match e {
+            ScanError::Limit(limit, found, allowed) => ReadError::Limit {
+                file: path.to_owned(),
+                limit,
+                found,
+                allowed,
+            },
+            e => archive.broken(entry, &e),
+        })?;
+        match event {
+            Event::Start {
+                name,
+                attributes,
+                empty,
+            } => {
+                let number = |name| {
+                    let text = scanner.text_attribute(&attributes, name);
+                    text.and_then(|t| t.trim().parse::<u64>().ok()).unwrap_or(1)
+                };
+                match scanner.local(&name) {
+                    b"table-row" => {
+                        count.row_repeats = number(b"number-rows-repeated");
+                        if empty {
+                            count.end_row();
+                        }
+                    }
+                    b"table-cell" | b"covered-table-cell" => {
+                        count.cell_repeats = number(b"number-columns-repeated");
+                        let given = |name| scanner.attribute(&attributes, name);
+                        count.filled = [&b"value-type"[..], b"formula"]
+                            .iter()
+                            .any(|name| given(name).is_some());
+                        let text = [&b"string-value"[..], b"formula"];
+                        count.cell_text = text
+                            .iter()
+                            .filter_map(|name| given(name))
+                            .map(|text| text.len() as u64)
+                            .sum();
+                        if empty {
+                            count.end_cell();
+                        }
+                    }
+                    // Blanks, by their number.
+                    b"s" => {
+                        count.cell_text = count.cell_text.saturating_add(number(b"c"));
+                        ReadError::check(path, "text_bytes", count.cell_text, limits.text_bytes)?;
+                    }
+                    _ => {}
+                }
+            }
+            Event::End { name } => match scanner.local(&name) {
+                b"table-cell" | b"covered-table-cell" => count.end_cell(),
+                b"table-row" => count.end_row(),
+                b"table" => count.end_table(),
+                _ => continue,
+            },
+            Event::Text(text) | Event::Raw(text) => {
+                count.cell_text = count.cell_text.saturating_add(text.len() as u64);
+                continue;
+            }
+            Event::Eof => return Ok(()),
+        }
+        ReadError::check(path, "whole_cells", count.cells(), limits.whole_cells)?;
+        ReadError::check(path, "string_bytes", count.text, limits.string_bytes)?;
+    }
+}
