@@ -84,7 +84,7 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
     let manifest: Manifest = serde_json::from_slice(&manifest.map_err(failed)?.body)
         .map_err(|e| Stop::failed("cannot read the manifest", e))?;
     output::line(format_args!(
-        "{} rows: {} records in {} chunks, {} rejected\n  {}",
+        "rows {}, records {}, chunks {}, rejected {}\n  {}",
         manifest.rows_in,
         manifest.records,
         manifest.chunks.len(),
