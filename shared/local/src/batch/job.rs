@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rowmill_domain::job::{JobDetail, JobId, JobName, JobStatus, RetryStrategy};
+use rowmill_domain::job::{JobDetail, JobId, JobName, JobStateChange, JobStatus, RetryStrategy};
 use serde::{Deserialize, Serialize};
 
 use super::exit::{CHILD_FAILED, DEPENDENCY_FAILED};
+use super::state::Change;
 
 /// One thing that has a state: a plain job, an array's parent (`index` is `None`), or a child.
 /// In the order of submission, an array's children by index.
@@ -142,6 +143,18 @@ impl Job {
         match index {
             None => self.spec.id.clone(),
             Some(index) => self.spec.id.child(index),
+        }
+    }
+
+    /// What an event says of a change of the job's or a child's state.
+    pub(super) fn change(&self, change: &Change) -> JobStateChange {
+        JobStateChange {
+            id: self.id(change.unit.index),
+            name: self.spec.name.clone(),
+            queue: self.spec.queue.clone(),
+            status: change.status,
+            status_reason: change.status_reason.as_ref().map(|text| text.to_string()),
+            array_index: change.unit.index,
         }
     }
 

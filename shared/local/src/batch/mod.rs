@@ -40,14 +40,15 @@ use crate::bus::Chaos;
 use crate::{Cloud, LocalError};
 use job::Unit;
 use process::Order;
-use state::Machine;
+use state::{Change, Machine};
 
 /// How the local Batch is set up.
 #[derive(Clone, Debug)]
 pub struct BatchConfig {
     /// The queue's name.
     pub queue: String,
-    /// Attempts under way at once; at least 1.
+    /// Attempts under way at once; at least 1, and at most a few hundred: each holds a thread
+    /// that waits for its end.
     pub slots: usize,
     /// Program and arguments of every attempt, as an image's entry point; the definition's
     /// command follows them.
@@ -131,8 +132,15 @@ impl LocalBatch {
         after: i64,
         limit: usize,
     ) -> Result<Vec<(i64, JobStateChange)>, LocalError> {
-        let inner = &self.inner;
-        inner.cloud.with(|conn| store::events(conn, after, limit))
+        let cloud = &self.inner.cloud;
+        let changes = cloud.with(|conn| store::events(conn, after, limit))?;
+        self.transact(|machine| {
+            let told = |(number, change): (i64, Change)| {
+                let job = machine.job(change.unit.job)?;
+                Some((number, job.change(&change)))
+            };
+            changes.into_iter().filter_map(told).collect()
+        })
     }
 
     /// The number of the last event; changes with each new one.

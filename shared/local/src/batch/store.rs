@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::DateTime;
-use rowmill_domain::job::{JobDefinition, JobId, JobName, JobStateChange, JobStatus};
+use rowmill_domain::job::{JobDefinition, JobStatus};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::job::{Spec, State, Unit};
-use super::state::{Changes, Machine};
+use super::state::{Change, Changes, Machine};
 use crate::bus::{self, Chaos, Target};
 
 /// How long a job that ended is kept. Source: AWS Batch, "Job states" (at least 7 days).
@@ -102,7 +102,7 @@ pub(super) fn load(conn: &Connection) -> rusqlite::Result<Machine> {
 }
 
 fn state(row: &Row<'_>) -> rusqlite::Result<State> {
-    let text = |index: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(index)?);
+    let text = |index: usize| row.get::<_, Option<String>>(index);
     Ok(State {
         status: status(&row.get::<_, String>(2)?, 2)?,
         status_reason: text(3)?.map(Arc::from),
@@ -216,27 +216,23 @@ pub(super) fn events(
     conn: &Connection,
     after: i64,
     limit: usize,
-) -> rusqlite::Result<Vec<(i64, JobStateChange)>> {
+) -> rusqlite::Result<Vec<(i64, Change)>> {
     let mut statement = conn.prepare_cached(
-        "SELECT e.number, e.child, e.status, e.status_reason, j.spec ->> 'id',
-            j.spec ->> 'name', j.spec ->> 'queue'
-            FROM job_event e JOIN job j ON j.number = e.job
-            WHERE e.number > ?1 ORDER BY e.number LIMIT ?2",
+        "SELECT number, job, child, status, status_reason, at FROM job_event
+            WHERE number > ?1 ORDER BY number LIMIT ?2",
     )?;
     let rows = statement.query_map((after, i64::try_from(limit).unwrap_or(i64::MAX)), |row| {
-        let index = u32::try_from(row.get::<_, i64>(1)?).ok();
-        let id = JobId(row.get(4)?);
-        Ok((
-            row.get(0)?,
-            JobStateChange {
-                id: index.map_or_else(|| id.clone(), |index| id.child(index)),
-                name: JobName(row.get(5)?),
-                queue: row.get(6)?,
-                status: status(&row.get::<_, String>(2)?, 2)?,
-                status_reason: row.get(3)?,
-                array_index: index,
-            },
-        ))
+        let unit = Unit {
+            job: row.get(1)?,
+            index: u32::try_from(row.get::<_, i64>(2)?).ok(),
+        };
+        let change = Change {
+            unit,
+            status: status(&row.get::<_, String>(3)?, 3)?,
+            status_reason: row.get::<_, Option<String>>(4)?.map(Arc::from),
+            at: row.get(5)?,
+        };
+        Ok((row.get(0)?, change))
     })?;
     rows.collect()
 }

@@ -649,6 +649,28 @@ async fn large_arrays_are_scheduled_without_delay() {
 }
 
 #[tokio::test]
+async fn bad_weather_loses_no_event_for_report() {
+    let state = tempfile::tempdir().unwrap();
+    let config = BatchConfig {
+        chaos: Some(Chaos { seed: 7 }),
+        ..config(state.path(), 1)
+    };
+    let batch = LocalBatch::open(Cloud::open(state.path()).unwrap(), config).unwrap();
+    let mut expected = Vec::new();
+    for _ in 0..20 {
+        let id = submit(&batch, "true", |_| {}).await;
+        batch.terminate(&id, "enough").await.unwrap();
+        expected.push(id);
+    }
+    let mut told: Vec<JobId> = reported(&batch).into_iter().map(|c| c.id).collect();
+    assert!(told.len() > expected.len(), "none was duplicated");
+    told.sort();
+    told.dedup();
+    expected.sort();
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
 async fn jobs_are_forgotten_a_week_after_their_end() {
     let state = tempfile::tempdir().unwrap();
     let batch = open(state.path(), 1);

@@ -80,7 +80,7 @@ async fn every_job_ends_once_and_rightly_however_often_its_host_is_killed() {
     loop {
         let host = start_host(state.path());
         // Long enough to start some children, and other moments each time.
-        let wait = Duration::from_millis(30 + rand::random_range(0..120));
+        let wait = Duration::from_millis(rand::random_range(10..80));
         tokio::time::sleep(wait).await;
         kill(host);
         kills += 1;
@@ -94,7 +94,7 @@ async fn every_job_ends_once_and_rightly_however_often_its_host_is_killed() {
         if jobs.iter().all(|id| ended(id)) {
             break;
         }
-        assert!(kills < 200, "it does not come to its end");
+        assert!(kills < 500, "it does not come to its end");
     }
     eprintln!("{kills} kills");
     assert!(kills > 3, "hardly disturbed: {kills} kills");
