@@ -5,6 +5,7 @@
 
 pub mod conformance;
 mod error;
+pub mod faulty;
 mod jobs;
 mod ledger;
 mod mailer;

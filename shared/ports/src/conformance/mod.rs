@@ -11,3 +11,7 @@
 )]
 
 pub mod jobs;
+pub mod ledger;
+pub mod mailer;
+pub mod objects;
+pub mod topic;

@@ -1,0 +1,51 @@
+//! What every [`Mailer`] keeps.
+
+use rowmill_domain::limits;
+
+use crate::{Envelope, ErrorKind, Mailer};
+
+/// Checks an adapter, by sending two mails from `from` to `to`.
+///
+/// # Panics
+/// Where a guarantee of [`Mailer`] does not hold.
+pub async fn mailer(mailer: &dyn Mailer, from: &str, to: &str) {
+    let envelope = |recipients: usize| Envelope {
+        from: from.to_owned(),
+        to: vec![to.to_owned(); recipients],
+    };
+    let mime = mime(from, to);
+    let id = mailer.send(&envelope(1), &mime).await.expect("a mail");
+    assert!(!id.is_empty(), "a sent mail has an id");
+    let most = limits::RECIPIENTS_MAX;
+    mailer
+        .send(&envelope(most), &mime)
+        .await
+        .expect("as many recipients as may be");
+
+    for recipients in [0, most + 1] {
+        let error = mailer.send(&envelope(recipients), &mime).await;
+        let error = error.expect_err("a limit");
+        assert_eq!(
+            error.kind,
+            ErrorKind::Invalid,
+            "{recipients} recipients: {error}"
+        );
+    }
+    let mut large = mime;
+    large.resize(limits::MAIL_MAX + 1, b'\n');
+    let error = mailer
+        .send(&envelope(1), &large)
+        .await
+        .expect_err("a limit");
+    assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
+}
+
+/// A small mail, lines ended as mail's are.
+pub fn mime(from: &str, to: &str) -> Vec<u8> {
+    format!(
+        "Message-ID: <suite-1@example.com>\r\nFrom: {from}\r\nTo: {to}\r\n\
+         Subject: Conformance\r\nMIME-Version: 1.0\r\n\
+         Content-Type: text/plain; charset=utf-8\r\n\r\nA line.\r\n.A line with a dot.\r\n"
+    )
+    .into_bytes()
+}

@@ -1,0 +1,52 @@
+//! What every [`Topic`] keeps.
+
+use chrono::DateTime;
+use rowmill_domain::RunId;
+use rowmill_domain::limits;
+use rowmill_domain::message::{Failure, Message};
+
+use crate::{ErrorKind, Topic};
+
+/// Checks an adapter. `received` gives all that the subscription to that kind has got so far.
+///
+/// # Panics
+/// Where a guarantee of [`Topic`] does not hold.
+pub async fn topic(topic: &dyn Topic, received: &dyn Fn(&str) -> Vec<Message>) {
+    let date = DateTime::from_timestamp_millis(1_795_255_200_123).unwrap();
+    let run = RunId::new("inbox", "suite/a.xlsx", "v1", date, "suite");
+    let failed = |what: &str| Message::Failed {
+        run: run.clone(),
+        failure: Failure {
+            stage: "split".into(),
+            what: what.into(),
+            advice: "advice \"quoted\"\n\u{1F600}".into(),
+        },
+    };
+    let messages = [
+        Message::Split { run: run.clone() },
+        failed("what"),
+        Message::Check { run: run.clone() },
+    ];
+    for message in &messages {
+        topic.publish(message).await.unwrap();
+    }
+    for message in &messages {
+        let got = received(message.kind());
+        assert!(got.contains(message), "{message:?} did not come: {got:?}");
+        let others = got.iter().filter(|other| other.kind() != message.kind());
+        assert_eq!(
+            others.count(),
+            0,
+            "a subscription takes its own kind: {got:?}"
+        );
+    }
+
+    let overhead = serde_json::to_vec(&failed("")).unwrap().len();
+    let largest = failed(&"x".repeat(limits::TOPIC_MESSAGE_MAX - overhead));
+    topic.publish(&largest).await.expect("as large as may be");
+    let larger = failed(&"x".repeat(limits::TOPIC_MESSAGE_MAX - overhead + 1));
+    let error = topic.publish(&larger).await.expect_err("a byte more");
+    assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
+    let got = received("failed");
+    assert!(got.contains(&largest) && !got.contains(&larger));
+}
