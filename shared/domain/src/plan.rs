@@ -71,7 +71,7 @@ impl Plan {
                 let size = (at(i + 1) - at(i)) as u32;
                 (
                     size,
-                    size.div_ceil(per_child).min(share).min(ARRAY_MAX).max(1),
+                    size.div_ceil(per_child).min(share).clamp(1, ARRAY_MAX),
                 )
             })
             .collect();

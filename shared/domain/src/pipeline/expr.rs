@@ -29,6 +29,11 @@ use crate::pipeline::names::{Origin, Reference, TextError};
 use crate::record::Row;
 use crate::value::Value;
 
+/// Every function as the reference writes it, and whether it is called on a value.
+pub(super) fn functions() -> impl Iterator<Item = (&'static str, bool)> {
+    functions::FUNCTIONS.iter().map(|f| (f.name, f.member))
+}
+
 /// A compiled CEL expression. Cheap to clone.
 #[derive(Clone)]
 pub struct Expr(Arc<Inner>);

@@ -27,8 +27,10 @@ pub(super) struct Key {
 pub(super) enum Shape {
     /// Any text that is not empty.
     Text,
-    /// A list of texts that are not empty.
+    /// A list of texts that are not empty, none twice.
     Texts,
+    /// A program and its arguments.
+    Program,
     /// One of these texts.
     OneOf(&'static [&'static str]),
     /// A text or a whole number from 1.
@@ -96,14 +98,54 @@ pub(super) static ROOT: Section = Section {
     title: "The file",
     meaning: "`pipelines/<name>.toml`, or `pipeline.toml` beside the workbook.",
     keys: &[
-        optional("description", Shape::Text, "none", "What the pipeline is for, in a sentence."),
-        optional("input", Shape::Table(&INPUT), "all columns of the first visible sheet", "Which sheet and columns come in."),
-        optional("step", Shape::Steps, "no steps", "What is done with each record, in order."),
-        optional("check", Shape::Tables(&CHECK), "no checks", "Rules on a record, after the steps."),
-        optional("column", Shape::Tables(&COLUMN), "no columns", "Derived columns, after the checks."),
-        optional("report", Shape::Table(&REPORT), "no chart", "The result workbook."),
-        optional("notify", Shape::Table(&NOTIFY), "the deployment's default recipient", "Who gets the mail."),
-        optional("batch", Shape::Table(&BATCH), "see there", "How the work is spread."),
+        optional(
+            "description",
+            Shape::Text,
+            "none",
+            "What the pipeline is for, in a sentence.",
+        ),
+        optional(
+            "input",
+            Shape::Table(&INPUT),
+            "all columns of the first visible sheet",
+            "Which sheet and columns come in.",
+        ),
+        optional(
+            "step",
+            Shape::Steps,
+            "no steps",
+            "What is done with each record, in order.",
+        ),
+        optional(
+            "check",
+            Shape::Tables(&CHECK),
+            "no checks",
+            "Rules on a record, after the steps.",
+        ),
+        optional(
+            "column",
+            Shape::Tables(&COLUMN),
+            "no columns",
+            "Derived columns, after the checks.",
+        ),
+        optional(
+            "report",
+            Shape::Table(&REPORT),
+            "no chart",
+            "The result workbook.",
+        ),
+        optional(
+            "notify",
+            Shape::Table(&NOTIFY),
+            "the deployment's default recipient",
+            "Who gets the mail.",
+        ),
+        optional(
+            "batch",
+            Shape::Table(&BATCH),
+            "see there",
+            "How the work is spread.",
+        ),
     ],
 };
 
@@ -112,11 +154,36 @@ pub(super) static INPUT: Section = Section {
     title: "[input]",
     meaning: "Which sheet and columns come in.",
     keys: &[
-        optional("sheet", Shape::SheetRef, "the first visible sheet", "The sheet's name, or its place from 1, hidden sheets counted."),
-        optional("header_row", Shape::Whole(1, crate::limits::SHEET_ROWS), "found", "The row of the headers, from 1."),
-        optional("required", Shape::Texts, "[]", "Columns that must have a value; rows without one are rejected."),
-        optional("key", Shape::Texts, "[]", "Columns that together are unique; later duplicates are rejected."),
-        optional("types", Shape::Types, "as in the workbook", "Type per column; rows with a value that is not of it are rejected."),
+        optional(
+            "sheet",
+            Shape::SheetRef,
+            "the first visible sheet",
+            "The sheet's name, or its place from 1, hidden sheets counted.",
+        ),
+        optional(
+            "header_row",
+            Shape::Whole(1, crate::limits::SHEET_ROWS),
+            "found",
+            "The row of the headers, from 1.",
+        ),
+        optional(
+            "required",
+            Shape::Texts,
+            "[]",
+            "Columns that must have a value; rows without one are rejected.",
+        ),
+        optional(
+            "key",
+            Shape::Texts,
+            "[]",
+            "Columns that together are unique; later duplicates are rejected.",
+        ),
+        optional(
+            "types",
+            Shape::Types,
+            "as in the workbook",
+            "Type per column; rows with a value that is not of it are rejected.",
+        ),
     ],
 };
 
@@ -125,8 +192,17 @@ pub(super) static STEP: Section = Section {
     title: "[[step]]",
     meaning: "What is done with each record. Steps run in order; later ones see the columns of earlier ones. A record whose step fails is a `failed` row with the reason, and goes no further.",
     keys: &[
-        required("kind", Shape::OneOf(STEP_KINDS), "What the step does. The keys below depend on it."),
-        optional("image", Shape::Text, "the deployment's own image", "A container image of its own, which makes a stage of its own. Locally the program itself is the image."),
+        required(
+            "kind",
+            Shape::OneOf(STEP_KINDS),
+            "What the step does. The keys below depend on it.",
+        ),
+        optional(
+            "image",
+            Shape::Text,
+            "the deployment's own image",
+            "A container image of its own, which makes a stage of its own. Locally the program itself is the image.",
+        ),
     ],
 };
 
@@ -142,15 +218,53 @@ static HTTP: Section = Section {
     title: "[[step]] kind = \"http\"",
     meaning: "Fetches a document for each record and takes columns out of it. Connection errors and the answers 408, 429, 500, 502, 503, 504, 522 and 524 are tried again, with growing pauses or as long as `Retry-After` says. Private, loopback and link-local addresses are refused, on every redirect too.",
     keys: &[
-        required("url", Shape::Template, "The address. Values belong through `urlencode`."),
-        optional("method", Shape::OneOf(&["GET", "POST"]), "\"GET\"", "GET or POST."),
+        required(
+            "url",
+            Shape::Template,
+            "The address. Values belong through `urlencode`.",
+        ),
+        optional(
+            "method",
+            Shape::OneOf(&["GET", "POST"]),
+            "\"GET\"",
+            "GET or POST.",
+        ),
         optional("headers", Shape::Templates, "{}", "Headers of the request."),
-        optional("body", Shape::Template, "none", "The body of a POST. Values in JSON belong through `tojson`."),
-        optional("timeout", Shape::Duration, "\"30s\"", "Time limit of one attempt, from connection to last byte."),
-        optional("attempts", Shape::Whole(1, crate::limits::ATTEMPTS_MAX), "4", "Attempts in all."),
-        optional("rate", Shape::Rate, "no limit", "Most requests in a time, of one child: `50/s`, `10/m`, `1000/h`."),
-        optional("allow_hosts", Shape::Texts, "[]", "Hosts, by name or address without port, that may have private addresses."),
-        required("outputs", Shape::Extracts, "The columns and where in the answer they come from."),
+        optional(
+            "body",
+            Shape::Template,
+            "none",
+            "The body of a POST. Values in JSON belong through `tojson`.",
+        ),
+        optional(
+            "timeout",
+            Shape::Duration,
+            "\"30s\"",
+            "Time limit of one attempt, from connection to last byte.",
+        ),
+        optional(
+            "attempts",
+            Shape::Whole(1, crate::limits::ATTEMPTS_MAX),
+            "4",
+            "Attempts in all.",
+        ),
+        optional(
+            "rate",
+            Shape::Rate,
+            "no limit",
+            "Most requests in a time, of one child: `50/s`, `10/m`, `1000/h`.",
+        ),
+        optional(
+            "allow_hosts",
+            Shape::Texts,
+            "[]",
+            "Hosts, by name or address without port, that may have private addresses.",
+        ),
+        required(
+            "outputs",
+            Shape::Extracts,
+            "The columns and where in the answer they come from.",
+        ),
     ],
 };
 
@@ -159,10 +273,30 @@ pub(super) static EXTRACT: Section = Section {
     title: "[step.outputs] of `http`: name = { .. }",
     meaning: "Where a column comes from: `json` or `css`, one of them.",
     keys: &[
-        optional("json", Shape::Text, "-", "JSONPath (RFC 9535); the first match."),
-        optional("css", Shape::Text, "-", "CSS selector; the text of the first match."),
-        optional("type", Shape::OneOf(KINDS), "as JSON says; text for `css`", "The column's type. A value that is not of it fails the record."),
-        optional("optional", Shape::Bool, "false", "Whether a record without a match is ok. The cell is then empty."),
+        optional(
+            "json",
+            Shape::Text,
+            "-",
+            "JSONPath (RFC 9535); the first match.",
+        ),
+        optional(
+            "css",
+            Shape::Text,
+            "-",
+            "CSS selector; the text of the first match.",
+        ),
+        optional(
+            "type",
+            Shape::OneOf(KINDS),
+            "as JSON says; text for `css`",
+            "The column's type. A value that is not of it fails the record.",
+        ),
+        optional(
+            "optional",
+            Shape::Bool,
+            "false",
+            "Whether a record without a match is ok. The cell is then empty.",
+        ),
     ],
 };
 
@@ -170,10 +304,24 @@ static COMMAND: Section = Section {
     title: "[[step]] kind = \"command\"",
     meaning: "Runs a program of yours, started once for many records. It reads `{\"row\":17,\"values\":{..}}` lines on stdin and answers each with `{\"row\":17,\"outputs\":{..}}` or `{\"row\":17,\"error\":\"..\"}` on stdout.",
     keys: &[
-        required("program", Shape::Texts, "The program and its arguments, started in the pipeline's folder."),
+        required(
+            "program",
+            Shape::Program,
+            "The program and its arguments, started in the pipeline's folder.",
+        ),
         required("outputs", Shape::Texts, "The columns it adds."),
-        optional("timeout", Shape::Duration, "\"60s\"", "Time limit per record."),
-        optional("attempts", Shape::Whole(1, crate::limits::ATTEMPTS_MAX), "1", "Attempts in all on a record that crashed the program or ran out of time."),
+        optional(
+            "timeout",
+            Shape::Duration,
+            "\"60s\"",
+            "Time limit per record.",
+        ),
+        optional(
+            "attempts",
+            Shape::Whole(1, crate::limits::ATTEMPTS_MAX),
+            "1",
+            "Attempts in all on a record that crashed the program or ran out of time.",
+        ),
     ],
 };
 
@@ -189,7 +337,12 @@ pub(super) static CHECK: Section = Section {
     meaning: "A rule that each record must pass, after the steps. A rule that meets an empty column does not pass.",
     keys: &[
         required("rule", Shape::Expression, "True where the record passes."),
-        optional("on_failure", Shape::OneOf(&["fail", "warn"]), "\"fail\"", "`fail`: the row is `failed`. `warn`: it stays `ok`, with the warning in `error`."),
+        optional(
+            "on_failure",
+            Shape::OneOf(&["fail", "warn"]),
+            "\"fail\"",
+            "`fail`: the row is `failed`. `warn`: it stays `ok`, with the warning in `error`.",
+        ),
     ],
 };
 
@@ -199,7 +352,11 @@ pub(super) static COLUMN: Section = Section {
     meaning: "A column computed from the others. Where it cannot be (a column it needs is empty), its cell is empty and `error` says why.",
     keys: &[
         required("name", Shape::Text, "Its header."),
-        required("value", Shape::Expression, "Its value: a text, a number, or true or false."),
+        required(
+            "value",
+            Shape::Expression,
+            "Its value: a text, a number, or true or false.",
+        ),
     ],
 };
 
@@ -207,14 +364,24 @@ pub(super) static COLUMN: Section = Section {
 pub(super) static REPORT: Section = Section {
     title: "[report]",
     meaning: "The result workbook.",
-    keys: &[optional("chart", Shape::Text, "no chart", "The column whose values the sheet Summary counts and charts.")],
+    keys: &[optional(
+        "chart",
+        Shape::Text,
+        "no chart",
+        "The column whose values the sheet Summary counts and charts.",
+    )],
 };
 
 /// `[notify]`
 pub(super) static NOTIFY: Section = Section {
     title: "[notify]",
     meaning: "Who gets the mail.",
-    keys: &[optional("to", Shape::Texts, "the deployment's default recipient", "Mail addresses, at most 50.")],
+    keys: &[optional(
+        "to",
+        Shape::Texts,
+        "the deployment's default recipient",
+        "Mail addresses, at most 50.",
+    )],
 };
 
 /// `[batch]`
@@ -222,12 +389,47 @@ pub(super) static BATCH: Section = Section {
     title: "[batch]",
     meaning: "How the work is spread over children, each a job of AWS Batch. `rowmill plan` shows what comes of it.",
     keys: &[
-        optional("seconds_per_record", Shape::Number, "0.01", "Expected seconds of work on a record; children are sized by it, to some 4 minutes each."),
-        optional("concurrency", Shape::Whole(1, 1000), "16", "Records worked on at once in a child."),
-        optional("max_children", Shape::Whole(1, 1_000_000), "2000", "Most children of a stage: the cap on the load on a source."),
-        optional("vcpu", Shape::Number, "0.25", "vCPUs of a child: 0.25, 0.5, 1, 2, 4, 8 or 16."),
-        optional("memory", Shape::Memory, "\"512 MiB\"", "Memory of a child; what AWS Fargate offers depends on `vcpu`."),
-        optional("attempts", Shape::Whole(1, crate::limits::ATTEMPTS_MAX), "10", "Attempts of a child. Only faults of the machine are tried again, never a bad record."),
-        optional("timeout", Shape::Duration, "\"1h\"", "Time limit of an attempt of a child, at least 60 s."),
+        optional(
+            "seconds_per_record",
+            Shape::Number,
+            "0.01",
+            "Expected seconds of work on a record; children are sized by it, to some 4 minutes each.",
+        ),
+        optional(
+            "concurrency",
+            Shape::Whole(1, 1000),
+            "16",
+            "Records worked on at once in a child.",
+        ),
+        optional(
+            "max_children",
+            Shape::Whole(1, 1_000_000),
+            "2000",
+            "Most children of a stage: the cap on the load on a source.",
+        ),
+        optional(
+            "vcpu",
+            Shape::Number,
+            "0.25",
+            "vCPUs of a child: 0.25, 0.5, 1, 2, 4, 8 or 16.",
+        ),
+        optional(
+            "memory",
+            Shape::Memory,
+            "\"512 MiB\"",
+            "Memory of a child; what AWS Fargate offers depends on `vcpu`.",
+        ),
+        optional(
+            "attempts",
+            Shape::Whole(1, crate::limits::ATTEMPTS_MAX),
+            "10",
+            "Attempts of a child. Only faults of the machine are tried again, never a bad record.",
+        ),
+        optional(
+            "timeout",
+            Shape::Duration,
+            "\"1h\"",
+            "Time limit of an attempt of a child, at least 60 s.",
+        ),
     ],
 };

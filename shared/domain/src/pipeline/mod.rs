@@ -5,7 +5,10 @@ pub mod expr;
 mod keys;
 pub mod names;
 mod parse;
+mod reference;
 pub mod template;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -314,10 +317,5 @@ impl Pipeline {
             }
         }
         names
-    }
-
-    /// The JSON Schema of pipeline files, for editors.
-    pub fn json_schema() -> serde_json::Value {
-        serde_json::Value::Null
     }
 }

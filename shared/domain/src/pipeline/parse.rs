@@ -14,12 +14,13 @@ use toml::de::{DeTable, DeValue};
 use self::reader::{File, Node, Table};
 pub(super) use self::step::SENTIMENT_OUTPUTS;
 use super::check::{Mention, Mentions};
+use super::keys::Section;
 use super::names::{Origin, Reference, nearest};
 use super::{
     Batch, Check, DerivedColumn, Expr, Input, Notify, OnFailure, Pipeline, PipelineError,
     ReportSpec, SheetRef, Template, keys,
 };
-use crate::limits::{ATTEMPTS_MAX, FARGATE_SIZES, RECIPIENTS_MAX, SHEET_ROWS};
+use crate::limits::{ATTEMPT_SECONDS_MIN, FARGATE_SIZES, RECIPIENTS_MAX};
 use crate::value::Kind;
 
 /// The columns that the result workbook adds itself.
@@ -43,7 +44,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Pipeline, Box<PipelineErro
         unsure: false,
         mentions: Vec::new(),
     };
-    let mut pipeline = builder.pipeline(&Table::new(&file, root.get_ref(), 0..0));
+    let mut pipeline = builder.pipeline(&Table::new(&file, root.get_ref(), 0..0, &[&keys::ROOT]));
     pipeline.mentions = Mentions {
         file: name.into(),
         text: text.into(),
@@ -79,31 +80,31 @@ impl<'a> Builder<'a> {
                 .map(str::to_owned),
             ..Pipeline::default()
         };
-        if let Some(table) = root.optional("input").and_then(|n| n.table()) {
+        if let Some(table) = table(root, "input", &keys::INPUT) {
             pipeline.input = self.input(&table);
         }
-        for table in tables(root, "step") {
-            match self.step(&table) {
+        for table in tables(root, "step", &keys::STEP) {
+            match self.step(table) {
                 Some(step) => pipeline.steps.push(step),
                 None => self.unsure = true,
             }
         }
-        for table in tables(root, "check") {
+        for table in tables(root, "check", &keys::CHECK) {
             pipeline.checks.extend(self.check(&table));
         }
-        for table in tables(root, "column") {
+        for table in tables(root, "column", &keys::COLUMN) {
             pipeline.columns.extend(self.column(&table));
         }
-        if let Some(table) = root.optional("report").and_then(|n| n.table()) {
+        if let Some(table) = table(root, "report", &keys::REPORT) {
             pipeline.report = self.report(&table);
         }
-        if let Some(table) = root.optional("notify").and_then(|n| n.table()) {
+        if let Some(table) = table(root, "notify", &keys::NOTIFY) {
             pipeline.notify = notify(&table);
         }
-        if let Some(table) = root.optional("batch").and_then(|n| n.table()) {
+        if let Some(table) = table(root, "batch", &keys::BATCH) {
             pipeline.batch = batch(&table);
         }
-        root.finish(&[&keys::ROOT]);
+        root.finish();
         pipeline
     }
 
@@ -115,23 +116,21 @@ impl<'a> Builder<'a> {
 
     fn input(&mut self, table: &Table<'a>) -> Input {
         let sheet = table.optional("sheet").and_then(|node| match node.value {
-            DeValue::Integer(_) => node.whole(1, u32::from(u16::MAX)).map(SheetRef::Index),
+            DeValue::Integer(_) => node.whole().map(SheetRef::Index),
             _ => node.text().map(|t| SheetRef::Name(t.to_owned())),
         });
-        let header_row = table
-            .optional("header_row")
-            .and_then(|n| n.whole(1, SHEET_ROWS));
+        let header_row = table.optional("header_row").and_then(|n| n.whole());
         let required = self.input_columns(table, "required");
         let key = self.input_columns(table, "key");
         let mut types = Vec::new();
         let entries = table.optional("types").and_then(|n| n.entries());
         for (column, at, node) in entries.unwrap_or_default() {
             self.mention(column, at, 0);
-            if let Some(kind) = kind(&node) {
+            if let Some(kind) = node.one_of().and_then(Kind::parse) {
                 types.push((column.to_owned(), kind));
             }
         }
-        table.finish(&[&keys::INPUT]);
+        table.finish();
         Input {
             sheet,
             required,
@@ -152,10 +151,8 @@ impl<'a> Builder<'a> {
 
     fn check(&mut self, table: &Table<'a>) -> Option<Check> {
         let rule = table.required("rule").and_then(|n| self.expression(&n));
-        let on_failure = table
-            .optional("on_failure")
-            .and_then(|n| n.one_of(&["fail", "warn"]));
-        table.finish(&[&keys::CHECK]);
+        let on_failure = table.optional("on_failure").and_then(|n| n.one_of());
+        table.finish();
         Some(Check {
             rule: rule?,
             on_failure: match on_failure {
@@ -173,7 +170,7 @@ impl<'a> Builder<'a> {
             let text = n.text()?;
             self.add(text, &n.at).then(|| text.to_owned())
         });
-        table.finish(&[&keys::COLUMN]);
+        table.finish();
         Some(DerivedColumn {
             name: name?,
             value: value?,
@@ -186,7 +183,7 @@ impl<'a> Builder<'a> {
             self.mention(text, n.at.clone(), self.outputs.len());
             Some(text.to_owned())
         });
-        table.finish(&[&keys::REPORT]);
+        table.finish();
         ReportSpec { chart }
     }
 
@@ -263,21 +260,22 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// The table of `[key]`.
+fn table<'a>(root: &Table<'a>, key: &str, section: &'static Section) -> Option<Table<'a>> {
+    root.optional(key).and_then(|n| n.table(&[section]))
+}
+
 /// The tables of `[[key]]`.
-fn tables<'a>(root: &Table<'a>, key: &str) -> Vec<Table<'a>> {
+fn tables<'a>(root: &Table<'a>, key: &str, section: &'static Section) -> Vec<Table<'a>> {
     let nodes = root.optional(key).and_then(|n| n.list());
     let nodes = nodes.unwrap_or_default();
-    nodes.iter().filter_map(Node::table).collect()
+    nodes.iter().filter_map(|n| n.table(&[section])).collect()
 }
 
-fn kind(node: &Node<'_>) -> Option<Kind> {
-    node.one_of(keys::KINDS).and_then(Kind::parse)
-}
-
-fn attempts(table: &Table<'_>, default: u32) -> u32 {
+fn whole(table: &Table<'_>, key: &str, default: u32) -> u32 {
     table
-        .optional("attempts")
-        .and_then(|n| n.whole(1, ATTEMPTS_MAX))
+        .optional(key)
+        .and_then(|n| n.whole())
         .unwrap_or(default)
 }
 
@@ -304,7 +302,7 @@ fn notify(table: &Table<'_>) -> Notify {
             Some("use the address of a mailing list"),
         );
     }
-    table.finish(&[&keys::NOTIFY]);
+    table.finish();
     Notify {
         to: texts.into_iter().map(|(t, _)| t.to_owned()).collect(),
     }
@@ -323,12 +321,6 @@ fn is_address(text: &str) -> bool {
 
 fn batch(table: &Table<'_>) -> Batch {
     let default = Batch::default();
-    let whole = |key: &str, least, most, default| {
-        table
-            .optional(key)
-            .and_then(|n| n.whole(least, most))
-            .unwrap_or(default)
-    };
     let vcpu = table.optional("vcpu");
     let memory = table.optional("memory");
     let batch = Batch {
@@ -336,22 +328,19 @@ fn batch(table: &Table<'_>) -> Batch {
             .optional("seconds_per_record")
             .and_then(|n| n.number())
             .unwrap_or(default.seconds_per_record),
-        concurrency: whole("concurrency", 1, 1000, default.concurrency),
-        max_children: whole("max_children", 1, 1_000_000, default.max_children),
-        vcpu: vcpu
-            .as_ref()
-            .and_then(Node::number)
-            .unwrap_or(default.vcpu),
+        concurrency: whole(table, "concurrency", default.concurrency),
+        max_children: whole(table, "max_children", default.max_children),
+        vcpu: vcpu.as_ref().and_then(Node::number).unwrap_or(default.vcpu),
         memory_mib: memory
             .as_ref()
             .and_then(|n| n.read(units::memory, "\"512 MiB\" or \"2 GiB\""))
             .unwrap_or(default.memory_mib),
-        attempts: attempts(table, default.attempts),
+        attempts: whole(table, "attempts", default.attempts),
         timeout_seconds: table
             .optional("timeout")
             .and_then(|n| {
                 let seconds = n.read(units::duration, DURATION)?.as_secs();
-                if seconds < u64::from(crate::limits::ATTEMPT_SECONDS_MIN) {
+                if seconds < u64::from(ATTEMPT_SECONDS_MIN) {
                     n.error("AWS Batch takes no time limit below 60 s", None);
                 }
                 u32::try_from(seconds).ok()
@@ -361,7 +350,7 @@ fn batch(table: &Table<'_>) -> Batch {
     if let Some(node) = memory.as_ref().or(vcpu.as_ref()) {
         size(&batch, vcpu.as_ref(), node);
     }
-    table.finish(&[&keys::BATCH]);
+    table.finish();
     batch
 }
 
@@ -377,7 +366,7 @@ fn size(batch: &Batch, vcpu: Option<&Node<'_>>, memory: &Node<'_>) {
         return;
     };
     let mib = batch.memory_mib;
-    if !(*least..=*most).contains(&mib) || mib % step != 0 {
+    if !(*least..=*most).contains(&mib) || !mib.is_multiple_of(*step) {
         memory.error(
             format!("AWS Fargate has no {mib} MiB with {} vCPUs", batch.vcpu),
             Some(&format!(

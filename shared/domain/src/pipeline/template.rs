@@ -18,6 +18,8 @@ use crate::pipeline::names::{Origin, Reference, TextError};
 use crate::record::Row;
 use crate::value::{Value, whole};
 
+pub(super) use self::walk::{filters, tests_known};
+
 /// The one template of an environment.
 const NAME: &str = "text";
 

@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::pipeline::PipelineError;
-use crate::pipeline::keys::{Key, Section};
+use crate::pipeline::keys::{KINDS, Key, Section, Shape};
 use crate::pipeline::names::{TextError, suggest};
 
 /// A file and what was found wrong in it.
@@ -133,6 +133,8 @@ pub(super) struct Node<'a> {
     pub(super) name: String,
     pub(super) value: &'a DeValue<'a>,
     pub(super) at: Range<usize>,
+    /// What the table of keys says may stand here.
+    shape: Option<&'static Shape>,
 }
 
 impl<'a> Node<'a> {
@@ -182,8 +184,13 @@ impl<'a> Node<'a> {
         value
     }
 
-    /// One of these texts.
-    pub(super) fn one_of(&self, allowed: &'static [&'static str]) -> Option<&'static str> {
+    /// One of the texts that the table of keys lists.
+    pub(super) fn one_of(&self) -> Option<&'static str> {
+        let allowed: &[&str] = match self.shape {
+            Some(Shape::OneOf(allowed)) => allowed,
+            Some(Shape::Types) => KINDS,
+            _ => &[],
+        };
         let text = self.text()?;
         let found = allowed.iter().copied().find(|a| *a == text);
         if found.is_none() {
@@ -204,8 +211,12 @@ impl<'a> Node<'a> {
         value
     }
 
-    /// A whole number in a range.
-    pub(super) fn whole(&self, least: u32, most: u32) -> Option<u32> {
+    /// A whole number in the range of the table of keys.
+    pub(super) fn whole(&self) -> Option<u32> {
+        let (least, most) = match self.shape {
+            Some(Shape::Whole(least, most)) => (*least, *most),
+            _ => (1, u32::MAX),
+        };
         let DeValue::Integer(integer) = self.value else {
             self.wrong("a whole number");
             return None;
@@ -285,16 +296,17 @@ impl<'a> Node<'a> {
             name: name.to_owned(),
             value: value.get_ref(),
             at: value.span(),
+            shape: self.shape,
         }
     }
 
-    /// This table, to be read key by key.
-    pub(super) fn table(&self) -> Option<Table<'a>> {
+    /// This table, to be read by the keys of these sections.
+    pub(super) fn table(&self, sections: &[&'static Section]) -> Option<Table<'a>> {
         let DeValue::Table(table) = self.value else {
             self.wrong("a table");
             return None;
         };
-        Some(Table::new(self.file, table, self.at.clone()))
+        Some(Table::new(self.file, table, self.at.clone(), sections))
     }
 }
 
@@ -304,27 +316,46 @@ pub(super) struct Table<'a> {
     table: &'a DeTable<'a>,
     /// Its place: the header, or the braces.
     pub(super) at: Range<usize>,
+    sections: Vec<&'static Section>,
     asked: Cell<usize>,
 }
 
 impl<'a> Table<'a> {
-    pub(super) fn new(file: &'a File<'a>, table: &'a DeTable<'a>, at: Range<usize>) -> Table<'a> {
+    pub(super) fn new(
+        file: &'a File<'a>,
+        table: &'a DeTable<'a>,
+        at: Range<usize>,
+        sections: &[&'static Section],
+    ) -> Table<'a> {
         Table {
             file,
             table,
             at,
+            sections: sections.to_vec(),
             asked: Cell::new(0),
         }
     }
 
+    fn keys(&self) -> impl Iterator<Item = &'static Key> + Clone {
+        self.sections.clone().into_iter().flat_map(|s| s.keys)
+    }
+
+    /// Reads on by the keys of one more section.
+    pub(super) fn extend(&mut self, section: &'static Section) {
+        self.sections.push(section);
+    }
+
     /// The value of a key that may be missing.
-    pub(super) fn optional(&self, key: &str) -> Option<Node<'a>> {
+    pub(super) fn optional(&self, name: &str) -> Option<Node<'a>> {
+        let key = self.keys().find(|k| k.name == name);
+        debug_assert!(key.is_some(), "`{name}` is in no table of keys");
         self.asked.set(self.asked.get() + 1);
-        self.table.get(key).map(|value| Node {
+        self.table.get(name).map(|value| Node {
             file: self.file,
-            name: key.to_owned(),
+            name: name.to_owned(),
             value: value.get_ref(),
             at: value.span(),
+            shape: key.map(|k| &k.shape),
         })
     }
 
@@ -341,23 +372,22 @@ impl<'a> Table<'a> {
         node
     }
 
-    /// Notes every key that these sections do not have. To be called when all their keys were
-    /// asked for, which keeps parser and tables the same.
-    pub(super) fn finish(&self, sections: &[&'static Section]) {
-        let keys = || sections.iter().flat_map(|s| s.keys);
+    /// Notes every key that the sections do not have. To be called when all their keys were asked
+    /// for, which keeps the parser and the tables of keys the same.
+    pub(super) fn finish(&self) {
         debug_assert_eq!(
-            keys().count(),
+            self.keys().count(),
             self.asked.get(),
             "keys of {} asked for",
-            sections.last().map_or("", |s| s.title)
+            self.sections.last().map_or("", |s| s.title)
         );
         for (key, _) in self.table {
             let name: &str = key.get_ref();
-            if !keys().any(|k: &Key| k.name == name) {
+            if !self.keys().any(|k| k.name == name) {
                 self.file.error(
                     key.span(),
                     format!("there is no key `{name}` here"),
-                    suggest(name, keys().map(|k| k.name)),
+                    suggest(name, self.keys().map(|k| k.name)),
                 );
             }
         }

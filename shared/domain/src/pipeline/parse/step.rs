@@ -2,25 +2,25 @@
 
 use std::time::Duration;
 
-use super::{Builder, attempts, kind, timeout, units};
-use crate::pipeline::keys::{self, EXTRACT, LATER_KINDS, STEP, STEP_KINDS, Section};
+use super::{Builder, timeout, units, whole};
+use crate::pipeline::keys::{EXTRACT, LATER_KINDS, STEP_KINDS, STEPS};
 use crate::pipeline::names::suggest;
 use crate::pipeline::parse::reader::{Node, Table};
 use crate::pipeline::{
-    CommandStep, Extract, HttpMethod, HttpOutput, HttpStep, SentimentStep, Step, StepKind,
-    Template,
+    CommandStep, Extract, HttpMethod, HttpOutput, HttpStep, SentimentStep, Step, StepKind, Template,
 };
+use crate::value::Kind;
 
 impl<'a> Builder<'a> {
     /// `None` where the step has an error that leaves its columns unknown.
-    pub(super) fn step(&mut self, table: &Table<'a>) -> Option<Step> {
+    pub(super) fn step(&mut self, mut table: Table<'a>) -> Option<Step> {
         let kind = table.required("kind");
-        let kind = kind.and_then(|n| step_kind(&n))?;
+        let at = kind.and_then(|n| step_kind(&n))?;
+        table.extend(STEPS[at]);
+        let table = &table;
         let image = table.optional("image").and_then(|n| n.text());
-        let kind = match kind {
-            "http" => self
-                .http(table)
-                .map(|http| StepKind::Http(Box::new(http))),
+        let kind = match STEP_KINDS[at] {
+            "http" => self.http(table).map(|http| StepKind::Http(Box::new(http))),
             "command" => self.command(table).map(StepKind::Command),
             _ => self.sentiment(table).map(StepKind::Sentiment),
         };
@@ -33,7 +33,7 @@ impl<'a> Builder<'a> {
     fn http(&mut self, table: &Table<'a>) -> Option<HttpStep> {
         let url = table.required("url").and_then(|n| self.url(&n));
         let method = table.optional("method");
-        let is_post = method.as_ref().and_then(|n| n.one_of(&["GET", "POST"])) == Some("POST");
+        let is_post = method.as_ref().and_then(|n| n.one_of()) == Some("POST");
         let headers = table.optional("headers").and_then(|n| n.entries());
         let headers = self.headers(headers.unwrap_or_default());
         let body = table.optional("body");
@@ -44,14 +44,15 @@ impl<'a> Builder<'a> {
         }
         let body = body.and_then(|n| self.template(&n));
         let timeout = timeout(table, Duration::from_secs(30));
-        let attempts = attempts(table, 4);
+        let attempts = whole(table, "attempts", 4);
         let rate = table
             .optional("rate")
             .and_then(|n| n.read(units::rate, "\"50/s\", \"10/m\" or \"1000/h\""));
         let allow_hosts = table.optional("allow_hosts").and_then(|n| n.texts());
         let allow_hosts = allow_hosts.unwrap_or_default();
         for (host, node) in &allow_hosts {
-            if host.contains(['/', ' ', '@']) || host.contains("::") != host.contains(':') {
+            let is_address = host.parse::<std::net::IpAddr>().is_ok();
+            if !is_address && host.contains(['/', ':', '@', ' ']) {
                 node.error(
                     format!("{host:?} is no host"),
                     Some("write its name or address, without scheme, port and path"),
@@ -61,7 +62,10 @@ impl<'a> Builder<'a> {
         let outputs = table.required("outputs").and_then(|n| {
             let entries = n.entries()?;
             if entries.is_empty() {
-                n.error("`outputs` names no column", Some("add `name = { json = \"$.path\" }`"));
+                n.error(
+                    "`outputs` names no column",
+                    Some("add `name = { json = \"$.path\" }`"),
+                );
             }
             Some(entries)
         });
@@ -74,7 +78,7 @@ impl<'a> Builder<'a> {
                 })
                 .collect()
         });
-        table.finish(&[&STEP, section("http")]);
+        table.finish();
         Some(HttpStep {
             method: if is_post {
                 HttpMethod::Post
@@ -128,7 +132,10 @@ impl<'a> Builder<'a> {
         let program = table.required("program").and_then(|n| {
             let arguments = n.list()?;
             if arguments.is_empty() {
-                n.error("`program` is empty", Some("write program = [\"python3\", \"score.py\"]"));
+                n.error(
+                    "`program` is empty",
+                    Some("write program = [\"python3\", \"score.py\"]"),
+                );
             }
             // Arguments may be repeated, and may be empty texts.
             arguments
@@ -156,8 +163,8 @@ impl<'a> Builder<'a> {
                 .collect()
         });
         let timeout = timeout(table, Duration::from_secs(60));
-        let attempts = attempts(table, 1);
-        table.finish(&[&STEP, section("command")]);
+        let attempts = whole(table, "attempts", 1);
+        table.finish();
         Some(CommandStep {
             program: program?,
             outputs: outputs?,
@@ -175,7 +182,7 @@ impl<'a> Builder<'a> {
         for output in SENTIMENT_OUTPUTS {
             self.add(output, &table.at);
         }
-        table.finish(&[&STEP, section("sentiment")]);
+        table.finish();
         Some(SentimentStep { column: column? })
     }
 }
@@ -183,16 +190,10 @@ impl<'a> Builder<'a> {
 /// The columns that a sentiment step adds.
 pub(in crate::pipeline) const SENTIMENT_OUTPUTS: [&str; 2] = ["sa_class", "sa_score"];
 
-/// The keys of a kind.
-fn section(kind: &str) -> &'static Section {
-    let at = STEP_KINDS.iter().position(|k| *k == kind);
-    keys::STEPS[at.unwrap_or_default()]
-}
-
-/// The kind of a step; noted where there is none of that name.
-fn step_kind(node: &Node<'_>) -> Option<&'static str> {
+/// The kind of a step, as its place in [`STEP_KINDS`]; noted where there is none of that name.
+fn step_kind(node: &Node<'_>) -> Option<usize> {
     let text = node.text()?;
-    let kind = STEP_KINDS.iter().copied().find(|k| *k == text);
+    let kind = STEP_KINDS.iter().position(|k| *k == text);
     if kind.is_none() {
         let message = if LATER_KINDS.contains(&text) {
             format!("steps of kind `{text}` are not in this version")
@@ -206,7 +207,7 @@ fn step_kind(node: &Node<'_>) -> Option<&'static str> {
 }
 
 fn http_output(name: &str, node: &Node<'_>) -> Option<HttpOutput> {
-    let table = node.table()?;
+    let table = node.table(&[&EXTRACT])?;
     let json = table.optional("json");
     let css = table.optional("css");
     let from = match (&json, &css) {
@@ -228,13 +229,13 @@ fn http_output(name: &str, node: &Node<'_>) -> Option<HttpOutput> {
             None
         }
     };
-    let kind = table.optional("type").and_then(|n| kind(&n));
+    let kind = table.optional("type").and_then(|n| n.one_of());
     let optional = table.optional("optional").and_then(|n| n.bool());
-    table.finish(&[&EXTRACT]);
+    table.finish();
     Some(HttpOutput {
         name: name.to_owned(),
         from: from?,
-        kind,
+        kind: kind.and_then(Kind::parse),
         optional: optional.unwrap_or(false),
     })
 }

@@ -53,6 +53,16 @@ const TESTS: [&str; 10] = [
     "string",
 ];
 
+/// The filters, for the reference.
+pub(in crate::pipeline) fn filters() -> &'static [&'static str] {
+    &FILTERS
+}
+
+/// The tests, for the reference.
+pub(in crate::pipeline) fn tests_known() -> &'static [&'static str] {
+    &TESTS
+}
+
 const PRESENCE: &str =
     "ask for presence with `has`: {% if has(row['Column']) %}..{% else %}..{% endif %}";
 

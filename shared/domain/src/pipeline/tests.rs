@@ -1,0 +1,368 @@
+use proptest::prelude::*;
+
+use super::*;
+
+/// The example of the design, section 4.
+const EXAMPLE: &str = r#"
+description = "Tax due per customer"
+
+[input]
+sheet = "Customers"                  # name or 1-based index; default: first visible
+required = ["Customer ID"]
+key = ["Customer ID"]                # later duplicates are rejected
+types = { ZIP = "text", Since = "date" }
+
+[[step]]
+kind = "http"
+url = "https://tax.example.gov/parcels/{{ row['Customer ID'] | urlencode }}"
+timeout = "20s"
+attempts = 4
+rate = "50/s"
+allow_hosts = []                     # private addresses only by name
+[step.outputs]
+tax_due = { json = "$.due", type = "number" }
+owner = { css = "td.owner", optional = true }
+
+[[step]]
+kind = "command"
+program = ["python3", "score.py"]    # stdin {"row":17,"values":{..}}
+outputs = ["score"]
+
+[[step]]
+kind = "sentiment"                   # adds sa_class, sa_score
+column = "Notes"
+
+[[check]]
+rule = "tax_due >= 0"
+on_failure = "fail"                  # or "warn"
+
+[[column]]
+name = "credit_worthy"
+value = "tax_due < 1000 ? 'yes' : 'no'"    # CEL; row["Customer ID"], and outputs so far by name
+
+[report]
+chart = "credit_worthy"
+
+[notify]
+to = ["credit@example.com"]
+
+[batch]
+seconds_per_record = 2.0
+concurrency = 16                     # records at once in a child
+max_children = 2000
+vcpu = 0.25
+memory = "512 MiB"
+"#;
+
+/// Every error of a file: `line:column`, message, help.
+fn errors(toml: &str) -> Vec<(String, String, String)> {
+    match Pipeline::parse("p.toml", toml) {
+        Ok(_) => Vec::new(),
+        Err(first) => {
+            let others = first.others.clone();
+            std::iter::once(*first).chain(others).map(told).collect()
+        }
+    }
+}
+
+fn told(error: PipelineError) -> (String, String, String) {
+    let (line, column) = error.position();
+    (
+        format!("{line}:{column}"),
+        error.message,
+        error.help.unwrap_or_default(),
+    )
+}
+
+#[track_caller]
+fn error(toml: &str, place: &str, message: &str, help: &str) {
+    let all = errors(toml);
+    assert_eq!(all.len(), 1, "{toml}: {all:?}");
+    assert_eq!(all[0].0, place, "{toml}: {all:?}");
+    assert!(all[0].1.contains(message), "{toml}: {all:?}");
+    assert!(all[0].2.contains(help), "{toml}: {all:?}");
+}
+
+#[test]
+fn the_example_of_the_design_is_read() {
+    let pipeline = Pipeline::parse("tax.toml", EXAMPLE).unwrap();
+    assert_eq!(
+        pipeline.input.types,
+        [
+            ("ZIP".to_owned(), Kind::Text),
+            ("Since".to_owned(), Kind::Date)
+        ]
+    );
+    let StepKind::Http(http) = &pipeline.steps[0].kind else {
+        panic!("{:?}", pipeline.steps[0]);
+    };
+    assert_eq!(
+        (http.timeout, http.attempts, http.rate, http.method),
+        (Duration::from_secs(20), 4, Some(50.0), HttpMethod::Get)
+    );
+    assert_eq!(http.outputs[0].from, Extract::Json("$.due".to_owned()));
+    assert_eq!(http.outputs[0].kind, Some(Kind::Number));
+    assert!(http.outputs[1].optional);
+    assert_eq!(
+        pipeline.added_columns(),
+        [
+            "tax_due",
+            "owner",
+            "score",
+            "sa_class",
+            "sa_score",
+            "credit_worthy"
+        ]
+    );
+    assert_eq!(pipeline.batch.memory_mib, 512);
+    assert_eq!(pipeline.batch.seconds_per_record, 2.0);
+    assert_eq!(pipeline.checks[0].on_failure, OnFailure::Fail);
+    let header = ["Customer ID", "ZIP", "Since", "Notes"].map(str::to_owned);
+    assert!(pipeline.check_columns(&header).is_empty());
+}
+
+#[test]
+fn an_empty_file_is_a_pipeline_with_all_defaults() {
+    let pipeline = Pipeline::parse("p.toml", "# nothing\n").unwrap();
+    assert!(pipeline.steps.is_empty() && pipeline.added_columns().is_empty());
+    assert_eq!(pipeline.batch, Batch::default());
+    assert_eq!(pipeline.input.sheet, None);
+}
+
+#[test]
+fn the_defaults_that_the_reference_tells_are_the_ones_taken() {
+    let parse = |toml: String| {
+        format!("{:?}", {
+            let mut pipeline = Pipeline::parse("p.toml", &toml).expect(&toml);
+            pipeline.mentions = Default::default();
+            pipeline
+        })
+    };
+    let wrapped = [
+        (&keys::INPUT, "[input]\n", ""),
+        (
+            keys::STEPS[0],
+            "[[step]]\nkind = \"http\"\nurl = \"http://a\"\n",
+            "[step.outputs]\na = { css = \"a\" }\n",
+        ),
+        (
+            &keys::EXTRACT,
+            "[[step]]\nkind = \"http\"\nurl = \"http://a\"\n[step.outputs.a]\ncss = \"a\"\n",
+            "",
+        ),
+        (
+            keys::STEPS[1],
+            "[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"b\"]\n",
+            "",
+        ),
+        (&keys::CHECK, "[[check]]\nrule = \"true\"\n", ""),
+        (&keys::BATCH, "[batch]\n", ""),
+    ];
+    let mut tried = 0;
+    for (section, before, after) in wrapped {
+        let default = parse(format!("{before}{after}"));
+        for key in section.keys {
+            let Some(value) = key.default else { continue };
+            if value.starts_with(|c: char| c.is_ascii_digit() || "\"[{".contains(c))
+                || value == "false"
+            {
+                let given = parse(format!("{before}{} = {value}\n{after}", key.name));
+                assert_eq!(given, default, "{} {}", section.title, key.name);
+                tried += 1;
+            }
+        }
+    }
+    assert_eq!(tried, 18);
+}
+
+#[test]
+fn a_misspelt_key_in_the_third_step_is_pointed_at() {
+    let toml = EXAMPLE.replace("column = \"Notes\"", "colum = \"Notes\"");
+    let all = errors(&toml);
+    let places: Vec<_> = all.iter().map(|e| (&*e.0, &*e.1)).collect();
+    assert_eq!(
+        places,
+        [
+            ("26:1", "`column` is missing"),
+            ("28:1", "there is no key `colum` here")
+        ]
+    );
+    assert_eq!(all[1].2, "did you mean `column`?");
+
+    let toml = EXAMPLE.replace("[[check]]", "[[step]]\nkind = \"http\"\nurl = \"http://a/\"\ntimout = \"2s\"\noutputs = { x = { json = \"$\" } }\n[[check]]");
+    error(
+        &toml,
+        "33:1",
+        "there is no key `timout`",
+        "did you mean `timeout`?",
+    );
+}
+
+#[test]
+fn what_is_wrong_is_told_where_it_stands() {
+    let http = "[[step]]\nkind = \"http\"\n";
+    let out = "outputs = { a = { css = \"b\" } }\n";
+    for (toml, place, message, help) in [
+        ("desciption = \"x\"".to_owned(), "1:1", "no key `desciption`", "`description`"),
+        ("description = 5".to_owned(), "1:15", "`description` is a text, not a whole number", ""),
+        ("description = \"x".to_owned(), "1:17", "", ""),
+        ("a = 1\na = 2".to_owned(), "2:1", "duplicate", ""),
+        ("input = 5".to_owned(), "1:9", "`input` is a table", ""),
+        ("[input]\nsheet = 0".to_owned(), "2:9", "lies between 1", ""),
+        ("[input]\nkey = [\"a\", \"a\"]".to_owned(), "2:13", "stands twice", ""),
+        ("[input]\ntypes = { a = \"txt\" }".to_owned(), "2:15", "cannot be \"txt\"", "`text`"),
+        ("[[step]]\nkind = \"sentimnt\"".to_owned(), "2:8", "no kind of step `sentimnt`", "did you mean `sentiment`?"),
+        ("[[step]]\nkind = \"translate\"".to_owned(), "2:8", "not in this version", ""),
+        ("\n[[step]]\nurl = \"http://a\"".to_owned(), "2:1", "`kind` is missing", ""),
+        (format!("{http}url = \"ftp://x\"\n{out}"), "3:7", "neither http:// nor https://", ""),
+        (format!("{http}url = \"http://a\"\ntimeout = \"20\"\n{out}"), "4:11", "`timeout` cannot be \"20\"", "\"20s\""),
+        (format!("{http}url = \"http://a\"\nrate = \"50\"\n{out}"), "4:8", "`rate` cannot be \"50\"", "\"50/s\""),
+        (format!("{http}url = \"http://a\"\nattempts = 11\n{out}"), "4:12", "between 1 and 10", ""),
+        (format!("{http}url = \"http://a\"\nmethod = \"PUT\"\n{out}"), "4:10", "`method` cannot be", "`POST`"),
+        (format!("{http}url = \"http://a\"\nbody = \"x\"\n{out}"), "4:8", "a GET has no body", "POST"),
+        (format!("{http}url = \"http://a\"\nheaders = {{ \"a b\" = \"x\" }}\n{out}"), "4:13", "name of a header", ""),
+        (format!("{http}url = \"http://a\"\nallow_hosts = [\"http://a\"]\n{out}"), "4:16", "is no host", "without scheme"),
+        (format!("{http}url = \"http://a\"\noutputs = {{}}"), "4:11", "names no column", ""),
+        (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ type = \"text\" }} }}"), "4:17", "one of `json` and `css`", ""),
+        (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ json = \"due\" }} }}"), "4:26", "is no JSONPath", "$.due"),
+        (format!("{http}url = \"http://a\"\noutputs = {{ status = {{ css = \"a\" }} }}"), "4:13", "each result has", ""),
+        (format!("{http}url = \"http://a/{{{{ x }}}}\"\n{out}"), "3:20", "no step before this adds `x`", "row[\"x\"]"),
+        (format!("{http}url = \"http://a/{{{{ row.x | urlencde }}}}\"\n{out}"), "3:28", "no filter `urlencde`", "`urlencode`"),
+        ("[[step]]\nkind = \"command\"\nprogram = []\noutputs = [\"a\"]".to_owned(), "3:11", "`program` is empty", ""),
+        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\", \" b\"]".to_owned(), "4:17", "cannot be a column's name", ""),
+        ("[[check]]\nrule = \"tax_due >= \"".to_owned(), "2:19", "ends too early", ""),
+        ("[[check]]\nrule = \"true\"\non_failure = \"wran\"".to_owned(), "3:14", "cannot be \"wran\"", "`warn`"),
+        ("[[column]]\nname = \"a\"\nvalue = \"a + 1\"".to_owned(), "3:10", "no step before this adds `a`", ""),
+        ("[[column]]\nname = \"a\"\nvalue = \"1\"\n[[column]]\nname = \"a\"\nvalue = \"2\"".to_owned(), "5:8", "adds a column `a` already", ""),
+        ("[[column]]\nname = \"first_total\"\nvalue = \"1\"\n[[column]]\nname = \"b\"\nvalue = \"frst_total\"".to_owned(), "6:10", "adds `frst_total`", "`first_total`"),
+        ("[notify]\nto = [\"a@b\", \"nobody\"]".to_owned(), "2:14", "no mail address", ""),
+        ("[batch]\nseconds_per_record = 0".to_owned(), "2:22", "above 0", ""),
+        ("[batch]\nmemory = \"512\"".to_owned(), "2:10", "`memory` cannot be", "512 MiB"),
+        ("[batch]\nvcpu = 3".to_owned(), "2:8", "no size of 3 vCPUs", "0.25"),
+        ("[batch]\nvcpu = 1\nmemory = \"1 GiB\"".to_owned(), "3:10", "no 1024 MiB with 1 vCPUs", "2048 to 8192"),
+        ("[batch]\ntimeout = \"30s\"".to_owned(), "2:11", "below 60 s", ""),
+    ] {
+        error(&toml, place, message, help);
+    }
+}
+
+#[test]
+fn places_in_strings_are_found_through_escapes_and_lines() {
+    for (toml, place) in [
+        ("[[column]]\nname = \"a\"\nvalue = '''\n1 +\n  b'''", "5:3"),
+        (
+            "[[column]]\nname = \"a\"\nvalue = \"\"\"\n1 +\n  b\"\"\"",
+            "5:3",
+        ),
+        (
+            "[[column]]\nname = \"a\"\nvalue = \"\\\"\\u00e9\\\" + b\"",
+            "3:23",
+        ),
+        ("[[column]]\nname = \"a\"\nvalue = \"'é' + b\"", "3:16"),
+        (
+            "[[column]]\nname = \"a\"\nvalue = \"\"\"\\\n   1 + b\"\"\"",
+            "4:8",
+        ),
+    ] {
+        error(toml, place, "no step before this adds `b`", "");
+    }
+}
+
+#[test]
+fn all_errors_are_told_in_the_order_of_the_file() {
+    let toml = "colour = 1\n[batch]\nvcpus = 1\n[[check]]\nrule = \"x ==\"\n";
+    let all = errors(toml);
+    let places: Vec<_> = all.iter().map(|e| e.0.as_str()).collect();
+    assert_eq!(places, ["1:1", "3:1", "5:13"]);
+}
+
+#[test]
+fn columns_are_checked_against_the_header() {
+    let toml = r#"
+[input]
+required = ["Custmer ID"]
+key = ["Customer ID"]
+types = { Zip = "text" }
+[[step]]
+kind = "sentiment"
+column = "Note"
+[[step]]
+kind = "http"
+url = "http://a/{{ row['Customer ID'] }}/{{ row.sa_clas }}/{{ row.due }}"
+outputs = { due = { json = "$" } }
+[[column]]
+name = "x"
+value = "row.due + row['Amuont'] + row.sa_score"
+[report]
+chart = "sa_clss"
+"#;
+    let pipeline = Pipeline::parse("p.toml", toml).unwrap();
+    let header = ["Customer ID", "ZIP", "Notes", "Amount"].map(str::to_owned);
+    let all: Vec<_> = pipeline
+        .check_columns(&header)
+        .into_iter()
+        .map(told)
+        .collect();
+    let expected = [
+        (
+            "3:13",
+            "the workbook has no column `Custmer ID`",
+            "did you mean `Customer ID`?",
+        ),
+        (
+            "5:11",
+            "the workbook has no column `Zip`",
+            "did you mean `ZIP`?",
+        ),
+        (
+            "8:10",
+            "the workbook has no column `Note`",
+            "did you mean `Notes`?",
+        ),
+        (
+            "11:45",
+            "the workbook has no column `sa_clas`",
+            "did you mean `sa_class`?",
+        ),
+        (
+            "11:63",
+            "`due` is not there yet: a later part of the pipeline makes it",
+            "",
+        ),
+        (
+            "15:20",
+            "the workbook has no column `Amuont`",
+            "did you mean `Amount`?",
+        ),
+        (
+            "17:9",
+            "the workbook has no column `sa_clss`",
+            "did you mean `sa_class`?",
+        ),
+    ];
+    let all: Vec<_> = all.iter().map(|(a, b, c)| (&**a, &**b, &**c)).collect();
+    assert_eq!(all, expected);
+}
+
+#[test]
+fn an_error_renders_with_its_line() {
+    let error = Pipeline::parse("p.toml", "[batch]\nvcpus = 1\n").unwrap_err();
+    let mut text = String::new();
+    miette::NarratableReportHandler::new()
+        .render_report(&mut text, error.as_ref())
+        .unwrap();
+    assert!(
+        text.contains("p.toml") && text.contains("vcpus = 1"),
+        "{text}"
+    );
+    assert!(text.contains("did you mean `vcpu`?"), "{text}");
+}
+
+proptest! {
+    #[test]
+    fn reading_never_panics(toml in "(\\[\\[?(step|input|batch|column|check|notify|report|step.outputs)\\]\\]?\n|(kind|url|outputs|value|rule|name|sheet|types|to|memory|program|column|json) = (\"(http|command|sentiment|x == 1|\\{\\{ row.x \\}\\}|\\\\u00e9|a@b)\"|'''\n?é'''|\"\"\"\\\\\n x\"\"\"|[0-9.]{1,3}|\\{ a = \\{ json = \"\\$\" \\} \\}|\\[\"a\"\\]|true|1979-05-27)\n|\\PC{0,6}\n){0,10}") {
+        if let Ok(pipeline) = Pipeline::parse("p.toml", &toml) {
+            let _ = pipeline.check_columns(&["x".to_owned()]);
+        }
+    }
+}
