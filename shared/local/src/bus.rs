@@ -179,15 +179,13 @@ pub fn redrive(cloud: &Cloud, id: i64) -> Result<(), LocalError> {
     })
 }
 
-/// How many messages are on the queue, those being handled included.
+/// What is on the queue, first due first, with what is being handled.
 ///
 /// # Errors
 /// The database cannot be read.
-pub fn queued(cloud: &Cloud) -> Result<u32, LocalError> {
-    cloud.with(|conn| {
-        conn.prepare_cached("SELECT count(*) FROM message")?
-            .query_row([], |row| row.get(0))
-    })
+pub fn queue(cloud: &Cloud) -> Result<Vec<(Target, Value)>, LocalError> {
+    let messages = cloud.with(|conn| first(conn, u32::MAX))?.into_iter();
+    Ok(messages.map(|m| (m.target, m.payload)).collect())
 }
 
 /// A message as the dispatcher takes it from the queue.

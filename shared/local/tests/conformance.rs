@@ -1,0 +1,317 @@
+//! The local adapters pass the suites of `rowmill-ports`, and keep what they promise beyond them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rowmill_domain::job::{JobId, JobName};
+use rowmill_domain::message::Message;
+use rowmill_domain::{Outcome, RunId, Status};
+use rowmill_local::bus::{self, Chaos, Target};
+use rowmill_local::{
+    Bucket, Cloud, DirObjects, EmlOutbox, LocalTopic, SqliteLedger, StateLock, inbox_event,
+};
+use rowmill_ports::{Ledger, Location, Objects, Put, TablePlan, Topic, conformance};
+use tempfile::TempDir;
+
+fn buckets(directory: &Path) -> DirObjects {
+    let bucket = |name: &str, versioned| Bucket {
+        name: name.into(),
+        path: directory.join(name),
+        versioned,
+    };
+    DirObjects::open(vec![bucket("work", false), bucket("inbox", true)]).unwrap()
+}
+
+/// Every file below a directory, as a path relative to it.
+fn files(directory: &Path) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(next) = waiting.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.is_symlink() {
+                waiting.push(path);
+            } else {
+                let below = path.strip_prefix(directory).unwrap();
+                all.push(below.to_str().unwrap().to_owned());
+            }
+        }
+    }
+    all.sort_unstable();
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_without_versions() {
+    let (store, scratch) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let objects = buckets(store.path());
+    conformance::objects::objects(&objects, "work", scratch.path()).await;
+    assert_eq!(objects.versions("work").await.unwrap(), []);
+    assert_eq!(
+        files(&store.path().join("work")),
+        [".store/lock"],
+        "nothing stays"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_with_versions() {
+    let (store, scratch) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let objects = buckets(store.path());
+    conformance::objects::objects(&objects, "inbox", scratch.path()).await;
+    assert_ne!(
+        objects.versions("inbox").await.unwrap(),
+        [],
+        "deletes keep versions"
+    );
+
+    let store = TempDir::new().unwrap();
+    let objects = buckets(store.path());
+    conformance::objects::versioned_objects(&objects, "inbox", scratch.path()).await;
+    let versions = objects.versions("inbox").await.unwrap();
+    assert_eq!(versions.len(), 2, "{versions:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_upload_is_the_same_version_and_keeps_its_date() {
+    let store = TempDir::new().unwrap();
+    let objects = buckets(store.path());
+    let put = async |limit: &str| {
+        let put = Put {
+            metadata: [("limit".to_owned(), limit.to_owned())].into(),
+            ..Put::default()
+        };
+        let body = Bytes::from_static(b"workbook");
+        objects.put("inbox", "p/a.xlsx", body, put).await.unwrap()
+    };
+    let first = put("1").await;
+    let other = put("2").await;
+    assert_ne!(
+        first.version, other.version,
+        "other metadata, other version"
+    );
+    assert_eq!(first.etag, other.etag, "the same bytes");
+    // Another object store on the same directory, as the next command is.
+    let again = buckets(store.path());
+    let at = Location::new("inbox", "p/a.xlsx");
+    assert_eq!(again.head(&at).await.unwrap(), other);
+    assert_eq!(put("1").await, first, "version, date, and all");
+    assert_eq!(
+        again.head(&at).await.unwrap(),
+        first,
+        "and it is the latest again"
+    );
+    assert_eq!(again.versions("inbox").await.unwrap().len(), 2);
+
+    let event = inbox_event("inbox", &first);
+    let [created] = &rowmill_events::s3_created(&event).unwrap()[..] else {
+        panic!("one object")
+    };
+    assert_eq!(Some(&created.version), first.version.as_ref());
+    assert_eq!((created.time, created.size), (first.modified, 8));
+    assert!(created.versioned);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ordinary_objects_are_plain_files() {
+    let store = TempDir::new().unwrap();
+    let objects = buckets(store.path());
+    let key = "results/r1/my file.xlsx";
+    let body = Bytes::from_static(b"x");
+    objects
+        .put("work", key, body, Put::default())
+        .await
+        .unwrap();
+    let work = store.path().join("work");
+    assert_eq!(
+        files(&work),
+        [".store/lock", key],
+        "and no file beside them"
+    );
+    let at = Location::new("work", key);
+    let link = objects.link(&at, "a", Duration::ZERO);
+    let expected = format!("file://{}/results/r1/my%20file.xlsx", work.display());
+    assert_eq!(link.await.unwrap(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_writer_left_is_removed() {
+    let store = TempDir::new().unwrap();
+    drop(buckets(store.path()));
+    let tmp = store.path().join("work/.store/tmp");
+    // A process id above the system's largest: nobody's.
+    std::fs::write(tmp.join("2147483646-0"), "half").unwrap();
+    let live = format!("{}-0", std::process::id());
+    std::fs::write(tmp.join(&live), "being written").unwrap();
+    drop(buckets(store.path()));
+    assert_eq!(files(&tmp), [live]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ledger() {
+    let state = TempDir::new().unwrap();
+    let ledger = SqliteLedger::open(state.path()).unwrap();
+    conformance::ledger::ledger(&ledger).await;
+    let tables = files(&state.path().join("tables"));
+    assert!(
+        tables.is_empty(),
+        "dropped tables leave nothing: {tables:?}"
+    );
+}
+
+fn run() -> RunId {
+    "20261121-suite-0123456789ab".parse().unwrap()
+}
+
+fn outcome(row: u32, stage: u16) -> Outcome {
+    Outcome {
+        row,
+        stage,
+        status: Status::Ok,
+        outputs: Vec::new(),
+        error: None,
+        attempts: 1,
+        times: Vec::new(),
+    }
+}
+
+const PLAN: TablePlan = TablePlan {
+    writes_per_second: 1,
+    records: 1,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_counts_rows_and_not_writes() {
+    let state = TempDir::new().unwrap();
+    let ledger = SqliteLedger::open(state.path()).unwrap();
+    let run = run();
+    assert!(ledger.progress(&run).await.unwrap_err().is_not_found());
+    ledger.create_table(&run, PLAN).await.unwrap();
+    assert_eq!(ledger.progress(&run).await.unwrap(), 0);
+    let put = async |chunk, rows: &[(u32, u16)]| {
+        let outcomes: Vec<_> = rows
+            .iter()
+            .map(|(row, stage)| outcome(*row, *stage))
+            .collect();
+        ledger.put_outcomes(&run, chunk, &outcomes).await.unwrap();
+    };
+    put(0, &[(2, 0), (3, 0), (2, 0)]).await;
+    put(1, &[(4, 0)]).await;
+    put(1, &[(4, 0)]).await;
+    assert_eq!(ledger.progress(&run).await.unwrap(), 3);
+    assert_eq!(ledger.progress_at(&run, 1).await.unwrap(), 0);
+    put(0, &[(2, 1), (3, 1)]).await;
+    put(0, &[(2, 1)]).await;
+    assert_eq!(ledger.progress(&run).await.unwrap(), 3);
+    assert_eq!(ledger.progress_at(&run, 1).await.unwrap(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_ledgers_on_one_state_directory_see_each_other() {
+    let state = TempDir::new().unwrap();
+    let (one, two) = (
+        SqliteLedger::open(state.path()).unwrap(),
+        SqliteLedger::open(state.path()).unwrap(),
+    );
+    let run = run();
+    one.create_table(&run, PLAN).await.unwrap();
+    let write = async |ledger: &SqliteLedger, first: u32| {
+        for n in 0..20 {
+            let rows: Vec<_> = (0..10).map(|r| outcome(first + n * 10 + r, 0)).collect();
+            ledger.put_outcomes(&run, 0, &rows).await.unwrap();
+        }
+    };
+    tokio::join!(write(&one, 0), write(&two, 200));
+    assert_eq!(one.progress(&run).await.unwrap(), 400);
+    assert_eq!(two.outcomes(&run, 0, 0..=999).await.unwrap().len(), 400);
+    // Dropped and created again by one: the other must not write into the old file.
+    one.drop_table(&run).await.unwrap();
+    let gone = two.put_outcomes(&run, 0, &[outcome(1, 0)]).await;
+    assert!(gone.unwrap_err().is_not_found());
+    one.create_table(&run, PLAN).await.unwrap();
+    two.put_outcomes(&run, 0, &[outcome(1, 0)]).await.unwrap();
+    assert_eq!(one.progress(&run).await.unwrap(), 1);
+
+    let (name, id) = (JobName("j".into()), JobId("1".into()));
+    one.record_job(&run, &name, &id).await.unwrap();
+    assert_eq!(two.job_ended(&run, &name, &id).await.unwrap(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn topic() {
+    let state = TempDir::new().unwrap();
+    let cloud = Cloud::open(state.path()).unwrap();
+    let topic = LocalTopic::new(cloud.clone(), None);
+    let received = |kind: &str| {
+        let target = if kind == "split" {
+            Target::Submit
+        } else {
+            Target::Report
+        };
+        let messages = bus::queue(&cloud).unwrap().into_iter();
+        messages
+            .filter(|(to, _)| *to == target)
+            .flat_map(|(_, payload)| rowmill_events::sns_messages(&payload).unwrap())
+            // One function has both subscriptions.
+            .filter(|message| message.kind() == kind || target == Target::Submit)
+            .collect::<Vec<Message>>()
+    };
+    conformance::topic::topic(&topic, &received).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chaos_sends_some_messages_twice() {
+    let state = TempDir::new().unwrap();
+    let cloud = Cloud::open(state.path()).unwrap();
+    let topic = LocalTopic::new(cloud.clone(), Some(Chaos { seed: 1 }));
+    for _ in 0..40 {
+        topic.publish(&Message::Split { run: run() }).await.unwrap();
+    }
+    let queued = bus::queue(&cloud).unwrap().len();
+    assert!((45..80).contains(&queued), "{queued} for 40");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outbox() {
+    let directory = TempDir::new().unwrap();
+    let outbox = EmlOutbox::open(directory.path()).unwrap();
+    let (from, to) = ("rowmill@example.com", "ana@example.com");
+    conformance::mailer::mailer(&outbox, from, to).await;
+    let path = outbox.path("suite-1@example.com");
+    let written = std::fs::read(&path).unwrap();
+    assert!(
+        written == conformance::mailer::mime(from, to),
+        "byte for byte"
+    );
+    assert_eq!(
+        files(directory.path()),
+        ["suite-1@example.com.eml"],
+        "sent twice, there once"
+    );
+    let odd = outbox.path("../../etc/pass wd");
+    assert_eq!(odd.parent(), Some(directory.path()));
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let state = TempDir::new().unwrap();
+    drop(Cloud::open(state.path()).unwrap());
+    let conn = rusqlite::Connection::open(state.path().join("cloud.db")).unwrap();
+    conn.pragma_update(None, "user_version", 99).unwrap();
+    let Err(error) = Cloud::open(state.path()) else {
+        panic!("opened a newer format")
+    };
+    let error = error.to_string();
+    assert!(
+        error.contains("format 99") && error.contains("cloud.db"),
+        "{error}"
+    );
+    StateLock::take(state.path()).unwrap();
+}
