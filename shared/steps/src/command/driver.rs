@@ -30,6 +30,11 @@ const MANY: usize = 256;
 const AHEAD: usize = 256 * 1024;
 /// Longest line of the program's, in bytes; a cell takes 32,767 characters.
 const LINE_MAX: usize = 4 * 1024 * 1024;
+/// A program that takes less than this for an answer is fast: it is fed in batches, since a line
+/// at a time would cost it and us a system call each.
+const FAST: Duration = Duration::from_micros(50);
+/// Longest time that a record is held back for a batch.
+const HOLD: Duration = Duration::from_millis(1);
 /// How long a program may take to end by itself after its input has ended.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
@@ -76,6 +81,8 @@ pub(super) struct Driver {
     answered: bool,
     /// When the program last got to work or answered.
     progress: Instant,
+    /// Mean time for an answer lately.
+    pace: Duration,
     /// The last line of the program's that is no answer.
     chatter: String,
 }
@@ -112,6 +119,7 @@ impl Driver {
             given: 0,
             answered: false,
             progress: Instant::now(),
+            pace: Duration::MAX,
             chatter: String::new(),
         }
     }
@@ -146,6 +154,7 @@ impl Driver {
             };
             self.given = 0;
             self.answered = false;
+            self.pace = Duration::MAX;
             self.chatter.clear();
             let end = self.converse(&mut process, &mut jobs, &mut close).await;
             if let End::Closed = end {
@@ -171,10 +180,24 @@ impl Driver {
         let mut scanned = 0;
         let mut batch = Vec::with_capacity(MANY);
         let timer = tokio::time::sleep(self.timeout);
-        tokio::pin!(timer);
+        let hold = tokio::time::sleep(HOLD);
+        tokio::pin!(timer, hold);
+        let mut held = false;
+        let mut release = false;
         loop {
             let idle = self.flight.is_empty();
-            self.admit(&mut out);
+            match (self.is_fed() && !release, held) {
+                (true, false) => {
+                    hold.as_mut().reset(Instant::now() + HOLD);
+                    held = true;
+                }
+                (true, true) => {}
+                (false, _) => {
+                    self.admit(&mut out);
+                    held = false;
+                    release = false;
+                }
+            }
             if idle && !self.flight.is_empty() {
                 self.progress = Instant::now();
                 timer.as_mut().reset(self.progress + self.timeout);
@@ -201,6 +224,7 @@ impl Driver {
                     0 => return End::Closed,
                     _ => self.waiting.extend(batch.drain(..)),
                 },
+                () = &mut hold, if held => release = true,
                 () = &mut timer, if !self.flight.is_empty() => {
                     let now = Instant::now();
                     if let Some(end) = self.overdue(now) {
@@ -210,6 +234,14 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Whether a fast program has enough to go on with that what waits is better given later, as
+    /// a batch.
+    fn is_fed(&self) -> bool {
+        self.pace < FAST
+            && (1..self.flight.len()).contains(&self.waiting.len())
+            && self.suspects.is_empty()
     }
 
     /// Gives the program what it may have now: a suspect alone, else all that wait.
@@ -251,6 +283,7 @@ impl Driver {
 
     /// Takes whole lines out of what was heard; `scanned` bytes are known to hold no line end.
     fn hear(&mut self, heard: &mut BytesMut, scanned: &mut usize) {
+        let before = self.flight.len();
         while let Some(at) = memchr::memchr(b'\n', &heard[*scanned..]) {
             let line = heard.split_to(*scanned + at + 1);
             *scanned = 0;
@@ -270,7 +303,16 @@ impl Driver {
             }
         }
         *scanned = heard.len();
-        self.progress = Instant::now();
+        let now = Instant::now();
+        let answers = (before - self.flight.len()) as u32;
+        if answers > 0 {
+            let each = (now - self.progress) / answers;
+            self.pace = match self.pace {
+                Duration::MAX => each,
+                pace => (pace * 7 + each) / 8,
+            };
+        }
+        self.progress = now;
     }
 
     fn note(&mut self, line: &[u8]) {

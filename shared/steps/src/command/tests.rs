@@ -156,7 +156,9 @@ async fn a_crash_fails_exactly_its_record() {
 #[tokio::test]
 async fn a_crash_of_a_program_that_works_on_many_at_once_fails_exactly_its_record() {
     let step = start(
-        &script(r#"(sleep 0.0$((row % 7)); [ $row = 30 ] && kill -9 $$; answer) & true"#),
+        &script(
+            r#"(sleep 0.0$((row % 7)); if [ $row = 30 ]; then kill -9 $$; else answer; fi) & true"#,
+        ),
         10_000,
         1,
     );
@@ -271,7 +273,7 @@ async fn a_program_that_cannot_work_fails_every_record_with_its_words() {
 
 #[tokio::test]
 async fn a_program_that_says_nothing_is_asked_to_flush() {
-    let step = start(&["sh", "-c", "echo Loading; cat > /dev/null"], 100, 1);
+    let step = start(&["sh", "-c", "echo Loading; cat > /dev/null"], 500, 1);
     let failed = failed(&all(&step, 3).await);
     assert_eq!(failed.len(), 3);
     assert!(
