@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use rowmill_domain::limits::DRAIN_SECONDS;
 use rowmill_domain::{Manifest, Pipeline, RunId, Status};
 use rowmill_ports::{Ledger, Objects};
@@ -210,16 +211,20 @@ impl Enrich {
         let (send, receive) = mpsc::channel(store::FLUSH_OUTCOMES);
         let expired = drained(stop.clone(), DRAIN_SECONDS - STORE_SECONDS);
         let work = async move {
-            let outcomes = futures::stream::iter(todo)
-                .take_while(|_| std::future::ready(!*stop.borrow()))
-                .map(|task| worker.outcome(task))
-                .buffer_unordered(concurrency.max(1));
-            let (mut outcomes, mut expired) = (pin!(outcomes), pin!(expired));
+            let mut todo = todo.into_iter();
+            let mut running = FuturesUnordered::new();
+            let mut expired = pin!(expired);
             loop {
+                while running.len() < concurrency.max(1) && !*stop.borrow() {
+                    match todo.next() {
+                        Some(task) => running.push(worker.outcome(task)),
+                        None => break,
+                    }
+                }
                 let outcome = tokio::select! {
                     biased;
                     () = &mut expired => break,
-                    next = outcomes.next() => next,
+                    next = running.next() => next,
                 };
                 let Some(outcome) = outcome else { break };
                 // Closed only where storing failed, and then that error ends both.

@@ -12,9 +12,10 @@ const WAITS: [Duration; 4] = [
 ];
 
 /// Calls until it succeeds, fails for good, or has failed once more than there are waits.
-pub(crate) async fn retry<T>(
-    mut call: impl AsyncFnMut() -> Result<T, PortError>,
-) -> Result<T, PortError> {
+pub(crate) async fn retry<T, F>(mut call: impl FnMut() -> F) -> Result<T, PortError>
+where
+    F: Future<Output = Result<T, PortError>>,
+{
     for wait in WAITS {
         match call().await {
             Err(error) if error.is_retryable() => {
@@ -46,12 +47,12 @@ mod tests {
             (ErrorKind::Denied, 1),
         ] {
             let mut made = 0;
-            let result = retry(async || {
+            let result = retry(|| {
                 made += 1;
-                match made {
+                std::future::ready(match made {
                     1 => Err(error(kind)),
                     n => Ok(n),
-                }
+                })
             })
             .await;
             assert_eq!(made, calls, "{kind:?}");

@@ -26,7 +26,7 @@ impl Enrich {
     /// An object of the work bucket, whole.
     pub(crate) async fn get(&self, key: &str) -> Result<Bytes, EnrichError> {
         let at = Location::new(&self.work_bucket, key);
-        Ok(retry(async || self.objects.get(&at).await).await?.body)
+        Ok(retry(|| self.objects.get(&at)).await?.body)
     }
 
     /// Reads the child's slice of its chunk, less what earlier attempts have done.
@@ -68,14 +68,10 @@ impl Enrich {
         };
         let rows = first.row..=last.row;
 
-        let mut outcomes = retry(async || {
-            self.ledger
-                .outcomes(&child.run, child.chunk, rows.clone())
-                .await
-        })
-        .await?
-        .into_iter()
-        .peekable();
+        let mut outcomes = retry(|| self.ledger.outcomes(&child.run, child.chunk, rows.clone()))
+            .await?
+            .into_iter()
+            .peekable();
         let total = records.len() as u64;
         let mut todo = Vec::with_capacity(records.len());
         for record in records {

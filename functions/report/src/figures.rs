@@ -359,8 +359,9 @@ mod tests {
 
     #[test]
     fn a_failing_step_is_told_from_the_ones_before() {
-        let toml = "[[step]]\nkind = \"sentiment\"\ncolumn = \"a\"\n".repeat(2);
-        let mut figures = Figures::new(&pipeline(&toml), 0);
+        let toml = "[[step]]\nkind = \"sentiment\"\ncolumn = \"a\"\n\
+                    [[step]]\nkind = \"command\"\nprogram = [\"x\"]\noutputs = [\"y\"]\n";
+        let mut figures = Figures::new(&pipeline(toml), 0);
         let columns = Columns::new(["a"]);
         let record = Record {
             row: 2,
@@ -368,7 +369,7 @@ mod tests {
         };
         let times = vec![StepTime { step: 0, ms: 1.0 }, StepTime { step: 1, ms: 3.0 }];
         for (status, error) in [
-            (Status::Failed, Some(step_error(1, "sentiment", "no text"))),
+            (Status::Failed, Some(step_error(1, "command", "no text"))),
             (Status::Failed, Some("check `x`: no".to_owned())),
             (Status::Ok, None),
         ] {
@@ -388,7 +389,7 @@ mod tests {
     #[test]
     fn a_chart_counts_every_row_once() {
         let mut figures = Figures::new(
-            &pipeline("[[column]]\nname = \"c\"\nvalue = \"a\"\n[report]\nchart = \"c\"\n"),
+            &pipeline("[[column]]\nname = \"c\"\nvalue = \"row.a\"\n[report]\nchart = \"c\"\n"),
             0,
         );
         let columns = Columns::new(["a"]);

@@ -1,0 +1,493 @@
+//! A run whose jobs have ended, over the adapters of one machine.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rowmill_domain::event::{Invocation, Reported};
+use rowmill_domain::job::{
+    Dependency, JobDefinition, JobId, JobName, JobStateChange, RetryStrategy, SubmitJob,
+};
+use rowmill_domain::manifest::{ColumnProfile, MANIFEST_VERSION, RejectReason, Rejected};
+use rowmill_domain::plan::{ChunkPlan, job_graph};
+use rowmill_domain::run::Source;
+use rowmill_domain::{
+    Columns, Kind, Manifest, Outcome, Record, RunId, RunItem, RunState, Status, keys,
+};
+use rowmill_local::batch::{BatchConfig, LocalBatch};
+use rowmill_local::{Bucket, Cloud, DirObjects, EmlOutbox, SqliteLedger};
+use rowmill_ports::faulty::{Faults, Faulty};
+use rowmill_ports::{
+    Envelope, Jobs, Ledger, Location, Mailer, Objects, Put, Result, RunPatch, TablePlan,
+};
+use rowmill_report::{Report, ReportConfig, ReportError, ReportEvent};
+use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+pub(crate) const WORK: &str = "work";
+pub(crate) const QUEUE: &str = "rowmill";
+/// Longer than any test waits for one thing.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) const PIPELINE: &str = r#"
+[[step]]
+kind = "sentiment"
+column = "text"
+
+[[column]]
+name = "twice"
+value = "row['n'] * 2"
+
+[report]
+chart = "sa_class"
+
+[notify]
+to = ["pipeline@example.com"]
+"#;
+
+/// The same in two stages.
+pub(crate) const TWO_STAGES: &str = r#"
+[[step]]
+kind = "sentiment"
+column = "text"
+
+[[step]]
+kind = "command"
+program = ["./later"]
+outputs = ["later"]
+image = "other"
+
+[notify]
+to = ["pipeline@example.com"]
+"#;
+
+/// What a run is made of.
+pub(crate) struct Spec {
+    pub(crate) pipeline: &'static str,
+    pub(crate) stages: u16,
+    /// Records and children of each chunk.
+    pub(crate) chunks: Vec<(u32, u32)>,
+    /// `<chunk>-<stage>-<child>` and the exit code of a child that fails.
+    pub(crate) exits: Vec<(&'static str, i32)>,
+}
+
+impl Default for Spec {
+    fn default() -> Spec {
+        Spec {
+            pipeline: PIPELINE,
+            stages: 1,
+            chunks: vec![(4, 2), (3, 1)],
+            exits: Vec::new(),
+        }
+    }
+}
+
+/// Keeps what is sent, and writes it to the outbox.
+pub(crate) struct Recorder {
+    outbox: EmlOutbox,
+    sent: Arc<Mutex<Vec<(Envelope, Vec<u8>)>>>,
+}
+
+#[async_trait]
+impl Mailer for Recorder {
+    async fn send(&self, envelope: &Envelope, mime: &[u8]) -> Result<String> {
+        let id = self.outbox.send(envelope, mime).await?;
+        self.sent
+            .lock()
+            .unwrap()
+            .push((envelope.clone(), mime.to_vec()));
+        Ok(id)
+    }
+}
+
+pub(crate) struct Bench {
+    pub(crate) directory: TempDir,
+    pub(crate) run: RunId,
+    pub(crate) manifest: Manifest,
+    pub(crate) ledger: Arc<SqliteLedger>,
+    pub(crate) objects: Arc<DirObjects>,
+    pub(crate) jobs: LocalBatch,
+    pub(crate) attach_limit: u64,
+    sent: Arc<Mutex<Vec<(Envelope, Vec<u8>)>>>,
+}
+
+impl Bench {
+    /// The run, its jobs ended as told, and no outcome.
+    pub(crate) async fn new(spec: Spec) -> Bench {
+        let directory = tempfile::tempdir().unwrap();
+        let run: RunId = "20261121-reviews-0123456789ab".parse().unwrap();
+        let manifest = manifest(&run, &spec);
+        let bench = Bench {
+            ledger: Arc::new(SqliteLedger::open(directory.path()).unwrap()),
+            objects: Arc::new(objects(&directory)),
+            jobs: batch(&directory),
+            directory,
+            run,
+            manifest,
+            attach_limit: 1024 * 1024,
+            sent: Arc::default(),
+        };
+        bench.store().await;
+        bench.end_jobs(&spec).await;
+        bench
+    }
+
+    /// What split leaves behind.
+    async fn store(&self) {
+        let item = RunItem::new(
+            self.run.clone(),
+            self.manifest.source.clone(),
+            self.manifest.created,
+        );
+        assert!(self.ledger.create_run(&item).await.unwrap());
+        let columns = self.manifest.columns();
+        for plan in &self.manifest.chunks {
+            let mut body = Vec::new();
+            for row in plan.first_row..=plan.last_row {
+                record(row).write_json(&columns, &mut body).unwrap();
+                body.push(b'\n');
+            }
+            self.put(&keys::chunk(&self.run, plan.chunk), body).await;
+        }
+        let mut body = Vec::new();
+        for row in [2, 3] {
+            let rejected = Rejected {
+                row,
+                reason: RejectReason::MissingRequired,
+                detail: "`n` is empty".into(),
+                values: vec![String::new(), "x".into()],
+            };
+            serde_json::to_writer(&mut body, &rejected).unwrap();
+            body.push(b'\n');
+        }
+        self.put(&keys::rejected(&self.run), body).await;
+        let plan = TablePlan {
+            writes_per_second: 1,
+            records: self.manifest.records,
+        };
+        self.ledger.create_table(&self.run, plan).await.unwrap();
+        self.store_manifest(&self.manifest).await;
+        let patch = RunPatch {
+            state: Some(RunState::Running),
+            jobs: Some(self.manifest.jobs()),
+            ..RunPatch::default()
+        };
+        self.ledger
+            .update_run(&self.run, &[RunState::Splitting], patch, item.created)
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn store_manifest(&self, manifest: &Manifest) {
+        let body = serde_json::to_vec(manifest).unwrap();
+        self.put(&keys::manifest(&self.run), body).await;
+    }
+
+    pub(crate) async fn put(&self, key: &str, body: Vec<u8>) {
+        self.objects
+            .put(WORK, key, Bytes::from(body), Put::default())
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Option<Bytes> {
+        let object = self.objects.get(&Location::new(WORK, key)).await;
+        object.ok().map(|object| object.body)
+    }
+
+    /// Submits the run's jobs as submit does, and lets them end.
+    async fn end_jobs(&self, spec: &Spec) {
+        for (child, code) in &spec.exits {
+            std::fs::write(self.directory.path().join(child), code.to_string()).unwrap();
+        }
+        let script = "child=$CHUNK-$STAGE-${AWS_BATCH_JOB_ARRAY_INDEX:-0}; \
+                      exit $(cat \"$STATE/$child\" 2>/dev/null || echo 0)";
+        let definition = JobDefinition {
+            name: "test".into(),
+            image: "test".into(),
+            command: vec![script.into()],
+            vcpu: 0.25,
+            memory_mib: 512,
+            environment: BTreeMap::new(),
+            retry: RetryStrategy {
+                attempts: 1,
+                evaluate_on_exit: Vec::new(),
+            },
+            timeout_seconds: None,
+        };
+        let definition = self.jobs.register(&definition).await.unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let worker = tokio::spawn({
+            let jobs = self.jobs.clone();
+            async move { jobs.work(stopped).await }
+        });
+        let mut ids: BTreeMap<JobName, JobId> = BTreeMap::new();
+        for job in job_graph(&self.manifest) {
+            let after = job.after.map(|(name, kind)| Dependency {
+                job_id: Some(ids[&name].clone()),
+                kind,
+            });
+            let id = self
+                .jobs
+                .submit(&SubmitJob {
+                    name: job.name.clone(),
+                    queue: QUEUE.into(),
+                    definition: definition.clone(),
+                    array_size: job.size,
+                    depends_on: after.into_iter().collect(),
+                    environment: BTreeMap::from([
+                        ("CHUNK".to_owned(), job.chunk.to_string()),
+                        ("STAGE".to_owned(), job.stage.to_string()),
+                        (
+                            "STATE".to_owned(),
+                            self.directory.path().display().to_string(),
+                        ),
+                    ]),
+                    retry: None,
+                    timeout_seconds: None,
+                    tags: BTreeMap::new(),
+                })
+                .await
+                .unwrap();
+            self.ledger
+                .record_job(&self.run, &job.name, &id)
+                .await
+                .unwrap();
+            ids.insert(job.name, id);
+        }
+        for id in ids.values() {
+            tokio::time::timeout(PATIENCE, self.jobs.ended(id))
+                .await
+                .expect("the job ends")
+                .unwrap();
+        }
+        stop.send_replace(true);
+        worker.await.unwrap().unwrap();
+    }
+
+    /// All events of the queue: parents and children, every state.
+    pub(crate) fn events(&self) -> Vec<JobStateChange> {
+        let events = self.jobs.events(0, 10_000).unwrap();
+        events.into_iter().map(|(_, event)| event).collect()
+    }
+
+    /// An outcome of the last stage for every record, changed as told; `None` stores none.
+    pub(crate) async fn outcomes(&self, change: impl Fn(Outcome) -> Option<Outcome>) {
+        for plan in &self.manifest.chunks {
+            let outcomes: Vec<Outcome> = (plan.first_row..=plan.last_row)
+                .filter_map(|row| change(outcome(row, self.manifest.stages - 1)))
+                .collect();
+            self.ledger
+                .put_outcomes(&self.run, plan.chunk, &outcomes)
+                .await
+                .unwrap();
+        }
+    }
+
+    pub(crate) fn report(&self, faults: &Arc<Faults>) -> Report {
+        let recorder = Recorder {
+            outbox: EmlOutbox::open(&self.directory.path().join("outbox")).unwrap(),
+            sent: self.sent.clone(),
+        };
+        Report {
+            objects: Arc::new(Faulty::new(self.objects.clone(), faults.clone())),
+            ledger: Arc::new(Faulty::new(self.ledger.clone(), faults.clone())),
+            jobs: Arc::new(Faulty::new(Arc::new(self.jobs.clone()), faults.clone())),
+            mailer: Arc::new(Faulty::new(Arc::new(recorder), faults.clone())),
+            config: ReportConfig {
+                work_bucket: WORK.into(),
+                queue: QUEUE.into(),
+                from: "Rowmill <rowmill@example.com>".into(),
+                default_to: vec!["default@example.com".into()],
+                attach_limit: self.attach_limit,
+            },
+            rows_written: Arc::new(AtomicU64::new(0)),
+        }
+    }
+
+    /// Hands an event to an undisturbed report.
+    pub(crate) async fn handle(
+        &self,
+        event: &ReportEvent,
+        minute: u32,
+    ) -> std::result::Result<Option<Reported>, ReportError> {
+        self.report(&Faults::never())
+            .handle(event, &at(minute))
+            .await
+    }
+
+    /// Hands every event of the queue to report, in order.
+    pub(crate) async fn handle_all(&self) -> Vec<Reported> {
+        let mut reported = Vec::new();
+        for event in self.events() {
+            let event = ReportEvent::Job(event);
+            reported.extend(self.handle(&event, 3).await.unwrap());
+        }
+        reported
+    }
+
+    pub(crate) async fn item(&self) -> RunItem {
+        self.ledger.run(&self.run).await.unwrap().unwrap()
+    }
+
+    /// Mails sent so far.
+    pub(crate) fn sent(&self) -> Vec<(Envelope, String)> {
+        let sent = self.sent.lock().unwrap();
+        sent.iter()
+            .map(|(envelope, mime)| (envelope.clone(), String::from_utf8(mime.clone()).unwrap()))
+            .collect()
+    }
+
+    /// A sheet of the result workbook as texts, the header first.
+    pub(crate) async fn sheet(&self, name: &str) -> Vec<Vec<String>> {
+        let key = keys::result(&self.run, &self.manifest.source.key);
+        let path: PathBuf = self.directory.path().join("read.xlsx");
+        self.objects
+            .download(&Location::new(WORK, &key), &path)
+            .await
+            .unwrap();
+        let options = ReadOptions {
+            sheet: Some(rowmill_domain::pipeline::SheetRef::Name(name.into())),
+            ..ReadOptions::default()
+        };
+        let mut rows = Texts(Vec::new());
+        read_rows(&path, &options, &mut rows).unwrap();
+        rows.0
+    }
+}
+
+struct Texts(Vec<Vec<String>>);
+
+impl RowSink for Texts {
+    fn header(&mut self, header: &Header) -> ControlFlow<()> {
+        self.0.push(header.columns.clone());
+        ControlFlow::Continue(())
+    }
+    fn row(&mut self, _: u32, cells: &mut Vec<Cell>) -> ControlFlow<()> {
+        let text = |cell: &Cell| match cell {
+            Cell::Empty => String::new(),
+            Cell::Value(value) => value.to_text(),
+            Cell::Error(error) => error.clone(),
+        };
+        self.0.push(cells.iter().map(text).collect());
+        ControlFlow::Continue(())
+    }
+}
+
+/// An invocation so many minutes after the run began.
+pub(crate) fn at(minute: u32) -> Invocation {
+    Invocation {
+        owner: "message-1".into(),
+        now: format!("2026-11-21T10:{minute:02}:00Z").parse().unwrap(),
+    }
+}
+
+fn objects(directory: &TempDir) -> DirObjects {
+    DirObjects::open(vec![Bucket {
+        name: WORK.into(),
+        path: directory.path().join(WORK),
+        versioned: false,
+    }])
+    .unwrap()
+}
+
+fn batch(directory: &TempDir) -> LocalBatch {
+    let config = BatchConfig {
+        queue: QUEUE.into(),
+        slots: 4,
+        program: vec!["/bin/sh".into(), "-c".into()],
+        environment: BTreeMap::new(),
+        logs: directory.path().join("logs"),
+        chaos: None,
+        clock_scale: 0.01,
+    };
+    LocalBatch::open(Cloud::open(directory.path()).unwrap(), config).unwrap()
+}
+
+fn record(row: u32) -> Record {
+    Record {
+        row,
+        values: vec![Some(f64::from(row).into()), Some("good".into())],
+    }
+}
+
+fn outcome(row: u32, stage: u16) -> Outcome {
+    Outcome {
+        row,
+        stage,
+        status: Status::Ok,
+        outputs: vec![
+            ("sa_class".into(), "positive".into()),
+            ("sa_score".into(), 0.5.into()),
+        ],
+        error: None,
+        attempts: 1,
+        times: Vec::new(),
+    }
+}
+
+/// Rows 2 and 3 are rejected, the records follow.
+fn manifest(run: &RunId, spec: &Spec) -> Manifest {
+    let now = "2026-11-21T10:00:00Z".parse().unwrap();
+    let column = |name: &str, kind| ColumnProfile {
+        name: name.into(),
+        kind: Some(kind),
+        format: None,
+        filled: 1,
+        distinct: 1,
+        min: None,
+        max: None,
+        width: 8,
+    };
+    let mut next = 4;
+    let mut chunks = Vec::new();
+    for (chunk, (records, children)) in (0..).zip(&spec.chunks) {
+        chunks.push(ChunkPlan {
+            chunk,
+            first_row: next,
+            last_row: next + records - 1,
+            records: *records,
+            children: *children,
+        });
+        next += records;
+    }
+    let records = u64::from(next - 4);
+    Manifest {
+        version: MANIFEST_VERSION,
+        run: run.clone(),
+        source: Source {
+            bucket: "inbox".into(),
+            key: "reviews/my file (1)+ü.xlsx".into(),
+            version: "v".into(),
+            size: 1,
+            uploaded: now,
+        },
+        created: now,
+        pipeline: "reviews".into(),
+        pipeline_toml: spec.pipeline.into(),
+        sheet: "S".into(),
+        columns: vec![column("n", Kind::Number), column("text", Kind::Text)],
+        chunks,
+        stages: spec.stages,
+        rows_in: records + 2,
+        records,
+        rejected: BTreeMap::from([(RejectReason::MissingRequired, 2)]),
+        notes: Vec::new(),
+        notify: Vec::new(),
+    }
+}
+
+/// The records kept of a chunk.
+pub(crate) fn kept(gzip: &[u8], columns: &Columns) -> Vec<(Record, Outcome)> {
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(gzip), &mut text).unwrap();
+    text.lines()
+        .map(|line| rowmill_domain::kept::read_line(line.as_bytes(), columns).unwrap())
+        .collect()
+}

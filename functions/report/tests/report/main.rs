@@ -1,0 +1,403 @@
+//! The stage over the adapters of one machine.
+
+mod bench;
+
+use bench::{Bench, QUEUE, Spec, TWO_STAGES, WORK, at, kept};
+use rowmill_domain::event::Reported;
+use rowmill_domain::job::{JobName, JobStateChange, JobStatus};
+use rowmill_domain::message::Failure;
+use rowmill_domain::run::Counts;
+use rowmill_domain::{Outcome, RunState, Status, keys};
+use rowmill_ports::faulty::{Faults, Moment};
+use rowmill_ports::{Ledger, Objects, RunPatch};
+use rowmill_report::{ReportError, ReportEvent};
+
+fn failure() -> Failure {
+    Failure {
+        stage: "split".into(),
+        what: "sheet `S` has no row below its header".into(),
+        advice: "Add rows.".into(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_event_delivers() {
+    let bench = Bench::new(Spec::default()).await;
+    bench.outcomes(Some).await;
+    let reported = bench.handle_all().await;
+    assert_eq!(
+        reported,
+        [Reported {
+            run: bench.run.clone()
+        }]
+    );
+
+    let item = bench.item().await;
+    assert_eq!(item.state, RunState::Delivered);
+    assert_eq!(
+        item.counts,
+        Counts {
+            records: 7,
+            rejected: 2,
+            ok: 7,
+            failed: 0,
+            missing: 0
+        }
+    );
+    let sent = bench.sent();
+    assert_eq!(sent.len(), 1);
+    let (envelope, mail) = &sent[0];
+    assert_eq!(envelope.from, "rowmill@example.com");
+    assert_eq!(envelope.to, ["pipeline@example.com"]);
+    assert!(
+        mail.contains(&format!("Message-ID: <{}@example.com>", bench.run)),
+        "{mail}"
+    );
+    assert!(mail.contains("Content-Disposition: attachment"), "{mail}");
+    assert_eq!(item.mail, Some(format!("{}@example.com", bench.run)));
+    assert_eq!(bench.get(&keys::mail(&bench.run)).await.unwrap(), mail);
+
+    let results = bench.sheet("Results").await;
+    let header = [
+        "n", "text", "sa_class", "sa_score", "twice", "status", "error", "attempts",
+    ];
+    assert_eq!(results[0], header);
+    assert_eq!(
+        results[1],
+        ["4", "good", "positive", "0.5", "", "ok", "", "1"]
+    );
+    let rows: Vec<&str> = results[1..].iter().map(|r| r[0].as_str()).collect();
+    assert_eq!(rows, ["4", "5", "6", "7", "8", "9", "10"]);
+    assert_eq!(bench.sheet("Rejected").await.len(), 3);
+
+    let columns = bench.manifest.columns();
+    for plan in &bench.manifest.chunks {
+        let gzip = bench
+            .get(&keys::rows(&bench.run, plan.chunk))
+            .await
+            .unwrap();
+        let rows: Vec<u32> = kept(&gzip, &columns).iter().map(|(r, _)| r.row).collect();
+        assert_eq!(rows, (plan.first_row..=plan.last_row).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_child_makes_its_records_missing_and_no_others() {
+    // Child 1 of chunk 0 fails in the first stage: its child of the second never runs.
+    let bench = Bench::new(Spec {
+        pipeline: TWO_STAGES,
+        stages: 2,
+        chunks: vec![(6, 3), (3, 1)],
+        exits: vec![("0-0-1", 75), ("1-1-0", 137)],
+    })
+    .await;
+    bench
+        .outcomes(|o| match o.row {
+            // Killed after it had stored the first of its two records.
+            6 => Some(Outcome { stage: 0, ..o }),
+            7 => None,
+            // Failed in the first stage, carried over.
+            8 => Some(Outcome {
+                status: Status::Failed,
+                error: Some("step 1 (sentiment): no text".into()),
+                ..o
+            }),
+            // Chunk 1: done in the first stage, lost in the second.
+            10.. => Some(Outcome { stage: 0, ..o }),
+            _ => Some(o),
+        })
+        .await;
+    assert_eq!(bench.handle_all().await.len(), 1);
+    let item = bench.item().await;
+    assert_eq!(item.state, RunState::DeliveredWithErrors);
+    assert_eq!(
+        (item.counts.ok, item.counts.failed, item.counts.missing),
+        (3, 1, 5)
+    );
+
+    let results = bench.sheet("Results").await;
+    let status: Vec<&str> = results[1..].iter().map(|r| r[5].as_str()).collect();
+    assert_eq!(
+        status,
+        [
+            "ok", "ok", "missing", "missing", "failed", "ok", "missing", "missing", "missing"
+        ]
+    );
+    let name = |chunk, stage| JobName::new(&bench.run, chunk, stage).0;
+    for row in [3, 4] {
+        let error = &results[row][6];
+        // The root, not the dependency.
+        assert!(
+            error.contains(&name(0, 0)) && error.contains("child 1"),
+            "{error}"
+        );
+        assert!(error.contains("exit code 75"), "{error}");
+    }
+    assert_eq!(
+        results[3][2], "positive",
+        "what the first stage gave is kept"
+    );
+    assert_eq!(results[4][2], "");
+    for row in [7, 8, 9] {
+        let error = &results[row][6];
+        assert!(
+            error.contains(&name(1, 1)) && error.contains("exit code 137"),
+            "{error}"
+        );
+    }
+    let (_, mail) = &bench.sent()[0];
+    assert!(mail.contains("Why rows lack a result"), "{mail}");
+
+    let gzip = bench.get(&keys::rows(&bench.run, 0)).await.unwrap();
+    let kept = kept(&gzip, &bench.manifest.columns());
+    assert_eq!(kept[3].1.status, Status::Missing);
+    assert_eq!(kept[3].1.error.as_ref(), Some(&results[4][6]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_without_any_outcome_failed() {
+    let bench = Bench::new(Spec {
+        exits: vec![("0-0-0", 2), ("0-0-1", 2), ("1-0-0", 2)],
+        ..Spec::default()
+    })
+    .await;
+    assert_eq!(bench.handle_all().await.len(), 1);
+    let item = bench.item().await;
+    assert_eq!(item.state, RunState::Failed);
+    assert_eq!((item.counts.missing, item.result), (7, None));
+    let failure = item.failure.unwrap();
+    assert!(failure.what.contains("exit code 2"), "{failure:?}");
+    let (_, mail) = &bench.sent()[0];
+    assert!(mail.contains("not processed"), "{mail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_twice_is_one_mail() {
+    let bench = Bench::new(Spec::default()).await;
+    bench.outcomes(Some).await;
+    let events = bench.events();
+    for event in events.iter().chain(&events) {
+        let event = ReportEvent::Job(event.clone());
+        bench.handle(&event, 3).await.unwrap();
+    }
+    assert_eq!(bench.sent().len(), 1);
+    // Until cleanup is done, an event of the run asks for it again; then nothing is left to do.
+    let last = ReportEvent::Job(events.last().unwrap().clone());
+    assert!(bench.handle(&last, 4).await.unwrap().is_some());
+    let patch = RunPatch {
+        cleaned: Some(at(5).now),
+        ..RunPatch::default()
+    };
+    bench
+        .ledger
+        .update_run(&bench.run, &[RunState::Delivered], patch, at(5).now)
+        .await
+        .unwrap();
+    assert_eq!(bench.handle(&last, 6).await.unwrap(), None);
+    assert_eq!(bench.sent().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_are_not_ours_change_nothing() {
+    let bench = Bench::new(Spec::default()).await;
+    let ours = JobStateChange {
+        id: bench.events()[0].id.clone(),
+        name: JobName::new(&bench.run, 0, 0),
+        queue: format!("arn:aws:batch:eu-west-1:123456789012:job-queue/{QUEUE}"),
+        status: JobStatus::Succeeded,
+        status_reason: None,
+        array_index: None,
+    };
+    let others = [
+        JobStateChange {
+            queue: "other".into(),
+            ..ours.clone()
+        },
+        JobStateChange {
+            array_index: Some(0),
+            ..ours.clone()
+        },
+        JobStateChange {
+            status: JobStatus::Running,
+            ..ours.clone()
+        },
+        JobStateChange {
+            name: JobName("nightly-backup".into()),
+            ..ours.clone()
+        },
+        JobStateChange {
+            name: JobName::new(&"20261121-reviews-ffffffffffff".parse().unwrap(), 0, 0),
+            ..ours.clone()
+        },
+    ];
+    let ended = async || {
+        let jobs = bench.ledger.jobs(&bench.run).await.unwrap();
+        jobs.iter().filter(|job| job.ended).count()
+    };
+    for other in others {
+        let event = ReportEvent::Job(other);
+        assert_eq!(bench.handle(&event, 1).await.unwrap(), None);
+        assert_eq!(ended().await, 0);
+    }
+    let event = ReportEvent::Job(ours);
+    assert_eq!(bench.handle(&event, 1).await.unwrap(), None);
+    assert_eq!(ended().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweep_finds_what_lost_events_did_not_tell() {
+    let bench = Bench::new(Spec::default()).await;
+    bench.outcomes(Some).await;
+    let check = ReportEvent::Check {
+        run: bench.run.clone(),
+    };
+    assert!(bench.handle(&check, 20).await.unwrap().is_some());
+    assert_eq!(bench.item().await.state, RunState::Delivered);
+    assert_eq!(bench.sent().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_workbook_is_linked() {
+    let mut bench = Bench::new(Spec::default()).await;
+    bench.attach_limit = 100;
+    bench.outcomes(Some).await;
+    bench.handle_all().await;
+    let (_, mail) = &bench.sent()[0];
+    assert!(!mail.contains("Content-Disposition: attachment"), "{mail}");
+    assert!(mail.contains("too large to attach"), "{mail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_told_to_whom_the_pipeline_names() {
+    for (pipeline, to) in [
+        (Some(bench::PIPELINE), "pipeline@example.com"),
+        (Some("[[step]"), "default@example.com"),
+        (None, "default@example.com"),
+    ] {
+        let bench = Bench::new(Spec::default()).await;
+        let manifest = keys::manifest(&bench.run);
+        bench.objects.delete(WORK, &[manifest]).await.unwrap();
+        if let Some(pipeline) = pipeline {
+            bench
+                .put(&keys::pipeline("reviews"), pipeline.as_bytes().to_vec())
+                .await;
+        }
+        let event = ReportEvent::Failed {
+            run: bench.run.clone(),
+            failure: failure(),
+        };
+        for minute in [1, 2] {
+            assert!(bench.handle(&event, minute).await.unwrap().is_some());
+        }
+        let sent = bench.sent();
+        assert_eq!(sent.len(), 1);
+        assert_eq!(sent[0].0.to, [to]);
+        assert!(
+            sent[0].1.contains("has no row below its header"),
+            "{}",
+            sent[0].1
+        );
+        let item = bench.item().await;
+        assert_eq!(
+            (item.state, item.failure),
+            (RunState::Failed, Some(failure()))
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_of_an_unknown_run_is_an_error() {
+    let bench = Bench::new(Spec::default()).await;
+    let event = ReportEvent::Failed {
+        run: "20261121-reviews-ffffffffffff".parse().unwrap(),
+        failure: failure(),
+    };
+    let error = bench.handle(&event, 1).await.unwrap_err();
+    assert!(matches!(error, ReportError::UnknownRun(_)) && !error.is_retryable());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_unaccounted_for_are_never_passed_over() {
+    let bench = Bench::new(Spec::default()).await;
+    bench.outcomes(Some).await;
+    let mut wrong = bench.manifest.clone();
+    wrong.rows_in += 1;
+    bench.store_manifest(&wrong).await;
+    assert_eq!(bench.handle_all().await.len(), 1);
+    let item = bench.item().await;
+    assert_eq!((item.state, item.result), (RunState::Failed, None));
+    let what = item.failure.unwrap().what;
+    assert!(
+        what.contains("unaccounted") && what.contains("10 rows came in"),
+        "{what}"
+    );
+}
+
+/// Every call of the report fails once, before or after it took effect; the retry, of the same
+/// delivery or of another after the lease, ends as the undisturbed run does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_call_loses_nothing() {
+    let spec = || Spec {
+        exits: vec![("1-0-0", 75)],
+        ..Spec::default()
+    };
+    let lost = |o: Outcome| (o.row < 8).then_some(o);
+    let check = |bench: &Bench| ReportEvent::Check {
+        run: bench.run.clone(),
+    };
+    let undisturbed = Bench::new(spec()).await;
+    undisturbed.outcomes(lost).await;
+    let faults = Faults::never();
+    undisturbed
+        .report(&faults)
+        .handle(&check(&undisturbed), &at(3))
+        .await
+        .unwrap();
+    let expected = (
+        undisturbed.item().await.counts,
+        undisturbed.sheet("Results").await,
+    );
+    assert_eq!(expected.0.missing, 3);
+
+    for call in 0..faults.calls() {
+        for moment in [Moment::Before, Moment::After] {
+            let bench = Bench::new(spec()).await;
+            bench.outcomes(lost).await;
+            let faults = Faults::nth(call, moment);
+            let first = bench.report(&faults).handle(&check(&bench), &at(3)).await;
+            match first {
+                Err(error) => assert!(error.is_retryable(), "{call} {moment:?}: {error}"),
+                // The answer lost was "not found", which the adapter does not lose.
+                Ok(first) => assert!(moment == Moment::After && first.is_some(), "{call}"),
+            }
+            // The same delivery again at once, or another one after the lease.
+            let mut cx = at(4);
+            if call % 2 == 1 {
+                cx = at(30);
+                cx.owner = "message-2".into();
+            }
+            let again = bench
+                .report(&Faults::never())
+                .handle(&check(&bench), &cx)
+                .await
+                .unwrap_or_else(|error| panic!("{call} {moment:?}: {error}"));
+            assert!(again.is_some(), "{call} {moment:?}");
+
+            let item = bench.item().await;
+            assert_eq!(
+                item.state,
+                RunState::DeliveredWithErrors,
+                "{call} {moment:?}"
+            );
+            assert_eq!(item.counts, expected.0, "{call} {moment:?}");
+            assert!(item.mail.is_some(), "{call} {moment:?}");
+            assert_eq!(bench.sheet("Results").await.len(), expected.1.len());
+            let sent = bench.sent();
+            assert!((1..=2).contains(&sent.len()), "{call} {moment:?}");
+            assert!(
+                sent.iter().all(|mail| mail == &sent[0]),
+                "{call} {moment:?}"
+            );
+        }
+    }
+}
