@@ -76,6 +76,17 @@ impl Bench {
         appeared(&self.state.path().join(name)).await;
     }
 
+    /// Waits until a job is told to be RUNNING, which is soon after its program was started.
+    async fn running(&self, id: &JobId) {
+        let mut told = self.batch.told();
+        let wait = async {
+            while self.batch.detail(id).unwrap().unwrap().status != JobStatus::Running {
+                told.changed().await.unwrap();
+            }
+        };
+        tokio::time::timeout(PATIENCE, wait).await.unwrap();
+    }
+
     async fn stop(self) -> (LocalBatch, TempDir) {
         self.stop.send_replace(true);
         tokio::time::timeout(PATIENCE, self.worker)
@@ -474,6 +485,7 @@ async fn terminate_ends_running_children_and_cancel_only_waiting_ones() {
         })
         .await;
     bench.appeared("runs").await;
+    bench.running(&array.child(0)).await;
     bench
         .batch
         .cancel(&array.child(0), "too late")
@@ -588,6 +600,7 @@ async fn a_child_reads_end_of_file_only_when_its_host_is_gone() {
     let script = format!("touch {}; cat; touch {}", mark("runs"), mark("eof"));
     let id = bench.submit(&script, |_| {}).await;
     bench.appeared("runs").await;
+    bench.running(&id).await;
     bench.batch.terminate(&id, "enough").await.unwrap();
     let job = bench.ended(&id).await;
     assert_eq!(job.exit_code, Some(143));

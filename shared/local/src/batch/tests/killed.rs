@@ -9,6 +9,8 @@ use super::*;
 
 /// Tells a process of this test program that it is the host, and of which state directory.
 const HOST: &str = "ROWMILL_TEST_HOST";
+/// The file by which it says that it has opened its state.
+const READY: &str = "ready";
 
 /// Not a test of its own: the process that is killed below.
 #[tokio::test(flavor = "multi_thread")]
@@ -17,7 +19,9 @@ async fn host() {
         return;
     };
     let (_stop, stopped) = watch::channel(false);
-    open(Path::new(&state), 3).work(stopped).await.unwrap();
+    let batch = open(Path::new(&state), 3);
+    std::fs::write(Path::new(&state).join(READY), "").unwrap();
+    batch.work(stopped).await.unwrap();
 }
 
 fn start_host(state: &Path) -> Child {
@@ -76,11 +80,16 @@ async fn every_job_ends_once_and_rightly_however_often_its_host_is_killed() {
     let jobs = [&a, &b, &c, &d, &e];
     drop(batch);
 
+    let ready = state.path().join(READY);
     let mut kills = 0;
     loop {
+        let _ = std::fs::remove_file(&ready);
         let host = start_host(state.path());
-        // Long enough to start some children, and other moments each time.
-        let wait = Duration::from_millis(rand::random_range(10..80));
+        // Most moments are in its work, some while it takes up what the last one left.
+        if kills % 4 != 3 {
+            appeared(&ready).await;
+        }
+        let wait = Duration::from_millis(rand::random_range(0..80));
         tokio::time::sleep(wait).await;
         kill(host);
         kills += 1;
