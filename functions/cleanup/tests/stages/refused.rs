@@ -1,8 +1,6 @@
 //! Inputs and orders that are refused: the run fails in words, and report is told.
 
-mod place;
-
-use place::{Place, at};
+use crate::place::{Place, at};
 use rowmill_domain::job::JobStatus;
 use rowmill_domain::message::{Failure, Message};
 use rowmill_domain::{Manifest, RunState, keys};
@@ -99,7 +97,7 @@ async fn what_is_wrong_with_an_input_is_told_with_its_place() {
 async fn a_folder_marker_is_no_upload() {
     let place = Place::new();
     let event = rowmill_domain::event::ObjectCreated {
-        bucket: place::INBOX.into(),
+        bucket: crate::place::INBOX.into(),
         key: "p/".into(),
         version: "1".into(),
         versioned: true,
@@ -122,7 +120,7 @@ async fn metadata_limits_the_rows_and_names_recipients() {
     place.split.handle(&event, &at("split", 0)).await.unwrap();
     let object = place
         .objects
-        .get(&Location::new(place::WORK, keys::manifest(&run)))
+        .get(&Location::new(crate::place::WORK, keys::manifest(&run)))
         .await
         .unwrap();
     let manifest = Manifest::from_json(&object.body).unwrap();

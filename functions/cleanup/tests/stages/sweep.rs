@@ -1,8 +1,6 @@
 //! The sweep: what stands still is moved on, what belongs to nothing is removed.
 
-mod place;
-
-use place::{Place, WORK, at};
+use crate::place::{Place, WORK, at};
 use rowmill_cleanup::{CleanupError, SweepAction};
 use rowmill_domain::event::Reported;
 use rowmill_domain::job::JobStatus;
@@ -132,7 +130,7 @@ async fn jobs_whose_end_nobody_heard_of_are_looked_at() {
     );
     // Report is at it.
     let owner = at("report", 3);
-    let lease = place::HOUR;
+    let lease = crate::place::HOUR;
     place
         .ledger
         .claim(&run, Work::Report, &owner.owner, owner.now, lease)
@@ -151,10 +149,10 @@ async fn a_job_that_waits_for_ever_is_given_up() {
     // Batch's own clock says when the job was made.
     let created = chrono::DateTime::from_timestamp_millis(job.created_at.unwrap()).unwrap();
     let mut cx = at("sweep", 0);
-    cx.now = created + place::HOUR * 5;
+    cx.now = created + crate::place::HOUR * 5;
     let swept = place.cleanup.sweep(&cx).await.unwrap();
     assert_eq!(swept.actions, []);
-    cx.now = created + place::HOUR * 7;
+    cx.now = created + crate::place::HOUR * 7;
     let swept = place.cleanup.sweep(&cx).await.unwrap();
     let expected = SweepAction::JobGivenUp { run, job: job.name };
     assert_eq!(swept.actions, [expected]);

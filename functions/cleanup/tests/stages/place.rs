@@ -21,21 +21,21 @@ use rowmill_split::Split;
 use rowmill_submit::{Submit, SubmitConfig};
 use tempfile::TempDir;
 
-pub const INBOX: &str = "inbox";
-pub const WORK: &str = "work";
-pub const QUEUE: &str = "main";
-pub const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const INBOX: &str = "inbox";
+pub(crate) const WORK: &str = "work";
+pub(crate) const QUEUE: &str = "main";
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 /// Every call through a port burns it twice: before it is made, and before its answer arrives.
 /// Once it is burnt down, every call fails, as all do for a process that is gone.
 #[derive(Clone)]
-pub struct Fuse(Arc<AtomicI64>);
+pub(crate) struct Fuse(Arc<AtomicI64>);
 
 impl Fuse {
-    pub fn set(&self, steps: i64) {
+    pub(crate) fn set(&self, steps: i64) {
         self.0.store(steps, Ordering::SeqCst);
     }
-    pub fn is_burnt(&self) -> bool {
+    pub(crate) fn is_burnt(&self) -> bool {
         self.0.load(Ordering::SeqCst) < 0
     }
     fn burn(&self) -> Result<()> {
@@ -113,21 +113,21 @@ fused!(Topic {
     fn publish(message: &Message) -> ();
 });
 
-pub struct Place {
-    pub fuse: Fuse,
-    pub objects: Arc<DirObjects>,
-    pub ledger: Arc<SqliteLedger>,
-    pub batch: Arc<LocalBatch>,
-    pub cloud: Cloud,
-    pub split: Split,
-    pub submit: Submit,
-    pub cleanup: Cleanup,
+pub(crate) struct Place {
+    pub(crate) fuse: Fuse,
+    pub(crate) objects: Arc<DirObjects>,
+    pub(crate) ledger: Arc<SqliteLedger>,
+    pub(crate) batch: Arc<LocalBatch>,
+    pub(crate) cloud: Cloud,
+    pub(crate) split: Split,
+    pub(crate) submit: Submit,
+    pub(crate) cleanup: Cleanup,
     _directory: TempDir,
 }
 
 impl Place {
     /// An empty place. Its Batch takes jobs and runs none.
-    pub fn new() -> Place {
+    pub(crate) fn new() -> Place {
         let directory = TempDir::new().unwrap();
         let at = |name: &str| directory.path().join(name);
         let bucket = |name: &str, versioned| Bucket {
@@ -197,7 +197,7 @@ impl Place {
         }
     }
 
-    pub async fn pipeline(&self, name: &str, toml: &str) {
+    pub(crate) async fn pipeline(&self, name: &str, toml: &str) {
         let key = rowmill_domain::keys::pipeline(name);
         let body = Bytes::from(toml.to_owned());
         self.objects
@@ -207,7 +207,12 @@ impl Place {
     }
 
     /// Puts a file into the inbox, and gives the event of it.
-    pub async fn upload(&self, key: &str, body: &str, metadata: &[(&str, &str)]) -> ObjectCreated {
+    pub(crate) async fn upload(
+        &self,
+        key: &str,
+        body: &str,
+        metadata: &[(&str, &str)],
+    ) -> ObjectCreated {
         let put = Put {
             metadata: metadata
                 .iter()
@@ -227,12 +232,12 @@ impl Place {
         }
     }
 
-    pub async fn item(&self, run: &RunId) -> RunItem {
+    pub(crate) async fn item(&self, run: &RunId) -> RunItem {
         self.ledger.run(run).await.unwrap().unwrap()
     }
 
     /// Keys and bytes of all objects under a prefix of the work bucket.
-    pub async fn objects_under(&self, prefix: &str) -> Vec<(String, Bytes)> {
+    pub(crate) async fn objects_under(&self, prefix: &str) -> Vec<(String, Bytes)> {
         let page = self.objects.list(WORK, prefix, None).await.unwrap();
         assert_eq!(page.next, None);
         let mut all = Vec::new();
@@ -248,7 +253,7 @@ impl Place {
     }
 
     /// All jobs of the queue, in the order of their names.
-    pub async fn jobs(&self) -> Vec<JobDetail> {
+    pub(crate) async fn jobs(&self) -> Vec<JobDetail> {
         let mut all = Vec::new();
         for status in [
             JobStatus::Submitted,
@@ -268,7 +273,7 @@ impl Place {
     }
 
     /// All messages published so far.
-    pub fn published(&self) -> Vec<Message> {
+    pub(crate) fn published(&self) -> Vec<Message> {
         let payloads: Vec<String> = self
             .cloud
             .with(|conn| {
@@ -291,7 +296,7 @@ impl Place {
     }
 
     /// Does what report does at the end: says that the mail is sent.
-    pub async fn deliver(&self, run: &RunId, now: DateTime<Utc>) {
+    pub(crate) async fn deliver(&self, run: &RunId, now: DateTime<Utc>) {
         let patch = RunPatch {
             state: Some(RunState::Delivered),
             ..RunPatch::default()
@@ -306,7 +311,7 @@ impl Place {
 }
 
 /// An invocation so many hours into the test. Starts at the real time, which Batch goes by.
-pub fn at(owner: &str, hours: u32) -> Invocation {
+pub(crate) fn at(owner: &str, hours: u32) -> Invocation {
     static START: LazyLock<DateTime<Utc>> = LazyLock::new(Utc::now);
     Invocation {
         owner: owner.into(),

@@ -1,11 +1,9 @@
 //! Split, submit and cleanup, killed before and after every single call through a port, and then
 //! gone on with by their own retry or by another invocation once the lease has ended.
 
-mod place;
-
 use std::collections::HashSet;
 
-use place::{Place, at};
+use crate::place::{Place, at};
 use rowmill_domain::event::Reported;
 use rowmill_domain::message::Message;
 use rowmill_domain::plan::job_graph;
@@ -54,7 +52,10 @@ async fn submitted(place: &Place, run: &RunId) -> Submitted {
     let manifest = Manifest::from_json(&chunks.remove(at).1).unwrap();
     assert_eq!(item.jobs, Some(manifest.jobs()));
     assert_eq!(manifest.rows_in, 6);
-    assert_eq!(place.ledger.tables().await.unwrap(), [run.clone()]);
+    assert_eq!(
+        place.ledger.tables().await.unwrap(),
+        std::slice::from_ref(run)
+    );
 
     // Each planned job is there once, is recorded, and waits for the one before it.
     let jobs = place.jobs().await;
