@@ -41,7 +41,7 @@ impl Store<'_> {
                     _ => break,
                 }
             }
-            retry(async || self.ledger.put_outcomes(self.run, self.chunk, &batch).await).await?;
+            retry(|| self.ledger.put_outcomes(self.run, self.chunk, &batch)).await?;
             for outcome in batch.drain(..) {
                 report.count(outcome.status);
             }
