@@ -572,7 +572,13 @@ async fn stopping_lets_children_store_what_they_have_and_burns_no_attempt() {
         bench.appeared(name).await;
     }
     let (batch, state) = bench.stop().await;
-    let of = async |id: &JobId| batch.describe(&[id.clone()]).await.unwrap().remove(0);
+    let of = async |id: &JobId| {
+        batch
+            .describe(std::slice::from_ref(id))
+            .await
+            .unwrap()
+            .remove(0)
+    };
     assert_eq!(of(&quick).await.status, JobStatus::Succeeded);
     for id in [&interrupted, &stubborn] {
         let job = of(id).await;
