@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -9,6 +10,7 @@ use lettre::transport::smtp::AsyncSmtpTransport;
 use lettre::{AsyncTransport, Tokio1Executor};
 use rowmill_domain::limits;
 use rowmill_ports::{Envelope, ErrorKind, Mailer, PortError, Result};
+use url::{Host, Url};
 
 use crate::LocalError;
 
@@ -99,22 +101,7 @@ impl SmtpMailer {
             // The URL holds a password: it is not repeated.
             PortError::new("Connect", "the mail relay", ErrorKind::Invalid, message)
         };
-        let parsed = url::Url::parse(url).map_err(|e| invalid(format!("not a URL: {e}")))?;
-        let is_local = match parsed.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
-            None => return Err(invalid("the URL names no host".to_owned())),
-        };
-        let mut url = parsed;
-        match url.scheme() {
-            "smtps" => {}
-            "smtp" if is_local => {}
-            "smtp" => {
-                url.query_pairs_mut().append_pair("tls", "required");
-            }
-            other => return Err(invalid(format!("`{other}` is neither smtp nor smtps"))),
-        }
+        let url = with_tls(url).map_err(invalid)?;
         let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(url.as_str())
             .map_err(|e| invalid(reasons(&e)))?;
         Ok(SmtpMailer {
@@ -137,7 +124,9 @@ impl Mailer for SmtpMailer {
         let to = envelope.to.iter().map(address).collect::<Result<_>>()?;
         let smtp = lettre::address::Envelope::new(Some(from), to)
             .map_err(|error| invalid(error.to_string()))?;
-        match self.transport.send_raw(&smtp, mime).await {
+        // The end of data begins with a line's end, which the mail has already.
+        let mime_text = mime.strip_suffix(b"\r\n").unwrap_or(mime);
+        match self.transport.send_raw(&smtp, mime_text).await {
             Ok(_) => Ok(message_id(mime)),
             Err(error) => {
                 let code = error.status().map(u16::from);
@@ -145,12 +134,35 @@ impl Mailer for SmtpMailer {
                     // RFC 4954: authentication required, failed, too weak.
                     Some(530 | 534 | 535) => ErrorKind::Denied,
                     Some(500..) => ErrorKind::Invalid,
+                    // What the relay offers does not do: STARTTLS, a way to authenticate.
+                    _ if error.is_client() => ErrorKind::Invalid,
                     _ => ErrorKind::Unavailable,
                 };
                 Err(failure(envelope, kind, reasons(&error)))
             }
         }
     }
+}
+
+/// The relay's URL, with TLS required where the mail leaves this machine; or why it is none.
+fn with_tls(url: &str) -> std::result::Result<Url, String> {
+    let mut url = Url::parse(url).map_err(|error| format!("not a URL: {error}"))?;
+    let is_local = match url.host() {
+        // Only the web's own schemes have their addresses read as such.
+        Some(Host::Domain(name)) => {
+            name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+        }
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => return Err("the URL names no host".to_owned()),
+    };
+    match url.scheme() {
+        "smtps" => {}
+        "smtp" if is_local => {}
+        "smtp" => url.set_query(Some("tls=required")),
+        other => return Err(format!("`{other}` is neither smtp nor smtps")),
+    }
+    Ok(url)
 }
 
 /// An error with its causes.
@@ -211,4 +223,52 @@ fn header(mime: &[u8]) -> &[u8] {
     let end = |blank: &[u8]| mime.windows(blank.len()).position(|w| w == blank);
     let length = [end(b"\r\n\r\n"), end(b"\n\n")].into_iter().flatten().min();
     &mime[..length.unwrap_or(mime.len())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mail_leaves_this_machine_only_with_tls() {
+        for (url, expected) in [
+            (
+                "smtp://a:b@mail.example.com",
+                "smtp://a:b@mail.example.com?tls=required",
+            ),
+            ("smtp://192.0.2.1:587", "smtp://192.0.2.1:587?tls=required"),
+            (
+                "smtp://mail.example.com?tls=opportunistic",
+                "smtp://mail.example.com?tls=required",
+            ),
+            ("smtps://mail.example.com", "smtps://mail.example.com"),
+            ("smtp://localhost:25", "smtp://localhost:25"),
+            ("smtp://127.0.0.1:2525", "smtp://127.0.0.1:2525"),
+            ("smtp://[::1]:2525", "smtp://[::1]:2525"),
+        ] {
+            assert_eq!(with_tls(url).map(String::from), Ok(expected.to_owned()));
+        }
+        for bad in [
+            "http://mail.example.com",
+            "mail.example.com",
+            "smtp:",
+            "smtp://",
+            "",
+        ] {
+            assert!(with_tls(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_message_id_is_read_from_the_header_alone() {
+        for (mime, id) in [
+            ("Subject: x\r\nMessage-ID: <a@b>\r\n\r\nbody", "a@b"),
+            ("message-id:\r\n <a@b>\r\nSubject: x\r\n\r\n", "a@b"),
+            ("MESSAGE-ID: <a@b>\n\nbody", "a@b"),
+        ] {
+            assert_eq!(message_id(mime.as_bytes()), id);
+        }
+        let none = b"Subject: x\r\n\r\nMessage-ID: <a@b>\r\n";
+        assert_eq!(message_id(none), blake3::hash(none).to_string());
+    }
 }

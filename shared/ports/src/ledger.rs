@@ -115,7 +115,8 @@ pub trait Ledger: Send + Sync {
     /// [`crate::ErrorKind::Conflict`] with another one.
     async fn record_job(&self, id: &RunId, name: &JobName, job: &JobId) -> Result<()>;
     /// Notes that a job ended, recorded or not, and answers how many of the run's have.
-    /// Again for the same name changes nothing.
+    /// Again for the same name changes nothing, nor does a job of another id than the one kept
+    /// under its name: a stray one does not count.
     async fn job_ended(&self, id: &RunId, name: &JobName, job: &JobId) -> Result<u32>;
     /// The run's jobs by name.
     async fn jobs(&self, id: &RunId) -> Result<Vec<JobRecord>>;

@@ -300,7 +300,7 @@ async fn tables(ledger: &dyn Ledger) {
 
     ledger.drop_table(&run).await.unwrap();
     ledger.drop_table(&run).await.unwrap();
-    assert_eq!(ledger.tables().await.unwrap(), [other.clone()]);
+    assert_eq!(ledger.tables().await.unwrap(), std::slice::from_ref(&other));
     let gone = ledger.put_outcomes(&run, 0, &[outcome(2)]).await;
     assert_eq!(gone.unwrap_err().kind, ErrorKind::NotFound);
     let gone = ledger.outcomes(&run, 0, 0..=u32::MAX).await;
