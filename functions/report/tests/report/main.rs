@@ -1,5 +1,11 @@
 //! The stage over the adapters of one machine.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that panics has failed"
+)]
+
 mod bench;
 
 use bench::{Bench, QUEUE, Spec, TWO_STAGES, WORK, at, kept};
