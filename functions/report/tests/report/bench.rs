@@ -88,10 +88,13 @@ impl Default for Spec {
     }
 }
 
+/// Mails sent, in order.
+type Sent = Arc<Mutex<Vec<(Envelope, Vec<u8>)>>>;
+
 /// Keeps what is sent, and writes it to the outbox.
 pub(crate) struct Recorder {
     outbox: EmlOutbox,
-    sent: Arc<Mutex<Vec<(Envelope, Vec<u8>)>>>,
+    sent: Sent,
 }
 
 #[async_trait]
@@ -114,7 +117,7 @@ pub(crate) struct Bench {
     pub(crate) objects: Arc<DirObjects>,
     pub(crate) jobs: LocalBatch,
     pub(crate) attach_limit: u64,
-    sent: Arc<Mutex<Vec<(Envelope, Vec<u8>)>>>,
+    sent: Sent,
 }
 
 impl Bench {
