@@ -69,7 +69,8 @@ pub(crate) struct Machine {
     pub(crate) topic: Arc<LocalTopic>,
     batch: LocalBatch,
     stages: Arc<Stages>,
-    rows_read: Arc<AtomicU64>,
+    /// What split has read.
+    pub(crate) rows_read: Arc<AtomicU64>,
     rows_written: Arc<AtomicU64>,
     chaos: Option<Chaos>,
     _lock: StateLock,
@@ -234,7 +235,11 @@ impl Machine {
                     stages,
                 }
             }
-            RunState::Reporting => At::Report(self.rows_written.load(Ordering::Relaxed), records),
+            RunState::Reporting => {
+                // A try that begins again counts its rows again.
+                let written = self.rows_written.load(Ordering::Relaxed);
+                At::Report(written.min(records), records)
+            }
             RunState::Delivered | RunState::DeliveredWithErrors | RunState::Failed => At::Cleanup,
         })
     }

@@ -1,6 +1,8 @@
 //! What a person sees while a run is under way: bars on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
@@ -64,6 +66,8 @@ impl At {
 /// Shows a run's progress on stderr.
 pub(crate) struct Progress {
     terminal: bool,
+    /// What split counts: it may end between two looks.
+    rows_read: Arc<AtomicU64>,
     stage: Option<Stage>,
 }
 
@@ -79,9 +83,10 @@ struct Stage {
 
 impl Progress {
     /// On a terminal, or in plain lines where stderr is none.
-    pub(crate) fn new() -> Progress {
+    pub(crate) fn new(rows_read: Arc<AtomicU64>) -> Progress {
         Progress {
             terminal: std::io::stderr().is_terminal(),
+            rows_read,
             stage: None,
         }
     }
@@ -123,7 +128,8 @@ impl Progress {
         };
         let at = stage.at;
         // A stage is over when the next one has begun, so all of it is done.
-        let done = at.of().unwrap_or(at.done());
+        let read = || self.rows_read.load(Ordering::Relaxed);
+        let done = at.of().unwrap_or_else(read);
         match stage.bar {
             Some(bar) => {
                 bar.set_position(done);

@@ -7,6 +7,7 @@ use miette::miette;
 use rowmill_domain::message::{Failure, Message};
 use rowmill_domain::plan::stages;
 use rowmill_domain::{RunId, RunItem, RunState, config, keys};
+use rowmill_local::bus::Target;
 use rowmill_local::{LocalError, SmtpMailer};
 use rowmill_ports::{Ledger, Location, Objects, PortError, Topic};
 use serde_json::json;
@@ -102,7 +103,7 @@ pub(crate) async fn run(args: &RunArgs, relay: Option<String>) -> Result<Exit, S
         }
     };
 
-    let mut progress = Progress::new();
+    let mut progress = Progress::new(machine.rows_read.clone());
     let work = machine.start();
     let stages = u16::try_from(stages(&chosen.pipeline).len()).unwrap_or(u16::MAX);
     let ended = watch(&machine, &work, &id, stages, stop, &mut progress).await;
@@ -161,9 +162,9 @@ async fn watch(
             return Ok(Ended::GaveUp("the state directory failed".to_owned()));
         }
         if let Some(run) = &run
-            && let Some(why) = mourn(machine, run, &mut told, progress).await?
+            && let Some(ended) = mourn(machine, run, &mut told, progress).await?
         {
-            return Ok(Ended::GaveUp(why));
+            return Ok(ended);
         }
         if swept.elapsed() >= SWEEP_EVERY {
             swept = Instant::now();
@@ -178,15 +179,15 @@ async fn watch(
     }
 }
 
-/// Looks for messages of the run that a stage gave up. Of the first it lets report tell, by the
-/// mail of a failed run; where that is given up as well, or there is nothing left but to clean,
-/// nobody can go on: why, for the person.
+/// Looks for messages of the run that a stage gave up. What split or submit gave up report tells,
+/// by the mail of a failed run. What report gave up nobody can tell, and the same command may try
+/// it again. What cleanup gave up takes nothing from the result.
 async fn mourn(
     machine: &Machine,
     run: &RunItem,
     told: &mut usize,
     progress: &Progress,
-) -> Result<Option<String>, Stop> {
+) -> Result<Option<Ended>, Stop> {
     let dead = machine.given_up(run);
     let dead = dead.map_err(|e| Stop::failed("cannot read the queue", e))?;
     let Some(letter) = dead.get(*told) else {
@@ -194,11 +195,18 @@ async fn mourn(
     };
     let stage = letter.target.name();
     let why = format!("{stage} gave up: {}", letter.error);
-    if *told > 0 || run.state.is_terminal() {
-        return Ok(Some(why));
+    match letter.target {
+        Target::Split | Target::Submit => {}
+        Target::Report => return Ok(Some(Ended::GaveUp(why))),
+        Target::Cleanup => {
+            progress.say(&format!(
+                "{why}\nThe same command cleans up once that is mended."
+            ));
+            return Ok(Some(Ended::Over(Box::new(run.clone()))));
+        }
     }
     progress.say(&why);
-    *told = dead.len();
+    *told += 1;
     let message = Message::Failed {
         run: run.id.clone(),
         failure: Failure {

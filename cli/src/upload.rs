@@ -34,7 +34,7 @@ pub(crate) const DIRECTORY: &str = "directory";
 #[derive(Debug)]
 pub(crate) enum Upload {
     /// There is a run of it: under way, or over.
-    Known(RunItem),
+    Known(Box<RunItem>),
     /// It was put into the inbox, and makes that run once the inbox's event is sent.
     New(ObjectInfo, RunId),
 }
@@ -86,12 +86,12 @@ pub(crate) async fn workbook(
     let (over, under_way): (Vec<_>, Vec<_>) = runs.into_iter().partition(is_over);
     // One that was interrupted goes on, asked for by `--force` or not.
     if let Some(run) = under_way.into_iter().next() {
-        return Ok(Upload::Known(run));
+        return Ok(Upload::Known(Box::new(run)));
     }
     if let Some(last) = over.into_iter().max_by_key(|r| r.created)
         && !force
     {
-        return Ok(Upload::Known(last));
+        return Ok(Upload::Known(Box::new(last)));
     }
     if times > 0 {
         metadata.insert(metadata::AGAIN.to_owned(), times.to_string());
