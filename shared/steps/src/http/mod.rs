@@ -1,12 +1,14 @@
 //! `http`: fetches, and takes outputs out of the response.
 
 mod extract;
+mod gate;
 mod retry;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::error::Error as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,9 +22,10 @@ use rowmill_domain::Row;
 use rowmill_domain::pipeline::{HttpMethod, HttpStep, Template};
 use rowmill_domain::record::Outputs;
 use tokio::time::Instant;
-use url::Url;
+use url::{Position, Url};
 
 use self::extract::{Body, Extractor};
+use self::gate::{Cost, Gate, Sign};
 use crate::guard::{Guard, Lookup, Refused, SystemLookup};
 use crate::pace::Pace;
 use crate::{Runner, Setup, SetupError, StepResult, brief};
@@ -48,6 +51,10 @@ pub(crate) struct Http {
     timeout: Duration,
     attempts: u32,
     extractor: Extractor,
+    /// By host and port.
+    gates: Mutex<HashMap<String, Arc<Gate>>>,
+    concurrency: usize,
+    patience: Duration,
 }
 
 /// What is sent for a record; the same on each attempt.
@@ -68,9 +75,25 @@ struct Fetched {
 /// Why an attempt gave no response to use.
 enum Fault {
     /// Another attempt cannot help.
-    Final(String),
-    /// It may; the source asks to wait so long.
-    Passing(String, Option<Duration>),
+    Final(String, Sign),
+    /// It may.
+    Passing {
+        reason: String,
+        /// Not even a connection was made.
+        connect: bool,
+        /// The source asks for fewer requests, and perhaps for a pause.
+        throttled: Option<Option<Duration>>,
+    },
+}
+
+impl Fault {
+    fn passing(reason: impl Into<String>) -> Fault {
+        Fault::Passing {
+            reason: reason.into(),
+            connect: false,
+            throttled: None,
+        }
+    }
 }
 
 impl Http {
@@ -107,6 +130,9 @@ impl Http {
             timeout: step.timeout,
             attempts: step.attempts.max(1),
             extractor: Extractor::new(&step.outputs)?,
+            gates: Mutex::default(),
+            concurrency: setup.concurrency.max(1),
+            patience: gate::PATIENCE,
         })
     }
 
@@ -154,10 +180,10 @@ impl Http {
     async fn attempt(&self, request: &Request) -> Result<Fetched, Fault> {
         let mut hop = request.clone();
         let mut left = self.timeout;
-        for _ in 0..=REDIRECTS_MAX {
+        for redirects in 0..=REDIRECTS_MAX {
             // Every hop is checked here, and its address in the guard's resolver.
             let checked = self.guard.check_url(&hop.url);
-            checked.map_err(|e| Fault::Final(e.to_string()))?;
+            checked.map_err(|e| Fault::Final(e.to_string(), Sign::None))?;
             if let Some(pace) = &self.pace {
                 pace.turn().await;
             }
@@ -165,15 +191,21 @@ impl Http {
             let answer = tokio::time::timeout(left, self.send(&hop)).await;
             let Ok(answer) = answer else {
                 let reason = format!("no answer within {:?}", self.timeout);
-                return Err(Fault::Passing(reason, None));
+                return Err(Fault::passing(reason));
             };
+            let answer = answer.map_err(|fault| match fault {
+                // Where a redirect leads says nothing of the host that the step asked.
+                Fault::Passing { reason, .. } if redirects > 0 => Fault::passing(reason),
+                fault => fault,
+            });
             match answer? {
                 Answer::Fetched(fetched) => return Ok(fetched),
                 Answer::Redirect(status, location) => hop = redirected(hop, status, &location)?,
             }
             left = left.saturating_sub(start.elapsed());
         }
-        Err(Fault::Final(format!("more than {REDIRECTS_MAX} redirects")))
+        let reason = format!("more than {REDIRECTS_MAX} redirects");
+        Err(Fault::Final(reason, Sign::Good))
     }
 
     /// One hop.
@@ -195,13 +227,18 @@ impl Http {
             Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
         };
         if retry::is_retryable(status) {
-            let asked =
-                header(RETRY_AFTER).and_then(|h| retry::retry_after(&h, chrono::Utc::now()));
-            return Err(Fault::Passing(status.to_string(), asked));
+            let header = header(RETRY_AFTER);
+            let asked = header.and_then(|h| retry::retry_after(&h, chrono::Utc::now()));
+            return Err(Fault::Passing {
+                reason: status.to_string(),
+                connect: false,
+                throttled: (status == StatusCode::TOO_MANY_REQUESTS || asked.is_some())
+                    .then_some(asked),
+            });
         }
         match (status.as_u16(), header(LOCATION)) {
             (301 | 302 | 303 | 307 | 308, Some(location)) => Ok(Answer::Redirect(status, location)),
-            _ => Err(Fault::Final(status.to_string())),
+            _ => Err(Fault::Final(status.to_string(), Sign::Good)),
         }
     }
 }
@@ -220,30 +257,61 @@ impl Runner for Http {
             Err(reason) => return StepResult::failed(reason, 1),
         };
         let told = |reason: &str| format!("{} {}: {reason}", request.method, shown(&request.url));
-        let mut attempt = 1;
+        let gate = self.gate(&request.url);
+        let row = row.record.row;
+        let start = Instant::now();
+        // `tries` is told; `spent` are those that count against the step's attempts.
+        let (mut tries, mut spent) = (0, 0);
         loop {
-            match self.attempt(&request).await {
+            let permit = match gate.enter().await {
+                Ok(permit) => permit,
+                Err(reason) => return StepResult::failed(told(&reason), tries.max(1)),
+            };
+            tries += 1;
+            let (reason, asked, sign) = match self.attempt(&request).await {
                 Ok(fetched) => {
+                    permit.exit(row, Sign::Good);
                     return match self.outputs(&fetched) {
-                        Ok(outputs) => StepResult::ok(outputs, attempt),
-                        Err(reason) => StepResult::failed(told(&reason), attempt),
+                        Ok(outputs) => StepResult::ok(outputs, tries),
+                        Err(reason) => StepResult::failed(told(&reason), tries),
                     };
                 }
-                Err(Fault::Final(reason)) => return StepResult::failed(told(&reason), attempt),
-                Err(Fault::Passing(reason, asked)) if attempt < self.attempts => {
-                    let wait = retry::wait(attempt, asked);
-                    tracing::debug!(row = row.record.row, attempt, ?wait, reason, "trying again");
-                    tokio::time::sleep(wait).await;
-                    attempt += 1;
+                Err(Fault::Final(reason, sign)) => {
+                    permit.exit(row, sign);
+                    return StepResult::failed(told(&reason), tries);
                 }
-                Err(Fault::Passing(reason, _)) => {
-                    let reason = match attempt {
-                        1 => reason,
-                        n => format!("{reason}, {n} attempts"),
+                Err(Fault::Passing {
+                    reason,
+                    connect,
+                    throttled,
+                }) => {
+                    let sign = match throttled {
+                        Some(asked) => Sign::Throttled(asked),
+                        None => Sign::Bad {
+                            connect,
+                            reason: reason.clone(),
+                        },
                     };
-                    return StepResult::failed(told(&reason), attempt);
+                    (reason, throttled.flatten(), sign)
                 }
+            };
+            let cost = permit.exit(row, sign);
+            // Who wants one attempt gets one, whoever is at fault.
+            let patient = self.attempts > 1 && start.elapsed() < self.patience + self.timeout;
+            if cost == Cost::Time && patient {
+                continue;
             }
+            spent += 1;
+            if spent >= self.attempts {
+                let reason = match tries {
+                    1 => reason,
+                    n => format!("{reason}, {n} attempts"),
+                };
+                return StepResult::failed(told(&reason), tries);
+            }
+            let wait = retry::wait(spent, asked);
+            tracing::debug!(row, tries, ?wait, reason, "trying again");
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -251,6 +319,22 @@ impl Runner for Http {
 }
 
 impl Http {
+    fn gate(&self, url: &Url) -> Arc<Gate> {
+        let host = &url[Position::BeforeHost..Position::AfterPort];
+        let mut gates = match self.gates.lock() {
+            Ok(gates) => gates,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        match gates.get(host) {
+            Some(gate) => gate.clone(),
+            None => {
+                let gate = Gate::new(self.concurrency, self.patience);
+                gates.insert(host.to_owned(), gate.clone());
+                gate
+            }
+        }
+    }
+
     fn outputs(&self, fetched: &Fetched) -> Result<Outputs, String> {
         self.extractor.extract(&Body {
             headers: &fetched.headers,
@@ -282,7 +366,8 @@ fn client(
 async fn read(mut response: Response) -> Result<Fetched, Fault> {
     let too_large = || {
         let mib = RESPONSE_MAX / (1024 * 1024);
-        Fault::Final(format!("the response is larger than {mib} MiB"))
+        let reason = format!("the response is larger than {mib} MiB");
+        Fault::Final(reason, Sign::Good)
     };
     let announced = response.content_length().unwrap_or(0);
     if announced > RESPONSE_MAX as u64 {
@@ -319,10 +404,9 @@ async fn read(mut response: Response) -> Result<Fetched, Fault> {
 /// the others may hold what is meant for the first alone.
 fn redirected(from: Request, status: StatusCode, location: &str) -> Result<Request, Fault> {
     let url = from.url.join(location).map_err(|e| {
-        Fault::Final(format!(
-            "{status}: `{}` is no valid URL: {e}",
-            brief(location, 200)
-        ))
+        let location = brief(location, 200);
+        let reason = format!("{status}: `{location}` is no valid URL: {e}");
+        Fault::Final(reason, Sign::Good)
     })?;
     let mut to = Request {
         url,
@@ -351,12 +435,12 @@ fn fault(error: &reqwest::Error) -> Fault {
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(refused) = cause.downcast_ref::<Refused>() {
-            return Fault::Final(refused.to_string());
+            return Fault::Final(refused.to_string(), Sign::None);
         }
         source = cause.source();
     }
     if error.is_builder() {
-        return Fault::Final(innermost(error));
+        return Fault::Final(innermost(error), Sign::None);
     }
     let what = if error.is_connect() {
         "cannot connect"
@@ -365,7 +449,11 @@ fn fault(error: &reqwest::Error) -> Fault {
     } else {
         "the request failed"
     };
-    Fault::Passing(format!("{what}: {}", innermost(error)), None)
+    Fault::Passing {
+        reason: format!("{what}: {}", innermost(error)),
+        connect: error.is_connect(),
+        throttled: None,
+    }
 }
 
 /// The last cause, which is the one that says something.

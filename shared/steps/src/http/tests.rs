@@ -539,3 +539,128 @@ async fn what_is_wrong_with_the_step_is_told_at_setup() {
     bad.outputs[0].from = Extract::Json("due".into());
     assert!(error(&bad).contains("`due` is no JSONPath"));
 }
+
+/// Runs rows 1 to `rows`, `at_once` at a time; all results.
+async fn run_all(http: Http, rows: u32, at_once: usize) -> Vec<StepResult> {
+    let http = Arc::new(http);
+    let next = Arc::new(std::sync::atomic::AtomicU32::new(1));
+    let mut workers = tokio::task::JoinSet::new();
+    for _ in 0..at_once {
+        let (http, next) = (http.clone(), next.clone());
+        workers.spawn(async move {
+            let columns = Columns::new(["ID"]);
+            let mut results = Vec::new();
+            loop {
+                let row = next.fetch_add(1, Ordering::SeqCst);
+                if row > rows {
+                    return results;
+                }
+                let record = Record {
+                    row,
+                    values: vec![Some(f64::from(row).into())],
+                };
+                let row = Row {
+                    columns: &columns,
+                    record: &record,
+                    outputs: &[],
+                };
+                results.push(http.run(row).await);
+            }
+        });
+    }
+    workers.join_all().await.into_iter().flatten().collect()
+}
+
+#[tokio::test]
+async fn a_source_that_throttles_loses_no_row() {
+    // 20 requests in any tenth of a second, and 429 without a word about when for the rest.
+    let window = Mutex::new((Instant::now(), 0));
+    let server = Server::start(move |_, _| {
+        let mut window = window.lock().unwrap();
+        if window.0.elapsed() > Duration::from_millis(100) {
+            *window = (Instant::now(), 0);
+        }
+        window.1 += 1;
+        match window.1 {
+            ..=20 => reply("200 OK", r#"{"due":2}"#),
+            _ => reply("429 Too Many Requests", ""),
+        }
+    })
+    .await;
+    let mut step = step(&server.address);
+    step.attempts = 2;
+    let mut setup = setup();
+    setup.concurrency = 16;
+    let results = run_all(Http::new(&step, &setup).unwrap(), 150, 16).await;
+    assert_eq!(results.len(), 150);
+    for result in results {
+        assert!(result.outputs.is_ok(), "{result:?}");
+    }
+    let throttled = server.asked().len() - 150;
+    assert!((1..150).contains(&throttled), "{throttled} refused");
+}
+
+#[tokio::test]
+async fn a_source_that_dies_and_comes_back_loses_no_row() {
+    for dead in ["503 Service Unavailable", "close"] {
+        let born = Mutex::new(None);
+        let server = Server::start(move |_, before| {
+            // Dead for a second from the 50th request on.
+            let mut born = born.lock().unwrap();
+            if before < 50 {
+                return reply("200 OK", r#"{"due":2}"#);
+            }
+            let since: &mut Instant = born.get_or_insert_with(Instant::now);
+            if since.elapsed() > Duration::from_secs(1) {
+                return reply("200 OK", r#"{"due":2}"#);
+            }
+            match dead {
+                "close" => Reply::Close,
+                status => reply(status, ""),
+            }
+        })
+        .await;
+        let mut step = step(&server.address);
+        step.attempts = 4;
+        let mut setup = setup();
+        setup.concurrency = 8;
+        let results = run_all(Http::new(&step, &setup).unwrap(), 200, 8).await;
+        assert_eq!(results.len(), 200);
+        for result in results {
+            assert!(result.outputs.is_ok(), "{dead}: {result:?}");
+        }
+        assert!(server.asked().len() < 300, "the dead source is not stormed");
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_stays_dead_ends_with_reasons_in_bounded_time() {
+    let server = Server::start(|_, before| match before {
+        ..=10 => reply("200 OK", r#"{"due":2}"#),
+        _ => reply("502 Bad Gateway", ""),
+    })
+    .await;
+    let mut step = step(&server.address);
+    step.attempts = 2;
+    let mut http = Http::new(&step, &setup()).unwrap();
+    http.patience = Duration::from_millis(700);
+    let start = Instant::now();
+    let results = run_all(http, 400, 4).await;
+    let failed: Vec<String> = results
+        .into_iter()
+        .filter_map(|r| r.outputs.err())
+        .collect();
+    assert_eq!(failed.len(), 400 - 11);
+    assert!(
+        failed
+            .iter()
+            .all(|reason| reason.contains("502 Bad Gateway"))
+    );
+    assert!(
+        failed
+            .iter()
+            .any(|reason| reason.contains("not tried, for the host has been down"))
+    );
+    assert!(start.elapsed() < Duration::from_secs(20));
+    assert!(server.asked().len() < 100);
+}

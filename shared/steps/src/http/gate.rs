@@ -1,0 +1,364 @@
+//! How a child treats a host: as many requests at once as it bears, none while it asks for a
+//! pause, and one at a time while it is down.
+//!
+//! - A host that throttles (429, or 503 with Retry-After) is left alone for as long as it asks
+//!   and then gets half as many requests at once; each answer earns a part of one back.
+//! - A host that answered before and now fails for all is down (the circuit is open): one record
+//!   at a time tries it, the others wait and lose no attempt. It has [`PATIENCE`] to come back.
+//! - After that, records fail at once and say so, but for one now and then that tries it.
+//!
+//! A record whose own requests fail while others succeed gets none of this: its attempts end.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use super::retry;
+
+/// How long a host that is down is waited for, and how long a record waits for one that
+/// throttles. Restarts and failovers take less; a child has time left for its other records.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+/// Failures in a row, of more than one record, after which a host that answers is down.
+const STREAK: u32 = 3;
+/// Longest pause between two tries of a host that is down.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// One host's gate.
+pub(super) struct Gate {
+    most: f64,
+    patience: Duration,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+struct State {
+    /// Requests at once that the host bears, at least 1.
+    limit: f64,
+    under_way: u32,
+    /// No request before this.
+    not_before: Option<Instant>,
+    /// Whether it has ever answered well.
+    answered: bool,
+    /// Failures since the last good answer, the row of the first, and whether others failed too.
+    streak: u32,
+    first: u32,
+    several: bool,
+    /// Since when it is down, and why.
+    down: Option<(Instant, String)>,
+    probing: bool,
+}
+
+/// How an attempt went, as far as the host is concerned.
+pub(super) enum Sign {
+    /// The host works, whatever it thinks of the request.
+    Good,
+    /// It asks for less: 429, or 503 with Retry-After.
+    Throttled(Option<Duration>),
+    /// It does not work, or not for this record; `connect` where not even a connection was made.
+    Bad { connect: bool, reason: String },
+    /// Nothing can be said.
+    None,
+}
+
+/// What a failure costs the record.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Cost {
+    /// One of its attempts, and a wait of its own.
+    Attempt,
+    /// Nothing but time: the host is at fault, and the gate says when to try again.
+    Time,
+}
+
+/// Leave to send one request. Dropped without [`Permit::exit`], it says nothing.
+pub(super) struct Permit {
+    gate: Arc<Gate>,
+    probe: bool,
+    done: bool,
+}
+
+impl Gate {
+    pub(super) fn new(most: usize, patience: Duration) -> Arc<Gate> {
+        Arc::new(Gate {
+            most: most.max(1) as f64,
+            patience,
+            state: Mutex::new(State {
+                limit: most.max(1) as f64,
+                under_way: 0,
+                not_before: None,
+                answered: false,
+                streak: 0,
+                first: 0,
+                several: false,
+                down: None,
+                probing: false,
+            }),
+            changed: Notify::new(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        match self.state.lock() {
+            Ok(state) => state,
+            Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+
+    /// Waits for leave to send a request; an error where the host is given up.
+    pub(super) async fn enter(self: &Arc<Self>) -> Result<Permit, String> {
+        loop {
+            // Listens before it looks, so that no change in between is missed.
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let until = {
+                let now = Instant::now();
+                let mut state = self.state();
+                let paused = state.not_before.filter(|at| *at > now);
+                match &state.down {
+                    Some((since, reason)) if paused.is_some() || state.probing => {
+                        if now >= *since + self.patience {
+                            return Err(format!(
+                                "not tried, for the host has been down for {} s: {reason}",
+                                since.elapsed().as_secs()
+                            ));
+                        }
+                        paused
+                    }
+                    Some(_) => {
+                        state.probing = true;
+                        state.under_way += 1;
+                        return Ok(self.permit(true));
+                    }
+                    None if paused.is_some() => paused,
+                    None if f64::from(state.under_way) + 1.0 > state.limit => None,
+                    None => {
+                        state.under_way += 1;
+                        return Ok(self.permit(false));
+                    }
+                }
+            };
+            match until {
+                Some(at) => tokio::select! {
+                    () = changed => {}
+                    () = sleep_until(at) => {}
+                },
+                None => changed.await,
+            }
+        }
+    }
+
+    fn permit(self: &Arc<Self>, probe: bool) -> Permit {
+        Permit {
+            gate: self.clone(),
+            probe,
+            done: false,
+        }
+    }
+}
+
+impl Permit {
+    /// Ends the request of the record of `row`, and says what its failure costs.
+    pub(super) fn exit(mut self, row: u32, sign: Sign) -> Cost {
+        self.done = true;
+        let gate = self.gate.clone();
+        let mut state = gate.state();
+        state.leave(self.probe);
+        let now = Instant::now();
+        let cost = match sign {
+            Sign::None => Cost::Attempt,
+            Sign::Good => {
+                state.limit = (state.limit + 1.0 / state.limit).min(gate.most);
+                state.answered = true;
+                state.streak = 0;
+                state.several = false;
+                state.down = None;
+                Cost::Attempt
+            }
+            Sign::Throttled(asked) => {
+                state.fail(row);
+                // What was under way together is refused together; that is one sign, not many.
+                if state.not_before.is_none_or(|at| at <= now) {
+                    state.limit = (state.limit / 2.0).max(1.0);
+                }
+                let wait = retry::wait(state.streak.min(6), asked);
+                state.pause(now + wait);
+                if state.answered {
+                    Cost::Time
+                } else {
+                    Cost::Attempt
+                }
+            }
+            Sign::Bad { connect, reason } => {
+                state.fail(row);
+                let all = state.streak >= STREAK && state.several;
+                if state.down.is_none() && state.answered && (connect || all) {
+                    tracing::warn!(reason, "the host is down; its records wait");
+                    state.down = Some((now, reason));
+                }
+                match state.down.as_ref().map(|(since, _)| *since) {
+                    Some(since) => {
+                        let patient = now < since + gate.patience;
+                        let wait = retry::wait(state.streak.min(8), None).min(PROBE);
+                        state.pause(now + wait);
+                        if patient { Cost::Time } else { Cost::Attempt }
+                    }
+                    None => Cost::Attempt,
+                }
+            }
+        };
+        drop(state);
+        gate.changed.notify_waiters();
+        cost
+    }
+}
+
+impl State {
+    fn leave(&mut self, probe: bool) {
+        self.under_way -= 1;
+        if probe {
+            self.probing = false;
+        }
+    }
+
+    fn fail(&mut self, row: u32) {
+        if self.streak == 0 {
+            self.first = row;
+        }
+        self.several |= row != self.first;
+        self.streak += 1;
+    }
+
+    fn pause(&mut self, until: Instant) {
+        self.not_before = Some(self.not_before.map_or(until, |at| at.max(until)));
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if !self.done {
+            self.gate.state().leave(self.probe);
+            self.gate.changed.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bad(connect: bool) -> Sign {
+        Sign::Bad {
+            connect,
+            reason: "refused".into(),
+        }
+    }
+
+    async fn enter(gate: &Arc<Gate>) -> Permit {
+        gate.enter().await.ok().unwrap()
+    }
+
+    /// Whether a request would have to wait now.
+    async fn waits(gate: &Arc<Gate>) -> bool {
+        tokio::time::timeout(Duration::from_millis(5), gate.enter())
+            .await
+            .is_err()
+    }
+
+    #[tokio::test]
+    async fn no_more_at_once_than_configured() {
+        let gate = Gate::new(2, PATIENCE);
+        let (first, second) = (enter(&gate).await, enter(&gate).await);
+        assert!(waits(&gate).await);
+        let third = tokio::spawn({
+            let gate = gate.clone();
+            async move { gate.enter().await.is_ok() }
+        });
+        drop(first);
+        assert!(third.await.unwrap());
+        second.exit(1, Sign::Good);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_throttles_is_left_alone_and_gets_less() {
+        let gate = Gate::new(8, PATIENCE);
+        enter(&gate).await.exit(1, Sign::Good);
+        let (a, b) = (enter(&gate).await, enter(&gate).await);
+        let asked = Some(Duration::from_millis(400));
+        let start = Instant::now();
+        assert_eq!(a.exit(2, Sign::Throttled(asked)), Cost::Time);
+        assert_eq!(b.exit(3, Sign::Throttled(None)), Cost::Time);
+        assert!(waits(&gate).await);
+        let permits = [
+            enter(&gate).await,
+            enter(&gate).await,
+            enter(&gate).await,
+            enter(&gate).await,
+        ];
+        assert!(start.elapsed() >= Duration::from_millis(400));
+        assert!(waits(&gate).await, "half of 8 at once");
+        for permit in permits {
+            permit.exit(2, Sign::Good);
+        }
+        assert!(gate.state().limit > 4.5);
+    }
+
+    #[tokio::test]
+    async fn one_record_that_fails_is_its_own_affair() {
+        let gate = Gate::new(2, PATIENCE);
+        enter(&gate).await.exit(1, Sign::Good);
+        for _ in 0..10 {
+            assert_eq!(enter(&gate).await.exit(2, bad(false)), Cost::Attempt);
+        }
+        assert!(!waits(&gate).await);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_never_answered_costs_attempts() {
+        let gate = Gate::new(2, PATIENCE);
+        for row in 0..10 {
+            assert_eq!(enter(&gate).await.exit(row, bad(true)), Cost::Attempt);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_fails_for_all_is_tried_by_one_at_a_time_until_it_is_back() {
+        let gate = Gate::new(4, PATIENCE);
+        enter(&gate).await.exit(1, Sign::Good);
+        let permits = [enter(&gate).await, enter(&gate).await, enter(&gate).await];
+        let costs: Vec<Cost> = (2..)
+            .zip(permits)
+            .map(|(row, permit)| permit.exit(row, bad(false)))
+            .collect();
+        assert_eq!(costs, [Cost::Attempt, Cost::Attempt, Cost::Time]);
+        let probe = enter(&gate).await;
+        assert!(probe.probe && waits(&gate).await);
+        // A probe that is given up leaves the way to another.
+        drop(probe);
+        let probe = enter(&gate).await;
+        assert!(probe.probe);
+        probe.exit(2, Sign::Good);
+        assert!(!enter(&gate).await.probe);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_stays_down_is_given_up_but_tried_now_and_then() {
+        let gate = Gate::new(4, Duration::from_millis(300));
+        enter(&gate).await.exit(1, Sign::Good);
+        assert_eq!(enter(&gate).await.exit(2, bad(true)), Cost::Time);
+        tokio::time::sleep(Duration::from_millis(310)).await;
+        assert_eq!(enter(&gate).await.exit(2, bad(true)), Cost::Attempt);
+        let refused = gate.enter().await.err().unwrap();
+        assert!(refused.starts_with("not tried, for the host has been down"));
+        assert!(refused.ends_with("refused"));
+        loop {
+            if let Ok(probe) = gate.enter().await {
+                probe.exit(3, Sign::Good);
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(!waits(&gate).await);
+    }
+}
