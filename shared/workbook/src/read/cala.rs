@@ -11,8 +11,8 @@ use rowmill_domain::{Kind, Value};
 use super::archive::Archive;
 use super::compound::{self, Compound};
 use super::number_format::Shown;
-use super::rows::{Assembler, Halt, RawCell};
-use super::{Cell, ReadError, ReadOptions, ReadSummary, ods, serial};
+use super::rows::{Assembler, Halt, RowCells};
+use super::{Cell, ReadError, ReadLimits, ReadOptions, ReadSummary, ods, serial};
 
 pub(crate) fn read_xlsb(
     path: &Path,
@@ -20,18 +20,27 @@ pub(crate) fn read_xlsb(
     options: &ReadOptions,
     rows: &mut Assembler,
 ) -> Result<ReadSummary, Halt> {
-    Archive::open(path, &mut file, &options.limits)?.verify()?;
+    let archive = Archive::open(path, &mut file, &options.limits)?;
+    archive.verify()?;
+    let limits = &options.limits;
+    if let Some(strings) = archive.find("xl/sharedStrings.bin") {
+        ReadError::check(path, "string_bytes", strings.inflated, limits.string_bytes)?;
+    }
     let mut book = Xlsb::new(rewound(path, file)?).map_err(|e| broken(path, "workbook", &e))?;
     let sheet = choose(path, options, book.sheets_metadata())?;
     rows.sheet(&sheet);
     let at = |e: &dyn std::fmt::Display| broken(path, &format!("sheet `{sheet}`"), e);
     let mut cells = book.worksheet_cells_reader(&sheet).map_err(|e| at(&e))?;
-    let mut row = Gather::default();
+    let mut gather = Gather {
+        row: 0,
+        cells: RowCells::new(path, limits),
+        rows: &mut *rows,
+    };
     while let Some(cell) = cells.next_cell().map_err(|e| at(&e))? {
-        let (number, column) = cell.get_position();
-        row.cell(number, column, from_ref(cell.get_value()), rows)?;
+        let (row, column) = cell.get_position();
+        gather.cell(row, column, from_ref(cell.get_value()))?;
     }
-    row.end(rows)?;
+    gather.end()?;
     rows.finish(&|_| None)
 }
 
@@ -64,7 +73,8 @@ pub(crate) fn read_xls(
     let range = book
         .worksheet_range(&sheet)
         .map_err(|e| broken(path, &format!("sheet `{sheet}`"), &e))?;
-    whole(&sheet, &range, rows)?;
+    rows.sheet(&sheet);
+    whole(path, limits, &range, rows)?;
     rows.finish(&|_| None)
 }
 
@@ -87,7 +97,8 @@ pub(crate) fn read_ods(
     let range = book
         .worksheet_range(&sheet)
         .map_err(|e| broken(path, &format!("sheet `{sheet}`"), &e))?;
-    whole(&sheet, &range, rows)?;
+    rows.sheet(&sheet);
+    whole(path, &options.limits, &range, rows)?;
     rows.finish(&|_| None)
 }
 
@@ -151,57 +162,41 @@ pub(crate) fn choose_sheet(
     })
 }
 
-/// Gathers streamed cells into rows.
-#[derive(Default)]
-struct Gather {
+/// Hands on streamed cells, row by row.
+struct Gather<'a> {
     row: u32,
-    cells: Vec<RawCell>,
+    cells: RowCells,
+    rows: &'a mut Assembler,
 }
 
-impl Gather {
-    fn cell(
-        &mut self,
-        row: u32,
-        column: u32,
-        cell: Cell,
-        rows: &mut Assembler,
-    ) -> Result<(), Halt> {
-        if row != self.row && !self.cells.is_empty() {
-            rows.row(self.row.saturating_add(1), &mut self.cells)?;
+impl Gather<'_> {
+    fn cell(&mut self, row: u32, column: u32, cell: Cell) -> Result<(), Halt> {
+        if row != self.row {
+            self.end()?;
         }
         self.row = row;
-        if cell != Cell::Empty {
-            self.cells.push(RawCell {
-                column,
-                format: 0,
-                cell,
-            });
-        }
-        Ok(())
+        Ok(self.cells.push(column, 0, cell)?)
     }
 
-    fn end(mut self, rows: &mut Assembler) -> Result<(), Halt> {
+    fn end(&mut self) -> Result<(), Halt> {
         if self.cells.is_empty() {
             return Ok(());
         }
-        rows.row(self.row.saturating_add(1), &mut self.cells)
+        self.rows.row(self.row.saturating_add(1), &mut self.cells)
     }
 }
 
-fn whole(sheet: &str, range: &Range<Data>, rows: &mut Assembler) -> Result<(), Halt> {
-    rows.sheet(sheet);
+fn whole(
+    path: &Path,
+    limits: &ReadLimits,
+    range: &Range<Data>,
+    rows: &mut Assembler,
+) -> Result<(), Halt> {
+    let mut cells = RowCells::new(path, limits);
     let (first_row, first_column) = range.start().unwrap_or_default();
-    let mut cells = Vec::new();
     for (number, row) in (first_row + 1..).zip(range.rows()) {
         for (column, data) in (first_column..).zip(row) {
-            let cell = from_data(data);
-            if cell != Cell::Empty {
-                cells.push(RawCell {
-                    column,
-                    format: 0,
-                    cell,
-                });
-            }
+            cells.push(column, 0, from_data(data))?;
         }
         rows.row(number, &mut cells)?;
     }

@@ -9,7 +9,7 @@ use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use memchr::{memchr, memchr3};
 use rowmill_domain::Value;
 
-use super::rows::{Assembler, Halt, RawCell};
+use super::rows::{Assembler, Halt, RowCells};
 use super::{Cell, ReadError, ReadLimits, ReadOptions, ReadSummary};
 
 /// Bytes read and decoded at once.
@@ -144,7 +144,7 @@ struct Parser<'a> {
     delimiter: u8,
     state: State,
     field: Vec<u8>,
-    cells: Vec<RawCell>,
+    cells: RowCells,
     column: u32,
     row: u32,
     after_cr: bool,
@@ -164,7 +164,7 @@ impl<'a> Parser<'a> {
             delimiter: told.unwrap_or_else(|| delimiter(sample.as_bytes())),
             state: State::Start,
             field: Vec::new(),
-            cells: Vec::new(),
+            cells: RowCells::new(path, limits),
             column: 0,
             row: 1,
             after_cr: false,
@@ -202,7 +202,7 @@ impl<'a> Parser<'a> {
                     self.take(&bytes[..end.unwrap_or(bytes.len())])?;
                     let Some(end) = end else { return Ok(()) };
                     if bytes[end] == self.delimiter {
-                        self.end_field();
+                        self.end_field()?;
                     } else {
                         self.after_cr = bytes[end] == b'\r';
                         self.end_record(rows)?;
@@ -221,22 +221,20 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn end_field(&mut self) {
+    fn end_field(&mut self) -> Result<(), ReadError> {
         if !self.field.is_empty() {
             let text = String::from_utf8_lossy(&self.field).into_owned();
-            self.cells.push(RawCell {
-                column: self.column,
-                format: 0,
-                cell: Cell::Value(Value::Text(text)),
-            });
+            let cell = Cell::Value(Value::Text(text));
+            self.cells.push(self.column, 0, cell)?;
             self.field.clear();
         }
-        self.column += 1;
+        self.column = self.column.saturating_add(1);
         self.state = State::Start;
+        Ok(())
     }
 
     fn end_record(&mut self, rows: &mut Assembler) -> Result<(), Halt> {
-        self.end_field();
+        self.end_field()?;
         self.column = 0;
         if std::mem::take(&mut self.skip_first) {
             self.cells.clear();

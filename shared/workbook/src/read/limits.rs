@@ -17,7 +17,8 @@ pub struct ReadLimits {
     pub rows: u64,
     /// `columns`: columns of the sheet. Default 16,384, Excel's maximum.
     pub columns: u64,
-    /// `cells`: cells with a value in the sheet. Default 500 million.
+    /// `cells`: cells of the rows below the header, empty ones counted. Default 500 million, a
+    /// few seconds' work even where all are empty.
     pub cells: u64,
     /// `whole_cells`: cells of a file that can only be read whole (xls and ods), empty ones
     /// between used ones counted. Default 3 million, about 300 MB.
@@ -30,6 +31,8 @@ pub struct ReadLimits {
     /// `text_bytes`: bytes of the text of one cell. Default 1 MiB: Excel's 32,767 characters, in
     /// any encoding, several times over.
     pub text_bytes: u64,
+    /// `row_bytes`: bytes of the texts of one row. Default 32 MiB.
+    pub row_bytes: u64,
     /// `nesting`: depth of XML elements. Default 256.
     pub nesting: u64,
     /// `seconds`: time until the last row, waiting for the sink not counted. Default one hour.
@@ -50,6 +53,7 @@ impl Default for ReadLimits {
             whole_bytes: 128 << 20,
             string_bytes: 256 << 20,
             text_bytes: 1 << 20,
+            row_bytes: 32 << 20,
             nesting: 256,
             seconds: 3600,
         }

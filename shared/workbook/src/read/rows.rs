@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use rowmill_domain::Value;
 
 use super::header::{self, column_letters};
-use super::{Cell, Header, ReadError, ReadOptions, ReadSummary};
+use super::{Cell, Header, ReadError, ReadLimits, ReadOptions, ReadSummary};
 
 /// Rows looked at before the header is settled: columns without a header show by their values.
 const LOOKAHEAD_ROWS: usize = 1000;
@@ -16,6 +16,8 @@ const LOOKAHEAD_CELLS: usize = 65_536;
 const BATCH_CELLS: usize = 8192;
 /// Rows of a batch, where rows are narrow.
 const BATCH_ROWS: usize = 1024;
+/// Bytes of the texts of a batch, and of the rows looked ahead at: one row more may be held.
+const BATCH_BYTES: u64 = 4 << 20;
 
 /// Why reading stops.
 #[derive(Debug)]
@@ -41,6 +43,58 @@ pub(crate) struct RawCell {
     pub format: u32,
     /// What it holds.
     pub cell: Cell,
+}
+
+/// The cells of the row that a reader is at, within the limits of a row.
+pub(crate) struct RowCells {
+    file: PathBuf,
+    columns: u64,
+    row_bytes: u64,
+    cells: Vec<RawCell>,
+    bytes: u64,
+}
+
+impl RowCells {
+    pub(crate) fn new(file: &Path, limits: &ReadLimits) -> RowCells {
+        RowCells {
+            file: file.to_owned(),
+            columns: limits.columns,
+            row_bytes: limits.row_bytes,
+            cells: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// Adds a cell; an empty one is passed over.
+    pub(crate) fn push(&mut self, column: u32, format: u32, cell: Cell) -> Result<(), ReadError> {
+        match &cell {
+            Cell::Empty => return Ok(()),
+            Cell::Value(Value::Text(text)) | Cell::Error(text) => {
+                self.bytes += text.len() as u64;
+                ReadError::check(&self.file, "row_bytes", self.bytes, self.row_bytes)?;
+            }
+            Cell::Value(_) => {}
+        }
+        ReadError::check(&self.file, "columns", u64::from(column) + 1, self.columns)?;
+        // A cell may come twice, but not without end.
+        let count = self.cells.len() as u64 + 1;
+        ReadError::check(&self.file, "columns", count, self.columns)?;
+        self.cells.push(RawCell {
+            column,
+            format,
+            cell,
+        });
+        Ok(())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cells.is_empty()
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.cells.clear();
+        self.bytes = 0;
+    }
 }
 
 /// A row held until the header is settled.
@@ -100,6 +154,8 @@ pub(crate) struct Assembler {
     cells: u64,
     summary: ReadSummary,
     batch: Batch,
+    /// Bytes of the texts held: in the batch, or in the rows looked ahead at.
+    bytes: u64,
 }
 
 /// What is known once the header is.
@@ -138,6 +194,7 @@ impl Assembler {
             cells: 0,
             summary: ReadSummary::default(),
             batch: Batch::default(),
+            bytes: 0,
         }
     }
 
@@ -146,8 +203,10 @@ impl Assembler {
         self.sheet = name.to_owned();
     }
 
-    /// Takes a row; `cells` comes back empty. Rows without cells may be left out.
-    pub(crate) fn row(&mut self, number: u32, cells: &mut Vec<RawCell>) -> Result<(), Halt> {
+    /// Takes a row; `row` comes back empty. Rows without cells may be left out.
+    pub(crate) fn row(&mut self, number: u32, row: &mut RowCells) -> Result<(), Halt> {
+        let bytes = std::mem::take(&mut row.bytes);
+        let cells = &mut row.cells;
         let limits = &self.options.limits;
         if number <= self.last_row {
             return Err(ReadError::malformed(
@@ -159,11 +218,7 @@ impl Assembler {
         }
         self.last_row = number;
         ReadError::check(&self.file, "rows", u64::from(number), limits.rows)?;
-        if let Some(last) = cells.iter().map(|c| c.column).max() {
-            ReadError::check(&self.file, "columns", u64::from(last) + 1, limits.columns)?;
-        }
-        self.cells += cells.len() as u64;
-        ReadError::check(&self.file, "cells", self.cells, limits.cells)?;
+        self.bytes += bytes;
         if self.settled.is_some() {
             return self.place(number, cells);
         }
@@ -172,7 +227,10 @@ impl Assembler {
             number,
             cells: std::mem::take(cells),
         });
-        if self.ahead.len() >= LOOKAHEAD_ROWS || self.ahead_cells >= LOOKAHEAD_CELLS {
+        if self.ahead.len() >= LOOKAHEAD_ROWS
+            || self.ahead_cells >= LOOKAHEAD_CELLS
+            || self.bytes >= BATCH_BYTES
+        {
             let wanted = self.options.header_row.unwrap_or(0);
             if self.ahead_cells > 0 && number >= wanted {
                 self.settle()?;
@@ -180,6 +238,7 @@ impl Assembler {
                 // Nothing of it can be the header.
                 self.ahead.clear();
                 self.ahead_cells = 0;
+                self.bytes = 0;
             }
         }
         Ok(())
@@ -265,11 +324,16 @@ impl Assembler {
         if cells.is_empty() {
             return Ok(());
         }
-        while let Some(settled) = &self.settled
-            && settled.row + 1 < number
-        {
-            let blank = settled.row + 1;
-            self.begin(blank)?;
+        if let Some(settled) = &self.settled {
+            let (next, width) = (settled.row + 1, settled.width as u64);
+            // Blank rows cost as many cells as others: all are counted before the first is made.
+            self.cells = u64::from(number + 1 - next)
+                .saturating_mul(width)
+                .saturating_add(self.cells);
+            ReadError::check(&self.file, "cells", self.cells, self.options.limits.cells)?;
+            for blank in next..number {
+                self.begin(blank)?;
+            }
         }
         let start = self.begin(number)?;
         let Some(settled) = &mut self.settled else {
@@ -299,7 +363,10 @@ impl Assembler {
 
     /// Begins a row of empty cells in the batch; gives the place of its first cell.
     fn begin(&mut self, number: u32) -> Result<usize, Halt> {
-        if self.batch.numbers.len() >= BATCH_ROWS || self.batch.cells.len() >= BATCH_CELLS {
+        if self.batch.numbers.len() >= BATCH_ROWS
+            || self.batch.cells.len() >= BATCH_CELLS
+            || self.bytes >= BATCH_BYTES
+        {
             self.flush()?;
         }
         let Some(settled) = &mut self.settled else {
@@ -316,6 +383,7 @@ impl Assembler {
     }
 
     fn flush(&mut self) -> Result<(), Halt> {
+        self.bytes = 0;
         if self.batch.numbers.is_empty() {
             return Ok(());
         }

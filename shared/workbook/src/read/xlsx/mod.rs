@@ -97,6 +97,8 @@ pub(crate) fn read(
         .find(&relation.target)
         .ok_or_else(|| broken(&format!("its part `{}` is missing", relation.target)))?;
     let book = sheet::Book {
+        path,
+        limits: &options.limits,
         strings: &strings,
         styles: &styles,
         is_1904: workbook.is_1904,

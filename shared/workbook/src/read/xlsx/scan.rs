@@ -17,7 +17,7 @@ pub(in crate::read) const CHUNK: usize = 128 << 10;
 pub(in crate::read) enum ScanError {
     #[error("{0}")]
     Io(#[from] io::Error),
-    #[error("it is no well-formed XML: {0}")]
+    #[error("{0}")]
     Broken(&'static str),
     /// A limit: its name, what was found, what is allowed.
     #[error("limit `{0}`")]

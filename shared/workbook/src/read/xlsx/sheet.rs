@@ -1,13 +1,14 @@
 //! The cells of a sheet.
 
 use std::io::Read;
+use std::path::Path;
 
 use memchr::memchr;
 use rowmill_domain::{Kind, Value};
 
 use super::super::number_format::Shown;
-use super::super::rows::{Assembler, Halt, RawCell};
-use super::super::{Cell, serial};
+use super::super::rows::{Assembler, Halt, RowCells};
+use super::super::{Cell, ReadError, ReadLimits, serial};
 use super::scan::{Event, ScanError, Scanner};
 use super::strings::{self, Strings};
 use super::styles::Styles;
@@ -17,6 +18,8 @@ pub(super) const NO_RESULT: &str = "a formula without a saved result";
 
 /// What the cells of a sheet refer to.
 pub(super) struct Book<'a> {
+    pub(super) path: &'a Path,
+    pub(super) limits: &'a ReadLimits,
     pub(super) strings: &'a Strings,
     pub(super) styles: &'a Styles,
     pub(super) is_1904: bool,
@@ -35,6 +38,12 @@ pub(super) enum Stop {
 impl From<Halt> for Stop {
     fn from(halt: Halt) -> Stop {
         Stop::Halt(halt)
+    }
+}
+
+impl From<ReadError> for Stop {
+    fn from(error: ReadError) -> Stop {
+        Stop::Halt(error.into())
     }
 }
 
@@ -76,7 +85,7 @@ pub(super) fn read<R: Read>(
         book,
         row: 0,
         column: 0,
-        cells: Vec::new(),
+        cells: RowCells::new(book.path, book.limits),
         hidden: false,
         skipped: 0,
     };
@@ -104,7 +113,7 @@ pub(super) fn read<R: Read>(
                 b"c" => {
                     let head = sheet.head(scanner, &attributes)?;
                     if empty {
-                        sheet.column = head.column + 1;
+                        sheet.column = head.column.saturating_add(1);
                     } else {
                         sheet.slow(scanner, head)?;
                     }
@@ -148,7 +157,7 @@ struct Sheet<'a> {
     row: u32,
     /// The column of the next cell that does not say its own.
     column: u32,
-    cells: Vec<RawCell>,
+    cells: RowCells,
     hidden: bool,
     skipped: u64,
 }
@@ -391,13 +400,10 @@ impl Sheet<'_> {
                 "it stands in another row",
             ));
         }
-        self.column = head.column + 1;
+        self.column = head.column.saturating_add(1);
         if let Some(cell) = cell {
-            self.cells.push(RawCell {
-                column: head.column,
-                format: self.book.styles.format(head.style),
-                cell,
-            });
+            let format = self.book.styles.format(head.style);
+            self.cells.push(head.column, format, cell)?;
         }
         Ok(())
     }
