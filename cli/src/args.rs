@@ -36,6 +36,9 @@ pub(crate) enum Command {
     /// DIR/.rowmill until the run is delivered: after Ctrl-C, a crash or a power cut the same
     /// command goes on with the records that are missing. The same workbook with the same
     /// pipeline is delivered once; `--force` runs it again.
+    ///
+    /// Mail stays a file, unless the variable ROWMILL_SMTP names a relay:
+    /// smtps://user:password@host or smtp://user:password@host:587.
     #[command(after_long_help = EXIT_CODES)]
     Run(RunArgs),
     /// Show what a run would be: chunks, children, jobs and time

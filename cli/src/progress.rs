@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 /// How often a plain line says how far a stage is.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -118,7 +118,7 @@ impl Progress {
     /// Takes the bar away where a stage is left unfinished.
     pub(crate) fn abandon(&mut self) {
         if let Some(bar) = self.stage.take().and_then(|s| s.bar) {
-            bar.abandon();
+            bar.finish_and_clear();
         }
     }
 
@@ -130,19 +130,17 @@ impl Progress {
         // A stage is over when the next one has begun, so all of it is done.
         let read = || self.rows_read.load(Ordering::Relaxed);
         let done = at.of().unwrap_or_else(read);
-        match stage.bar {
-            Some(bar) => {
-                bar.set_position(done);
-                bar.finish();
-            }
-            None if at == At::Cleanup => {}
-            None => eprintln!(
+        if let Some(bar) = stage.bar {
+            bar.finish_and_clear();
+        }
+        if at != At::Cleanup {
+            eprintln!(
                 "{:8} {} {} in {}",
                 at.stage(),
                 HumanCount(done),
                 at.unit(),
                 seconds(stage.began.elapsed())
-            ),
+            );
         }
     }
 }
@@ -210,12 +208,18 @@ impl Stage {
     }
 }
 
-const BAR: &str = "{prefix:8} {wide_bar} {human_pos}/{human_len} {msg}, {per_sec:.0}, {eta} left";
-const COUNT: &str = "{prefix:8} {human_pos} {msg}, {per_sec:.0} {spinner}";
+const BAR: &str = "{prefix:8} {wide_bar} {human_pos}/{human_len} {msg}, {rate}, {eta} left";
+const COUNT: &str = "{prefix:8} {human_pos} {msg}, {rate} {spinner}";
 
 fn style(template: &str) -> ProgressStyle {
+    let rate = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+        // Writing to a bar's own text does not fail.
+        let _ = write!(to, "{:.0}/s", state.per_sec());
+    };
     // The templates are constants, tried by a test.
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", rate)
 }
 
 /// A length of time as `3.2 s` or `4 min 10 s`.
