@@ -20,7 +20,7 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PEERS = ["polars==1.35.2", "fastexcel==0.16.0", "XlsxWriter==3.2.9", "pandas==2.3.3", "openpyxl==3.1.5"]
+PEERS = ["polars==2.1.0", "fastexcel==0.21.0", "XlsxWriter==3.3.1", "pandas==3.1.1", "openpyxl==3.1.5"]
 
 MAKE = """
 import sys, datetime, xlsxwriter

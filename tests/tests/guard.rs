@@ -48,7 +48,7 @@ fn private_and_local_addresses_are_refused_with_the_reason_in_the_row() {
     let result = job.result();
     for (url, error) in urls.iter().zip(result.texts("error")) {
         assert!(
-            error.contains("allow_hosts") || error.contains("http and https"),
+            error.contains("allow_hosts") || error.contains("neither http nor https"),
             "{url}: {error}"
         );
     }
