@@ -41,6 +41,8 @@ struct State {
     not_before: Option<Instant>,
     /// Whether it has ever answered well.
     answered: bool,
+    /// Pauses since the last good answer.
+    pauses: u32,
     /// Failures since the last good answer, the row of the first, and whether others failed too.
     streak: u32,
     first: u32,
@@ -87,6 +89,7 @@ impl Gate {
                 limit: most.max(1) as f64,
                 under_way: 0,
                 not_before: None,
+                pauses: 0,
                 answered: false,
                 streak: 0,
                 first: 0,
@@ -173,17 +176,15 @@ impl Permit {
                 state.answered = true;
                 state.streak = 0;
                 state.several = false;
+                state.pauses = 0;
                 state.down = None;
                 Cost::Attempt
             }
             Sign::Throttled(asked) => {
                 state.fail(row);
-                // What was under way together is refused together; that is one sign, not many.
-                if state.not_before.is_none_or(|at| at <= now) {
+                if state.pause(now, asked, Duration::MAX) {
                     state.limit = (state.limit / 2.0).max(1.0);
                 }
-                let wait = retry::wait(state.streak.min(6), asked);
-                state.pause(now + wait);
                 if state.answered {
                     Cost::Time
                 } else {
@@ -200,8 +201,7 @@ impl Permit {
                 match state.down.as_ref().map(|(since, _)| *since) {
                     Some(since) => {
                         let patient = now < since + gate.patience;
-                        let wait = retry::wait(state.streak.min(8), None).min(PROBE);
-                        state.pause(now + wait);
+                        state.pause(now, None, PROBE);
                         if patient { Cost::Time } else { Cost::Attempt }
                     }
                     None => Cost::Attempt,
@@ -230,8 +230,18 @@ impl State {
         self.streak += 1;
     }
 
-    fn pause(&mut self, until: Instant) {
-        self.not_before = Some(self.not_before.map_or(until, |at| at.max(until)));
+    /// Makes a pause, longer with each one since the last good answer, or keeps to the one that
+    /// there is: what was under way together fails together, and is one sign. Whether it is new.
+    fn pause(&mut self, now: Instant, asked: Option<Duration>, longest: Duration) -> bool {
+        let new = self.not_before.is_none_or(|at| at <= now);
+        if new {
+            self.pauses += 1;
+        }
+        let until = now + retry::wait(self.pauses.max(1), asked).min(longest);
+        if new || asked.is_some() {
+            self.not_before = self.not_before.max(Some(until));
+        }
+        new
     }
 }
 
