@@ -34,9 +34,12 @@ pub(crate) struct Archive {
 pub(crate) struct Entry {
     /// Its path as the directory says it.
     pub name: String,
-    deflated: bool,
-    crc: u32,
-    compressed: u64,
+    /// Whether it is deflated; else it is stored as it is.
+    pub deflated: bool,
+    /// Checksum of its bytes.
+    pub crc: u32,
+    /// Bytes in the archive.
+    pub compressed: u64,
     /// Bytes after inflating, as the directory says.
     pub inflated: u64,
     offset: u64,
@@ -130,8 +133,29 @@ impl Archive {
         self.entries.iter().any(|e| e.name.starts_with(prefix))
     }
 
-    /// The bytes of a part.
+    /// All parts, in the order of the directory.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The bytes of a part, inflated.
     pub(crate) fn part(&self, entry: &Entry) -> Result<Part, ReadError> {
+        let raw = self.raw(entry)?;
+        Ok(Part {
+            source: if entry.deflated {
+                Source::Deflated(DeflateDecoder::new_with_buf(raw, vec![0; FILE_BUFFER]))
+            } else {
+                Source::Stored(raw)
+            },
+            left: entry.inflated,
+            crc: Crc::new(),
+            want: entry.crc,
+            checked: false,
+        })
+    }
+
+    /// The bytes of a part as they lie in the archive.
+    pub(crate) fn raw(&self, entry: &Entry) -> Result<Take<File>, ReadError> {
         let broken =
             |what: &str| ReadError::malformed(&self.file, format!("part `{}`", entry.name), what);
         let io = |e| ReadError::io(&self.file, e);
@@ -147,18 +171,7 @@ impl Archive {
         let skip = |at| u64::from(u16_at(&local, at).unwrap_or(0));
         let start = entry.offset + 30 + skip(26) + skip(28);
         file.seek(SeekFrom::Start(start)).map_err(io)?;
-        let raw = file.take(entry.compressed);
-        Ok(Part {
-            source: if entry.deflated {
-                Source::Deflated(DeflateDecoder::new_with_buf(raw, vec![0; FILE_BUFFER]))
-            } else {
-                Source::Stored(raw)
-            },
-            left: entry.inflated,
-            crc: Crc::new(),
-            want: entry.crc,
-            checked: false,
-        })
+        Ok(file.take(entry.compressed))
     }
 
     /// Inflates every part once, so that a reader which does not check sizes meets none that lies.

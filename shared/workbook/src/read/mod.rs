@@ -22,6 +22,7 @@ use std::path::Path;
 use rowmill_domain::Value;
 use rowmill_domain::pipeline::SheetRef;
 
+pub(crate) use archive::Archive;
 pub use detect::{Format, detect};
 pub use error::ReadError;
 pub(crate) use header::column_letters;

@@ -33,6 +33,13 @@ pub enum WriteError {
 }
 
 impl WriteError {
+    pub(crate) fn io(file: &Path, source: io::Error) -> WriteError {
+        WriteError::Io {
+            file: file.to_owned(),
+            source,
+        }
+    }
+
     pub(crate) fn new(file: &Path, error: XlsxError) -> WriteError {
         let file = file.to_owned();
         match error {

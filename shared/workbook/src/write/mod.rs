@@ -1,24 +1,34 @@
 //! Results to bytes.
 
-mod cell;
 mod error;
+mod formats;
+mod package;
+mod row;
+mod stream;
 mod summary;
 
+use std::borrow::Cow;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use rowmill_domain::limits::SHEET_ROWS;
 use rowmill_domain::manifest::Rejected;
 use rowmill_domain::run::Counts;
 use rowmill_domain::{Kind, Status, Value};
-use rust_xlsxwriter::{DocProperties, Workbook, Worksheet};
+use rust_xlsxwriter::{DocProperties, Workbook, XlsxError};
 
 pub use error::WriteError;
 
-use cell::{Formats, Tint};
+use formats::{Formats, Tint};
+use package::SheetRows;
+use row::{Cut, Row, shortened};
+use stream::Stream;
+
+use crate::read::column_letters;
 
 /// Deflate's level. Measured on 200,000 rows of 13 columns: 3 takes 0.62 of the CPU time of 6, for
 /// a file 10 % larger; 1 takes 0.53 for a file 64 % larger.
-const COMPRESSION: u8 = 3;
+const COMPRESSION: u32 = 3;
 
 /// What a result workbook has besides its rows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -99,73 +109,66 @@ pub struct Written {
 ///
 /// Takes constant memory. More records than a sheet takes go on in `Results 2` and so on. Texts
 /// longer than a cell takes are cut, with a mark. No text becomes a formula or a link.
+///
+/// rust_xlsxwriter writes everything but the rows; those are made and deflated here, at the same
+/// time, and put into its sheets at the end.
 pub struct ResultWriter {
     path: PathBuf,
-    book: Workbook,
     spec: ResultSpec,
     formats: Formats,
-    results: Rows,
-    rejected: Rows,
+    results: Sheets,
+    rejected: Sheets,
     cut: Cut,
 }
 
 /// The sheets of one kind, of which the last is being written.
-struct Rows {
+struct Sheets {
     name: &'static str,
-    /// The sheets' places in the workbook.
-    sheets: Vec<usize>,
-    /// The next row of the last sheet, from 0.
-    next: u32,
-    columns: u16,
-}
-
-/// Texts that were cut.
-#[derive(Default)]
-struct Cut {
-    count: u64,
-    first: Option<String>,
+    headers: Vec<(String, u32)>,
+    /// The columns' letters.
+    letters: Vec<String>,
+    /// Sheets that are full: their rows.
+    full: Vec<SheetRows>,
+    /// The last sheet's rows.
+    stream: Stream,
+    /// Rows of the last sheet, the header counted.
+    rows: u32,
 }
 
 impl ResultWriter {
-    /// Begins a workbook at `path`, replacing what is there when it is finished.
+    /// Begins a workbook at `path`, replacing what is there when it is finished. Rows lie in files
+    /// without a name beside it until then.
     ///
     /// # Errors
     /// [`WriteError::Columns`] for more columns than a sheet takes, and what the file system says.
     pub fn create(path: &Path, spec: &ResultSpec) -> Result<ResultWriter, WriteError> {
+        let most = rowmill_domain::limits::SHEET_COLUMNS as usize;
         let columns = spec.columns.len() + spec.added.len() + 3;
-        if columns > rowmill_domain::limits::SHEET_COLUMNS as usize {
+        if columns > most {
             return Err(WriteError::Columns {
                 file: path.to_owned(),
                 found: columns,
             });
         }
-        let mut book = Workbook::new();
-        book.set_zip_compression_level(COMPRESSION);
-        if let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
-            book.set_tempdir(directory)
-                .map_err(|e| WriteError::new(path, e))?;
-        }
-        let mut writer = ResultWriter {
+        let inputs = || spec.columns.iter().map(|c| (c.name.clone(), c.width));
+        let fixed = |name: &str, width| (name.to_owned(), width);
+        let results = inputs()
+            .chain(spec.added.iter().map(|name| (name.clone(), 0)))
+            .chain([fixed("status", 8), fixed("error", 40), fixed("attempts", 8)])
+            .collect();
+        let rejected = [fixed("row", 8), fixed("reason", 24), fixed("detail", 40)]
+            .into_iter()
+            .chain(inputs())
+            .take(most)
+            .collect();
+        Ok(ResultWriter {
             path: path.to_owned(),
-            book,
             formats: Formats::new(spec),
+            results: Sheets::begin(path, "Results", results)?,
+            rejected: Sheets::begin(path, "Rejected", rejected)?,
             spec: spec.clone(),
-            results: Rows {
-                name: "Results",
-                sheets: Vec::new(),
-                next: 0,
-                columns: columns as u16,
-            },
-            rejected: Rows {
-                name: "Rejected",
-                sheets: Vec::new(),
-                next: 0,
-                columns: spec.columns.len() as u16 + 3,
-            },
             cut: Cut::default(),
-        };
-        writer.begin_results()?;
-        Ok(writer)
+        })
     }
 
     /// Writes a record: its input, what was added (`None`: an empty cell), and how it ended.
@@ -180,37 +183,22 @@ impl ResultWriter {
         error: Option<&str>,
         attempts: u32,
     ) -> Result<(), WriteError> {
-        if self.results.next == SHEET_ROWS {
-            self.begin_results()?;
-        }
-        let row = self.results.next;
-        self.results.next += 1;
         let tint = match status {
             Status::Ok => Tint::None,
             Status::Failed => Tint::Failed,
             Status::Missing => Tint::Missing,
         };
-        let sheet_name = self.results.sheet_name();
-        let sheet = self.results.last(&mut self.book, &self.path)?;
-        let mut put = cell::Put {
-            sheet,
-            formats: &self.formats,
-            cut: &mut self.cut,
-            sheet_name: &sheet_name,
-        };
-        let values =
-            padded(input, self.spec.columns.len()).chain(padded(added, self.spec.added.len()));
-        let mut written = Ok(());
-        let mut column = 0;
-        for value in values {
-            written = written.and_then(|()| put.value(row, column, value, tint));
-            column += 1;
-        }
-        written
-            .and_then(|()| put.text(row, column, status.name(), tint))
-            .and_then(|()| put.text(row, column + 1, error.unwrap_or(""), tint))
-            .and_then(|()| put.number(row, column + 2, f64::from(attempts), tint))
-            .map_err(|e| WriteError::new(&self.path, e))
+        let sheet = self.results.sheet_name();
+        let (columns, added_columns) = (self.spec.columns.len(), self.spec.added.len());
+        let cut = &mut self.cut;
+        self.results.row(&self.path, &self.formats, tint, |row| {
+            for value in padded(input, columns).chain(padded(added, added_columns)) {
+                row.value(value, cut, &sheet);
+            }
+            row.text(status.name(), cut, &sheet);
+            row.text(error.unwrap_or(""), cut, &sheet);
+            row.count(attempts);
+        })
     }
 
     /// Writes a row that did not become a record to the sheet `Rejected`.
@@ -218,44 +206,28 @@ impl ResultWriter {
     /// # Errors
     /// What the file system says.
     pub fn rejected(&mut self, rejected: &Rejected) -> Result<(), WriteError> {
-        if self.rejected.sheets.is_empty() || self.rejected.next == SHEET_ROWS {
-            self.begin_rejected()?;
-        }
-        let row = self.rejected.next;
-        self.rejected.next += 1;
-        let sheet_name = self.rejected.sheet_name();
-        let sheet = self.rejected.last(&mut self.book, &self.path)?;
-        let mut put = cell::Put {
-            sheet,
-            formats: &self.formats,
-            cut: &mut self.cut,
-            sheet_name: &sheet_name,
-        };
-        let mut written = put
-            .number(row, 0, f64::from(rejected.row), Tint::None)
-            .and_then(|()| put.text(row, 1, rejected.reason.text(), Tint::None))
-            .and_then(|()| put.text(row, 2, &rejected.detail, Tint::None));
-        let values = rejected.values.iter().take(self.spec.columns.len());
-        for (column, value) in (3..).zip(values) {
-            written = written.and_then(|()| put.text(row, column, value, Tint::None));
-        }
-        written.map_err(|e| WriteError::new(&self.path, e))
+        let sheet = self.rejected.sheet_name();
+        let columns = self.rejected.headers.len() - 3;
+        let cut = &mut self.cut;
+        self.rejected
+            .row(&self.path, &self.formats, Tint::None, |row| {
+                row.count(rejected.row);
+                row.text(rejected.reason.text(), cut, &sheet);
+                row.text(&rejected.detail, cut, &sheet);
+                for value in rejected.values.iter().take(columns) {
+                    row.text(value, cut, &sheet);
+                }
+            })
     }
 
     /// Writes the sheet `Summary` and the file.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn finish(mut self, summary: &Summary) -> Result<Written, WriteError> {
-        if self.rejected.sheets.is_empty() {
-            self.begin_rejected()?;
-        }
+    pub fn finish(self, summary: &Summary) -> Result<Written, WriteError> {
         let path = self.path;
         let fail = |e| WriteError::new(&path, e);
-        for rows in [&self.results, &self.rejected] {
-            let sheet = rows.last(&mut self.book, &path)?;
-            rows.filter(sheet, rows.next).map_err(fail)?;
-        }
+        let io = |e| WriteError::io(&path, e);
         let mut written = Written::default();
         if let Some(first) = self.cut.first {
             written.notes.push(format!(
@@ -266,49 +238,67 @@ impl ResultWriter {
         }
         let mut notes = summary.notes.clone();
         notes.extend(written.notes.iter().cloned());
-        let sheet = self.book.add_worksheet();
-        summary::write(sheet, summary, &notes).map_err(fail)?;
-        self.book.set_properties(
+
+        let mut book = Workbook::new();
+        book.set_tempdir(directory(&path)).map_err(fail)?;
+        let mut sheets = self.results.end(&path)?;
+        sheets.extend(self.rejected.end(&path)?);
+        for (place, sheet) in sheets.iter().enumerate() {
+            frame(&mut book, sheet, &self.formats, place == 0).map_err(fail)?;
+        }
+        summary::write(book.add_worksheet(), summary, &notes).map_err(fail)?;
+        book.set_properties(
             &DocProperties::new()
                 .set_title(&self.spec.title)
                 .set_subject(&self.spec.run_id)
                 .set_company("Rowmill")
                 .set_custom_property("Run", self.spec.run_id.as_str()),
         );
+        let frame = tempfile::NamedTempFile::new_in(directory(&path)).map_err(io)?;
+        book.save(frame.path()).map_err(fail)?;
+
         // Written beside and renamed, so that a killed report leaves no half workbook.
         let partial = path.with_extension("xlsx.part");
-        self.book.save(&partial).map_err(fail)?;
-        std::fs::rename(&partial, &path).map_err(|e| WriteError::Io {
-            file: path.clone(),
-            source: e,
-        })?;
+        let rows = sheets.into_iter().map(|s| s.rows).collect();
+        let file = File::create(&partial).map_err(io)?;
+        package::write(frame.path(), file, rows, COMPRESSION).map_err(io)?;
+        std::fs::rename(&partial, &path).map_err(io)?;
         Ok(written)
     }
+}
 
-    fn begin_results(&mut self) -> Result<(), WriteError> {
-        let inputs = self.spec.columns.iter().map(|c| (c.name.clone(), c.width));
-        let added = self.spec.added.iter().map(|name| (name.clone(), 0));
-        let ends = [("status", 8), ("error", 40), ("attempts", 8)];
-        let headers: Vec<(String, u32)> = inputs
-            .chain(added)
-            .chain(ends.map(|(name, width)| (name.to_owned(), width)))
-            .collect();
-        self.results
-            .begin(&mut self.book, &self.path, &self.formats, &headers)
-    }
+/// A sheet of the frame and the rows that go into it.
+struct Framed {
+    name: String,
+    headers: Vec<(String, u32)>,
+    rows: SheetRows,
+    /// The last row, from 0.
+    last: u32,
+}
 
-    fn begin_rejected(&mut self) -> Result<(), WriteError> {
-        let starts = [("row", 8), ("reason", 24), ("detail", 40)];
-        let inputs = self.spec.columns.iter().map(|c| (c.name.clone(), c.width));
-        let headers: Vec<(String, u32)> = starts
-            .map(|(name, width)| (name.to_owned(), width))
-            .into_iter()
-            .chain(inputs)
-            .take(rowmill_domain::limits::SHEET_COLUMNS as usize)
-            .collect();
-        self.rejected
-            .begin(&mut self.book, &self.path, &self.formats, &headers)
+/// Writes a sheet without its rows. On the first one a cell of each format stands below the header,
+/// which numbers them: in constant memory a format's number is the order of its first use.
+fn frame(
+    book: &mut Workbook,
+    framed: &Framed,
+    formats: &Formats,
+    first: bool,
+) -> Result<(), XlsxError> {
+    let sheet = book.add_worksheet_with_constant_memory()?;
+    sheet.set_name(&framed.name)?;
+    sheet.set_freeze_panes(1, 0)?;
+    for (column, (header, width)) in (0..).zip(&framed.headers) {
+        sheet.set_column_width(column, column_width(header, *width))?;
+        sheet.write_string_with_format(0, column, shortened(header), &formats.header)?;
     }
+    let columns = framed.headers.len() as u16;
+    sheet.autofilter(0, 0, framed.last, columns.saturating_sub(1))?;
+    if first {
+        for (row, format) in (1..).zip(&formats.others) {
+            sheet.write_blank(row, 0, format)?;
+        }
+    }
+    Ok(())
 }
 
 /// Exactly `count` values.
@@ -316,67 +306,96 @@ fn padded<'a, 'v>(
     values: &'a [Option<&'v Value>],
     count: usize,
 ) -> impl Iterator<Item = Option<&'v Value>> + 'a {
-    values
-        .iter()
-        .copied()
-        .chain(std::iter::repeat(None))
-        .take(count)
+    let missing = std::iter::repeat(None);
+    values.iter().copied().chain(missing).take(count)
 }
 
-impl Rows {
-    fn sheet_name(&self) -> String {
-        match self.sheets.len() {
-            0 | 1 => self.name.to_owned(),
-            n => format!("{} {n}", self.name),
-        }
+/// Where files beside `path` go.
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
     }
+}
 
-    fn last<'b>(
-        &self,
-        book: &'b mut Workbook,
-        path: &Path,
-    ) -> Result<&'b mut Worksheet, WriteError> {
-        let at = self.sheets.last().copied().unwrap_or(0);
-        book.worksheet_from_index(at)
-            .map_err(|e| WriteError::new(path, e))
-    }
-
-    /// Begins a sheet with its header.
+impl Sheets {
     fn begin(
+        path: &Path,
+        name: &'static str,
+        headers: Vec<(String, u32)>,
+    ) -> Result<Sheets, WriteError> {
+        Ok(Sheets {
+            name,
+            letters: (0..headers.len() as u32).map(column_letters).collect(),
+            headers,
+            full: Vec::new(),
+            stream: Stream::begin(directory(path), COMPRESSION)
+                .map_err(|e| WriteError::io(path, e))?,
+            rows: 1,
+        })
+    }
+
+    /// The name of the last sheet.
+    fn sheet_name(&self) -> Cow<'static, str> {
+        sheet_name(self.name, self.full.len())
+    }
+
+    fn row(
         &mut self,
-        book: &mut Workbook,
         path: &Path,
         formats: &Formats,
-        headers: &[(String, u32)],
+        tint: Tint,
+        cells: impl FnOnce(&mut Row<'_>),
     ) -> Result<(), WriteError> {
-        let fail = |e| WriteError::new(path, e);
-        if !self.sheets.is_empty() {
-            let sheet = self.last(book, path)?;
-            self.filter(sheet, self.next).map_err(fail)?;
+        let io = |e| WriteError::io(path, e);
+        if self.rows == SHEET_ROWS {
+            let next = Stream::begin(directory(path), COMPRESSION).map_err(io)?;
+            let stream = std::mem::replace(&mut self.stream, next);
+            self.full.push(SheetRows {
+                rows: stream.end().map_err(io)?,
+                dimension: dimension(&self.letters, SHEET_ROWS),
+            });
+            self.rows = 1;
         }
-        let place = book.worksheets().len();
-        self.sheets.push(place);
-        self.next = 1;
-        let name = self.sheet_name();
-        let sheet = book.add_worksheet_with_constant_memory().map_err(fail)?;
-        let write = || {
-            sheet.set_name(name)?;
-            sheet.set_freeze_panes(1, 0)?;
-            for (column, (header, width)) in (0..).zip(headers) {
-                sheet.set_column_width(column, column_width(header, *width))?;
-                let header = cell::cut(header);
-                sheet.write_string_with_format(0, column, header, &formats.header)?;
-            }
-            Ok(())
-        };
-        write().map_err(fail)
+        self.rows += 1;
+        let xml = &mut self.stream.block;
+        let mut row = Row::begin(xml, self.rows, formats, &self.letters, tint);
+        cells(&mut row);
+        row.end();
+        self.stream.pass_on().map_err(io)
     }
 
-    fn filter(&self, sheet: &mut Worksheet, rows: u32) -> Result<(), rust_xlsxwriter::XlsxError> {
-        if rows > 0 && self.columns > 0 {
-            sheet.autofilter(0, 0, rows - 1, self.columns - 1)?;
-        }
-        Ok(())
+    fn end(self, path: &Path) -> Result<Vec<Framed>, WriteError> {
+        let rows = self.stream.end().map_err(|e| WriteError::io(path, e))?;
+        let dimension = dimension(&self.letters, self.rows);
+        let mut full = self.full;
+        full.push(SheetRows { rows, dimension });
+        let count = full.len();
+        let sheets = full.into_iter().enumerate().map(|(place, rows)| Framed {
+            name: sheet_name(self.name, place).into_owned(),
+            headers: self.headers.clone(),
+            rows,
+            last: if place + 1 == count {
+                self.rows - 1
+            } else {
+                SHEET_ROWS - 1
+            },
+        });
+        Ok(sheets.collect())
+    }
+}
+
+/// The range of a sheet's cells.
+fn dimension(letters: &[String], rows: u32) -> String {
+    let last = letters.last().map_or("A", String::as_str);
+    format!("A1:{last}{rows}")
+}
+
+/// `Results`, then `Results 2` and so on.
+fn sheet_name(name: &'static str, place: usize) -> Cow<'static, str> {
+    match place {
+        0 => Cow::Borrowed(name),
+        place => Cow::Owned(format!("{name} {}", place + 1)),
     }
 }
 

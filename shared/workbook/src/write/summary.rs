@@ -2,7 +2,8 @@
 
 use rust_xlsxwriter::{Chart, ChartDataLabel, ChartType, Format, Worksheet, XlsxError};
 
-use super::{Summary, cell};
+use super::Summary;
+use super::row::shortened;
 
 /// Rows a chart of usual height covers, with one free.
 const CHART_ROWS: u32 = 16;
@@ -24,8 +25,8 @@ pub(super) fn write(
     sheet.set_column_width(1, 24)?;
     let mut row = 0;
     for (name, value) in &summary.facts {
-        sheet.write_string_with_format(row, 0, cell::cut(name).as_ref(), &bold)?;
-        sheet.write_string(row, 1, cell::cut(value).as_ref())?;
+        sheet.write_string_with_format(row, 0, shortened(name).as_ref(), &bold)?;
+        sheet.write_string(row, 1, shortened(value).as_ref())?;
         row += 1;
     }
     row += 1;
@@ -70,7 +71,7 @@ pub(super) fn write(
         let first = row + 1;
         for step in &summary.steps {
             row += 1;
-            sheet.write_string(row, 0, cell::cut(&step.step).as_ref())?;
+            sheet.write_string(row, 0, shortened(&step.step).as_ref())?;
             sheet.write_number_with_format(row, 1, step.ok as f64, &count)?;
             sheet.write_number_with_format(row, 2, step.failed as f64, &count)?;
             for (column, ms) in (3..).zip([step.mean_ms, step.p95_ms, step.max_ms]) {
@@ -91,12 +92,12 @@ pub(super) fn write(
     if let Some(chart) = &summary.chart
         && !chart.bars.is_empty()
     {
-        sheet.write_string_with_format(row, 0, cell::cut(&chart.title).as_ref(), &bold)?;
+        sheet.write_string_with_format(row, 0, shortened(&chart.title).as_ref(), &bold)?;
         sheet.write_string_with_format(row, 1, "Rows", &bold)?;
         let first = row + 1;
         for (label, height) in &chart.bars {
             row += 1;
-            sheet.write_string(row, 0, cell::cut(label).as_ref())?;
+            sheet.write_string(row, 0, shortened(label).as_ref())?;
             sheet.write_number_with_format(row, 1, *height as f64, &count)?;
         }
         let last = row.min(first + BARS as u32 - 1);
@@ -107,7 +108,7 @@ pub(super) fn write(
     }
 
     for note in notes {
-        sheet.write_string(row, 0, cell::cut(note).as_ref())?;
+        sheet.write_string(row, 0, shortened(note).as_ref())?;
         row += 1;
     }
     Ok(())

@@ -1,0 +1,257 @@
+//! The result's zip archive: the frame that rust_xlsxwriter wrote, with the rows put into its
+//! sheets.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+
+use flate2::Crc;
+
+use super::stream::{Deflated, deflate_whole};
+use crate::read::{Archive, ReadError, ReadLimits};
+
+/// A field of this value says that the number stands in the 64-bit one.
+const FULL: u32 = u32::MAX;
+
+/// A part of the archive as its directory names it.
+struct Listed {
+    name: String,
+    crc: u32,
+    compressed: u64,
+    inflated: u64,
+    offset: u64,
+    deflated: bool,
+}
+
+/// Rows for one sheet of the frame.
+pub(super) struct SheetRows {
+    /// The rows below the header.
+    pub(super) rows: Deflated,
+    /// The range of all cells: `A1:M200001`.
+    pub(super) dimension: String,
+}
+
+/// Writes the archive to `to`: the frame at `frame`, its first sheets with `sheets`' rows in place
+/// of those below the header.
+pub(super) fn write(frame: &Path, to: File, sheets: Vec<SheetRows>, level: u32) -> io::Result<()> {
+    let limits = ReadLimits::default();
+    let archive = Archive::open(frame, &mut File::open(frame)?, &limits).map_err(unexpected)?;
+    let mut zip = Zip {
+        to: BufWriter::with_capacity(1 << 20, to),
+        at: 0,
+        listed: Vec::new(),
+    };
+    let mut sheets: Vec<Option<SheetRows>> = sheets.into_iter().map(Some).collect();
+    for entry in archive.entries() {
+        let place = entry
+            .name
+            .strip_prefix("xl/worksheets/sheet")
+            .and_then(|rest| rest.strip_suffix(".xml")?.parse::<usize>().ok())
+            .and_then(|number| sheets.get_mut(number.checked_sub(1)?)?.take());
+        match place {
+            None => {
+                let mut listed = Listed {
+                    name: entry.name.clone(),
+                    crc: entry.crc,
+                    compressed: entry.compressed,
+                    inflated: entry.inflated,
+                    offset: 0,
+                    deflated: entry.deflated,
+                };
+                zip.begin(&mut listed)?;
+                let mut raw = archive.raw(entry).map_err(unexpected)?;
+                zip.copy(&mut raw, listed.compressed)?;
+                zip.listed.push(listed);
+            }
+            Some(sheet) => {
+                let mut xml = String::new();
+                archive
+                    .part(entry)
+                    .map_err(unexpected)?
+                    .read_to_string(&mut xml)?;
+                zip.sheet(&entry.name, &xml, sheet, level)?;
+            }
+        }
+    }
+    zip.end()?.sync_all()
+}
+
+/// What cannot be, as the frame was written here.
+fn unexpected(error: ReadError) -> io::Error {
+    io::Error::other(error)
+}
+
+struct Zip {
+    to: BufWriter<File>,
+    at: u64,
+    listed: Vec<Listed>,
+}
+
+impl Zip {
+    /// A sheet: the frame's front up to the header's row, the rows, the frame's end.
+    fn sheet(&mut self, name: &str, xml: &str, sheet: SheetRows, level: u32) -> io::Result<()> {
+        let odd = || io::Error::other("the frame's sheet is not as expected");
+        let header_end = xml.find("</row>").ok_or_else(odd)? + "</row>".len();
+        let tail_start = xml.rfind("</sheetData>").ok_or_else(odd)?;
+        let mark = "<dimension ref=\"";
+        let range_start = xml.find(mark).ok_or_else(odd)? + mark.len();
+        let range_end = range_start + xml[range_start..].find('"').ok_or_else(odd)?;
+        let front = [
+            &xml[..range_start],
+            &sheet.dimension,
+            &xml[range_end..header_end],
+        ]
+        .concat();
+        let tail = &xml[tail_start..];
+
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        deflate_whole(front.as_bytes(), level, false, &mut before)?;
+        deflate_whole(tail.as_bytes(), level, true, &mut after)?;
+        let mut crc = Crc::new();
+        crc.update(front.as_bytes());
+        crc.combine(&sheet.rows.crc);
+        let mut tail_crc = Crc::new();
+        tail_crc.update(tail.as_bytes());
+        crc.combine(&tail_crc);
+
+        let compressed = before.len() as u64 + sheet.rows.compressed + after.len() as u64;
+        let mut listed = Listed {
+            name: name.to_owned(),
+            crc: crc.sum(),
+            compressed,
+            // The checksum counts modulo 2^32, so the length is added up here.
+            inflated: front.len() as u64 + sheet.rows.bytes + tail.len() as u64,
+            offset: 0,
+            deflated: true,
+        };
+        self.begin(&mut listed)?;
+        self.put(&before)?;
+        let mut rows = sheet.rows.file;
+        self.copy(&mut rows, sheet.rows.compressed)?;
+        self.put(&after)?;
+        self.listed.push(listed);
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.at += bytes.len() as u64;
+        self.to.write_all(bytes)
+    }
+
+    fn copy(&mut self, from: &mut impl Read, bytes: u64) -> io::Result<()> {
+        let copied = io::copy(&mut from.take(bytes), &mut self.to)?;
+        self.at += copied;
+        if copied == bytes {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::UnexpectedEof.into())
+        }
+    }
+
+    /// The local header.
+    fn begin(&mut self, part: &mut Listed) -> io::Result<()> {
+        part.offset = self.at;
+        let large = part.compressed >= u64::from(FULL) || part.inflated >= u64::from(FULL);
+        let mut header = Vec::new();
+        put32(&mut header, 0x0403_4b50);
+        common(&mut header, part, large);
+        put16(&mut header, if large { 20 } else { 0 });
+        header.extend(part.name.as_bytes());
+        if large {
+            put16(&mut header, 1);
+            put16(&mut header, 16);
+            put64(&mut header, part.inflated);
+            put64(&mut header, part.compressed);
+        }
+        self.put(&header)
+    }
+
+    /// The directory.
+    fn end(mut self) -> io::Result<File> {
+        let start = self.at;
+        for part in std::mem::take(&mut self.listed) {
+            let large = part.compressed >= u64::from(FULL) || part.inflated >= u64::from(FULL);
+            let far = part.offset >= u64::from(FULL);
+            let mut extra = Vec::new();
+            if large {
+                put64(&mut extra, part.inflated);
+                put64(&mut extra, part.compressed);
+            }
+            if far {
+                put64(&mut extra, part.offset);
+            }
+            let mut header = Vec::new();
+            put32(&mut header, 0x0201_4b50);
+            put16(&mut header, 45);
+            common(&mut header, &part, large);
+            let extra_bytes = if extra.is_empty() { 0 } else { extra.len() + 4 };
+            put16(&mut header, extra_bytes as u16);
+            // Comment, disk, attributes: none.
+            header.extend([0; 10]);
+            put32(&mut header, if far { FULL } else { part.offset as u32 });
+            header.extend(part.name.as_bytes());
+            if !extra.is_empty() {
+                put16(&mut header, 1);
+                put16(&mut header, extra.len() as u16);
+                header.extend(extra);
+            }
+            self.put(&header)?;
+            self.listed.push(part);
+        }
+        let size = self.at - start;
+        let count = self.listed.len() as u64;
+        let mut end = Vec::new();
+        let far = start >= u64::from(FULL);
+        if far {
+            put32(&mut end, 0x0606_4b50);
+            put64(&mut end, 44);
+            put16(&mut end, 45);
+            put16(&mut end, 45);
+            put64(&mut end, 0);
+            for number in [count, count, size, start] {
+                put64(&mut end, number);
+            }
+            put32(&mut end, 0x0706_4b50);
+            put32(&mut end, 0);
+            put64(&mut end, self.at);
+            put32(&mut end, 1);
+        }
+        put32(&mut end, 0x0605_4b50);
+        put32(&mut end, 0);
+        // Parts are few: the frame's.
+        put16(&mut end, count as u16);
+        put16(&mut end, count as u16);
+        put32(&mut end, size as u32);
+        put32(&mut end, if far { FULL } else { start as u32 });
+        put16(&mut end, 0);
+        self.put(&end)?;
+        self.to.into_inner().map_err(io::IntoInnerError::into_error)
+    }
+}
+
+/// The fields that a part's two headers share, from the version needed to the name's length.
+fn common(header: &mut Vec<u8>, part: &Listed, large: bool) {
+    let size = |bytes: u64| if large { FULL } else { bytes as u32 };
+    put16(header, if large { 45 } else { 20 });
+    put16(header, 0);
+    put16(header, if part.deflated { 8 } else { 0 });
+    // Midnight of 1 January 1980: the same content is the same file.
+    put16(header, 0);
+    put16(header, 0x21);
+    put32(header, part.crc);
+    put32(header, size(part.compressed));
+    put32(header, size(part.inflated));
+    put16(header, part.name.len() as u16);
+}
+
+fn put16(to: &mut Vec<u8>, number: u16) {
+    to.extend(number.to_le_bytes());
+}
+
+fn put32(to: &mut Vec<u8>, number: u32) {
+    to.extend(number.to_le_bytes());
+}
+
+fn put64(to: &mut Vec<u8>, number: u64) {
+    to.extend(number.to_le_bytes());
+}

@@ -1,0 +1,287 @@
+//! Rows as the XML of a sheet. This is own code because it is most of the work of writing:
+//! docs/decisions/0005-rows-beside-rust-xlsxwriter.md.
+
+use std::borrow::Cow;
+use std::io::Write;
+
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+use rowmill_domain::Value;
+use rowmill_domain::limits::CELL_TEXT_MAX;
+use rowmill_domain::value::whole;
+
+use super::formats::{Formats, Tint};
+
+/// The mark at the end of a text that was cut.
+const CUT_MARK: &str = " [cut]";
+const DAY_MS: f64 = 86_400_000.0;
+
+/// Texts that were cut.
+#[derive(Default)]
+pub(super) struct Cut {
+    pub(super) count: u64,
+    pub(super) first: Option<String>,
+}
+
+/// The row being written: its XML goes to `xml`.
+pub(super) struct Row<'a> {
+    pub(super) xml: &'a mut Vec<u8>,
+    /// The row's number in digits.
+    number: String,
+    column: usize,
+    formats: &'a Formats,
+    letters: &'a [String],
+    tint: Tint,
+}
+
+impl<'a> Row<'a> {
+    /// Begins a row. `number` is from 1; `letters` are the columns' letters.
+    pub(super) fn begin(
+        xml: &'a mut Vec<u8>,
+        number: u32,
+        formats: &'a Formats,
+        letters: &'a [String],
+        tint: Tint,
+    ) -> Row<'a> {
+        let number = number.to_string();
+        xml.extend_from_slice(b"<row r=\"");
+        xml.extend_from_slice(number.as_bytes());
+        xml.extend_from_slice(b"\">");
+        Row {
+            xml,
+            number,
+            column: 0,
+            formats,
+            letters,
+            tint,
+        }
+    }
+
+    pub(super) fn end(self) {
+        self.xml.extend_from_slice(b"</row>");
+    }
+
+    /// The reference of the next cell.
+    pub(super) fn reference(&self) -> String {
+        let letters = self.letters.get(self.column);
+        format!("{}{}", letters.map_or("", String::as_str), self.number)
+    }
+
+    /// A value as its kind; moments that Excel cannot show become text.
+    pub(super) fn value(&mut self, value: Option<&Value>, cut: &mut Cut, sheet: &str) {
+        let column = self.column;
+        let moment = |kind| self.formats.moment(column, kind, self.tint);
+        let (serial, format) = match value {
+            None => return self.blank(),
+            Some(Value::Text(text)) => return self.text(text, cut, sheet),
+            Some(Value::Number(number)) => {
+                let format = self.formats.number(column, self.tint);
+                return self.number(*number, format);
+            }
+            Some(Value::Bool(value)) => return self.bool(*value),
+            Some(value @ Value::Date(date)) => (
+                date_serial(date.and_time(NaiveTime::MIN)),
+                moment(value.kind()),
+            ),
+            Some(value @ Value::DateTime(time)) => (date_serial(*time), moment(value.kind())),
+            Some(value @ Value::Time(time)) => {
+                let ms = (*time - NaiveTime::MIN).num_milliseconds();
+                (Some(ms as f64 / DAY_MS), moment(value.kind()))
+            }
+            Some(value @ Value::Duration(time)) => {
+                let ms = time.num_milliseconds();
+                (Some(ms as f64 / DAY_MS), moment(value.kind()))
+            }
+        };
+        match (serial, value) {
+            (Some(serial), _) => self.number(serial, format),
+            (None, Some(value)) => self.text(&value.to_text(), cut, sheet),
+            (None, None) => self.blank(),
+        }
+    }
+
+    /// A number without a format of its own.
+    pub(super) fn count(&mut self, number: u32) {
+        self.number(f64::from(number), self.formats.plain(self.tint));
+    }
+
+    /// A text; it is no formula and no link, whatever it begins with.
+    pub(super) fn text(&mut self, text: &str, cut: &mut Cut, sheet: &str) {
+        if text.is_empty() {
+            return self.blank();
+        }
+        let text = shortened(text);
+        if matches!(text, Cow::Owned(_)) {
+            cut.count += 1;
+            if cut.first.is_none() {
+                cut.first = Some(format!("sheet `{sheet}`, cell {}", self.reference()));
+            }
+        }
+        self.open(self.formats.plain(self.tint));
+        let blank = |b: Option<&u8>| b.is_some_and(u8::is_ascii_whitespace);
+        let bytes = text.as_bytes();
+        self.xml
+            .extend_from_slice(if blank(bytes.first()) || blank(bytes.last()) {
+                b" t=\"inlineStr\"><is><t xml:space=\"preserve\">"
+            } else {
+                b" t=\"inlineStr\"><is><t>" as &[u8]
+            });
+        escape(&text, self.xml);
+        self.xml.extend_from_slice(b"</t></is></c>");
+    }
+
+    fn bool(&mut self, value: bool) {
+        self.open(self.formats.plain(self.tint));
+        let digit = if value { b'1' } else { b'0' };
+        self.xml.extend_from_slice(b" t=\"b\"><v>");
+        self.xml.push(digit);
+        self.xml.extend_from_slice(b"</v></c>");
+    }
+
+    fn number(&mut self, number: f64, format: u32) {
+        if !number.is_finite() {
+            return self.blank();
+        }
+        self.open(format);
+        self.xml.extend_from_slice(b"><v>");
+        match whole(number) {
+            Some(integer) => self.digits(integer),
+            None => {
+                let mut buffer = zmij::Buffer::new();
+                self.xml
+                    .extend_from_slice(buffer.format_finite(number).as_bytes());
+            }
+        }
+        self.xml.extend_from_slice(b"</v></c>");
+    }
+
+    fn blank(&mut self) {
+        match self.formats.plain(self.tint) {
+            0 => self.column += 1,
+            format => {
+                self.open(format);
+                self.xml.extend_from_slice(b"/>");
+            }
+        }
+    }
+
+    /// `<c r=".." s=".."`, and on to the next column.
+    fn open(&mut self, format: u32) {
+        self.xml.extend_from_slice(b"<c r=\"");
+        if let Some(letters) = self.letters.get(self.column) {
+            self.xml.extend_from_slice(letters.as_bytes());
+        }
+        self.xml.extend_from_slice(self.number.as_bytes());
+        self.xml.push(b'"');
+        if format > 0 {
+            self.xml.extend_from_slice(b" s=\"");
+            self.digits(i64::from(format));
+            self.xml.push(b'"');
+        }
+        self.column += 1;
+    }
+
+    fn digits(&mut self, integer: i64) {
+        // Writing to memory cannot fail.
+        let _ = write!(self.xml, "{integer}");
+    }
+}
+
+/// A moment's serial number in the 1900 system; `None` before 1900, which that system cannot say.
+fn date_serial(time: NaiveDateTime) -> Option<f64> {
+    let epoch = NaiveDate::from_ymd_opt(1899, 12, 30)?.and_time(NaiveTime::MIN);
+    let days = (time - epoch).num_milliseconds() as f64 / DAY_MS;
+    // Before March 1900 the serials are one off, since day 60 is a day that never was.
+    let days = if days < 61.0 { days - 1.0 } else { days };
+    (1.0..2_958_466.0).contains(&days).then_some(days)
+}
+
+/// The text as far as a cell takes it, with a mark where it was cut.
+pub(super) fn shortened(text: &str) -> Cow<'_, str> {
+    // A UTF-16 unit takes at least one byte of UTF-8.
+    if text.len() <= CELL_TEXT_MAX || text.encode_utf16().count() <= CELL_TEXT_MAX {
+        return Cow::Borrowed(text);
+    }
+    let mut units = 0;
+    let end = text.char_indices().find_map(|(at, c)| {
+        units += c.len_utf16();
+        (units > CELL_TEXT_MAX - CUT_MARK.len()).then_some(at)
+    });
+    Cow::Owned(format!("{}{CUT_MARK}", &text[..end.unwrap_or(text.len())]))
+}
+
+/// Bytes at which [`escape`] must look.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let mut control = 0;
+    while control < 0x20 {
+        special[control] = control != 0x09 && control != 0x0a;
+        control += 1;
+    }
+    special[b'&' as usize] = true;
+    special[b'<' as usize] = true;
+    special[b'>' as usize] = true;
+    special[b'_' as usize] = true;
+    // U+FFFE and U+FFFF, which XML does not take, begin with this byte.
+    special[0xef] = true;
+    special
+};
+
+/// Text as XML, with Excel's own escapes for what XML cannot say.
+fn escape(text: &str, xml: &mut Vec<u8>) {
+    let bytes = text.as_bytes();
+    let mut done = 0;
+    while let Some(found) = bytes[done..].iter().position(|b| SPECIAL[usize::from(*b)]) {
+        let at = done + found;
+        xml.extend_from_slice(&bytes[done..at]);
+        let rest = &bytes[at..];
+        done = at + 1;
+        match rest {
+            [b'&', ..] => xml.extend_from_slice(b"&amp;"),
+            [b'<', ..] => xml.extend_from_slice(b"&lt;"),
+            [b'>', ..] => xml.extend_from_slice(b"&gt;"),
+            // A text that looks like an escape must not be read as one.
+            [b'_', b'x', a, b, c, d, b'_', ..]
+                if [a, b, c, d].iter().all(|d| d.is_ascii_hexdigit()) =>
+            {
+                xml.extend_from_slice(b"_x005F_");
+            }
+            [0xef, 0xbf, last @ (0xbe | 0xbf), ..] => {
+                let escape: &[u8] = if *last == 0xbe {
+                    b"_xFFFE_"
+                } else {
+                    b"_xFFFF_"
+                };
+                xml.extend_from_slice(escape);
+                done = at + 3;
+            }
+            [control, ..] if *control < 0x20 => {
+                // Writing to memory cannot fail.
+                let _ = write!(xml, "_x{control:04X}_");
+            }
+            [other, ..] => xml.push(*other),
+            [] => {}
+        }
+    }
+    xml.extend_from_slice(&bytes[done..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_as_xml() {
+        for (text, want) in [
+            ("a & <b>", "a &amp; &lt;b&gt;"),
+            ("_x0041_", "_x005F_x0041_"),
+            ("_x004_ __x00zz_", "_x004_ __x00zz_"),
+            ("\r\n\t\u{1}", "_x000D_\n\t_x0001_"),
+            ("\u{ffff}\u{fffd}\u{fffe}", "_xFFFF_\u{fffd}_xFFFE_"),
+            ("ä🙂", "ä🙂"),
+        ] {
+            let mut xml = Vec::new();
+            escape(text, &mut xml);
+            assert_eq!(String::from_utf8(xml).unwrap(), want);
+        }
+    }
+}
