@@ -116,14 +116,18 @@ pub enum StepKind {
 /// `kind = "http"`
 #[derive(Clone, Debug)]
 pub struct HttpStep {
-    /// GET or POST.
+    /// The method.
     pub method: HttpMethod,
     /// The URL.
     pub url: Template,
+    /// Parameters added to the URL's query, in order.
+    pub query: Vec<(String, Template)>,
     /// Headers, in order.
     pub headers: Vec<(String, Template)>,
-    /// The body of a POST.
+    /// The body, of methods that have one.
     pub body: Option<Template>,
+    /// The body as a form, in place of [`HttpStep::body`], in order.
+    pub form: Vec<(String, Template)>,
     /// Of one attempt, connection to last byte. Default 30 s.
     pub timeout: Duration,
     /// Attempts in all, 1 to 10. Default 4.
@@ -132,6 +136,9 @@ pub struct HttpStep {
     pub rate: Option<f64>,
     /// Hosts (name or address, without port) that may lie in private ranges.
     pub allow_hosts: Vec<String>,
+    /// True where a response of whatever status is a success; it sees the row, the outputs that
+    /// the response has, and `status`. Default: the status is 200 to 299.
+    pub ok_when: Option<Expr>,
     /// What is taken from the response.
     pub outputs: Vec<HttpOutput>,
 }
@@ -143,6 +150,14 @@ pub enum HttpMethod {
     Get,
     /// POST
     Post,
+    /// PUT
+    Put,
+    /// PATCH
+    Patch,
+    /// DELETE
+    Delete,
+    /// HEAD
+    Head,
 }
 
 /// One entry of `[step.outputs]` of an `http` step.
@@ -166,6 +181,22 @@ pub enum Extract {
     Json(String),
     /// CSS selector; the text of the first match.
     Css(String),
+    /// CSS selector; the texts of all matches, joined by `; `.
+    CssAll(String),
+    /// CSS selector; an attribute of the first match.
+    CssAttribute {
+        /// The selector.
+        selector: String,
+        /// The attribute's name.
+        attribute: String,
+    },
+    /// Regular expression on the response's text; the first group of the first match, or the
+    /// match where there is no group.
+    Regex(String),
+    /// A header of the response.
+    Header(String),
+    /// The status, as a number.
+    Status,
 }
 
 /// `kind = "command"`

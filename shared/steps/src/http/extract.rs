@@ -1,9 +1,12 @@
-//! Outputs out of a response: JSONPath (RFC 9535), or the text of the first element that a CSS
-//! selector matches.
+//! Outputs out of a response: by JSONPath (RFC 9535), CSS selector or regular expression, from
+//! its headers, or its status.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use regex::Regex;
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use rowmill_domain::pipeline::{Extract, HttpOutput};
 use rowmill_domain::record::Outputs;
 use rowmill_domain::{Kind, Value};
@@ -12,6 +15,8 @@ use serde_json_path::JsonPath;
 
 use crate::{SetupError, brief};
 
+/// What stands between the texts of several elements in one cell.
+const BETWEEN: &str = "; ";
 /// Integers beyond this are not exact as doubles; they stay text, so that no digit is lost.
 const EXACT_INTEGER: u64 = 1 << 53;
 
@@ -32,12 +37,45 @@ struct Output {
 enum From {
     Json(JsonPath),
     Css(Selector),
+    CssAll(Selector),
+    CssAttribute(Selector, String),
+    Regex(Regex),
+    Header(HeaderName),
+    Status,
 }
 
 /// A response as far as outputs are concerned.
-pub(super) struct Body<'a> {
-    pub(super) headers: &'a HeaderMap,
-    pub(super) bytes: &'a [u8],
+pub(super) struct Fetched {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: bytes::Bytes,
+}
+
+/// A response's body in the forms that outputs are taken from, each made when first needed.
+struct Forms<'a> {
+    fetched: &'a Fetched,
+    json: Option<Result<serde_json::Value, String>>,
+    html: Option<Html>,
+    text: Option<Cow<'a, str>>,
+}
+
+impl<'a> Forms<'a> {
+    fn json(&mut self) -> Result<&serde_json::Value, String> {
+        let parsed = self
+            .json
+            .get_or_insert_with(|| parse_json(&self.fetched.body));
+        parsed.as_ref().map_err(Clone::clone)
+    }
+
+    fn text(&mut self) -> &str {
+        self.text.get_or_insert_with(|| decode(self.fetched))
+    }
+
+    fn html(&mut self) -> &Html {
+        let fetched = self.fetched;
+        self.html
+            .get_or_insert_with(|| Html::parse_document(&decode(fetched)))
+    }
 }
 
 impl Extractor {
@@ -47,47 +85,46 @@ impl Extractor {
     }
 
     /// The outputs that have a value, or why a required one has none.
-    pub(super) fn extract(&self, body: &Body<'_>) -> Result<Outputs, String> {
-        let mut json: Option<serde_json::Value> = None;
-        let mut html: Option<Html> = None;
+    pub(super) fn extract(&self, fetched: &Fetched) -> Result<Outputs, String> {
         let mut found = Vec::with_capacity(self.outputs.len());
-        for output in &self.outputs {
-            let value = match &output.from {
-                From::Json(path) => {
-                    let json = match &json {
-                        Some(json) => json,
-                        None => json.insert(parse_json(body.bytes)?),
-                    };
-                    match path.query(json).first() {
-                        Some(node) => output.value_of_json(node)?,
-                        None => None,
-                    }
-                }
-                From::Css(selector) => {
-                    let html = html.get_or_insert_with(|| Html::parse_document(&decode(body)));
-                    match html.select(selector).next() {
-                        Some(element) => output.value_of_text(&words(element.text()))?,
-                        None => None,
-                    }
-                }
-            };
-            match value {
+        for (output, value) in self.values(fetched) {
+            match value? {
                 Some(value) => found.push((output.name.clone(), value)),
                 None if output.optional => {}
                 None => {
+                    let start = &fetched.body[..fetched.body.len().min(400)];
                     return Err(format!(
                         "output `{}`: {} gives no value in the response ({})",
                         output.name,
                         output.expression,
-                        brief(
-                            &String::from_utf8_lossy(&body.bytes[..body.bytes.len().min(400)]),
-                            80
-                        )
+                        brief(&String::from_utf8_lossy(start), 80)
                     ));
                 }
             }
         }
         Ok(found)
+    }
+
+    /// The outputs that have a value; nothing is said of the others.
+    pub(super) fn present(&self, fetched: &Fetched) -> Outputs {
+        self.values(fetched)
+            .filter_map(|(output, value)| Some((output.name.clone(), value.ok()??)))
+            .collect()
+    }
+
+    fn values<'a>(
+        &'a self,
+        fetched: &'a Fetched,
+    ) -> impl Iterator<Item = (&'a Output, Result<Option<Value>, String>)> {
+        let mut forms = Forms {
+            fetched,
+            json: None,
+            html: None,
+            text: None,
+        };
+        self.outputs
+            .iter()
+            .map(move |output| (output, output.value(&mut forms)))
     }
 }
 
@@ -99,27 +136,90 @@ impl Output {
             language,
             message,
         };
+        let css = |selector: &str| {
+            let parsed = Selector::parse(selector);
+            parsed.map_err(|e| wrong(selector, "CSS selector", e.to_string()))
+        };
         let (expression, from) = match &output.from {
-            Extract::Json(path) => (
-                path,
-                From::Json(
-                    JsonPath::parse(path).map_err(|e| wrong(path, "JSONPath", e.to_string()))?,
-                ),
+            Extract::Json(path) => {
+                let parsed = JsonPath::parse(path);
+                let parsed = parsed.map_err(|e| wrong(path, "JSONPath", e.to_string()))?;
+                (path.clone(), From::Json(parsed))
+            }
+            Extract::Css(selector) => (selector.clone(), From::Css(css(selector)?)),
+            Extract::CssAll(selector) => (selector.clone(), From::CssAll(css(selector)?)),
+            Extract::CssAttribute {
+                selector,
+                attribute,
+            } => (
+                format!("{attribute} of {selector}"),
+                From::CssAttribute(css(selector)?, attribute.clone()),
             ),
-            Extract::Css(css) => (
-                css,
-                From::Css(
-                    Selector::parse(css).map_err(|e| wrong(css, "CSS selector", e.to_string()))?,
-                ),
-            ),
+            Extract::Regex(text) => {
+                let parsed = Regex::new(text);
+                let parsed =
+                    parsed.map_err(|e| wrong(text, "regular expression", e.to_string()))?;
+                (text.clone(), From::Regex(parsed))
+            }
+            Extract::Header(name) => {
+                let parsed = HeaderName::from_bytes(name.as_bytes());
+                let parsed = parsed.map_err(|e| wrong(name, "header", e.to_string()))?;
+                (format!("header {name}"), From::Header(parsed))
+            }
+            Extract::Status => ("the status".to_owned(), From::Status),
         };
         Ok(Output {
             name: output.name.as_str().into(),
-            expression: expression.clone(),
+            expression,
             from,
             kind: output.kind,
             optional: output.optional,
         })
+    }
+
+    fn value(&self, forms: &mut Forms<'_>) -> Result<Option<Value>, String> {
+        let text = match &self.from {
+            From::Json(path) => {
+                return match path.query(forms.json()?).first() {
+                    Some(node) => self.value_of_json(node),
+                    None => Ok(None),
+                };
+            }
+            From::Css(selector) => {
+                let first = forms.html().select(selector).next();
+                first.map(|element| words(element.text()))
+            }
+            From::CssAll(selector) => {
+                let all = forms.html().select(selector);
+                let all: Vec<String> = all
+                    .map(|element| words(element.text()))
+                    .filter(|text| !text.is_empty())
+                    .collect();
+                Some(all.join(BETWEEN))
+            }
+            From::CssAttribute(selector, attribute) => {
+                let first = forms.html().select(selector).next();
+                first
+                    .and_then(|element| element.attr(attribute))
+                    .map(|text| text.trim().to_owned())
+            }
+            From::Regex(regex) => regex
+                .captures(forms.text())
+                .and_then(|found| found.get(1).or_else(|| found.get(0)))
+                .map(|found| found.as_str().trim().to_owned()),
+            From::Header(name) => {
+                let value = forms.fetched.headers.get(name);
+                value.map(|v| String::from_utf8_lossy(v.as_bytes()).trim().to_owned())
+            }
+            From::Status => {
+                let status = serde_json::Value::from(forms.fetched.status.as_u16());
+                return self.value_of_json(&status);
+            }
+        };
+        match text {
+            Some(text) => self.value_of_text(&text),
+            None => Ok(None),
+        }
     }
 
     /// `null` and the empty text are no values.
@@ -202,7 +302,7 @@ fn words<'a>(text: impl Iterator<Item = &'a str>) -> String {
 
 /// The page's text: by byte order mark, else by the charset of Content-Type, else of a `<meta>`
 /// in the first kilobyte, else UTF-8.
-fn decode<'a>(body: &Body<'a>) -> std::borrow::Cow<'a, str> {
+fn decode(fetched: &Fetched) -> Cow<'_, str> {
     let label = |text: &str| {
         let lower = text.to_ascii_lowercase();
         let (_, rest) = lower.split_once("charset=")?;
@@ -210,19 +310,13 @@ fn decode<'a>(body: &Body<'a>) -> std::borrow::Cow<'a, str> {
         let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-_:".contains(c)));
         encoding_rs::Encoding::for_label(&rest.as_bytes()[..end.unwrap_or(rest.len())])
     };
-    let declared = body
-        .headers
-        .get(CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .and_then(label);
+    let declared = fetched.headers.get(CONTENT_TYPE);
+    let declared = declared.and_then(|v| v.to_str().ok()).and_then(label);
+    let start = &fetched.body[..fetched.body.len().min(1024)];
     let encoding = declared
-        .or_else(|| {
-            label(&String::from_utf8_lossy(
-                &body.bytes[..body.bytes.len().min(1024)],
-            ))
-        })
+        .or_else(|| label(&String::from_utf8_lossy(start)))
         .unwrap_or(encoding_rs::UTF_8);
-    encoding.decode(body.bytes).0
+    encoding.decode(&fetched.body).0
 }
 
 #[cfg(test)]
@@ -251,9 +345,11 @@ mod tests {
     fn extract_as(outputs: &[HttpOutput], body: &[u8], media: &str) -> Result<Outputs, String> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_str(media).unwrap());
-        Extractor::new(outputs).unwrap().extract(&Body {
-            headers: &headers,
-            bytes: body,
+        headers.insert("x-total", HeaderValue::from_static(" 17 "));
+        Extractor::new(outputs).unwrap().extract(&Fetched {
+            status: StatusCode::OK,
+            headers,
+            body: bytes::Bytes::copy_from_slice(body),
         })
     }
 
@@ -339,6 +435,36 @@ mod tests {
     }
 
     #[test]
+    fn attributes_all_matches_regex_headers_and_status() {
+        let body = r#"<ul><li> <a href=" /p/1 ">One</a><li><a>Two</a><li> </ul>Due: EUR 812.50."#;
+        let get = |from, kind| one(from, kind, body);
+        let attribute = |name: &str| Extract::CssAttribute {
+            selector: "li a".into(),
+            attribute: name.into(),
+        };
+        assert_eq!(get(attribute("href"), None), Ok(Some("/p/1".into())));
+        assert_eq!(get(attribute("title"), None), Ok(None));
+        let all = Extract::CssAll("li".into());
+        assert_eq!(get(all, None), Ok(Some("One; Two".into())));
+        assert_eq!(get(Extract::CssAll("b".into()), None), Ok(None));
+        let regex = |text: &str| Extract::Regex(text.into());
+        assert_eq!(
+            get(regex(r"EUR ([\d.]+\d)"), Some(Kind::Number)),
+            Ok(Some(812.5.into()))
+        );
+        assert_eq!(get(regex("EUR"), None), Ok(Some("EUR".into())));
+        assert_eq!(get(regex("USD"), None), Ok(None));
+        let header = Extract::Header("X-Total".into());
+        assert_eq!(get(header, Some(Kind::Number)), Ok(Some(17.0.into())));
+        assert_eq!(get(Extract::Header("x-none".into()), None), Ok(None));
+        assert_eq!(get(Extract::Status, None), Ok(Some(200.0.into())));
+        assert_eq!(
+            get(Extract::Status, Some(Kind::Text)),
+            Ok(Some("200".into()))
+        );
+    }
+
+    #[test]
     fn a_required_output_without_value_is_the_reason() {
         let outputs = [
             output("a", json("$.a"), None, true),
@@ -384,7 +510,13 @@ mod tests {
 
     #[test]
     fn expressions_that_do_not_parse_are_told_at_once() {
-        for (from, language) in [(json("$.["), "JSONPath"), (css("td["), "CSS selector")] {
+        for (from, language) in [
+            (json("$.["), "JSONPath"),
+            (css("td["), "CSS selector"),
+            (Extract::CssAll("[".into()), "CSS selector"),
+            (Extract::Regex("(".into()), "regular expression"),
+            (Extract::Header("a b".into()), "header"),
+        ] {
             let error = Extractor::new(&[output("x", from, None, false)])
                 .err()
                 .unwrap()

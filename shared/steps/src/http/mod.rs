@@ -18,13 +18,13 @@ use reqwest::header::{
     RETRY_AFTER, USER_AGENT,
 };
 use reqwest::{Client, Method, Response, StatusCode};
-use rowmill_domain::Row;
-use rowmill_domain::pipeline::{HttpMethod, HttpStep, Template};
+use rowmill_domain::pipeline::{Expr, HttpMethod, HttpStep, Template};
 use rowmill_domain::record::Outputs;
+use rowmill_domain::{Row, Value};
 use tokio::time::Instant;
 use url::{Position, Url};
 
-use self::extract::{Body, Extractor};
+use self::extract::{Extractor, Fetched};
 use self::gate::{Cost, Gate, Sign};
 use crate::guard::{Guard, Lookup, Refused, SystemLookup};
 use crate::pace::Pace;
@@ -46,8 +46,11 @@ pub(crate) struct Http {
     pace: Option<Pace>,
     method: Method,
     url: Template,
+    query: Vec<(String, Template)>,
     headers: Vec<(HeaderName, Template)>,
     body: Option<Template>,
+    form: Vec<(String, Template)>,
+    ok_when: Option<Expr>,
     timeout: Duration,
     attempts: u32,
     extractor: Extractor,
@@ -66,33 +69,62 @@ struct Request {
     body: Option<Bytes>,
 }
 
-/// A response with its whole body.
-struct Fetched {
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-/// Why an attempt gave no response to use.
-enum Fault {
-    /// Another attempt cannot help.
-    Final(String, Sign),
-    /// It may.
-    Passing {
-        reason: String,
-        /// Not even a connection was made.
-        connect: bool,
-        /// The source asks for fewer requests, and perhaps for a pause.
-        throttled: Option<Option<Duration>>,
-    },
+/// Why an attempt gave no outputs.
+struct Fault {
+    reason: String,
+    /// Whether another attempt may do better.
+    again: bool,
+    /// What it says of the host.
+    sign: Sign,
 }
 
 impl Fault {
-    fn passing(reason: impl Into<String>) -> Fault {
-        Fault::Passing {
+    /// The host answered, and it would answer the same again.
+    fn answered(reason: impl Into<String>) -> Fault {
+        Fault {
             reason: reason.into(),
-            connect: false,
-            throttled: None,
+            again: false,
+            sign: Sign::Good,
         }
+    }
+
+    /// There was nothing to be sent.
+    fn unsent(reason: impl Into<String>) -> Fault {
+        Fault {
+            reason: reason.into(),
+            again: false,
+            sign: Sign::None,
+        }
+    }
+
+    /// The host, or the way to it, failed.
+    fn passing(reason: impl Into<String>, connect: bool) -> Fault {
+        let reason = reason.into();
+        Fault {
+            sign: Sign::Bad {
+                connect,
+                reason: reason.clone(),
+            },
+            reason,
+            again: true,
+        }
+    }
+
+    /// A status that is no success.
+    fn status(fetched: &Fetched, reason: String) -> Fault {
+        if !retry::is_retryable(fetched.status) {
+            return Fault::answered(reason);
+        }
+        let asked = fetched.headers.get(RETRY_AFTER);
+        let asked = asked.and_then(|h| retry::retry_after(h.to_str().ok()?, chrono::Utc::now()));
+        if fetched.status == StatusCode::TOO_MANY_REQUESTS || asked.is_some() {
+            return Fault {
+                reason,
+                again: true,
+                sign: Sign::Throttled(asked),
+            };
+        }
+        Fault::passing(reason, false)
     }
 }
 
@@ -123,10 +155,17 @@ impl Http {
             method: match step.method {
                 HttpMethod::Get => Method::GET,
                 HttpMethod::Post => Method::POST,
+                HttpMethod::Put => Method::PUT,
+                HttpMethod::Patch => Method::PATCH,
+                HttpMethod::Delete => Method::DELETE,
+                HttpMethod::Head => Method::HEAD,
             },
             url: step.url.clone(),
+            query: step.query.clone(),
             headers,
             body: step.body.clone(),
+            form: step.form.clone(),
+            ok_when: step.ok_when.clone(),
             timeout: step.timeout,
             attempts: step.attempts.max(1),
             extractor: Extractor::new(&step.outputs)?,
@@ -139,7 +178,7 @@ impl Http {
     /// The request for a record, or why there can be none.
     fn request(&self, row: Row<'_>) -> Result<Request, String> {
         let text = self.url.render(row).map_err(|e| format!("url: {e}"))?;
-        let url = Url::parse(text.trim())
+        let mut url = Url::parse(text.trim())
             .map_err(|e| format!("`{}` is no valid URL: {e}", brief(&text, 200)))?;
         self.guard
             .check_url(&url)
@@ -153,19 +192,14 @@ impl Http {
                 .map_err(|_| format!("header {name}: control characters cannot be sent"))?;
             headers.append(name, value);
         }
-        let body = match &self.body {
-            Some(template) => Some(template.render(row).map_err(|e| format!("body: {e}"))?),
-            None => None,
-        };
-        if let Some(body) = &body
-            && !headers.contains_key(CONTENT_TYPE)
-        {
-            let json = body.trim_start().starts_with(['{', '[']);
-            let media = if json {
-                "application/json"
-            } else {
-                "text/plain; charset=utf-8"
-            };
+        for (name, template) in &self.query {
+            let value = template
+                .render(row)
+                .map_err(|e| format!("query {name}: {e}"))?;
+            url.query_pairs_mut().append_pair(name, &value);
+        }
+        let (body, media) = self.body(row)?;
+        if body.is_some() && !headers.contains_key(CONTENT_TYPE) {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
         }
         Ok(Request {
@@ -176,6 +210,30 @@ impl Http {
         })
     }
 
+    /// The body for a record, and its media type where no header gives one.
+    fn body(&self, row: Row<'_>) -> Result<(Option<String>, &'static str), String> {
+        if !self.form.is_empty() {
+            let mut form = url::form_urlencoded::Serializer::new(String::new());
+            for (name, template) in &self.form {
+                let value = template
+                    .render(row)
+                    .map_err(|e| format!("form {name}: {e}"))?;
+                form.append_pair(name, &value);
+            }
+            return Ok((Some(form.finish()), "application/x-www-form-urlencoded"));
+        }
+        let Some(template) = &self.body else {
+            return Ok((None, ""));
+        };
+        let body = template.render(row).map_err(|e| format!("body: {e}"))?;
+        let media = if body.trim_start().starts_with(['{', '[']) {
+            "application/json"
+        } else {
+            "text/plain; charset=utf-8"
+        };
+        Ok((Some(body), media))
+    }
+
     /// One attempt: the request, its redirects, and the whole body.
     async fn attempt(&self, request: &Request) -> Result<Fetched, Fault> {
         let mut hop = request.clone();
@@ -183,7 +241,7 @@ impl Http {
         for redirects in 0..=REDIRECTS_MAX {
             // Every hop is checked here, and its address in the guard's resolver.
             let checked = self.guard.check_url(&hop.url);
-            checked.map_err(|e| Fault::Final(e.to_string(), Sign::None))?;
+            checked.map_err(|e| Fault::unsent(e.to_string()))?;
             if let Some(pace) = &self.pace {
                 pace.turn().await;
             }
@@ -191,12 +249,14 @@ impl Http {
             let answer = tokio::time::timeout(left, self.send(&hop)).await;
             let Ok(answer) = answer else {
                 let reason = format!("no answer within {:?}", self.timeout);
-                return Err(Fault::passing(reason));
+                return Err(Fault::passing(reason, false));
             };
-            let answer = answer.map_err(|fault| match fault {
+            let answer = answer.map_err(|mut fault| {
                 // Where a redirect leads says nothing of the host that the step asked.
-                Fault::Passing { reason, .. } if redirects > 0 => Fault::passing(reason),
-                fault => fault,
+                if redirects > 0 {
+                    fault.sign = Sign::None;
+                }
+                fault
             });
             match answer? {
                 Answer::Fetched(fetched) => return Ok(fetched),
@@ -205,7 +265,7 @@ impl Http {
             left = left.saturating_sub(start.elapsed());
         }
         let reason = format!("more than {REDIRECTS_MAX} redirects");
-        Err(Fault::Final(reason, Sign::Good))
+        Err(Fault::answered(reason))
     }
 
     /// One hop.
@@ -219,27 +279,48 @@ impl Http {
         }
         let response = builder.send().await.map_err(|e| fault(&e))?;
         let status = response.status();
-        if status.is_success() {
-            return Ok(Answer::Fetched(read(response).await?));
+        if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+            && let Some(location) = response.headers().get(LOCATION)
+        {
+            let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
+            return Ok(Answer::Redirect(status, location));
         }
-        let header = |name| {
-            let value = response.headers().get(name)?;
-            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
-        };
-        if retry::is_retryable(status) {
-            let header = header(RETRY_AFTER);
-            let asked = header.and_then(|h| retry::retry_after(&h, chrono::Utc::now()));
-            return Err(Fault::Passing {
-                reason: status.to_string(),
-                connect: false,
-                throttled: (status == StatusCode::TOO_MANY_REQUESTS || asked.is_some())
-                    .then_some(asked),
-            });
+        Ok(Answer::Fetched(read(response).await?))
+    }
+
+    /// The outputs, where the response is a success.
+    fn conclude(&self, row: Row<'_>, fetched: &Fetched) -> Result<Outputs, Fault> {
+        let status = fetched.status;
+        match &self.ok_when {
+            None if status.is_success() => {}
+            None => return Err(Fault::status(fetched, status.to_string())),
+            Some(rule) => {
+                let mut seen = row.outputs.to_vec();
+                seen.extend(self.extractor.present(fetched));
+                seen.push(("status".into(), f64::from(status.as_u16()).into()));
+                let ok = rule.eval(Row {
+                    outputs: &seen,
+                    ..row
+                });
+                let reason = match ok {
+                    Ok(Value::Bool(true)) => None,
+                    Ok(_) => Some(format!("{status}, and `{}` does not hold", rule.source())),
+                    Err(e) => Some(format!("{status}, and `{}`: {e}", rule.source())),
+                };
+                match reason {
+                    None => {}
+                    // The host works, and may have the answer later.
+                    Some(reason) if status.is_success() => {
+                        return Err(Fault {
+                            again: true,
+                            ..Fault::answered(reason)
+                        });
+                    }
+                    Some(reason) => return Err(Fault::status(fetched, reason)),
+                }
+            }
         }
-        match (status.as_u16(), header(LOCATION)) {
-            (301 | 302 | 303 | 307 | 308, Some(location)) => Ok(Answer::Redirect(status, location)),
-            _ => Err(Fault::Final(status.to_string(), Sign::Good)),
-        }
+        self.extractor.extract(fetched).map_err(Fault::answered)
     }
 }
 
@@ -251,14 +332,14 @@ enum Answer {
 
 #[async_trait]
 impl Runner for Http {
-    async fn run(&self, row: Row<'_>) -> StepResult {
-        let request = match self.request(row) {
+    async fn run(&self, record: Row<'_>) -> StepResult {
+        let request = match self.request(record) {
             Ok(request) => request,
             Err(reason) => return StepResult::failed(reason, 1),
         };
         let told = |reason: &str| format!("{} {}: {reason}", request.method, shown(&request.url));
         let gate = self.gate(&request.url);
-        let row = row.record.row;
+        let row = record.record.row;
         let start = Instant::now();
         // `tries` is told; `spent` are those that count against the step's attempts.
         let (mut tries, mut spent) = (0, 0);
@@ -268,34 +349,19 @@ impl Runner for Http {
                 Err(reason) => return StepResult::failed(told(&reason), tries.max(1)),
             };
             tries += 1;
-            let (reason, asked, sign) = match self.attempt(&request).await {
-                Ok(fetched) => {
+            let fetched = self.attempt(&request).await;
+            let fault = match fetched.and_then(|fetched| self.conclude(record, &fetched)) {
+                Ok(outputs) => {
                     permit.exit(row, Sign::Good);
-                    return match self.outputs(&fetched) {
-                        Ok(outputs) => StepResult::ok(outputs, tries),
-                        Err(reason) => StepResult::failed(told(&reason), tries),
-                    };
+                    return StepResult::ok(outputs, tries);
                 }
-                Err(Fault::Final(reason, sign)) => {
-                    permit.exit(row, sign);
-                    return StepResult::failed(told(&reason), tries);
-                }
-                Err(Fault::Passing {
-                    reason,
-                    connect,
-                    throttled,
-                }) => {
-                    let sign = match throttled {
-                        Some(asked) => Sign::Throttled(asked),
-                        None => Sign::Bad {
-                            connect,
-                            reason: reason.clone(),
-                        },
-                    };
-                    (reason, throttled.flatten(), sign)
-                }
+                Err(fault) => fault,
             };
-            let cost = permit.exit(row, sign);
+            let reason = fault.reason;
+            let cost = permit.exit(row, fault.sign);
+            if !fault.again {
+                return StepResult::failed(told(&reason), tries);
+            }
             // Who wants one attempt gets one, whoever is at fault.
             let patient = self.attempts > 1 && start.elapsed() < self.patience + self.timeout;
             if cost == Cost::Time && patient {
@@ -309,7 +375,7 @@ impl Runner for Http {
                 };
                 return StepResult::failed(told(&reason), tries);
             }
-            let wait = retry::wait(spent, asked);
+            let wait = retry::wait(spent, None);
             tracing::debug!(row, tries, ?wait, reason, "trying again");
             tokio::time::sleep(wait).await;
         }
@@ -334,13 +400,6 @@ impl Http {
             }
         }
     }
-
-    fn outputs(&self, fetched: &Fetched) -> Result<Outputs, String> {
-        self.extractor.extract(&Body {
-            headers: &fetched.headers,
-            bytes: &fetched.body,
-        })
-    }
 }
 
 fn client(
@@ -364,10 +423,10 @@ fn client(
 
 /// Reads a body up to [`RESPONSE_MAX`] bytes, counted after decompression as they come.
 async fn read(mut response: Response) -> Result<Fetched, Fault> {
+    let status = response.status();
     let too_large = || {
         let mib = RESPONSE_MAX / (1024 * 1024);
-        let reason = format!("the response is larger than {mib} MiB");
-        Fault::Final(reason, Sign::Good)
+        Fault::answered(format!("the response is larger than {mib} MiB"))
     };
     let announced = response.content_length().unwrap_or(0);
     if announced > RESPONSE_MAX as u64 {
@@ -396,7 +455,11 @@ async fn read(mut response: Response) -> Result<Fetched, Fault> {
     } else {
         rest.freeze()
     };
-    Ok(Fetched { headers, body })
+    Ok(Fetched {
+        status,
+        headers,
+        body,
+    })
 }
 
 /// The hop that a redirect leads to, as browsers do it (RFC 9110, section 15.4): a POST becomes
@@ -405,8 +468,7 @@ async fn read(mut response: Response) -> Result<Fetched, Fault> {
 fn redirected(from: Request, status: StatusCode, location: &str) -> Result<Request, Fault> {
     let url = from.url.join(location).map_err(|e| {
         let location = brief(location, 200);
-        let reason = format!("{status}: `{location}` is no valid URL: {e}");
-        Fault::Final(reason, Sign::Good)
+        Fault::answered(format!("{status}: `{location}` is no valid URL: {e}"))
     })?;
     let mut to = Request {
         url,
@@ -435,12 +497,12 @@ fn fault(error: &reqwest::Error) -> Fault {
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(refused) = cause.downcast_ref::<Refused>() {
-            return Fault::Final(refused.to_string(), Sign::None);
+            return Fault::unsent(refused.to_string());
         }
         source = cause.source();
     }
     if error.is_builder() {
-        return Fault::Final(innermost(error), Sign::None);
+        return Fault::unsent(innermost(error));
     }
     let what = if error.is_connect() {
         "cannot connect"
@@ -449,11 +511,8 @@ fn fault(error: &reqwest::Error) -> Fault {
     } else {
         "the request failed"
     };
-    Fault::Passing {
-        reason: format!("{what}: {}", innermost(error)),
-        connect: error.is_connect(),
-        throttled: None,
-    }
+    let reason = format!("{what}: {}", innermost(error));
+    Fault::passing(reason, error.is_connect())
 }
 
 /// The last cause, which is the one that says something.

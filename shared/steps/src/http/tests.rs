@@ -130,12 +130,15 @@ fn step(url: &str) -> HttpStep {
     HttpStep {
         method: HttpMethod::Get,
         url: Template::compile(url).unwrap(),
+        query: Vec::new(),
         headers: Vec::new(),
         body: None,
+        form: Vec::new(),
         timeout: Duration::from_secs(5),
         attempts: 1,
         rate: None,
         allow_hosts: vec!["127.0.0.1".into()],
+        ok_when: None,
         outputs: vec![HttpOutput {
             name: "due".into(),
             from: Extract::Json("$.due".into()),
@@ -663,4 +666,68 @@ async fn a_source_that_stays_dead_ends_with_reasons_in_bounded_time() {
     );
     assert!(start.elapsed() < Duration::from_secs(20));
     assert!(server.asked().len() < 100);
+}
+
+#[tokio::test]
+async fn methods_query_and_form() {
+    let server = Server::start(|_, _| reply("200 OK", r#"{"due":2}"#)).await;
+    let value = || Template::compile("{{ row['ID'] }}").unwrap();
+    let mut step = step(&format!("{}/x?a=1", server.address));
+    step.query = vec![("q".into(), value()), ("r".into(), value())];
+    step.form = vec![("id".into(), value()), ("n m".into(), value())];
+    for (method, name) in [
+        (HttpMethod::Put, "PUT"),
+        (HttpMethod::Patch, "PATCH"),
+        (HttpMethod::Delete, "DELETE"),
+    ] {
+        step.method = method;
+        assert_eq!(run(&step, "ä&b").await, due(2.0, 1));
+        let asked = server.asked().pop().unwrap();
+        assert_eq!(
+            asked.line,
+            format!("{name} /x?a=1&q=%C3%A4%26b&r=%C3%A4%26b HTTP/1.1")
+        );
+        assert_eq!(asked.body, "id=%C3%A4%26b&n+m=%C3%A4%26b");
+        assert_eq!(
+            asked.headers["content-type"],
+            "application/x-www-form-urlencoded"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_head_gives_headers_and_status() {
+    let head = b"HTTP/1.1 200 OK\r\nContent-Length: 70\r\nX-Total: 5\r\n\r\n".to_vec();
+    let server = Server::start(move |_, _| Reply::Raw(head.clone())).await;
+    let mut step = step(&server.address);
+    step.method = HttpMethod::Head;
+    step.outputs[0].from = Extract::Header("X-Total".into());
+    assert_eq!(run(&step, "1").await, due(5.0, 1));
+}
+
+#[tokio::test]
+async fn what_a_success_is_can_be_said() {
+    let server = Server::start(
+        |asked, before| match asked.line.split(' ').nth(1).unwrap() {
+            "/gone" => reply("404 Not Found", r#"{"due":0}"#),
+            "/later" if before == 0 => reply("200 OK", r#"{"due":-1}"#),
+            "/busy" => reply("503 Service Unavailable", "{}"),
+            "/no" => reply("400 Bad Request", r#"{"due":-1}"#),
+            _ => reply("200 OK", r#"{"due":3}"#),
+        },
+    )
+    .await;
+    let mut step = step(&format!("{}/{{{{ row['ID'] }}}}", server.address));
+    step.attempts = 2;
+    step.ok_when = Some(Expr::compile("status == 404 || due >= 0").ok().unwrap());
+    assert_eq!(run(&step, "later").await, due(3.0, 2));
+    assert_eq!(run(&step, "gone").await, due(0.0, 1));
+    let result = run(&step, "no").await;
+    assert_eq!(result.attempts, 1);
+    assert!(
+        reason(result).ends_with("400 Bad Request, and `status == 404 || due >= 0` does not hold")
+    );
+    let result = run(&step, "busy").await;
+    assert_eq!(result.attempts, 2);
+    assert!(reason(result).contains("503 Service Unavailable, and `status"));
 }

@@ -86,12 +86,15 @@ impl<'a> Builder<'a> {
                 HttpMethod::Get
             },
             url: url?,
+            query: Vec::new(),
             headers,
             body,
+            form: Vec::new(),
             timeout,
             attempts,
             rate,
             allow_hosts: allow_hosts.into_iter().map(|(h, _)| h.to_owned()).collect(),
+            ok_when: None,
             outputs: outputs?,
         })
     }
