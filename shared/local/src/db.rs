@@ -16,24 +16,15 @@ const FORMAT: i64 = 1;
 /// this leaves room for a disk that stalls.
 const BUSY: Duration = Duration::from_secs(30);
 
-/// How many commits reach the disk before they are reported as done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Durability {
-    /// All: a commit survives kill -9 and a power cut.
-    Full,
-    /// A commit survives kill -9; a power cut may take the last ones, and leaves the database
-    /// whole. For what can be worked out again.
-    Process,
-}
-
 /// Opens a database in WAL mode, creating it with `schema` where it is new.
-pub(crate) fn open(
-    path: &Path,
-    durability: Durability,
-    schema: &str,
-) -> Result<Connection, LocalError> {
+///
+/// A commit is on the disk when it returns (`synchronous=FULL`): it survives kill -9 and a power
+/// cut. NORMAL would lose the last commits to a power cut, and with them the outcomes of children
+/// that another database already calls SUCCEEDED: rows nobody would work on again. For 200,000
+/// outcomes in transactions of 1,000 by two processes it would take 0.55 s instead of 1.0 s.
+pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, LocalError> {
     let conn = Connection::open(path).map_err(LocalError::database(path))?;
-    prepare(&conn, durability).map_err(LocalError::database(path))?;
+    prepare(&conn).map_err(LocalError::database(path))?;
     let found = version(&conn).map_err(LocalError::database(path))?;
     if found > FORMAT {
         return Err(LocalError::Newer {
@@ -51,14 +42,10 @@ pub(crate) fn open(
     Ok(conn)
 }
 
-fn prepare(conn: &Connection, durability: Durability) -> rusqlite::Result<()> {
+fn prepare(conn: &Connection) -> rusqlite::Result<()> {
     conn.busy_timeout(BUSY)?;
     conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
-    let synchronous = match durability {
-        Durability::Full => "full",
-        Durability::Process => "normal",
-    };
-    conn.pragma_update(None, "synchronous", synchronous)?;
+    conn.pragma_update(None, "synchronous", "full")?;
     conn.pragma_update(None, "foreign_keys", true)
 }
 
@@ -85,7 +72,7 @@ impl Cloud {
     pub fn open(state: &Path) -> Result<Cloud, LocalError> {
         std::fs::create_dir_all(state).map_err(LocalError::file(state))?;
         let path = state.join("cloud.db");
-        let conn = open(&path, Durability::Full, crate::bus::SCHEMA)?;
+        let conn = open(&path, crate::bus::SCHEMA)?;
         Ok(Cloud(Arc::new(Inner {
             path,
             conn: Mutex::new(conn),

@@ -17,7 +17,7 @@ use rowmill_ports::{Claim, ErrorKind, JobRecord, Ledger, PortError, Result, RunP
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::LocalError;
-use crate::db::{self, Durability};
+use crate::db;
 use table::{Table, Writes};
 
 const SCHEMA: &str = "
@@ -44,9 +44,7 @@ const SCHEMA: &str = "
 
 /// The ledger of a state directory. Several processes may work on it at once.
 ///
-/// Runs, claims and jobs are on the disk when a call returns (`synchronous=FULL`). Outcomes
-/// survive the process, however it is killed, and not a power cut (`synchronous=NORMAL`): they
-/// can be worked out again, and a child whose slice lacks some does so.
+/// What a call has written is on the disk when it returns, and survives kill -9 and a power cut.
 pub struct SqliteLedger {
     path: PathBuf,
     tables: PathBuf,
@@ -64,7 +62,7 @@ impl SqliteLedger {
         let tables = state.join("tables");
         std::fs::create_dir_all(&tables).map_err(LocalError::file(&tables))?;
         let path = state.join("ledger.db");
-        let conn = db::open(&path, Durability::Full, SCHEMA)?;
+        let conn = db::open(&path, SCHEMA)?;
         Ok(SqliteLedger {
             path,
             tables,

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 
 use super::Refusal;
 use crate::LocalError;
-use crate::db::{self, Durability};
+use crate::db;
 
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS outcome (
@@ -61,8 +61,8 @@ impl Writes {
 impl Table {
     /// Opens the table, creating it where it is absent.
     pub(super) fn open(path: &Path) -> Result<Table, LocalError> {
-        let writer = db::open(path, Durability::Process, SCHEMA)?;
-        let reader = db::open(path, Durability::Process, SCHEMA)?;
+        let writer = db::open(path, SCHEMA)?;
+        let reader = db::open(path, SCHEMA)?;
         Ok(Table {
             path: path.to_owned(),
             identity: identity(path).map_err(LocalError::file(path))?,
