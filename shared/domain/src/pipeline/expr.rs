@@ -21,8 +21,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use cel::common::ast::IdedExpr;
-use cel::common::types::{CelBool, CelDouble, CelInt, CelString};
-use cel::common::value::{CowVal, Val};
+use cel::common::types::{CelBool, CelDouble, CelString};
+use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 
 use crate::pipeline::names::{Origin, Reference, TextError};
@@ -105,7 +105,7 @@ impl Expr {
         };
         let mut context = cel::Context::with_env(functions::environment());
         context.set_variable_resolver(&variables);
-        match cel::Value::resolve_val(&self.0.tree, &context) {
+        match context.resolve(&self.0.tree) {
             Ok(value) => cell(&value),
             Err(_) => Err(explain::explain(&self.0.tree, &context, &self.0.slots)),
         }
@@ -114,31 +114,30 @@ impl Expr {
 }
 
 /// The result of an expression as a cell's value.
-fn cell(value: &CowVal<'_, '_>) -> Result<Value, String> {
-    if let Some(b) = value.downcast_ref::<CelBool>() {
-        return Ok(Value::Bool(*b.inner()));
-    }
-    if let Some(n) = number(value.as_ref()) {
+fn cell(value: &cel::Value) -> Result<Value, String> {
+    if let Some(n) = number(value) {
         return match n.is_finite() {
             true => Ok(Value::Number(n)),
             false => Err("the result is too large for a number".to_owned()),
         };
     }
-    if let Some(t) = value.downcast_ref::<CelString<'_>>() {
-        return Ok(Value::Text(t.inner().to_owned()));
+    match value {
+        cel::Value::Bool(b) => Ok(Value::Bool(*b)),
+        cel::Value::String(t) => Ok(Value::Text(t.as_str().to_owned())),
+        other => Err(format!(
+            "the result is {}, which no cell can hold",
+            explain::kind(other)
+        )),
     }
-    Err(format!(
-        "the result is {}, which no cell can hold",
-        explain::kind(value.as_ref())
-    ))
 }
 
 /// A value as a number, if it is one.
-fn number(value: &dyn Val) -> Option<f64> {
-    value
-        .downcast_ref::<CelDouble>()
-        .map(|n| *n.inner())
-        .or_else(|| value.downcast_ref::<CelInt>().map(|n| *n.inner() as f64))
+fn number(value: &cel::Value) -> Option<f64> {
+    match value {
+        cel::Value::Float(n) => Some(*n),
+        cel::Value::Int(n) => Some(*n as f64),
+        _ => None,
+    }
 }
 
 /// A record as the variables of a tree.

@@ -342,4 +342,22 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn what_is_nested_too_deeply_is_refused() {
+        let chain = |terms: usize| format!("{{{{ {} }}}}", vec!["1"; terms].join("+"));
+        assert_eq!(render(&chain(100)).as_deref(), Ok("100"));
+        for text in [
+            chain(1000),
+            chain(walk::LENGTH_MAX / 2 - 8),
+            chain(walk::LENGTH_MAX),
+            format!("{{{{ {}1{} }}}}", "(".repeat(2000), ")".repeat(2000)),
+            format!("{{{{ {}true }}}}", "not ".repeat(10_000)),
+            "{% if true %}".repeat(4000),
+        ] {
+            assert!(Template::compile(&text).is_err(), "{}", &text[..40]);
+        }
+        let many = "{{ row.ZIP }}".repeat(2000);
+        assert_eq!(render(&many).map(|t| t.len()), Ok(10_000));
+    }
 }

@@ -4,8 +4,6 @@
 //! part that fails although its own parts do not.
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, operators};
-use cel::common::types::{CelBool, CelString, Kind};
-use cel::common::value::{CowVal, Val};
 use cel::{Context, ExecutionError, Value};
 
 use super::{Slot, What, functions, number};
@@ -17,33 +15,31 @@ pub(super) fn explain(tree: &IdedExpr, context: &Context<'_, '_>, slots: &[Slot]
 }
 
 /// A value's kind in words: `a number`.
-pub(super) fn kind(value: &dyn Val) -> &'static str {
-    match value.get_type().kind() {
-        Kind::Boolean => "true or false",
-        Kind::Double | Kind::Int | Kind::UInt => "a number",
-        Kind::String => "a text",
-        Kind::List => "a list",
-        Kind::Map => "a map",
+pub(super) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Bool(_) => "true or false",
+        Value::Float(_) | Value::Int(_) | Value::UInt(_) => "a number",
+        Value::String(_) => "a text",
+        Value::List(_) => "a list",
+        Value::Map(_) => "a map",
         _ => "something else",
     }
 }
 
 /// A value in words: `the text "abc"`.
-pub(super) fn held(value: &dyn Val) -> String {
+pub(super) fn held(value: &Value) -> String {
     /// Longest text that is shown whole, in characters.
     const SHOWN: usize = 40;
-    if let Some(n) = number(value) {
-        return format!("the number {}", number_text(n));
-    }
-    if let Some(b) = value.downcast_ref::<CelBool>() {
-        return b.inner().to_string();
-    }
-    match value.downcast_ref::<CelString<'_>>() {
-        Some(t) if t.chars().count() > SHOWN => {
+    match value {
+        Value::Bool(b) => b.to_string(),
+        Value::String(t) if t.chars().count() > SHOWN => {
             format!("the text {:?}..", t.chars().take(SHOWN).collect::<String>())
         }
-        Some(t) => format!("the text {:?}", t.inner()),
-        None => kind(value).to_owned(),
+        Value::String(t) => format!("the text {:?}", t.as_str()),
+        other => match number(other) {
+            Some(n) => format!("the number {}", number_text(n)),
+            None => kind(other).to_owned(),
+        },
     }
 }
 
@@ -52,9 +48,17 @@ struct Explainer<'a, 'p, 'v> {
     slots: &'a [Slot],
 }
 
-impl<'a, 'v> Explainer<'a, '_, 'v> {
-    fn value(&self, expr: &'a IdedExpr) -> Result<CowVal<'a, 'v>, ExecutionError> {
-        Value::resolve_val(expr, self.context)
+impl<'a> Explainer<'a, '_, '_> {
+    fn value(&self, expr: &IdedExpr) -> Result<Value, ExecutionError> {
+        self.context.resolve(expr)
+    }
+
+    fn is_pattern(&self, expr: &IdedExpr) -> bool {
+        let Expr::Ident(key) = &expr.expr else {
+            return false;
+        };
+        let mut slots = self.slots.iter().filter(|s| s.key == *key);
+        slots.any(|s| matches!(s.what, What::Pattern(_)))
     }
 
     /// The column that a variable of the tree stands for.
@@ -129,15 +133,10 @@ impl<'a, 'v> Explainer<'a, '_, 'v> {
             (operators::CONDITIONAL, [condition, yes, no]) => {
                 return match self.value(condition) {
                     Err(_) => self.explain(condition),
-                    Ok(value) => match value.downcast_ref::<CelBool>() {
-                        Some(b) if *b.inner() => self.explain(yes),
-                        Some(_) => self.explain(no),
-                        None => self.not(
-                            condition,
-                            value.as_ref(),
-                            "true or false",
-                            "the part before `?`",
-                        ),
+                    Ok(value) => match value {
+                        Value::Bool(true) => self.explain(yes),
+                        Value::Bool(false) => self.explain(no),
+                        _ => self.not(condition, &value, "true or false", "the part before `?`"),
                     },
                 };
             }
@@ -145,9 +144,9 @@ impl<'a, 'v> Explainer<'a, '_, 'v> {
                 for side in sides {
                     match self.value(side) {
                         Err(_) => return self.explain(side),
-                        Ok(v) if v.downcast_ref::<CelBool>().is_none() => {
+                        Ok(v) if !matches!(v, Value::Bool(_)) => {
                             let whose = format!("one side of `{}`", symbol(name));
-                            return self.not(side, v.as_ref(), "true or false", &whose);
+                            return self.not(side, &v, "true or false", &whose);
                         }
                         Ok(_) => {}
                     }
@@ -163,6 +162,7 @@ impl<'a, 'v> Explainer<'a, '_, 'v> {
             .map(|t| &**t)
             .filter(|t| !is_namespace(t))
             .chain(&call.args)
+            .filter(|o| !self.is_pattern(o))
             .collect();
         let mut values = Vec::with_capacity(operands.len());
         for operand in &operands {
@@ -198,22 +198,20 @@ impl<'a, 'v> Explainer<'a, '_, 'v> {
                     None => reason,
                 }
             }
-            ([a, b], [x, y]) if is_operator(name) => {
-                self.binary(symbol, (a, x.as_ref()), (b, y.as_ref()))
-            }
+            ([a, b], [x, y]) if is_operator(name) => self.binary(symbol, (a, x), (b, y)),
             ([a], [x]) if name == operators::LOGICAL_NOT => {
-                self.not(a, x.as_ref(), "true or false", "what follows `!`")
+                self.not(a, x, "true or false", "what follows `!`")
             }
             ([a], [x]) if name == operators::NEGATE => {
-                self.not(a, x.as_ref(), "a number", "what follows `-`")
+                self.not(a, x, "a number", "what follows `-`")
             }
             _ => {
                 let told: Vec<String> = operands
                     .iter()
                     .zip(&values)
                     .map(|(o, v)| match self.column(o) {
-                        Some(column) => format!("`{column}`, which is {}", held(v.as_ref())),
-                        None => held(v.as_ref()),
+                        Some(column) => format!("`{column}`, which is {}", held(v)),
+                        None => held(v),
                     })
                     .collect();
                 format!("`{symbol}` does not take {}", told.join(" and "))
@@ -222,7 +220,7 @@ impl<'a, 'v> Explainer<'a, '_, 'v> {
     }
 
     /// `` `tax_due` is the text "abc", not a number ``; a part that is no column is called `whose`.
-    fn not(&self, expr: &IdedExpr, value: &dyn Val, wanted: &str, whose: &str) -> String {
+    fn not(&self, expr: &IdedExpr, value: &Value, wanted: &str, whose: &str) -> String {
         let whose = match self.column(expr) {
             Some(column) => format!("`{column}`"),
             None => whose.to_owned(),
@@ -233,14 +231,14 @@ impl<'a, 'v> Explainer<'a, '_, 'v> {
     fn binary(
         &self,
         symbol: &str,
-        (a, x): (&IdedExpr, &dyn Val),
-        (b, y): (&IdedExpr, &dyn Val),
+        (a, x): (&IdedExpr, &Value),
+        (b, y): (&IdedExpr, &Value),
     ) -> String {
         let left = format!("the left side of `{symbol}`");
         let right = format!("the right side of `{symbol}`");
         if symbol == "in" {
-            return match y.get_type().kind() {
-                Kind::List => format!(
+            return match y {
+                Value::List(_) => format!(
                     "{} is {}, and the list holds another kind",
                     self.column(a).map_or(left, |c| format!("`{c}`")),
                     held(x)

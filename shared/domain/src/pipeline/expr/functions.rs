@@ -243,8 +243,8 @@ fn is_in<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
 
 fn two_numbers(name: &str, arguments: Arguments<'_, '_>) -> Result<(f64, f64), ExecutionError> {
     let [a, b] = two(name, arguments)?;
-    match (super::number(a.as_ref()), super::number(b.as_ref())) {
-        (Some(a), Some(b)) => Ok((a, b)),
+    match (a.downcast_ref::<CelDouble>(), b.downcast_ref::<CelDouble>()) {
+        (Some(a), Some(b)) => Ok((*a.inner(), *b.inner())),
         _ => Err(mismatch(name, a.as_ref(), b.as_ref())),
     }
 }
@@ -269,22 +269,27 @@ fn text<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
     if value.downcast_ref::<CelString<'_>>().is_some() {
         return Ok(value);
     }
+    let value = cel::Value::try_from(value.as_ref())?;
     let cell = super::cell(&value).map_err(|e| ExecutionError::function_error("string", e))?;
     Ok(CowVal::owned(CelString::from(cell.to_text())))
 }
 
 fn read_number(value: &dyn Val) -> Result<f64, ExecutionError> {
-    if let Some(n) = super::number(value) {
+    let value = cel::Value::try_from(value)?;
+    if let Some(n) = super::number(&value) {
         return Ok(n);
     }
-    match value
-        .downcast_ref::<CelString<'_>>()
-        .and_then(|t| Value::parse(t.inner(), Kind::Number))
-    {
-        Some(Value::Number(n)) => Ok(n),
+    match &value {
+        cel::Value::String(t) => match Value::parse(t, Kind::Number) {
+            Some(Value::Number(n)) => Ok(n),
+            _ => Err(ExecutionError::function_error(
+                "double",
+                format_args!("{} is no number", explain::held(&value)),
+            )),
+        },
         _ => Err(ExecutionError::function_error(
             "double",
-            format_args!("{} is no number", explain::held(value)),
+            "that is no number",
         )),
     }
 }

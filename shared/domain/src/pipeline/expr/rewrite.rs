@@ -13,6 +13,12 @@ use super::functions::{self, FUNCTIONS, Pattern};
 use super::{Slot, What};
 use crate::pipeline::names::{Origin, Reference, TextError};
 
+/// Longest expression, in bytes; with [`DEPTH_MAX`] it keeps every walk over a tree within a
+/// thread's stack.
+pub(super) const LENGTH_MAX: usize = 8 * 1024;
+/// Deepest nesting of a tree. A sum of so many terms is nested as deeply.
+const DEPTH_MAX: usize = 200;
+
 const WRITE_OUT: &str = "write row[\"Column\"], with the column's name in quotes";
 
 /// A tree that can be evaluated.
@@ -27,6 +33,10 @@ pub(super) fn rewrite(source: &str) -> Result<Rewritten, TextError> {
     if source.trim().is_empty() {
         return Err(TextError::new("the expression is empty", 0..source.len()));
     }
+    if source.len() > LENGTH_MAX {
+        let message = format!("the expression is longer than {LENGTH_MAX} bytes");
+        return Err(TextError::new(message, 0..source.len()));
+    }
     // Without the standard macros: `has` takes more here than CEL's, which would refuse
     // `has(row["X"])`; `exists` and `all` are expanded below.
     let (tree, info) = Env::default()
@@ -40,6 +50,7 @@ pub(super) fn rewrite(source: &str) -> Result<Rewritten, TextError> {
         references: Vec::new(),
         slots: Vec::new(),
         locals: Vec::new(),
+        depth: 0,
     };
     let tree = rewriter.expr(tree)?;
     let mut references = rewriter.references;
@@ -113,6 +124,7 @@ struct Rewriter<'a> {
     slots: Vec<Slot>,
     /// Variables of `exists` and `all`, innermost last.
     locals: Vec<String>,
+    depth: usize,
 }
 
 fn call(id: u64, func_name: &str, args: Vec<IdedExpr>) -> IdedExpr {
@@ -219,6 +231,18 @@ impl Rewriter<'_> {
     }
 
     fn expr(&mut self, expr: IdedExpr) -> Result<IdedExpr, TextError> {
+        if self.depth >= DEPTH_MAX {
+            let message = format!("the expression is nested more than {DEPTH_MAX} levels deep");
+            return Err(TextError::new(message, self.at(expr.id))
+                .help("make it several columns, each of which sees the ones before"));
+        }
+        self.depth += 1;
+        let result = self.node(expr);
+        self.depth -= 1;
+        result
+    }
+
+    fn node(&mut self, expr: IdedExpr) -> Result<IdedExpr, TextError> {
         if let Some(reference) = self.reference(&expr) {
             return Ok(self.slot(expr.id, reference, false));
         }

@@ -194,6 +194,10 @@ fn reasons_name_the_column_and_what_it_holds() {
     );
     fails("tax_due in zip", "`zip` is the text \"00501\", not a list");
     fails("tax_due / (row.n - 7)", "a division by zero");
+    fails(
+        "tax_due.matches('8')",
+        "`matches` does not take `tax_due`, which is the number 812",
+    );
     fails("row.n / (7 - 7)", "a division by zero");
     fails("1 / double('0')", "a division by zero");
     fails("1 % 0", "a division by zero");
@@ -352,6 +356,69 @@ fn evaluation_is_cheap() {
     }
     let each = start.elapsed() / 20_000;
     assert!(each < std::time::Duration::from_micros(50), "{each:?}");
+}
+
+/// Run by hand: `cargo test --release -p rowmill-domain -- --ignored --nocapture cost`.
+#[test]
+#[ignore = "a measurement, meaningful in release only"]
+fn cost_of_an_evaluation() {
+    let columns = Columns::new(["ZIP", "Amount"]);
+    let record = Record {
+        row: 2,
+        values: vec![Some(Value::from("00501")), Some(Value::Number(3.0))],
+    };
+    let outputs: Outputs = vec![("tax_due".into(), Value::Number(812.0))];
+    let row = Row {
+        columns: &columns,
+        record: &record,
+        outputs: &outputs,
+    };
+    for source in [
+        "tax_due < 1000 ? 'yes' : 'no'",
+        "row.Amount * 2 + 1",
+        "row.ZIP == '00501'",
+        "row.ZIP.matches('^[0-9]+$')",
+        "row.ZIP in ['1', '2', '3']",
+        "owner == 'x'",
+        "row.ZIP < 5",
+    ] {
+        let expr = Expr::compile(source).unwrap();
+        let start = std::time::Instant::now();
+        for _ in 0..200_000 {
+            let _ = std::hint::black_box(expr.eval(row));
+        }
+        let each = start.elapsed() / 200_000;
+        println!("{source}: {each:?}");
+        assert!(
+            each < std::time::Duration::from_micros(5),
+            "{source}: {each:?}"
+        );
+    }
+    let text = crate::pipeline::Template::compile("http://a/{{ row.ZIP | urlencode }}").unwrap();
+    let start = std::time::Instant::now();
+    for _ in 0..200_000 {
+        let _ = std::hint::black_box(text.render(row));
+    }
+    let each = start.elapsed() / 200_000;
+    println!("{}: {each:?}", text.source());
+    assert!(each < std::time::Duration::from_micros(5), "{each:?}");
+}
+
+#[test]
+fn what_is_nested_too_deeply_is_refused() {
+    let chain = |terms: usize| vec!["1"; terms].join("+");
+    gives(&chain(199), 199.0);
+    fails(&format!("{} + owner", chain(190)), "`owner` is empty");
+    for source in [
+        chain(1000),
+        chain(super::rewrite::LENGTH_MAX / 2),
+        chain(100_000),
+        "(".repeat(1000) + "1" + &")".repeat(1000),
+        "[".repeat(3000) + &"]".repeat(3000),
+        "true ? ".repeat(1000) + "1" + &" : 2".repeat(1000),
+    ] {
+        assert!(Expr::compile(&source).is_err(), "{}", &source[..40]);
+    }
 }
 
 proptest! {

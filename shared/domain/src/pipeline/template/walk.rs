@@ -63,6 +63,12 @@ pub(in crate::pipeline) fn tests_known() -> &'static [&'static str] {
     &TESTS
 }
 
+/// Longest text, in bytes; with [`DEPTH_MAX`] it keeps every walk over a tree within a thread's
+/// stack.
+pub(super) const LENGTH_MAX: usize = 32 * 1024;
+/// Deepest nesting of expressions and blocks.
+const DEPTH_MAX: usize = 200;
+
 const PRESENCE: &str =
     "ask for presence with `has`: {% if has(row['Column']) %}..{% else %}..{% endif %}";
 
@@ -76,12 +82,17 @@ pub(super) struct Walked {
 
 /// Parses and walks a template.
 pub(super) fn walk(source: &str) -> Result<Walked, TextError> {
+    if source.len() > LENGTH_MAX {
+        let message = format!("the text is longer than {LENGTH_MAX} bytes");
+        return Err(TextError::new(message, 0..source.len()));
+    }
     let tree = parse(source, NAME, SyntaxConfig::default()).map_err(|e| text_error(&e, source))?;
     let mut walker = Walker {
         references: Vec::new(),
         lookups: Vec::new(),
         replaced: Vec::new(),
         locals: Vec::new(),
+        depth: 0,
     };
     walker.statement(&tree)?;
     let mut text = source.to_owned();
@@ -113,6 +124,7 @@ struct Walker {
     replaced: Vec<(Range<usize>, String)>,
     /// Names that the template itself defines, innermost last.
     locals: Vec<String>,
+    depth: usize,
 }
 
 fn range(span: Span) -> Range<usize> {
@@ -236,6 +248,17 @@ impl Walker {
     }
 
     fn expression(&mut self, expr: &Expr<'_>) -> Result<(), TextError> {
+        if self.depth >= DEPTH_MAX {
+            let message = format!("the text is nested more than {DEPTH_MAX} levels deep");
+            return Err(TextError::new(message, range(expr.span())));
+        }
+        self.depth += 1;
+        let result = self.part(expr);
+        self.depth -= 1;
+        result
+    }
+
+    fn part(&mut self, expr: &Expr<'_>) -> Result<(), TextError> {
         if let Some(reference) = self.reference(expr) {
             let what = match reference.from {
                 Origin::Row => What::Row,
