@@ -191,6 +191,34 @@ async fn a_failed_try_comes_again_with_the_same_owner_and_is_then_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_dead_letter_put_back_is_the_same_delivery_with_all_its_tries() {
+    let state = TempDir::new().unwrap();
+    let cloud = Cloud::open(state.path()).unwrap();
+    enqueue(&cloud, None, Target::Submit, 0);
+    let mut running = start(&cloud, Box::new(|_, _| Err(failure(false))));
+    let given_up = running.next().await;
+    drained(&cloud).await;
+    running.stop().await;
+    let letters = bus::dead_letters(&cloud).unwrap();
+    bus::redrive(&cloud, letters[0].id).unwrap();
+    assert_eq!(bus::dead_letters(&cloud).unwrap(), []);
+    let third_time_lucky = |_: &Call, before| {
+        if before < 2 {
+            Err(failure(true))
+        } else {
+            Ok(None)
+        }
+    };
+    let mut running = start(&cloud, Box::new(third_time_lucky));
+    for _ in 0..3 {
+        assert_eq!(running.next().await, given_up);
+    }
+    drained(&cloud).await;
+    running.stop().await;
+    assert_eq!(bus::dead_letters(&cloud).unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_report_answers_goes_to_cleanup() {
     let state = TempDir::new().unwrap();
     let cloud = Cloud::open(state.path()).unwrap();
