@@ -22,7 +22,8 @@ def cell(c):
     if isinstance(v, bool):
         return ["b", v]
     if isinstance(v, (int, float)):
-        return ["n", v]
+        # "1e15" and "1000000000000000" are the same cell.
+        return ["n", int(v) if v == int(v) and abs(v) < 2**53 else v]
     if isinstance(v, datetime.datetime):
         # openpyxl gives every day a time; the format tells a date from a date and time.
         if any(x in c.number_format.lower() for x in ("h", "s")):

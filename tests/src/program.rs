@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -14,28 +13,17 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// The `rowmill` binary of the tests' own profile, built once.
-pub fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        // .../target/<profile>/deps/<test>
-        let profile = std::env::current_exe()
-            .unwrap()
-            .ancestors()
-            .nth(2)
-            .unwrap()
-            .to_owned();
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.current_dir(root()).args([
-            "build", "--quiet", "--locked", "-p", "rowmill", "--bin", "rowmill",
-        ]);
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        cargo.arg("--target-dir").arg(profile.parent().unwrap());
-        assert!(cargo.status().unwrap().success(), "rowmill did not build");
-        profile.join("rowmill")
-    })
+/// The program, as Cargo built it for the tests: `.../target/<profile>/deps/<test>` has it two
+/// directories up.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let binary = test.ancestors().nth(2).unwrap().join("rowmill-under-test");
+    assert!(
+        binary.is_file(),
+        "{} is built with the tests of this package",
+        binary.display()
+    );
+    binary
 }
 
 /// A directory with a workbook and a pipeline, and the runs of `rowmill` in it.

@@ -1,0 +1,85 @@
+//! `rowmill`: the stages with local adapters, on one machine. A library so that the end-to-end
+//! tests build the same program in their own profile.
+
+mod args;
+mod check;
+mod child;
+mod cloud;
+mod exit;
+mod input;
+mod new;
+mod output;
+mod plan;
+mod progress;
+mod run;
+mod signals;
+mod split;
+mod stages;
+mod upload;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use rowmill_domain::{Pipeline, config};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Cli, Command};
+use crate::exit::{Exit, Stop};
+
+/// The program: reads the command line, carries it out, and answers with an exit code of the table
+/// in `rowmill --help`.
+pub fn main() -> ExitCode {
+    // clap itself ends the process on wrong usage, with exit code 2.
+    let cli = Cli::parse();
+    let exit = carry_out(&cli.command).unwrap_or_else(|stop| {
+        stop.show();
+        stop.exit
+    });
+    exit.into()
+}
+
+fn carry_out(command: &Command) -> Result<Exit, Stop> {
+    exit::set_up_reports();
+    match command {
+        Command::Run(args) => {
+            log(if args.verbose { "info" } else { "off" });
+            let relay = std::env::var(config::ROWMILL_SMTP).ok();
+            on_runtime(run::run(args, relay))
+        }
+        Command::Split(args) => on_runtime(split::split(args)),
+        Command::Plan(args) => plan::plan(args),
+        // Steps may open clients, which belong to a runtime.
+        Command::Check(args) => on_runtime(async { check::check(args) }),
+        Command::New(args) => new::new(args),
+        Command::Schema => {
+            output::json(&Pipeline::json_schema());
+            Ok(Exit::Done)
+        }
+        Command::Enrich => {
+            // Its stderr is the job's log.
+            log("info");
+            let child = child::Environment::read(|name| std::env::var(name).ok())?;
+            on_runtime(child::enrich(child))
+        }
+    }
+}
+
+/// Logs to stderr, from `level` up; `RUST_LOG` says otherwise.
+fn log(level: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+fn on_runtime(work: impl Future<Output = Result<Exit, Stop>>) -> Result<Exit, Stop> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Stop::failed("cannot start the runtime", e))?;
+    let result = runtime.block_on(work);
+    // A blocking call that is still at work must not hold the exit up.
+    runtime.shutdown_background();
+    result
+}
