@@ -275,3 +275,113 @@ fn number_formats_of_the_input_are_kept() {
         ]
     );
 }
+
+#[test]
+fn failed_and_missing_rows_are_tinted_and_keep_their_formats() {
+    use calamine::Reader as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.xlsx");
+    let spec = ResultSpec {
+        columns: vec![ColumnSpec {
+            name: "Since".to_owned(),
+            kind: Some(Kind::Date),
+            format: Some("dd.mm.yyyy".to_owned()),
+            width: 10,
+        }],
+        added: vec!["n".to_owned()],
+        run_id: "20261121-a-0123456789ab".to_owned(),
+        title: "Title".to_owned(),
+    };
+    let mut writer = ResultWriter::create(&path, &spec).unwrap();
+    let date = parsed("2024-03-01", Kind::Date);
+    for status in [Status::Ok, Status::Failed, Status::Missing] {
+        let row = [date.as_ref()];
+        writer.row(&row, &[None], status, None, 1).unwrap();
+    }
+    writer.finish(&summary()).unwrap();
+
+    let mut book: calamine::Xlsx<_> = calamine::open_workbook(&path).unwrap();
+    assert_eq!(book.sheet_names(), ["Results", "Rejected", "Summary"]);
+    let properties = book.workbook_properties().unwrap();
+    assert_eq!(properties.title.as_deref(), Some("Title"));
+    assert_eq!(properties.subject.as_deref(), Some(spec.run_id.as_str()));
+    let styles = book.worksheet_style("Results").unwrap();
+    let fill = |row, column| {
+        let style = styles.get((row, column)).unwrap();
+        let color = style.fill.as_ref().and_then(|f| f.foreground_color);
+        color.map(|c| (c.red, c.green, c.blue))
+    };
+    let code = |row| {
+        let style = styles.get((row, 0)).unwrap();
+        style
+            .number_format
+            .as_ref()
+            .map(|f| f.format_code.to_string())
+    };
+    let (red, yellow) = (Some((0xf8, 0xd7, 0xda)), Some((0xff, 0xf3, 0xcd)));
+    assert!(styles.get((0, 0)).unwrap().font.as_ref().unwrap().is_bold());
+    assert_eq!([fill(1, 0), fill(2, 0), fill(3, 0)], [None, red, yellow]);
+    // Empty cells too, and those of the added columns and of `status`, `error` and `attempts`.
+    for column in 1..5 {
+        assert_eq!([fill(2, column), fill(3, column)], [red, yellow]);
+    }
+    for row in 1..4 {
+        assert_eq!(code(row).as_deref(), Some("dd.mm.yyyy"));
+    }
+}
+
+#[test]
+fn more_records_than_a_sheet_takes_go_on_in_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.xlsx");
+    let spec = ResultSpec {
+        columns: vec![ColumnSpec {
+            name: "n".to_owned(),
+            ..ColumnSpec::default()
+        }],
+        ..ResultSpec::default()
+    };
+    let mut writer = ResultWriter::create(&path, &spec).unwrap();
+    let records = 1_048_577;
+    for n in 0..records {
+        let n = Value::Number(f64::from(n));
+        writer.row(&[Some(&n)], &[], Status::Ok, None, 0).unwrap();
+    }
+    writer.finish(&Summary::default()).unwrap();
+    let mut seen = 0.0;
+    for (sheet, rows) in [("Results", 1_048_575), ("Results 2", 2)] {
+        let mut count = Count {
+            next: seen,
+            rows: 0,
+        };
+        let options = ReadOptions {
+            sheet: Some(SheetRef::Name(sheet.to_owned())),
+            ..ReadOptions::default()
+        };
+        read_rows(&path, &options, &mut count).unwrap();
+        assert_eq!(count.rows, rows);
+        seen = count.next;
+    }
+    assert_eq!(seen, f64::from(records));
+}
+
+/// Sees that the first column counts on.
+struct Count {
+    next: f64,
+    rows: u32,
+}
+
+impl RowSink for Count {
+    fn header(&mut self, header: &Header) -> ControlFlow<()> {
+        assert_eq!(header.columns[0], "n");
+        ControlFlow::Continue(())
+    }
+    fn row(&mut self, row: u32, cells: &mut Vec<Cell>) -> ControlFlow<()> {
+        self.rows += 1;
+        assert_eq!(row, self.rows + 1);
+        assert_eq!(cells[0], Cell::Value(Value::Number(self.next)));
+        self.next += 1.0;
+        ControlFlow::Continue(())
+    }
+}
