@@ -126,6 +126,7 @@ fn every_file_ends_in_the_right_values_or_the_right_error() {
     let mut table = Table::default();
     xlsx_values(&mut table);
     xlsx_structure(&mut table);
+    headers(&mut table);
     xlsx_hostile(&mut table);
     archives(&mut table);
     mislabelled(&mut table);
@@ -394,6 +395,58 @@ fn xlsx_structure(table: &mut Table) {
         &skip,
         Ok("A\n2: \n3: 2\n1 hidden rows were left out."),
     );
+}
+
+fn headers(table: &mut Table) {
+    let text = |at: &str, text: &str| format!("<c r=\"{at}\" t=\"str\"><v>{text}</v></c>");
+    let rows = [
+        vec![text("A1", "ID"), text("B1", "Address")],
+        vec![text("B2", "City"), text("C2", "ZIP")],
+        vec!["<c r=\"A3\"><v>1</v></c>".to_owned(), text("C3", "007")],
+    ];
+    let rows: String = rows
+        .iter()
+        .map(|r| format!("<row>{}</row>", r.concat()))
+        .collect();
+    let merged = |merges: &str| {
+        Xlsx {
+            sheet: sheet(&rows).replace("</sheetData>", &format!("</sheetData>{merges}")),
+            ..Xlsx::default()
+        }
+        .bytes()
+    };
+    table.good(
+        "two-rows.xlsx",
+        &merged("<mergeCells><mergeCell ref=\"A1:A2\"/><mergeCell ref=\"B1:C1\"/></mergeCells>"),
+        "ID | Address City | Address ZIP\n3: 1 |  | '007",
+    );
+    table.good(
+        "one-row.xlsx",
+        &merged(""),
+        "ID | Address | Column C\n2:  | 'City | 'ZIP\n3: 1 |  | '007",
+    );
+    table.good(
+        "title.csv",
+        b"Customers of 2024\n\na,b,c\n1,2,3\n",
+        "a | b | c\n4: '1 | '2 | '3",
+    );
+    table.good(
+        "repeated.csv",
+        b"a,,a\n1,2,3\n",
+        "a | Column B | a (2)\n2: '1 | '2 | '3",
+    );
+    let given = |row| ReadOptions {
+        header_row: Some(row),
+        ..ReadOptions::default()
+    };
+    let csv = b"x,y,z\na,b,c\n1,2,3\n";
+    table.with(
+        "given.csv",
+        csv,
+        &given(2),
+        Ok("a | b | c\n3: '1 | '2 | '3"),
+    );
+    table.with("given-blank.csv", csv, &given(9), Err("row 9 has no value"));
 }
 
 fn xlsx_hostile(table: &mut Table) {

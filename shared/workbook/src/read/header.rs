@@ -22,6 +22,51 @@ pub(crate) fn find(rows: &[RawRow], given: Option<u32>) -> Option<usize> {
     }
 }
 
+/// Cells that are merged into one, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Merge {
+    pub(crate) rows: (u32, u32),
+    pub(crate) columns: (u32, u32),
+}
+
+/// The texts of a header over two rows: an upper one with texts merged over several columns, and
+/// the texts below them. `None` where `upper` is a header by itself. `row` is the upper row's
+/// number and `first` the column of the first text, both from 0.
+pub(crate) fn join(
+    upper: &[Option<String>],
+    lower: &[Option<String>],
+    row: u32,
+    first: u32,
+    merges: &[Merge],
+) -> Option<Vec<Option<String>>> {
+    let wide: Vec<&Merge> = merges
+        .iter()
+        .filter(|m| m.rows == (row, row) && m.columns.1 > m.columns.0 && m.columns.0 >= first)
+        .collect();
+    let below = |merge: &Merge| {
+        let columns = (merge.columns.0 - first) as usize..=(merge.columns.1 - first) as usize;
+        columns.filter_map(|c| lower.get(c)?.as_ref()).count() > 1
+    };
+    if wide.is_empty() || !wide.iter().all(|m| below(m)) {
+        return None;
+    }
+    let joined = (0..upper.len()).map(|at| {
+        let column = first + at as u32;
+        let over = wide
+            .iter()
+            .find(|m| (m.columns.0..=m.columns.1).contains(&column))
+            .map_or(at, |m| (m.columns.0 - first) as usize);
+        // A text over all columns is a title, and no part of their names.
+        let title = wide.len() == 1 && upper.iter().flatten().count() == 1;
+        let top = upper.get(over).and_then(Option::as_ref).filter(|_| !title);
+        match (top, lower.get(at).and_then(Option::as_ref)) {
+            (Some(top), Some(low)) if top != low => Some(format!("{top} {low}")),
+            (top, low) => low.or(top).cloned(),
+        }
+    });
+    Some(joined.collect())
+}
+
 /// Names of the columns from the texts of the header, made unique; what was changed is noted.
 /// `first` is the sheet's column of the first text, from 0.
 pub(crate) fn name(sheet: &str, row: u32, first: u32, texts: &[Option<String>]) -> Header {
@@ -130,6 +175,34 @@ mod tests {
         );
         assert_eq!(header.notes.len(), 4, "{:?}", header.notes);
         assert!(header.notes[0].contains("Column C has no header"));
+    }
+
+    #[test]
+    fn headers_over_two_rows_are_joined() {
+        let texts = |texts: &[&str]| -> Vec<Option<String>> {
+            let some = |t: &&str| (!t.is_empty()).then(|| (*t).to_owned());
+            texts.iter().map(some).collect()
+        };
+        let merge = |rows, columns| Merge { rows, columns };
+        let upper = texts(&["ID", "Address", "", "Since"]);
+        let lower = texts(&["", "City", "ZIP", "Year"]);
+        let wide = merge((4, 4), (3, 4));
+        let joined = join(&upper, &lower, 4, 2, &[merge((4, 5), (2, 2)), wide]);
+        let want = texts(&["ID", "Address City", "Address ZIP", "Since Year"]);
+        assert_eq!(joined, Some(want));
+        // Merged further down, one below the other, or with nothing below: one row.
+        for merges in [
+            vec![merge((5, 5), (3, 4))],
+            vec![merge((4, 5), (3, 3))],
+            vec![merge((4, 4), (2, 3)), wide],
+            vec![],
+        ] {
+            assert_eq!(join(&upper, &lower, 4, 2, &merges), None, "{merges:?}");
+        }
+        let title = texts(&["Customers", ""]);
+        let names = texts(&["ID", "Name"]);
+        let joined = join(&title, &names, 0, 0, &[merge((0, 0), (0, 1))]);
+        assert_eq!(joined, Some(names));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 
 use rowmill_domain::Value;
 
-use super::header::{self, column_letters};
+use super::header::{self, Merge, column_letters};
 use super::{Cell, Header, ReadError, ReadLimits, ReadOptions, ReadSummary};
 
 /// Rows looked at before the header is settled: columns without a header show by their values.
@@ -112,6 +112,21 @@ impl RawRow {
         self.cells.len()
     }
 
+    /// Its cells' texts, of `width` columns from `first` on.
+    fn as_texts(&self, first: u32, width: usize) -> Vec<Option<String>> {
+        let mut texts = vec![None; width];
+        for cell in &self.cells {
+            if let Some(text) = texts.get_mut(cell.column.wrapping_sub(first) as usize) {
+                *text = match &cell.cell {
+                    Cell::Empty => None,
+                    Cell::Value(value) => Some(value.to_text()),
+                    Cell::Error(error) => Some(error.clone()),
+                };
+            }
+        }
+        texts
+    }
+
     /// How many hold a text.
     pub(crate) fn texts(&self) -> usize {
         self.cells
@@ -156,7 +171,11 @@ pub(crate) struct Assembler {
     batch: Batch,
     /// Bytes of the texts held: in the batch, or in the rows looked ahead at.
     bytes: u64,
+    merges: Option<FindMerges>,
 }
+
+/// Finds the merged cells that begin in a row, from 0.
+type FindMerges = Box<dyn Fn(u32) -> Result<Vec<Merge>, ReadError>>;
 
 /// What is known once the header is.
 struct Settled {
@@ -195,12 +214,18 @@ impl Assembler {
             summary: ReadSummary::default(),
             batch: Batch::default(),
             bytes: 0,
+            merges: None,
         }
     }
 
     /// Names the sheet.
     pub(crate) fn sheet(&mut self, name: &str) {
         self.sheet = name.to_owned();
+    }
+
+    /// Says how the sheet's merged cells can be found; called only for a header that may have some.
+    pub(crate) fn merges(&mut self, find: FindMerges) {
+        self.merges = Some(find);
     }
 
     /// Takes a row; `row` comes back empty. Rows without cells may be left out.
@@ -294,19 +319,40 @@ impl Assembler {
         };
         let first = columns().min().unwrap_or(0);
         let width = (columns().max().unwrap_or(0) - first) as usize + 1;
-        let mut texts = vec![None; width];
-        for cell in head.cells {
-            texts[(cell.column - first) as usize] = match cell.cell {
-                Cell::Empty => None,
-                Cell::Value(value) => Some(value.to_text()),
-                Cell::Error(error) => Some(error),
-            };
+        let mut texts = head.as_texts(first, width);
+        let mut row = head.number;
+        let mut notes = Vec::new();
+        if at > 0 && given.is_none() {
+            notes.push(format!(
+                "The header is row {row}; what is above it was left out."
+            ));
         }
-        let header = header::name(&self.sheet, head.number, first, &texts);
+        // A header without gaps has no cells merged over several columns.
+        let gap = texts.iter().skip_while(|t| t.is_some()).count() > 0;
+        if let (Some(merges), Some(next)) = (&self.merges, below.first())
+            && gap
+            && next.number == row + 1
+            && next.texts() == next.filled()
+            && let Some(joined) = header::join(
+                &texts,
+                &next.as_texts(first, width),
+                row - 1,
+                first,
+                &merges(row - 1)?,
+            )
+        {
+            notes.push(format!("The header is rows {row} and {}, joined.", row + 1));
+            texts = joined;
+            row += 1;
+            below.remove(0);
+        }
+        let mut header = header::name(&self.sheet, row, first, &texts);
+        notes.append(&mut header.notes);
+        header.notes = notes;
         self.settled = Some(Settled {
             first,
             width,
-            row: head.number,
+            row,
             formats: vec![0; width],
             formats_open: true,
             beside: None,

@@ -104,6 +104,22 @@ pub(crate) fn read(
         is_1904: workbook.is_1904,
         skip_hidden: options.skip_hidden_rows,
     };
+    let (file, settings, part) = (path.to_owned(), options.clone(), entry.name.clone());
+    rows.merges(Box::new(move |row| {
+        let package = Package {
+            path: &file,
+            options: &settings,
+            archive: Archive::open(
+                &file,
+                &mut File::open(&file).map_err(|e| ReadError::io(&file, e))?,
+                &settings.limits,
+            )?,
+        };
+        match package.archive.find(&part) {
+            Some(entry) => package.scan(entry, |scanner| sheet::merges(scanner, row)),
+            None => Ok(Vec::new()),
+        }
+    }));
     let mut scanner = package.scanner(entry)?;
     let skipped = sheet::read(&mut scanner, &book, rows).map_err(|stop| match stop {
         Stop::Halt(halt) => halt,

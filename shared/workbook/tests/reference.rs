@@ -1,0 +1,171 @@
+//! The own xlsx reader gives what calamine gives, on workbooks that rust_xlsxwriter makes of any
+//! values.
+
+// A test's helpers fail as tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use calamine::{Data, Reader as _};
+use proptest::prelude::*;
+use rowmill_domain::Value;
+use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
+use rust_xlsxwriter::{Format, Formula, Workbook, XlsxError};
+
+/// What is written into a cell.
+#[derive(Clone, Debug)]
+enum Written {
+    Nothing,
+    Blank,
+    Number(f64, &'static str),
+    Text(String),
+    Rich(String, String),
+    Bool(bool),
+    Formula(f64),
+}
+
+const CODES: [&str; 8] = [
+    "General",
+    "0.00",
+    "#,##0.00 [$€-407]",
+    "yyyy-mm-dd",
+    "dd.mm.yyyy hh:mm",
+    "hh:mm:ss",
+    "[h]:mm",
+    "mmm \"d\"",
+];
+
+fn written() -> impl Strategy<Value = Written> {
+    let number = prop_oneof![
+        any::<f64>().prop_filter("finite", |n| n.is_finite()),
+        (-5000..60_000i32).prop_map(f64::from),
+        0.0..60_000.0f64,
+    ];
+    let text = prop_oneof![
+        any::<String>(),
+        "[ \\t\\r\\n_x0-9A-F&<>\"']{0,12}",
+        "_x[0-9A-F]{4}_{1,3}",
+    ];
+    prop_oneof![
+        Just(Written::Nothing),
+        Just(Written::Blank),
+        (number, 0..CODES.len()).prop_map(|(n, code)| Written::Number(n, CODES[code])),
+        text.prop_map(Written::Text),
+        ("[a-z ]{1,9}", "[a-z&]{1,9}").prop_map(|(a, b)| Written::Rich(a, b)),
+        any::<bool>().prop_map(Written::Bool),
+        (-9..9i32).prop_map(|n| Written::Formula(f64::from(n) / 4.0)),
+    ]
+}
+
+fn write(path: &Path, rows: &[Vec<Written>], constant: bool) -> Result<(), XlsxError> {
+    let mut book = Workbook::new();
+    let sheet = match constant {
+        true => book.add_worksheet_with_constant_memory()?,
+        false => book.add_worksheet(),
+    };
+    for column in 0..4 {
+        sheet.write_string(0, column, format!("Column {column}"))?;
+    }
+    for (row, cells) in (1..).zip(rows) {
+        for (column, cell) in (0..).zip(cells) {
+            let bold = Format::new().set_bold();
+            match cell {
+                Written::Nothing => &mut *sheet,
+                Written::Blank => sheet.write_blank(row, column, &bold)?,
+                Written::Number(number, code) => {
+                    let format = Format::new().set_num_format(*code);
+                    sheet.write_number_with_format(row, column, *number, &format)?
+                }
+                Written::Text(text) => sheet.write_string(row, column, text)?,
+                Written::Rich(a, b) => {
+                    let runs = [(&Format::default(), a.as_str()), (&bold, b.as_str())];
+                    sheet.write_rich_string(row, column, &runs)?
+                }
+                Written::Bool(value) => sheet.write_boolean(row, column, *value)?,
+                Written::Formula(result) => {
+                    let formula = Formula::new("=A1&\"<x>\"").set_result(result.to_string());
+                    sheet.write_formula(row, column, formula)?
+                }
+            };
+        }
+    }
+    book.save(path)
+}
+
+#[derive(Default)]
+struct All(Vec<(u32, Vec<Cell>)>);
+
+impl RowSink for All {
+    fn header(&mut self, header: &Header) -> ControlFlow<()> {
+        assert_eq!(header.columns.len(), 4);
+        ControlFlow::Continue(())
+    }
+    fn row(&mut self, row: u32, cells: &mut Vec<Cell>) -> ControlFlow<()> {
+        self.0.push((row, std::mem::take(cells)));
+        ControlFlow::Continue(())
+    }
+}
+
+/// Whether our cell says what calamine's does. calamine does not tell dates, times and both
+/// apart, so those are compared as moments.
+fn same(ours: &Cell, theirs: &Data) -> bool {
+    match (ours, theirs) {
+        (Cell::Empty, Data::Empty) => true,
+        (Cell::Empty, Data::String(text)) => text.is_empty(),
+        (Cell::Value(Value::Text(ours)), Data::String(theirs)) => ours == theirs,
+        (Cell::Value(Value::Bool(ours)), Data::Bool(theirs)) => ours == theirs,
+        (Cell::Value(Value::Number(ours)), Data::Float(theirs)) => ours == theirs,
+        (Cell::Value(Value::Number(ours)), Data::Int(theirs)) => *ours == *theirs as f64,
+        (Cell::Error(ours), Data::Error(theirs)) => *ours == theirs.to_string(),
+        (Cell::Value(value), Data::DateTime(theirs)) => match value {
+            Value::Duration(ours) => theirs.is_duration() && theirs.as_duration() == Some(*ours),
+            Value::Date(ours) => {
+                theirs.as_datetime() == Some(ours.and_time(chrono::NaiveTime::MIN))
+            }
+            Value::DateTime(ours) => theirs.as_datetime() == Some(*ours),
+            // Within the millisecond that keeps a time before midnight.
+            Value::Time(ours) => {
+                let ms = (*ours - chrono::NaiveTime::MIN).num_milliseconds() as f64;
+                (ms - theirs.as_f64() * 86_400_000.0).abs() <= 1.0
+            }
+            // What Excel cannot show as a moment stays the number it is.
+            Value::Number(ours) => *ours == theirs.as_f64() && !(0.0..2_958_465.9).contains(ours),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn own_reader_equals_calamine(
+        rows in proptest::collection::vec(proptest::collection::vec(written(), 4), 0..12),
+        constant in any::<bool>(),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.xlsx");
+        write(&path, &rows, constant).unwrap();
+        let mut ours = All::default();
+        read_rows(&path, &ReadOptions::default(), &mut ours).unwrap();
+
+        let mut book: calamine::Xlsx<_> = calamine::open_workbook(&path).unwrap();
+        let range = book.worksheet_range("Sheet1").unwrap();
+        for (row, cells) in &ours.0 {
+            for (column, cell) in (0..).zip(cells) {
+                let theirs = range.get_value((row - 1, column)).unwrap_or(&Data::Empty);
+                prop_assert!(same(cell, theirs), "row {row}: {cell:?}, calamine {theirs:?}");
+            }
+        }
+        // Every row down to the last with a value is there.
+        let filled = |row: &Vec<Written>| row.iter().any(|c| match c {
+            Written::Nothing | Written::Blank => false,
+            Written::Text(text) => !text.is_empty(),
+            _ => true,
+        });
+        let last = rows.iter().rposition(filled).map_or(0, |i| i + 1);
+        prop_assert_eq!(ours.0.len(), last);
+    }
+}
