@@ -86,6 +86,23 @@ pub(crate) struct Setup {
     pub(crate) relay: Option<SmtpMailer>,
 }
 
+/// Keeps the stages' temporary files in the state directory, and removes those that a killed
+/// command left there.
+fn temporary_files(directory: &Path) -> Result<(), LocalError> {
+    let file = |source| LocalError::File {
+        path: directory.to_owned(),
+        source,
+    };
+    match std::fs::remove_dir_all(directory) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(file(e)),
+        _ => {}
+    }
+    std::fs::create_dir_all(directory).map_err(file)?;
+    // Set already where a process opens a second machine, as a test may; then it is as good.
+    let _ = tempfile::env::override_temp_dir(directory);
+    Ok(())
+}
+
 impl Machine {
     /// Opens `<out>/.rowmill`, creating it where it is absent. Refused while another command has
     /// it.
@@ -96,6 +113,7 @@ impl Machine {
                 source,
             })?;
         let lock = StateLock::take(&state)?;
+        temporary_files(&state.join("tmp"))?;
         let chaos = setup.chaos.map(|seed| Chaos { seed });
         let cloud = Cloud::open(&state)?;
         let objects = Arc::new(buckets(&state)?);

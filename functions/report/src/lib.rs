@@ -168,10 +168,18 @@ impl Report {
             Some(run) => run,
             None => return Err(ReportError::UnknownRun(run.id)),
         };
-        match (failure, ended) {
-            (Some(failure), _) => self.report_failure(&run, failure, cx).await?,
-            (None, Some(ended)) => self.report_jobs(&run, &ended, cx).await?,
+        let reported = match (failure, ended) {
+            (Some(failure), _) => self.report_failure(&run, failure, cx).await,
+            (None, Some(ended)) => self.report_jobs(&run, &ended, cx).await,
             (None, None) => return Ok(None),
+        };
+        if let Err(error) = reported {
+            // Not held until the lease ends: another event of the run may be able to go on, a
+            // failure that another stage tells among them.
+            self.ledger
+                .release(&run.id, Work::Report, &cx.owner)
+                .await?;
+            return Err(error);
         }
         self.complete(&run.id, cx).await?;
         Ok(Some(Reported { run: run.id }))

@@ -119,7 +119,26 @@ impl LocalBatch {
             process::end_leftovers(|id| machine.find(&JobId(id.to_owned())).is_some());
             machine.lose_all(now());
         })?;
+        batch.forget_logs()?;
         Ok(batch)
+    }
+
+    /// Removes the output of jobs that are forgotten, as a log group's retention does.
+    fn forget_logs(&self) -> Result<(), LocalError> {
+        let logs = &self.inner.config.logs;
+        let entries = match std::fs::read_dir(logs) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(LocalError::file(logs))?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(LocalError::file(logs))?;
+            let id = JobId(entry.file_name().to_string_lossy().into_owned());
+            if self.transact(|machine| machine.find(&id).is_none())? {
+                let directory = entry.path();
+                std::fs::remove_dir_all(&directory).map_err(LocalError::file(&directory))?;
+            }
+        }
+        Ok(())
     }
 
     /// Every change of a job's state after event number `after` (0: from the start), children's

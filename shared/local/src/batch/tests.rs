@@ -703,10 +703,16 @@ async fn jobs_are_forgotten_a_week_after_their_end() {
     let age = format!("UPDATE job_state SET stopped_at = stopped_at - {week} - 1 WHERE job = 1");
     let cloud = &batch.inner.cloud;
     cloud.with(|conn| conn.execute_batch(&age)).unwrap();
+    let logs = [&old, &old.child(1), &new].map(|id| batch.log(id, 1));
+    for log in &logs {
+        std::fs::create_dir_all(log.parent().unwrap()).unwrap();
+        std::fs::write(log, "said").unwrap();
+    }
     drop(batch);
     let batch = open(state.path(), 1);
     let found = batch.describe(&[old, new.clone()]).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!((&found[0].id, found[0].status), (&new, JobStatus::Failed));
     assert!(told(&batch).iter().all(|(id, _)| *id == new.0));
+    assert_eq!(logs.map(|log| log.exists()), [false, false, true]);
 }
