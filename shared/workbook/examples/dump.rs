@@ -1,0 +1,52 @@
+//! Prints a sheet's rows as they are read, as JSON Lines: `dump FILE [SHEET]`. The first line is
+//! the header; a cell is null, `[kind, text]`, or `["error", text]`. `tests/openpyxl_equal.py`
+//! compares them with what openpyxl reads.
+
+use std::io::{BufWriter, Write};
+use std::ops::ControlFlow;
+
+use rowmill_domain::pipeline::SheetRef;
+use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
+use serde_json::{Value, json};
+
+struct Lines<W>(W);
+
+impl<W: Write> Lines<W> {
+    fn line(&mut self, line: &Value) -> ControlFlow<()> {
+        match writeln!(self.0, "{line}") {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+}
+
+impl<W: Write> RowSink for Lines<W> {
+    fn header(&mut self, header: &Header) -> ControlFlow<()> {
+        self.line(&json!({"row": header.row, "columns": header.columns, "notes": header.notes}))
+    }
+    fn row(&mut self, row: u32, cells: &mut Vec<Cell>) -> ControlFlow<()> {
+        let cells: Vec<Value> = cells
+            .iter()
+            .map(|cell| match cell {
+                Cell::Empty => Value::Null,
+                Cell::Value(value) => json!([value.kind().name(), value.to_text()]),
+                Cell::Error(error) => json!(["error", error]),
+            })
+            .collect();
+        self.line(&json!({"row": row, "cells": cells}))
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args_os().skip(1);
+    let file = arguments.next().ok_or("usage: dump FILE [SHEET]")?;
+    let sheet = arguments.next().and_then(|s| s.into_string().ok());
+    let options = ReadOptions {
+        sheet: sheet.map(SheetRef::Name),
+        ..ReadOptions::default()
+    };
+    let mut lines = Lines(BufWriter::new(std::io::stdout().lock()));
+    read_rows(file.as_ref(), &options, &mut lines)?;
+    lines.0.flush()?;
+    Ok(())
+}
