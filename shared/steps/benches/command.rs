@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rowmill_domain::pipeline::{CommandStep, Step, StepKind};
+use rowmill_domain::pipeline::{CommandStep, ProcessPer, Step, StepKind};
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Row};
 use rowmill_steps::{Setup, runner};
@@ -70,6 +70,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             outputs: vec!["score".into()],
             timeout: Duration::from_secs(60),
             attempts: 1,
+            process: ProcessPer::Child,
+            memory_mib: None,
         }),
         image: None,
     };

@@ -211,6 +211,20 @@ pub struct CommandStep {
     /// Attempts in all on a record that crashed the program or ran out of time, 1 to 10.
     /// Default 1.
     pub attempts: u32,
+    /// One process for all records of a child, or one for each record.
+    pub process: ProcessPer,
+    /// Memory that the program may ask for, in MiB. Default: no limit but the child's. On Linux.
+    pub memory_mib: Option<u32>,
+}
+
+/// How often the program of a `command` step is started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProcessPer {
+    /// Once in a child; it reads records line by line until its input ends.
+    #[default]
+    Child,
+    /// For each record: it reads one line, answers one, and ends.
+    Record,
 }
 
 /// `kind = "sentiment"`: adds `sa_class` (positive, neutral, negative) and `sa_score` (-1 to 1).

@@ -20,6 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::LINE_MAX;
 use super::process::{Launch, Process};
 use super::wire::{self, Said};
 use crate::{StepResult, brief};
@@ -28,8 +29,6 @@ use crate::{StepResult, brief};
 const MANY: usize = 256;
 /// Bytes made ready for the program ahead of its reading.
 const AHEAD: usize = 256 * 1024;
-/// Longest line of the program's, in bytes; a cell takes 32,767 characters.
-const LINE_MAX: usize = 4 * 1024 * 1024;
 /// A program that takes less than this for an answer is fast: it is fed in batches, since a line
 /// at a time would cost it and us a system call each.
 const FAST: Duration = Duration::from_micros(50);

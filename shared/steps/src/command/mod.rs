@@ -1,10 +1,12 @@
-//! `command`: a program of the user's, one long-lived process per child, JSON Lines both ways.
+//! `command`: a program of the user's, JSON Lines both ways: one long-lived process per child, or
+//! one process for each record ([`each`]).
 //!
-//! Several records are with the program at once; it may answer in any order, one line each.
+//! To the long-lived one several records are given at once; it may answer in any order, one line each.
 //! [`wire`] has the lines, [`process`] the process, [`driver`] who waits for what and what
 //! happens when the program crashes or hangs.
 
 mod driver;
+mod each;
 mod process;
 #[cfg(test)]
 mod tests;
@@ -15,7 +17,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rowmill_domain::Row;
-use rowmill_domain::pipeline::CommandStep;
+use rowmill_domain::pipeline::{CommandStep, ProcessPer};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -23,11 +25,15 @@ use self::driver::{Driver, Job};
 use self::process::Launch;
 use crate::{Runner, Setup, SetupError, StepResult};
 
+/// Longest line of the program's, in bytes; a cell takes 32,767 characters.
+const LINE_MAX: usize = 4 * 1024 * 1024;
+
 pub(crate) struct Command {
     launch: Launch,
     outputs: Vec<Arc<str>>,
     timeout: Duration,
     attempts: u32,
+    process: ProcessPer,
     /// The task that holds the process, started with the first record.
     driver: OnceLock<Handle>,
 }
@@ -41,10 +47,11 @@ struct Handle {
 impl Command {
     pub(crate) fn new(step: &CommandStep, setup: &Setup) -> Result<Command, SetupError> {
         Ok(Command {
-            launch: Launch::find(&step.program, &setup.directory)?,
+            launch: Launch::find(&step.program, &setup.directory, step.memory_mib)?,
             outputs: step.outputs.iter().map(|o| o.as_str().into()).collect(),
             timeout: step.timeout,
             attempts: step.attempts.max(1),
+            process: step.process,
             driver: OnceLock::new(),
         })
     }
@@ -74,6 +81,9 @@ impl Runner for Command {
             Ok(line) => line,
             Err(e) => return StepResult::failed(format!("the record cannot be written: {e}"), 1),
         };
+        if self.process == ProcessPer::Record {
+            return self.each(row.record.row, &line).await;
+        }
         let (reply, answer) = oneshot::channel();
         let handle = self.driver.get_or_init(|| self.start());
         let sent = handle.jobs.send(Job::new(row.record.row, line, reply));

@@ -27,6 +27,7 @@ pub(super) struct Launch {
     path: PathBuf,
     arguments: Vec<String>,
     directory: PathBuf,
+    memory_mib: Option<u32>,
 }
 
 /// A program at work.
@@ -41,7 +42,11 @@ pub(super) struct Process {
 
 impl Launch {
     /// Finds the program: a path is relative to `directory`, a bare name is looked for in PATH.
-    pub(super) fn find(program: &[String], directory: &Path) -> Result<Launch, SetupError> {
+    pub(super) fn find(
+        program: &[String],
+        directory: &Path,
+        memory_mib: Option<u32>,
+    ) -> Result<Launch, SetupError> {
         let name = program.first().map_or("", String::as_str);
         let path = if name.contains('/') {
             Some(directory.join(name)).filter(|p| is_executable(p))
@@ -66,6 +71,7 @@ impl Launch {
             path: std::path::absolute(&path).unwrap_or(path),
             arguments: program[1..].to_vec(),
             directory: directory.to_path_buf(),
+            memory_mib,
         })
     }
 
@@ -86,6 +92,9 @@ impl Launch {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
+        if let (Some(mib), Some(pid)) = (self.memory_mib, child.id()) {
+            limit_memory(pid, u64::from(mib) * 1024 * 1024)?;
+        }
         let closed = || std::io::Error::other("a pipe is missing");
         let stdin = child.stdin.take().ok_or_else(closed)?;
         let stdout = child.stdout.take().ok_or_else(closed)?;
@@ -193,6 +202,28 @@ fn descendants(pid: u32) -> Vec<i32> {
         }
     }
     all
+}
+
+/// Limits the address space of a process and of what it starts from now on: what it asks for
+/// beyond is refused to it, which most programs end on and say so.
+#[cfg(target_os = "linux")]
+fn limit_memory(pid: u32, bytes: u64) -> std::io::Result<()> {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let limit = Rlimit {
+        current: Some(bytes),
+        maximum: Some(bytes),
+    };
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    match prlimit(pid, Resource::As, limit) {
+        // It has ended already.
+        Err(rustix::io::Errno::SRCH) => Ok(()),
+        other => other.map(drop).map_err(Into::into),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn limit_memory(_: u32, _: u64) -> std::io::Result<()> {
+    Ok(())
 }
 
 #[cfg(unix)]

@@ -28,13 +28,24 @@ fn build<S: AsRef<str>>(
     attempts: u32,
     directory: &Path,
 ) -> Result<Arc<dyn Runner>, SetupError> {
+    let step = command(program, timeout_ms, attempts);
+    build_step(step, directory)
+}
+
+fn command<S: AsRef<str>>(program: &[S], timeout_ms: u64, attempts: u32) -> CommandStep {
+    CommandStep {
+        program: program.iter().map(|p| p.as_ref().to_owned()).collect(),
+        outputs: vec!["n".into()],
+        timeout: Duration::from_millis(timeout_ms),
+        attempts,
+        process: ProcessPer::Child,
+        memory_mib: None,
+    }
+}
+
+fn build_step(step: CommandStep, directory: &Path) -> Result<Arc<dyn Runner>, SetupError> {
     let step = Step {
-        kind: StepKind::Command(CommandStep {
-            program: program.iter().map(|p| p.as_ref().to_owned()).collect(),
-            outputs: vec!["n".into()],
-            timeout: Duration::from_millis(timeout_ms),
-            attempts,
-        }),
+        kind: StepKind::Command(step),
         image: None,
     };
     let setup = Setup {
@@ -390,4 +401,47 @@ async fn a_script_beside_the_pipeline_runs_there() {
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     let step = build(&["./echo.sh"], 5_000, 1, directory.path()).unwrap();
     assert_eq!(failed(&all(&step, 3).await), []);
+}
+
+#[tokio::test]
+async fn a_process_for_each_record() {
+    let body = r#"IFS= read -r line; row=${line#*:}; row=${row%%,*}
+        case $row in
+            3) echo "no $row here" >&2; exit 4;;
+            4) sleep 600;;
+            5) exit 0;;
+            6) echo "{\"row\":6,\"error\":\"not mine\"}"; exit 0;;
+        esac
+        echo Hello; printf '{"row":%s,"outputs":{"n":%s}}' "$row" "$row""#;
+    let mut step = command(&["sh", "-c", body], 500, 2);
+    step.process = ProcessPer::Record;
+    let step = build_step(step, &std::env::temp_dir()).unwrap();
+    let results = all(&step, 40).await;
+    for (row, result) in (1..).zip(&results) {
+        match (row, &result.outputs) {
+            (3, Err(reason)) => assert_eq!(
+                reason,
+                "`sh` ended (exit status: 4) without an answer; its last words: no 3 here"
+            ),
+            (4, Err(reason)) => assert_eq!(reason, "`sh` gave no answer within 500ms"),
+            (5, Err(reason)) => assert!(reason.contains("(exit status: 0) without an answer")),
+            (6, Err(reason)) => assert_eq!(reason, "not mine"),
+            _ => assert_eq!(result, &ok(row, 1)),
+        }
+        assert_eq!(result.attempts, if (3..=5).contains(&row) { 2 } else { 1 });
+    }
+    step.close().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_record_that_takes_too_much_memory_ends_alone() {
+    let body = "[ $row = 7 ] && x=$(head -c 200000000 /dev/zero | tr '\\0' x); answer";
+    let mut step = command(&script(body), 30_000, 1);
+    step.memory_mib = Some(100);
+    let step = build_step(step, &std::env::temp_dir()).unwrap();
+    let failed = failed(&all(&step, 20).await);
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].0, 7);
+    assert!(failed[0].1.contains("ended"), "{}", failed[0].1);
 }

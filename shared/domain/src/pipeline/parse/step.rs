@@ -7,7 +7,8 @@ use crate::pipeline::keys::{EXTRACT, LATER_KINDS, STEP_KINDS, STEPS};
 use crate::pipeline::names::suggest;
 use crate::pipeline::parse::reader::{Node, Table};
 use crate::pipeline::{
-    CommandStep, Extract, HttpMethod, HttpOutput, HttpStep, SentimentStep, Step, StepKind, Template,
+    CommandStep, Extract, HttpMethod, HttpOutput, HttpStep, ProcessPer, SentimentStep, Step,
+    StepKind, Template,
 };
 use crate::value::Kind;
 
@@ -173,6 +174,8 @@ impl<'a> Builder<'a> {
             outputs: outputs?,
             timeout,
             attempts,
+            process: ProcessPer::default(),
+            memory_mib: None,
         })
     }
 

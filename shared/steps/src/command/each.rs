@@ -1,0 +1,84 @@
+//! One process for each record: it reads one line, answers one, and ends.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+use super::process::Process;
+use super::wire::{self, Said};
+use super::{Command, LINE_MAX};
+use crate::StepResult;
+
+impl Command {
+    /// Works on the record of `row` with processes of its own, as often as the step allows.
+    pub(super) async fn each(&self, row: u32, line: &[u8]) -> StepResult {
+        let mut attempt = 1;
+        loop {
+            let mut process = match self.launch.start() {
+                Ok(process) => process,
+                Err(e) => {
+                    let reason = format!("`{}` cannot be started: {e}", self.launch.name());
+                    return StepResult::failed(reason, attempt);
+                }
+            };
+            let start = Instant::now();
+            let said = tokio::time::timeout(self.timeout, converse(&mut process, line)).await;
+            let late = said.is_err();
+            let said = said.unwrap_or_default();
+            // It has closed its output or is out of time; what it does after that is not ours.
+            let left = self.timeout.saturating_sub(start.elapsed());
+            let grace = left.min(Duration::from_secs(1));
+            let _ = tokio::time::timeout(grace, process.ended()).await;
+            let (status, words) = process.end().await;
+            let answer = said
+                .split(|b| *b == b'\n')
+                .filter_map(|line| match wire::read(line, &self.outputs) {
+                    Said::Answer(of, outputs) if of == row => Some(outputs),
+                    _ => None,
+                })
+                .next_back();
+            if let Some(outputs) = answer {
+                return StepResult {
+                    outputs,
+                    attempts: attempt,
+                    notes: Vec::new(),
+                };
+            }
+            if attempt >= self.attempts {
+                let name = self.launch.name();
+                let status = status.map_or_else(|| "unknown status".to_owned(), |s| s.to_string());
+                let mut reason = if late {
+                    format!("`{name}` gave no answer within {:?}", self.timeout)
+                } else if said.len() >= LINE_MAX {
+                    let mib = LINE_MAX / (1024 * 1024);
+                    format!("`{name}` wrote more than {mib} MiB")
+                } else {
+                    format!("`{name}` ended ({status}) without an answer")
+                };
+                if !words.is_empty() {
+                    reason += &format!("; its last words: {words}");
+                }
+                return StepResult::failed(reason, attempt);
+            }
+            attempt += 1;
+        }
+    }
+}
+
+/// Hands over the line, ends the input, and hears the program out, up to [`LINE_MAX`] bytes.
+async fn converse(process: &mut Process, line: &[u8]) -> Vec<u8> {
+    let Process { stdin, stdout, .. } = process;
+    let write = async {
+        if let Some(mut stdin) = stdin.take() {
+            // A program need not read what it does not want.
+            let _ = stdin.write_all(line).await;
+        }
+    };
+    let read = async {
+        let mut heard = Vec::new();
+        let _ = stdout.take(LINE_MAX as u64).read_to_end(&mut heard).await;
+        heard
+    };
+    tokio::join!(write, read).1
+}
