@@ -70,6 +70,7 @@ async fn ask(address: &str, requests: u32, at_once: usize, latency: u64) -> Resu
             attempts: 4,
             rate: None,
             allow_hosts: vec!["127.0.0.1".into()],
+            cache: false,
             ok_when: None,
             outputs: vec![HttpOutput {
                 name: "due".into(),

@@ -136,6 +136,9 @@ pub struct HttpStep {
     pub rate: Option<f64>,
     /// Hosts (name or address, without port) that may lie in private ranges.
     pub allow_hosts: Vec<String>,
+    /// Whether a GET with the same URL and headers is sent once in a child, and its response used
+    /// for all records that ask for it.
+    pub cache: bool,
     /// True where a response of whatever status is a success; it sees the row, the outputs that
     /// the response has, and `status`. Default: the status is 200 to 299.
     pub ok_when: Option<Expr>,

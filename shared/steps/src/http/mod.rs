@@ -1,5 +1,6 @@
 //! `http`: fetches, and takes outputs out of the response.
 
+mod cache;
 mod extract;
 mod gate;
 mod retry;
@@ -24,6 +25,7 @@ use rowmill_domain::{Row, Value};
 use tokio::time::Instant;
 use url::{Position, Url};
 
+use self::cache::Cache;
 use self::extract::{Extractor, Fetched};
 use self::gate::{Cost, Gate, Sign};
 use crate::guard::{Guard, Lookup, Refused, SystemLookup};
@@ -51,6 +53,7 @@ pub(crate) struct Http {
     body: Option<Template>,
     form: Vec<(String, Template)>,
     ok_when: Option<Expr>,
+    cache: Option<Cache>,
     timeout: Duration,
     attempts: u32,
     extractor: Extractor,
@@ -67,6 +70,17 @@ struct Request {
     url: Url,
     headers: HeaderMap,
     body: Option<Bytes>,
+}
+
+impl Request {
+    /// What makes two GETs the same.
+    fn key(&self) -> String {
+        let mut key = self.url.as_str().to_owned();
+        for (name, value) in &self.headers {
+            key += &format!("\n{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+        }
+        key
+    }
 }
 
 /// Why an attempt gave no outputs.
@@ -166,6 +180,7 @@ impl Http {
             body: step.body.clone(),
             form: step.form.clone(),
             ok_when: step.ok_when.clone(),
+            cache: (step.cache && step.method == HttpMethod::Get).then(Cache::default),
             timeout: step.timeout,
             attempts: step.attempts.max(1),
             extractor: Extractor::new(&step.outputs)?,
@@ -330,14 +345,13 @@ enum Answer {
     Redirect(StatusCode, String),
 }
 
-#[async_trait]
-impl Runner for Http {
-    async fn run(&self, record: Row<'_>) -> StepResult {
-        let request = match self.request(record) {
-            Ok(request) => request,
-            Err(reason) => return StepResult::failed(reason, 1),
+impl Http {
+    /// Fetches, as often as the step allows; the response too where it was a success.
+    async fn fetch(&self, record: Row<'_>, request: &Request) -> (Option<Fetched>, StepResult) {
+        let failed = |reason: &str, tries: u32| {
+            let told = format!("{} {}: {reason}", request.method, shown(&request.url));
+            (None, StepResult::failed(told, tries))
         };
-        let told = |reason: &str| format!("{} {}: {reason}", request.method, shown(&request.url));
         let gate = self.gate(&request.url);
         let row = record.record.row;
         let start = Instant::now();
@@ -346,21 +360,23 @@ impl Runner for Http {
         loop {
             let permit = match gate.enter().await {
                 Ok(permit) => permit,
-                Err(reason) => return StepResult::failed(told(&reason), tries.max(1)),
+                Err(reason) => return failed(&reason, tries.max(1)),
             };
             tries += 1;
-            let fetched = self.attempt(&request).await;
-            let fault = match fetched.and_then(|fetched| self.conclude(record, &fetched)) {
-                Ok(outputs) => {
-                    permit.exit(row, Sign::Good);
-                    return StepResult::ok(outputs, tries);
-                }
+            let fault = match self.attempt(request).await {
+                Ok(fetched) => match self.conclude(record, &fetched) {
+                    Ok(outputs) => {
+                        permit.exit(row, Sign::Good);
+                        return (Some(fetched), StepResult::ok(outputs, tries));
+                    }
+                    Err(fault) => fault,
+                },
                 Err(fault) => fault,
             };
             let reason = fault.reason;
             let cost = permit.exit(row, fault.sign);
             if !fault.again {
-                return StepResult::failed(told(&reason), tries);
+                return failed(&reason, tries);
             }
             // Who wants one attempt gets one, whoever is at fault.
             let patient = self.attempts > 1 && start.elapsed() < self.patience + self.timeout;
@@ -373,12 +389,44 @@ impl Runner for Http {
                     1 => reason,
                     n => format!("{reason}, {n} attempts"),
                 };
-                return StepResult::failed(told(&reason), tries);
+                return failed(&reason, tries);
             }
             let wait = retry::wait(spent, None);
             tracing::debug!(row, tries, ?wait, reason, "trying again");
             tokio::time::sleep(wait).await;
         }
+    }
+}
+
+#[async_trait]
+impl Runner for Http {
+    async fn run(&self, record: Row<'_>) -> StepResult {
+        let request = match self.request(record) {
+            Ok(request) => request,
+            Err(reason) => return StepResult::failed(reason, 1),
+        };
+        let Some(cache) = &self.cache else {
+            return self.fetch(record, &request).await.1;
+        };
+        let slot = cache.slot(request.key());
+        let mut own = None;
+        let kept = slot
+            .get_or_try_init(|| async {
+                let (fetched, result) = self.fetch(record, &request).await;
+                own = Some(result);
+                fetched.map(Arc::new).ok_or(())
+            })
+            .await;
+        if let Some(result) = own {
+            return result;
+        }
+        if let Ok(fetched) = kept
+            && let Ok(outputs) = self.conclude(record, fetched)
+        {
+            return StepResult::ok(outputs, 1);
+        }
+        // What was good for another record is not for this one.
+        self.fetch(record, &request).await.1
     }
 
     async fn close(&self) {}

@@ -138,6 +138,7 @@ fn step(url: &str) -> HttpStep {
         attempts: 1,
         rate: None,
         allow_hosts: vec!["127.0.0.1".into()],
+        cache: false,
         ok_when: None,
         outputs: vec![HttpOutput {
             name: "due".into(),
@@ -730,4 +731,30 @@ async fn what_a_success_is_can_be_said() {
     let result = run(&step, "busy").await;
     assert_eq!(result.attempts, 2);
     assert!(reason(result).contains("503 Service Unavailable, and `status"));
+}
+
+#[tokio::test]
+async fn the_same_request_is_sent_once_where_responses_are_kept() {
+    let server = Server::start(
+        |asked, before| match asked.line.split(' ').nth(1).unwrap() {
+            "/bad" => reply("404 Not Found", ""),
+            _ => reply("200 OK", &format!("{{\"due\":{before}}}")),
+        },
+    )
+    .await;
+    let mut step = step(&server.address);
+    step.cache = true;
+    let results = run_all(Http::new(&step, &setup()).unwrap(), 50, 4).await;
+    assert!(results.iter().all(|result| *result == due(0.0, 1)));
+    assert_eq!(server.asked().len(), 1);
+    // Another URL, other headers: other requests. What fails is not kept.
+    step.url = Template::compile(&format!("{}/{{{{ row['ID'] }}}}", server.address)).unwrap();
+    step.headers = vec![("X-Id".into(), Template::compile("{{ row['ID'] }}").unwrap())];
+    let http = Http::new(&step, &setup()).unwrap();
+    for path in ["a", "b", "a", "bad", "bad"] {
+        let _ = run_on(&http, path).await;
+    }
+    let lines: Vec<String> = server.asked()[1..].iter().map(|a| a.line.clone()).collect();
+    let get = |path: &str| format!("GET /{path} HTTP/1.1");
+    assert_eq!(lines, [get("a"), get("b"), get("bad"), get("bad")]);
 }

@@ -95,6 +95,7 @@ impl<'a> Builder<'a> {
             attempts,
             rate,
             allow_hosts: allow_hosts.into_iter().map(|(h, _)| h.to_owned()).collect(),
+            cache: false,
             ok_when: None,
             outputs: outputs?,
         })
