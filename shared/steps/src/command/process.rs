@@ -42,6 +42,10 @@ pub(super) struct Process {
 
 impl Launch {
     /// Finds the program: a path is relative to `directory`, a bare name is looked for in PATH.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "PATH is the system's, and no setting of ours"
+    )]
     pub(super) fn find(
         program: &[String],
         directory: &Path,

@@ -445,3 +445,43 @@ async fn a_record_that_takes_too_much_memory_ends_alone() {
     assert_eq!(failed[0].0, 7);
     assert!(failed[0].1.contains("ended"), "{}", failed[0].1);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig {
+        cases: 12,
+        max_shrink_iters: 20,
+        ..Default::default()
+    })]
+
+    /// Whatever rows crash the program before they are answered, end it after, or make it skip
+    /// its own order: exactly the first are lost.
+    #[test]
+    fn exactly_the_crashing_rows_are_lost(
+        crash in proptest::collection::btree_set(1_u32..80, 0..10),
+        end in proptest::collection::btree_set(1_u32..80, 0..5),
+        swap in proptest::collection::btree_set(1_u32..70, 0..3),
+    ) {
+        let pattern = |rows: &std::collections::BTreeSet<u32>| {
+            let rows: Vec<String> = rows.iter().map(u32::to_string).collect();
+            // No row is 0.
+            if rows.is_empty() { "0".to_owned() } else { rows.join("|") }
+        };
+        let body = format!(
+            r#"case $row in {}) exit 1;; esac
+            case $row in {}) (sleep 0.02; answer) & continue;; esac
+            answer
+            case $row in {}) exit 0;; esac"#,
+            pattern(&crash), pattern(&swap), pattern(&end),
+        );
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let results = runtime.block_on(async {
+            let step = start(&script(&body), 20_000, 1);
+            let results = all(&step, 80).await;
+            step.close().await;
+            results
+        });
+        let lost: std::collections::BTreeSet<u32> =
+            failed(&results).into_iter().map(|(row, _)| row).collect();
+        proptest::prop_assert_eq!(lost, crash);
+    }
+}
