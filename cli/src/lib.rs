@@ -38,6 +38,10 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the main: the one place of the command line that reads the environment"
+)]
 fn carry_out(command: &Command) -> Result<Exit, Stop> {
     exit::set_up_reports();
     match command {

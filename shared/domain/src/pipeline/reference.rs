@@ -196,6 +196,7 @@ mod tests {
     use super::*;
     use std::path::Path;
 
+    #[expect(clippy::disallowed_methods, reason = "a switch of the tests alone")]
     /// With `ROWMILL_BLESS=1` the file is written instead.
     fn stands_in_docs(name: &str, generated: &str) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
