@@ -4,6 +4,7 @@
 //! several at once. Nothing that happens to a record is an error of the step: it is the reason
 //! in the record's row.
 
+mod classify;
 mod command;
 mod guard;
 mod http;
@@ -94,6 +95,14 @@ pub enum SetupError {
     /// The HTTP client cannot be built, as where the machine has no certificates.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(String),
+    /// The model of a `classify` step is not there, or is no model.
+    #[error("model {file}: {why}")]
+    Model {
+        /// Where it was looked for.
+        file: String,
+        /// What is wrong, and what to do.
+        why: rowmill_classify::ModelError,
+    },
     /// The program of a `command` step does not exist.
     #[error(
         "program `{program}` was not found in {searched}; install it, or name it with its path (relative to {directory})"
@@ -113,6 +122,7 @@ pub fn runner(step: &Step, setup: &Setup) -> Result<Box<dyn Runner>, SetupError>
     Ok(match &step.kind {
         StepKind::Http(http) => Box::new(http::Http::new(http, setup)?),
         StepKind::Command(command) => Box::new(command::Command::new(command, setup)?),
+        StepKind::Classify(classify) => Box::new(classify::Classify::new(classify, setup)?),
         StepKind::Sentiment(sentiment) => Box::new(sentiment::Sentiment::new(sentiment)),
     })
 }

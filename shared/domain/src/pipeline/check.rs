@@ -26,9 +26,9 @@ pub(super) struct Mentions {
 }
 
 impl Pipeline {
-    /// Checks every literal column name in templates, expressions, `[input]`, sentiment steps and
-    /// the chart against the workbook's header and the outputs of earlier steps, before the first
-    /// row is read. All that is wrong, in the file's order.
+    /// Checks every literal column name in templates, expressions, `[input]`, steps that read a
+    /// text, and the chart against the workbook's header and the outputs of earlier steps, before
+    /// the first row is read. All that is wrong, in the file's order.
     pub fn check_columns(&self, header: &[String]) -> Vec<PipelineError> {
         let file = File::new(&self.mentions.file, &self.mentions.text);
         let added = self.added_columns();

@@ -207,12 +207,12 @@ pub(super) static STEP: Section = Section {
 };
 
 /// The kinds of steps, with [`STEPS`] in the same order.
-pub(super) const STEP_KINDS: &[&str] = &["http", "command", "sentiment"];
+pub(super) const STEP_KINDS: &[&str] = &["http", "command", "sentiment", "classify"];
 /// Kinds that are planned and not there yet.
-pub(super) const LATER_KINDS: &[&str] = &["translate", "classify", "language"];
+pub(super) const LATER_KINDS: &[&str] = &["translate", "language"];
 
 /// The keys of each kind.
-pub(super) static STEPS: [&Section; 3] = [&HTTP, &COMMAND, &SENTIMENT];
+pub(super) static STEPS: [&Section; 4] = [&HTTP, &COMMAND, &SENTIMENT, &CLASSIFY];
 
 static HTTP: Section = Section {
     title: "[[step]] kind = \"http\"",
@@ -329,6 +329,31 @@ static SENTIMENT: Section = Section {
     title: "[[step]] kind = \"sentiment\"",
     meaning: "Scores an English text with a lexicon, offline. Adds `sa_class` (positive, neutral, negative) and `sa_score` (-1 to 1).",
     keys: &[required("column", Shape::Text, "The column with the text.")],
+};
+
+static CLASSIFY: Section = Section {
+    title: "[[step]] kind = \"classify\"",
+    meaning: "Labels a text with a model of your own, made by `rowmill train`, offline. Adds `label`, `probability` (0 to 1) and, with `explain`, `words`.",
+    keys: &[
+        required("column", Shape::Text, "The column with the text."),
+        required(
+            "model",
+            Shape::Text,
+            "The model's file, relative to the pipeline's folder.",
+        ),
+        optional(
+            "explain",
+            Shape::Whole(1, 100),
+            "no column `words`",
+            "How many words go into `words`: those that spoke loudest for the label.",
+        ),
+        optional(
+            "prefix",
+            Shape::Text,
+            "none",
+            "Put before the names of the columns, as where a pipeline has two such steps: `topic_` adds `topic_label`.",
+        ),
+    ],
 };
 
 /// `[[check]]`

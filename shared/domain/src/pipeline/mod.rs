@@ -83,12 +83,13 @@ pub struct Step {
 }
 
 impl Step {
-    /// `http`, `command`, `sentiment`: as in the file.
+    /// `http`, `command`, `sentiment`, `classify`: as in the file.
     pub fn kind_name(&self) -> &'static str {
         match &self.kind {
             StepKind::Http(_) => "http",
             StepKind::Command(_) => "command",
             StepKind::Sentiment(_) => "sentiment",
+            StepKind::Classify(_) => "classify",
         }
     }
 
@@ -98,6 +99,11 @@ impl Step {
             StepKind::Http(http) => http.outputs.iter().map(|o| o.name.as_str()).collect(),
             StepKind::Command(command) => command.outputs.iter().map(String::as_str).collect(),
             StepKind::Sentiment(_) => parse::SENTIMENT_OUTPUTS.to_vec(),
+            StepKind::Classify(classify) => {
+                let (label, probability) = (&*classify.label, &*classify.probability);
+                let words = classify.words.as_ref().map(|w| &*w.column);
+                [label, probability].into_iter().chain(words).collect()
+            }
         }
     }
 }
@@ -111,6 +117,8 @@ pub enum StepKind {
     Command(CommandStep),
     /// Scores a text with an offline lexicon.
     Sentiment(SentimentStep),
+    /// Labels a text with a model of the user's.
+    Classify(ClassifyStep),
 }
 
 /// `kind = "http"`
@@ -235,6 +243,30 @@ pub enum ProcessPer {
 pub struct SentimentStep {
     /// The column with the text.
     pub column: String,
+}
+
+/// `kind = "classify"`
+#[derive(Clone, Debug)]
+pub struct ClassifyStep {
+    /// The column with the text.
+    pub column: String,
+    /// The model's file, relative to the pipeline's directory.
+    pub model: String,
+    /// The added column with the label.
+    pub label: String,
+    /// The added column with the label's probability.
+    pub probability: String,
+    /// The words that spoke loudest for the label, where they are asked for.
+    pub words: Option<ClassifyWords>,
+}
+
+/// The column `words` of a `classify` step.
+#[derive(Clone, Debug)]
+pub struct ClassifyWords {
+    /// Its name.
+    pub column: String,
+    /// How many words at most; 1 to 100.
+    pub most: u32,
 }
 
 /// `[[check]]`

@@ -114,7 +114,7 @@ fn shape(shape: &Shape) -> Value {
 }
 
 fn keys_markdown() -> String {
-    let order: [&Section; 11] = [
+    let order: [&Section; 12] = [
         &ROOT,
         &keys::INPUT,
         &STEP,
@@ -122,6 +122,7 @@ fn keys_markdown() -> String {
         &EXTRACT,
         STEPS[1],
         STEPS[2],
+        STEPS[3],
         &keys::CHECK,
         &keys::COLUMN,
         &keys::REPORT,

@@ -122,6 +122,46 @@ fn the_example_of_the_design_is_read() {
 }
 
 #[test]
+fn two_classifiers_are_told_apart_by_a_prefix() {
+    let one = "[[step]]\nkind = \"classify\"\ncolumn = \"T\"\nmodel = \"m\"\n";
+    let two = format!("{one}explain = 3\nprefix = \"topic_\"\n");
+    let pipeline = Pipeline::parse("p.toml", &format!("{one}{two}")).unwrap();
+    assert_eq!(pipeline.steps[0].outputs(), ["label", "probability"]);
+    assert_eq!(
+        pipeline.steps[1].outputs(),
+        ["topic_label", "topic_probability", "topic_words"]
+    );
+    let StepKind::Classify(classify) = &pipeline.steps[1].kind else {
+        panic!("{:?}", pipeline.steps[1]);
+    };
+    assert_eq!((&*classify.column, &*classify.model), ("T", "m"));
+    assert_eq!(classify.words.as_ref().map(|w| w.most), Some(3));
+    assert_eq!(
+        pipeline.check_columns(&[])[0].message,
+        "the workbook has no column `T`"
+    );
+
+    let same = errors(&format!("{one}{one}"));
+    assert_eq!(same.len(), 2, "{same:?}");
+    assert!(
+        same[0].1.contains("adds a column `label` already"),
+        "{same:?}"
+    );
+    error(
+        &format!("{one}explain = 0"),
+        "5:11",
+        "between 1 and 100",
+        "",
+    );
+    error(
+        &one.replace("model = \"m\"\n", ""),
+        "1:1",
+        "`model` is missing",
+        "add a line",
+    );
+}
+
+#[test]
 fn an_empty_file_is_a_pipeline_with_all_defaults() {
     let pipeline = Pipeline::parse("p.toml", "# nothing\n").unwrap();
     assert!(pipeline.steps.is_empty() && pipeline.added_columns().is_empty());
@@ -360,7 +400,7 @@ fn an_error_renders_with_its_line() {
 
 proptest! {
     #[test]
-    fn reading_never_panics(toml in "(\\[\\[?(step|input|batch|column|check|notify|report|step.outputs)\\]\\]?\n|(kind|url|outputs|value|rule|name|sheet|types|to|memory|program|column|json) = (\"(http|command|sentiment|x == 1|\\{\\{ row.x \\}\\}|\\\\u00e9|a@b)\"|'''\n?é'''|\"\"\"\\\\\n x\"\"\"|[0-9.]{1,3}|\\{ a = \\{ json = \"\\$\" \\} \\}|\\[\"a\"\\]|true|1979-05-27)\n|\\PC{0,6}\n){0,10}") {
+    fn reading_never_panics(toml in "(\\[\\[?(step|input|batch|column|check|notify|report|step.outputs)\\]\\]?\n|(kind|url|outputs|value|rule|name|sheet|types|to|memory|program|column|json|model|prefix|explain) = (\"(http|command|sentiment|classify|x == 1|\\{\\{ row.x \\}\\}|\\\\u00e9|a@b)\"|'''\n?é'''|\"\"\"\\\\\n x\"\"\"|[0-9.]{1,3}|\\{ a = \\{ json = \"\\$\" \\} \\}|\\[\"a\"\\]|true|1979-05-27)\n|\\PC{0,6}\n){0,10}") {
         if let Ok(pipeline) = Pipeline::parse("p.toml", &toml) {
             let _ = pipeline.check_columns(&["x".to_owned()]);
         }

@@ -7,8 +7,8 @@ use crate::pipeline::keys::{EXTRACT, LATER_KINDS, STEP_KINDS, STEPS};
 use crate::pipeline::names::suggest;
 use crate::pipeline::parse::reader::{Node, Table};
 use crate::pipeline::{
-    CommandStep, Extract, HttpMethod, HttpOutput, HttpStep, ProcessPer, SentimentStep, Step,
-    StepKind, Template,
+    ClassifyStep, ClassifyWords, CommandStep, Extract, HttpMethod, HttpOutput, HttpStep,
+    ProcessPer, SentimentStep, Step, StepKind, Template,
 };
 use crate::value::Kind;
 
@@ -23,7 +23,8 @@ impl<'a> Builder<'a> {
         let kind = match STEP_KINDS[at] {
             "http" => self.http(table).map(|http| StepKind::Http(Box::new(http))),
             "command" => self.command(table).map(StepKind::Command),
-            _ => self.sentiment(table).map(StepKind::Sentiment),
+            "sentiment" => self.sentiment(table).map(StepKind::Sentiment),
+            _ => self.classify(table).map(StepKind::Classify),
         };
         Some(Step {
             kind: kind?,
@@ -181,16 +182,48 @@ impl<'a> Builder<'a> {
     }
 
     fn sentiment(&mut self, table: &Table<'a>) -> Option<SentimentStep> {
-        let column = table.required("column").and_then(|n| {
-            let text = n.text()?;
-            self.mention(text, n.at.clone(), self.outputs.len());
-            Some(text.to_owned())
-        });
+        let column = self.text_column(table);
         for output in SENTIMENT_OUTPUTS {
             self.add(output, &table.at);
         }
         table.finish();
         Some(SentimentStep { column: column? })
+    }
+
+    fn classify(&mut self, table: &Table<'a>) -> Option<ClassifyStep> {
+        let column = self.text_column(table);
+        let model = table.required("model").and_then(|n| n.text());
+        let explain = table.optional("explain");
+        let prefix = table.optional("prefix");
+        let at = prefix.as_ref().map_or(&table.at, |n| &n.at).clone();
+        let prefix = prefix.and_then(|n| n.text()).unwrap_or_default();
+        let [label, probability, words] =
+            ["label", "probability", "words"].map(|name| format!("{prefix}{name}"));
+        self.add(&label, &at);
+        self.add(&probability, &at);
+        if explain.is_some() {
+            self.add(&words, &at);
+        }
+        let words = explain.and_then(|n| n.whole()).map(|most| ClassifyWords {
+            column: words,
+            most,
+        });
+        table.finish();
+        Some(ClassifyStep {
+            column: column?,
+            model: model?.to_owned(),
+            label,
+            probability,
+            words,
+        })
+    }
+
+    /// The column whose text a step reads: of the input, or added so far.
+    fn text_column(&mut self, table: &Table<'a>) -> Option<String> {
+        let node = table.required("column")?;
+        let text = node.text()?;
+        self.mention(text, node.at.clone(), self.outputs.len());
+        Some(text.to_owned())
     }
 }
 

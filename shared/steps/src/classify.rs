@@ -1,0 +1,177 @@
+//! `classify`: the most likely label of a text, by a model that `rowmill train` made. Offline.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rowmill_classify::Model;
+use rowmill_domain::pipeline::ClassifyStep;
+use rowmill_domain::{Row, Value};
+
+use crate::{Runner, Setup, SetupError, StepResult};
+
+pub(crate) struct Classify {
+    column: String,
+    label: Arc<str>,
+    probability: Arc<str>,
+    /// The column, and how many words.
+    words: Option<(Arc<str>, usize)>,
+    model: Model,
+}
+
+impl Classify {
+    pub(crate) fn new(step: &ClassifyStep, setup: &Setup) -> Result<Classify, SetupError> {
+        let file = setup.directory.join(&step.model);
+        let model = Model::open(&file).map_err(|why| SetupError::Model {
+            file: file.display().to_string(),
+            why,
+        })?;
+        let words = |w: &rowmill_domain::pipeline::ClassifyWords| {
+            (w.column.as_str().into(), w.most as usize)
+        };
+        Ok(Classify {
+            column: step.column.clone(),
+            label: step.label.as_str().into(),
+            probability: step.probability.as_str().into(),
+            words: step.words.as_ref().map(words),
+            model,
+        })
+    }
+}
+
+#[async_trait]
+impl Runner for Classify {
+    async fn run(&self, row: Row<'_>) -> StepResult {
+        let text = row.get(&self.column).map(Value::to_text);
+        let Some(text) = text.filter(|t| !t.trim().is_empty()) else {
+            // No text has no label: the cells stay empty, and the row says why.
+            let mut result = StepResult::ok(Vec::new(), 1);
+            result.notes.push(format!(
+                "no {} and {}: column `{}` is empty",
+                self.label, self.probability, self.column
+            ));
+            return result;
+        };
+        let prediction = self.model.predict(&text);
+        // Four decimals: more are not to be told apart by a model trained on some thousand texts.
+        let probability = (prediction.probability * 1e4).round() / 1e4;
+        let mut outputs = vec![
+            (self.label.clone(), prediction.label.into()),
+            (self.probability.clone(), probability.into()),
+        ];
+        if let Some((column, most)) = &self.words {
+            let words = self.model.words(&text, prediction.label, *most);
+            let words: Vec<String> = words.into_iter().map(|w| w.word).collect();
+            // Where no known word spoke for the label the cell is empty.
+            if !words.is_empty() {
+                outputs.push((column.clone(), words.join(", ").into()));
+            }
+        }
+        StepResult::ok(outputs, 1)
+    }
+
+    async fn close(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rowmill_classify::{Corpus, train};
+    use rowmill_domain::Record;
+    use rowmill_domain::pipeline::ClassifyWords;
+    use rowmill_domain::record::Columns;
+
+    use super::*;
+
+    fn setup(directory: &Path) -> Result<Classify, SetupError> {
+        let step = ClassifyStep {
+            column: "Message".into(),
+            model: "topics.model".into(),
+            label: "label".into(),
+            probability: "probability".into(),
+            words: Some(ClassifyWords {
+                column: "words".into(),
+                most: 2,
+            }),
+        };
+        let setup = Setup {
+            concurrency: 1,
+            directory: directory.to_owned(),
+        };
+        Classify::new(&step, &setup)
+    }
+
+    fn trained() -> Classify {
+        let mut corpus = Corpus::new();
+        for (text, label) in [
+            ("the parcel is late", "delivery"),
+            ("a late parcel again", "delivery"),
+            ("where is the parcel", "delivery"),
+            ("the invoice is wrong", "billing"),
+            ("charged twice on one invoice", "billing"),
+            ("please correct the invoice", "billing"),
+        ] {
+            corpus.push(text, label).unwrap();
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let model = train(&corpus, 3, |_, _| {}).unwrap().model;
+        std::fs::write(directory.path().join("topics.model"), model.to_bytes()).unwrap();
+        setup(directory.path()).unwrap()
+    }
+
+    async fn run(step: &Classify, value: Option<Value>) -> StepResult {
+        let columns = Columns::new(["Message"]);
+        let record = Record {
+            row: 2,
+            values: vec![value],
+        };
+        let row = Row {
+            columns: &columns,
+            record: &record,
+            outputs: &[],
+        };
+        step.run(row).await
+    }
+
+    #[tokio::test]
+    async fn label_probability_and_words() {
+        let step = trained();
+        let result = run(&step, Some("My PARCEL is late!".into())).await;
+        let outputs = result.outputs.unwrap();
+        assert_eq!(outputs[0], ("label".into(), "delivery".into()));
+        let Value::Number(probability) = outputs[1].1 else {
+            panic!("{outputs:?}")
+        };
+        assert!((0.5..1.0).contains(&probability));
+        assert_eq!(probability, (probability * 1e4).round() / 1e4);
+        assert_eq!(outputs[2], ("words".into(), "parcel, late".into()));
+
+        // Nothing known: a label all the same, and no words for it.
+        let outputs = run(&step, Some("日本".into())).await.outputs.unwrap();
+        assert_eq!(outputs.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_empty_text_has_no_label_and_the_row_says_so() {
+        let step = trained();
+        for value in [None, Some(Value::from("  "))] {
+            let result = run(&step, value).await;
+            assert_eq!(result.outputs, Ok(vec![]));
+            assert!(result.notes[0].contains("column `Message` is empty"));
+        }
+    }
+
+    #[test]
+    fn a_model_that_is_not_there_or_none_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("topics.model");
+        let error = |file: &Path| {
+            let error = setup(directory.path()).err().unwrap().to_string();
+            assert!(error.contains(&file.display().to_string()), "{error}");
+            error
+        };
+        assert!(error(&file).contains("No such file"));
+        std::fs::write(&file, "message,topic\n").unwrap();
+        assert!(error(&file).contains("it is no model; `rowmill train` makes one"));
+    }
+}
