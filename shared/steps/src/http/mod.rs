@@ -3,6 +3,7 @@
 mod cache;
 mod extract;
 mod gate;
+mod request;
 mod retry;
 #[cfg(test)]
 mod tests;
@@ -14,10 +15,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{
-    ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION,
-    RETRY_AFTER, USER_AGENT,
-};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode};
 use rowmill_domain::pipeline::{Expr, HttpMethod, HttpStep, Template};
 use rowmill_domain::record::Outputs;
@@ -28,6 +26,7 @@ use url::{Position, Url};
 use self::cache::Cache;
 use self::extract::{Extractor, Fetched};
 use self::gate::{Cost, Gate, Sign};
+use self::request::Request;
 use crate::guard::{Guard, Lookup, Refused, SystemLookup};
 use crate::pace::Pace;
 use crate::{Runner, Setup, SetupError, StepResult, brief};
@@ -35,8 +34,8 @@ use crate::{Runner, Setup, SetupError, StepResult, brief};
 /// Largest response, in bytes after decompression: room for any page or JSON that cells are
 /// taken from, and 16 of them at once fit a child of 512 MiB.
 const RESPONSE_MAX: usize = 10 * 1024 * 1024;
-/// Redirects followed on one attempt; as many as browsers' and curl's order of magnitude allows
-/// before it is a loop.
+/// Redirects followed on one attempt; what is beyond is taken for a loop. Source: reqwest's own
+/// default.
 const REDIRECTS_MAX: usize = 10;
 /// How long an idle connection is kept: less than the 60 s after which common load balancers
 /// close theirs.
@@ -63,24 +62,10 @@ pub(crate) struct Http {
     patience: Duration,
 }
 
-/// What is sent for a record; the same on each attempt.
-#[derive(Clone)]
-struct Request {
-    method: Method,
-    url: Url,
-    headers: HeaderMap,
-    body: Option<Bytes>,
-}
-
-impl Request {
-    /// What makes two GETs the same.
-    fn key(&self) -> String {
-        let mut key = self.url.as_str().to_owned();
-        for (name, value) in &self.headers {
-            key += &format!("\n{name}: {}", String::from_utf8_lossy(value.as_bytes()));
-        }
-        key
-    }
+/// What a hop gave.
+enum Answer {
+    Fetched(Fetched),
+    Redirect(StatusCode, String),
 }
 
 /// Why an attempt gave no outputs.
@@ -197,7 +182,7 @@ impl Http {
             .map_err(|e| format!("`{}` is no valid URL: {e}", brief(&text, 200)))?;
         self.guard
             .check_url(&url)
-            .map_err(|e| format!("{}: {e}", shown(&url)))?;
+            .map_err(|e| format!("{}: {e}", request::shown(&url)))?;
         let mut headers = HeaderMap::new();
         for (name, template) in &self.headers {
             let value = template
@@ -275,7 +260,9 @@ impl Http {
             });
             match answer? {
                 Answer::Fetched(fetched) => return Ok(fetched),
-                Answer::Redirect(status, location) => hop = redirected(hop, status, &location)?,
+                Answer::Redirect(status, location) => {
+                    hop = hop.redirected(status, &location).map_err(Fault::answered)?;
+                }
             }
             left = left.saturating_sub(start.elapsed());
         }
@@ -337,19 +324,11 @@ impl Http {
         }
         self.extractor.extract(fetched).map_err(Fault::answered)
     }
-}
 
-/// What a hop gave.
-enum Answer {
-    Fetched(Fetched),
-    Redirect(StatusCode, String),
-}
-
-impl Http {
     /// Fetches, as often as the step allows; the response too where it was a success.
     async fn fetch(&self, record: Row<'_>, request: &Request) -> (Option<Fetched>, StepResult) {
         let failed = |reason: &str, tries: u32| {
-            let told = format!("{} {}: {reason}", request.method, shown(&request.url));
+            let told = format!("{request}: {reason}");
             (None, StepResult::failed(told, tries))
         };
         let gate = self.gate(&request.url);
@@ -396,6 +375,23 @@ impl Http {
             tokio::time::sleep(wait).await;
         }
     }
+
+    /// The gate of a URL's host.
+    fn gate(&self, url: &Url) -> Arc<Gate> {
+        let host = &url[Position::BeforeHost..Position::AfterPort];
+        let mut gates = match self.gates.lock() {
+            Ok(gates) => gates,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        match gates.get(host) {
+            Some(gate) => gate.clone(),
+            None => {
+                let gate = Gate::new(self.concurrency, self.patience);
+                gates.insert(host.to_owned(), gate.clone());
+                gate
+            }
+        }
+    }
 }
 
 #[async_trait]
@@ -430,24 +426,6 @@ impl Runner for Http {
     }
 
     async fn close(&self) {}
-}
-
-impl Http {
-    fn gate(&self, url: &Url) -> Arc<Gate> {
-        let host = &url[Position::BeforeHost..Position::AfterPort];
-        let mut gates = match self.gates.lock() {
-            Ok(gates) => gates,
-            Err(poisoned) => poisoned.into_inner(),
-        };
-        match gates.get(host) {
-            Some(gate) => gate.clone(),
-            None => {
-                let gate = Gate::new(self.concurrency, self.patience);
-                gates.insert(host.to_owned(), gate.clone());
-                gate
-            }
-        }
-    }
 }
 
 fn client(
@@ -510,36 +488,6 @@ async fn read(mut response: Response) -> Result<Fetched, Fault> {
     })
 }
 
-/// The hop that a redirect leads to, as browsers do it (RFC 9110, section 15.4): a POST becomes
-/// a GET except by 307 and 308. To another origin go no headers of the pipeline but these few:
-/// the others may hold what is meant for the first alone.
-fn redirected(from: Request, status: StatusCode, location: &str) -> Result<Request, Fault> {
-    let url = from.url.join(location).map_err(|e| {
-        let location = brief(location, 200);
-        Fault::answered(format!("{status}: `{location}` is no valid URL: {e}"))
-    })?;
-    let mut to = Request {
-        url,
-        ..from.clone()
-    };
-    if !matches!(status.as_u16(), 307 | 308) {
-        to.method = Method::GET;
-        to.body = None;
-        to.headers.remove(CONTENT_TYPE);
-    }
-    if to.url.origin() != from.url.origin() {
-        to.headers = HeaderMap::new();
-        for name in [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT] {
-            if let Some(value) = from.headers.get(&name)
-                && (name != CONTENT_TYPE || to.body.is_some())
-            {
-                to.headers.insert(name, value.clone());
-            }
-        }
-    }
-    Ok(to)
-}
-
 /// Why reqwest gave no response.
 fn fault(error: &reqwest::Error) -> Fault {
     let mut source = error.source();
@@ -570,18 +518,4 @@ fn innermost(error: &dyn std::error::Error) -> String {
         cause = next;
     }
     cause.to_string()
-}
-
-/// A URL for reasons: without user, password, query and fragment, which may hold secrets.
-fn shown(url: &Url) -> String {
-    match url.host_str() {
-        Some(host) => {
-            let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
-            brief(
-                &format!("{}://{host}{port}{}", url.scheme(), url.path()),
-                200,
-            )
-        }
-        None => format!("{}:", url.scheme()),
-    }
 }
