@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use files::{
     Xlsx, archive, below_header, biff, biff_label, biff_number, cell, compound, ods, ods_row,
-    ods_text, patched, relation, sheet, workbook, xls, xls_stream,
+    ods_text, patched, relation, sheet, workbook, xls, xls_stream, xlsb,
 };
 use rowmill_domain::pipeline::SheetRef;
 use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
@@ -868,23 +868,8 @@ fn open_document(table: &mut Table) {
 }
 
 fn binary(table: &mut Table) {
-    let parts = |workbook: &[u8], sheet: &[u8]| {
-        archive(&[
-            ("[Content_Types].xml", &b""[..]),
-            ("xl/workbook.bin", workbook),
-            ("xl/worksheets/sheet1.bin", sheet),
-            (
-                "xl/_rels/workbook.bin.rels",
-                format!(
-                    "<Relationships>{}</Relationships>",
-                    relation("rId1", "worksheet", "worksheets/sheet1.bin")
-                )
-                .as_bytes(),
-            ),
-        ])
-    };
-    table.bad("empty.xlsb", &parts(b"", b""), "");
-    table.bad("noise.xlsb", &parts(&[0xff; 64], &[0xff; 64]), "");
+    table.bad("empty.xlsb", &xlsb(b"", b""), "");
+    table.bad("noise.xlsb", &xlsb(&[0xff; 64], &[0xff; 64]), "");
     // Records that are shorter than their kind says, which calamine 0.38 reads beyond, and some
     // that say they are longer than any.
     for kind in 0..=255u8 {
@@ -893,7 +878,7 @@ fn binary(table: &mut Table) {
         let records = [&short[..], &long];
         for record in &records[..if kind % 64 == 0 { 2 } else { 1 }] {
             // Right or wrong: it must come back.
-            let bytes = parts(record, record);
+            let bytes = xlsb(record, record);
             let _ = outcome("record.xlsb", &bytes, &ReadOptions::default());
         }
     }

@@ -261,8 +261,13 @@ impl ResultWriter {
         let partial = path.with_extension("xlsx.part");
         let rows = sheets.into_iter().map(|s| s.rows).collect();
         let file = File::create(&partial).map_err(io)?;
-        package::write(frame.path(), file, rows, COMPRESSION).map_err(io)?;
-        std::fs::rename(&partial, &path).map_err(io)?;
+        let packed = package::write(frame.path(), file, rows, COMPRESSION)
+            .and_then(|()| std::fs::rename(&partial, &path));
+        if let Err(error) = packed {
+            // What is left of it is of no use; the error is what counts.
+            let _ = std::fs::remove_file(&partial);
+            return Err(io(error));
+        }
         Ok(written)
     }
 }

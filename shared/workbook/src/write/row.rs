@@ -1,5 +1,5 @@
 //! Rows as the XML of a sheet. This is own code because it is most of the work of writing:
-//! docs/decisions/0005-rows-beside-rust-xlsxwriter.md.
+//! docs/decisions/0006-rows-beside-rust-xlsxwriter.md.
 
 use std::borrow::Cow;
 use std::io::Write;

@@ -32,7 +32,8 @@ pub(super) struct Stream {
     pub(super) block: Vec<u8>,
     to_thread: SyncSender<Vec<u8>>,
     back: Receiver<Vec<u8>>,
-    thread: JoinHandle<io::Result<Deflated>>,
+    /// Gone once its end is known.
+    thread: Option<JoinHandle<io::Result<Deflated>>>,
 }
 
 impl Stream {
@@ -48,7 +49,7 @@ impl Stream {
             block: Vec::with_capacity(BLOCK + (BLOCK >> 2)),
             to_thread,
             back,
-            thread,
+            thread: Some(thread),
         })
     }
 
@@ -59,10 +60,13 @@ impl Stream {
         }
         let empty = self.back.try_recv().unwrap_or_default();
         let full = std::mem::replace(&mut self.block, empty);
-        // The thread only hangs up on an error, which `end` tells.
         match self.to_thread.send(full) {
             Ok(()) => Ok(()),
-            Err(_) => Err(io::Error::other("the rows could not be written to disk")),
+            // The thread only hangs up on an error: its own says more.
+            Err(_) => Err(match join(self.thread.take()) {
+                Err(error) => error,
+                Ok(_) => io::ErrorKind::BrokenPipe.into(),
+            }),
         }
     }
 
@@ -70,10 +74,18 @@ impl Stream {
     pub(super) fn end(self) -> io::Result<Deflated> {
         let sent = self.to_thread.send(self.block);
         drop(self.to_thread);
-        let ended = self.thread.join();
-        let deflated = ended.unwrap_or_else(|_| Err(io::Error::other("the thread failed")))?;
-        sent.map_err(|_| io::Error::other("the rows could not be written to disk"))?;
-        Ok(deflated)
+        let deflated = join(self.thread)?;
+        match sent {
+            Ok(()) => Ok(deflated),
+            Err(_) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+}
+
+fn join(thread: Option<JoinHandle<io::Result<Deflated>>>) -> io::Result<Deflated> {
+    match thread.map(JoinHandle::join) {
+        Some(Ok(deflated)) => deflated,
+        Some(Err(_)) | None => Err(io::Error::other("the rows could not be deflated")),
     }
 }
 

@@ -109,6 +109,20 @@ impl Xlsx {
     }
 }
 
+/// An xlsb workbook with these parts.
+pub(crate) fn xlsb(workbook: &[u8], sheet: &[u8]) -> Vec<u8> {
+    let sheet_at = relation("rId1", "worksheet", "worksheets/sheet1.bin");
+    archive(&[
+        ("[Content_Types].xml", &b""[..]),
+        ("xl/workbook.bin", workbook),
+        ("xl/worksheets/sheet1.bin", sheet),
+        (
+            "xl/_rels/workbook.bin.rels",
+            format!("<Relationships>{sheet_at}</Relationships>").as_bytes(),
+        ),
+    ])
+}
+
 /// An ods document with this body of a spreadsheet.
 pub(crate) fn ods(tables: &str, manifest: &str) -> Vec<u8> {
     let names = ["office", "table", "text", "style", "calcext"]

@@ -1,0 +1,39 @@
+//! What all targets do with a file.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+
+use rowmill_workbook::{Cell, Header, ReadError, ReadOptions, RowSink, read_rows};
+
+struct Ignore;
+
+impl RowSink for Ignore {
+    fn header(&mut self, _: &Header) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+    fn row(&mut self, _: u32, _: &mut Vec<Cell>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+/// Reads `bytes` as a file. `own`: the reader is the project's, which must never panic; of calamine
+/// a panic is an error like others.
+pub fn read(bytes: &[u8], own: bool) {
+    let Ok(mut file) = tempfile::NamedTempFile::new() else {
+        return;
+    };
+    if file.write_all(bytes).is_err() {
+        return;
+    }
+    let mut options = ReadOptions::default();
+    options.limits.cells = 1_000_000;
+    options.limits.whole_cells = 100_000;
+    options.limits.seconds = 20;
+    match read_rows(file.path(), &options, &mut Ignore) {
+        Err(ReadError::Panicked { detail, .. }) if own => panic!("{detail}"),
+        Err(ReadError::Limit {
+            limit: "seconds", ..
+        }) => panic!("it hangs"),
+        _ => {}
+    }
+}

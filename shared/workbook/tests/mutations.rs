@@ -1,0 +1,170 @@
+//! The own readers never panic and never hang, whatever bytes they meet: mutations of good files.
+
+// A test's helpers fail as tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+// The hostile files' builders are more than is used here.
+#![allow(dead_code)]
+
+mod files;
+
+use std::ops::ControlFlow;
+
+use files::{Xlsx, sheet};
+use proptest::prelude::*;
+use rowmill_workbook::{Cell, Header, ReadError, ReadOptions, RowSink, read_rows};
+
+struct Ignore;
+
+impl RowSink for Ignore {
+    fn header(&mut self, _: &Header) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+    fn row(&mut self, _: u32, _: &mut Vec<Cell>) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+fn comes_back(name: &str, bytes: &[u8]) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    let mut options = ReadOptions::default();
+    options.limits.seconds = 20;
+    options.limits.cells = 100_000;
+    match read_rows(&path, &options, &mut Ignore) {
+        Err(ReadError::Panicked { detail, .. }) => panic!("{detail}"),
+        Err(
+            error @ ReadError::Limit {
+                limit: "seconds", ..
+            },
+        ) => panic!("{error}"),
+        _ => {}
+    }
+}
+
+/// A change at a place, given as a part of the whole.
+#[derive(Clone, Debug)]
+enum Change {
+    Put(f64, Vec<u8>),
+    Cut(f64, usize),
+    Double(f64, usize),
+}
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    let pieces = prop_oneof![
+        proptest::collection::vec(any::<u8>(), 1..4),
+        proptest::sample::select(vec![
+            "<",
+            ">",
+            "\"",
+            "/>",
+            "<c ",
+            "<v>",
+            "</c>",
+            "</row>",
+            "<row r=\"9\">",
+            "<is><t>",
+            "<!--",
+            "-->",
+            "<![CDATA[",
+            "]]>",
+            "<?",
+            "&#x41;",
+            "&",
+            "_x0041_",
+            "r=\"A1\"",
+            "t=\"s\"",
+            "t=\"inlineStr\"",
+            "hidden=\"1\"",
+            "-",
+            "1e308",
+            "99999999999",
+        ])
+        .prop_map(|piece| piece.as_bytes().to_vec()),
+    ];
+    let change = prop_oneof![
+        (0.0..1.0, pieces).prop_map(|(at, piece)| Change::Put(at, piece)),
+        (0.0..1.0, 1..40usize).prop_map(|(at, length)| Change::Cut(at, length)),
+        (0.0..1.0, 1..80usize).prop_map(|(at, length)| Change::Double(at, length)),
+    ];
+    proptest::collection::vec(change, 1..6)
+}
+
+fn changed(good: &[u8], changes: &[Change]) -> Vec<u8> {
+    let mut bytes = good.to_vec();
+    for change in changes {
+        let place = |at: f64| (at * bytes.len() as f64) as usize;
+        match change {
+            Change::Put(at, piece) => {
+                let at = place(*at);
+                bytes.splice(at..at, piece.iter().copied());
+            }
+            Change::Cut(at, length) => {
+                let at = place(*at);
+                bytes.drain(at..(at + length).min(bytes.len()));
+            }
+            Change::Double(at, length) => {
+                let at = place(*at);
+                let piece = bytes[at..(at + length).min(bytes.len())].to_vec();
+                bytes.splice(at..at, piece);
+            }
+        }
+    }
+    bytes
+}
+
+const ROWS: &str = "<row r=\"1\"><c r=\"A1\" t=\"s\"><v>0</v></c><c r=\"B1\" t=\"str\"><v>B</v></c></row>\
+    <row r=\"2\" hidden=\"1\"><c r=\"A2\" s=\"1\"><v>45352.5</v></c><c r=\"B2\" t=\"b\"><v>1</v></c></row>\
+    <row r=\"3\"><c r=\"A3\" t=\"inlineStr\"><is><t xml:space=\"preserve\"> a </t></is></c>\
+    <c r=\"B3\"><f>A1+1</f><v>-2.5E-3</v></c></row><row r=\"7\"><c r=\"A7\" t=\"e\"><v>#N/A</v></c></row>";
+const STRINGS: &str =
+    "<si><t>A</t></si><si><r><rPr><b/></rPr><t>b_x0041_</t></r><rPh><t>x</t></rPh></si>";
+const STYLES: &str = "<numFmts count=\"1\"><numFmt numFmtId=\"164\" formatCode=\"[h]:mm &quot;x&quot;\"/>\
+    </numFmts><cellXfs><xf numFmtId=\"0\"/><xf numFmtId=\"22\"/><xf numFmtId=\"164\"/></cellXfs>";
+
+fn good() -> Xlsx {
+    Xlsx {
+        sheet: sheet(ROWS),
+        strings: Some(STRINGS.to_owned()),
+        styles: Some(STYLES.to_owned()),
+        ..Xlsx::default()
+    }
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn of_a_sheet(changes in changes()) {
+        let sheet = text(changed(sheet(ROWS).as_bytes(), &changes));
+        comes_back("a.xlsx", &Xlsx { sheet, ..good() }.bytes());
+    }
+
+    #[test]
+    fn of_strings_styles_and_workbook(changes in changes()) {
+        let part = |good: &str| text(changed(good.as_bytes(), &changes));
+        let book = good();
+        comes_back("a.xlsx", &Xlsx {
+            strings: Some(part(STRINGS)),
+            styles: Some(part(STYLES)),
+            workbook: part(&book.workbook),
+            relations: part(&book.relations),
+            ..book
+        }.bytes());
+    }
+
+    #[test]
+    fn of_an_archive(changes in changes()) {
+        comes_back("a.xlsx", &changed(&good().bytes(), &changes));
+    }
+
+    #[test]
+    fn of_delimited_text(changes in changes()) {
+        let csv = "a;b;c\r\n\"1;\"\"2\"\"\";ä;\r\n\r\n3;4\r5;6;7\n";
+        comes_back("a.csv", &changed(csv.as_bytes(), &changes));
+    }
+}
