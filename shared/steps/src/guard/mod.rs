@@ -445,4 +445,35 @@ mod tests {
             Err("none.test has no address".into())
         );
     }
+
+    proptest::proptest! {
+        /// However a URL writes an IPv4 address, it is judged as that address.
+        #[test]
+        fn every_way_to_write_an_address_is_that_address(bits: u32, forms: [u8; 4], parts in 1_usize..=4) {
+            let [a, b, c, d] = bits.to_be_bytes().map(u32::from);
+            let numbers = match parts {
+                1 => vec![bits],
+                2 => vec![a, bits & 0xff_ffff],
+                3 => vec![a, b, bits & 0xffff],
+                _ => vec![a, b, c, d],
+            };
+            let written: Vec<String> = numbers
+                .iter()
+                .zip(forms)
+                .map(|(n, form)| match form % 4 {
+                    0 => n.to_string(),
+                    1 => format!("0x{n:x}"),
+                    2 => format!("0X{n:08X}"),
+                    _ => format!("0{n:o}"),
+                })
+                .collect();
+            let url = format!("http://{}/", written.join("."));
+            let address = std::net::Ipv4Addr::from_bits(bits);
+            proptest::prop_assert_eq!(
+                check(&Guard::default(), &url).is_err(),
+                refused_range(IpAddr::V4(address)).is_some(),
+                "{}", url
+            );
+        }
+    }
 }

@@ -428,6 +428,17 @@ async fn names_that_lead_to_private_addresses_are_refused_before_connecting() {
 }
 
 #[tokio::test]
+async fn localhost_by_the_systems_own_look_up_needs_leave() {
+    let server = Server::start(|_, _| reply("200 OK", r#"{"due":2}"#)).await;
+    let mut step = step(&format!("http://localhost:{}/", server.port));
+    let told = reason(run(&step, "1").await);
+    assert!(told.contains("refused: localhost resolves to"), "{told}");
+    assert_eq!(server.connections.load(Ordering::SeqCst), 0);
+    step.allow_hosts = vec!["LocalHost".into()];
+    assert_eq!(run(&step, "1").await, due(2.0, 1));
+}
+
+#[tokio::test]
 async fn a_name_is_looked_up_once_for_a_connection() {
     let server = Server::start(|_, before| match before {
         0 => reply("200 OK\r\nConnection: close", r#"{"due":2}"#),
