@@ -9,7 +9,9 @@ Examples:
   rowmill run examples/reviews/reviews.xlsx
   rowmill run customers.xlsx --pipeline tax/pipeline.toml --limit 20 --out trial
   rowmill check tax/pipeline.toml customers.xlsx
-  rowmill new tax --kind http";
+  rowmill new tax --kind http
+  rowmill train messages.csv --text message --label topic --out topics.model
+  rowmill predict topics.model \"My parcel is late\"";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -54,6 +56,17 @@ pub(crate) enum Command {
     ///
     /// Writes DIR/runs/<run id>/manifest.json, chunks/*.json and rejected.jsonl.
     Split(SplitArgs),
+    /// Train a text classifier on labelled texts, for steps of kind `classify`
+    ///
+    /// Prints how well models trained in the same way label texts that they were not trained on:
+    /// the texts are dealt to N parts, and each part is labelled by a model trained on the others.
+    /// The same data gives the same file.
+    Train(TrainArgs),
+    /// Label a text with a model that `train` made
+    ///
+    /// Without a text, every line of standard input is one; each is answered by a line with label,
+    /// probability and words, with tabs between them.
+    Predict(PredictArgs),
     /// Print the JSON Schema of pipeline files, for editors
     Schema,
     /// One child of a Batch job; started by the local Batch, not by people
@@ -148,6 +161,39 @@ pub(crate) struct SplitArgs {
     /// Take the first N records only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// The data: csv or a workbook, one text a row
+    pub(crate) data: PathBuf,
+    /// The column with the texts
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) text: String,
+    /// The column with the labels, 2 to 256 different ones
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) label: String,
+    /// Where the model goes
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) out: PathBuf,
+    /// Parts of the cross-validation
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=20))]
+    pub(crate) folds: u8,
+    /// Print one JSON object: texts, left_out, labels, folds, accuracy, macro_f1, confusion,
+    /// features, bytes, seconds
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PredictArgs {
+    /// The model's file
+    pub(crate) model: PathBuf,
+    /// The text [default: each line of standard input]
+    pub(crate) text: Option<String>,
+    /// Show at most N words that spoke for the label
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) words: usize,
 }
 
 #[cfg(test)]

@@ -10,11 +10,13 @@ mod input;
 mod new;
 mod output;
 mod plan;
+mod predict;
 mod progress;
 mod run;
 mod signals;
 mod split;
 mod stages;
+mod train;
 mod upload;
 
 use std::process::ExitCode;
@@ -55,6 +57,8 @@ fn carry_out(command: &Command) -> Result<Exit, Stop> {
         // Steps may open clients, which belong to a runtime.
         Command::Check(args) => on_runtime(async { check::check(args) }),
         Command::New(args) => new::new(args),
+        Command::Train(args) => train::train(args),
+        Command::Predict(args) => predict::predict(args),
         Command::Schema => {
             output::json(&Pipeline::json_schema());
             Ok(Exit::Done)
