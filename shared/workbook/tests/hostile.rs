@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use files::{
     Xlsx, archive, below_header, biff, biff_label, biff_number, cell, compound, ods, ods_row,
-    ods_text, patched, relation, sheet, workbook, xls, xls_stream, xlsb,
+    ods_text, patched, record, relation, sheet, wide, workbook, xls, xls_stream, xlsb,
 };
 use rowmill_domain::pipeline::SheetRef;
 use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
@@ -185,6 +185,16 @@ fn xlsx_values(table: &mut Table) {
         ("true", "<c r=\"A2\" t=\"b\"><v>1</v></c>", "true"),
         ("error", "<c r=\"A2\" t=\"e\"><v>#N/A</v></c>", "!#N/A"),
         ("formula", "<c r=\"A2\"><f>1+1</f><v>2</v></c>", "2"),
+        (
+            "formula-shared",
+            "<c r=\"A2\" s=\"0\"><f t=\"shared\" si=\"0\"/><v>-3</v></c>",
+            "-3",
+        ),
+        (
+            "formula-odd",
+            "<c r=\"A2\"><f ref=\"A2>\">IF(1&gt;0,\"x\"<b>,2</b>)</f ><v>4</v></c>",
+            "4",
+        ),
         (
             "formula-text",
             "<c r=\"A2\" t=\"str\"><f>B1&amp;\"x\"</f><v>a&amp;x</v></c>",
@@ -792,12 +802,16 @@ fn open_document(table: &mut Table) {
             "",
             "<table:table-cell office:value-type=\"time\" office:time-value=\"PT36H15M\"/>",
         ),
+        ods_row(
+            "",
+            "<table:table-cell office:value-type=\"time\" office:time-value=\"PT13H37M00S\"/>",
+        ),
     ]
     .concat();
     table.good(
         "typed.ods",
         &data(&format!("{head}{typed}")),
-        "A\n2: '00501\n3: 1.5\n4: true\n5: 2024-03-01\n6: PT36H15M",
+        "A\n2: '00501\n3: 1.5\n4: true\n5: 2024-03-01\n6: PT36H15M\n7: 13:37:00",
     );
     let tail = ods_row(
         "table:number-rows-repeated=\"1048000\"",
@@ -868,6 +882,32 @@ fn open_document(table: &mut Table) {
 }
 
 fn binary(table: &mut Table) {
+    let listed = [vec![0; 4], vec![1, 0, 0, 0], wide("rId1"), wide("Data")].concat();
+    let book = [record(0x9c, &listed), record(0x90, &[]), record(0x9d, &[])].concat();
+    let at = |column: u32| [column.to_le_bytes(), [0; 4]].concat();
+    let text = |column, text| record(6, &[at(column), wide(text)].concat());
+    let sheet = [
+        record(0x81, &[]),
+        record(0x94, &[0; 16]),
+        record(0x91, &[]),
+        record(0, &0u32.to_le_bytes()),
+        text(0, "A"),
+        text(1, "B"),
+        record(0, &2u32.to_le_bytes()),
+        text(0, "=00501"),
+        record(5, &[at(1), 1.5f64.to_le_bytes().to_vec()].concat()),
+        record(0, &3u32.to_le_bytes()),
+        record(4, &[at(0), vec![1]].concat()),
+        record(3, &[at(1), vec![0x2a]].concat()),
+        record(0x92, &[]),
+    ]
+    .concat();
+    table.good(
+        "plain.xlsb",
+        &xlsb(&book, &sheet),
+        "A | B\n2:  | \n3: '=00501 | 1.5\n4: true | !#N/A",
+    );
+    table.bad("half.xlsb", &xlsb(&book, &sheet[..sheet.len() - 9]), "");
     table.bad("empty.xlsb", &xlsb(b"", b""), "");
     table.bad("noise.xlsb", &xlsb(&[0xff; 64], &[0xff; 64]), "");
     // Records that are shorter than their kind says, which calamine 0.38 reads beyond, and some

@@ -5,6 +5,7 @@ use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use calamine::{Data, DataRef, ExcelDateTime, Ods, Range, Reader, SheetVisible, Xls, Xlsb};
+use chrono::NaiveTime;
 use rowmill_domain::pipeline::SheetRef;
 use rowmill_domain::{Kind, Value};
 
@@ -205,14 +206,14 @@ fn whole(
 
 fn from_ref(data: &DataRef<'_>) -> Cell {
     match data {
-        DataRef::SharedString(text) => self::text(text),
-        DataRef::String(text) => self::text(text),
+        DataRef::SharedString(text) => text_cell(text),
+        DataRef::String(text) => text_cell(text),
         DataRef::Int(number) => Cell::Value(Value::Number(*number as f64)),
         DataRef::Float(number) => self::number(*number),
         DataRef::Bool(value) => Cell::Value(Value::Bool(*value)),
         DataRef::DateTime(moment) => Cell::Value(self::moment(moment)),
         DataRef::DateTimeIso(text) => iso(text, &[Kind::Date, Kind::DateTime]),
-        DataRef::DurationIso(text) => iso(text, &[Kind::Duration]),
+        DataRef::DurationIso(text) => self::length(text),
         DataRef::Error(error) => Cell::Error(error.to_string()),
         DataRef::Empty => Cell::Empty,
     }
@@ -220,19 +221,19 @@ fn from_ref(data: &DataRef<'_>) -> Cell {
 
 fn from_data(data: &Data) -> Cell {
     match data {
-        Data::String(text) => self::text(text),
+        Data::String(text) => text_cell(text),
         Data::Int(number) => Cell::Value(Value::Number(*number as f64)),
         Data::Float(number) => self::number(*number),
         Data::Bool(value) => Cell::Value(Value::Bool(*value)),
         Data::DateTime(moment) => Cell::Value(self::moment(moment)),
         Data::DateTimeIso(text) => iso(text, &[Kind::Date, Kind::DateTime]),
-        Data::DurationIso(text) => iso(text, &[Kind::Duration]),
+        Data::DurationIso(text) => self::length(text),
         Data::Error(error) => Cell::Error(error.to_string()),
         Data::Empty => Cell::Empty,
     }
 }
 
-fn text(text: &str) -> Cell {
+fn text_cell(text: &str) -> Cell {
     if text.is_empty() {
         Cell::Empty
     } else {
@@ -261,8 +262,23 @@ fn moment(moment: &ExcelDateTime) -> Value {
     serial::value(moment.as_f64(), shown, is_1904)
 }
 
+/// A time of an ods file, which writes times of day and lengths of time alike: below a day it is
+/// taken as a time of day, as it nearly always is.
+fn length(text: &str) -> Cell {
+    match Value::parse(text, Kind::Duration) {
+        Some(Value::Duration(length)) => {
+            let time = NaiveTime::MIN.overflowing_add_signed(length);
+            Cell::Value(match time {
+                (time, 0) => Value::Time(time),
+                _ => Value::Duration(length),
+            })
+        }
+        _ => text_cell(text),
+    }
+}
+
 /// A date, time or duration of an ods file; text where it is none.
 fn iso(text: &str, kinds: &[Kind]) -> Cell {
     let value = kinds.iter().find_map(|kind| Value::parse(text, *kind));
-    Cell::Value(value.unwrap_or_else(|| Value::from(text)))
+    value.map_or_else(|| text_cell(text), Cell::Value)
 }

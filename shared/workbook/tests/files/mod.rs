@@ -123,6 +123,26 @@ pub(crate) fn xlsb(workbook: &[u8], sheet: &[u8]) -> Vec<u8> {
     ])
 }
 
+/// A record of an xlsb part.
+pub(crate) fn record(kind: u16, body: &[u8]) -> Vec<u8> {
+    let mut bytes = match kind {
+        0..0x80 => vec![kind as u8],
+        _ => vec![kind as u8 | 0x80, (kind >> 7) as u8],
+    };
+    assert!(body.len() < 0x80, "more takes a longer length");
+    bytes.push(body.len() as u8);
+    bytes.extend(body);
+    bytes
+}
+
+/// A text in an xlsb record.
+pub(crate) fn wide(text: &str) -> Vec<u8> {
+    let units: Vec<u16> = text.encode_utf16().collect();
+    let mut bytes = (units.len() as u32).to_le_bytes().to_vec();
+    bytes.extend(units.iter().flat_map(|u| u.to_le_bytes()));
+    bytes
+}
+
 /// An ods document with this body of a spreadsheet.
 pub(crate) fn ods(tables: &str, manifest: &str) -> Vec<u8> {
     let names = ["office", "table", "text", "style", "calcext"]

@@ -303,7 +303,7 @@ impl<R: Read> Scanner<R> {
 }
 
 /// Where a start tag's `>` is: one between quotes does not end it.
-fn tag_end(bytes: &[u8]) -> Option<usize> {
+pub(super) fn tag_end(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         let i = at + memchr3(b'>', b'"', b'\'', &bytes[at..])?;

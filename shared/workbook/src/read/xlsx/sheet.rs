@@ -10,7 +10,7 @@ use super::super::header::Merge;
 use super::super::number_format::Shown;
 use super::super::rows::{Assembler, Halt, RowCells};
 use super::super::{Cell, ReadError, ReadLimits, serial};
-use super::scan::{Event, ScanError, Scanner};
+use super::scan::{self, Event, ScanError, Scanner};
 use super::strings::{self, Strings};
 use super::styles::Styles;
 
@@ -248,6 +248,13 @@ impl Sheet<'_> {
             scanner.pass(taken);
             return Ok(true);
         }
+        // A formula is passed over; its saved result follows.
+        if let [b'>', b'<', b'f', tail @ ..] = rest {
+            let Some(after) = after_formula(tail) else {
+                return Ok(false);
+            };
+            rest = after;
+        }
         let body = match (rest, head.kind) {
             ([b'>', b'<', b'i', b's', b'>', b'<', b't', tail @ ..], CellKind::Inline) => {
                 return self.fast_inline(scanner, head, ahead.len() - tail.len());
@@ -480,6 +487,19 @@ fn memchr_short(byte: u8, bytes: &[u8]) -> Option<usize> {
         Some(found) => Some(found),
         None => memchr(byte, &bytes[near..]).map(|i| near + i),
     }
+}
+
+/// What follows a formula, from the `>` of its end on; `tail` is what follows its `<f`. `None` where
+/// it is not all there, or written in an odd way.
+fn after_formula(tail: &[u8]) -> Option<&[u8]> {
+    let end = scan::tag_end(tail)?;
+    if end > 0 && tail[end - 1] == b'/' {
+        return Some(&tail[end..]);
+    }
+    let text = &tail[end + 1..];
+    let close = memchr(b'<', text)?;
+    let after = text[close..].strip_prefix(b"</f")?;
+    (after.first() == Some(&b'>')).then_some(after)
 }
 
 /// A number without sign, in at most 9 digits.
