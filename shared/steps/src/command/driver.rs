@@ -302,16 +302,17 @@ impl Driver {
             }
         }
         *scanned = heard.len();
-        let now = Instant::now();
         let answers = (before - self.flight.len()) as u32;
         if answers > 0 {
+            let now = Instant::now();
             let each = (now - self.progress) / answers;
             self.pace = match self.pace {
                 Duration::MAX => each,
                 pace => (pace * 7 + each) / 8,
             };
+            // Chatter is no progress.
+            self.progress = now;
         }
-        self.progress = now;
     }
 
     fn note(&mut self, line: &[u8]) {
@@ -384,7 +385,7 @@ impl Driver {
         if !self.chatter.is_empty() {
             reason += &format!("; it also wrote what is no answer: {}", self.chatter);
         }
-        if matches!(end, End::Silent) && !self.answered {
+        if matches!(end, End::Silent | End::Stuck(_)) && !self.answered {
             reason += "; does it write one line for each record, and flush it?";
         }
         reason

@@ -413,7 +413,7 @@ async fn a_process_for_each_record() {
             6) echo "{\"row\":6,\"error\":\"not mine\"}"; exit 0;;
         esac
         echo Hello; printf '{"row":%s,"outputs":{"n":%s}}' "$row" "$row""#;
-    let mut step = command(&["sh", "-c", body], 500, 2);
+    let mut step = command(&["sh", "-c", body], 2000, 2);
     step.process = ProcessPer::Record;
     let step = build_step(step, &std::env::temp_dir()).unwrap();
     let results = all(&step, 40).await;
@@ -423,7 +423,7 @@ async fn a_process_for_each_record() {
                 reason,
                 "`sh` ended (exit status: 4) without an answer; its last words: no 3 here"
             ),
-            (4, Err(reason)) => assert_eq!(reason, "`sh` gave no answer within 500ms"),
+            (4, Err(reason)) => assert_eq!(reason, "`sh` gave no answer within 2s"),
             (5, Err(reason)) => assert!(reason.contains("(exit status: 0) without an answer")),
             (6, Err(reason)) => assert_eq!(reason, "not mine"),
             _ => assert_eq!(result, &ok(row, 1)),
