@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use calamine::{Data, DataRef, ExcelDateTime, Ods, Range, Reader, SheetVisible, Xls, Xlsb};
+use calamine::{
+    Data, DataRef, ExcelDateTime, ExcelDateTimeType, Ods, Range, Reader, SheetVisible, Xls, Xlsb,
+};
 use chrono::NaiveTime;
 use rowmill_domain::pipeline::SheetRef;
 use rowmill_domain::{Kind, Value};
@@ -255,11 +257,12 @@ fn moment(moment: &ExcelDateTime) -> Value {
     } else {
         Shown::Moment
     };
-    // calamine keeps the date system to itself; the difference to the 1900 system tells it.
-    let is_1904 = ExcelDateTime::new(moment.as_f64(), calamine::ExcelDateTimeType::DateTime, true)
-        .as_datetime()
-        == moment.as_datetime();
-    serial::value(moment.as_f64(), shown, is_1904)
+    let number = moment.as_f64();
+    // calamine keeps the date system to itself, but its dates tell it. Far beyond any date it
+    // panics; those stay numbers anyway.
+    let as_1904 = ExcelDateTime::new(number, ExcelDateTimeType::DateTime, true);
+    let is_1904 = number.abs() < 1e7 && as_1904.as_datetime() == moment.as_datetime();
+    serial::value(number, shown, is_1904)
 }
 
 /// A time of an ods file, which writes times of day and lengths of time alike: below a day it is
@@ -281,4 +284,38 @@ fn length(text: &str) -> Cell {
 fn iso(text: &str, kinds: &[Kind]) -> Cell {
     let value = kinds.iter().find_map(|kind| Value::parse(text, *kind));
     value.map_or_else(|| text_cell(text), Cell::Value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_of_both_date_systems() {
+        use ExcelDateTimeType::{DateTime, TimeDelta};
+        for (number, kind, is_1904, want) in [
+            (45_352.0, DateTime, false, "2024-03-01"),
+            (45_352.0, DateTime, true, "2028-03-02"),
+            (0.5, DateTime, false, "12:00:00"),
+            (1.5, TimeDelta, false, "PT36H"),
+            (1e300, DateTime, false, "1e300"),
+            (-1e300, DateTime, true, "-1e300"),
+            (1e300, TimeDelta, false, "1e300"),
+        ] {
+            let value = moment(&ExcelDateTime::new(number, kind, is_1904));
+            assert_eq!(value.to_text(), want);
+        }
+    }
+
+    #[test]
+    fn times_of_ods() {
+        for (text, want) in [
+            ("PT13H37M00S", Value::parse("13:37:00", Kind::Time)),
+            ("PT24H", Value::parse("PT24H", Kind::Duration)),
+            ("-PT1H", Value::parse("-PT1H", Kind::Duration)),
+            ("P1D", Some(Value::from("P1D"))),
+        ] {
+            assert_eq!(Some(length(text)), want.map(Cell::Value));
+        }
+    }
 }

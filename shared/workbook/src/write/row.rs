@@ -239,6 +239,9 @@ fn escape(text: &str, xml: &mut Vec<u8>) {
             [b'&', ..] => xml.extend_from_slice(b"&amp;"),
             [b'<', ..] => xml.extend_from_slice(b"&lt;"),
             [b'>', ..] => xml.extend_from_slice(b"&gt;"),
+            // The parser would make a line feed of it. Excel itself writes `_x000D_`, which not
+            // every reader knows; all know this.
+            [b'\r', ..] => xml.extend_from_slice(b"&#13;"),
             // A text that looks like an escape must not be read as one.
             [b'_', b'x', a, b, c, d, b'_', ..]
                 if [a, b, c, d].iter().all(|d| d.is_ascii_hexdigit()) =>
@@ -275,7 +278,7 @@ mod tests {
             ("a & <b>", "a &amp; &lt;b&gt;"),
             ("_x0041_", "_x005F_x0041_"),
             ("_x004_ __x00zz_", "_x004_ __x00zz_"),
-            ("\r\n\t\u{1}", "_x000D_\n\t_x0001_"),
+            ("\r\n\t\u{1}", "&#13;\n\t_x0001_"),
             ("\u{ffff}\u{fffd}\u{fffe}", "_xFFFF_\u{fffd}_xFFFE_"),
             ("ä🙂", "ä🙂"),
         ] {
