@@ -150,7 +150,8 @@ fn the_result_can_be_filtered_and_its_header_stays_in_sight() {
 #[test]
 fn chunks_are_balanced_and_no_array_has_one_child() {
     // (records, seconds a record at concurrency 1) -> (records, children) of each chunk
-    let table: &[(u32, f64, &[(u64, u64)])] = &[
+    type Case = (u32, f64, &'static [(u64, u64)]);
+    let table: &[Case] = &[
         (1, 600.0, &[(1, 1)]),
         (2, 600.0, &[(2, 2)]),
         (10_000, 0.001, &[(10_000, 1)]),
