@@ -15,7 +15,7 @@
 //! | 2 each feature and label | the weight |
 //! | 32 | BLAKE3 of all before |
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use crate::corpus::{LABEL_BYTES_MAX, LABELS_MAX};
@@ -35,9 +35,12 @@ const INTERCEPT_MAX: f32 = 1e6;
 /// A file that is no model, or none that this version can use.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
+    /// It does not exist.
+    #[error("there is no such file; `rowmill train` makes one")]
+    Missing,
     /// It cannot be read.
     #[error("it cannot be read: {0}")]
-    Io(#[from] std::io::Error),
+    Io(std::io::Error),
     /// See [`MODEL_BYTES_MAX`].
     #[error("it is no model: larger than {} MB", MODEL_BYTES_MAX / 1_000_000)]
     TooLarge,
@@ -98,11 +101,15 @@ impl Model {
     /// # Errors
     /// Every [`ModelError`].
     pub fn open(path: &Path) -> Result<Model, ModelError> {
-        let file = std::fs::File::open(path)?;
+        let file = std::fs::File::open(path).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => ModelError::Missing,
+            _ => ModelError::Io(e),
+        })?;
         let mut bytes = Vec::new();
         // One more than allowed, so that a longer file shows.
         file.take(MODEL_BYTES_MAX as u64 + 1)
-            .read_to_end(&mut bytes)?;
+            .read_to_end(&mut bytes)
+            .map_err(ModelError::Io)?;
         Model::from_bytes(&bytes)
     }
 
@@ -110,7 +117,7 @@ impl Model {
     /// and no more memory is taken than a few times their size.
     ///
     /// # Errors
-    /// Every [`ModelError`] but [`ModelError::Io`].
+    /// Every [`ModelError`] but [`ModelError::Missing`] and [`ModelError::Io`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Model, ModelError> {
         if bytes.len() > MODEL_BYTES_MAX {
             return Err(ModelError::TooLarge);
@@ -246,8 +253,9 @@ mod tests {
         let mut other = bytes.clone();
         other[8] = 2;
         assert!(error(&other).contains("version 2"));
-        let missing = Model::open(Path::new("no/such/file")).unwrap_err();
-        assert!(matches!(missing, ModelError::Io(_)));
+        let open = |path| Model::open(Path::new(path)).unwrap_err();
+        assert!(matches!(open("no/such/file"), ModelError::Missing));
+        assert!(matches!(open("."), ModelError::Io(_)));
     }
 
     proptest! {

@@ -170,7 +170,7 @@ mod tests {
             assert!(error.contains(&file.display().to_string()), "{error}");
             error
         };
-        assert!(error(&file).contains("No such file"));
+        assert!(error(&file).contains("there is no such file; `rowmill train` makes one"));
         std::fs::write(&file, "message,topic\n").unwrap();
         assert!(error(&file).contains("it is no model; `rowmill train` makes one"));
     }
