@@ -255,6 +255,57 @@ def tax_due():
     save(book, HERE / "tax-due" / "tax-due.xlsx")
 
 
+MESSAGES = [
+    "I have been debited twice this month, please refund one payment.",
+    "The courier says he rang, I was next to the door the whole day.",
+    "The hinge snapped and the door now hangs by one screw.",
+    "Thank you so much for the quick help yesterday!",
+    "Where is my parcel? The tracking stopped on Tuesday.",
+    "Our invoice lacks the order number, can you send a corrected one?",
+    "The headset crackles and the right side is dead.",
+    "What a great shop, I will be back.",
+    "The discount was not applied at checkout.",
+    "My package was left out in the snow.",
+    "The kettle leaks and the switch is loose.",
+    "Lovely quality, my mother is delighted.",
+    "I want my money back for the cancelled subscription.",
+    "You sent the order to my old address again.",
+    "The app freezes after the last update.",
+    "Your colleague Mia was friendly and solved everything. Great service!",
+    "The box arrived open and half empty.",
+    "Why was my card charged before anything was shipped?",
+    "The zip jams and the seam is coming apart.",
+    "Fast, friendly, perfect. Thanks!",
+    "Can the shipment be held until the 3rd? We are on holiday.",
+    "The bill shows sales tax twice.",
+    "The battery does not charge any more.",
+    "Wonderful lamp, I am very happy with it.",
+    "They delivered it to a shop on the other side of town.",
+    "Please change the name on the receipt.",
+    "The screen has a crack in the corner.",
+    "I recommend you to all my friends.",
+    "It has said 'out for delivery' for four days.",
+    "The refund is eleven euros short.",
+]
+
+
+def complaints():
+    book = Workbook()
+    sheet = book.active
+    sheet.title = "Inbox"
+    sheet.append(["Ticket", "Received", "Message"])
+    for i, text in enumerate(MESSAGES):
+        sheet.append([f"T-{3081 + i}", date(2026, 3, 2) + timedelta(days=i // 4), text])
+        if i == 12:
+            sheet.append([f"T-{3081 + i}b", date(2026, 3, 5), None])  # rejected: no message
+    for row in sheet.iter_rows(min_row=2):
+        row[1].number_format = "yyyy-mm-dd"
+    for column, width in zip("ABC", [10, 12, 80]):
+        sheet.column_dimensions[column].width = width
+    save(book, HERE / "complaints" / "complaints.xlsx")
+
+
 if __name__ == "__main__":
     reviews()
     tax_due()
+    complaints()
