@@ -249,7 +249,7 @@ impl Model {
     }
 
     /// Every label's score, and the factors of words and characters.
-    fn scores(&self, text: &str) -> (Vec<f32>, [f32; 2]) {
+    pub(crate) fn scores(&self, text: &str) -> (Vec<f32>, [f32; 2]) {
         let lanes = self.labels.len().div_ceil(LANES);
         let family = || Family {
             sums: vec![[0.0; LANES]; lanes],

@@ -145,6 +145,28 @@ pub(crate) mod tests {
         assert_eq!(train(), train());
     }
 
+    /// A text asked about is the row that it was in training, and rounding the weights to 16 bits
+    /// costs next to nothing.
+    #[test]
+    fn answers_are_the_ones_of_the_solution() {
+        let corpus = corpus(PAIRS);
+        let texts: Vec<usize> = (0..corpus.len()).collect();
+        let targets = corpus.targets();
+        let (features, places) = Features::select(&corpus, &texts, usize::MAX);
+        let rows = features.rows(&corpus, &texts, &places);
+        let solution = solve(&rows, &targets, features.keys.len(), 2);
+        let model = fit(&corpus, &targets, &texts);
+        for text in texts {
+            let (scores, _) = model.scores(corpus.text(text));
+            for (label, score) in scores.into_iter().enumerate() {
+                let weight = |(f, v): &(u32, f32)| v * solution.weights[*f as usize * 2 + label];
+                let sum: f32 = rows.row(text).iter().map(weight).sum();
+                let exact = solution.intercepts[label] + sum;
+                assert!((score - exact).abs() < 1e-3, "{score} {exact}");
+            }
+        }
+    }
+
     #[test]
     fn one_label_is_refused() {
         let error = train(&corpus(&PAIRS[..4]), 5, |_, _| {}).unwrap_err();
