@@ -212,7 +212,10 @@ mod tests {
 
     const FEATURES: usize = 6;
 
-    fn problem() -> impl Strategy<Value = (Vec<Vec<(u32, f32)>>, Vec<usize>, usize)> {
+    /// Rows, their labels, and how many labels there are.
+    type Problem = (Vec<Vec<(u32, f32)>>, Vec<usize>, usize);
+
+    fn problem() -> impl Strategy<Value = Problem> {
         let row = proptest::collection::btree_map(0..FEATURES as u32, -2.0f32..2.0, 0..5)
             .prop_map(|row| row.into_iter().collect::<Vec<_>>());
         (2usize..11).prop_flat_map(move |labels| {
