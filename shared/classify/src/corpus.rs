@@ -12,7 +12,7 @@ pub const LABELS_MAX: usize = 256;
 pub const LABEL_BYTES_MAX: usize = 255;
 
 /// Most bytes of all texts of a corpus together: some 600,000 texts of 100 characters. Training
-/// takes about 20 bytes of memory for each.
+/// takes about 50 bytes of memory for each byte (measured: 1.4 GB for 264,000 texts of 31 MB).
 pub const TEXT_BYTES_MAX: usize = 64 << 20;
 
 /// Texts and labels that no model can be trained on.
