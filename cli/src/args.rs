@@ -56,6 +56,11 @@ pub(crate) enum Command {
     ///
     /// Writes DIR/runs/<run id>/manifest.json, chunks/*.json and rejected.jsonl.
     Split(SplitArgs),
+    /// Run the last half alone: the workbook again, from the rows kept of a run
+    ///
+    /// DIR is the --out directory of `run`, or a folder `results/<run id>` copied from anywhere. The
+    /// sheets Results and Rejected have the same cells as those delivered.
+    Report(ReportArgs),
     /// Train a text classifier on labelled texts, for steps of kind `classify`
     ///
     /// Prints how well models trained in the same way label texts that they were not trained on:
@@ -161,6 +166,15 @@ pub(crate) struct SplitArgs {
     /// Take the first N records only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// What `run` was given as --out, or a folder results/<run id>
+    pub(crate) dir: PathBuf,
+    /// The workbook to write [default: DIR/<name>-result.xlsx]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -32,6 +32,9 @@ pub(crate) const INBOX: &str = "inbox";
 /// The bucket of everything else.
 pub(crate) const WORK: &str = "work";
 
+/// The state directory in the `--out` directory.
+pub(crate) const STATE: &str = ".rowmill";
+
 /// What stands for the deployment's, the queue's and the image's name on one machine.
 const STACK: &str = "rowmill";
 /// Whom mail is from.
@@ -107,11 +110,10 @@ impl Machine {
     /// Opens `<out>/.rowmill`, creating it where it is absent. Refused while another command has
     /// it.
     pub(crate) fn open(out: &Path, setup: Setup) -> Result<Machine, LocalError> {
-        let state =
-            std::path::absolute(out.join(".rowmill")).map_err(|source| LocalError::File {
-                path: out.to_owned(),
-                source,
-            })?;
+        let state = std::path::absolute(out.join(STATE)).map_err(|source| LocalError::File {
+            path: out.to_owned(),
+            source,
+        })?;
         let lock = StateLock::take(&state)?;
         temporary_files(&state.join("tmp"))?;
         let chaos = setup.chaos.map(|seed| Chaos { seed });

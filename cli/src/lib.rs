@@ -12,6 +12,7 @@ mod output;
 mod plan;
 mod predict;
 mod progress;
+mod report;
 mod run;
 mod signals;
 mod split;
@@ -53,6 +54,7 @@ fn carry_out(command: &Command) -> Result<Exit, Stop> {
             on_runtime(run::run(args, relay))
         }
         Command::Split(args) => on_runtime(split::split(args)),
+        Command::Report(args) => report::report(args),
         Command::Plan(args) => plan::plan(args),
         // Steps may open clients, which belong to a runtime.
         Command::Check(args) => on_runtime(async { check::check(args) }),

@@ -4,47 +4,29 @@
 //! counts, and keeps the rows; the other writes the workbook. At most [`AHEAD`] chunks wait
 //! between them, so memory does not grow with the run.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use rowmill_domain::manifest::Rejected;
 use rowmill_domain::outcome::Status;
 use rowmill_domain::plan::ChunkPlan;
-use rowmill_domain::{Columns, Manifest, Outcome, Pipeline, Record, RunId, Value, kept, keys};
-use rowmill_ports::{Location, PortError, Put};
-use rowmill_workbook::{ColumnSpec, ResultSpec, ResultWriter, Summary};
+use rowmill_domain::{Columns, Manifest, Outcome, Pipeline, Record, kept, keys};
+use rowmill_ports::{Location, Put};
+use rowmill_workbook::Summary;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::ended::Ended;
 use crate::figures::Figures;
+use crate::workbook::{Job, Joined, Writer, account, result_spec};
 use crate::{Report, ReportError};
 
 /// Chunks that wait for the writer at the most, beside those in the hands of either half.
 const AHEAD: usize = 1;
-
-/// A chunk's records, each with its outcome; rows without one have [`Status::Missing`].
-struct Joined {
-    rows: Vec<(Record, Outcome)>,
-}
-
-/// What the writer is handed.
-enum Job {
-    Chunk(Arc<Joined>),
-    /// All chunks are written: the rejected rows, the summary, the end.
-    Finish(Box<Summary>),
-}
-
-/// What the writer made.
-struct Written {
-    rejected: u64,
-    notes: Vec<String>,
-}
 
 impl Report {
     /// Writes the result workbook to `path` and keeps the rows of every chunk. `summary` makes the
@@ -66,7 +48,12 @@ impl Report {
             run: manifest.run.clone(),
             path: path.to_owned(),
             spec: result_spec(manifest, pipeline),
-            rejected,
+            rejected: match rejected {
+                Some(path) => {
+                    Some(Box::new(BufReader::new(File::open(path)?)) as Box<dyn BufRead + Send>)
+                }
+                None => None,
+            },
             rows_written: self.rows_written.clone(),
         };
         let writer = tokio::task::spawn_blocking(move || writer.run(receive));
@@ -100,7 +87,7 @@ impl Report {
         for plan in &manifest.chunks {
             let (chunk, joined) = self.join(manifest, columns, plan, ended).await?;
             let joined = Arc::new(joined);
-            if writer.send(Job::Chunk(joined.clone())).await.is_err() {
+            if writer.send(Job::Rows(joined.clone())).await.is_err() {
                 // The writer's own error says why.
                 return Ok(());
             }
@@ -108,13 +95,9 @@ impl Report {
                 figures.add(columns, record, outcome);
             }
             let kept = blocking(move || keep(&chunk, &joined.rows)).await??;
-            let put = Put {
-                content_type: Some("application/gzip".to_owned()),
-                ..Put::default()
-            };
             let key = keys::rows(&manifest.run, plan.chunk);
             self.objects
-                .put(&self.config.work_bucket, &key, kept.into(), put)
+                .put(&self.config.work_bucket, &key, kept.into(), gzipped())
                 .await?;
         }
         Ok(())
@@ -166,18 +149,25 @@ impl Report {
         Ok((chunk, Joined { rows }))
     }
 
-    /// The rejected rows as a file; `None` where the run has none.
+    /// The rejected rows as a file, once they are kept as well; `None` where the run has none.
     async fn rejected_file(
         &self,
         manifest: &Manifest,
         directory: &Path,
-    ) -> Result<Option<PathBuf>, PortError> {
+    ) -> Result<Option<PathBuf>, ReportError> {
         if manifest.rejected_total() == 0 {
             return Ok(None);
         }
         let path = directory.join("rejected.jsonl");
         let at = Location::new(&self.config.work_bucket, keys::rejected(&manifest.run));
         self.objects.download(&at, &path).await?;
+        let (from, to) = (path.clone(), directory.join("rejected.jsonl.gz"));
+        let gzip = to.clone();
+        blocking(move || compress(&from, &to)).await??;
+        let key = keys::rejected_kept(&manifest.run);
+        self.objects
+            .upload(&self.config.work_bucket, &key, &gzip, gzipped())
+            .await?;
         Ok(Some(path))
     }
 }
@@ -239,135 +229,18 @@ fn keep(chunk: &[u8], rows: &[(Record, Outcome)]) -> std::io::Result<Vec<u8>> {
     gzip.finish()
 }
 
-/// Every row is accounted for, or this is an error.
-fn account(manifest: &Manifest, figures: &Figures, rejected: u64) -> Result<(), ReportError> {
-    let counts = figures.counts();
-    let expected = manifest.rejected_total();
-    let wrong = if counts.records != manifest.records {
-        format!(
-            "{} records of {} are in the result",
-            counts.records, manifest.records
-        )
-    } else if rejected != expected {
-        format!("{rejected} rejected rows of {expected} are in the result")
-    } else if manifest.rows_in != manifest.records + expected {
-        format!(
-            "{} rows came in, but {} records and {expected} rejected rows came of them",
-            manifest.rows_in, manifest.records
-        )
-    } else if counts.ok + counts.failed + counts.missing != counts.records {
-        format!("{counts:?} do not add up")
-    } else {
-        return Ok(());
-    };
-    Err(ReportError::Inconsistent {
-        run: manifest.run.clone(),
-        what: format!("rows are unaccounted for: {wrong}"),
-    })
+/// Writes a file under gzip.
+fn compress(from: &Path, to: &Path) -> std::io::Result<()> {
+    let mut gzip = GzEncoder::new(File::create(to)?, Compression::fast());
+    std::io::copy(&mut File::open(from)?, &mut gzip)?;
+    gzip.finish()?;
+    Ok(())
 }
 
-fn result_spec(manifest: &Manifest, pipeline: &Pipeline) -> ResultSpec {
-    ResultSpec {
-        columns: manifest
-            .columns
-            .iter()
-            .map(|column| ColumnSpec {
-                name: column.name.clone(),
-                kind: column.kind,
-                format: column.format.clone(),
-                width: column.width,
-            })
-            .collect(),
-        added: pipeline.added_columns(),
-        run_id: manifest.run.to_string(),
-        title: format!("{}: results", keys::file_name(&manifest.source.key)),
-    }
-}
-
-/// The half that writes the workbook, on a thread of its own.
-struct Writer {
-    run: RunId,
-    path: PathBuf,
-    spec: ResultSpec,
-    rejected: Option<PathBuf>,
-    rows_written: Arc<AtomicU64>,
-}
-
-impl Writer {
-    /// Writes what comes, to the end. Where the reader gives up before [`Job::Finish`], the file
-    /// is left unfinished and nobody uses it.
-    fn run(self, mut jobs: mpsc::Receiver<Job>) -> Result<Written, ReportError> {
-        let failed = |error: &dyn std::fmt::Display| ReportError::Workbook {
-            run: self.run.clone(),
-            message: error.to_string(),
-        };
-        let mut writer =
-            ResultWriter::create(&self.path, &self.spec).map_err(|error| failed(&error))?;
-        while let Some(job) = jobs.blocking_recv() {
-            match job {
-                Job::Chunk(joined) => {
-                    let mut added = Vec::with_capacity(self.spec.added.len());
-                    let mut input = Vec::with_capacity(self.spec.columns.len());
-                    for (record, outcome) in &joined.rows {
-                        input.clear();
-                        input.extend(record.values.iter().map(Option::as_ref));
-                        outputs(&self.spec.added, outcome, &mut added);
-                        writer
-                            .row(
-                                &input,
-                                &added,
-                                outcome.status,
-                                outcome.error.as_deref(),
-                                outcome.attempts,
-                            )
-                            .map_err(|error| failed(&error))?;
-                        self.rows_written.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-                Job::Finish(summary) => {
-                    let mut rejected = 0;
-                    if let Some(path) = &self.rejected {
-                        for line in BufReader::new(std::fs::File::open(path)?).lines() {
-                            let row: Rejected = serde_json::from_str(&line?).map_err(|error| {
-                                ReportError::Inconsistent {
-                                    run: self.run.clone(),
-                                    what: format!("rejected.jsonl: line {}: {error}", rejected + 1),
-                                }
-                            })?;
-                            writer.rejected(&row).map_err(|error| failed(&error))?;
-                            rejected += 1;
-                        }
-                    }
-                    let written = writer.finish(&summary).map_err(|error| failed(&error))?;
-                    return Ok(Written {
-                        rejected,
-                        notes: written.notes,
-                    });
-                }
-            }
-        }
-        Ok(Written {
-            rejected: 0,
-            notes: Vec::new(),
-        })
-    }
-}
-
-/// The outcome's values in the order of the added columns; the latest where a name came twice.
-fn outputs<'a>(added: &[String], outcome: &'a Outcome, to: &mut Vec<Option<&'a Value>>) {
-    to.clear();
-    to.resize(added.len(), None);
-    let mut next = 0;
-    for (name, value) in &outcome.outputs {
-        // Outputs are in the order of the columns, but for those that are absent.
-        let at = match added.get(next) {
-            Some(column) if **column == **name => Some(next),
-            _ => added.iter().position(|column| **column == **name),
-        };
-        if let Some(at) = at {
-            to[at] = Some(value);
-            next = at + 1;
-        }
+fn gzipped() -> Put {
+    Put {
+        content_type: Some("application/gzip".to_owned()),
+        ..Put::default()
     }
 }
 

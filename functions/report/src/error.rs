@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use rowmill_domain::RunId;
 use rowmill_ports::PortError;
 
@@ -25,6 +27,14 @@ pub enum ReportError {
         run: RunId,
         /// Why.
         message: String,
+    },
+    /// What is kept of a run cannot be read.
+    #[error("{}: {what}", path.display())]
+    Kept {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
     },
     /// There is nobody to mail to.
     #[error(

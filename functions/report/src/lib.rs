@@ -6,6 +6,7 @@
 //! event goes on where it stopped. The mail is kept before it is sent, so that sending it twice
 //! sends the same message with the same Message-ID.
 
+mod again;
 mod build;
 mod ended;
 mod error;
@@ -13,6 +14,7 @@ mod figures;
 mod mail;
 mod missing;
 mod outcome;
+mod workbook;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -25,6 +27,7 @@ use rowmill_domain::run::Work;
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
 use rowmill_ports::{Claim, ErrorKind, Jobs, Ledger, Location, Mailer, Objects, RunPatch};
 
+pub use again::{about, again};
 pub use error::ReportError;
 
 /// How long an invocation may work on a report before another takes over: the longest that

@@ -5,16 +5,17 @@ use std::path::Path;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use rowmill_domain::event::Invocation;
+use rowmill_domain::kept::{About, KEPT_VERSION};
 use rowmill_domain::limits::MAIL_MAX;
 use rowmill_domain::message::Failure;
 use rowmill_domain::run::Counts;
 use rowmill_domain::{Manifest, Pipeline, RunItem, RunState, keys};
 use rowmill_ports::{Envelope, ErrorKind, Location, PortError, Put, RunPatch};
-use rowmill_workbook::Summary;
 
 use crate::ended::Ended;
 use crate::figures::Figures;
 use crate::mail::{self, Content, Recipients, Workbook};
+use crate::workbook::{pipeline, summary};
 use crate::{Report, ReportError};
 
 /// Media type of a workbook.
@@ -108,17 +109,16 @@ impl Report {
             .manifest(&run.id)
             .await?
             .ok_or_else(|| inconsistent("the manifest is gone".to_owned()))?;
-        let file = format!("{}.toml", manifest.pipeline);
-        let pipeline = Pipeline::parse(&file, &manifest.pipeline_toml)
-            .map_err(|error| inconsistent(format!("{file} in the manifest: {error}")))?;
+        let pipeline = pipeline(&manifest)?;
 
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("result.xlsx");
         let (figures, notes) = self
             .build(&manifest, &pipeline, ended, directory.path(), &path, |f| {
-                summary(run, &manifest, f, cx.now)
+                summary(&manifest, f, run.created, cx.now)
             })
             .await?;
+        self.keep_about(run, &manifest, cx.now).await?;
         let counts = figures.counts();
         if counts.ok + counts.failed == 0 {
             let failure = nothing_done(&figures);
@@ -155,6 +155,31 @@ impl Report {
             recipients,
             attachment,
         })
+    }
+
+    /// Keeps what the kept rows do not tell.
+    async fn keep_about(
+        &self,
+        run: &RunItem,
+        manifest: &Manifest,
+        finished: DateTime<Utc>,
+    ) -> Result<(), ReportError> {
+        let about = About {
+            v: KEPT_VERSION,
+            started: run.created,
+            finished,
+            manifest: manifest.clone(),
+        };
+        let json = serde_json::to_vec(&about).map_err(std::io::Error::from)?;
+        let put = Put {
+            content_type: Some("application/json".to_owned()),
+            ..Put::default()
+        };
+        let key = keys::about(&run.id);
+        self.objects
+            .put(&self.config.work_bucket, &key, json.into(), put)
+            .await?;
+        Ok(())
     }
 
     /// The ending of a run that failed.
@@ -380,36 +405,5 @@ fn nothing_done(figures: &Figures) -> Failure {
         advice: "Every job of the run failed, which is never because of a record: see the job's \
                  log, mend what it names, and upload the file again."
             .to_owned(),
-    }
-}
-
-/// The sheet `Summary`.
-fn summary(run: &RunItem, manifest: &Manifest, figures: &Figures, now: DateTime<Utc>) -> Summary {
-    let time = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
-    let facts = [
-        ("File", keys::file_name(&run.source.key).to_owned()),
-        ("Sheet", manifest.sheet.clone()),
-        ("Pipeline", manifest.pipeline.clone()),
-        ("Run", run.id.to_string()),
-        ("Uploaded", time(run.source.uploaded)),
-        ("Started", time(run.created)),
-        ("Finished", time(now)),
-        ("Duration", mail::duration(now - run.created)),
-        ("Rows in", manifest.rows_in.to_string()),
-    ];
-    let rejected = manifest
-        .rejected
-        .iter()
-        .map(|(reason, n)| (format!("Rejected: {}", reason.text()), n.to_string()));
-    Summary {
-        facts: facts
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .chain(rejected)
-            .collect(),
-        counts: figures.counts(),
-        steps: figures.steps(),
-        chart: figures.chart(),
-        notes: manifest.notes.clone(),
     }
 }

@@ -4,14 +4,61 @@
 //! A line is the record's line of its chunk with `v` and `outcome` added:
 //! `{"v":1,"row":17,"values":{..},"types":{..},"outcome":{"row":17,"status":"ok","outputs":{..},..}}`.
 //! `v` is [`KEPT_VERSION`]. A reader passes over fields that it does not know.
+//!
+//! Beside them stands `results/<id>/about.json` ([`About`]) with what the rows do not tell, so that
+//! the folder suffices to make the workbook again.
 
-use serde::Deserialize;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
+use crate::manifest::{MANIFEST_VERSION, Manifest};
 use crate::outcome::Outcome;
 use crate::record::{Columns, Record};
 
 /// The version that this program writes; a reader refuses a greater one.
 pub const KEPT_VERSION: u32 = 1;
+
+/// `results/<id>/about.json`: the run that the rows are of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    /// See [`KEPT_VERSION`].
+    pub v: u32,
+    /// When the run began.
+    pub started: DateTime<Utc>,
+    /// When its result was made.
+    pub finished: DateTime<Utc>,
+    /// The run's manifest, which cleanup removes elsewhere: columns, chunks, pipeline, source.
+    pub manifest: Manifest,
+}
+
+impl About {
+    /// Reads `about.json`, of this version or an older one.
+    pub fn from_json(json: &[u8]) -> serde_json::Result<About> {
+        /// The versions alone: the rest of a newer file may have another shape.
+        #[derive(Deserialize)]
+        struct Versions {
+            v: u32,
+            manifest: ManifestVersion,
+        }
+        #[derive(Deserialize)]
+        struct ManifestVersion {
+            version: u32,
+        }
+        let Versions { v, manifest } = serde_json::from_slice(json)?;
+        let newest = [
+            ("it", v, KEPT_VERSION),
+            ("its manifest", manifest.version, MANIFEST_VERSION),
+        ];
+        for (what, version, newest) in newest {
+            if version > newest {
+                return Err(serde::de::Error::custom(format_args!(
+                    "{what} has version {version}, and this program reads versions up to {newest}"
+                )));
+            }
+        }
+        serde_json::from_slice(json)
+    }
+}
 
 /// Appends the line of a record with its line end. `chunk_line` is the record's line of its
 /// chunk, a JSON object, which is taken over as it is.

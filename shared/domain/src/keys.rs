@@ -54,6 +54,19 @@ pub fn rows(run: &RunId, chunk: u32) -> String {
     format!("results/{run}/rows/{chunk:05}.jsonl.gz")
 }
 
+/// `results/<id>/rejected.jsonl.gz`: [`rejected`], kept.
+pub fn rejected_kept(run: &RunId) -> String {
+    format!("results/{run}/rejected.jsonl.gz")
+}
+
+/// The file's name in [`about`].
+pub const ABOUT: &str = "about.json";
+
+/// `results/<id>/about.json`: [`crate::kept::About`].
+pub fn about(run: &RunId) -> String {
+    format!("results/{run}/{ABOUT}")
+}
+
 /// `results/<id>/mail.eml`: the mail as it was sent, so that a second delivery sends the same.
 pub fn mail(run: &RunId) -> String {
     format!("results/{run}/mail.eml")

@@ -1,0 +1,156 @@
+//! The workbook again, from what is kept of a run.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use flate2::read::MultiGzDecoder;
+use rowmill_domain::kept::{self, About};
+use rowmill_domain::run::Counts;
+use rowmill_domain::{Columns, Outcome, Record, RunId, keys};
+use tokio::sync::mpsc;
+
+use crate::ReportError;
+use crate::figures::Figures;
+use crate::workbook::{Job, Joined, Writer, account, pipeline, result_spec, summary};
+
+/// Rows handed to the writer at once: enough that handing over costs nothing, few enough that
+/// memory stays small.
+const BATCH: usize = 1000;
+
+/// Reads `about.json` of a folder of kept rows, `results/<id>`.
+pub fn about(folder: &Path) -> Result<About, ReportError> {
+    let path = folder.join(keys::ABOUT);
+    let failed = |what: String| ReportError::Kept {
+        path: path.clone(),
+        what,
+    };
+    let json = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
+    About::from_json(&json).map_err(|error| failed(error.to_string()))
+}
+
+/// Makes the workbook of a run again from its folder of kept rows, `results/<id>`, in bounded
+/// memory: the sheets of rows have the same cells as those delivered. `to` is whole, or an error is
+/// answered and its content does not count.
+pub fn again(folder: &Path, to: &Path) -> Result<(About, Counts), ReportError> {
+    let about = about(folder)?;
+    let manifest = &about.manifest;
+    let (run, pipeline) = (&manifest.run, pipeline(manifest)?);
+    let rejected = match manifest.rejected_total() {
+        0 => None,
+        _ => Some(Box::new(open(&inside(folder, run, &keys::rejected_kept(run)))?) as Box<_>),
+    };
+    let (send, receive) = mpsc::channel(1);
+    let writer = Writer {
+        run: run.clone(),
+        path: to.to_owned(),
+        spec: result_spec(manifest, &pipeline),
+        rejected,
+        rows_written: Arc::new(AtomicU64::new(0)),
+    };
+    let mut figures = Figures::new(&pipeline, manifest.rejected_total());
+    let (read, written) = std::thread::scope(|scope| {
+        let writer = scope.spawn(move || writer.run(receive));
+        let read = read(folder, &about, &mut figures, &send).map(|()| {
+            let summary = summary(manifest, &figures, about.started, about.finished);
+            // Refused only where the writer failed; its own error says why.
+            let _ = send.blocking_send(Job::Finish(Box::new(summary)));
+        });
+        drop(send);
+        (read, writer.join())
+    });
+    let written = written.map_err(|_| ReportError::Workbook {
+        run: run.clone(),
+        message: "its writer panicked".to_owned(),
+    })?;
+    read?;
+    account(manifest, &figures, written?.rejected)?;
+    Ok((about, figures.counts()))
+}
+
+/// Hands every kept row to the writer, in order, and counts it.
+fn read(
+    folder: &Path,
+    about: &About,
+    figures: &mut Figures,
+    writer: &mpsc::Sender<Job>,
+) -> Result<(), ReportError> {
+    let (run, columns) = (&about.manifest.run, about.manifest.columns());
+    for plan in &about.manifest.chunks {
+        let path = inside(folder, run, &keys::rows(run, plan.chunk));
+        let mut lines = Lines::open(path)?;
+        loop {
+            let mut rows = Vec::with_capacity(BATCH);
+            while rows.len() < BATCH
+                && let Some((record, outcome)) = lines.next(&columns)?
+            {
+                figures.add(&columns, &record, &outcome);
+                rows.push((record, outcome));
+            }
+            if rows.is_empty() {
+                break;
+            }
+            let job = Job::Rows(Arc::new(Joined { rows }));
+            if writer.blocking_send(job).is_err() {
+                // The writer's own error says why.
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The lines of a file of kept rows.
+struct Lines {
+    path: PathBuf,
+    at: u64,
+    line: Vec<u8>,
+    from: BufReader<MultiGzDecoder<BufReader<File>>>,
+}
+
+impl Lines {
+    fn open(path: PathBuf) -> Result<Lines, ReportError> {
+        Ok(Lines {
+            from: open(&path)?,
+            at: 0,
+            line: Vec::new(),
+            path,
+        })
+    }
+
+    fn next(&mut self, columns: &Columns) -> Result<Option<(Record, Outcome)>, ReportError> {
+        self.line.clear();
+        self.at += 1;
+        let read = match self.from.read_until(b'\n', &mut self.line) {
+            Ok(0) => return Ok(None),
+            Ok(_) => kept::read_line(&self.line, columns).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        read.map(Some).map_err(|error| ReportError::Kept {
+            path: self.path.clone(),
+            what: format!("line {}: {error}", self.at),
+        })
+    }
+}
+
+/// The file of a key below `results/<id>/`, whatever the folder is called here.
+fn inside(folder: &Path, run: &RunId, key: &str) -> PathBuf {
+    let prefix = keys::results_prefix(run);
+    folder.join(key.strip_prefix(&prefix).unwrap_or(key))
+}
+
+fn open(path: &Path) -> Result<BufReader<MultiGzDecoder<BufReader<File>>>, ReportError> {
+    let file = File::open(path).map_err(|error| ReportError::Kept {
+        path: path.to_owned(),
+        what: match error.kind() {
+            ErrorKind::NotFound => "is not there: the folder is not whole".to_owned(),
+            _ => error.to_string(),
+        },
+    })?;
+    Ok(BufReader::with_capacity(
+        64 * 1024,
+        MultiGzDecoder::new(BufReader::new(file)),
+    ))
+}

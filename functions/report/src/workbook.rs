@@ -1,0 +1,217 @@
+//! The workbook made of joined rows: by the stage, and again from the rows kept.
+
+use std::io::BufRead;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chrono::{DateTime, Utc};
+use rowmill_domain::manifest::Rejected;
+use rowmill_domain::{Manifest, Outcome, Pipeline, Record, RunId, Value, keys};
+use rowmill_workbook::{ColumnSpec, ResultSpec, ResultWriter, Summary};
+use tokio::sync::mpsc;
+
+use crate::ReportError;
+use crate::figures::Figures;
+use crate::mail;
+
+/// Records, each with its outcome; those without one have
+/// [`rowmill_domain::outcome::Status::Missing`].
+pub(crate) struct Joined {
+    pub(crate) rows: Vec<(Record, Outcome)>,
+}
+
+/// What the writer is handed.
+pub(crate) enum Job {
+    Rows(Arc<Joined>),
+    /// All rows are written: the rejected rows, the summary, the end.
+    Finish(Box<Summary>),
+}
+
+/// What the writer made.
+pub(crate) struct Written {
+    pub(crate) rejected: u64,
+    pub(crate) notes: Vec<String>,
+}
+
+/// The half that writes the workbook, on a thread of its own.
+pub(crate) struct Writer {
+    pub(crate) run: RunId,
+    pub(crate) path: PathBuf,
+    pub(crate) spec: ResultSpec,
+    /// The rejected rows as lines; `None` where there is none.
+    pub(crate) rejected: Option<Box<dyn BufRead + Send>>,
+    pub(crate) rows_written: Arc<AtomicU64>,
+}
+
+impl Writer {
+    /// Writes what comes, to the end. Where the reader gives up before [`Job::Finish`], the file
+    /// is left unfinished and nobody uses it.
+    pub(crate) fn run(self, mut jobs: mpsc::Receiver<Job>) -> Result<Written, ReportError> {
+        let failed = |error: &dyn std::fmt::Display| ReportError::Workbook {
+            run: self.run.clone(),
+            message: error.to_string(),
+        };
+        let mut writer =
+            ResultWriter::create(&self.path, &self.spec).map_err(|error| failed(&error))?;
+        while let Some(job) = jobs.blocking_recv() {
+            match job {
+                Job::Rows(joined) => {
+                    let mut added = Vec::with_capacity(self.spec.added.len());
+                    let mut input = Vec::with_capacity(self.spec.columns.len());
+                    for (record, outcome) in &joined.rows {
+                        input.clear();
+                        input.extend(record.values.iter().map(Option::as_ref));
+                        outputs(&self.spec.added, outcome, &mut added);
+                        writer
+                            .row(
+                                &input,
+                                &added,
+                                outcome.status,
+                                outcome.error.as_deref(),
+                                outcome.attempts,
+                            )
+                            .map_err(|error| failed(&error))?;
+                        self.rows_written.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                Job::Finish(summary) => {
+                    let mut rejected = 0;
+                    for line in self.rejected.into_iter().flat_map(BufRead::lines) {
+                        let row: Rejected = serde_json::from_str(&line?).map_err(|error| {
+                            ReportError::Inconsistent {
+                                run: self.run.clone(),
+                                what: format!("rejected rows: line {}: {error}", rejected + 1),
+                            }
+                        })?;
+                        writer.rejected(&row).map_err(|error| failed(&error))?;
+                        rejected += 1;
+                    }
+                    let written = writer.finish(&summary).map_err(|error| failed(&error))?;
+                    return Ok(Written {
+                        rejected,
+                        notes: written.notes,
+                    });
+                }
+            }
+        }
+        Ok(Written {
+            rejected: 0,
+            notes: Vec::new(),
+        })
+    }
+}
+
+/// The outcome's values in the order of the added columns; the latest where a name came twice.
+fn outputs<'a>(added: &[String], outcome: &'a Outcome, to: &mut Vec<Option<&'a Value>>) {
+    to.clear();
+    to.resize(added.len(), None);
+    let mut next = 0;
+    for (name, value) in &outcome.outputs {
+        // Outputs are in the order of the columns, but for those that are absent.
+        let at = match added.get(next) {
+            Some(column) if **column == **name => Some(next),
+            _ => added.iter().position(|column| **column == **name),
+        };
+        if let Some(at) = at {
+            to[at] = Some(value);
+            next = at + 1;
+        }
+    }
+}
+
+/// The columns of the workbook.
+pub(crate) fn result_spec(manifest: &Manifest, pipeline: &Pipeline) -> ResultSpec {
+    ResultSpec {
+        columns: manifest
+            .columns
+            .iter()
+            .map(|column| ColumnSpec {
+                name: column.name.clone(),
+                kind: column.kind,
+                format: column.format.clone(),
+                width: column.width,
+            })
+            .collect(),
+        added: pipeline.added_columns(),
+        run_id: manifest.run.to_string(),
+        title: format!("{}: results", keys::file_name(&manifest.source.key)),
+    }
+}
+
+/// The pipeline that the run was begun with.
+pub(crate) fn pipeline(manifest: &Manifest) -> Result<Pipeline, ReportError> {
+    let file = format!("{}.toml", manifest.pipeline);
+    Pipeline::parse(&file, &manifest.pipeline_toml).map_err(|error| ReportError::Inconsistent {
+        run: manifest.run.clone(),
+        what: format!("{file} in the manifest: {error}"),
+    })
+}
+
+/// The sheet `Summary`.
+pub(crate) fn summary(
+    manifest: &Manifest,
+    figures: &Figures,
+    started: DateTime<Utc>,
+    finished: DateTime<Utc>,
+) -> Summary {
+    let time = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let source = &manifest.source;
+    let facts = [
+        ("File", keys::file_name(&source.key).to_owned()),
+        ("Sheet", manifest.sheet.clone()),
+        ("Pipeline", manifest.pipeline.clone()),
+        ("Run", manifest.run.to_string()),
+        ("Uploaded", time(source.uploaded)),
+        ("Started", time(started)),
+        ("Finished", time(finished)),
+        ("Duration", mail::duration(finished - started)),
+        ("Rows in", manifest.rows_in.to_string()),
+    ];
+    let rejected = manifest
+        .rejected
+        .iter()
+        .map(|(reason, n)| (format!("Rejected: {}", reason.text()), n.to_string()));
+    Summary {
+        facts: facts
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .chain(rejected)
+            .collect(),
+        counts: figures.counts(),
+        steps: figures.steps(),
+        chart: figures.chart(),
+        notes: manifest.notes.clone(),
+    }
+}
+
+/// Every row is accounted for, or this is an error.
+pub(crate) fn account(
+    manifest: &Manifest,
+    figures: &Figures,
+    rejected: u64,
+) -> Result<(), ReportError> {
+    let counts = figures.counts();
+    let expected = manifest.rejected_total();
+    let wrong = if counts.records != manifest.records {
+        format!(
+            "{} records of {} are in the result",
+            counts.records, manifest.records
+        )
+    } else if rejected != expected {
+        format!("{rejected} rejected rows of {expected} are in the result")
+    } else if manifest.rows_in != manifest.records + expected {
+        format!(
+            "{} rows came in, but {} records and {expected} rejected rows came of them",
+            manifest.rows_in, manifest.records
+        )
+    } else if counts.ok + counts.failed + counts.missing != counts.records {
+        format!("{counts:?} do not add up")
+    } else {
+        return Ok(());
+    };
+    Err(ReportError::Inconsistent {
+        run: manifest.run.clone(),
+        what: format!("rows are unaccounted for: {wrong}"),
+    })
+}
