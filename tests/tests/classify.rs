@@ -99,6 +99,23 @@ fn from_labelled_texts_to_labels_in_a_workbook() {
 }
 
 #[test]
+fn the_example_sorts_its_inbox() {
+    let dir = tempfile::tempdir().unwrap();
+    let example = root().join("examples/complaints");
+    for file in ["pipeline.toml", "complaints.xlsx"] {
+        std::fs::copy(example.join(file), dir.path().join(file)).unwrap();
+    }
+    train(&dir.path().join("topics.model"));
+    let (book, out) = (dir.path().join("complaints.xlsx"), dir.path().join("out"));
+    let (book, out) = (book.to_str().unwrap(), out.to_str().unwrap());
+    let ran = Ran::from(rowmill(&["run", book, "--out", out, "--json"])).expect(0);
+    assert_eq!(
+        (&ran.json["ok"], &ran.json["rejected"]),
+        (&30.into(), &1.into())
+    );
+}
+
+#[test]
 fn data_that_cannot_be_trained_on_is_told_and_no_model_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let (data, out) = (dir.path().join("data.csv"), dir.path().join("m.model"));
