@@ -26,11 +26,7 @@ pub(crate) struct Chosen {
 impl Chosen {
     /// How the workbook is to be read.
     pub(crate) fn read_options(&self) -> ReadOptions {
-        ReadOptions {
-            sheet: self.pipeline.input.sheet.clone(),
-            header_row: self.pipeline.input.header_row,
-            ..ReadOptions::default()
-        }
+        ReadOptions::of(&self.pipeline.input)
     }
 
     /// Reads the workbook's header and checks that it has every column that the pipeline names.

@@ -31,13 +31,13 @@ fn values_come_back_as_they_went_in() {
             Cell::Number(i),
             Cell::from(*text),
             Cell::Number([0.1, 1e-9, 123456789012345.0, -0.5, 1.5e300, 0.0, 1e15][i as usize % 7]),
-            Cell::Bool(i as u32 % 2 == 0),
+            Cell::Bool((i as u32).is_multiple_of(2)),
             Cell::Formatted(45_000.0 + i, "yyyy-mm-dd"),
             Cell::Formatted(45_000.25 + i, "yyyy-mm-dd hh:mm:ss"),
             Cell::Formatted(0.5 + i / 1440.0, "hh:mm:ss"),
             Cell::Formatted(1.5 + i, "[h]:mm:ss"),
             Cell::Formatted(0.25, "0%"),
-            if i as u32 % 3 == 0 {
+            if (i as u32).is_multiple_of(3) {
                 Cell::Empty
             } else {
                 Cell::from("some")

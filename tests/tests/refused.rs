@@ -58,3 +58,14 @@ fn a_file_that_is_no_workbook_ends_in_words_and_not_in_a_panic() {
     assert!(ran.stderr.contains("input.xlsx"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_workbook_beyond_a_limit_is_told_with_the_key_that_raises_it() {
+    let pipeline = |cells: u32| format!("[input]\nlimits = {{ cells = {cells} }}\n");
+    let job = Job::new(&Book::numbered(4), &pipeline(11));
+    let said = job.run(&[]).expect(2).stderr;
+    assert!(said.contains("`cells` under [input.limits]"), "{said}");
+    std::fs::write(job.folder().join("pipeline.toml"), pipeline(12)).unwrap();
+    let ran = job.run(&[]).expect(0);
+    assert_eq!(ran.json["records"], 4);
+}

@@ -100,11 +100,7 @@ pub fn cut(
     pipeline: &Pipeline,
     options: &CutOptions,
 ) -> Result<Cut, CutError> {
-    let read = ReadOptions {
-        sheet: pipeline.input.sheet.clone(),
-        header_row: pipeline.input.header_row,
-        ..ReadOptions::default()
-    };
+    let read = ReadOptions::of(&pipeline.input);
     let mut sink = Sink {
         name,
         pipeline,

@@ -37,6 +37,8 @@ pub(super) enum Shape {
     SheetRef,
     /// A whole number in a range.
     Whole(u32, u32),
+    /// A whole number above 0, of 64 bits.
+    Count,
     /// A number above 0.
     Number,
     /// true or false.
@@ -183,6 +185,96 @@ pub(super) static INPUT: Section = Section {
             Shape::Types,
             "as in the workbook",
             "Type per column; rows with a value that is not of it are rejected.",
+        ),
+        optional(
+            "hidden_rows",
+            Shape::OneOf(&["keep", "skip"]),
+            "\"keep\"",
+            "Whether hidden rows come in; told for xlsx and xlsm only.",
+        ),
+        optional(
+            "limits",
+            Shape::Table(&LIMITS),
+            "see there",
+            "What the workbook may cost to read.",
+        ),
+    ],
+};
+
+/// `[input.limits]`. The names and defaults are those of the reader's own limits, which a test of
+/// the crate that reads workbooks holds to.
+pub(super) static LIMITS: Section = Section {
+    title: "[input.limits]",
+    meaning: "What the workbook may cost to read. A workbook beyond a limit is refused with the limit's name; raise one only for files to be trusted.",
+    keys: &[
+        optional(
+            "file_bytes",
+            Shape::Count,
+            "1073741824",
+            "Bytes of the file.",
+        ),
+        optional(
+            "inflated_bytes",
+            Shape::Count,
+            "17179869184",
+            "Bytes of all parts of the archive after inflating.",
+        ),
+        optional(
+            "ratio",
+            Shape::Count,
+            "300",
+            "Inflated bytes per byte of the file, looked at from 64 MiB inflated on.",
+        ),
+        optional("entries", Shape::Count, "10000", "Files in the archive."),
+        optional(
+            "rows",
+            Shape::Count,
+            "1048576",
+            "Rows of the sheet, the header counted.",
+        ),
+        optional("columns", Shape::Count, "16384", "Columns of the sheet."),
+        optional(
+            "cells",
+            Shape::Count,
+            "500000000",
+            "Cells of the rows below the header, empty ones counted.",
+        ),
+        optional(
+            "whole_cells",
+            Shape::Count,
+            "3000000",
+            "Cells of a file that can only be read whole (xls and ods).",
+        ),
+        optional(
+            "whole_bytes",
+            Shape::Count,
+            "134217728",
+            "Bytes of a file that can only be read whole (xls).",
+        ),
+        optional(
+            "string_bytes",
+            Shape::Count,
+            "268435456",
+            "Bytes of the shared strings in memory.",
+        ),
+        optional(
+            "text_bytes",
+            Shape::Count,
+            "1048576",
+            "Bytes of the text of one cell.",
+        ),
+        optional(
+            "row_bytes",
+            Shape::Count,
+            "33554432",
+            "Bytes of the texts of one row.",
+        ),
+        optional("nesting", Shape::Count, "256", "Depth of XML elements."),
+        optional(
+            "seconds",
+            Shape::Count,
+            "3600",
+            "Seconds until the last row, waiting for others not counted.",
         ),
     ],
 };

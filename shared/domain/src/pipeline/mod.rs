@@ -62,6 +62,16 @@ pub struct Input {
     pub types: Vec<(String, Kind)>,
     /// The header's row in the sheet, from 1; default: found.
     pub header_row: Option<u32>,
+    /// Whether hidden rows stay out, where the file tells them.
+    pub skip_hidden_rows: bool,
+    /// Limits of reading other than the defaults, by the names of [`read_limits`].
+    pub limits: Vec<(&'static str, u64)>,
+}
+
+/// The limits that `[input.limits]` may name, with their defaults as the reference tells them.
+pub fn read_limits() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let keys = keys::LIMITS.keys.iter();
+    keys.map(|key| (key.name, key.default.unwrap_or_default()))
 }
 
 /// A sheet by name or by 1-based index.

@@ -130,6 +130,9 @@ impl<'a> Builder<'a> {
                 types.push((column.to_owned(), kind));
             }
         }
+        let hidden_rows = table.optional("hidden_rows").and_then(|n| n.one_of());
+        let limits = table.optional("limits");
+        let limits = limits.and_then(|n| n.table(&[&keys::LIMITS]));
         table.finish();
         Input {
             sheet,
@@ -137,6 +140,8 @@ impl<'a> Builder<'a> {
             key,
             types,
             header_row,
+            skip_hidden_rows: hidden_rows == Some("skip"),
+            limits: limits.map_or_else(Vec::new, |table| limits_given(&table)),
         }
     }
 
@@ -284,6 +289,17 @@ fn timeout(table: &Table<'_>, default: Duration) -> Duration {
         .optional("timeout")
         .and_then(|n| n.read(units::duration, DURATION))
         .unwrap_or(default)
+}
+
+/// The limits that a file gives.
+fn limits_given(table: &Table<'_>) -> Vec<(&'static str, u64)> {
+    let given = keys::LIMITS.keys.iter().filter_map(|key| {
+        let value = table.optional(key.name)?.count()?;
+        Some((key.name, value))
+    });
+    let given = given.collect();
+    table.finish();
+    given
 }
 
 fn notify(table: &Table<'_>) -> Notify {

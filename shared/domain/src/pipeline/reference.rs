@@ -83,6 +83,7 @@ fn shape(shape: &Shape) -> Value {
         Shape::Whole(least, most) => {
             json!({"type": "integer", "minimum": least, "maximum": most})
         }
+        Shape::Count => json!({"type": "integer", "minimum": 1}),
         Shape::Number => json!({"type": "number", "exclusiveMinimum": 0}),
         Shape::Bool => json!({"type": "boolean"}),
         Shape::Duration => pattern(r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m|h)$"),
@@ -114,9 +115,10 @@ fn shape(shape: &Shape) -> Value {
 }
 
 fn keys_markdown() -> String {
-    let order: [&Section; 12] = [
+    let order: [&Section; 13] = [
         &ROOT,
         &keys::INPUT,
+        &keys::LIMITS,
         &STEP,
         STEPS[0],
         &EXTRACT,
@@ -177,6 +179,7 @@ fn shape_words(shape: &Shape) -> String {
             .join(", "),
         Shape::SheetRef => "text or whole number".to_owned(),
         Shape::Whole(least, most) => format!("whole number, {least} to {most}"),
+        Shape::Count => "whole number above 0".to_owned(),
         Shape::Number => "number above 0".to_owned(),
         Shape::Bool => "`true` or `false`".to_owned(),
         Shape::Duration => "duration".to_owned(),

@@ -212,7 +212,16 @@ fn the_defaults_that_the_reference_tells_are_the_ones_taken() {
             }
         }
     }
-    assert_eq!(tried, 18);
+    assert_eq!(tried, 19);
+}
+
+#[test]
+fn limits_and_hidden_rows_are_read() {
+    let toml =
+        "[input]\nhidden_rows = \"skip\"\nlimits = { cells = 17_179_869_185, ratio = 0x10 }\n";
+    let input = Pipeline::parse("p.toml", toml).unwrap().input;
+    assert!(input.skip_hidden_rows);
+    assert_eq!(input.limits, [("ratio", 16), ("cells", 17_179_869_185)]);
 }
 
 #[test]
@@ -250,6 +259,9 @@ fn what_is_wrong_is_told_where_it_stands() {
         ("input = 5".to_owned(), "1:9", "`input` is a table", ""),
         ("[input]\nsheet = 0".to_owned(), "2:9", "lies between 1", ""),
         ("[input]\nkey = [\"a\", \"a\"]".to_owned(), "2:13", "stands twice", ""),
+        ("[input]\nhidden_rows = \"hide\"".to_owned(), "2:15", "cannot be \"hide\"", "`keep`"),
+        ("[input]\nlimits = { cell = 5 }".to_owned(), "2:12", "no key `cell`", "`cells`"),
+        ("[input]\nlimits = { cells = 0 }".to_owned(), "2:20", "above 0", ""),
         ("[input]\ntypes = { a = \"txt\" }".to_owned(), "2:15", "cannot be \"txt\"", "`text`"),
         ("[[step]]\nkind = \"sentimnt\"".to_owned(), "2:8", "no kind of step `sentimnt`", "did you mean `sentiment`?"),
         ("[[step]]\nkind = \"translate\"".to_owned(), "2:8", "not in this version", ""),

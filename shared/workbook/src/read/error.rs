@@ -32,7 +32,7 @@ pub enum ReadError {
     /// A limit of [`crate::ReadLimits`] would be passed.
     #[error(
         "{}: {found} is more than the limit `{limit}` of {allowed}; if the file is to be trusted, \
-         raise that limit",
+         raise `{limit}` under [input.limits] in the pipeline",
         file.display()
     )]
     Limit {

@@ -59,3 +59,45 @@ impl Default for ReadLimits {
         }
     }
 }
+
+impl ReadLimits {
+    /// The limit of a name, which is its field's.
+    pub fn named(&mut self, name: &str) -> Option<&mut u64> {
+        Some(match name {
+            "file_bytes" => &mut self.file_bytes,
+            "inflated_bytes" => &mut self.inflated_bytes,
+            "ratio" => &mut self.ratio,
+            "entries" => &mut self.entries,
+            "rows" => &mut self.rows,
+            "columns" => &mut self.columns,
+            "cells" => &mut self.cells,
+            "whole_cells" => &mut self.whole_cells,
+            "whole_bytes" => &mut self.whole_bytes,
+            "string_bytes" => &mut self.string_bytes,
+            "text_bytes" => &mut self.text_bytes,
+            "row_bytes" => &mut self.row_bytes,
+            "nesting" => &mut self.nesting,
+            "seconds" => &mut self.seconds,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipeline_names_every_limit_with_its_default() {
+        let mut limits = ReadLimits::default();
+        let told: Vec<(&str, &str)> = rowmill_domain::pipeline::read_limits().collect();
+        for (name, default) in &told {
+            let limit = limits.named(name).expect(name);
+            assert_eq!(limit.to_string(), *default, "{name}");
+            *limit = 0;
+        }
+        let fields = format!("{limits:?}");
+        assert_eq!(fields.matches(": 0").count(), told.len(), "{fields}");
+        assert_eq!(fields.matches(": ").count(), told.len(), "{fields}");
+    }
+}

@@ -20,7 +20,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use rowmill_domain::Value;
-use rowmill_domain::pipeline::SheetRef;
+use rowmill_domain::pipeline::{Input, SheetRef};
 
 pub(crate) use archive::Archive;
 pub use detect::{Format, detect};
@@ -42,6 +42,24 @@ pub struct ReadOptions {
     pub skip_hidden_rows: bool,
     /// See [`ReadLimits`].
     pub limits: ReadLimits,
+}
+
+impl ReadOptions {
+    /// As a pipeline's `[input]` says.
+    pub fn of(input: &Input) -> ReadOptions {
+        let mut limits = ReadLimits::default();
+        for (name, value) in &input.limits {
+            if let Some(limit) = limits.named(name) {
+                *limit = *value;
+            }
+        }
+        ReadOptions {
+            sheet: input.sheet.clone(),
+            header_row: input.header_row,
+            skip_hidden_rows: input.skip_hidden_rows,
+            limits,
+        }
+    }
 }
 
 /// A sheet's header.

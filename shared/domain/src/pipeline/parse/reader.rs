@@ -231,6 +231,20 @@ impl<'a> Node<'a> {
         value
     }
 
+    /// A whole number above 0.
+    pub(super) fn count(&self) -> Option<u64> {
+        let DeValue::Integer(integer) = self.value else {
+            self.wrong("a whole number");
+            return None;
+        };
+        let value = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let value = value.filter(|n| *n > 0);
+        if value.is_none() {
+            self.error(format!("`{}` is a whole number above 0", self.name), None);
+        }
+        value
+    }
+
     /// A number above 0.
     pub(super) fn number(&self) -> Option<f64> {
         let number: Option<f64> = match self.value {
