@@ -13,11 +13,15 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// The program, as Cargo built it for the tests: `.../target/<profile>/deps/<test>` has it two
-/// directories up.
+/// The program, as Cargo built it for the tests.
 pub fn binary() -> PathBuf {
+    built("rowmill-under-test")
+}
+
+/// A binary of this package: `.../target/<profile>/deps/<test>` has it two directories up.
+pub fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let binary = test.ancestors().nth(2).unwrap().join("rowmill-under-test");
+    let binary = test.ancestors().nth(2).unwrap().join(name);
     assert!(
         binary.is_file(),
         "{} is built with the tests of this package",

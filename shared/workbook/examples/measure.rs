@@ -1,6 +1,6 @@
 //! Measures reading and writing: `measure read FILE`, `measure inflate FILE`, `measure events
 //! FILE`, `measure write ROWS FILE`, `measure bare ROWS FILE LEVEL`. Prints CPU seconds, wall
-//! seconds and the peak of memory in MB. `benches/compare.py` runs it beside its peers.
+//! seconds and the peak of memory in MB. `benches/workbook.py` runs it beside its peers.
 
 use std::fs::File;
 use std::io::{BufReader, Read};

@@ -1,6 +1,6 @@
-//! Prints a sheet's rows as they are read, as JSON Lines: `dump FILE [SHEET]`. The first line is
-//! the header; a cell is null, `[kind, text]`, or `["error", text]`. `tests/openpyxl_equal.py`
-//! compares them with what openpyxl reads.
+//! Prints a sheet's rows as they are read, as JSON Lines: `dump-workbook FILE [SHEET]`. The first
+//! line is the header; a cell is null, `[kind, text]`, or `["error", text]`.
+//! `python/openpyxl_equal.py` compares them with what openpyxl reads.
 
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
@@ -39,7 +39,9 @@ impl<W: Write> RowSink for Lines<W> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args_os().skip(1);
-    let file = arguments.next().ok_or("usage: dump FILE [SHEET]")?;
+    let file = arguments
+        .next()
+        .ok_or("usage: dump-workbook FILE [SHEET]")?;
     let sheet = arguments.next().and_then(|s| s.into_string().ok());
     let options = ReadOptions {
         sheet: sheet.map(SheetRef::Name),
