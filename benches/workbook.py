@@ -1,0 +1,195 @@
+"""Reading and writing workbooks beside their peers, measured in the same run; prints ratios only.
+
+    python3 benches/workbook.py [--rows N] [--runs N] [--large]
+
+Builds rowmill and the example `measure` in release, and makes a venv under target/ with the peers.
+Each figure is the median over processes of its own, which take turns, so that a busy moment strikes
+all of them. CPU is user and system; memory is the peak of resident memory. --large adds a workbook
+of 1,000,000 rows. Needs Linux.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PEERS = ["polars==2.1.0", "fastexcel==0.21.0", "XlsxWriter==3.3.1"]
+ROWMILL = ROOT / "target/release/rowmill"
+MEASURE = ROOT / "target/release/examples/measure"
+
+POLARS = """
+import sys, polars
+polars.read_excel(sys.argv[1]).write_ndjson(sys.argv[2])
+"""
+
+# The cells of `measure bare`, with shared strings; argv: path, rows, columns of input, whether the
+# columns of a result follow.
+XLSXWRITER = """
+import datetime, sys, xlsxwriter
+path, rows, columns, result = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "1"
+book = xlsxwriter.Workbook(path)
+sheet = book.add_worksheet()
+day = book.add_format({"num_format": "yyyy-mm-dd"})
+cities = ["Zürich", "Łódź", "Berlin", "São Paulo", "東京"]
+first = datetime.datetime(2015, 1, 1)
+for c in range(columns + 3 * result):
+    sheet.write_string(0, c, f"Column {c}")
+for i in range(rows):
+    r = i + 1
+    for c in range(0, columns, 10):
+        sheet.write_string(r, c, f"C-{i:07}")
+        sheet.write_string(r, c + 1, f"Customer number {i}")
+        sheet.write_string(r, c + 2, cities[i % 5])
+        sheet.write_number(r, c + 3, i)
+        sheet.write_number(r, c + 4, i * 7919 % 1_000_003 / 100)
+        sheet.write_number(r, c + 5, i % 97)
+        sheet.write_datetime(r, c + 6, first + datetime.timedelta(days=i % 4000), day)
+        sheet.write_boolean(r, c + 7, i % 3 == 0)
+        sheet.write_string(r, c + 8, f"{i * 31 % 100_000:05}")
+        sheet.write_string(r, c + 9, f"A note on record {i}, with some words & more.")
+    if result:
+        sheet.write_string(r, columns, "ok")
+        sheet.write_number(r, columns + 2, 1)
+book.close()
+"""
+
+
+def venv():
+    """The interpreter of a venv with the peers."""
+    home = ROOT / "target/bench-workbook-venv"
+    stamp = home / "peers.txt"
+    if not stamp.exists() or stamp.read_text() != "\n".join(PEERS):
+        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
+        subprocess.run([home / "bin/pip", "install", "--quiet", *PEERS], check=True)
+        stamp.write_text("\n".join(PEERS))
+    return home / "bin/python"
+
+
+def run(command):
+    """CPU seconds, wall seconds, peak memory in MB."""
+    start = time.monotonic()
+    process = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert status == 0, command
+    wall = time.monotonic() - start
+    return usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024
+
+
+def medians(runs, commands):
+    taken = {name: [] for name in commands}
+    for _ in range(runs):
+        for name, command in commands.items():
+            shutil.rmtree(chunks(command), ignore_errors=True)
+            taken[name].append(run(command))
+    return {name: [statistics.median(c) for c in zip(*figures)] for name, figures in taken.items()}
+
+
+def chunks(command):
+    """Where a split's chunks go: each begins without those of the one before."""
+    return command[-1] if "split" in command else os.devnull
+
+
+def ratio(figures, ours, theirs):
+    names = ("cpu", "wall", "memory")
+    return {n: round(a / b, 2) for n, a, b in zip(names, figures[ours], figures[theirs])}
+
+
+def show(name, figures):
+    print(json.dumps({name: figures}, ensure_ascii=False), flush=True)
+
+
+def split(folder, path):
+    return [ROWMILL, "split", path, "--out", folder / "chunks"]
+
+
+def read(name, folder, path, python, runs):
+    figures = medians(
+        runs,
+        {
+            "split": split(folder, path),
+            "events": [MEASURE, "events", path],
+            "polars": [python, "-c", POLARS, path, folder / "polars.ndjson"],
+        },
+    )
+    show(
+        f"split, {name}",
+        {
+            "to inflate + XML events": ratio(figures, "split", "events"),
+            "to polars read_excel + write_ndjson": ratio(figures, "split", "polars"),
+            "memory of split, MB": round(figures["split"][2]),
+        },
+    )
+
+
+def write(folder, shared, rows, python, runs):
+    job = folder / "job"
+    job.mkdir()
+    shutil.copy(shared, job / "input.xlsx")
+    (job / "pipeline.toml").write_text("")
+    run([ROWMILL, "run", job / "input.xlsx", "--out", folder / "out"])
+    ours, bare = folder / "ours.xlsx", folder / "bare"
+    figures = medians(
+        runs,
+        {
+            "report": [ROWMILL, "report", folder / "out", "--out", ours],
+            "bare 3": [MEASURE, "bare", rows, f"{bare}3.xlsx", 3],
+            "bare 6": [MEASURE, "bare", rows, f"{bare}6.xlsx", 6],
+            "xlsxwriter": [python, "-c", XLSXWRITER, f"{bare}.xlsx", rows, 10, 1],
+        },
+    )
+    size = ours.stat().st_size
+    show(
+        "report from kept rows",
+        {
+            "to rust_xlsxwriter, constant memory, level 3 as ours": ratio(figures, "report", "bare 3"),
+            "to rust_xlsxwriter, constant memory, level 6": ratio(figures, "report", "bare 6"),
+            "to XlsxWriter": ratio(figures, "report", "xlsxwriter"),
+            "file, to level 3": round(size / os.path.getsize(f"{bare}3.xlsx"), 3),
+            "file, to level 6": round(size / os.path.getsize(f"{bare}6.xlsx"), 3),
+            "memory of report, MB": round(figures["report"][2]),
+        },
+    )
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--rows", type=int, default=200_000)
+    options.add_argument("--runs", type=int, default=5)
+    options.add_argument("--large", action="store_true")
+    options = options.parse_args()
+    build = ["cargo", "build", "--release", "--quiet"]
+    subprocess.run([*build, "-p", "rowmill"], cwd=ROOT, check=True)
+    subprocess.run([*build, "-p", "rowmill-workbook", "--example", "measure"], cwd=ROOT, check=True)
+    python, rows, runs = venv(), options.rows, options.runs
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        shared, inline, wide = (folder / f"{n}.xlsx" for n in ("shared", "inline", "wide"))
+        run([python, "-c", XLSXWRITER, shared, rows, 10, 0])
+        run([python, "-c", XLSXWRITER, wide, rows // 20, 200, 0])
+        run([MEASURE, "bare", rows, inline, 6])
+        read(f"{rows} x 10, shared strings", folder, shared, python, runs)
+        write(folder, shared, rows, python, runs)
+        read(f"{rows} x 13, inline strings", folder, inline, python, runs)
+        read(f"{rows // 20} x 200, shared strings", folder, wide, python, runs)
+        sizes = [10_000, rows] + [1_000_000] * options.large
+        books = {n: folder / f"rows-{n}.xlsx" for n in sizes}
+        for n, path in books.items():
+            run([MEASURE, "bare", n, path, 6])
+        figures = medians(runs, {n: split(folder, path) for n, path in books.items()})
+        least = figures[sizes[0]][0] / sizes[0]
+        rates = {f"at {n}": round(figures[n][0] / n / least, 2) for n in sizes}
+        show(f"split, CPU a row, to that at {sizes[0]}", rates)
+        show("split, memory by rows, MB", {n: round(figures[n][2]) for n in sizes})
+        if options.large:
+            read("1000000 x 13, inline strings", folder, books[1_000_000], python, runs)
+
+
+if __name__ == "__main__":
+    main()
