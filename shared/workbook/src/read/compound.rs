@@ -137,11 +137,13 @@ impl<'a> Compound<'a> {
     }
 }
 
-/// Cells of the rectangles that the sheets of an xls stream span, in all. Source of the record
+/// Cells of the rectangles that the sheets of an xls stream span or say that they span, in all: for
+/// as many calamine takes memory. Source of the record
 /// numbers: MS-XLS 2.3.
 pub(crate) fn spanned_cells(stream: &[u8]) -> u64 {
     let mut total = 0u64;
     let mut span: Option<[u16; 4]> = None;
+    let mut said = 0;
     let area = |span: Option<[u16; 4]>| match span {
         Some([top, left, bottom, right]) => {
             (u64::from(bottom - top) + 1) * (u64::from(right - left) + 1)
@@ -153,7 +155,10 @@ pub(crate) fn spanned_cells(stream: &[u8]) -> u64 {
         let body = at + 4;
         match kind {
             // The start of a sheet's stream.
-            0x0809 | 0x0409 | 0x0209 | 0x0009 => total += area(span.take()),
+            0x0809 | 0x0409 | 0x0209 | 0x0009 => {
+                total += area(span.take()).max(std::mem::take(&mut said));
+            }
+            0x0200 => said = said.max(declared(stream, body, length).unwrap_or(0)),
             // Formula, number, label, boolean or error, string, RK, multiple RK, shared text.
             0x0006 | 0x0203 | 0x0204 | 0x0205 | 0x00d6 | 0x027e | 0x00bd | 0x00fd => {
                 if let (Some(row), Some(column)) = (u16_at(stream, body), u16_at(stream, body + 2))
@@ -178,7 +183,22 @@ pub(crate) fn spanned_cells(stream: &[u8]) -> u64 {
         }
         at = body + usize::from(length);
     }
-    total + area(span)
+    total + area(span).max(said)
+}
+
+/// Cells that a record of dimensions makes calamine take memory for: it holds the first row, the one
+/// after the last, and columns likewise; a first one beyond the last wraps around there.
+fn declared(stream: &[u8], body: usize, length: u16) -> Option<u64> {
+    let wide = length >= 14;
+    let row = |n: usize| match wide {
+        true => u32_at(stream, body + 4 * n),
+        false => u16_at(stream, body + 2 * n).map(u32::from),
+    };
+    let columns = body + if wide { 8 } else { 4 };
+    let (left, right) = (u16_at(stream, columns)?, u16_at(stream, columns + 2)?);
+    let left = if left > 0xff || right < left { 0 } else { left };
+    let rows = u64::from(row(1)?.wrapping_sub(row(0)?));
+    Some(rows.saturating_mul(u64::from(right - left)))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
@@ -221,6 +241,11 @@ mod tests {
         .concat();
         assert_eq!(spanned_cells(&[sheet, lone].concat()), 50 + 65_536 * 256);
         assert_eq!(spanned_cells(&[9, 8, 255]), 0);
+        // Dimensions alone take as much memory: rows 1 to 65,533, columns 0 to 15,103.
+        let said = record(0x0200, &[1, 0xfffe, 0xffff, 0x3b00, 0]);
+        assert_eq!(spanned_cells(&said), 65_533 * 15_104);
+        let backwards = record(0x0200, &[2, 0, 1, 0, 0, 1, 0]);
+        assert_eq!(spanned_cells(&backwards), u64::from(u32::MAX));
     }
 
     #[test]

@@ -132,6 +132,10 @@ pub(crate) fn check(path: &Path, archive: &Archive, limits: &ReadLimits) -> Resu
                 count.cell_text = count.cell_text.saturating_add(text.len() as u64);
                 continue;
             }
+            // Inside an element calamine would wait for its end for ever.
+            Event::Eof if scanner.depth() > 0 => {
+                return Err(archive.broken(entry, &"it ends inside an element"));
+            }
             Event::Eof => return Ok(()),
         }
         ReadError::check(path, "whole_cells", count.cells(), limits.whole_cells)?;

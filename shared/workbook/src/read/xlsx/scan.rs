@@ -151,6 +151,11 @@ impl<R: Read> Scanner<R> {
         }
     }
 
+    /// Elements that are open.
+    pub(in crate::read) fn depth(&self) -> u64 {
+        self.depth
+    }
+
     /// The next event.
     pub(in crate::read) fn next(&mut self) -> Result<Event, ScanError> {
         loop {
