@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use crate::output::say;
+
 /// How a command ended. The numbers are part of the interface: scripts and tests read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -77,7 +79,7 @@ impl Stop {
     /// Shows why, on stderr.
     pub(crate) fn show(&self) {
         for report in &self.reports {
-            eprintln!("{report:?}");
+            say!("{report:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The one place that writes to standard output: what a command was asked for. Everything else
-//! (progress, warnings, errors) goes to stderr.
+//! The one place that writes to standard output, what a command was asked for, and to standard
+//! error, everything else (progress, warnings, errors). Neither's failure ends a run.
 
 use std::io::Write;
 
@@ -13,4 +13,18 @@ pub(crate) fn line(text: impl std::fmt::Display) {
 /// Writes a JSON value, indented, and a line end.
 pub(crate) fn json(value: &serde_json::Value) {
     line(format_args!("{value:#}"));
+}
+
+/// Writes a line to standard error, as `eprintln!` but without its panic where a pager was closed
+/// or the disk under a log is full.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::output::to_stderr(format_args!($($text)*))
+    };
+}
+pub(crate) use say;
+
+/// What [`say`] does.
+pub(crate) fn to_stderr(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

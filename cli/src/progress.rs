@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
+use crate::output::say;
+
 /// How often a plain line says how far a stage is.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
@@ -105,8 +107,8 @@ impl Progress {
     /// Prints a line above the bars.
     pub(crate) fn say(&self, text: &str) {
         match self.stage.as_ref().and_then(|s| s.bar.as_ref()) {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| say!("{text}")),
+            None => say!("{text}"),
         }
     }
 
@@ -134,7 +136,7 @@ impl Progress {
             bar.finish_and_clear();
         }
         if at != At::Cleanup {
-            eprintln!(
+            say!(
                 "{:8} {} {} in {}",
                 at.stage(),
                 HumanCount(done),
@@ -181,7 +183,7 @@ impl Stage {
             }
             None if at != At::Cleanup && self.told.elapsed() >= PLAIN_EVERY => {
                 self.told = Instant::now();
-                eprintln!("{}", self.line());
+                say!("{}", self.line());
             }
             None => {}
         }

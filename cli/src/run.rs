@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::args::RunArgs;
 use crate::cloud::{AtWork, Machine, Setup, WORK};
 use crate::exit::{Exit, Stop};
+use crate::output::say;
 use crate::progress::{Progress, seconds};
 use crate::upload::{Upload, is_over};
 use crate::{check, input, output, signals, upload};
@@ -75,7 +76,7 @@ pub(crate) async fn run(args: &RunArgs, relay: Option<String>) -> Result<Exit, S
 
     let id = match uploaded {
         Upload::Known(run) if is_over(&run) => {
-            eprintln!(
+            say!(
                 "{} by run {} of {}; --force runs it again",
                 if run.state == RunState::Failed {
                     "tried already"
@@ -90,7 +91,7 @@ pub(crate) async fn run(args: &RunArgs, relay: Option<String>) -> Result<Exit, S
             return finish(args, &machine, &run, began.elapsed()).await;
         }
         Upload::Known(run) => {
-            eprintln!("going on with run {}", run.id);
+            say!("going on with run {}", run.id);
             let again = machine.redrive(&run).and_then(|()| machine.sweep());
             again.map_err(|e| Stop::failed("cannot write to the queue", e))?;
             run.id
@@ -98,7 +99,7 @@ pub(crate) async fn run(args: &RunArgs, relay: Option<String>) -> Result<Exit, S
         Upload::New(object, id) => {
             let sent = machine.announce(&object);
             sent.map_err(|e| Stop::failed("cannot send the inbox's event", e))?;
-            eprintln!("run {id}");
+            say!("run {id}");
             id
         }
     };
@@ -116,10 +117,10 @@ pub(crate) async fn run(args: &RunArgs, relay: Option<String>) -> Result<Exit, S
         }
         Ended::Stopped => {
             progress.abandon();
-            eprintln!("stopping: records at work are finished and stored (Ctrl-C again: at once)");
+            say!("stopping: records at work are finished and stored (Ctrl-C again: at once)");
             let ended = work.end().await;
             ended.map_err(|e| Stop::failed("the state directory failed", e))?;
-            eprintln!(
+            say!(
                 "stopped. The same command goes on with what is missing:\n  {}",
                 command_line()
             );

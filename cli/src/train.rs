@@ -17,6 +17,7 @@ use crate::args::TrainArgs;
 use crate::exit::{Exit, Stop};
 use crate::input;
 use crate::output;
+use crate::output::say;
 use crate::progress::seconds;
 
 /// Reads the data, trains, and writes the model. Nothing is written where something is wrong.
@@ -35,7 +36,7 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Exit, Stop> {
         )));
     }
     let data = read(args)?;
-    eprintln!("read     {} texts", HumanCount(data.corpus.len() as u64));
+    say!("read     {} texts", HumanCount(data.corpus.len() as u64));
     let Trained { model, validation } = fit(&data.corpus, args)?;
 
     let bytes = model.to_bytes();
@@ -64,7 +65,7 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Exit, Stop> {
         ));
     }
     if data.left_out > 0 {
-        eprintln!(
+        say!(
             "{} rows were left out: they have no text or no label",
             HumanCount(data.left_out)
         );
@@ -176,13 +177,13 @@ fn fit(corpus: &Corpus, args: &TrainArgs) -> Result<Trained, Stop> {
     });
     let trained = rowmill_classify::train(corpus, args.folds.into(), |done, of| match &bar {
         Some(bar) => bar.set_position(done as u64),
-        None => eprintln!("train    {done} of {of} models"),
+        None => say!("train    {done} of {of} models"),
     });
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
     let trained = trained.map_err(|e| Stop::refused(miette!("{}: {e}", args.data.display())))?;
-    eprintln!(
+    say!(
         "train    {} models in {}",
         u64::from(args.folds) + 1,
         seconds(began.elapsed())

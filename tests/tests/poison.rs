@@ -182,3 +182,46 @@ value = "due < 1000 ? 'yes' : 'no'"
         error[2]
     );
 }
+
+#[test]
+fn bad_rows_in_a_row_cost_the_rows_after_them_nothing() {
+    let source = Source::start(|path, _| match path {
+        "/bad" => Answer::Status(500, vec![]),
+
+        path => Answer::Json(format!("{{\"value\": {}}}", path.len())),
+    });
+    let good = |n: usize| std::iter::repeat_n("/good", n);
+    let paths = good(5)
+        .chain(std::iter::repeat_n("/bad", 3))
+        .chain(good(30))
+        .chain(["/bad", "/bad"]);
+    let paths: Vec<_> = paths.collect();
+    let rows = paths.iter().map(|p| vec![format!("{}{p}", source.url())]);
+    let pipeline = r#"
+[[step]]
+kind = "http"
+url = "{{ row.Url }}"
+attempts = 2
+allow_hosts = ["127.0.0.1"]
+[step.outputs]
+value = { json = "$.value", type = "number" }
+[batch]
+concurrency = 1
+"#;
+    let job = Job::new(&Book::new(&["Url"], rows), pipeline);
+    let ran = job.run(&[]).expect(3);
+    assert_eq!(
+        (&ran.json["ok"], &ran.json["failed"]),
+        (&35.into(), &5.into())
+    );
+    assert!(ran.json["seconds"].as_f64() < Some(30.0), "{}", ran.json);
+    for (path, status) in paths.iter().zip(job.result().texts("status")) {
+        assert_eq!(status == "ok", *path == "/good");
+    }
+    assert!(
+        job.result()
+            .texts("attempts")
+            .iter()
+            .all(|n| n == "1" || n == "2")
+    );
+}

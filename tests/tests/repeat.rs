@@ -56,3 +56,20 @@ fn a_limit_takes_the_first_records_and_accounts_for_the_rest() {
     );
     assert_eq!(job.result().texts("doubled"), ["0", "2", "4", "6"]);
 }
+
+#[test]
+fn a_closed_standard_error_does_not_end_a_run() {
+    let job = Job::new(&Book::numbered(20), PIPELINE);
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let status = job
+        .command(&["--verbose"])
+        .stderr(full)
+        .output()
+        .unwrap()
+        .status;
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(job.mails(), 1);
+}

@@ -1,14 +1,18 @@
 //! How a child treats a host: as many requests at once as it bears, none while it asks for a
 //! pause, and one at a time while it is down.
 //!
-//! - A host that throttles (429, or 503 with Retry-After) is left alone for as long as it asks
-//!   and then gets half as many requests at once; each answer earns a part of one back.
-//! - A host that answered before and now fails for all is down (the circuit is open): one record
-//!   at a time tries it, the others wait and lose no attempt. It has [`PATIENCE`] to come back.
-//! - After that, records fail at once and say so, but for one now and then that tries it.
-//!
-//! A record whose own requests fail while others succeed gets none of this: its attempts end.
+//! - A host that throttles more than one record (429, or 503 with Retry-After) is left alone for
+//!   as long as it asks and then gets half as many requests at once; each answer earns a part of
+//!   one back. A single record that is told to wait waits alone.
+//! - A host that answered before and now fails for several in a row is down (the circuit is
+//!   open): one record at a time tries it and the others wait, losing no attempt. Where not even a
+//!   connection is made, trying costs no attempt either. Else it does: the host may be well and
+//!   these records bad, and then each ends after its own attempts and the next one tries.
+//! - A host that stays down for [`PATIENCE`], to which no connection is made or which failed for
+//!   [`EVIDENCE`] records without one success, is given up: still one record at a time tries it,
+//!   once, and those that waited for it meanwhile fail with it.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -17,13 +21,17 @@ use tokio::time::{Instant, sleep_until};
 
 use super::retry;
 
-/// How long a host that is down is waited for, and how long a record waits for one that
+/// How long a host that is down is waited for at least, and how long a record waits for one that
 /// throttles. Restarts and failovers take less; a child has time left for its other records.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// Failures in a row, of more than one record, after which a host that answers is down.
 const STREAK: u32 = 3;
-/// Longest pause between two tries of a host that is down.
-const PROBE: Duration = Duration::from_secs(5);
+/// Records that fail without one success between them, before a host that takes connections is
+/// given up: so many bad records in a row are no accident.
+const EVIDENCE: usize = 100;
+/// Longest pause that a host gets by Retry-After. It is asked again then; a record that is told to
+/// wait again loses no attempt by it.
+const PAUSE: Duration = Duration::from_secs(30);
 
 /// One host's gate.
 pub(super) struct Gate {
@@ -43,13 +51,18 @@ struct State {
     answered: bool,
     /// Pauses since the last good answer.
     pauses: u32,
-    /// Failures since the last good answer, the row of the first, and whether others failed too.
+    /// Failures since the last good answer, and the rows that failed (at most [`EVIDENCE`]).
     streak: u32,
-    first: u32,
-    several: bool,
+    failing: HashSet<u32>,
+    /// Rows that were told to wait; two are enough to know.
+    throttled: HashSet<u32>,
     /// Since when it is down, and why.
     down: Option<(Instant, String)>,
+    /// Whether the last failure was to connect.
+    unreachable: bool,
     probing: bool,
+    /// Tries of the host while it was down.
+    probes: u64,
 }
 
 /// How an attempt went, as far as the host is concerned.
@@ -69,8 +82,12 @@ pub(super) enum Sign {
 pub(super) enum Cost {
     /// One of its attempts, and a wait of its own.
     Attempt,
+    /// One of its attempts, and a wait of its own that is no shorter than this.
+    Wait(Option<Duration>),
     /// Nothing but time: the host is at fault, and the gate says when to try again.
     Time,
+    /// All its attempts: the host is given up.
+    All,
 }
 
 /// Leave to send one request. Dropped without [`Permit::exit`], it says nothing.
@@ -92,10 +109,12 @@ impl Gate {
                 pauses: 0,
                 answered: false,
                 streak: 0,
-                first: 0,
-                several: false,
+                failing: HashSet::new(),
+                throttled: HashSet::new(),
                 down: None,
+                unreachable: false,
                 probing: false,
+                probes: 0,
             }),
             changed: Notify::new(),
         })
@@ -110,6 +129,8 @@ impl Gate {
 
     /// Waits for leave to send a request; an error where the host is given up.
     pub(super) async fn enter(self: &Arc<Self>) -> Result<Permit, String> {
+        // The try of a host given up that this record waits for.
+        let mut waits_for = None;
         loop {
             // Listens before it looks, so that no change in between is missed.
             let changed = self.changed.notified();
@@ -118,14 +139,18 @@ impl Gate {
             let until = {
                 let now = Instant::now();
                 let mut state = self.state();
-                let paused = state.not_before.filter(|at| *at > now);
+                let given_up = state.given_up(now, self.patience);
+                let paused = state.not_before.filter(|at| *at > now && !given_up);
                 match &state.down {
-                    Some((since, reason)) if paused.is_some() || state.probing => {
-                        if now >= *since + self.patience {
-                            return Err(format!(
-                                "not tried, for the host has been down for {} s: {reason}",
-                                since.elapsed().as_secs()
-                            ));
+                    Some((since, reason)) if waits_for.is_some_and(|n| n != state.probes) => {
+                        return Err(format!(
+                            "not tried, for the host has been down for {} s: {reason}",
+                            since.elapsed().as_secs()
+                        ));
+                    }
+                    Some(_) if paused.is_some() || state.probing => {
+                        if given_up {
+                            waits_for = Some(state.probes);
                         }
                         paused
                     }
@@ -175,36 +200,53 @@ impl Permit {
                 state.limit = (state.limit + 1.0 / state.limit).min(gate.most);
                 state.answered = true;
                 state.streak = 0;
-                state.several = false;
+                state.failing.clear();
                 state.pauses = 0;
                 state.down = None;
                 Cost::Attempt
             }
             Sign::Throttled(asked) => {
-                state.fail(row);
-                if state.pause(now, asked, Duration::MAX) {
-                    state.limit = (state.limit / 2.0).max(1.0);
+                if state.throttled.len() < 2 {
+                    state.throttled.insert(row);
                 }
-                if state.answered {
-                    Cost::Time
+                if state.throttled.len() < 2 {
+                    Cost::Wait(asked)
                 } else {
-                    Cost::Attempt
+                    if state.pause(now, asked.map(|a| a.min(PAUSE)), Duration::MAX) {
+                        state.limit = (state.limit / 2.0).max(1.0);
+                    }
+                    if state.answered {
+                        Cost::Time
+                    } else {
+                        Cost::Attempt
+                    }
                 }
             }
             Sign::Bad { connect, reason } => {
-                state.fail(row);
-                let all = state.streak >= STREAK && state.several;
+                state.streak += 1;
+                state.unreachable = connect;
+                if state.failing.len() < EVIDENCE {
+                    state.failing.insert(row);
+                }
+                let all = state.streak >= STREAK && state.failing.len() > 1;
                 if state.down.is_none() && state.answered && (connect || all) {
                     tracing::warn!(reason, "the host is down; its records wait");
                     state.down = Some((now, reason));
                 }
-                match state.down.as_ref().map(|(since, _)| *since) {
-                    Some(since) => {
-                        let patient = now < since + gate.patience;
-                        state.pause(now, None, PROBE);
-                        if patient { Cost::Time } else { Cost::Attempt }
+                if state.down.is_none() {
+                    Cost::Attempt
+                } else if state.given_up(now, gate.patience) {
+                    Cost::All
+                } else {
+                    // 5 s and 1 s where the patience is 2 minutes: what takes no connection
+                    // needs longer to come back.
+                    let longest = gate.patience / if connect { 24 } else { 120 };
+                    state.pause(now, None, longest);
+                    if connect || !self.probe {
+                        Cost::Time
+                    } else {
+                        Cost::Attempt
                     }
-                    None => Cost::Attempt,
                 }
             }
         };
@@ -219,15 +261,17 @@ impl State {
         self.under_way -= 1;
         if probe {
             self.probing = false;
+            self.probes += 1;
         }
     }
 
-    fn fail(&mut self, row: u32) {
-        if self.streak == 0 {
-            self.first = row;
-        }
-        self.several |= row != self.first;
-        self.streak += 1;
+    /// Whether it is down for so long and so surely that records need not wait for it.
+    fn given_up(&self, now: Instant, patience: Duration) -> bool {
+        let long = self
+            .down
+            .as_ref()
+            .is_some_and(|(since, _)| now >= *since + patience);
+        long && (self.unreachable || self.failing.len() >= EVIDENCE)
     }
 
     /// Makes a pause, longer with each one since the last good answer, or keeps to the one that
@@ -297,8 +341,9 @@ mod tests {
         let (a, b) = (enter(&gate).await, enter(&gate).await);
         let asked = Some(Duration::from_millis(400));
         let start = Instant::now();
-        assert_eq!(a.exit(2, Sign::Throttled(asked)), Cost::Time);
-        assert_eq!(b.exit(3, Sign::Throttled(None)), Cost::Time);
+        assert_eq!(a.exit(2, Sign::Throttled(asked)), Cost::Wait(asked));
+        assert!(!waits(&gate).await, "one record's wait is its own");
+        assert_eq!(b.exit(3, Sign::Throttled(asked)), Cost::Time);
         assert!(waits(&gate).await);
         let permits = [
             enter(&gate).await,
@@ -344,8 +389,10 @@ mod tests {
         assert_eq!(costs, [Cost::Attempt, Cost::Attempt, Cost::Time]);
         let probe = enter(&gate).await;
         assert!(probe.probe && waits(&gate).await);
-        // A probe that is given up leaves the way to another.
+        // A probe that is given up leaves the way to another, and one that fails costs an attempt:
+        // the record may be bad, and the host well.
         drop(probe);
+        assert_eq!(enter(&gate).await.exit(2, bad(false)), Cost::Attempt);
         let probe = enter(&gate).await;
         assert!(probe.probe);
         probe.exit(2, Sign::Good);
@@ -353,22 +400,57 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_that_stays_down_is_given_up_but_tried_now_and_then() {
+    async fn a_host_that_cannot_be_reached_is_given_up_but_tried_again_and_again() {
         let gate = Gate::new(4, Duration::from_millis(300));
         enter(&gate).await.exit(1, Sign::Good);
         assert_eq!(enter(&gate).await.exit(2, bad(true)), Cost::Time);
         tokio::time::sleep(Duration::from_millis(310)).await;
-        assert_eq!(enter(&gate).await.exit(2, bad(true)), Cost::Attempt);
-        let refused = gate.enter().await.err().unwrap();
+        assert_eq!(enter(&gate).await.exit(2, bad(true)), Cost::All);
+        // Who waits for a try fails with it.
+        let probe = enter(&gate).await;
+        let waiting = tokio::spawn({
+            let gate = gate.clone();
+            async move { gate.enter().await.err() }
+        });
+        // One thread: the other task runs until it waits.
+        tokio::task::yield_now().await;
+        assert_eq!(probe.exit(3, bad(true)), Cost::All);
+        let refused = waiting.await.unwrap().unwrap();
         assert!(refused.starts_with("not tried, for the host has been down"));
         assert!(refused.ends_with("refused"));
-        loop {
-            if let Ok(probe) = gate.enter().await {
-                probe.exit(3, Sign::Good);
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        enter(&gate).await.exit(4, Sign::Good);
         assert!(!waits(&gate).await);
+    }
+
+    #[tokio::test]
+    async fn bad_records_in_a_row_end_by_their_own_attempts_and_cost_no_other_its_result() {
+        let gate = Gate::new(1, Duration::from_millis(200));
+        enter(&gate).await.exit(1, Sign::Good);
+        let start = Instant::now();
+        for row in 2..50 {
+            for _ in 0..4 {
+                let cost = enter(&gate).await.exit(row, bad(false));
+                // The one that opens the circuit was no try of a host that is down.
+                assert!(
+                    matches!(cost, Cost::Attempt | Cost::Time),
+                    "{row}: {cost:?}"
+                );
+            }
+        }
+        assert!(start.elapsed() > gate.patience);
+        enter(&gate).await.exit(50, Sign::Good);
+        assert!(!waits(&gate).await);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_fails_for_very_many_is_given_up() {
+        let gate = Gate::new(1, Duration::from_millis(50));
+        enter(&gate).await.exit(1, Sign::Good);
+        let mut costs = Vec::new();
+        for row in 2..150 {
+            costs.push(enter(&gate).await.exit(row, bad(false)));
+        }
+        assert!(!costs[..99].contains(&Cost::All));
+        assert_eq!(costs.last(), Some(&Cost::All));
     }
 }

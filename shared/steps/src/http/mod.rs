@@ -359,18 +359,20 @@ impl Http {
             }
             // Who wants one attempt gets one, whoever is at fault.
             let patient = self.attempts > 1 && start.elapsed() < self.patience + self.timeout;
-            if cost == Cost::Time && patient {
-                continue;
-            }
+            let asked = match cost {
+                Cost::Time if patient => continue,
+                Cost::Wait(asked) => asked,
+                Cost::Attempt | Cost::Time | Cost::All => None,
+            };
             spent += 1;
-            if spent >= self.attempts {
+            if spent >= self.attempts || cost == Cost::All {
                 let reason = match tries {
                     1 => reason,
                     n => format!("{reason}, {n} attempts"),
                 };
                 return failed(&reason, tries);
             }
-            let wait = retry::wait(spent, None);
+            let wait = retry::wait(spent, asked);
             tracing::debug!(row, tries, ?wait, reason, "trying again");
             tokio::time::sleep(wait).await;
         }

@@ -671,13 +671,9 @@ async fn a_source_that_stays_dead_ends_with_reasons_in_bounded_time() {
             .iter()
             .all(|reason| reason.contains("502 Bad Gateway"))
     );
-    assert!(
-        failed
-            .iter()
-            .any(|reason| reason.contains("not tried, for the host has been down"))
-    );
     assert!(start.elapsed() < Duration::from_secs(20));
-    assert!(server.asked().len() < 100);
+    // Without a gate: 11 + 2 * 389.
+    assert!(server.asked().len() < 400, "{}", server.asked().len());
 }
 
 #[tokio::test]
