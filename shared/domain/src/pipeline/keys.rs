@@ -43,6 +43,8 @@ pub(super) enum Shape {
     Number,
     /// true or false.
     Bool,
+    /// true, or left out.
+    True,
     /// `"20s"`
     Duration,
     /// `"50/s"`
@@ -317,16 +319,28 @@ static HTTP: Section = Section {
         ),
         optional(
             "method",
-            Shape::OneOf(&["GET", "POST"]),
+            Shape::OneOf(METHODS),
             "\"GET\"",
-            "GET or POST.",
+            "The method of the request. What is not GET or HEAD may reach the source more than once: a child that is stopped does its records again.",
+        ),
+        optional(
+            "query",
+            Shape::Templates,
+            "{}",
+            "Parameters added to the address after `?`. Values are encoded as they must be; no `urlencode`.",
         ),
         optional("headers", Shape::Templates, "{}", "Headers of the request."),
         optional(
             "body",
             Shape::Template,
             "none",
-            "The body of a POST. Values in JSON belong through `tojson`.",
+            "The body, of all methods but GET and HEAD. Values in JSON belong through `tojson`.",
+        ),
+        optional(
+            "form",
+            Shape::Templates,
+            "none",
+            "The body as a form, in place of `body`. Values are encoded as they must be; no `urlencode`.",
         ),
         optional(
             "timeout",
@@ -352,6 +366,18 @@ static HTTP: Section = Section {
             "[]",
             "Hosts, by name or address without port, that may have private addresses.",
         ),
+        optional(
+            "cache",
+            Shape::Bool,
+            "false",
+            "Whether a GET with the same address and headers is sent once in a child and its answer used for all records that ask for it.",
+        ),
+        optional(
+            "ok_when",
+            Shape::Expression,
+            "the status is 200 to 299",
+            "True where an answer of whatever status is a success. Knows the step's own outputs, those of earlier steps, and `status`. An answer of 200 to 299 that does not pass is asked for again.",
+        ),
         required(
             "outputs",
             Shape::Extracts,
@@ -360,10 +386,16 @@ static HTTP: Section = Section {
     ],
 };
 
+/// The methods; [`super::HttpMethod`] by name.
+const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
+
+/// The keys of [`EXTRACT`] of which an output has exactly one.
+pub(super) const EXTRACT_SOURCES: [&str; 5] = ["json", "css", "regex", "header", "status"];
+
 /// One entry of an `http` step's outputs.
 pub(super) static EXTRACT: Section = Section {
     title: "[step.outputs] of `http`: name = { .. }",
-    meaning: "Where a column comes from: `json` or `css`, one of them.",
+    meaning: "Where a column comes from: exactly one of `json`, `css`, `regex`, `header` and `status`.",
     keys: &[
         optional(
             "json",
@@ -378,9 +410,34 @@ pub(super) static EXTRACT: Section = Section {
             "CSS selector; the text of the first match.",
         ),
         optional(
+            "all",
+            Shape::Bool,
+            "false",
+            "With `css`: the texts of all matches, joined by `; `.",
+        ),
+        optional(
+            "attribute",
+            Shape::Text,
+            "the element's text",
+            "With `css`: this attribute of the first match, as `href`.",
+        ),
+        optional(
+            "regex",
+            Shape::Text,
+            "-",
+            "Regular expression on the answer's text; the first group of the first match, or the match where there is no group.",
+        ),
+        optional("header", Shape::Text, "-", "A header of the answer."),
+        optional(
+            "status",
+            Shape::True,
+            "-",
+            "The status of the answer, as a number.",
+        ),
+        optional(
             "type",
             Shape::OneOf(KINDS),
-            "as JSON says; text for `css`",
+            "as JSON says; number for `status`; else text",
             "The column's type. A value that is not of it fails the record.",
         ),
         optional(
@@ -394,7 +451,7 @@ pub(super) static EXTRACT: Section = Section {
 
 static COMMAND: Section = Section {
     title: "[[step]] kind = \"command\"",
-    meaning: "Runs a program of yours, started once for many records. It reads `{\"row\":17,\"values\":{..}}` lines on stdin and answers each with `{\"row\":17,\"outputs\":{..}}` or `{\"row\":17,\"error\":\"..\"}` on stdout.",
+    meaning: "Runs a program of yours, started once for many records or, with `process`, for each. It reads `{\"row\":17,\"values\":{..}}` lines on stdin and answers each with `{\"row\":17,\"outputs\":{..}}` or `{\"row\":17,\"error\":\"..\"}` on stdout.",
     keys: &[
         required(
             "program",
@@ -413,6 +470,18 @@ static COMMAND: Section = Section {
             Shape::Whole(1, crate::limits::ATTEMPTS_MAX),
             "1",
             "Attempts in all on a record that crashed the program or ran out of time.",
+        ),
+        optional(
+            "process",
+            Shape::OneOf(&["child", "record"]),
+            "\"child\"",
+            "`child`: one process reads the records of a child line by line. `record`: one process for each record reads one line, answers it, and ends.",
+        ),
+        optional(
+            "memory",
+            Shape::Memory,
+            "no limit but the child's",
+            "Address space that a process of the program may ask for. On Linux; passed over elsewhere.",
         ),
     ],
 };

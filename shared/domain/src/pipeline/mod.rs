@@ -181,6 +181,30 @@ pub enum HttpMethod {
     Head,
 }
 
+impl HttpMethod {
+    /// All of them.
+    pub const ALL: [HttpMethod; 6] = [
+        HttpMethod::Get,
+        HttpMethod::Post,
+        HttpMethod::Put,
+        HttpMethod::Patch,
+        HttpMethod::Delete,
+        HttpMethod::Head,
+    ];
+
+    /// `GET`: as in the file and in the request.
+    pub fn name(self) -> &'static str {
+        match self {
+            HttpMethod::Get => "GET",
+            HttpMethod::Post => "POST",
+            HttpMethod::Put => "PUT",
+            HttpMethod::Patch => "PATCH",
+            HttpMethod::Delete => "DELETE",
+            HttpMethod::Head => "HEAD",
+        }
+    }
+}
+
 /// One entry of `[step.outputs]` of an `http` step.
 #[derive(Clone, Debug)]
 pub struct HttpOutput {

@@ -1,6 +1,7 @@
 //! A pipeline file into a [`Pipeline`]: toml's spanned tree, read by hand, so that every error
 //! points at its place. All errors are found, not just the first.
 
+mod http;
 pub(super) mod reader;
 mod step;
 mod units;
@@ -26,6 +27,7 @@ use crate::value::Kind;
 /// The columns that the result workbook adds itself.
 const RESERVED: [&str; 3] = ["status", "error", "attempts"];
 
+const MEMORY: &str = "\"512 MiB\" or \"2 GiB\"";
 const DURATION: &str = "\"20s\", \"500ms\", \"2m\" or \"1h\"";
 
 /// Reads a pipeline file. The error is the first in the file's order; it carries the others.
@@ -220,7 +222,7 @@ impl<'a> Builder<'a> {
     fn template(&mut self, node: &Node<'a>) -> Option<Template> {
         match Template::compile(node.text()?) {
             Ok(template) => {
-                self.references(&node.at, template.references());
+                self.references(&node.at, template.references(), &[]);
                 Some(template)
             }
             Err(error) => {
@@ -231,9 +233,14 @@ impl<'a> Builder<'a> {
     }
 
     fn expression(&mut self, node: &Node<'a>) -> Option<Expr> {
+        self.expression_with(node, &[])
+    }
+
+    /// An expression that knows more names than the outputs so far.
+    fn expression_with(&mut self, node: &Node<'a>, more: &[&str]) -> Option<Expr> {
         match Expr::compile(node.text()?) {
             Ok(expr) => {
-                self.references(&node.at, expr.references());
+                self.references(&node.at, expr.references(), more);
                 Some(expr)
             }
             Err(error) => {
@@ -243,21 +250,28 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Checks the bare names of a text, which only outputs so far can be; what goes through `row`
-    /// waits for the header.
-    fn references(&mut self, text: &Range<usize>, references: &[Reference]) {
+    /// Checks the bare names of a text, which only outputs so far and `more` can be; what goes
+    /// through `row` waits for the header.
+    fn references(&mut self, text: &Range<usize>, references: &[Reference], more: &[&str]) {
         for reference in references {
             let at = self.file.within(text, &reference.at);
             let name = &*reference.name;
             match reference.from {
                 Origin::Row => self.mention(name, at, self.outputs.len()),
-                Origin::Outputs if self.unsure || self.outputs.iter().any(|o| &**o == name) => {}
                 Origin::Outputs => {
-                    let help = match nearest(name, self.outputs.iter().map(|o| &**o)) {
+                    let outputs = self.outputs.iter().map(|o| &**o);
+                    let mut known = outputs.chain(more.iter().copied());
+                    if self.unsure || known.clone().any(|k| k == name) {
+                        continue;
+                    }
+                    let help = match nearest(name, &mut known) {
                         Some(near) => format!("did you mean `{near}`?"),
                         None => format!("an input column is written row[\"{name}\"]"),
                     };
-                    let message = format!("no step before this adds `{name}`");
+                    let message = match more {
+                        [] => format!("no step before this adds `{name}`"),
+                        _ => format!("neither this step nor one before it adds `{name}`"),
+                    };
                     self.file.error(at, message, Some(help));
                 }
             }
@@ -349,7 +363,7 @@ fn batch(table: &Table<'_>) -> Batch {
         vcpu: vcpu.as_ref().and_then(Node::number).unwrap_or(default.vcpu),
         memory_mib: memory
             .as_ref()
-            .and_then(|n| n.read(units::memory, "\"512 MiB\" or \"2 GiB\""))
+            .and_then(|n| n.read(units::memory, MEMORY))
             .unwrap_or(default.memory_mib),
         attempts: whole(table, "attempts", default.attempts),
         timeout_seconds: table

@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::keys::{self, EXTRACT, KINDS, Key, ROOT, STEP, STEP_KINDS, STEPS, Section, Shape};
+use super::keys::{
+    self, EXTRACT, EXTRACT_SOURCES, KINDS, Key, ROOT, STEP, STEP_KINDS, STEPS, Section, Shape,
+};
 use super::{Pipeline, expr, template};
 
 impl Pipeline {
@@ -86,6 +88,7 @@ fn shape(shape: &Shape) -> Value {
         Shape::Count => json!({"type": "integer", "minimum": 1}),
         Shape::Number => json!({"type": "number", "exclusiveMinimum": 0}),
         Shape::Bool => json!({"type": "boolean"}),
+        Shape::True => json!({"const": true}),
         Shape::Duration => pattern(r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m|h)$"),
         Shape::Rate => pattern(r"^[0-9]+(\.[0-9]+)?\s*/\s*(s|m|h)$"),
         Shape::Memory => pattern(r"^[0-9]+(\.[0-9]+)?\s*(MiB|GiB)$"),
@@ -93,7 +96,9 @@ fn shape(shape: &Shape) -> Value {
         Shape::Types => values(json!({"enum": KINDS})),
         Shape::Extracts => {
             let mut one = object(&[&EXTRACT]);
-            one["oneOf"] = json!([{"required": ["json"]}, {"required": ["css"]}]);
+            let sources = EXTRACT_SOURCES.map(|key| json!({"required": [key]}));
+            one["oneOf"] = json!(sources);
+            one["dependentRequired"] = json!({"all": ["css"], "attribute": ["css"]});
             let mut all = values(one);
             all["minProperties"] = json!(1);
             all
@@ -182,6 +187,7 @@ fn shape_words(shape: &Shape) -> String {
         Shape::Count => "whole number above 0".to_owned(),
         Shape::Number => "number above 0".to_owned(),
         Shape::Bool => "`true` or `false`".to_owned(),
+        Shape::True => "`true`".to_owned(),
         Shape::Duration => "duration".to_owned(),
         Shape::Rate => "rate".to_owned(),
         Shape::Memory => "`MiB` or `GiB`".to_owned(),

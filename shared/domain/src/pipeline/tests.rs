@@ -212,7 +212,7 @@ fn the_defaults_that_the_reference_tells_are_the_ones_taken() {
             }
         }
     }
-    assert_eq!(tried, 19);
+    assert_eq!(tried, 23);
 }
 
 #[test]
@@ -270,18 +270,20 @@ fn what_is_wrong_is_told_where_it_stands() {
         (format!("{http}url = \"http://a\"\ntimeout = \"20\"\n{out}"), "4:11", "`timeout` cannot be \"20\"", "\"20s\""),
         (format!("{http}url = \"http://a\"\nrate = \"50\"\n{out}"), "4:8", "`rate` cannot be \"50\"", "\"50/s\""),
         (format!("{http}url = \"http://a\"\nattempts = 11\n{out}"), "4:12", "between 1 and 10", ""),
-        (format!("{http}url = \"http://a\"\nmethod = \"PUT\"\n{out}"), "4:10", "`method` cannot be", "`POST`"),
+        (format!("{http}url = \"http://a\"\nmethod = \"PSOT\"\n{out}"), "4:10", "`method` cannot be", "`POST`"),
         (format!("{http}url = \"http://a\"\nbody = \"x\"\n{out}"), "4:8", "a GET has no body", "POST"),
         (format!("{http}url = \"http://a\"\nheaders = {{ \"a b\" = \"x\" }}\n{out}"), "4:13", "name of a header", ""),
         (format!("{http}url = \"http://a\"\nallow_hosts = [\"http://a\"]\n{out}"), "4:16", "is no host", "without scheme"),
         (format!("{http}url = \"http://a\"\noutputs = {{}}"), "4:11", "names no column", ""),
-        (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ type = \"text\" }} }}"), "4:17", "one of `json` and `css`", ""),
+        (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ type = \"text\" }} }}"), "4:17", "exactly one of `json`, `css`, `regex`, `header`, `status`", "td.name"),
         (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ json = \"due\" }} }}"), "4:26", "is no JSONPath", "$.due"),
         (format!("{http}url = \"http://a\"\noutputs = {{ status = {{ css = \"a\" }} }}"), "4:13", "each result has", ""),
         (format!("{http}url = \"http://a/{{{{ x }}}}\"\n{out}"), "3:20", "no step before this adds `x`", "row[\"x\"]"),
         (format!("{http}url = \"http://a/{{{{ row.x | urlencde }}}}\"\n{out}"), "3:28", "no filter `urlencde`", "`urlencode`"),
         ("[[step]]\nkind = \"command\"\nprogram = []\noutputs = [\"a\"]".to_owned(), "3:11", "`program` is empty", ""),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\", \" b\"]".to_owned(), "4:17", "cannot be a column's name", ""),
+        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nprocess = \"recrd\"".to_owned(), "5:11", "`process` cannot be", "did you mean `record`?"),
+        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nmemory = \"256\"".to_owned(), "5:10", "`memory` cannot be", "512 MiB"),
         ("[[check]]\nrule = \"tax_due >= \"".to_owned(), "2:19", "ends too early", ""),
         ("[[check]]\nrule = \"true\"\non_failure = \"wran\"".to_owned(), "3:14", "cannot be \"wran\"", "`warn`"),
         ("[[column]]\nname = \"a\"\nvalue = \"a + 1\"".to_owned(), "3:10", "no step before this adds `a`", ""),
@@ -294,6 +296,238 @@ fn what_is_wrong_is_told_where_it_stands() {
         ("[batch]\nvcpu = 1\nmemory = \"1 GiB\"".to_owned(), "3:10", "no 1024 MiB with 1 vCPUs", "2048 to 8192"),
         ("[batch]\ntimeout = \"30s\"".to_owned(), "2:11", "below 60 s", ""),
     ] {
+        error(&toml, place, message, help);
+    }
+}
+
+#[test]
+fn the_requests_of_an_http_step_are_read() {
+    let toml = r#"
+[[step]]
+kind = "http"
+method = "PUT"
+url = "https://a/"
+query = { to = "{{ row['ID'] }}", "a b" = "1" }
+form = { z = "{{ row['ID'] }}", y = "2" }
+ok_when = "status == 404 || due >= 0 && row['ID'] != '' && has(row.due)"
+[step.outputs]
+due = { json = "$.due" }
+link = { css = "a", attribute = "href" }
+items = { css = "li", all = true }
+first = { css = "li", all = false }
+number = { regex = "No ([0-9]+)", type = "number" }
+tag = { header = "ETag", optional = true }
+code = { status = true }
+"#;
+    let pipeline = Pipeline::parse("p.toml", toml).unwrap();
+    assert!(pipeline.check_columns(&["ID".to_owned()]).is_empty());
+    assert_eq!(pipeline.check_columns(&[]).len(), 3);
+    let StepKind::Http(http) = &pipeline.steps[0].kind else {
+        panic!("{:?}", pipeline.steps[0]);
+    };
+    let sources = |texts: &[(String, Template)]| {
+        let all = texts.iter().map(|(n, t)| format!("{n}: {}", t.source()));
+        all.collect::<Vec<_>>()
+    };
+    assert_eq!(http.method, HttpMethod::Put);
+    assert_eq!(sources(&http.query), ["to: {{ row['ID'] }}", "a b: 1"]);
+    assert_eq!(sources(&http.form), ["z: {{ row['ID'] }}", "y: 2"]);
+    assert!(
+        http.ok_when
+            .as_ref()
+            .unwrap()
+            .source()
+            .starts_with("status == 404")
+    );
+    let css = |text: &str| text.to_owned();
+    assert_eq!(
+        http.outputs
+            .iter()
+            .map(|o| o.from.clone())
+            .collect::<Vec<_>>(),
+        [
+            Extract::Json(css("$.due")),
+            Extract::CssAttribute {
+                selector: css("a"),
+                attribute: css("href"),
+            },
+            Extract::CssAll(css("li")),
+            Extract::Css(css("li")),
+            Extract::Regex(css("No ([0-9]+)")),
+            Extract::Header(css("ETag")),
+            Extract::Status,
+        ]
+    );
+    assert_eq!(http.outputs[4].kind, Some(Kind::Number));
+    assert!(http.outputs[5].optional);
+
+    for method in HttpMethod::ALL {
+        let toml = format!(
+            "[[step]]\nkind = \"http\"\nurl = \"http://a\"\nmethod = \"{}\"\noutputs = {{ a = {{ status = true }} }}\n",
+            method.name()
+        );
+        let pipeline = Pipeline::parse("p.toml", &toml).unwrap();
+        let StepKind::Http(http) = &pipeline.steps[0].kind else {
+            panic!("{toml}");
+        };
+        assert_eq!(http.method, method);
+    }
+    let cached = toml.replace("method = \"PUT\"", "cache = true");
+    let cached = cached.replace("form = { z = \"{{ row['ID'] }}\", y = \"2\" }", "");
+    let pipeline = Pipeline::parse("p.toml", &cached).unwrap();
+    assert!(matches!(&pipeline.steps[0].kind, StepKind::Http(http) if http.cache));
+}
+
+#[test]
+fn how_a_command_runs_is_read() {
+    let toml = "[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"b\"]\n";
+    let read = |more: &str| {
+        let pipeline = Pipeline::parse("p.toml", &format!("{toml}{more}")).unwrap();
+        match &pipeline.steps[0].kind {
+            StepKind::Command(command) => (command.process, command.memory_mib),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(read(""), (ProcessPer::Child, None));
+    assert_eq!(
+        read("process = \"record\"\nmemory = \"256 MiB\""),
+        (ProcessPer::Record, Some(256))
+    );
+    assert_eq!(read("memory = \"1.5 GiB\"").1, Some(1536));
+}
+
+#[test]
+fn what_is_wrong_with_a_request_is_told_where_it_stands() {
+    let post = "method = \"POST\"\n";
+    let out = "outputs = { a = { css = \"b\" } }";
+    let one = |from: &str| format!("outputs = {{ a = {{ {from} }} }}");
+    // Line 4 is the first of these.
+    for (toml, place, message, help) in [
+        (
+            format!("form = {{ x = \"1\" }}\n{out}"),
+            "4:8",
+            "a GET has no body, so no `form`",
+            "POST",
+        ),
+        (
+            format!("body = \"x\"\nmethod = \"HEAD\"\n{}", one("status = true")),
+            "4:8",
+            "a HEAD has no body",
+            "POST",
+        ),
+        (
+            format!("{post}form = {{ x = \"1\" }}\nbody = \"x\"\n{out}"),
+            "5:8",
+            "`body` or `form`, not both",
+            "leave one",
+        ),
+        (
+            format!("{post}form = {{}}\n{out}"),
+            "5:8",
+            "`form` names no field",
+            "",
+        ),
+        (
+            format!("{post}form = {{ x = \"{{{{ y }}}}\" }}\n{out}"),
+            "5:18",
+            "no step before this adds `y`",
+            "",
+        ),
+        (
+            format!("query = {{ x = \"{{{{ a }}}}\" }}\n{out}"),
+            "4:19",
+            "no step before this adds `a`",
+            "",
+        ),
+        (
+            format!("{post}cache = true\n{out}"),
+            "5:9",
+            "a POST may change something",
+            "`cache`",
+        ),
+        (
+            format!("cache = 1\n{out}"),
+            "4:9",
+            "`cache` is true or false",
+            "",
+        ),
+        (
+            format!("method = \"PTU\"\nbody = \"x\"\n{out}"),
+            "4:10",
+            "cannot be \"PTU\"",
+            "`PUT`",
+        ),
+        (
+            format!("method = \"HEAD\"\n{out}"),
+            "5:17",
+            "HEAD has no body to take a value from",
+            "`header`",
+        ),
+        (
+            format!("ok_when = \"statu == 200\"\n{out}"),
+            "4:12",
+            "neither this step nor one before it adds `statu`",
+            "did you mean `status`?",
+        ),
+        (
+            format!("ok_when = \"row.status == 200\"\n{out}"),
+            "4:12",
+            "knows by `status` the response's",
+            "write `status`",
+        ),
+        (
+            format!("ok_when = \"status == \"\n{out}"),
+            "4:21",
+            "ends too early",
+            "",
+        ),
+        (
+            format!("{out}\n[[check]]\nrule = \"status == 200\""),
+            "6:9",
+            "no step before this adds `status`",
+            "",
+        ),
+        (
+            one("css = \"a\", json = \"$\""),
+            "4:17",
+            "exactly one of",
+            "",
+        ),
+        (
+            one("css = \"a\", all = true, attribute = \"href\""),
+            "4:54",
+            "not both",
+            "",
+        ),
+        (
+            one("json = \"$\", attribute = \"href\""),
+            "4:43",
+            "`attribute` belongs to `css`, not to `json`",
+            "",
+        ),
+        (
+            one("status = true, all = true"),
+            "4:40",
+            "`all` belongs to `css`",
+            "",
+        ),
+        (
+            one("css = \"a\", atribute = \"href\""),
+            "4:30",
+            "no key `atribute`",
+            "did you mean `attribute`?",
+        ),
+        (one("status = false"), "4:28", "`true` or left out", ""),
+        (one("status = 200"), "4:28", "`status` is true or false", ""),
+        (
+            one("header = \"a b\""),
+            "4:28",
+            "cannot be the name of a header",
+            "",
+        ),
+        (one("regex = \"(\""), "4:27", "no regular expression", ""),
+    ] {
+        let toml = format!("[[step]]\nkind = \"http\"\nurl = \"http://a\"\n{toml}\n");
         error(&toml, place, message, help);
     }
 }
@@ -412,7 +646,7 @@ fn an_error_renders_with_its_line() {
 
 proptest! {
     #[test]
-    fn reading_never_panics(toml in "(\\[\\[?(step|input|batch|column|check|notify|report|step.outputs)\\]\\]?\n|(kind|url|outputs|value|rule|name|sheet|types|to|memory|program|column|json|model|prefix|explain) = (\"(http|command|sentiment|classify|x == 1|\\{\\{ row.x \\}\\}|\\\\u00e9|a@b)\"|'''\n?é'''|\"\"\"\\\\\n x\"\"\"|[0-9.]{1,3}|\\{ a = \\{ json = \"\\$\" \\} \\}|\\[\"a\"\\]|true|1979-05-27)\n|\\PC{0,6}\n){0,10}") {
+    fn reading_never_panics(toml in "(\\[\\[?(step|input|batch|column|check|notify|report|step.outputs)\\]\\]?\n|(kind|url|outputs|value|rule|name|sheet|types|to|memory|program|column|json|model|prefix|explain|method|query|form|ok_when|process) = (\"(http|command|sentiment|classify|PUT|HEAD|status == 1|x == 1|\\{\\{ row.x \\}\\}|\\\\u00e9|a@b)\"|'''\n?é'''|\"\"\"\\\\\n x\"\"\"|[0-9.]{1,3}|\\{ a = \\{ json = \"\\$\" \\} \\}|\\[\"a\"\\]|true|1979-05-27)\n|\\PC{0,6}\n){0,10}") {
         if let Ok(pipeline) = Pipeline::parse("p.toml", &toml) {
             let _ = pipeline.check_columns(&["x".to_owned()]);
         }
