@@ -15,7 +15,12 @@ const READY: &str = "ready";
 /// Not a test of its own: the process that is killed below.
 #[tokio::test(flavor = "multi_thread")]
 async fn host() {
-    let Ok(state) = std::env::var(HOST) else {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a switch between processes of this test"
+    )]
+    let state = std::env::var(HOST);
+    let Ok(state) = state else {
         return;
     };
     let (_stop, stopped) = watch::channel(false);
