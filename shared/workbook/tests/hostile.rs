@@ -457,6 +457,12 @@ fn headers(table: &mut Table) {
         Ok("a | b | c\n3: '1 | '2 | '3"),
     );
     table.with("given-blank.csv", csv, &given(9), Err("row 9 has no value"));
+    // Taken for one text, the rows after the quote would be lost unseen.
+    table.bad(
+        "open-quote.csv",
+        b"a,b\n\"1,2\n3,4",
+        "record 2: a quote that opens a field is never closed",
+    );
 }
 
 fn xlsx_hostile(table: &mut Table) {
@@ -974,11 +980,6 @@ fn delimited(table: &mut Table) {
             "blank-lines.csv",
             b"\n\na,b\n\n1,2\n\n".to_vec(),
             "a | b\n4:  | \n5: '1 | '2",
-        ),
-        (
-            "open-quote.csv",
-            b"a,b\n\"1,2\n3,4".to_vec(),
-            "a | b\n2: '1,2\n3,4 | ",
         ),
         ("no-end.csv", b"a,b\n1,".to_vec(), "a | b\n2: '1 | "),
         (

@@ -235,6 +235,33 @@ fn a_text_too_long_is_cut_with_a_mark_and_told() {
 }
 
 #[test]
+fn a_number_among_dates_comes_back_as_a_number() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.xlsx");
+    let spec = ResultSpec {
+        columns: vec![ColumnSpec {
+            name: "Mixed".to_owned(),
+            kind: None,
+            format: Some("yyyy-mm-dd".to_owned()),
+            width: 10,
+        }],
+        ..ResultSpec::default()
+    };
+    let mut writer = ResultWriter::create(&path, &spec).unwrap();
+    let values = [parsed("2024-03-01", Kind::Date), Some(Value::Number(17.0))];
+    for value in &values {
+        writer
+            .row(&[value.as_ref()], &[], Status::Ok, None, 1)
+            .unwrap();
+    }
+    writer.finish(&Summary::default()).unwrap();
+    let (all, _) = read(&path, "Results");
+    let back: Vec<&Cell> = all.rows.iter().map(|(_, cells)| &cells[0]).collect();
+    let sent = values.map(|v| Cell::Value(v.unwrap()));
+    assert_eq!(back, sent.iter().collect::<Vec<_>>());
+}
+
+#[test]
 fn number_formats_of_the_input_are_kept() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.xlsx");

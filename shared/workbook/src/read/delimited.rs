@@ -245,6 +245,14 @@ impl<'a> Parser<'a> {
     }
 
     fn end(&mut self, rows: &mut Assembler) -> Result<(), Halt> {
+        if self.state == State::Quoted {
+            // All rows after it are in that one field: taken so, they would be lost unseen.
+            let what = "a quote that opens a field is never closed; close it, or double it where \
+                        it is part of the text";
+            return Err(
+                ReadError::malformed(self.path, format!("record {}", self.row), what).into(),
+            );
+        }
         if self.state != State::Start || self.column > 0 {
             self.end_record(rows)?;
         }

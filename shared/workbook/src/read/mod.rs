@@ -9,7 +9,7 @@ mod error;
 mod fence;
 mod header;
 mod limits;
-mod number_format;
+pub(crate) mod number_format;
 mod ods;
 mod rows;
 mod serial;

@@ -6,6 +6,7 @@ use rowmill_domain::Kind;
 use rust_xlsxwriter::{Color, Format};
 
 use super::ResultSpec;
+use crate::read::number_format::{Shown, shown};
 
 /// Number formats of the input that are kept, at most: Excel takes 65,490 cell formats in all, and
 /// each of these makes several.
@@ -79,7 +80,10 @@ impl Formats {
         let plain = TINTS.map(|tint| numbers.number(None, tint));
         let mut column = |kind: Option<Kind>, code: Option<&str>| Column {
             numbers: TINTS.map(|tint| {
-                let own = code.filter(|_| !kind.is_some_and(Kind::is_temporal));
+                // A number among dates has no date's format: it would be read back as a day.
+                let own = code.filter(|code| {
+                    !kind.is_some_and(Kind::is_temporal) && shown(code) == Shown::Number
+                });
                 numbers.number(own, tint)
             }),
             moments: TEMPORAL.map(|moment| {
