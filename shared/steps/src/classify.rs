@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rowmill_classify::Model;
+use rowmill_domain::Row;
 use rowmill_domain::pipeline::ClassifyStep;
-use rowmill_domain::{Row, Value};
 
 use crate::{Runner, Setup, SetupError, StepResult};
 
@@ -41,15 +41,10 @@ impl Classify {
 #[async_trait]
 impl Runner for Classify {
     async fn run(&self, row: Row<'_>) -> StepResult {
-        let text = row.get(&self.column).map(Value::to_text);
-        let Some(text) = text.filter(|t| !t.trim().is_empty()) else {
-            // No text has no label: the cells stay empty, and the row says why.
-            let mut result = StepResult::ok(Vec::new(), 1);
-            result.notes.push(format!(
-                "no {} and {}: column `{}` is empty",
-                self.label, self.probability, self.column
-            ));
-            return result;
+        // No text has no label.
+        let text = match StepResult::text(row, &self.column, [&self.label, &self.probability]) {
+            Ok(text) => text,
+            Err(result) => return result,
         };
         let prediction = self.model.predict(&text);
         // Four decimals: more are not to be told apart by a model trained on some thousand texts.
@@ -82,6 +77,7 @@ mod tests {
     use rowmill_domain::record::Columns;
 
     use super::*;
+    use rowmill_domain::Value;
 
     fn setup(directory: &Path) -> Result<Classify, SetupError> {
         let step = ClassifyStep {

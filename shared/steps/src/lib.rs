@@ -14,9 +14,9 @@ mod sentiment;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use rowmill_domain::Row;
 use rowmill_domain::pipeline::{Step, StepKind};
 use rowmill_domain::record::Outputs;
+use rowmill_domain::{Row, Value};
 
 pub use guard::{Guard, GuardError, Refused, refused_range};
 
@@ -45,6 +45,20 @@ pub struct StepResult {
 }
 
 impl StepResult {
+    /// The text that a step works on, or the result of a record without one: the cells stay
+    /// empty, and the row says why. `adds` are the columns that it misses.
+    fn text(row: Row<'_>, column: &str, adds: [&str; 2]) -> Result<String, StepResult> {
+        let text = row.get(column).map(Value::to_text);
+        text.filter(|t| !t.trim().is_empty()).ok_or_else(|| {
+            let mut result = StepResult::ok(Vec::new(), 1);
+            let [first, second] = adds;
+            result.notes.push(format!(
+                "no {first} and {second}: column `{column}` is empty"
+            ));
+            result
+        })
+    }
+
     pub(crate) fn ok(outputs: Outputs, attempts: u32) -> StepResult {
         StepResult {
             outputs: Ok(outputs),

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use rowmill_domain::Row;
 use rowmill_domain::pipeline::SentimentStep;
-use rowmill_domain::{Row, Value};
 use vader_sentimental::SentimentIntensityAnalyzer;
 
 use crate::{Runner, StepResult};
@@ -40,15 +40,10 @@ impl Sentiment {
 #[async_trait]
 impl Runner for Sentiment {
     async fn run(&self, row: Row<'_>) -> StepResult {
-        let text = row.get(&self.column).map(Value::to_text);
-        let Some(text) = text.filter(|t| !t.trim().is_empty()) else {
-            // No text has no sentiment: the cells stay empty, and the row says why.
-            let mut result = StepResult::ok(Vec::new(), 1);
-            result.notes.push(format!(
-                "no {} and {}: column `{}` is empty",
-                self.class, self.score, self.column
-            ));
-            return result;
+        // No text has no sentiment.
+        let text = match StepResult::text(row, &self.column, [&self.class, &self.score]) {
+            Ok(text) => text,
+            Err(result) => return result,
         };
         let score = self.score(&text);
         let class = if score >= THRESHOLD {
