@@ -1,0 +1,1 @@
+//! The HTTP interface: health, and links to results.

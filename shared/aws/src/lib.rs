@@ -1,0 +1,1 @@
+//! The ports on AWS. The only code that knows an SDK.
