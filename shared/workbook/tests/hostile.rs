@@ -879,6 +879,19 @@ fn open_document(table: &mut Table) {
         &data("<table:table-row><table:table-cell>"),
         "",
     );
+    // calamine waits for the end of what it began, and for ever where that never comes.
+    for (name, inside) in [
+        ("crossed.ods", "<table:table-cell></vable:table-row>"),
+        ("other-end.ods", "<table:table-cel0></table:table-cell>"),
+        ("end-only.ods", "</table:table-cell>"),
+    ] {
+        let row = format!("<table:table-row>{inside}</table:table-row>");
+        table.bad(
+            name,
+            &data(&format!("{head}{row}")),
+            "ends that was not begun",
+        );
+    }
     let deep = "<text:span>".repeat(100_000);
     table.bad(
         "deep.ods",

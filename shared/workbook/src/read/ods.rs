@@ -63,7 +63,32 @@ impl Count {
     }
 }
 
-/// Fails where the file's cells or texts pass the limits.
+/// Names of the elements that are open, one after another.
+#[derive(Default)]
+struct Open {
+    names: Vec<u8>,
+    starts: Vec<usize>,
+}
+
+impl Open {
+    fn start(&mut self, name: &[u8]) {
+        self.starts.push(self.names.len());
+        self.names.extend_from_slice(name);
+    }
+
+    /// Whether the innermost open element has that name; it is open no more.
+    fn end(&mut self, name: &[u8]) -> bool {
+        let Some(start) = self.starts.pop() else {
+            return false;
+        };
+        let matches = self.names.get(start..) == Some(name);
+        self.names.truncate(start);
+        matches
+    }
+}
+
+/// Fails where the file's cells or texts pass the limits, and where its elements do not nest:
+/// calamine would wait for an end that does not come for ever.
 pub(crate) fn check(path: &Path, archive: &Archive, limits: &ReadLimits) -> Result<(), ReadError> {
     let Some(entry) = archive.find("content.xml") else {
         return Ok(());
@@ -71,6 +96,7 @@ pub(crate) fn check(path: &Path, archive: &Archive, limits: &ReadLimits) -> Resu
     let part = archive.part(entry)?;
     let mut scanner = Scanner::new(part, limits.text_bytes, limits.nesting);
     let mut count = Count::default();
+    let mut open = Open::default();
     loop {
         let event = scanner.next().map_err(|e| match e {
             ScanError::Limit(limit, found, allowed) => ReadError::Limit {
@@ -87,6 +113,9 @@ pub(crate) fn check(path: &Path, archive: &Archive, limits: &ReadLimits) -> Resu
                 attributes,
                 empty,
             } => {
+                if !empty {
+                    open.start(scanner.bytes(&name));
+                }
                 let number = |name| {
                     let text = scanner.text_attribute(&attributes, name);
                     text.and_then(|t| t.trim().parse::<u64>().ok()).unwrap_or(1)
@@ -122,17 +151,21 @@ pub(crate) fn check(path: &Path, archive: &Archive, limits: &ReadLimits) -> Resu
                     _ => {}
                 }
             }
-            Event::End { name } => match scanner.local(&name) {
-                b"table-cell" | b"covered-table-cell" => count.end_cell(),
-                b"table-row" => count.end_row(),
-                b"table" => count.end_table(),
-                _ => continue,
-            },
+            Event::End { name } => {
+                if !open.end(scanner.bytes(&name)) {
+                    return Err(archive.broken(entry, &"an element ends that was not begun"));
+                }
+                match scanner.local(&name) {
+                    b"table-cell" | b"covered-table-cell" => count.end_cell(),
+                    b"table-row" => count.end_row(),
+                    b"table" => count.end_table(),
+                    _ => continue,
+                }
+            }
             Event::Text(text) | Event::Raw(text) => {
                 count.cell_text = count.cell_text.saturating_add(text.len() as u64);
                 continue;
             }
-            // Inside an element calamine would wait for its end for ever.
             Event::Eof if scanner.depth() > 0 => {
                 return Err(archive.broken(entry, &"it ends inside an element"));
             }
