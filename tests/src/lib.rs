@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: the program under test, fixtures, an independent reader of
-//! workbooks, and a source server that misbehaves as told.
+//! workbooks, a source server that misbehaves as told, and AWS's services.
 
+pub mod batch_endpoint;
+pub mod http;
 pub mod program;
 pub mod python;
 pub mod source;
