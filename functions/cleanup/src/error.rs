@@ -1,9 +1,13 @@
 use rowmill_domain::{RunId, RunState};
+use rowmill_events::EventError;
 use rowmill_ports::PortError;
 
 /// Why nothing was removed.
 #[derive(Debug, thiserror::Error)]
 pub enum CleanupError {
+    /// What entered the stage is no event of its kind.
+    #[error(transparent)]
+    Event(#[from] EventError),
     /// A call to a service failed.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -25,7 +29,9 @@ impl CleanupError {
     pub fn is_retryable(&self) -> bool {
         match self {
             CleanupError::Port(error) => error.is_retryable(),
-            CleanupError::UnknownRun(_) | CleanupError::NotEnded { .. } => false,
+            CleanupError::Event(_)
+            | CleanupError::UnknownRun(_)
+            | CleanupError::NotEnded { .. } => false,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! ([`Cleanup::sweep`]).
 
 mod definitions;
+mod entry;
 mod error;
 mod stage;
 mod sweep;

@@ -1,11 +1,15 @@
 use std::path::PathBuf;
 
 use rowmill_domain::RunId;
+use rowmill_events::EventError;
 use rowmill_ports::PortError;
 
 /// Why report could not end a run.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
+    /// What entered the stage is no event of its kind.
+    #[error(transparent)]
+    Event(#[from] EventError),
     /// A service failed.
     #[error(transparent)]
     Port(#[from] PortError),

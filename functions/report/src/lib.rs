@@ -9,6 +9,7 @@
 mod again;
 mod build;
 mod ended;
+mod entry;
 mod error;
 mod figures;
 mod mail;

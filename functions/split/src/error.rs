@@ -1,12 +1,16 @@
 use std::io;
 
 use rowmill_domain::message::Failure;
+use rowmill_events::EventError;
 use rowmill_ports::PortError;
 
 /// Trouble of the surroundings. What is wrong with an input is no error: it becomes a
 /// [`Failure`] of the run, which report mails.
 #[derive(Debug, thiserror::Error)]
 pub enum SplitError {
+    /// What entered the stage is no event of its kind.
+    #[error(transparent)]
+    Event(#[from] EventError),
     /// A call to a service failed.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -24,6 +28,7 @@ impl SplitError {
         match self {
             SplitError::Port(error) => error.is_retryable(),
             SplitError::Temporary(_) | SplitError::Stopped => true,
+            SplitError::Event(_) => false,
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod clean;
 mod cut;
+mod entry;
 mod error;
 mod line;
 mod profile;

@@ -1,10 +1,14 @@
 use rowmill_domain::RunId;
+use rowmill_events::EventError;
 use rowmill_ports::PortError;
 
 /// Trouble of the surroundings. What can never be submitted is no error: it becomes a failure of
 /// the run, which report mails.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
+    /// What entered the stage is no event of its kind.
+    #[error(transparent)]
+    Event(#[from] EventError),
     /// A call to a service failed.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -18,7 +22,7 @@ impl SubmitError {
     pub fn is_retryable(&self) -> bool {
         match self {
             SubmitError::Port(error) => error.is_retryable(),
-            SubmitError::UnknownRun(_) => false,
+            SubmitError::Event(_) | SubmitError::UnknownRun(_) => false,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! the name before it submits one.
 
 mod definition;
+mod entry;
 mod error;
 mod pace;
 mod stage;

@@ -22,6 +22,56 @@ pub const ROWMILL_CHUNK: &str = "ROWMILL_CHUNK";
 pub const ROWMILL_STAGE: &str = "ROWMILL_STAGE";
 /// All: the work bucket.
 pub const ROWMILL_WORK_BUCKET: &str = "ROWMILL_WORK_BUCKET";
+/// All: the stack's name, which the names of tables, job definitions and schedules begin with.
+pub const ROWMILL_STACK: &str = "ROWMILL_STACK";
+/// All: what is logged, as a filter of the crate `tracing-subscriber` (`info`,
+/// `rowmill_split=debug,warn`). Default: [`ROWMILL_LOG_DEFAULT`].
+pub const ROWMILL_LOG: &str = "ROWMILL_LOG";
+/// Where [`ROWMILL_LOG`] is absent.
+pub const ROWMILL_LOG_DEFAULT: &str = "info";
+/// split, submit, cleanup: the ARN of the topic that stages tell each other on.
+pub const ROWMILL_TOPIC: &str = "ROWMILL_TOPIC";
+/// submit, report, cleanup: the job queue, by name or ARN.
+pub const ROWMILL_QUEUE: &str = "ROWMILL_QUEUE";
+/// submit: the name of the function whose image jobs run, the enrich function's.
+pub const ROWMILL_IMAGE_FUNCTION: &str = "ROWMILL_IMAGE_FUNCTION";
+/// submit, cleanup: the ARN of the role of the jobs' containers.
+pub const ROWMILL_JOB_ROLE: &str = "ROWMILL_JOB_ROLE";
+/// submit, cleanup: the ARN of the role that starts the containers (pulls the image, writes logs).
+pub const ROWMILL_EXECUTION_ROLE: &str = "ROWMILL_EXECUTION_ROLE";
+/// submit, cleanup: the log group of the jobs.
+pub const ROWMILL_LOG_GROUP: &str = "ROWMILL_LOG_GROUP";
+/// submit, cleanup: the processors of the jobs: `arm64` or `x86_64`.
+pub const ROWMILL_ARCHITECTURE: &str = "ROWMILL_ARCHITECTURE";
+/// submit, cleanup: what the queue runs jobs on: `fargate` or `ec2`.
+pub const ROWMILL_CAPACITY: &str = "ROWMILL_CAPACITY";
+/// submit, cleanup: whether a container has a public address: `true` or `false`. It needs one
+/// where the subnets have no NAT. Default: `false`.
+pub const ROWMILL_ASSIGN_PUBLIC_IP: &str = "ROWMILL_ASSIGN_PUBLIC_IP";
+/// report: whom mail is from: `rowmill@example.com` or `Rowmill <rowmill@example.com>`.
+pub const ROWMILL_FROM: &str = "ROWMILL_FROM";
+/// report: whom mail is to where neither the upload nor the pipeline names a recipient; with
+/// commas between. Default: nobody, and then a pipeline must name one.
+pub const ROWMILL_TO: &str = "ROWMILL_TO";
+/// report: the domains that mail may go to, with commas between. Default: all.
+pub const ROWMILL_ALLOWED_DOMAINS: &str = "ROWMILL_ALLOWED_DOMAINS";
+/// report: the largest workbook that is attached to a mail and not linked, in bytes. Default:
+/// [`crate::limits::ATTACH_DEFAULT`].
+pub const ROWMILL_ATTACH_LIMIT: &str = "ROWMILL_ATTACH_LIMIT";
+/// report: the SES configuration set that mail is sent with. Default: none.
+pub const ROWMILL_CONFIGURATION_SET: &str = "ROWMILL_CONFIGURATION_SET";
+/// report: the base URL of the API, which links in mail lead to. Default: none, and then a link
+/// leads to the object itself and works only for as long as the credentials that signed it.
+pub const ROWMILL_LINK_URL: &str = "ROWMILL_LINK_URL";
+/// report, api: the ARN of the secret that signs links in mail.
+pub const ROWMILL_LINK_KEY: &str = "ROWMILL_LINK_KEY";
+/// split, cleanup: the group of the schedules.
+pub const ROWMILL_SCHEDULE_GROUP: &str = "ROWMILL_SCHEDULE_GROUP";
+/// split, cleanup: the ARN of the role that schedules publish with.
+pub const ROWMILL_SCHEDULE_ROLE: &str = "ROWMILL_SCHEDULE_ROLE";
+/// Lambda: the address of the runtime's API. Only in a function, so that it tells a function from
+/// a Batch child.
+pub const AWS_LAMBDA_RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 /// enrich, on one machine: the state directory that stands for AWS.
 pub const ROWMILL_STATE: &str = "ROWMILL_STATE";
 /// `rowmill run`: the relay that mail goes through, `smtps://user:password@host` or

@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a file, a network or the environment.
 
 pub mod config;
+pub mod environment;
 pub mod event;
 pub mod job;
 pub mod kept;

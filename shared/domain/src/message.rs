@@ -30,6 +30,9 @@ pub enum Message {
 }
 
 impl Message {
+    /// The kinds there are. Others, from a newer program, are passed over by all stages.
+    pub const KINDS: [&'static str; 3] = ["split", "failed", "check"];
+
     /// The value of the message attribute `kind`.
     pub fn kind(&self) -> &'static str {
         match self {

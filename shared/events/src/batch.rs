@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::{EventError, LOCAL_ACCOUNT, LOCAL_REGION, time_text};
 
 const EXPECTED: &str = "Batch Job State Change event";
+const JOB_STATE_CHANGE: &str = "Batch Job State Change";
 
 /// The fields read; AWS sends many more, and adds some from time to time.
 #[derive(Deserialize)]
@@ -38,6 +39,11 @@ pub(crate) fn is_batch(payload: &Value) -> bool {
     payload["source"] == "aws.batch"
 }
 
+/// Whether an event by Batch is a job's change of state; it tells of queues as well.
+pub(crate) fn is_job_state_change(payload: &Value) -> bool {
+    payload["detail-type"] == JOB_STATE_CHANGE
+}
+
 /// A job's change of state, from EventBridge.
 ///
 /// # Errors
@@ -47,7 +53,7 @@ pub fn job_state_change(payload: &Value) -> Result<JobStateChange, EventError> {
     if event.source != "aws.batch" {
         return Err(EventError::field(EXPECTED, "source", event.source));
     }
-    if event.detail_type != "Batch Job State Change" {
+    if event.detail_type != JOB_STATE_CHANGE {
         return Err(EventError::field(
             EXPECTED,
             "detail-type",
@@ -102,7 +108,7 @@ pub fn job_state_change_event(job: &JobDetail, queue: &str, now: DateTime<Utc>) 
         "version": "0",
         // One id for one change, as a redelivery has in AWS.
         "id": format!("{}-{}-{}", job.id, job.status.name(), job.attempts),
-        "detail-type": "Batch Job State Change",
+        "detail-type": JOB_STATE_CHANGE,
         "source": "aws.batch",
         "account": LOCAL_ACCOUNT,
         "time": time_text(now),

@@ -9,6 +9,7 @@ mod error;
 mod report;
 mod s3;
 mod sns;
+mod tried;
 
 pub use batch::{job_state_change, job_state_change_event};
 pub use cleanup::{ToCleanup, reported, reported_event, schedule_event, to_cleanup};
@@ -16,6 +17,7 @@ pub use error::EventError;
 pub use report::{ToReport, to_report};
 pub use s3::{s3_created, s3_created_event};
 pub use sns::{sns_messages, sns_messages_event};
+pub use tried::Tried;
 
 /// The account in envelopes written on one machine.
 const LOCAL_ACCOUNT: &str = "000000000000";

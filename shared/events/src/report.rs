@@ -24,13 +24,16 @@ pub enum ToReport {
     },
 }
 
-/// What enters report by that payload: EventBridge's event, or the topic's. Messages that are
-/// not for report are passed over.
+/// What enters report by that payload: EventBridge's event, or the topic's. Messages and events of
+/// Batch that are not for report are passed over.
 ///
 /// # Errors
 /// It is neither.
 pub fn to_report(payload: &Value) -> Result<Vec<ToReport>, EventError> {
     if batch::is_batch(payload) {
+        if !batch::is_job_state_change(payload) {
+            return Ok(Vec::new());
+        }
         return Ok(vec![ToReport::Job(job_state_change(payload)?)]);
     }
     let messages = sns_messages(payload)?.into_iter();

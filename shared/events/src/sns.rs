@@ -19,17 +19,26 @@ pub(crate) fn texts(payload: &Value) -> Result<Vec<String>, EventError> {
     Ok(event.records.into_iter().map(|r| r.sns.message).collect())
 }
 
-/// The messages of the topic, from what SNS hands to a Lambda function.
+/// The messages of the topic, from what SNS hands to a Lambda function. Kinds of messages that this
+/// program does not know, a newer one's, are passed over.
 ///
 /// # Errors
 /// It is no SNS event, or what was published is no message of the topic.
 pub fn sns_messages(payload: &Value) -> Result<Vec<Message>, EventError> {
-    texts(payload)?
-        .iter()
-        .map(|text| {
-            serde_json::from_str(text).map_err(EventError::malformed("message of the topic"))
-        })
-        .collect()
+    #[derive(Deserialize)]
+    struct Kind {
+        kind: String,
+    }
+    const EXPECTED: &str = "message of the topic";
+    let mut messages = Vec::new();
+    for text in texts(payload)? {
+        let Kind { kind } = serde_json::from_str(&text).map_err(EventError::malformed(EXPECTED))?;
+        if Message::KINDS.contains(&kind.as_str()) {
+            let message = serde_json::from_str(&text);
+            messages.push(message.map_err(EventError::malformed(EXPECTED))?);
+        }
+    }
+    Ok(messages)
 }
 
 /// What SNS hands to a Lambda function for that message. `id` is the message's, the same in
@@ -56,4 +65,46 @@ pub fn sns_messages_event(message: &Message, id: &str, now: DateTime<Utc>) -> Va
             },
         },
     }]})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(text: &Value) -> Value {
+        let check = Message::Check {
+            run: "20261121-reviews-0123456789ab".parse().unwrap(),
+        };
+        let mut event = sns_messages_event(&check, "1", Utc::now());
+        event["Records"][0]["Sns"]["Message"] = json!(text.to_string());
+        event
+    }
+
+    #[test]
+    fn kinds_of_a_newer_program_are_passed_over_and_what_is_no_message_is_refused() {
+        let newer = json!({ "kind": "archived", "run": 7 });
+        assert_eq!(sns_messages(&event(&newer)).unwrap(), []);
+        let more = json!({ "kind": "check", "run": "20261121-reviews-0123456789ab", "new": [] });
+        assert_eq!(sns_messages(&event(&more)).unwrap().len(), 1);
+        for bad in [
+            json!({ "kind": "check" }),
+            json!({ "run": "x" }),
+            json!("x"),
+        ] {
+            let error = sns_messages(&event(&bad)).unwrap_err().to_string();
+            assert!(error.contains("no message of the topic"), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_kind_is_known() {
+        let run: rowmill_domain::RunId = "20261121-reviews-0123456789ab".parse().unwrap();
+        for kind in Message::KINDS {
+            let text = json!({
+                "kind": kind, "run": run, "failure": { "stage": "", "what": "", "advice": "" },
+            });
+            let read = sns_messages(&event(&text)).unwrap();
+            assert_eq!(read[0].kind(), kind);
+        }
+    }
 }
