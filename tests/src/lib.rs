@@ -1,7 +1,8 @@
 //! What the end-to-end tests share: the program under test, fixtures, an independent reader of
-//! workbooks, a source server that misbehaves as told, and AWS's services.
+//! workbooks, a source server that misbehaves as told, and what stands in for AWS's services.
 
 pub mod batch_endpoint;
+pub mod emulators;
 pub mod http;
 pub mod program;
 pub mod python;

@@ -1,4 +1,4 @@
-//! An interpreter with the packages of `python/requirements.txt`, in a venv under `target/`.
+//! Python with the packages that the tests use, in venvs under `target/`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,46 +7,46 @@ use std::sync::OnceLock;
 
 use crate::program::root;
 
-/// The venv's interpreter; the venv is made at the first call, by one process at a time.
+/// The interpreter that reads workbooks and mail back.
 pub fn interpreter() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    PYTHON.get_or_init(|| {
-        let requirements = root().join("tests/python/requirements.txt");
-        let wanted = std::fs::read_to_string(&requirements).unwrap();
-        let target = std::env::current_exe()
-            .unwrap()
-            .ancestors()
-            .nth(3)
-            .unwrap()
-            .to_owned();
-        let venv = target.join("test-venv");
-        let lock = File::create(target.join("test-venv.lock")).unwrap();
-        lock.lock().unwrap();
-        let stamp = venv.join("requirements.txt");
-        if std::fs::read_to_string(&stamp).ok().as_ref() != Some(&wanted) {
-            let made = Command::new("python3")
-                .args(["-m", "venv", "--clear"])
-                .arg(&venv)
-                .status();
-            assert!(
-                made.as_ref().is_ok_and(|s| s.success()),
-                "the tests read workbooks back with openpyxl and need python3 with its module venv \
-                 (Debian: apt-get install python3-venv): {made:?}"
-            );
-            let installed = Command::new(venv.join("bin/pip"))
-                .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
-                .arg(&requirements)
-                .status()
-                .unwrap();
-            assert!(
-                installed.success(),
-                "pip could not install {}",
-                requirements.display()
-            );
-            std::fs::write(&stamp, wanted).unwrap();
-        }
-        venv.join("bin/python")
-    })
+    PYTHON.get_or_init(|| venv("test-venv", "requirements.txt"))
+}
+
+/// The interpreter of `target/<name>`, a venv with the packages of `python/<requirements>`. It is
+/// made where it is absent or of other packages, by one process at a time.
+pub(crate) fn venv(name: &str, requirements: &str) -> PathBuf {
+    let requirements = root().join("tests/python").join(requirements);
+    let wanted = std::fs::read_to_string(&requirements).unwrap();
+    let test = std::env::current_exe().unwrap();
+    let target = test.ancestors().nth(3).unwrap();
+    let venv = target.join(name);
+    let lock = File::create(target.join(format!("{name}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let stamp = venv.join("requirements.txt");
+    if std::fs::read_to_string(&stamp).ok().as_ref() != Some(&wanted) {
+        let made = Command::new("python3")
+            .args(["-m", "venv", "--clear"])
+            .arg(&venv)
+            .status();
+        assert!(
+            made.as_ref().is_ok_and(|s| s.success()),
+            "the tests need python3 with its module venv (Debian: apt-get install python3-venv): \
+             {made:?}"
+        );
+        let installed = Command::new(venv.join("bin/pip"))
+            .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
+            .arg(&requirements)
+            .status()
+            .unwrap();
+        assert!(
+            installed.success(),
+            "pip could not install {}",
+            requirements.display()
+        );
+        std::fs::write(&stamp, wanted).unwrap();
+    }
+    venv.join("bin/python")
 }
 
 /// Runs a script of `tests/python` and gives what it prints.

@@ -1,0 +1,154 @@
+//! What the SDK's errors mean to the callers of a port.
+
+use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::RequestId;
+use rowmill_ports::{ErrorKind, PortError};
+
+/// Where S3's errors keep the second half of their request id (`x-amz-id-2`), which AWS's support
+/// asks for.
+const EXTENDED_ID: &str = "s3_extended_request_id";
+
+/// For `map_err`: what a call of `operation` on `resource` came to.
+///
+/// The kind follows from the service's code, else from the HTTP status; the message holds both and
+/// the request id. Where no answer came (no connection, no credentials, no time) the kind is
+/// [`ErrorKind::Unavailable`].
+pub(crate) fn failed<E>(
+    operation: &'static str,
+    resource: impl Into<String>,
+) -> impl FnOnce(SdkError<E, HttpResponse>) -> PortError
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    move |error| {
+        let (kind, message) = explain(&error);
+        PortError::new(operation, resource, kind, message)
+    }
+}
+
+fn explain<E>(error: &SdkError<E, HttpResponse>) -> (ErrorKind, String)
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let Some(response) = error.raw_response() else {
+        let kind = match error {
+            // The request could not be made of what was given.
+            SdkError::ConstructionFailure(_) => ErrorKind::Invalid,
+            _ => ErrorKind::Unavailable,
+        };
+        return (kind, DisplayErrorContext(error).to_string());
+    };
+    let status = response.status().as_u16();
+    let refused = error.as_service_error();
+    let code = refused.and_then(ProvideErrorMetadata::code);
+    let said = match refused {
+        Some(refused) => refused.message().map(str::to_owned),
+        // An answer that is none of the service's.
+        None => Some(DisplayErrorContext(error).to_string()),
+    };
+    let mut message = code.unwrap_or("no code").to_owned();
+    if let Some(said) = said {
+        message += &format!(": {said}");
+    }
+    message += &format!(" (HTTP {status}");
+    if let Some(id) = error.request_id() {
+        message += &format!(", request id {id}");
+    }
+    if let Some(id) = refused.and_then(|refused| refused.meta().extra(EXTENDED_ID)) {
+        message += &format!(", extended request id {id}");
+    }
+    message.push(')');
+    (kind(code, status), message)
+}
+
+/// The kind of a refusal. Services agree neither on codes nor on statuses: DynamoDB answers nearly
+/// everything with 400, and S3's answers to HEAD have no code.
+fn kind(code: Option<&str>, status: u16) -> ErrorKind {
+    match code {
+        Some(code) if THROTTLING_ERRORS.contains(&code) => ErrorKind::Throttled,
+        Some(code) if TRANSIENT_ERRORS.contains(&code) => ErrorKind::Unavailable,
+        Some(
+            "NoSuchKey"
+            | "NoSuchBucket"
+            | "NoSuchVersion"
+            | "NoSuchUpload"
+            | "NotFound"
+            | "NotFoundException"
+            | "ResourceNotFoundException"
+            | "TableNotFoundException",
+        ) => ErrorKind::NotFound,
+        Some(
+            "PreconditionFailed"
+            | "ConditionalRequestConflict"
+            | "ConditionalCheckFailedException"
+            | "ConflictException"
+            | "ResourceInUseException"
+            | "TableInUseException",
+        ) => ErrorKind::Conflict,
+        // The credentials ran out under way or the clock is off: the next call has new ones.
+        Some("ExpiredToken" | "ExpiredTokenException" | "RequestTimeTooSkewed") => {
+            ErrorKind::Unavailable
+        }
+        Some(
+            "AccessDenied"
+            | "AccessDeniedException"
+            | "AuthorizationError"
+            | "AuthorizationErrorException"
+            | "InvalidAccessKeyId"
+            | "InvalidClientTokenId"
+            | "SignatureDoesNotMatch"
+            | "UnrecognizedClientException",
+        ) => ErrorKind::Denied,
+        _ => match status {
+            401 | 403 => ErrorKind::Denied,
+            404 => ErrorKind::NotFound,
+            409 | 412 => ErrorKind::Conflict,
+            429 => ErrorKind::Throttled,
+            // What is no error was read as one: the answer did not arrive whole.
+            200..=399 | 500.. => ErrorKind::Unavailable,
+            _ => ErrorKind::Invalid,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_decide_and_then_the_status() {
+        use ErrorKind::*;
+        for (code, status, expected) in [
+            (Some("SlowDown"), 503, Throttled),
+            (
+                Some("ProvisionedThroughputExceededException"),
+                400,
+                Throttled,
+            ),
+            (Some("ThrottlingException"), 400, Throttled),
+            (Some("TooManyRequestsException"), 429, Throttled),
+            (Some("RequestTimeout"), 400, Unavailable),
+            (Some("InternalError"), 500, Unavailable),
+            (Some("ServiceUnavailable"), 503, Unavailable),
+            (Some("NoSuchKey"), 404, NotFound),
+            (Some("ResourceNotFoundException"), 400, NotFound),
+            (Some("ConditionalCheckFailedException"), 400, Conflict),
+            (Some("PreconditionFailed"), 412, Conflict),
+            (Some("ExpiredToken"), 400, Unavailable),
+            (Some("AccessDenied"), 403, Denied),
+            (Some("AccessDeniedException"), 400, Denied),
+            (Some("ValidationException"), 400, Invalid),
+            (Some("KeyTooLongError"), 400, Invalid),
+            (None, 404, NotFound),
+            (None, 403, Denied),
+            (None, 412, Conflict),
+            (None, 503, Unavailable),
+            (None, 200, Unavailable),
+            (None, 400, Invalid),
+        ] {
+            assert_eq!(kind(code, status), expected, "{code:?} {status}");
+        }
+    }
+}

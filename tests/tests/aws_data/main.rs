@@ -1,0 +1,3 @@
+//! What keeps data on AWS passes the suites of the ports against emulators.
+
+mod lookup;
