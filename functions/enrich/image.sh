@@ -1,0 +1,18 @@
+#!/bin/sh
+# Builds the static program and lays out all that the image holds.
+#   functions/enrich/image.sh amd64|arm64 DIRECTORY
+# Needs cargo-zigbuild and zig: they link for either processor from either.
+set -eu
+case $1 in
+    amd64) target=x86_64-unknown-linux-musl ;;
+    arm64) target=aarch64-unknown-linux-musl ;;
+    *)
+        echo "no architecture '$1': amd64 or arm64 (in a Dockerfile BuildKit sets it)" >&2
+        exit 2
+        ;;
+esac
+rustup target add "$target"
+cargo zigbuild --release --locked --package rowmill-enrich --bin enrich --target "$target"
+install -D "target/$target/release/enrich" "$2/enrich"
+install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$2/etc/ssl/certs/ca-certificates.crt"
+install -d -m 1777 "$2/tmp"
