@@ -1,17 +1,23 @@
 //! `rowmill check`: everything that is wrong with a pipeline file, before it runs.
 
+use std::sync::Arc;
+
 use miette::miette;
+use rowmill_domain::secret::{Secrets, Unusable};
 use rowmill_steps::{Setup, runner};
 
 use crate::args::CheckArgs;
 use crate::exit::{Exit, Stop};
 use crate::input::{self, Chosen};
-use crate::output;
+use crate::output::{self, say};
 
 /// Reads the pipeline, sets its steps up, and looks for its columns in the workbook.
-pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Stop> {
+pub(crate) fn check(args: &CheckArgs, secrets: &Secrets) -> Result<Exit, Stop> {
     let chosen = input::read(&args.pipeline)?;
-    set_up(&chosen)?;
+    // On AWS they are set by Batch, so here they are only told.
+    for unusable in set_up(&chosen, secrets)? {
+        say!("{unusable}");
+    }
     let mut fits = String::new();
     if let Some(workbook) = &args.workbook {
         input::is_file(workbook)?;
@@ -36,19 +42,19 @@ pub(crate) fn check(args: &CheckArgs) -> Result<Exit, Stop> {
 }
 
 /// Sets every step up, as a child will: what is wrong with an expression or a program is told
-/// before the first record.
-pub(crate) fn set_up(chosen: &Chosen) -> Result<(), Stop> {
-    let setup = Setup {
-        concurrency: 1,
-        directory: chosen.directory.clone(),
-    };
+/// before the first record. Gives what is wrong with the secrets that it declares.
+pub(crate) fn set_up(chosen: &Chosen, secrets: &Secrets) -> Result<Vec<Unusable>, Stop> {
+    let (secrets, unusable) = secrets.declared(&chosen.pipeline);
+    let mut setup = Setup::new(1, &chosen.directory);
+    setup.secrets = Arc::new(secrets);
     let wrong: Vec<miette::Report> = (1..)
         .zip(&chosen.pipeline.steps)
         .filter_map(|(n, step)| {
             let e = runner(step, &setup).err()?;
-            let kind = step.kind_name();
+            let (kind, e) = (step.kind_name(), e.to_string());
+            let e = setup.secrets.redact(&e);
             Some(miette!("pipeline {}: step {n} ({kind}): {e}", chosen.name))
         })
         .collect();
-    Stop::all_refused(wrong).map_or(Ok(()), Err)
+    Stop::all_refused(wrong).map_or(Ok(unusable), Err)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use miette::miette;
 use rowmill_domain::config::{self, child_exit};
+use rowmill_domain::secret::Secrets;
 use rowmill_domain::{RunId, keys};
 use rowmill_enrich::{Child, Enrich};
 use rowmill_local::SqliteLedger;
@@ -22,11 +23,15 @@ use crate::upload::DIRECTORY;
 pub(crate) struct Environment {
     state: PathBuf,
     child: Child,
+    secrets: Secrets,
 }
 
 impl Environment {
     /// Reads it.
-    pub(crate) fn read(get: impl Fn(&str) -> Option<String>) -> Result<Environment, Stop> {
+    pub(crate) fn read(
+        get: impl Fn(&str) -> Option<String>,
+        secrets: Secrets,
+    ) -> Result<Environment, Stop> {
         let text = |name: &str| {
             get(name).ok_or_else(|| {
                 Stop::refused(miette!(
@@ -61,6 +66,7 @@ impl Environment {
                     .map_err(|_| wrong(config::ROWMILL_STAGE))?,
                 index,
             },
+            secrets,
         })
     }
 }
@@ -69,7 +75,11 @@ impl Environment {
 pub(crate) async fn enrich(environment: Environment) -> Result<Exit, Stop> {
     end_with_host();
     let stop = signals::stop(Exit::Child(child_exit::INTERRUPTED))?;
-    let Environment { state, child } = environment;
+    let Environment {
+        state,
+        child,
+        secrets,
+    } = environment;
     let unavailable = |what: &str, e: &dyn std::fmt::Display| Stop {
         exit: Exit::Child(child_exit::UNAVAILABLE),
         ..Stop::failed(what, e)
@@ -94,6 +104,7 @@ pub(crate) async fn enrich(environment: Environment) -> Result<Exit, Stop> {
         ledger: Arc::new(ledger),
         work_bucket: WORK.to_owned(),
         program_directory,
+        secrets,
     };
     match enrich.run(&child, stop).await {
         Ok(_) => Ok(Exit::Child(child_exit::DONE)),
@@ -125,10 +136,11 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Result<Environment, Stop> {
-        Environment::read(|name| {
+        let get = |name: &str| {
             let found = pairs.iter().find(|(n, _)| *n == name)?;
             Some(found.1.to_owned())
-        })
+        };
+        Environment::read(get, Secrets::default())
     }
 
     #[test]

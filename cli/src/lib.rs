@@ -23,6 +23,7 @@ mod upload;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Pipeline, config};
 use tracing_subscriber::EnvFilter;
 
@@ -51,13 +52,13 @@ fn carry_out(command: &Command) -> Result<Exit, Stop> {
         Command::Run(args) => {
             log(if args.verbose { "info" } else { "off" });
             let relay = std::env::var(config::ROWMILL_SMTP).ok();
-            on_runtime(run::run(args, relay))
+            on_runtime(run::run(args, relay, &secrets()))
         }
         Command::Split(args) => on_runtime(split::split(args)),
         Command::Report(args) => report::report(args),
         Command::Plan(args) => plan::plan(args),
         // Steps may open clients, which belong to a runtime.
-        Command::Check(args) => on_runtime(async { check::check(args) }),
+        Command::Check(args) => on_runtime(async { check::check(args, &secrets()) }),
         Command::New(args) => new::new(args),
         Command::Train(args) => train::train(args),
         Command::Predict(args) => predict::predict(args),
@@ -68,10 +69,15 @@ fn carry_out(command: &Command) -> Result<Exit, Stop> {
         Command::Enrich => {
             // Its stderr is the job's log.
             log("info");
-            let child = child::Environment::read(|name| std::env::var(name).ok())?;
+            let child = child::Environment::read(|name| std::env::var(name).ok(), secrets())?;
             on_runtime(child::enrich(child))
         }
     }
+}
+
+/// The secrets of the environment.
+fn secrets() -> Secrets {
+    Secrets::of_environment(std::env::vars_os())
 }
 
 /// Logs to stderr, from `level` up; `RUST_LOG` says otherwise.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use miette::miette;
 use rowmill_domain::message::{Failure, Message};
 use rowmill_domain::plan::stages;
+use rowmill_domain::secret::Secrets;
 use rowmill_domain::{RunId, RunItem, RunState, config, keys};
 use rowmill_local::bus::Target;
 use rowmill_local::{LocalError, SmtpMailer};
@@ -40,11 +41,19 @@ enum Ended {
 }
 
 /// Carries `rowmill run` out.
-pub(crate) async fn run(args: &RunArgs, relay: Option<String>) -> Result<Exit, Stop> {
+pub(crate) async fn run(
+    args: &RunArgs,
+    relay: Option<String>,
+    secrets: &Secrets,
+) -> Result<Exit, Stop> {
     let began = Instant::now();
     input::is_file(&args.workbook)?;
     let chosen = input::required(&args.workbook, args.pipeline.as_deref())?;
-    check::set_up(&chosen)?;
+    let unusable = check::set_up(&chosen, secrets)?;
+    let unusable = unusable.iter().map(|e| miette!("{e}")).collect::<Vec<_>>();
+    if let Some(stop) = Stop::all_refused(unusable) {
+        return Err(stop);
+    }
     chosen.check_columns(&args.workbook)?;
 
     let stop = signals::stop(Exit::Interrupted)?;

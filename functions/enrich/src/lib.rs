@@ -22,6 +22,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use rowmill_domain::limits::DRAIN_SECONDS;
+use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Manifest, Pipeline, RunId, Status};
 use rowmill_ports::{Ledger, Objects};
 use rowmill_steps::Setup;
@@ -47,6 +48,8 @@ pub struct Enrich {
     /// Where the programs of `command` steps start: the pipeline's directory, or the container's
     /// working directory.
     pub program_directory: PathBuf,
+    /// The secrets of the environment.
+    pub secrets: Secrets,
 }
 
 /// Which part of a run a child works on, as its environment says.
@@ -157,10 +160,16 @@ impl Enrich {
             return Ok(report);
         }
 
-        let setup = Setup {
-            concurrency: pipeline.batch.concurrency as usize,
-            directory: self.program_directory.clone(),
-        };
+        let (secrets, wrong) = self.secrets.declared(&pipeline);
+        if !wrong.is_empty() {
+            let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+            return Err(EnrichError::Misconfigured(format!(
+                "{child}: {}",
+                wrong.join("; ")
+            )));
+        }
+        let mut setup = Setup::new(pipeline.batch.concurrency as usize, &self.program_directory);
+        setup.secrets = Arc::new(secrets);
         let last = child.stage + 1 == manifest.stages;
         let worker = Worker {
             columns: &columns,
@@ -256,10 +265,12 @@ fn stage_steps(
         .zip(steps)
         .map(|(step, index)| {
             let runner = rowmill_steps::runner(step, setup).map_err(|error| {
+                let error = error.to_string();
                 EnrichError::Misconfigured(format!(
-                    "{child}: step {} ({}): {error}",
+                    "{child}: step {} ({}): {}",
                     index + 1,
-                    step.kind_name()
+                    step.kind_name(),
+                    setup.secrets.redact(&error)
                 ))
             })?;
             Ok(StageStep {

@@ -77,6 +77,7 @@ impl Bench {
         };
         ledger.create_table(&run, plan).await.unwrap();
         let enrich = Arc::new(Enrich {
+            secrets: Default::default(),
             objects: objects.clone(),
             ledger: ledger.clone(),
             work_bucket: WORK.into(),

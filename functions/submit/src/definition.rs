@@ -6,10 +6,17 @@ use rowmill_domain::config;
 use rowmill_domain::job::{EvaluateOnExit, ExitAction, JobDefinition, RetryStrategy};
 use rowmill_domain::limits::{ATTEMPT_SECONDS_MIN, ATTEMPTS_MAX};
 use rowmill_domain::pipeline::Batch;
+use rowmill_domain::secret::Secret;
 
 /// The definition of a stage whose container has that image, named
 /// `<stack>-<12 hex of a hash of all that is in it>`: the same content has the same name.
-pub fn definition(stack: &str, image: &str, work_bucket: &str, batch: &Batch) -> JobDefinition {
+pub fn definition(
+    stack: &str,
+    image: &str,
+    work_bucket: &str,
+    batch: &Batch,
+    secrets: &[Secret],
+) -> JobDefinition {
     let mut definition = JobDefinition {
         name: String::new(),
         image: image.to_owned(),
@@ -21,6 +28,10 @@ pub fn definition(stack: &str, image: &str, work_bucket: &str, batch: &Batch) ->
             config::ROWMILL_WORK_BUCKET.to_owned(),
             work_bucket.to_owned(),
         )]),
+        secrets: secrets
+            .iter()
+            .map(|secret| (secret.variable(), secret.reference(stack)))
+            .collect(),
         retry: retry_strategy(batch.attempts),
         timeout_seconds: Some(batch.timeout_seconds.max(ATTEMPT_SECONDS_MIN)),
     };
@@ -81,6 +92,29 @@ mod tests {
     use super::*;
     use config::child_exit::{INTERRUPTED, MISCONFIGURED, UNAVAILABLE};
     use rowmill_domain::limits::{EVALUATE_ON_EXIT_MAX, JOB_NAME_MAX};
+    use rowmill_domain::secret::SecretFrom;
+
+    fn definition(stack: &str, image: &str, bucket: &str, batch: &Batch) -> JobDefinition {
+        super::definition(stack, image, bucket, batch, &[])
+    }
+
+    #[test]
+    fn secrets_are_named_and_change_the_definition() {
+        let batch = Batch::default();
+        let from = SecretFrom::parse("ssm:tax").unwrap();
+        let name = "API_KEY".to_owned();
+        let with = super::definition("prod", "image:1", "work", &batch, &[Secret { name, from }]);
+        let told: Vec<_> = with.secrets.iter().collect();
+        let expected = (
+            &"ROWMILL_SECRET_API_KEY".to_owned(),
+            &"ssm:/prod/tax".to_owned(),
+        );
+        assert_eq!(told, [expected]);
+        assert_ne!(
+            with.name,
+            definition("prod", "image:1", "work", &batch).name
+        );
+    }
 
     #[test]
     fn the_same_content_has_the_same_name_and_other_content_another() {

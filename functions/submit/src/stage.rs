@@ -187,6 +187,7 @@ impl Submit {
                     image.unwrap_or(&self.config.image),
                     &self.config.work_bucket,
                     &pipeline.batch,
+                    &pipeline.secrets,
                 )
             })
             .collect()

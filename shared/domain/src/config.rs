@@ -78,6 +78,10 @@ pub const ROWMILL_STATE: &str = "ROWMILL_STATE";
 /// `smtp://user:password@host:587`. Without it mail stays a file.
 pub const ROWMILL_SMTP: &str = "ROWMILL_SMTP";
 
+/// enrich: what starts the name of a variable that holds a secret's value; the secret's name
+/// follows. Set by Batch from the job definition, locally by whoever starts `rowmill`.
+pub const SECRET_PREFIX: &str = "ROWMILL_SECRET_";
+
 /// Exit codes of an enrich child, which `evaluateOnExit` tells apart.
 pub mod child_exit {
     /// Every record of the slice has an outcome.

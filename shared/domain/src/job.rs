@@ -113,6 +113,11 @@ pub struct JobDefinition {
     /// Environment.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Environment that Batch fills from Secrets Manager or Parameter Store: the variable, and
+    /// what [`crate::secret::value_from`] makes its `valueFrom` of. Locally the variable is
+    /// inherited.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, String>,
     /// Retries.
     pub retry: RetryStrategy,
     /// Time limit of an attempt in seconds; at least

@@ -16,6 +16,7 @@ pub mod pipeline;
 pub mod plan;
 pub mod record;
 pub mod run;
+pub mod secret;
 pub mod value;
 
 pub use manifest::Manifest;

@@ -79,10 +79,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .enable_all()
         .build()?;
     let ours = || -> Result<Duration, Box<dyn std::error::Error>> {
-        let setup = Setup {
-            concurrency: AT_ONCE,
-            directory: directory.path().to_path_buf(),
-        };
+        let setup = Setup::new(AT_ONCE, directory.path().to_path_buf());
         let start = Instant::now();
         runtime.block_on(async {
             let step: Arc<dyn rowmill_steps::Runner> = Arc::from(runner(&step, &setup)?);

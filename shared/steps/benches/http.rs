@@ -81,10 +81,7 @@ async fn ask(address: &str, requests: u32, at_once: usize, latency: u64) -> Resu
         })),
         image: None,
     };
-    let setup = Setup {
-        concurrency: at_once,
-        directory: std::env::temp_dir(),
-    };
+    let setup = Setup::new(at_once, std::env::temp_dir());
     let step: Arc<dyn rowmill_steps::Runner> = Arc::from(runner(&step, &setup)?);
     let next = Arc::new(AtomicU32::new(1));
     let start = Instant::now();

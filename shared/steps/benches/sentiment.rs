@@ -25,10 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }),
         image: None,
     };
-    let setup = Setup {
-        concurrency: 1,
-        directory: ".".into(),
-    };
+    let setup = Setup::new(1, ".");
     let step = runner(&step, &setup)?;
     let columns = Columns::new(["Notes"]);
     let longest = "good ".repeat(6553);

@@ -90,10 +90,7 @@ mod tests {
                 most: 2,
             }),
         };
-        let setup = Setup {
-            concurrency: 1,
-            directory: directory.to_owned(),
-        };
+        let setup = Setup::new(1, directory.to_owned());
         Classify::new(&step, &setup)
     }
 

@@ -9,13 +9,16 @@ mod command;
 mod guard;
 mod http;
 mod pace;
+mod redacting;
 mod sentiment;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use rowmill_domain::pipeline::{Step, StepKind};
 use rowmill_domain::record::Outputs;
+use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Row, Value};
 
 pub use guard::{Guard, GuardError, Refused, refused_range};
@@ -83,6 +86,19 @@ pub struct Setup {
     pub concurrency: usize,
     /// Where programs run and relative paths start: the pipeline's directory.
     pub directory: PathBuf,
+    /// The secrets that the pipeline declares, with their values.
+    pub secrets: Arc<Secrets>,
+}
+
+impl Setup {
+    /// Surroundings without secrets.
+    pub fn new(concurrency: usize, directory: impl Into<PathBuf>) -> Setup {
+        Setup {
+            concurrency,
+            directory: directory.into(),
+            secrets: Arc::default(),
+        }
+    }
 }
 
 /// A step that cannot be set up: nothing about a record, but about the pipeline or the machine.
@@ -131,8 +147,21 @@ pub enum SetupError {
     },
 }
 
-/// Builds a step. What is wrong with it is told here, before the first record.
+/// Builds a step. What is wrong with it is told here, before the first record. Whatever it makes
+/// of a record holds no value of a secret.
 pub fn runner(step: &Step, setup: &Setup) -> Result<Box<dyn Runner>, SetupError> {
+    let runner = bare(step, setup)?;
+    Ok(if setup.secrets.is_empty() {
+        runner
+    } else {
+        Box::new(redacting::Redacting {
+            inner: runner,
+            secrets: setup.secrets.clone(),
+        })
+    })
+}
+
+fn bare(step: &Step, setup: &Setup) -> Result<Box<dyn Runner>, SetupError> {
     Ok(match &step.kind {
         StepKind::Http(http) => Box::new(http::Http::new(http, setup)?),
         StepKind::Command(command) => Box::new(command::Command::new(command, setup)?),

@@ -85,10 +85,7 @@ async fn serve(stream: TcpStream, asked: Asked) {
 /// one after the other.
 async fn run(toml: &str, ids: &[&str]) -> Vec<StepResult> {
     let pipeline = Pipeline::parse("p.toml", toml).unwrap();
-    let setup = Setup {
-        concurrency: 1,
-        directory: std::env::temp_dir(),
-    };
+    let setup = Setup::new(1, std::env::temp_dir());
     let step = runner(&pipeline.steps[0], &setup).unwrap();
     let columns = Columns::new(["ID"]);
     let mut results = Vec::new();

@@ -79,6 +79,8 @@ struct Container {
     #[serde(default)]
     environment: Vec<Variable>,
     #[serde(default)]
+    secrets: Vec<Secret>,
+    #[serde(default)]
     resource_requirements: Vec<Requirement>,
     execution_role_arn: Option<String>,
 }
@@ -87,6 +89,13 @@ struct Container {
 pub(super) struct Variable {
     pub(super) name: String,
     pub(super) value: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Secret {
+    name: String,
+    value_from: String,
 }
 
 #[derive(Deserialize)]
@@ -147,6 +156,11 @@ impl Register {
                 .environment
                 .into_iter()
                 .map(|v| (v.name, v.value))
+                .collect(),
+            secrets: container
+                .secrets
+                .into_iter()
+                .map(|s| (s.name, s.value_from))
                 .collect(),
             retry: self.retry_strategy.unwrap_or_else(once),
             timeout_seconds: self.timeout.map(|t| t.attempt_duration_seconds),

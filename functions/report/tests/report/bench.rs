@@ -218,6 +218,7 @@ impl Bench {
             vcpu: 0.25,
             memory_mib: 512,
             environment: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             retry: RetryStrategy {
                 attempts: 1,
                 evaluate_on_exit: Vec::new(),

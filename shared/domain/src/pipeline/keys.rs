@@ -63,6 +63,8 @@ pub(super) enum Shape {
     Extracts,
     /// A section of its own.
     Table(&'static Section),
+    /// A list of names of secrets, or a table from name to where its value is.
+    Secrets,
     /// Sections, any number.
     Tables(&'static Section),
     /// `[[step]]`, whose keys depend on its kind.
@@ -107,6 +109,12 @@ pub(super) static ROOT: Section = Section {
             Shape::Text,
             "none",
             "What the pipeline is for, in a sentence.",
+        ),
+        optional(
+            "secrets",
+            Shape::Secrets,
+            "none",
+            "The secrets that steps may use, by names of capitals, digits and `_`; see [Secrets](#secrets). A list of names, before the first `[section]`, or `[secrets]` with where each value is.",
         ),
         optional(
             "input",

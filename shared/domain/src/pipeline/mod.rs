@@ -15,6 +15,7 @@ use std::time::Duration;
 pub use expr::Expr;
 pub use template::Template;
 
+use crate::secret::Secret;
 use crate::value::Kind;
 
 /// Whether a text can name a pipeline: `[a-z0-9][a-z0-9-]{0,31}`.
@@ -31,6 +32,8 @@ pub fn is_name(name: &str) -> bool {
 pub struct Pipeline {
     /// What it is for, in a sentence.
     pub description: Option<String>,
+    /// The secrets that its steps may use.
+    pub secrets: Vec<Secret>,
     /// Which sheet and columns come in.
     pub input: Input,
     /// What is done, in order.

@@ -3,6 +3,7 @@
 
 mod http;
 pub(super) mod reader;
+mod secrets;
 mod step;
 mod units;
 
@@ -45,6 +46,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Pipeline, Box<PipelineErro
         outputs: Vec::new(),
         unsure: false,
         mentions: Vec::new(),
+        secrets: Vec::new(),
     };
     let mut pipeline = builder.pipeline(&Table::new(&file, root.get_ref(), 0..0, &[&keys::ROOT]));
     pipeline.mentions = Mentions {
@@ -71,6 +73,8 @@ struct Builder<'a> {
     /// Whether a step with errors may add columns that are not in `outputs`.
     unsure: bool,
     mentions: Vec<Mention>,
+    /// Names of the secrets that are declared.
+    secrets: Vec<String>,
 }
 
 impl<'a> Builder<'a> {
@@ -82,6 +86,9 @@ impl<'a> Builder<'a> {
                 .map(str::to_owned),
             ..Pipeline::default()
         };
+        if let Some(node) = root.optional("secrets") {
+            pipeline.secrets = self.secrets(&node);
+        }
         if let Some(table) = table(root, "input", &keys::INPUT) {
             pipeline.input = self.input(&table);
         }
@@ -223,6 +230,7 @@ impl<'a> Builder<'a> {
         match Template::compile(node.text()?) {
             Ok(template) => {
                 self.references(&node.at, template.references(), &[]);
+                self.known_secrets(&node.at, template.secrets());
                 Some(template)
             }
             Err(error) => {

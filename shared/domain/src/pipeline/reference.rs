@@ -103,6 +103,13 @@ fn shape(shape: &Shape) -> Value {
             all["minProperties"] = json!(1);
             all
         }
+        Shape::Secrets => {
+            let name = pattern("^[A-Z][A-Z0-9_]*$");
+            json!({"anyOf": [
+                {"type": "array", "items": name},
+                {"type": "object", "propertyNames": name, "additionalProperties": text()},
+            ]})
+        }
         Shape::Table(section) => object(&[section]),
         Shape::Tables(section) => json!({"type": "array", "items": object(&[section])}),
         Shape::Steps => {
@@ -196,6 +203,7 @@ fn shape_words(shape: &Shape) -> String {
         Shape::Expression => "expression".to_owned(),
         Shape::Types => "table: column = type".to_owned(),
         Shape::Extracts => "table: column = { .. }".to_owned(),
+        Shape::Secrets => "list of names, or table: name = text".to_owned(),
         Shape::Table(_) => "table".to_owned(),
         Shape::Tables(_) | Shape::Steps => "tables".to_owned(),
     }

@@ -8,14 +8,18 @@
 mod walk;
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use minijinja::value::{Object, Value as Jinja, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, escape_formatter};
 
 use crate::pipeline::expr::EvalError;
 use crate::pipeline::names::{Origin, Reference, TextError};
 use crate::record::Row;
+use crate::secret::Secrets;
 use crate::value::{Value, whole};
 
 pub(super) use self::walk::{filters, tests_known};
@@ -31,7 +35,17 @@ struct Inner {
     source: String,
     environment: Environment<'static>,
     references: Vec<Reference>,
+    secrets: Vec<SecretMention>,
     lookups: Vec<Lookup>,
+}
+
+/// A secret that a template mentions by its literal name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretMention {
+    /// The secret.
+    pub name: Arc<str>,
+    /// Where, in bytes of the template's text.
+    pub at: Range<usize>,
 }
 
 /// One name that the compiled template asks its context for.
@@ -50,6 +64,8 @@ pub(super) enum What {
     Output,
     /// Whether a column is present; `name` is a variable made up for it.
     Has(Origin, Arc<str>),
+    /// A secret's value; `name` is a variable made up for it.
+    Secret(Arc<str>),
 }
 
 impl fmt::Debug for Template {
@@ -68,6 +84,7 @@ impl Template {
         // Debug information clones the source with every error; the reason names the column.
         environment.set_debug(false);
         environment.add_filter("urlencode", urlencode);
+        environment.add_filter("base64", |value: &Jinja| STANDARD.encode(value.to_string()));
         // Jinja writes True and False; everywhere else here they are `true` and `false`.
         environment.set_formatter(|out, state, value| match bool::try_from(value.clone()) {
             Ok(b) if value.kind() == ValueKind::Bool => Ok(write!(out, "{b}")?),
@@ -80,6 +97,7 @@ impl Template {
             source: source.to_owned(),
             environment,
             references: walked.references,
+            secrets: walked.secrets,
             lookups: walked.lookups,
         })))
     }
@@ -94,8 +112,19 @@ impl Template {
         &self.0.references
     }
 
-    /// The text for a record. An absent value is an error, never an empty text.
+    /// The secrets it mentions, in the order of the text.
+    pub fn secrets(&self) -> &[SecretMention] {
+        &self.0.secrets
+    }
+
+    /// The text for a record, where it has no secrets. An absent value is an error, never an
+    /// empty text.
     pub fn render(&self, row: Row<'_>) -> Result<String, EvalError> {
+        self.render_with(row, &Secrets::default())
+    }
+
+    /// The text for a record, with secrets. An absent value is an error, never an empty text.
+    pub fn render_with(&self, row: Row<'_>, secrets: &Secrets) -> Result<String, EvalError> {
         let mut context = Context {
             row: Arc::default(),
             variables: Vec::new(),
@@ -114,6 +143,16 @@ impl Template {
                     };
                     let present = Jinja::from(value.is_some());
                     context.variables.push((lookup.name.clone(), Some(present)));
+                }
+                What::Secret(name) => {
+                    let value = secrets.get(name).map_or_else(
+                        || {
+                            let reason = format!("secret `{name}` has no value");
+                            Jinja::from(Error::new(ErrorKind::UndefinedError, reason))
+                        },
+                        Jinja::from,
+                    );
+                    context.variables.push((lookup.name.clone(), Some(value)));
                 }
             }
         }
@@ -272,6 +311,34 @@ mod tests {
         ] {
             assert_eq!(render(text).as_deref(), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn secrets_are_put_in_by_name() {
+        let columns = Columns::new(["ID"]);
+        let record = Record {
+            row: 2,
+            values: vec![Some(Value::from("7"))],
+        };
+        let row = Row {
+            columns: &columns,
+            record: &record,
+            outputs: &[],
+        };
+        let secrets: Secrets = [("KEY", "a/b")].into_iter().collect();
+        let text =
+            "{{ row.ID }} {{ secret('KEY') | urlencode }} {{ ('u:' ~ secret(\"KEY\")) | base64 }}";
+        let template = Template::compile(text).unwrap();
+        let rendered = template.render_with(row, &secrets);
+        assert_eq!(rendered.as_deref(), Ok("7 a%2Fb dTphL2I="));
+        let mentioned: Vec<_> = template
+            .secrets()
+            .iter()
+            .map(|s| &text[s.at.clone()])
+            .collect();
+        assert_eq!(mentioned, ["secret('KEY')", "secret(\"KEY\")"]);
+        let none = template.render(row).unwrap_err();
+        assert_eq!(none.to_string(), "secret `KEY` has no value");
     }
 
     #[test]

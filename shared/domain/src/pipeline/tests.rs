@@ -269,6 +269,16 @@ fn what_is_wrong_is_told_where_it_stands() {
         (format!("{http}url = \"ftp://x\"\n{out}"), "3:7", "neither http:// nor https://", ""),
         (format!("{http}url = \"http://a\"\ntimeout = \"20\"\n{out}"), "4:11", "`timeout` cannot be \"20\"", "\"20s\""),
         (format!("{http}url = \"http://a\"\nrate = \"50\"\n{out}"), "4:8", "`rate` cannot be \"50\"", "\"50/s\""),
+        (format!("{http}url = \"http://a\"\nrate = \"10001/s\"\n{out}"), "4:8", "at most 10000/s", "leave it out"),
+        (format!("{http}url = \"http://a\"\nrate = \"0.001/h\"\n{out}"), "4:8", "at least one request a day", ""),
+        (format!("{http}url = \"http://a\"\nheaders = {{ content-length = \"5\" }}\n{out}"), "4:13", "`content-length` cannot be given", "from the body"),
+        (format!("{http}url = \"http://a\"\nheaders = {{ \"Transfer-Encoding\" = \"chunked\" }}\n{out}"), "4:13", "cannot be given", "from the body"),
+        (format!("{http}url = \"http://a\"\nheaders = {{ Host = \"b\" }}\n{out}"), "4:13", "`Host` cannot be given", "of `url`"),
+        (format!("{http}url = \"http://a/{{{{ secret('KEY') }}}}\"\n{out}"), "3:20", "declares no secret `KEY`", "secrets = [\"KEY\"]"),
+        (format!("secrets = [\"KEYS\"]\n{http}url = \"http://a/{{{{ secret('KEY') }}}}\"\n{out}"), "4:20", "declares no secret `KEY`", "`KEYS`"),
+        (format!("{http}url = \"http://a/{{{{ secret(x) }}}}\"\n{out}"), "3:20", "asks for one secret by its name", "in quotes"),
+        ("secrets = [\"key\"]".to_owned(), "1:12", "cannot be the name of a secret", "capitals"),
+        ("[secrets]\nKEY = \"a value!\"".to_owned(), "2:7", "is no place of a secret", "never the value"),
         (format!("{http}url = \"http://a\"\nattempts = 11\n{out}"), "4:12", "between 1 and 10", ""),
         (format!("{http}url = \"http://a\"\nmethod = \"PSOT\"\n{out}"), "4:10", "`method` cannot be", "`POST`"),
         (format!("{http}url = \"http://a\"\nbody = \"x\"\n{out}"), "4:8", "a GET has no body", "POST"),
@@ -376,6 +386,28 @@ code = { status = true }
     let cached = cached.replace("form = { z = \"{{ row['ID'] }}\", y = \"2\" }", "");
     let pipeline = Pipeline::parse("p.toml", &cached).unwrap();
     assert!(matches!(&pipeline.steps[0].kind, StepKind::Http(http) if http.cache));
+}
+
+#[test]
+fn secrets_are_read_from_a_list_and_from_a_table() {
+    use crate::secret::{Secret, SecretFrom};
+    let secret = |name: &str, from| Secret {
+        name: name.to_owned(),
+        from,
+    };
+    let parse = |toml| Pipeline::parse("p.toml", toml).unwrap().secrets;
+    let manager = |name: &str| SecretFrom::Manager(name.to_owned());
+    assert_eq!(
+        parse("secrets = [\"A\", \"B_2\"]"),
+        [secret("A", manager("A")), secret("B_2", manager("B_2"))]
+    );
+    assert_eq!(
+        parse("[secrets]\nA = \"tax/key\"\nB = \"ssm:/tax\""),
+        [
+            secret("A", manager("tax/key")),
+            secret("B", SecretFrom::Parameter("tax".to_owned()))
+        ]
+    );
 }
 
 #[test]

@@ -30,6 +30,7 @@ pub fn definition(name: &str) -> JobDefinition {
         vcpu: 0.25,
         memory_mib: 512,
         environment: BTreeMap::new(),
+        secrets: BTreeMap::new(),
         retry: RetryStrategy {
             attempts: 1,
             evaluate_on_exit: Vec::new(),

@@ -47,7 +47,12 @@ struct Handle {
 impl Command {
     pub(crate) fn new(step: &CommandStep, setup: &Setup) -> Result<Command, SetupError> {
         Ok(Command {
-            launch: Launch::find(&step.program, &setup.directory, step.memory_mib)?,
+            launch: Launch::find(
+                &step.program,
+                &setup.directory,
+                step.memory_mib,
+                &setup.secrets,
+            )?,
             outputs: step.outputs.iter().map(|o| o.as_str().into()).collect(),
             timeout: step.timeout,
             attempts: step.attempts.max(1),

@@ -6,10 +6,13 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rowmill_domain::config::SECRET_PREFIX;
+use rowmill_domain::secret::Secrets;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::task::JoinHandle;
 
+use crate::redacting::redact;
 use crate::{SetupError, brief};
 
 /// Lines of stderr kept, the last ones.
@@ -28,6 +31,7 @@ pub(super) struct Launch {
     arguments: Vec<String>,
     directory: PathBuf,
     memory_mib: Option<u32>,
+    secrets: Arc<Secrets>,
 }
 
 /// A program at work.
@@ -38,6 +42,7 @@ pub(super) struct Process {
     pub(super) stdout: ChildStdout,
     words: Arc<Mutex<VecDeque<String>>>,
     listener: JoinHandle<()>,
+    secrets: Arc<Secrets>,
 }
 
 impl Launch {
@@ -50,6 +55,7 @@ impl Launch {
         program: &[String],
         directory: &Path,
         memory_mib: Option<u32>,
+        secrets: &Arc<Secrets>,
     ) -> Result<Launch, SetupError> {
         let name = program.first().map_or("", String::as_str);
         let path = if name.contains('/') {
@@ -76,6 +82,7 @@ impl Launch {
             arguments: program[1..].to_vec(),
             directory: directory.to_path_buf(),
             memory_mib,
+            secrets: secrets.clone(),
         })
     }
 
@@ -88,7 +95,13 @@ impl Launch {
     /// Starts it. It stays in our process group: whoever kills that, as the local Batch does when
     /// a child ends, kills the program too.
     pub(super) fn start(&self) -> std::io::Result<Process> {
-        let mut child = tokio::process::Command::new(&self.path)
+        let mut command = tokio::process::Command::new(&self.path);
+        for (name, value) in self.secrets.iter() {
+            // By its own name, once.
+            command.env_remove(format!("{SECRET_PREFIX}{name}"));
+            command.env(name, value);
+        }
+        let mut child = command
             .args(&self.arguments)
             .current_dir(&self.directory)
             .stdin(Stdio::piped())
@@ -106,6 +119,7 @@ impl Launch {
         let words = Arc::new(Mutex::new(VecDeque::new()));
         let listener = tokio::spawn(listen(BufReader::new(stderr), words.clone()));
         Ok(Process {
+            secrets: self.secrets.clone(),
             child,
             stdin: Some(stdin),
             stdout,
@@ -151,7 +165,9 @@ impl Process {
             Ok(words) => words.iter().cloned().collect(),
             Err(_) => Vec::new(),
         };
-        let text = lines.join(" | ");
+        // Before it is cut to size, and in the middle of a secret perhaps.
+        let mut text = lines.join(" | ");
+        redact(&self.secrets, &mut text);
         // The end says most: a Python traceback ends in the error.
         let skip = text.chars().count().saturating_sub(WORDS_MAX);
         brief(&text.chars().skip(skip).collect::<String>(), WORDS_MAX)

@@ -48,10 +48,7 @@ fn build_step(step: CommandStep, directory: &Path) -> Result<Arc<dyn Runner>, Se
         kind: StepKind::Command(step),
         image: None,
     };
-    let setup = Setup {
-        concurrency: 16,
-        directory: directory.to_path_buf(),
-    };
+    let setup = Setup::new(16, directory.to_path_buf());
     Ok(Arc::from(runner(&step, &setup)?))
 }
 

@@ -61,9 +61,7 @@ struct Forms<'a> {
 
 impl<'a> Forms<'a> {
     fn json(&mut self) -> Result<&serde_json::Value, String> {
-        let parsed = self
-            .json
-            .get_or_insert_with(|| parse_json(&self.fetched.body));
+        let parsed = self.json.get_or_insert_with(|| parse_json(self.fetched));
         parsed.as_ref().map_err(Clone::clone)
     }
 
@@ -92,12 +90,11 @@ impl Extractor {
                 Some(value) => found.push((output.name.clone(), value)),
                 None if output.optional => {}
                 None => {
-                    let start = &fetched.body[..fetched.body.len().min(400)];
                     return Err(format!(
                         "output `{}`: {} gives no value in the response ({})",
                         output.name,
                         output.expression,
-                        brief(&String::from_utf8_lossy(start), 80)
+                        excerpt(&fetched.body)
                     ));
                 }
             }
@@ -275,16 +272,27 @@ fn is_exact(number: &serde_json::Number) -> bool {
     }
 }
 
-fn parse_json(bytes: &[u8]) -> Result<serde_json::Value, String> {
-    // RFC 8259 lets a reader pass over a byte order mark; some servers send one.
+/// JSON is UTF-8 (RFC 8259), and yet some servers declare another charset and send it.
+fn parse_json(fetched: &Fetched) -> Result<serde_json::Value, String> {
+    let bytes = &fetched.body[..];
+    // A reader may pass over a byte order mark; some servers send one.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    serde_json::from_slice(bytes).map_err(|e| {
-        let start = String::from_utf8_lossy(&bytes[..bytes.len().min(400)]);
-        match start.trim() {
-            "" => "the response is empty where JSON is expected".to_owned(),
-            start => format!("the response is no JSON ({e}): {}", brief(start, 80)),
+    let parsed = match declared(fetched) {
+        Some(encoding) if encoding != encoding_rs::UTF_8 => {
+            serde_json::from_str(&encoding.decode(bytes).0)
         }
+        _ => serde_json::from_slice(bytes),
+    };
+    parsed.map_err(|e| match &*excerpt(bytes) {
+        "" => "the response is empty where JSON is expected".to_owned(),
+        start => format!("the response is no JSON ({e}): {start}"),
     })
+}
+
+/// The start of a body, for reasons.
+fn excerpt(body: &[u8]) -> String {
+    let body = body.trim_ascii_start();
+    brief(&String::from_utf8_lossy(&body[..body.len().min(400)]), 80)
 }
 
 /// An element's text as a reader sees it: runs of white space are one space.
@@ -303,20 +311,25 @@ fn words<'a>(text: impl Iterator<Item = &'a str>) -> String {
 /// The page's text: by byte order mark, else by the charset of Content-Type, else of a `<meta>`
 /// in the first kilobyte, else UTF-8.
 fn decode(fetched: &Fetched) -> Cow<'_, str> {
-    let label = |text: &str| {
-        let lower = text.to_ascii_lowercase();
-        let (_, rest) = lower.split_once("charset=")?;
-        let rest = rest.trim_start_matches(['"', '\'']);
-        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-_:".contains(c)));
-        encoding_rs::Encoding::for_label(&rest.as_bytes()[..end.unwrap_or(rest.len())])
-    };
-    let declared = fetched.headers.get(CONTENT_TYPE);
-    let declared = declared.and_then(|v| v.to_str().ok()).and_then(label);
     let start = &fetched.body[..fetched.body.len().min(1024)];
-    let encoding = declared
-        .or_else(|| label(&String::from_utf8_lossy(start)))
+    let encoding = declared(fetched)
+        .or_else(|| charset(&String::from_utf8_lossy(start)))
         .unwrap_or(encoding_rs::UTF_8);
     encoding.decode(&fetched.body).0
+}
+
+/// The charset of Content-Type.
+fn declared(fetched: &Fetched) -> Option<&'static encoding_rs::Encoding> {
+    charset(fetched.headers.get(CONTENT_TYPE)?.to_str().ok()?)
+}
+
+/// The encoding after the first `charset=`.
+fn charset(text: &str) -> Option<&'static encoding_rs::Encoding> {
+    let lower = text.to_ascii_lowercase();
+    let (_, rest) = lower.split_once("charset=")?;
+    let rest = rest.trim_start_matches(['"', '\'']);
+    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-_:".contains(c)));
+    encoding_rs::Encoding::for_label(&rest.as_bytes()[..end.unwrap_or(rest.len())])
 }
 
 #[cfg(test)]
@@ -506,6 +519,24 @@ mod tests {
             value(b"\xef\xbb\xbf<p>caf\xc3\xa9", "text/html; charset=latin1"),
             "café"
         );
+    }
+
+    #[test]
+    fn json_is_decoded_as_its_header_says() {
+        let outputs = [output("x", json("$.x"), None, false)];
+        let value =
+            |body: &[u8], media: &str| extract_as(&outputs, body, media).unwrap()[0].1.to_text();
+        let latin = b"{\"x\":\"caf\xe9\"}";
+        assert_eq!(value(latin, "application/json; charset=iso-8859-1"), "café");
+        assert_eq!(
+            value(
+                "{\"x\":\"café\"}".as_bytes(),
+                "application/json; charset=utf-8"
+            ),
+            "café"
+        );
+        let wrong = extract_as(&outputs, latin, "application/json").unwrap_err();
+        assert!(wrong.contains("no JSON"), "{wrong}");
     }
 
     #[test]

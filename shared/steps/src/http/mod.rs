@@ -19,6 +19,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION
 use reqwest::{Client, Method, Response, StatusCode};
 use rowmill_domain::pipeline::{Expr, HttpMethod, HttpStep, Template};
 use rowmill_domain::record::Outputs;
+use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Row, Value};
 use tokio::time::Instant;
 use url::{Position, Url};
@@ -29,6 +30,7 @@ use self::gate::{Cost, Gate, Sign};
 use self::request::Request;
 use crate::guard::{Guard, Lookup, Refused, SystemLookup};
 use crate::pace::Pace;
+use crate::redacting::redact;
 use crate::{Runner, Setup, SetupError, StepResult, brief};
 
 /// Largest response, in bytes after decompression: room for any page or JSON that cells are
@@ -56,6 +58,7 @@ pub(crate) struct Http {
     timeout: Duration,
     attempts: u32,
     extractor: Extractor,
+    secrets: Arc<Secrets>,
     /// By host and port.
     gates: Mutex<HashMap<String, Arc<Gate>>>,
     concurrency: usize,
@@ -107,6 +110,15 @@ impl Fault {
             reason,
             again: true,
         }
+    }
+
+    /// Without the values of secrets.
+    fn redacted(mut self, secrets: &Secrets) -> Fault {
+        redact(secrets, &mut self.reason);
+        if let Sign::Bad { reason, .. } = &mut self.sign {
+            redact(secrets, reason);
+        }
+        self
     }
 
     /// A status that is no success.
@@ -169,6 +181,7 @@ impl Http {
             timeout: step.timeout,
             attempts: step.attempts.max(1),
             extractor: Extractor::new(&step.outputs)?,
+            secrets: setup.secrets.clone(),
             gates: Mutex::default(),
             concurrency: setup.concurrency.max(1),
             patience: gate::PATIENCE,
@@ -177,7 +190,10 @@ impl Http {
 
     /// The request for a record, or why there can be none.
     fn request(&self, row: Row<'_>) -> Result<Request, String> {
-        let text = self.url.render(row).map_err(|e| format!("url: {e}"))?;
+        let text = self
+            .url
+            .render_with(row, &self.secrets)
+            .map_err(|e| format!("url: {e}"))?;
         let mut url = Url::parse(text.trim())
             .map_err(|e| format!("`{}` is no valid URL: {e}", brief(&text, 200)))?;
         self.guard
@@ -185,16 +201,17 @@ impl Http {
             .map_err(|e| format!("{}: {e}", request::shown(&url)))?;
         let mut headers = HeaderMap::new();
         for (name, template) in &self.headers {
-            let value = template
-                .render(row)
+            let text = template
+                .render_with(row, &self.secrets)
                 .map_err(|e| format!("header {name}: {e}"))?;
-            let value = HeaderValue::from_bytes(value.as_bytes())
+            let mut value = HeaderValue::from_bytes(text.as_bytes())
                 .map_err(|_| format!("header {name}: control characters cannot be sent"))?;
+            value.set_sensitive(!template.secrets().is_empty());
             headers.append(name, value);
         }
         for (name, template) in &self.query {
             let value = template
-                .render(row)
+                .render_with(row, &self.secrets)
                 .map_err(|e| format!("query {name}: {e}"))?;
             url.query_pairs_mut().append_pair(name, &value);
         }
@@ -216,7 +233,7 @@ impl Http {
             let mut form = url::form_urlencoded::Serializer::new(String::new());
             for (name, template) in &self.form {
                 let value = template
-                    .render(row)
+                    .render_with(row, &self.secrets)
                     .map_err(|e| format!("form {name}: {e}"))?;
                 form.append_pair(name, &value);
             }
@@ -225,7 +242,9 @@ impl Http {
         let Some(template) = &self.body else {
             return Ok((None, ""));
         };
-        let body = template.render(row).map_err(|e| format!("body: {e}"))?;
+        let body = template
+            .render_with(row, &self.secrets)
+            .map_err(|e| format!("body: {e}"))?;
         let media = if body.trim_start().starts_with(['{', '[']) {
             "application/json"
         } else {
@@ -352,6 +371,8 @@ impl Http {
                 },
                 Err(fault) => fault,
             };
+            // Here, since it goes into the log as well.
+            let fault = fault.redacted(&self.secrets);
             let reason = fault.reason;
             let cost = permit.exit(row, fault.sign);
             if !fault.again {

@@ -150,10 +150,7 @@ fn step(url: &str) -> HttpStep {
 }
 
 fn setup() -> Setup {
-    Setup {
-        concurrency: 4,
-        directory: std::env::temp_dir(),
-    }
+    Setup::new(4, std::env::temp_dir())
 }
 
 async fn run(step: &HttpStep, id: &str) -> StepResult {

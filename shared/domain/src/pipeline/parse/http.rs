@@ -13,6 +13,27 @@ use crate::value::Kind;
 /// The name by which `ok_when` knows the response's status. No output can have it.
 const STATUS: &str = "status";
 
+/// Headers that follow from the rest of a request, so that two of them could contradict each
+/// other; the source might take one request for two (RFC 9112, section 11.2).
+const OWN_HEADERS: [(&str, &str); 5] = [
+    ("Content-Length", "it follows from the body; leave it out"),
+    (
+        "Transfer-Encoding",
+        "it follows from the body; leave it out",
+    ),
+    ("Host", "it is the host of `url`; leave it out"),
+    (
+        "Connection",
+        "connections are kept and ended by themselves; leave it out",
+    ),
+    ("Upgrade", "no other protocol is spoken; leave it out"),
+];
+
+/// Most requests a second that a rate can ask for: more is no limit that a source would set.
+const RATE_MAX: f64 = 10_000.0;
+/// Fewest: one a day.
+const RATE_MIN: f64 = 1.0 / 86_400.0;
+
 /// The entries of a table of free keys: name, place of the name, value.
 type Entries<'a> = Vec<(&'a str, Range<usize>, Node<'a>)>;
 
@@ -28,15 +49,32 @@ impl<'a> Builder<'a> {
             if !is_token(name) {
                 let message = format!("{name:?} cannot be the name of a header");
                 self.file.error(at.clone(), message, None);
+            } else if let Some((_, why)) = OWN_HEADERS
+                .iter()
+                .find(|(own, _)| own.eq_ignore_ascii_case(name))
+            {
+                let message = format!("the header `{name}` cannot be given");
+                self.file
+                    .error(at.clone(), message, Some((*why).to_owned()));
             }
         }
         let headers = self.templates(headers);
         let (body, form) = self.body(table, method);
         let timeout = timeout(table, Duration::from_secs(30));
         let attempts = whole(table, "attempts", 4);
-        let rate = table
-            .optional("rate")
-            .and_then(|n| n.read(units::rate, "\"50/s\", \"10/m\" or \"1000/h\""));
+        let rate = table.optional("rate").and_then(|n| {
+            let rate = n.read(units::rate, "\"50/s\", \"10/m\" or \"1000/h\"")?;
+            if rate > RATE_MAX {
+                let message = format!("`rate` is at most {RATE_MAX}/s");
+                n.error(
+                    message,
+                    Some("leave it out where the source needs no limit"),
+                );
+            } else if rate < RATE_MIN {
+                n.error("`rate` is at least one request a day", None);
+            }
+            Some(rate)
+        });
         let allow_hosts = allow_hosts(table);
         let cache = cache(table, method);
         let outputs = self.http_outputs(table, method);

@@ -7,12 +7,13 @@ use minijinja::machinery::ast::{CallArg, Expr, Stmt};
 use minijinja::machinery::{Span, parse};
 use minijinja::syntax::SyntaxConfig;
 
-use super::{Lookup, NAME, What};
+use super::{Lookup, NAME, SecretMention, What};
 use crate::pipeline::names::{Origin, Reference, TextError};
 
 /// The filters a template may use. `default` is left out on purpose: missing is never a value.
-const FILTERS: [&str; 25] = [
+const FILTERS: [&str; 26] = [
     "abs",
+    "base64",
     "capitalize",
     "first",
     "float",
@@ -74,9 +75,10 @@ const PRESENCE: &str =
 
 /// What was found in a template.
 pub(super) struct Walked {
-    /// The text to compile: `has(..)` stands replaced by a variable.
+    /// The text to compile: `has(..)` and `secret(..)` stand replaced by variables.
     pub(super) source: String,
     pub(super) references: Vec<Reference>,
+    pub(super) secrets: Vec<SecretMention>,
     pub(super) lookups: Vec<Lookup>,
 }
 
@@ -89,6 +91,7 @@ pub(super) fn walk(source: &str) -> Result<Walked, TextError> {
     let tree = parse(source, NAME, SyntaxConfig::default()).map_err(|e| text_error(&e, source))?;
     let mut walker = Walker {
         references: Vec::new(),
+        secrets: Vec::new(),
         lookups: Vec::new(),
         replaced: Vec::new(),
         locals: Vec::new(),
@@ -101,9 +104,11 @@ pub(super) fn walk(source: &str) -> Result<Walked, TextError> {
         text.replace_range(at.clone(), name);
     }
     walker.references.sort_by_key(|r| r.at.start);
+    walker.secrets.sort_by_key(|s| s.at.start);
     Ok(Walked {
         source: text,
         references: walker.references,
+        secrets: walker.secrets,
         lookups: walker.lookups,
     })
 }
@@ -119,8 +124,9 @@ pub(super) fn text_error(error: &minijinja::Error, source: &str) -> TextError {
 
 struct Walker {
     references: Vec<Reference>,
+    secrets: Vec<SecretMention>,
     lookups: Vec<Lookup>,
-    /// Calls of `has` and the variables that stand for them.
+    /// Calls of `has` and `secret` and the variables that stand for them.
     replaced: Vec<(Range<usize>, String)>,
     /// Names that the template itself defines, innermost last.
     locals: Vec<String>,
@@ -338,10 +344,11 @@ impl Walker {
             Expr::Call(c) => {
                 match &c.expr {
                     Expr::Var(v) if v.id == "has" => return self.has(&c.args, at),
+                    Expr::Var(v) if v.id == "secret" => return self.secret(&c.args, at),
                     Expr::Var(v) if v.id == "range" => {}
                     Expr::Var(v) => {
                         let error = TextError::new(format!("there is no function `{}`", v.id), at);
-                        return Err(error.suggest(v.id, ["has", "range"]));
+                        return Err(error.suggest(v.id, ["has", "range", "secret"]));
                     }
                     Expr::GetAttr(a) => self.expression(&a.expr)?,
                     other => self.expression(other)?,
@@ -375,6 +382,26 @@ impl Walker {
         );
         self.replaced.push((at, variable));
         self.references.push(reference);
+        Ok(())
+    }
+}
+
+impl Walker {
+    /// `secret('NAME')`: a variable takes its place. The name is written out, so that it is known
+    /// before the first row.
+    fn secret(&mut self, arguments: &[CallArg<'_>], at: Range<usize>) -> Result<(), TextError> {
+        let name = match arguments {
+            [CallArg::Pos(Expr::Const(c))] => c.value.as_str().map(Arc::<str>::from),
+            _ => None,
+        };
+        let name = name.ok_or_else(|| {
+            TextError::new("`secret` asks for one secret by its name", at.clone())
+                .help("write secret('API_KEY'), with the name in quotes")
+        })?;
+        let variable = format!("_secret_{}_", self.replaced.len());
+        self.look_up(variable.as_str().into(), What::Secret(name.clone()));
+        self.replaced.push((at.clone(), variable));
+        self.secrets.push(SecretMention { name, at });
         Ok(())
     }
 }

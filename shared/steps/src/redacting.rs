@@ -1,0 +1,104 @@
+//! The last thing before a result leaves a step: no value of a secret goes with it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rowmill_domain::secret::Secrets;
+use rowmill_domain::{Row, Value};
+
+use crate::{Runner, StepResult};
+
+/// A step whose results hold no value of a secret, wherever its source or program got it from.
+pub(crate) struct Redacting {
+    pub(crate) inner: Box<dyn Runner>,
+    pub(crate) secrets: Arc<Secrets>,
+}
+
+#[async_trait]
+impl Runner for Redacting {
+    async fn run(&self, row: Row<'_>) -> StepResult {
+        let mut result = self.inner.run(row).await;
+        match &mut result.outputs {
+            Ok(outputs) => {
+                for (_, value) in outputs {
+                    if let Cow::Owned(told) = self.secrets.redact(&value.to_text()) {
+                        *value = Value::Text(told);
+                    }
+                }
+            }
+            Err(reason) => redact(&self.secrets, reason),
+        }
+        for note in &mut result.notes {
+            redact(&self.secrets, note);
+        }
+        result
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+/// Takes the secrets out of a text.
+pub(crate) fn redact(secrets: &Secrets, text: &mut String) {
+    if let Cow::Owned(told) = secrets.redact(text) {
+        *text = told;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rowmill_domain::record::Columns;
+    use rowmill_domain::{Record, Row};
+
+    use super::*;
+
+    struct Echo(StepResult);
+
+    #[async_trait]
+    impl Runner for Echo {
+        async fn run(&self, _: Row<'_>) -> StepResult {
+            self.0.clone()
+        }
+        async fn close(&self) {}
+    }
+
+    #[tokio::test]
+    async fn outputs_reasons_and_notes_hold_no_secret() {
+        let secrets: Secrets = [("KEY", "s3cret"), ("PIN", "12345678")]
+            .into_iter()
+            .collect();
+        let outputs = vec![
+            ("a".into(), Value::from("is s3cret")),
+            ("b".into(), Value::Number(12_345_678.0)),
+            ("c".into(), Value::Number(5.0)),
+        ];
+        let mut ok = StepResult::ok(outputs, 1);
+        ok.notes.push("note s3cret".to_owned());
+        let columns = Columns::new(["ID"]);
+        let record = Record {
+            row: 2,
+            values: vec![None],
+        };
+        let row = Row {
+            columns: &columns,
+            record: &record,
+            outputs: &[],
+        };
+        let run = |result| Redacting {
+            inner: Box::new(Echo(result)),
+            secrets: Arc::new(secrets.clone()),
+        };
+        let result = run(ok).run(row).await;
+        let expected = vec![
+            ("a".into(), Value::from("is [secret KEY]")),
+            ("b".into(), Value::from("[secret PIN]")),
+            ("c".into(), Value::Number(5.0)),
+        ];
+        assert_eq!(result.outputs, Ok(expected));
+        assert_eq!(result.notes, ["note [secret KEY]"]);
+        let result = run(StepResult::failed("s3cret!", 1)).run(row).await;
+        assert_eq!(result.outputs, Err("[secret KEY]!".into()));
+    }
+}
