@@ -1,5 +1,7 @@
 //! Jobs as AWS Batch knows them: what is submitted, and what is told of it.
 
+pub mod rules;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -19,6 +21,11 @@ impl JobId {
     /// The id of an array's child.
     pub fn child(&self, index: u32) -> JobId {
         JobId(format!("{}:{index}", self.0))
+    }
+
+    /// The index, where it is a child's id.
+    pub fn index(&self) -> Option<u32> {
+        self.0.rsplit_once(':')?.1.parse().ok()
     }
 }
 

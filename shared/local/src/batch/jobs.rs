@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 
 use async_trait::async_trait;
+use rowmill_domain::job::rules::{self, Refusal};
 use rowmill_domain::job::{JobDefinition, JobDetail, JobId, SubmitJob};
 use rowmill_domain::limits;
 use rowmill_ports::{ErrorKind, JobFilter, Jobs, PortError, Result};
@@ -10,26 +11,23 @@ use tokio::time::Instant;
 
 use super::job::{Job, Spec};
 use super::process::Order;
-use super::rules::{self, Refusal};
 use super::state::Machine;
 use super::{LocalBatch, now, store};
 
 /// Jobs on a page. Source: AWS Batch API, ListJobs (`maxResults`).
 const PAGE: usize = 100;
 
-impl Refusal {
-    /// As AWS answers: `ClientException`, status 400.
-    fn into_port(self, operation: &'static str, resource: &str) -> PortError {
-        let message = format!("ClientException: {}", self.0);
-        PortError::new(operation, resource, ErrorKind::Invalid, message)
-    }
+/// As AWS answers: `ClientException`, status 400.
+fn refused(refusal: Refusal, operation: &'static str, resource: &str) -> PortError {
+    let message = format!("ClientException: {refusal}");
+    PortError::new(operation, resource, ErrorKind::Invalid, message)
 }
 
 #[async_trait]
 impl Jobs for LocalBatch {
     async fn register(&self, definition: &JobDefinition) -> Result<String> {
         const OPERATION: &str = "RegisterJobDefinition";
-        rules::definition(definition).map_err(|r| r.into_port(OPERATION, &definition.name))?;
+        rules::definition(definition).map_err(|r| refused(r, OPERATION, &definition.name))?;
         let arn = |name: &str, revision: i64| {
             format!("arn:aws:batch:local:000000000000:job-definition/{name}:{revision}")
         };
@@ -57,12 +55,12 @@ impl Jobs for LocalBatch {
         const OPERATION: &str = "SubmitJob";
         let name = &job.name.0;
         self.throttle(OPERATION, name)?;
-        let refused = |refusal: Refusal| refusal.into_port(OPERATION, name);
-        rules::submit(job).map_err(refused)?;
+        let refuse = |refusal: Refusal| refused(refusal, OPERATION, name);
+        rules::submit(job).map_err(refuse)?;
         let queue = &self.inner.config.queue;
         if job.queue != *queue && !job.queue.ends_with(&format!(":job-queue/{queue}")) {
             let why = format!("JobQueue {} not found", job.queue);
-            return Err(refused(Refusal(why)));
+            return Err(refuse(Refusal(why)));
         }
         let definition = self
             .inner
@@ -71,7 +69,7 @@ impl Jobs for LocalBatch {
             .map_err(|e| e.into_port(OPERATION, name))?;
         let Some(definition) = definition else {
             let why = format!("JobDefinition {} not found or not active", job.definition);
-            return Err(refused(Refusal(why)));
+            return Err(refuse(Refusal(why)));
         };
         let mut environment = definition.environment;
         environment.extend(job.environment.clone());
@@ -95,7 +93,7 @@ impl Jobs for LocalBatch {
                 Ok(())
             })
             .map_err(|e| e.into_port(OPERATION, name))?;
-        submitted.map_err(refused)?;
+        submitted.map_err(refuse)?;
         self.inner.wake.notify_one();
         Ok(id)
     }
@@ -103,13 +101,7 @@ impl Jobs for LocalBatch {
     async fn describe(&self, ids: &[JobId]) -> Result<Vec<JobDetail>> {
         const OPERATION: &str = "DescribeJobs";
         let resource = format!("{} jobs", ids.len());
-        if ids.len() > limits::DESCRIBE_JOBS_MAX {
-            let why = format!(
-                "Maximum number of jobs supported is {}",
-                limits::DESCRIBE_JOBS_MAX
-            );
-            return Err(Refusal(why).into_port(OPERATION, &resource));
-        }
+        rules::describe(ids.len()).map_err(|r| refused(r, OPERATION, &resource))?;
         self.transact(|machine| {
             ids.iter()
                 .filter_map(|id| {
@@ -131,7 +123,7 @@ impl Jobs for LocalBatch {
         let after = after
             .map(str::parse::<i64>)
             .transpose()
-            .map_err(|_| Refusal("Invalid nextToken".into()).into_port(OPERATION, &resource))?;
+            .map_err(|_| refused(Refusal("Invalid nextToken".into()), OPERATION, &resource))?;
         self.transact(|machine| page(machine, filter, after))
             .map_err(|e| e.into_port(OPERATION, resource))
     }

@@ -1,8 +1,9 @@
 //! AWS Batch on one machine: jobs are processes, and its rules are kept.
 //!
+//! What a request must not be says [`rowmill_domain::job::rules`].
+//!
 //! | part | what |
 //! |---|---|
-//! | `rules` | what SubmitJob refuses |
 //! | `exit` | how an attempt ended, and whether another follows |
 //! | `job` | a job and its states |
 //! | `state` | all jobs, and how they move each other |
@@ -19,7 +20,6 @@ mod exit;
 mod job;
 mod jobs;
 mod process;
-mod rules;
 mod scheduler;
 mod state;
 mod store;

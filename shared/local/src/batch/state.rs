@@ -11,12 +11,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use rowmill_domain::job::rules::Refusal;
 use rowmill_domain::job::{Dependency, DependencyType, JobId, JobStatus};
 
 use super::exit::{AttemptEnd, DEPENDENCY_FAILED};
 use super::job::{Job, Link, Spec, State, Unit, can_follow};
 use super::process::Launch;
-use super::rules::Refusal;
 
 /// One change of state, to be told as an event.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,13 +1,18 @@
-//! What SubmitJob and RegisterJobDefinition refuse, at the numbers of
-//! [`rowmill_domain::limits`] and in AWS's words where those are known. Pure.
+//! What AWS Batch refuses of a request by itself, at the numbers of [`crate::limits`] and in AWS's
+//! words where those are known. Every adapter asks here before it takes or sends a request.
+//!
+//! AWS takes overrides that are too long and fails the job when it would start: here they are
+//! refused as the rest is.
 
-use rowmill_domain::job::{DependencyType, JobDefinition, RetryStrategy, SubmitJob};
-use rowmill_domain::limits;
 use serde_json::{Map, Value, json};
 
+use crate::job::{DependencyType, JobDefinition, RetryStrategy, SubmitJob};
+use crate::limits;
+
 /// Why a request is refused: always the caller's fault (AWS's `ClientException`).
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal(pub(super) String);
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
 
 type Checked = Result<(), Refusal>;
 
@@ -16,15 +21,22 @@ fn refuse_if(bad: bool, why: impl FnOnce() -> String) -> Checked {
 }
 
 /// A definition as RegisterJobDefinition takes it.
-pub(super) fn definition(definition: &JobDefinition) -> Checked {
+///
+/// # Errors
+/// Why it is refused.
+pub fn definition(definition: &JobDefinition) -> Checked {
     name("Job definition", &definition.name)?;
     retry(&definition.retry)?;
     timeout(definition.timeout_seconds)
 }
 
 /// A job as SubmitJob takes it, as far as the request alone tells. Whether the queue, the
-/// definition and the dependencies exist is the store's to say.
-pub(super) fn submit(job: &SubmitJob) -> Checked {
+/// definition and the dependencies exist, and how large arrays they are on, is the service's to
+/// say.
+///
+/// # Errors
+/// Why it is refused.
+pub fn submit(job: &SubmitJob) -> Checked {
     name("Job", &job.name.0)?;
     if let Some(size) = job.array_size {
         refuse_if(
@@ -76,6 +88,19 @@ pub(super) fn submit(job: &SubmitJob) -> Checked {
             "Job size must be less than {} KiB, got {} KiB ({bytes} bytes)",
             limits::SUBMIT_PAYLOAD_MAX / 1024,
             bytes.div_ceil(1024)
+        )
+    })
+}
+
+/// So many jobs as DescribeJobs takes.
+///
+/// # Errors
+/// There are too many.
+pub fn describe(jobs: usize) -> Checked {
+    refuse_if(jobs > limits::DESCRIBE_JOBS_MAX, || {
+        format!(
+            "Maximum number of jobs supported is {}, got {jobs}",
+            limits::DESCRIBE_JOBS_MAX
         )
     })
 }
@@ -198,9 +223,8 @@ fn payload(job: &SubmitJob) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use rowmill_domain::job::{EvaluateOnExit, ExitAction, JobName};
-
     use super::*;
+    use crate::job::{EvaluateOnExit, ExitAction, JobName};
 
     fn job() -> SubmitJob {
         SubmitJob {
