@@ -14,8 +14,8 @@ use rowmill_events::schedule_event;
 use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::bus::{Chaos, DeadLetter, Target, dead_letters, enqueue, redrive};
 use rowmill_local::{
-    Bucket, Cloud, DirObjects, Dispatcher, EmlOutbox, LocalError, LocalTopic, SmtpMailer,
-    SqliteLedger, StateLock, inbox_event,
+    Bucket, Cloud, DirObjects, Dispatcher, EmlOutbox, LocalError, LocalScheduler, LocalTopic,
+    SmtpMailer, SqliteLedger, StateLock, inbox_event,
 };
 use rowmill_ports::{Mailer, ObjectInfo, PortError};
 use rowmill_report::{Report, ReportConfig};
@@ -42,9 +42,9 @@ const FROM: &str = "rowmill@localhost";
 /// Whom mail is to where a pipeline names nobody.
 const TO: &str = "you@localhost";
 
-/// The sweep looks at a run of which nothing was heard for so long: long against the time between
-/// two stages on one machine, short for a person who waits.
-const STALLED_AFTER: Duration = Duration::from_secs(60);
+/// A run of which nothing was heard for so long is looked at: long against the time between two
+/// stages on one machine, short for a person who waits.
+pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(60);
 /// A job that waits so long while nothing runs will never run.
 const RUNNABLE_AFTER: Duration = Duration::from_secs(600);
 
@@ -121,6 +121,7 @@ impl Machine {
         let objects = Arc::new(buckets(&state)?);
         let ledger = Arc::new(SqliteLedger::open(&state)?);
         let topic = Arc::new(LocalTopic::new(cloud.clone(), chaos));
+        let scheduler = Arc::new(LocalScheduler::new(cloud.clone()));
         let program = std::env::current_exe().map_err(|source| LocalError::File {
             path: "rowmill".into(),
             source,
@@ -151,7 +152,9 @@ impl Machine {
                 objects: objects.clone(),
                 ledger: ledger.clone(),
                 topic: topic.clone(),
+                scheduler: scheduler.clone(),
                 work_bucket: WORK.to_owned(),
+                stalled_after: STALLED_AFTER,
                 rows_read: rows_read.clone(),
             },
             submit: Submit {
@@ -185,6 +188,7 @@ impl Machine {
                 ledger: ledger.clone(),
                 jobs,
                 topic: topic.clone(),
+                scheduler,
                 config: CleanupConfig {
                     work_bucket: WORK.to_owned(),
                     queue: STACK.to_owned(),
@@ -214,7 +218,8 @@ impl Machine {
         self.send(Target::Split, &inbox_event(INBOX, object))
     }
 
-    /// Calls for a sweep, as the schedule does in a deployment.
+    /// Calls for a sweep, as the schedule does in a deployment: for what an earlier version left,
+    /// and what belongs to no run. Runs have a time of their own.
     pub(crate) fn sweep(&self) -> Result<(), LocalError> {
         self.send(Target::Cleanup, &schedule_event(Utc::now()))
     }

@@ -27,9 +27,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(150);
 /// The least time between two looks, however much changes.
 const LOOK_LEAST: Duration = Duration::from_millis(15);
 
-/// How often a sweep looks for runs that stand still.
-const SWEEP_EVERY: Duration = Duration::from_secs(120);
-
 /// How watching a run ended.
 enum Ended {
     /// The run is over.
@@ -157,7 +154,7 @@ async fn watch(
 ) -> Result<Ended, Stop> {
     let failed = |e: PortError| Stop::failed("cannot read the ledger", e);
     let mut changed = machine.cloud.changed();
-    let (mut told, mut swept) = (0, Instant::now());
+    let mut told = 0;
     loop {
         // Before the look, so that a change during it is seen by the next one.
         changed.borrow_and_update();
@@ -175,11 +172,6 @@ async fn watch(
             && let Some(ended) = mourn(machine, run, &mut told, progress).await?
         {
             return Ok(ended);
-        }
-        if swept.elapsed() >= SWEEP_EVERY {
-            swept = Instant::now();
-            let sent = machine.sweep();
-            sent.map_err(|e| Stop::failed("cannot write to the queue", e))?;
         }
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return Ok(Ended::Stopped),

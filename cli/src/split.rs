@@ -11,12 +11,12 @@ use rowmill_domain::event::Invocation;
 use rowmill_domain::message::Message;
 use rowmill_domain::{Manifest, keys};
 use rowmill_events::s3_created;
-use rowmill_local::{SqliteLedger, inbox_event};
+use rowmill_local::{Cloud, LocalScheduler, SqliteLedger, inbox_event};
 use rowmill_ports::{Location, Objects, PortError, Topic};
 use rowmill_split::Split;
 
 use crate::args::SplitArgs;
-use crate::cloud::{INBOX, WORK, buckets};
+use crate::cloud::{INBOX, STALLED_AFTER, WORK, buckets};
 use crate::exit::{Exit, Stop};
 use crate::upload::{self, Upload};
 use crate::{input, output};
@@ -33,6 +33,7 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
     let objects = Arc::new(objects);
     let ledger = SqliteLedger::open(state.path()).map_err(|e| Stop::failed("cannot split", e))?;
     let ledger = Arc::new(ledger);
+    let cloud = Cloud::open(state.path()).map_err(|e| Stop::failed("cannot split", e))?;
     let heard = Arc::new(Heard::default());
 
     upload::pipeline(&*objects, &chosen).await.map_err(failed)?;
@@ -57,7 +58,9 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
         objects: objects.clone(),
         ledger,
         topic: heard.clone(),
+        scheduler: Arc::new(LocalScheduler::new(cloud)),
         work_bucket: WORK.to_owned(),
+        stalled_after: STALLED_AFTER,
         rows_read: Arc::new(AtomicU64::new(0)),
     };
     let invocation = Invocation {

@@ -1,33 +1,41 @@
 //! How the stage is entered.
 
 use rowmill_domain::event::Invocation;
-use rowmill_events::{ToCleanup, to_cleanup};
+use rowmill_events::{ToCleanup, Tried, to_cleanup};
 use serde_json::Value;
 use tracing::Instrument;
 
 use crate::{Cleanup, CleanupError};
 
 impl Cleanup {
-    /// Handles what report answered, or the schedule's call for a sweep.
+    /// Handles what report answered, the time of a run, or the schedule's call for a sweep.
     ///
     /// # Errors
-    /// It is neither, or what it asks for failed: then the same event may be given again. What a
-    /// sweep could not move on is logged and left to the next one.
+    /// It is none of these, or what it asks for failed: then the same event may be given again.
+    /// What a sweep could not move on is logged and left to the next one.
     pub async fn invoke(
         &self,
         payload: &Value,
         cx: &Invocation,
     ) -> Result<Option<Value>, CleanupError> {
-        match to_cleanup(payload)? {
-            Some(ToCleanup::Reported(reported)) => {
-                let span = tracing::info_span!("cleanup", run = %reported.run);
-                self.handle(&reported, cx).instrument(span).await?;
-            }
-            Some(ToCleanup::Sweep) => {
-                self.sweep(cx).await?;
-            }
-            None => {}
+        let mut tried = Tried::new(CleanupError::is_retryable);
+        for event in to_cleanup(payload)? {
+            tried.keep(self.enter(event, cx).await);
         }
-        Ok(None)
+        tried.end(None)
+    }
+
+    async fn enter(&self, event: ToCleanup, cx: &Invocation) -> Result<(), CleanupError> {
+        match event {
+            ToCleanup::Reported(reported) => {
+                let span = tracing::info_span!("cleanup", run = %reported.run);
+                self.handle(&reported, cx).instrument(span).await
+            }
+            ToCleanup::Due { run } => {
+                let span = tracing::info_span!("due", %run);
+                self.due(&run, cx).instrument(span).await.map(drop)
+            }
+            ToCleanup::Sweep => self.sweep(cx).await.map(drop),
+        }
     }
 }

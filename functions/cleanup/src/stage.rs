@@ -7,7 +7,7 @@ use rowmill_domain::event::{Invocation, Reported};
 use rowmill_domain::limits::DESCRIBE_JOBS_MAX;
 use rowmill_domain::run::Work;
 use rowmill_domain::{RunId, RunItem, RunState, keys};
-use rowmill_ports::{Claim, ErrorKind, Jobs, Ledger, Objects, RunPatch, Topic};
+use rowmill_ports::{Claim, ErrorKind, Jobs, Ledger, Objects, RunPatch, Scheduler, Topic};
 
 use crate::error::CleanupError;
 
@@ -29,8 +29,10 @@ pub struct Cleanup {
     pub ledger: Arc<dyn Ledger>,
     /// Jobs and their definitions.
     pub jobs: Arc<dyn Jobs>,
-    /// Where the sweep tells other stages to go on.
+    /// Where other stages are told to go on.
     pub topic: Arc<dyn Topic>,
+    /// Where the next look at a run is set.
+    pub scheduler: Arc<dyn Scheduler>,
     /// Names and times.
     pub config: CleanupConfig,
 }
@@ -44,16 +46,15 @@ pub struct CleanupConfig {
     pub queue: String,
     /// The stack, which starts the names of job definitions.
     pub stack: String,
-    /// A run of which nothing was heard for so long is looked at by the sweep.
+    /// A run of which nothing was heard for so long is looked at.
     pub stalled_after: Duration,
-    /// A job that waits so long for a place, while the queue runs nothing at all, is given up by
-    /// the sweep.
+    /// A job that waits so long for a place, while the queue runs nothing at all, is given up.
     pub runnable_after: Duration,
 }
 
 impl Cleanup {
     /// Removes everything temporary of a run whose mail is sent: its table, all under
-    /// `runs/<id>/`, job definitions that no live run uses. Results stay. Nothing happens where
+    /// `runs/<id>/`, job definitions that no live run uses, the next look at it. Results stay. Nothing happens where
     /// that was done before or another invocation is at it.
     ///
     /// # Errors
@@ -92,6 +93,8 @@ impl Cleanup {
             ..RunPatch::default()
         };
         self.ledger.update_run(run, &ENDED, patch, cx.now).await?;
+        // Last: while it is there, a cleanup that dies midway is gone on with.
+        self.scheduler.cancel(run.as_str()).await?;
         match self.ledger.complete(run, Work::Cleanup, &cx.owner).await {
             // The lease ran out and another invocation has done the same.
             Err(error) if error.kind == ErrorKind::Conflict => Ok(()),

@@ -13,7 +13,9 @@ use rowmill_domain::pipeline::Batch;
 use rowmill_domain::plan::{self, ChunkPlan};
 use rowmill_domain::run::{Counts, Source, Work};
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
-use rowmill_ports::{Claim, ErrorKind, Ledger, Location, Objects, Put, RunPatch, TablePlan, Topic};
+use rowmill_ports::{
+    Claim, ErrorKind, Ledger, Location, Objects, Put, RunPatch, Scheduler, TablePlan, Topic,
+};
 use rowmill_workbook::ReadLimits;
 use tempfile::TempDir;
 
@@ -47,8 +49,12 @@ pub struct Split {
     pub ledger: Arc<dyn Ledger>,
     /// Where the message to submit goes.
     pub topic: Arc<dyn Topic>,
+    /// Where a run's first time is set, at which cleanup looks whether it stands still.
+    pub scheduler: Arc<dyn Scheduler>,
     /// The work bucket's name.
     pub work_bucket: String,
+    /// When that is: cleanup's `stalled_after`.
+    pub stalled_after: Duration,
     /// Is kept at the number of data rows read so far, for progress.
     pub rows_read: Arc<AtomicU64>,
 }
@@ -98,6 +104,11 @@ impl Split {
                 return Ok(());
             }
         }
+        // Before there is a run, so that there is none that nobody looks at.
+        let due = Message::Due { run: run.clone() };
+        self.scheduler
+            .at(run.as_str(), cx.now + self.stalled_after, &due)
+            .await?;
         let item = RunItem::new(run.clone(), source(event), cx.now);
         let item = match self.ledger.create_run(&item).await? {
             true => item,

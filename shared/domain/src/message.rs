@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::run::RunId;
 
 /// A message on the topic. Its `kind` is also sent as the message attribute `kind`, so that a
-/// subscription takes only its own: submit takes `split`, report takes `failed` and `check`.
+/// subscription takes only its own: submit takes `split`, report takes `failed` and `check`, cleanup
+/// takes `due`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Message {
@@ -21,6 +22,11 @@ pub enum Message {
         /// What happened and why.
         failure: Failure,
     },
+    /// The time has come to look at a run that has not ended: cleanup asks whether it stands still.
+    Due {
+        /// The run.
+        run: RunId,
+    },
     /// The sweep found a run whose jobs seem to have ended without report having heard of it:
     /// report asks Batch, and goes on where all have.
     Check {
@@ -31,7 +37,7 @@ pub enum Message {
 
 impl Message {
     /// The kinds there are. Others, from a newer program, are passed over by all stages.
-    pub const KINDS: [&'static str; 3] = ["split", "failed", "check"];
+    pub const KINDS: [&'static str; 4] = ["split", "failed", "check", "due"];
 
     /// The value of the message attribute `kind`.
     pub fn kind(&self) -> &'static str {
@@ -39,6 +45,7 @@ impl Message {
             Message::Split { .. } => "split",
             Message::Failed { .. } => "failed",
             Message::Check { .. } => "check",
+            Message::Due { .. } => "due",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -114,6 +115,10 @@ pub struct Source {
     /// When the object was put.
     pub uploaded: DateTime<Utc>,
 }
+
+/// In a deployment, a run of which nothing was heard for so long is looked at: longer than any
+/// claim on a run's work is held, so that whoever held one has had its time.
+pub const STALLED_AFTER: Duration = Duration::from_secs(20 * 60);
 
 /// Where a run stands. It only ever moves down this list, and ends in one of the last three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

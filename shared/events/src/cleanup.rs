@@ -1,9 +1,11 @@
 use chrono::{DateTime, Utc};
 use rowmill_domain::event::Reported;
+use rowmill_domain::message::Message;
+use rowmill_domain::run::RunId;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{EventError, LOCAL_ACCOUNT, LOCAL_REGION, time_text};
+use crate::{EventError, LOCAL_ACCOUNT, LOCAL_REGION, sns, time_text};
 
 const EXPECTED: &str = "record of a Lambda destination";
 
@@ -12,6 +14,11 @@ const EXPECTED: &str = "record of a Lambda destination";
 pub enum ToCleanup {
     /// A run was reported: remove what it left.
     Reported(Reported),
+    /// A run's time has come: look whether it stands still.
+    Due {
+        /// The run.
+        run: RunId,
+    },
     /// The schedule calls: look for runs that stand still and for things left behind.
     Sweep,
 }
@@ -44,16 +51,28 @@ pub fn reported(payload: &Value) -> Result<Option<Reported>, EventError> {
     Ok(record.response_payload)
 }
 
-/// What enters cleanup by that payload: a destination's record or the schedule's event. `None`
-/// where there is nothing to do.
+/// What enters cleanup by that payload: a destination's record, the topic's messages or the
+/// schedule's event. Messages that are not for cleanup are passed over.
 ///
 /// # Errors
-/// It is neither.
-pub fn to_cleanup(payload: &Value) -> Result<Option<ToCleanup>, EventError> {
+/// It is none of these.
+pub fn to_cleanup(payload: &Value) -> Result<Vec<ToCleanup>, EventError> {
     if payload["detail-type"] == "Scheduled Event" {
-        return Ok(Some(ToCleanup::Sweep));
+        return Ok(vec![ToCleanup::Sweep]);
     }
-    Ok(reported(payload)?.map(ToCleanup::Reported))
+    if sns::is_sns(payload) {
+        let messages = sns::sns_messages(payload)?.into_iter();
+        return Ok(messages
+            .filter_map(|message| match message {
+                Message::Due { run } => Some(ToCleanup::Due { run }),
+                Message::Split { .. } | Message::Failed { .. } | Message::Check { .. } => None,
+            })
+            .collect());
+    }
+    Ok(reported(payload)?
+        .map(ToCleanup::Reported)
+        .into_iter()
+        .collect())
 }
 
 /// The record that Lambda hands on after report answered `response` to `request`.

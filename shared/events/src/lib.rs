@@ -16,7 +16,7 @@ pub use cleanup::{ToCleanup, reported, reported_event, schedule_event, to_cleanu
 pub use error::EventError;
 pub use report::{ToReport, to_report};
 pub use s3::{s3_created, s3_created_event};
-pub use sns::{sns_messages, sns_messages_event};
+pub use sns::{scheduled_message_event, sns_messages, sns_messages_event};
 pub use tried::Tried;
 
 /// The account in envelopes written on one machine.

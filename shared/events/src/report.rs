@@ -41,7 +41,7 @@ pub fn to_report(payload: &Value) -> Result<Vec<ToReport>, EventError> {
         .filter_map(|message| match message {
             Message::Failed { run, failure } => Some(ToReport::Failed { run, failure }),
             Message::Check { run } => Some(ToReport::Check { run }),
-            Message::Split { .. } => None,
+            Message::Split { .. } | Message::Due { .. } => None,
         })
         .collect())
 }

@@ -44,6 +44,16 @@ pub fn sns_messages(payload: &Value) -> Result<Vec<Message>, EventError> {
 /// What SNS hands to a Lambda function for that message. `id` is the message's, the same in
 /// every delivery.
 pub fn sns_messages_event(message: &Message, id: &str, now: DateTime<Utc>) -> Value {
+    let kind = json!({ "Type": "String", "Value": message.kind() });
+    event(message, id, now, json!({ "kind": kind }))
+}
+
+/// The same for a message that EventBridge Scheduler published: it sets no attributes.
+pub fn scheduled_message_event(message: &Message, id: &str, now: DateTime<Utc>) -> Value {
+    event(message, id, now, json!({}))
+}
+
+fn event(message: &Message, id: &str, now: DateTime<Utc>, attributes: Value) -> Value {
     let topic = format!("arn:aws:sns:{LOCAL_REGION}:{LOCAL_ACCOUNT}:rowmill");
     json!({ "Records": [{
         "EventSource": "aws:sns",
@@ -60,9 +70,7 @@ pub fn sns_messages_event(message: &Message, id: &str, now: DateTime<Utc>) -> Va
             "Signature": "",
             "SigningCertUrl": "",
             "UnsubscribeUrl": "",
-            "MessageAttributes": {
-                "kind": { "Type": "String", "Value": message.kind() },
-            },
+            "MessageAttributes": attributes,
         },
     }]})
 }

@@ -56,7 +56,7 @@ fn s3_direct_and_through_a_topic() {
 
 #[test]
 fn messages_of_the_topic() {
-    for name in ["sns-split", "sns-failed", "sns-check"] {
+    for name in ["sns-split", "sns-failed", "sns-check", "sns-due"] {
         let (payload, expected) = pair(name);
         let messages = sns_messages(&payload).unwrap();
         assert_eq!(json!(messages), expected, "{name}");
@@ -94,23 +94,28 @@ fn report_takes_its_own_messages_from_the_topic_and_passes_over_the_rest() {
 }
 
 #[test]
-fn cleanup_is_entered_by_a_report_and_by_the_schedule() {
+fn cleanup_is_entered_by_a_report_by_the_schedule_and_by_the_time_of_a_run() {
     for name in ["cleanup-reported", "cleanup-schedule"] {
         let (payload, expected) = pair(name);
-        let read = match to_cleanup(&payload).unwrap() {
-            Some(ToCleanup::Reported(reported)) => json!({ "reported": reported }),
-            Some(ToCleanup::Sweep) => json!("sweep"),
-            None => json!(null),
+        let read = match &to_cleanup(&payload).unwrap()[..] {
+            [ToCleanup::Reported(reported)] => json!({ "reported": reported }),
+            [ToCleanup::Sweep] => json!("sweep"),
+            other => panic!("{name}: {other:?}"),
         };
         assert_eq!(read, expected, "{name}");
     }
+    let run = "20261121-reviews-0a1b2c3d4e5f".parse().unwrap();
+    let due = to_cleanup(&file("sns-due.json")).unwrap();
+    assert_eq!(due, [ToCleanup::Due { run }]);
+    assert_eq!(to_report(&file("sns-due.json")).unwrap(), []);
+    assert_eq!(to_cleanup(&file("sns-check.json")).unwrap(), []);
 }
 
 #[test]
 fn a_report_that_answered_nothing_asks_for_no_cleanup() {
     let mut payload = file("cleanup-reported.json");
     payload["responsePayload"] = json!(null);
-    assert_eq!(to_cleanup(&payload).unwrap(), None);
+    assert_eq!(to_cleanup(&payload).unwrap(), []);
     payload["requestContext"]["condition"] = json!("RetriesExhausted");
     let error = to_cleanup(&payload).unwrap_err().to_string();
     assert!(error.contains("RetriesExhausted"), "{error}");
@@ -139,7 +144,8 @@ fn a_payload_at_the_wrong_door_is_refused() {
         );
         assert_eq!(
             to_cleanup(&payload).is_ok(),
-            name == "cleanup-reported",
+            // A message of the topic that is for others is passed over.
+            matches!(name, "cleanup-reported" | "sns-split"),
             "{name}"
         );
     }

@@ -9,8 +9,9 @@ use tokio::sync::watch;
 
 use crate::LocalError;
 
-/// Format of the state directory's databases, in SQLite's `user_version`.
-const FORMAT: i64 = 1;
+/// Format of the state directory's databases, in SQLite's `user_version`. Since 2 `cloud.db` has
+/// the table `schedule`.
+const FORMAT: i64 = 2;
 
 /// How long a statement waits for another process's transaction. Transactions last milliseconds;
 /// this leaves room for a disk that stalls.
@@ -53,7 +54,7 @@ fn version(conn: &Connection) -> rusqlite::Result<i64> {
     conn.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// `cloud.db`: messages under way and jobs, in one database, so that a job's change and the event
+/// `cloud.db`: messages and jobs, in one database, so that a job's change and the event
 /// that tells of it are one transaction. Cheap to clone.
 #[derive(Clone)]
 pub struct Cloud(Arc<Inner>);
@@ -72,7 +73,8 @@ impl Cloud {
     pub fn open(state: &Path) -> Result<Cloud, LocalError> {
         std::fs::create_dir_all(state).map_err(LocalError::file(state))?;
         let path = state.join("cloud.db");
-        let conn = open(&path, crate::bus::SCHEMA)?;
+        let schema = format!("{} {}", crate::bus::SCHEMA, crate::schedule::SCHEMA);
+        let conn = open(&path, &schema)?;
         Ok(Cloud(Arc::new(Inner {
             path,
             conn: Mutex::new(conn),

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::bus::{self, Chaos, Message, Target};
-use crate::{Cloud, LocalError};
+use crate::{Cloud, LocalError, schedule};
 
 /// Messages handled at once. Stages wait for the disk more than for the processor.
 const AT_ONCE: u32 = 4;
@@ -45,7 +45,7 @@ pub struct HandlerError {
     pub retryable: bool,
 }
 
-/// Delivers messages to stages, as Lambda does with asynchronous invocations: at least once,
+/// Publishes messages whose time has come, and delivers messages to stages, as Lambda does with asynchronous invocations: at least once,
 /// three tries, then a dead letter; a try that takes longer than a function may is cut off and
 /// has failed.
 ///
@@ -81,7 +81,9 @@ impl Dispatcher {
         let mut under_way: HashMap<Id, Message> = HashMap::new();
         while !*stop.borrow_and_update() {
             changed.mark_unchanged();
+            let scheduled = self.publish_scheduled()?;
             let (due, next) = self.due(&under_way)?;
+            let next = [next, scheduled].into_iter().flatten().min();
             for message in due {
                 let handler = Arc::clone(&handler);
                 let (target, payload) = (message.target, message.payload.clone());
@@ -102,6 +104,13 @@ impl Dispatcher {
             self.settle(&mut under_way, tried)?;
         }
         Ok(())
+    }
+
+    /// Publishes what waited for its time, and tells when the next time is.
+    fn publish_scheduled(&self) -> Result<Option<i64>, LocalError> {
+        let now = Utc::now().timestamp_millis();
+        self.cloud
+            .with(|conn| schedule::publish_due(conn, self.chaos.as_ref(), now))
     }
 
     /// Messages to begin with now, and when the next one is due where there is room for it.

@@ -1,4 +1,5 @@
-//! One machine for AWS: a directory for S3, SQLite for DynamoDB, SNS and EventBridge, processes
+//! One machine for AWS: a directory for S3, SQLite for DynamoDB, SNS, EventBridge and its
+//! Scheduler, processes
 //! for Batch, `.eml` files or a relay for SES.
 //!
 //! All that lasts lies under one state directory:
@@ -6,7 +7,7 @@
 //! | file | what |
 //! |---|---|
 //! | `lock` | held by the one command at work on the directory |
-//! | `cloud.db` | messages under way, and jobs |
+//! | `cloud.db` | messages under way and those that wait for their time, and jobs |
 //! | `ledger.db` | runs, their claims, the ids of their jobs |
 //! | `tables/<run>.db` | outcomes of one run's records |
 //!
@@ -21,6 +22,7 @@ mod ledger;
 mod lock;
 mod objects;
 mod outbox;
+mod schedule;
 mod topic;
 
 pub use db::Cloud;
@@ -30,4 +32,5 @@ pub use ledger::SqliteLedger;
 pub use lock::StateLock;
 pub use objects::{Bucket, DirObjects, inbox_event};
 pub use outbox::{EmlOutbox, SmtpMailer};
+pub use schedule::LocalScheduler;
 pub use topic::LocalTopic;

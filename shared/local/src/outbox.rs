@@ -8,13 +8,10 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use lettre::transport::smtp::AsyncSmtpTransport;
 use lettre::{AsyncTransport, Tokio1Executor};
-use rowmill_domain::limits;
 use rowmill_ports::{Envelope, ErrorKind, Mailer, PortError, Result};
 use url::{Host, Url};
 
 use crate::LocalError;
-
-const OPERATION: &str = "SendEmail";
 
 /// A directory of `.eml` files, which any mail program opens. A mail sent again (same
 /// Message-ID) replaces its file, so that a second delivery shows as one.
@@ -55,7 +52,7 @@ impl EmlOutbox {
 #[async_trait]
 impl Mailer for EmlOutbox {
     async fn send(&self, envelope: &Envelope, mime: &[u8]) -> Result<String> {
-        check(envelope, mime)?;
+        envelope.check(mime)?;
         let id = message_id(mime);
         let (path, mime) = (self.path(&id), mime.to_vec());
         let written = tokio::task::spawn_blocking(move || {
@@ -63,8 +60,8 @@ impl Mailer for EmlOutbox {
         });
         match written.await {
             Ok(Ok(())) => Ok(id),
-            Ok(Err(error)) => Err(error.into_port(OPERATION, envelope.to.join(", "))),
-            Err(panicked) => Err(failure(envelope, ErrorKind::Unavailable, panicked)),
+            Ok(Err(error)) => Err(envelope.error(ErrorKind::Unavailable, error)),
+            Err(panicked) => Err(envelope.error(ErrorKind::Unavailable, panicked)),
         }
     }
 }
@@ -114,8 +111,8 @@ impl SmtpMailer {
 impl Mailer for SmtpMailer {
     /// The id is the mail's Message-ID: relays give none that could be asked for.
     async fn send(&self, envelope: &Envelope, mime: &[u8]) -> Result<String> {
-        check(envelope, mime)?;
-        let invalid = |error: String| failure(envelope, ErrorKind::Invalid, error);
+        envelope.check(mime)?;
+        let invalid = |error: String| envelope.error(ErrorKind::Invalid, error);
         let address = |text: &String| {
             text.parse::<lettre::Address>()
                 .map_err(|error| invalid(format!("`{text}`: {error}")))
@@ -138,7 +135,7 @@ impl Mailer for SmtpMailer {
                     _ if error.is_client() => ErrorKind::Invalid,
                     _ => ErrorKind::Unavailable,
                 };
-                Err(failure(envelope, kind, reasons(&error)))
+                Err(envelope.error(kind, reasons(&error)))
             }
         }
     }
@@ -177,29 +174,6 @@ fn reasons(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// What SES refuses.
-fn check(envelope: &Envelope, mime: &[u8]) -> Result<()> {
-    let problem = if mime.len() > limits::MAIL_MAX {
-        format!(
-            "the mail has {} bytes, and at most {} are taken",
-            mime.len(),
-            limits::MAIL_MAX
-        )
-    } else if envelope.to.is_empty() {
-        "the mail has no recipient".to_owned()
-    } else if envelope.to.len() > limits::RECIPIENTS_MAX {
-        let (n, max) = (envelope.to.len(), limits::RECIPIENTS_MAX);
-        format!("the mail has {n} recipients, and at most {max} are taken")
-    } else {
-        return Ok(());
-    };
-    Err(failure(envelope, ErrorKind::Invalid, problem))
-}
-
-fn failure(envelope: &Envelope, kind: ErrorKind, message: impl std::fmt::Display) -> PortError {
-    PortError::new(OPERATION, envelope.to.join(", "), kind, message)
 }
 
 /// The mail's Message-ID without its brackets; the hash of a mail that has none.

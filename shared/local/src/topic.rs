@@ -1,13 +1,14 @@
 use async_trait::async_trait;
 use chrono::Utc;
-use rowmill_domain::limits;
 use rowmill_domain::message::Message;
-use rowmill_ports::{ErrorKind, PortError, Result, Topic};
+use rowmill_ports::{Result, Topic, message_text};
+use rusqlite::Connection;
 
 use crate::Cloud;
 use crate::bus::{self, Chaos, Target};
 
-/// The topic, and its subscriptions: submit takes `split`, report takes `failed` and `check`.
+/// The topic, and its subscriptions: submit takes `split`, report takes `failed` and `check`,
+/// cleanup takes `due`.
 pub struct LocalTopic {
     cloud: Cloud,
     chaos: Option<Chaos>,
@@ -24,30 +25,40 @@ impl LocalTopic {
 impl Topic for LocalTopic {
     async fn publish(&self, message: &Message) -> Result<()> {
         const OPERATION: &str = "Publish";
-        let target = match message {
-            Message::Split { .. } => Target::Submit,
-            Message::Failed { .. } | Message::Check { .. } => Target::Report,
-        };
         let resource = format!("topic:{}", message.kind());
-        let size = serde_json::to_vec(message).map_or(0, |json| json.len());
-        if size > limits::TOPIC_MESSAGE_MAX {
-            let max = limits::TOPIC_MESSAGE_MAX;
-            let text = format!("the message has {size} bytes, and at most {max} are taken");
-            return Err(PortError::new(
-                OPERATION,
-                resource,
-                ErrorKind::Invalid,
-                text,
-            ));
-        }
-        let id = format!("{:032x}", rand::random::<u128>());
-        let payload = rowmill_events::sns_messages_event(message, &id, Utc::now());
+        message_text(message, OPERATION, &resource)?;
+        let payload = rowmill_events::sns_messages_event(message, &message_id(), Utc::now());
         self.cloud
             .with(|conn| {
                 let transaction = conn.transaction()?;
+                let target = subscriber(message);
                 bus::enqueue(&transaction, self.chaos.as_ref(), target, &payload)?;
                 transaction.commit()
             })
             .map_err(|error| error.into_port(OPERATION, resource))
     }
+}
+
+/// Publishes a message whose time has come, with the transaction that `conn` is in.
+pub(crate) fn publish_scheduled(
+    conn: &Connection,
+    chaos: Option<&Chaos>,
+    message: &Message,
+) -> rusqlite::Result<()> {
+    let payload = rowmill_events::scheduled_message_event(message, &message_id(), Utc::now());
+    bus::enqueue(conn, chaos, subscriber(message), &payload)
+}
+
+/// The stage whose subscription takes a message.
+fn subscriber(message: &Message) -> Target {
+    match message {
+        Message::Split { .. } => Target::Submit,
+        Message::Failed { .. } | Message::Check { .. } => Target::Report,
+        Message::Due { .. } => Target::Cleanup,
+    }
+}
+
+/// A random id, the same in every delivery of one message.
+fn message_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }

@@ -7,18 +7,25 @@
 )]
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::Utc;
+use rowmill_domain::event::Invocation;
 use rowmill_domain::job::{JobId, JobName};
 use rowmill_domain::message::Message;
 use rowmill_domain::{Outcome, RunId, Status};
 use rowmill_local::bus::{self, Chaos, Target};
 use rowmill_local::{
-    Bucket, Cloud, DirObjects, EmlOutbox, LocalTopic, SqliteLedger, StateLock, inbox_event,
+    Bucket, Cloud, DirObjects, Dispatcher, EmlOutbox, Handler, HandlerError, LocalScheduler,
+    LocalTopic, SqliteLedger, StateLock, inbox_event,
 };
-use rowmill_ports::{Ledger, Location, Objects, Put, TablePlan, Topic, conformance};
+use rowmill_ports::{Ledger, Location, Objects, Put, Scheduler, TablePlan, Topic, conformance};
+use serde_json::Value;
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 fn buckets(directory: &Path) -> DirObjects {
     let bucket = |name: &str, versioned| Bucket {
@@ -264,6 +271,75 @@ async fn topic() {
             .collect::<Vec<Message>>()
     };
     conformance::topic::topic(&topic, &received).await;
+}
+
+/// Keeps the messages of the topic that enter cleanup.
+#[derive(Clone, Default)]
+struct Received(Arc<Mutex<Vec<Message>>>);
+
+#[async_trait]
+impl Handler for Received {
+    async fn handle(
+        &self,
+        target: Target,
+        payload: &Value,
+        _: &Invocation,
+    ) -> Result<Option<Value>, HandlerError> {
+        assert_eq!(target, Target::Cleanup);
+        let messages = rowmill_events::sns_messages(payload).unwrap();
+        self.0.lock().unwrap().extend(messages);
+        Ok(None)
+    }
+}
+
+impl Received {
+    /// Dispatches to it until the sender goes.
+    fn start(&self, cloud: &Cloud) -> watch::Sender<bool> {
+        let (stop, stopped) = watch::channel(false);
+        let dispatcher = Dispatcher::new(cloud.clone(), None);
+        let handler = Arc::new(self.clone());
+        tokio::spawn(async move { dispatcher.run(handler, stopped).await });
+        stop
+    }
+
+    fn all(&self) -> Vec<Message> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scheduler() {
+    let state = TempDir::new().unwrap();
+    let cloud = Cloud::open(state.path()).unwrap();
+    let received = Received::default();
+    let _stop = received.start(&cloud);
+    let scheduler = LocalScheduler::new(cloud);
+    let patience = Duration::from_secs(10);
+    conformance::scheduler::scheduler(&scheduler, &|| received.all(), patience).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_due_while_nothing_ran_is_published_at_the_next_start() {
+    let state = TempDir::new().unwrap();
+    let message = Message::Due { run: run() };
+    {
+        let cloud = Cloud::open(state.path()).unwrap();
+        let scheduler = LocalScheduler::new(cloud.clone());
+        scheduler.at("run", Utc::now(), &message).await.unwrap();
+        assert_eq!(bus::queue(&cloud).unwrap(), [], "nobody publishes");
+    }
+    let cloud = Cloud::open(state.path()).unwrap();
+    let mut changed = cloud.changed();
+    let received = Received::default();
+    let _stop = received.start(&cloud);
+    let arrived = async {
+        while received.all() != std::slice::from_ref(&message) {
+            changed.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), arrived)
+        .await
+        .expect("the message within 10 s");
 }
 
 #[tokio::test(flavor = "multi_thread")]

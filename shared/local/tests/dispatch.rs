@@ -250,7 +250,7 @@ async fn what_report_answers_goes_to_cleanup() {
     };
     let reported: Reported = serde_json::from_value(answer).unwrap();
     let read = to_cleanup(&cleanup.payload).unwrap();
-    assert_eq!(read, Some(ToCleanup::Reported(reported)));
+    assert_eq!(read, [ToCleanup::Reported(reported)]);
     assert_eq!(cleanup.payload["requestPayload"], json!({ "n": 0 }));
 }
 

@@ -16,7 +16,7 @@ use rowmill_domain::{Outcome, RunId, RunItem, RunState};
 
 use crate::{
     Claim, Envelope, ErrorKind, JobFilter, JobRecord, Jobs, Ledger, Location, Mailer, Object,
-    ObjectInfo, Objects, Page, PortError, Put, Result, RunPatch, TablePlan, Topic,
+    ObjectInfo, Objects, Page, PortError, Put, Result, RunPatch, Scheduler, TablePlan, Topic,
 };
 
 /// When a call fails.
@@ -302,6 +302,18 @@ impl<T: Jobs + ?Sized> Jobs for Faulty<T> {
 impl<T: Topic + ?Sized> Topic for Faulty<T> {
     async fn publish(&self, message: &Message) -> Result<()> {
         self.call("Publish", message.kind(), self.inner.publish(message))
+            .await
+    }
+}
+
+#[async_trait]
+impl<T: Scheduler + ?Sized> Scheduler for Faulty<T> {
+    async fn at(&self, name: &str, when: DateTime<Utc>, message: &Message) -> Result<()> {
+        self.call("CreateSchedule", name, self.inner.at(name, when, message))
+            .await
+    }
+    async fn cancel(&self, name: &str) -> Result<()> {
+        self.call("DeleteSchedule", name, self.inner.cancel(name))
             .await
     }
 }

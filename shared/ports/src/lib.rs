@@ -10,6 +10,7 @@ mod jobs;
 mod ledger;
 mod mailer;
 mod objects;
+mod scheduler;
 mod topic;
 
 pub use error::{ErrorKind, PortError, Result};
@@ -17,4 +18,5 @@ pub use jobs::{JobFilter, Jobs};
 pub use ledger::{Claim, JobRecord, Ledger, RunPatch, TablePlan};
 pub use mailer::{Envelope, Mailer};
 pub use objects::{Location, Object, ObjectInfo, Objects, Page, Put};
-pub use topic::Topic;
+pub use scheduler::{Scheduler, check_schedule_name};
+pub use topic::{Topic, message_text};

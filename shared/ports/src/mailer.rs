@@ -1,6 +1,7 @@
 use async_trait::async_trait;
+use rowmill_domain::limits::{MAIL_MAX, RECIPIENTS_MAX};
 
-use crate::Result;
+use crate::{ErrorKind, PortError, Result};
 
 /// Whom a mail is from and to, apart from its headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,6 +10,31 @@ pub struct Envelope {
     pub from: String,
     /// The recipients' addresses, 1 to [`rowmill_domain::limits::RECIPIENTS_MAX`].
     pub to: Vec<String>,
+}
+
+impl Envelope {
+    /// Checks a mail with that envelope against what SES takes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] where the mail is too large, or has no recipients or too many.
+    pub fn check(&self, mime: &[u8]) -> Result<()> {
+        let (size, recipients) = (mime.len(), self.to.len());
+        let problem = if size > MAIL_MAX {
+            format!("the mail has {size} bytes, and at most {MAIL_MAX} are taken")
+        } else if recipients == 0 {
+            "the mail has no recipient".to_owned()
+        } else if recipients > RECIPIENTS_MAX {
+            format!("the mail has {recipients} recipients, and at most {RECIPIENTS_MAX} are taken")
+        } else {
+            return Ok(());
+        };
+        Err(self.error(ErrorKind::Invalid, problem))
+    }
+
+    /// An error of sending to these recipients.
+    pub fn error(&self, kind: ErrorKind, message: impl std::fmt::Display) -> PortError {
+        PortError::new("SendEmail", self.to.join(", "), kind, message)
+    }
 }
 
 /// Mail: SES, an SMTP relay, or `.eml` files.

@@ -123,6 +123,10 @@ async fn run(steps: i64, resumed_by: &str, hours: u32) -> (Submitted, bool) {
             .unwrap();
     }
     let result = submitted(&place, &run).await;
+    let [(due, _)] = &place.due()[..] else {
+        panic!("a live run is looked at: {:?}", place.due())
+    };
+    assert_eq!(*due, Message::Due { run: run.clone() });
 
     place.deliver(&run, at("report", 4).now).await;
     let reported = Reported { run: run.clone() };
@@ -153,6 +157,7 @@ async fn run(steps: i64, resumed_by: &str, hours: u32) -> (Submitted, bool) {
             .all(|job| job.status.is_terminal())
     );
     assert!(place.item(&run).await.cleaned.is_some());
+    assert_eq!(place.due(), [], "nobody will look at it again");
 
     // All of it once more changes nothing.
     place.fuse.set(i64::MAX);

@@ -1,9 +1,11 @@
-//! Split, submit, cleanup and the sweep on local adapters.
+//! Split, submit, cleanup, the look at a run and the sweep on local adapters.
 #![allow(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "helpers of tests fail a test as tests do"
 )]
 
+mod due;
 mod killed_anywhere;
 mod place;
 mod refused;

@@ -15,7 +15,7 @@ use rowmill_domain::message::Message;
 use rowmill_domain::run::Work;
 use rowmill_domain::{Outcome, RunId, RunItem, RunState};
 use rowmill_local::batch::{BatchConfig, LocalBatch};
-use rowmill_local::{Bucket, Cloud, DirObjects, LocalTopic, SqliteLedger};
+use rowmill_local::{Bucket, Cloud, DirObjects, LocalScheduler, LocalTopic, SqliteLedger};
 use rowmill_ports::*;
 use rowmill_split::Split;
 use rowmill_submit::{Submit, SubmitConfig};
@@ -25,6 +25,7 @@ pub(crate) const INBOX: &str = "inbox";
 pub(crate) const WORK: &str = "work";
 pub(crate) const QUEUE: &str = "main";
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// Every call through a port burns it twice: before it is made, and before its answer arrives.
 /// Once it is burnt down, every call fails, as all do for a process that is gone.
@@ -113,6 +114,11 @@ fused!(Topic {
     fn publish(message: &Message) -> ();
 });
 
+fused!(Scheduler {
+    fn at(name: &str, when: DateTime<Utc>, message: &Message) -> ();
+    fn cancel(name: &str) -> ();
+});
+
 pub(crate) struct Place {
     pub(crate) fuse: Fuse,
     pub(crate) objects: Arc<DirObjects>,
@@ -155,12 +161,16 @@ impl Place {
         let fused_ledger: Arc<dyn Ledger> = Arc::new(Fused(fuse.clone(), ledger.clone()));
         let fused_jobs: Arc<dyn Jobs> = Arc::new(Fused(fuse.clone(), batch.clone()));
         let fused_topic: Arc<dyn Topic> = Arc::new(Fused(fuse.clone(), topic));
+        let scheduler = Arc::new(LocalScheduler::new(cloud.clone()));
+        let fused_scheduler: Arc<dyn Scheduler> = Arc::new(Fused(fuse.clone(), scheduler));
         Place {
             split: Split {
                 objects: fused_objects.clone(),
                 ledger: fused_ledger.clone(),
                 topic: fused_topic.clone(),
+                scheduler: fused_scheduler.clone(),
                 work_bucket: WORK.into(),
+                stalled_after: STALLED_AFTER,
                 rows_read: Arc::default(),
             },
             submit: Submit {
@@ -180,11 +190,12 @@ impl Place {
                 ledger: fused_ledger,
                 jobs: fused_jobs,
                 topic: fused_topic,
+                scheduler: fused_scheduler,
                 config: CleanupConfig {
                     work_bucket: WORK.into(),
                     queue: QUEUE.into(),
                     stack: "rowmill".into(),
-                    stalled_after: HOUR / 4,
+                    stalled_after: STALLED_AFTER,
                     runnable_after: HOUR * 6,
                 },
             },
@@ -292,6 +303,22 @@ impl Place {
             .iter()
             .filter_map(|payload| read(payload).ok())
             .flatten()
+            .collect()
+    }
+
+    /// The runs that will be looked at, and when, to the second.
+    pub(crate) fn due(&self) -> Vec<(Message, i64)> {
+        let rows: Vec<(String, i64)> = self
+            .cloud
+            .with(|conn| {
+                let mut select =
+                    conn.prepare("SELECT message, due / 1000 FROM schedule ORDER BY name")?;
+                let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                rows.collect()
+            })
+            .unwrap();
+        rows.into_iter()
+            .map(|(message, due)| (serde_json::from_str(&message).unwrap(), due))
             .collect()
     }
 

@@ -14,4 +14,5 @@ pub mod jobs;
 pub mod ledger;
 pub mod mailer;
 pub mod objects;
+pub mod scheduler;
 pub mod topic;

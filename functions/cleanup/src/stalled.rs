@@ -1,0 +1,307 @@
+//! Runs that stand still: each is looked at when its time comes, and by the sweep.
+//!
+//! A run of which nothing was heard for a while is handed to the stage that can move it on, by the
+//! very messages that enter that stage, once Batch is asked. What no stage can move on is failed,
+//! so that a mail goes out in any case.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rowmill_domain::event::{Invocation, Reported};
+use rowmill_domain::job::{JobDetail, JobId, JobStatus};
+use rowmill_domain::limits::DESCRIBE_JOBS_MAX;
+use rowmill_domain::message::{Failure, Message};
+use rowmill_domain::run::Work;
+use rowmill_domain::{RunId, RunItem, RunState, keys};
+use rowmill_ports::{Claim, JobFilter, RunPatch};
+
+use crate::error::CleanupError;
+use crate::stage::Cleanup;
+use crate::sweep::SweepAction;
+
+impl Cleanup {
+    /// Looks at a run whose time has come, and moves it on where nothing was heard of it for
+    /// [`crate::CleanupConfig::stalled_after`]. Sets the next time, until the run is cleaned.
+    /// Safe to run beside everything else, and twice.
+    ///
+    /// # Errors
+    /// Where the run cannot be moved on. It is looked at again at its next time.
+    pub async fn due(
+        &self,
+        run: &RunId,
+        cx: &Invocation,
+    ) -> Result<Vec<SweepAction>, CleanupError> {
+        let Some(item) = self.ledger.run(run).await? else {
+            // Its time is set before it is created, so split ended in between.
+            tracing::warn!(%run, "no such run: its upload was never split");
+            return Ok(Vec::new());
+        };
+        self.look(&item, cx).await
+    }
+
+    /// Looks at a run, and sets the next time.
+    pub(crate) async fn look(
+        &self,
+        item: &RunItem,
+        cx: &Invocation,
+    ) -> Result<Vec<SweepAction>, CleanupError> {
+        if item.cleaned.is_some() {
+            return Ok(Vec::new());
+        }
+        let stalled_after = self.config.stalled_after;
+        let stalls = item.updated + stalled_after;
+        let stands_still = stalls <= cx.now;
+        let next = if stands_still {
+            cx.now + stalled_after
+        } else {
+            stalls
+        };
+        let message = Message::Due {
+            run: item.id.clone(),
+        };
+        // Before anything else: whatever becomes of this look, there is another.
+        self.scheduler.at(item.id.as_str(), next, &message).await?;
+        if !stands_still {
+            return Ok(Vec::new());
+        }
+        let actions = self.move_on(item, cx).await?;
+        for action in &actions {
+            tracing::info!(?action, "run stood still");
+        }
+        Ok(actions)
+    }
+
+    /// Hands a run of which nothing was heard to the stage that can move it on.
+    async fn move_on(
+        &self,
+        item: &RunItem,
+        cx: &Invocation,
+    ) -> Result<Vec<SweepAction>, CleanupError> {
+        let run = item.id.clone();
+        if item.state.is_terminal() {
+            if item.cleaned.is_some() {
+                return Ok(Vec::new());
+            }
+            let reported = Reported { run: run.clone() };
+            self.handle(&reported, cx).await?;
+            let cleaned = self
+                .ledger
+                .run(&run)
+                .await?
+                .is_some_and(|r| r.cleaned.is_some());
+            return Ok(cleaned
+                .then_some(SweepAction::Cleaned { run })
+                .into_iter()
+                .collect());
+        }
+        if let Some(failure) = &item.failure {
+            if self.is_held(&run, Work::Report, cx).await? {
+                return Ok(Vec::new());
+            }
+            let failure = failure.clone();
+            self.topic
+                .publish(&Message::Failed {
+                    run: run.clone(),
+                    failure,
+                })
+                .await?;
+            return Ok(vec![SweepAction::FailureRepeated { run }]);
+        }
+        match item.state {
+            RunState::Splitting => self.splitting_on(item, cx).await,
+            RunState::Running => self.running_on(item, cx).await,
+            _ if self.is_held(&run, Work::Report, cx).await? => Ok(Vec::new()),
+            _ => self.check(run).await,
+        }
+    }
+
+    /// Nobody is splitting the run any more, and its event is spent: the owner uploads it again.
+    async fn splitting_on(
+        &self,
+        item: &RunItem,
+        cx: &Invocation,
+    ) -> Result<Vec<SweepAction>, CleanupError> {
+        let run = item.id.clone();
+        if self.is_held(&run, Work::Split, cx).await? {
+            return Ok(Vec::new());
+        }
+        let failure = Failure {
+            stage: "split".into(),
+            what: format!(
+                "{}: reading it was begun and never finished (out of time or memory, or a \
+                 service failed)",
+                keys::file_name(&item.source.key)
+            ),
+            advice: "upload it again; where that ends the same, split it into several workbooks, \
+                     or give the split function more memory"
+                .into(),
+        };
+        let patch = RunPatch {
+            failure: Some(failure.clone()),
+            ..RunPatch::default()
+        };
+        let failed = self
+            .ledger
+            .update_run(&run, &[RunState::Splitting], patch, cx.now)
+            .await?;
+        if !failed {
+            return Ok(Vec::new());
+        }
+        self.topic
+            .publish(&Message::Failed {
+                run: run.clone(),
+                failure,
+            })
+            .await?;
+        Ok(vec![SweepAction::SplitFailed { run }])
+    }
+
+    async fn running_on(
+        &self,
+        item: &RunItem,
+        cx: &Invocation,
+    ) -> Result<Vec<SweepAction>, CleanupError> {
+        let run = item.id.clone();
+        let jobs = self.ledger.jobs(&run).await?;
+        if item.jobs.is_none_or(|all| jobs.len() < all as usize) {
+            if self.is_held(&run, Work::Submit, cx).await? {
+                return Ok(Vec::new());
+            }
+            self.topic
+                .publish(&Message::Split { run: run.clone() })
+                .await?;
+            return Ok(vec![SweepAction::Resubmitted { run }]);
+        }
+        // Jobs vanish about 7 days after they end, so one that Batch does not know has ended.
+        let ids: Vec<JobId> = jobs
+            .into_iter()
+            .filter(|j| !j.ended)
+            .map(|j| j.id)
+            .collect();
+        let mut alive: Vec<JobDetail> = Vec::new();
+        for some in ids.chunks(DESCRIBE_JOBS_MAX) {
+            let known = self.jobs.describe(some).await?;
+            alive.extend(known.into_iter().filter(|job| !job.status.is_terminal()));
+        }
+        if alive.is_empty() {
+            if self.is_held(&run, Work::Report, cx).await? {
+                return Ok(Vec::new());
+            }
+            return self.check(run).await;
+        }
+        let mut actions = Vec::new();
+        for job in alive {
+            if self.is_stuck(&job, cx.now).await? {
+                let reason = "waited for a place in the queue for too long while nothing ran: \
+                              the compute environment may be misconfigured";
+                self.jobs.terminate(&job.id, reason).await?;
+                actions.push(SweepAction::JobGivenUp {
+                    run: run.clone(),
+                    job: job.name,
+                });
+            }
+        }
+        Ok(actions)
+    }
+
+    async fn check(&self, run: RunId) -> Result<Vec<SweepAction>, CleanupError> {
+        self.topic
+            .publish(&Message::Check { run: run.clone() })
+            .await?;
+        Ok(vec![SweepAction::JobsEnded { run }])
+    }
+
+    /// Whether a job, or a child of it, waits for a place since long ago while the whole queue
+    /// runs nothing. A queue that works on other jobs gets to this one in time.
+    async fn is_stuck(&self, job: &JobDetail, now: DateTime<Utc>) -> Result<bool, CleanupError> {
+        let since = before(now, self.config.runnable_after).timestamp_millis();
+        if job.created_at.is_none_or(|created| created > since) {
+            return Ok(false);
+        }
+        let waits = match job.array_size {
+            None => job.status == JobStatus::Runnable,
+            Some(_) => {
+                let filter = JobFilter::Children {
+                    parent: job.id.clone(),
+                    status: JobStatus::Runnable,
+                };
+                self.has_jobs(&filter).await?
+            }
+        };
+        if !waits {
+            return Ok(false);
+        }
+        for status in [JobStatus::Starting, JobStatus::Running] {
+            let queue = self.config.queue.clone();
+            if self.has_jobs(&JobFilter::Status { queue, status }).await? {
+                return Ok(false);
+            }
+            // Children at work do not show as jobs of the queue; their parents are PENDING.
+        }
+        self.no_children_at_work().await
+    }
+
+    async fn no_children_at_work(&self) -> Result<bool, CleanupError> {
+        let filter = JobFilter::Status {
+            queue: self.config.queue.clone(),
+            status: JobStatus::Pending,
+        };
+        let mut after = None;
+        loop {
+            let (page, next) = self.jobs.list(&filter, after.as_deref()).await?;
+            for parent in page.into_iter().filter(|job| job.array_size.is_some()) {
+                for status in [JobStatus::Starting, JobStatus::Running] {
+                    let parent = parent.id.clone();
+                    if self
+                        .has_jobs(&JobFilter::Children { parent, status })
+                        .await?
+                    {
+                        return Ok(false);
+                    }
+                }
+            }
+            after = next;
+            if after.is_none() {
+                return Ok(true);
+            }
+        }
+    }
+
+    async fn has_jobs(&self, filter: &JobFilter) -> Result<bool, CleanupError> {
+        let mut after = None;
+        loop {
+            let (page, next) = self.jobs.list(filter, after.as_deref()).await?;
+            if !page.is_empty() {
+                return Ok(true);
+            }
+            // A page may be empty and not be the last.
+            after = next;
+            if after.is_none() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Whether an invocation is at a piece of work now. Where none is, this takes the claim
+    /// with a lease that ends at once: the next one takes it over, and knows that it resumes.
+    async fn is_held(
+        &self,
+        run: &RunId,
+        work: Work,
+        cx: &Invocation,
+    ) -> Result<bool, CleanupError> {
+        let claim = self
+            .ledger
+            .claim(run, work, &cx.owner, cx.now, Duration::ZERO)
+            .await?;
+        Ok(matches!(claim, Claim::Held { .. }))
+    }
+}
+
+/// So long before `now`.
+pub(crate) fn before(now: DateTime<Utc>, age: Duration) -> DateTime<Utc> {
+    chrono::TimeDelta::from_std(age)
+        .ok()
+        .and_then(|age| now.checked_sub_signed(age))
+        .unwrap_or(DateTime::<Utc>::MIN_UTC)
+}

@@ -1,0 +1,99 @@
+//! Messages that wait for their time, in `cloud.db`: what EventBridge Scheduler is in AWS. The
+//! dispatcher publishes them.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use rowmill_domain::message::Message;
+use rowmill_ports::{Result, Scheduler, check_schedule_name, message_text};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::Cloud;
+use crate::bus::Chaos;
+use crate::topic::publish_scheduled;
+
+pub(crate) const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS schedule (
+        name TEXT PRIMARY KEY,
+        due INTEGER NOT NULL,              -- epoch milliseconds
+        message TEXT NOT NULL              -- JSON
+    );
+    CREATE INDEX IF NOT EXISTS schedule_due ON schedule (due);
+";
+
+/// The scheduler. A message waits as a row and becomes an event of the topic in one transaction:
+/// one that came due while no command ran is published when the next one starts.
+pub struct LocalScheduler {
+    cloud: Cloud,
+}
+
+impl LocalScheduler {
+    /// The scheduler whose messages wait in that database.
+    pub fn new(cloud: Cloud) -> LocalScheduler {
+        LocalScheduler { cloud }
+    }
+}
+
+#[async_trait]
+impl Scheduler for LocalScheduler {
+    async fn at(&self, name: &str, when: DateTime<Utc>, message: &Message) -> Result<()> {
+        const OPERATION: &str = "CreateSchedule";
+        check_schedule_name(OPERATION, name)?;
+        let text = message_text(message, OPERATION, name)?;
+        // Not before `when`, of which a fraction of a millisecond is cut off.
+        let due = when.timestamp_millis().saturating_add(1);
+        self.cloud
+            .with(|conn| {
+                conn.prepare_cached(
+                    "INSERT OR REPLACE INTO schedule (name, due, message) VALUES (?1, ?2, ?3)",
+                )?
+                .execute(params![name, due, text])
+            })
+            .map_err(|error| error.into_port(OPERATION, name))?;
+        Ok(())
+    }
+
+    async fn cancel(&self, name: &str) -> Result<()> {
+        self.cloud
+            .with(|conn| {
+                conn.prepare_cached("DELETE FROM schedule WHERE name = ?1")?
+                    .execute([name])
+            })
+            .map_err(|error| error.into_port("DeleteSchedule", name))?;
+        Ok(())
+    }
+}
+
+/// Publishes all messages whose time has come, and tells when the next one's does; epoch
+/// milliseconds both.
+pub(crate) fn publish_due(
+    conn: &mut Connection,
+    chaos: Option<&Chaos>,
+    now: i64,
+) -> rusqlite::Result<Option<i64>> {
+    let next = next(conn)?;
+    if next.is_none_or(|due| due > now) {
+        return Ok(next);
+    }
+    let transaction = conn.transaction()?;
+    let due: Vec<Message> = transaction
+        .prepare_cached("DELETE FROM schedule WHERE due <= ?1 RETURNING message")?
+        .query_map([now], |row| {
+            serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(|error| {
+                rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into())
+            })
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    for message in &due {
+        publish_scheduled(&transaction, chaos, message)?;
+    }
+    let next = self::next(&transaction)?;
+    transaction.commit()?;
+    Ok(next)
+}
+
+fn next(conn: &Connection) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached("SELECT due FROM schedule ORDER BY due LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()
+}

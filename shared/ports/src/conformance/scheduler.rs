@@ -1,0 +1,86 @@
+//! What every [`Scheduler`] keeps.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use rowmill_domain::RunId;
+use rowmill_domain::limits;
+use rowmill_domain::message::{Failure, Message};
+
+use crate::{ErrorKind, Scheduler};
+
+/// Checks an adapter whose messages are published while this runs. `received` gives all messages
+/// of the kind `due` so far; `patience` is how late a message may come.
+///
+/// # Panics
+/// Where a guarantee of [`Scheduler`] does not hold.
+pub async fn scheduler(
+    scheduler: &dyn Scheduler,
+    received: &dyn Fn() -> Vec<Message>,
+    patience: Duration,
+) {
+    let date = DateTime::from_timestamp_millis(1_795_255_200_123).unwrap();
+    let due = |key: &str| Message::Due {
+        run: RunId::new("inbox", key, "v1", date, "suite"),
+    };
+    let (now, hour) = (Utc::now(), TimeDelta::hours(1));
+    let soon = now + TimeDelta::seconds(3);
+
+    let (replaced, past) = (due("replaced"), due("past"));
+    scheduler
+        .at("suite-1", now + hour, &replaced)
+        .await
+        .unwrap();
+    scheduler.at("suite-1", now - hour, &past).await.unwrap();
+    let (cancelled, later) = (due("cancelled"), due("later"));
+    scheduler.at("suite-2", soon, &cancelled).await.unwrap();
+    scheduler.at("suite_3.later", soon, &later).await.unwrap();
+    for name in ["suite-2", "suite-2", "suite-never"] {
+        scheduler.cancel(name).await.unwrap();
+    }
+    arrival(received, &past, patience);
+    let at = arrival(received, &later, patience + Duration::from_secs(3));
+    assert!(at >= soon, "it came at {at}, before {soon}");
+    let got = received();
+    assert!(!got.contains(&cancelled), "it was cancelled: {got:?}");
+    assert!(!got.contains(&replaced), "it was replaced: {got:?}");
+
+    // A name is free again once its message is published.
+    let again = due("again");
+    scheduler.at("suite-1", Utc::now(), &again).await.unwrap();
+    arrival(received, &again, patience);
+
+    let longest = "n".repeat(limits::SCHEDULE_NAME_MAX);
+    scheduler.at(&longest, now + hour, &later).await.unwrap();
+    scheduler.cancel(&longest).await.unwrap();
+    for name in ["", "a b", "a/b", "ü", &format!("{longest}n")] {
+        let error = scheduler.at(name, now + hour, &later).await;
+        let error = error.expect_err("no name");
+        assert_eq!(error.kind, ErrorKind::Invalid, "{name:?}: {error}");
+    }
+    let large = Message::Failed {
+        run: RunId::new("inbox", "large", "v1", date, "suite"),
+        failure: Failure {
+            stage: "split".into(),
+            what: "x".repeat(limits::TOPIC_MESSAGE_MAX),
+            advice: String::new(),
+        },
+    };
+    let error = scheduler.at("suite-4", now + hour, &large).await;
+    assert_eq!(error.expect_err("a limit").kind, ErrorKind::Invalid);
+}
+
+/// Waits until a message has come, and says when it was seen.
+fn arrival(
+    received: &dyn Fn() -> Vec<Message>,
+    message: &Message,
+    patience: Duration,
+) -> DateTime<Utc> {
+    let begun = std::time::Instant::now();
+    while !received().contains(message) {
+        assert!(begun.elapsed() < patience, "{message:?} did not come");
+        // Blocks its thread: a suite has no runtime to sleep in, and this is a test.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Utc::now()
+}
