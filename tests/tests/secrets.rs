@@ -91,6 +91,7 @@ url = "{source}/{{{{ row.Name }}}}"
 query = {{ k = "{{{{ secret('API_KEY') }}}}" }}
 headers = {{ X-Key = "{{{{ secret('API_KEY') }}}}", Authorization = "Basic {{{{ ('me:' ~ secret('API_KEY')) | base64 }}}}" }}
 attempts = 2
+robots = false
 allow_hosts = ["127.0.0.1"]
 [step.outputs]
 got = {{ json = "$.got" }}

@@ -69,6 +69,7 @@ async fn ask(address: &str, requests: u32, at_once: usize, latency: u64) -> Resu
             timeout: Duration::from_secs(30),
             attempts: 4,
             rate: None,
+            robots: false,
             allow_hosts: vec!["127.0.0.1".into()],
             cache: false,
             ok_when: None,

@@ -19,10 +19,10 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// `per_second` is above 0 and finite.
-    pub(crate) fn new(per_second: f64) -> Pace {
+    /// Turns with that much time between two.
+    pub(crate) fn new(gap: Duration) -> Pace {
         Pace {
-            gap: Duration::from_secs_f64((1.0 / per_second).min(86_400.0)),
+            gap,
             next: Mutex::new(Instant::now()),
         }
     }
@@ -55,7 +55,7 @@ mod tests {
     #[test]
     fn the_rate_holds_for_one_and_for_many() {
         for (rate, callers) in [(0.5, 1), (7.0, 3), (50.0, 16), (2000.0, 64)] {
-            let pace = Pace::new(rate);
+            let pace = Pace::new(Duration::from_secs_f64(1.0 / rate));
             let start = Instant::now();
             let mut callers = vec![start; callers];
             let mut turns = 0;
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_pause_is_not_made_up_for() {
-        let pace = Pace::new(100.0);
+        let pace = Pace::new(Duration::from_millis(10));
         let later = Instant::now() + Duration::from_secs(60);
         let last = (0..102).map(|_| pace.reserve(later)).last();
         assert!(last.unwrap() >= later + Duration::from_millis(980));
@@ -84,7 +84,7 @@ mod tests {
 
     #[tokio::test]
     async fn turns_come_in_time() {
-        let pace = Pace::new(200.0);
+        let pace = Pace::new(Duration::from_millis(5));
         let start = Instant::now();
         for _ in 0..20 {
             pace.turn().await;

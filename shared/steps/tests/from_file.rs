@@ -60,12 +60,14 @@ async fn serve(stream: TcpStream, asked: Asked) {
         stream.read_exact(&mut body).await.unwrap();
         let body = String::from_utf8(body).unwrap();
         let line = lines[0].trim_end_matches(" HTTP/1.1");
-        asked
-            .lock()
-            .unwrap()
-            .push(format!("{line} {body}").trim_end().to_owned());
         let (method, target) = line.split_once(' ').unwrap();
+        // What is asked for once by every step is not told.
+        if target != "/robots.txt" {
+            let told = format!("{line} {body}");
+            asked.lock().unwrap().push(told.trim_end().to_owned());
+        }
         let (status, body) = match target {
+            "/robots.txt" => ("200 OK", "User-agent: *\nDisallow: /kept-out"),
             "/gone" => ("404 Not Found", r#"{"due":0}"#),
             "/refused" => ("400 Bad Request", r#"{"due":-1}"#),
             _ => ("200 OK", PAGE),
@@ -166,6 +168,17 @@ async fn cache() {
         let asked = std::mem::take(&mut *asked.lock().unwrap());
         assert_eq!(asked.len(), requests, "cache = {cache}: {asked:?}");
     }
+}
+
+#[tokio::test]
+async fn robots() {
+    let (address, asked) = server().await;
+    for (more, refused) in [("", true), ("robots = false\n", false)] {
+        let more = format!("{more}outputs = {{ s = {{ status = true }} }}");
+        let results = run(&http(&format!("{address}/kept-out/1"), &more), &["1"]).await;
+        assert_eq!(results[0].outputs.is_err(), refused);
+    }
+    assert_eq!(*asked.lock().unwrap(), ["GET /kept-out/1"]);
 }
 
 #[tokio::test]

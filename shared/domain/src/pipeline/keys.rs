@@ -366,7 +366,13 @@ static HTTP: Section = Section {
             "rate",
             Shape::Rate,
             "no limit",
-            "Most requests in a time, of one child: `50/s`, `10/m`, `1000/h`.",
+            "Most requests in a time to one host, of one child: `50/s`, `10/m`, `1000/h`.",
+        ),
+        optional(
+            "robots",
+            Shape::Bool,
+            "true",
+            "Whether the host's `robots.txt` is obeyed: an address that it refuses to `Rowmill` fails the record, and its `Crawl-delay` is kept to. `false` is for sources that have given leave, as those of an API.",
         ),
         optional(
             "allow_hosts",

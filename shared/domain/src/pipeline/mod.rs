@@ -153,8 +153,10 @@ pub struct HttpStep {
     pub timeout: Duration,
     /// Attempts in all, 1 to 10. Default 4.
     pub attempts: u32,
-    /// Requests a second, of this child. Default: no limit.
+    /// Requests a second to one host, of this child. Default: no limit.
     pub rate: Option<f64>,
+    /// Whether a host's robots.txt is asked for and obeyed. Default: true.
+    pub robots: bool,
     /// Hosts (name or address, without port) that may lie in private ranges.
     pub allow_hosts: Vec<String>,
     /// Whether a GET with the same URL and headers is sent once in a child, and its response used

@@ -3,8 +3,10 @@
 mod cache;
 mod extract;
 mod gate;
+mod host;
 mod request;
 mod retry;
+mod robots;
 #[cfg(test)]
 mod tests;
 
@@ -22,14 +24,14 @@ use rowmill_domain::record::Outputs;
 use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Row, Value};
 use tokio::time::Instant;
-use url::{Position, Url};
+use url::Url;
 
 use self::cache::Cache;
 use self::extract::{Extractor, Fetched};
-use self::gate::{Cost, Gate, Sign};
+use self::gate::{Cost, Sign};
+use self::host::Host;
 use self::request::Request;
 use crate::guard::{Guard, Lookup, Refused, SystemLookup};
-use crate::pace::Pace;
 use crate::redacting::redact;
 use crate::{Runner, Setup, SetupError, StepResult, brief};
 
@@ -43,10 +45,21 @@ const REDIRECTS_MAX: usize = 10;
 /// close theirs.
 const IDLE: Duration = Duration::from_secs(50);
 
+/// How requests name their sender, unless the pipeline gives another name.
+const AGENT: &str = concat!(
+    "Rowmill/",
+    env!("CARGO_PKG_VERSION"),
+    " (+",
+    env!("CARGO_PKG_REPOSITORY"),
+    ")"
+);
+
 pub(crate) struct Http {
     client: Client,
     guard: Arc<Guard>,
-    pace: Option<Pace>,
+    /// Requests a second to one host.
+    rate: Option<f64>,
+    robots: bool,
     method: Method,
     url: Template,
     query: Vec<(String, Template)>,
@@ -60,7 +73,7 @@ pub(crate) struct Http {
     extractor: Extractor,
     secrets: Arc<Secrets>,
     /// By host and port.
-    gates: Mutex<HashMap<String, Arc<Gate>>>,
+    hosts: Mutex<HashMap<String, Arc<Host>>>,
     concurrency: usize,
     patience: Duration,
 }
@@ -162,7 +175,8 @@ impl Http {
         Ok(Http {
             client: client(&guard, setup, lookup)?,
             guard,
-            pace: step.rate.map(Pace::new),
+            rate: step.rate,
+            robots: step.robots,
             method: match step.method {
                 HttpMethod::Get => Method::GET,
                 HttpMethod::Post => Method::POST,
@@ -182,7 +196,7 @@ impl Http {
             attempts: step.attempts.max(1),
             extractor: Extractor::new(&step.outputs)?,
             secrets: setup.secrets.clone(),
-            gates: Mutex::default(),
+            hosts: Mutex::default(),
             concurrency: setup.concurrency.max(1),
             patience: gate::PATIENCE,
         })
@@ -261,23 +275,21 @@ impl Http {
             // Every hop is checked here, and its address in the guard's resolver.
             let checked = self.guard.check_url(&hop.url);
             checked.map_err(|e| Fault::unsent(e.to_string()))?;
-            if let Some(pace) = &self.pace {
-                pace.turn().await;
-            }
+            let elsewhere = |mut fault: Fault| {
+                // Where a redirect leads says nothing of the host that the step asked.
+                if redirects > 0 {
+                    fault.sign = Sign::None;
+                }
+                fault
+            };
+            self.may_send(&hop).await.map_err(elsewhere)?;
             let start = Instant::now();
             let answer = tokio::time::timeout(left, self.send(&hop)).await;
             let Ok(answer) = answer else {
                 let reason = format!("no answer within {:?}", self.timeout);
                 return Err(Fault::passing(reason, false));
             };
-            let answer = answer.map_err(|mut fault| {
-                // Where a redirect leads says nothing of the host that the step asked.
-                if redirects > 0 {
-                    fault.sign = Sign::None;
-                }
-                fault
-            });
-            match answer? {
+            match answer.map_err(elsewhere)? {
                 Answer::Fetched(fetched) => return Ok(fetched),
                 Answer::Redirect(status, location) => {
                     hop = hop.redirected(status, &location).map_err(Fault::answered)?;
@@ -350,7 +362,8 @@ impl Http {
             let told = format!("{request}: {reason}");
             (None, StepResult::failed(told, tries))
         };
-        let gate = self.gate(&request.url);
+        let host = self.host(&request.url);
+        let gate = &host.gate;
         let row = record.record.row;
         let start = Instant::now();
         // `tries` is told; `spent` are those that count against the step's attempts.
@@ -398,23 +411,6 @@ impl Http {
             tokio::time::sleep(wait).await;
         }
     }
-
-    /// The gate of a URL's host.
-    fn gate(&self, url: &Url) -> Arc<Gate> {
-        let host = &url[Position::BeforeHost..Position::AfterPort];
-        let mut gates = match self.gates.lock() {
-            Ok(gates) => gates,
-            Err(poisoned) => poisoned.into_inner(),
-        };
-        match gates.get(host) {
-            Some(gate) => gate.clone(),
-            None => {
-                let gate = Gate::new(self.concurrency, self.patience);
-                gates.insert(host.to_owned(), gate.clone());
-                gate
-            }
-        }
-    }
 }
 
 #[async_trait]
@@ -459,7 +455,7 @@ fn client(
     // Fails where a provider is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     Client::builder()
-        .user_agent(concat!("rowmill/", env!("CARGO_PKG_VERSION")))
+        .user_agent(AGENT)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)

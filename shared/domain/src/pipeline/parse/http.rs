@@ -75,6 +75,7 @@ impl<'a> Builder<'a> {
             }
             Some(rate)
         });
+        let robots = table.optional("robots").and_then(|n| n.bool());
         let allow_hosts = allow_hosts(table);
         let cache = cache(table, method);
         let outputs = self.http_outputs(table, method);
@@ -92,6 +93,7 @@ impl<'a> Builder<'a> {
             timeout,
             attempts,
             rate,
+            robots: robots.unwrap_or(true),
             allow_hosts,
             cache,
             ok_when,

@@ -1,0 +1,254 @@
+//! robots.txt (RFC 9309): what a host asks of programs that read it. Own code, since it must tell
+//! which line refuses an address.
+
+use std::time::Duration;
+
+use url::{Position, Url};
+
+/// Bytes of a robots.txt that are read. Source: RFC 9309, section 2.5 (at least 500 KiB).
+pub(super) const READ: usize = 500 * 1024;
+/// Longest `Crawl-delay` that is kept to.
+const DELAY_MAX: Duration = Duration::from_secs(86_400);
+
+/// What a host's robots.txt says to one agent.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Robots {
+    rules: Vec<Rule>,
+    /// The least time between two requests.
+    pub(super) delay: Option<Duration>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Rule {
+    allow: bool,
+    /// As [`normal`] writes it.
+    pattern: String,
+    written: String,
+    line: usize,
+}
+
+impl Robots {
+    /// Reads a robots.txt for an agent of that product token: the groups that name it, else those
+    /// for all.
+    pub(super) fn parse(text: &[u8], agent: &str) -> Robots {
+        let text = String::from_utf8_lossy(&text[..text.len().min(READ)]);
+        let (mut own, mut all) = (Robots::default(), Robots::default());
+        let mut named = false;
+        // Which of the two the group under way is for; a rule ends the group's head.
+        let (mut for_own, mut for_all, mut in_head) = (false, false, false);
+        for (at, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            let line = line.split('#').next().unwrap_or_default();
+            let Some((key, value)) = line.split_once(':') else {
+                continue;
+            };
+            let (key, value) = (key.trim().to_ascii_lowercase(), value.trim());
+            match key.as_str() {
+                "user-agent" => {
+                    if !in_head {
+                        (for_own, for_all, in_head) = (false, false, true);
+                    }
+                    for_all |= value == "*";
+                    for_own |= token(value).eq_ignore_ascii_case(agent);
+                    named |= for_own;
+                }
+                "allow" | "disallow" | "crawl-delay" => {
+                    in_head = false;
+                    for (robots, ours) in [(&mut own, for_own), (&mut all, for_all)] {
+                        if ours {
+                            robots.add(&key, value, at + 1);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        if named { own } else { all }
+    }
+
+    fn add(&mut self, key: &str, value: &str, line: usize) {
+        if key == "crawl-delay" {
+            let seconds = value.parse::<f64>().ok().filter(|s| *s > 0.0);
+            let delay = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+            self.delay = self.delay.max(delay.map(|d| d.min(DELAY_MAX)));
+        } else if !value.is_empty() {
+            let allow = key == "allow";
+            self.rules.push(Rule {
+                allow,
+                pattern: normal(value),
+                written: format!("{}: {value}", if allow { "Allow" } else { "Disallow" }),
+                line,
+            });
+        }
+    }
+
+    /// The rule that refuses an address, as written, and its line. Of the rules that match, the
+    /// longest decides, and of two as long the one that allows.
+    pub(super) fn refuses(&self, url: &Url) -> Option<(&str, usize)> {
+        let target = normal(&url[Position::BeforePath..Position::AfterQuery]);
+        if target == "/robots.txt" {
+            return None;
+        }
+        let matching = self.rules.iter().filter(|r| matches(&r.pattern, &target));
+        let rule = matching.max_by_key(|r| (r.pattern.len(), r.allow))?;
+        (!rule.allow).then_some((rule.written.as_str(), rule.line))
+    }
+}
+
+/// The product token at the start of a user agent.
+pub(super) fn token(agent: &str) -> &str {
+    let end = agent.find(|c: char| !(c.is_ascii_alphabetic() || c == '-' || c == '_'));
+    &agent[..end.unwrap_or(agent.len())]
+}
+
+/// A path in one form: what needs no encoding is not encoded, all else is, in capitals.
+fn normal(path: &str) -> String {
+    let mut normal = String::with_capacity(path.len());
+    let bytes = path.as_bytes();
+    let hex = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
+    let mut at = 0;
+    while at < bytes.len() {
+        let (byte, length, encoded) = match (bytes[at], hex(at + 1), hex(at + 2)) {
+            // Both are below 16.
+            (b'%', Some(high), Some(low)) => ((high * 16 + low) as u8, 3, true),
+            (byte, ..) => (byte, 1, false),
+        };
+        let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if plain || (!encoded && byte.is_ascii()) {
+            normal.push(char::from(byte));
+        } else {
+            normal.push_str(&format!("%{byte:02X}"));
+        }
+        at += length;
+    }
+    normal
+}
+
+/// Whether a target starts as a pattern says; `*` stands for anything, `$` for its end.
+fn matches(pattern: &str, target: &str) -> bool {
+    let (pattern, whole) = match pattern.strip_suffix('$') {
+        Some(pattern) => (pattern, true),
+        None => (pattern, false),
+    };
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = target.strip_prefix(first) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return !whole || rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if whole && parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refuses<'a>(robots: &'a Robots, target: &str) -> Option<(&'a str, usize)> {
+        robots.refuses(&Url::parse(&format!("https://a.example{target}")).unwrap())
+    }
+
+    /// The examples of RFC 9309, section 5, and of its section 2.2.2.
+    #[test]
+    fn rules_match_as_the_standard_says() {
+        for (rules, target, refused) in [
+            ("Disallow: /", "/", true),
+            ("Disallow: /", "/robots.txt", false),
+            ("Disallow:", "/x", false),
+            ("Disallow: /fish", "/fish.html", true),
+            ("Disallow: /fish", "/fishheads/yummy.html", true),
+            ("Disallow: /fish", "/Fish.asp", false),
+            ("Disallow: /fish", "/catfish", false),
+            ("Disallow: /fish/", "/fish", false),
+            ("Disallow: /*.php", "/folder/filename.php?parameters", true),
+            ("Disallow: /*.php", "/windows.PHP", false),
+            ("Disallow: /*.php$", "/filename.php", true),
+            ("Disallow: /*.php$", "/filename.php?parameters", false),
+            ("Disallow: /*.php$", "/filename.php/", false),
+            ("Disallow: /fish*.php", "/fishheads/catfish.php?x", true),
+            ("Disallow: /fish*.php", "/Fish.PHP", false),
+            ("Disallow: /a$", "/a", true),
+            ("Disallow: /a$", "/ab", false),
+            ("Disallow: *a*b*", "/xaxbx", true),
+            ("Disallow: /*a$", "/aba", true),
+            ("Disallow: /x?q=", "/x?q=5", true),
+            // The longest decides; as long ones allow.
+            ("Allow: /p\nDisallow: /", "/page", false),
+            ("Allow: /folder\nDisallow: /folder", "/folder/page", false),
+            ("Disallow: /page\nAllow: /*.ph", "/page.php5", false),
+            ("Allow: /page\nDisallow: /*.htm", "/page.htm", true),
+            ("Allow: /$\nDisallow: /", "/", false),
+            ("Allow: /$\nDisallow: /", "/page.htm", true),
+            (
+                "Allow: /example/page/\nDisallow: /example/page/disallowed.gif",
+                "/example/page/disallowed.gif",
+                true,
+            ),
+            // One form of encoding.
+            ("Disallow: /foo/bar/ツ", "/foo/bar/%E3%83%84", true),
+            ("Disallow: /foo/bar/%e3%83%84", "/foo/bar/ツ", true),
+            ("Disallow: /foo/bar/%62%61%7A", "/foo/bar/baz", true),
+            ("Disallow: /a%2fb", "/a/b", false),
+        ] {
+            let robots = Robots::parse(format!("User-agent: *\n{rules}").as_bytes(), "Rowmill");
+            assert_eq!(
+                refuses(&robots, target).is_some(),
+                refused,
+                "{rules}: {target}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_groups_that_name_the_agent_or_else_those_for_all() {
+        let text = b"\xef\xbb\xbf# a comment\r\nUSER-AGENT : *\r\nDisallow: /all # why\r\nCrawl-delay: 2\r\n\r\n\
+            User-agent: Other\nUser-agent: rowMill/2.0\nDisallow: /ours\nSitemap: https://a.example/s\nDisallow: /more\n\
+            User-agent: rowmillbot\nDisallow: /bot\n\
+            User-agent: Rowmill\nCrawl-delay: 0.5\nnonsense\n";
+        let own = Robots::parse(text, "Rowmill");
+        assert_eq!(refuses(&own, "/ours/x"), Some(("Disallow: /ours", 8)));
+        assert_eq!(refuses(&own, "/more"), Some(("Disallow: /more", 10)));
+        assert_eq!(refuses(&own, "/all"), None);
+        assert_eq!(refuses(&own, "/bot"), None);
+        assert_eq!(own.delay, Some(Duration::from_millis(500)));
+        let all = Robots::parse(text, "Nobody");
+        assert_eq!(refuses(&all, "/all"), Some(("Disallow: /all", 3)));
+        assert_eq!(refuses(&all, "/ours"), None);
+        assert_eq!(all.delay, Some(Duration::from_secs(2)));
+        // A group that names it and refuses nothing is its group all the same.
+        let free = Robots::parse(
+            b"User-agent: *\nDisallow: /\nUser-agent: Rowmill\nDisallow:\n",
+            "Rowmill",
+        );
+        assert_eq!(refuses(&free, "/x"), None);
+        assert_eq!(token("Rowmill/0.1 (+https://x)"), "Rowmill");
+    }
+
+    #[test]
+    fn what_is_no_robots_txt_refuses_nothing() {
+        for text in [
+            &b""[..],
+            b"<html>Disallow: /</html>",
+            b"\xff\xfe: :\n:",
+            b"{\"due\": 5}",
+        ] {
+            assert_eq!(Robots::parse(text, "Rowmill"), Robots::default());
+        }
+        let delays = "User-agent: *\nCrawl-delay: -1\nCrawl-delay: inf\nCrawl-delay: x";
+        assert_eq!(Robots::parse(delays.as_bytes(), "Rowmill").delay, None);
+        let mut long = b"User-agent: *\n".to_vec();
+        long.resize(READ, b'\n');
+        long.extend(b"Disallow: /\n");
+        assert_eq!(Robots::parse(&long, "Rowmill"), Robots::default());
+    }
+}
