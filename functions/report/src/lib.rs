@@ -21,8 +21,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rowmill_domain::event::{Invocation, Reported};
 use rowmill_domain::job::{JobName, JobStateChange};
+use rowmill_domain::link::{Link, LinkKey};
 use rowmill_domain::message::Failure;
 use rowmill_domain::run::Work;
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
@@ -62,8 +64,37 @@ pub struct ReportConfig {
     pub from: String,
     /// Recipients where neither the upload nor the pipeline names one.
     pub default_to: Vec<String>,
+    /// The domains that mail may go to, the default recipients apart; all where there is none.
+    pub allowed_domains: Vec<String>,
     /// Largest workbook in bytes that is attached and not linked.
     pub attach_limit: u64,
+    /// How workbooks are linked; `None`: by a link to the object itself.
+    pub links: Option<Links>,
+}
+
+/// Links in mail that lead to the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Links {
+    /// The API's base URL.
+    pub base: String,
+    /// The key that both sign with.
+    pub key: LinkKey,
+}
+
+impl Links {
+    /// A link to an object of a run that works until then.
+    fn to(&self, run: &RunId, object: &str, expires: DateTime<Utc>) -> String {
+        let link = Link {
+            run: run.clone(),
+            object: object.to_owned(),
+            expires,
+        };
+        format!(
+            "{}/d/{}",
+            self.base.trim_end_matches('/'),
+            link.sign(&self.key)
+        )
+    }
 }
 
 /// What enters report.

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rowmill_domain::event::Invocation;
 use rowmill_domain::kept::{About, KEPT_VERSION};
 use rowmill_domain::limits::MAIL_MAX;
+use rowmill_domain::link::LINK_DAYS;
 use rowmill_domain::message::Failure;
 use rowmill_domain::run::Counts;
 use rowmill_domain::{Manifest, Pipeline, RunItem, RunState, keys};
@@ -14,13 +15,14 @@ use rowmill_ports::{Envelope, ErrorKind, Location, PortError, Put, RunPatch};
 
 use crate::ended::Ended;
 use crate::figures::Figures;
-use crate::mail::{self, Content, Recipients, Workbook};
+use crate::mail::{self, Allowed, Content, Recipients, Workbook};
 use crate::workbook::{pipeline, summary};
 use crate::{Report, ReportError};
 
 /// Media type of a workbook.
 pub(crate) const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
-/// How long a link in a mail works, in hours.
+/// How long a link to the object itself works, in hours: as long as S3 lets one. Source: S3 user
+/// guide, "Download and upload objects with presigned URLs" (7 days).
 const LINK_HOURS: u64 = 7 * 24;
 
 /// What is known of a run when its mail is written.
@@ -147,7 +149,7 @@ impl Report {
         content.figures(&figures);
         content.notes.extend(notes);
         content.notes.append(&mut recipients.notes);
-        let (workbook, attachment) = self.workbook(&key, &path).await?;
+        let (workbook, attachment) = self.workbook(run, &key, &path, cx.now).await?;
         content.workbook = Some(workbook);
         Ok(Ending {
             state: state(counts, None),
@@ -221,8 +223,10 @@ impl Report {
     /// The workbook as the mail presents it: attached where it is small enough, else linked.
     async fn workbook(
         &self,
+        run: &RunItem,
         key: &str,
         path: &Path,
+        now: DateTime<Utc>,
     ) -> Result<(Workbook, Option<Vec<u8>>), ReportError> {
         let name = keys::file_name(key).to_owned();
         let size = tokio::fs::metadata(path).await?.len();
@@ -234,16 +238,27 @@ impl Report {
                 name,
                 size,
                 link: None,
+                until: None,
             };
             return Ok((attached, Some(tokio::fs::read(path).await?)));
         }
-        let at = Location::new(&self.config.work_bucket, key);
-        let valid = std::time::Duration::from_secs(LINK_HOURS * 3600);
-        let link = self.objects.link(&at, &name, valid).await?;
+        let (link, until) = match &self.config.links {
+            Some(links) => {
+                let expires = now + TimeDelta::days(LINK_DAYS);
+                let until = expires.format("%-d %B %Y").to_string();
+                (links.to(&run.id, key, expires), Some(until))
+            }
+            None => {
+                let at = Location::new(&self.config.work_bucket, key);
+                let valid = std::time::Duration::from_secs(LINK_HOURS * 3600);
+                (self.objects.link(&at, &name, valid).await?, None)
+            }
+        };
         let linked = Workbook {
             name,
             size,
             link: Some(link),
+            until,
         };
         Ok((linked, None))
     }
@@ -361,10 +376,15 @@ impl Report {
         let pipeline = pipeline
             .and_then(|toml| Pipeline::parse("pipeline.toml", &toml).ok())
             .map_or(none.clone(), |pipeline| pipeline.notify.to);
-        let candidates = [uploaded, &pipeline, &self.config.default_to];
-        Recipients::choose(&candidates).map_err(|tried| ReportError::NoRecipient {
-            run: run.id.clone(),
-            tried,
+        let allowed = Allowed {
+            domains: &self.config.allowed_domains,
+            default_to: &self.config.default_to,
+        };
+        Recipients::choose(&[uploaded, &pipeline], allowed).map_err(|tried| {
+            ReportError::NoRecipient {
+                run: run.id.clone(),
+                tried,
+            }
         })
     }
 

@@ -1,5 +1,7 @@
 //! Which pipeline an upload is for.
 
+use std::collections::BTreeSet;
+
 use rowmill_domain::pipeline::{self, Pipeline};
 use rowmill_domain::{keys, limits};
 use rowmill_ports::Location;
@@ -35,17 +37,17 @@ impl Split {
             return Ok(Err(self.unknown(what, Some(folder)).await?));
         }
         let file = keys::pipeline(folder);
-        let object = match self
-            .objects
-            .get(&Location::new(&self.work_bucket, &file))
-            .await
-        {
-            Ok(object) => object,
-            Err(error) if error.is_not_found() => {
-                let what =
-                    format!("{name}: there is no pipeline `{folder}`, the folder it lies in");
-                return Ok(Err(self.unknown(what, Some(folder)).await?));
-            }
+        let at = Location::new(&self.work_bucket, &file);
+        let text = match self.objects.get(&at).await {
+            Ok(object) => object.body.to_vec(),
+            Err(error) if error.is_not_found() => match pipeline::built_in(folder) {
+                Some(text) => text.as_bytes().to_vec(),
+                None => {
+                    let what =
+                        format!("{name}: there is no pipeline `{folder}`, the folder it lies in");
+                    return Ok(Err(self.unknown(what, Some(folder)).await?));
+                }
+            },
             Err(error) => return Err(error.into()),
         };
         let correct = |what: String| {
@@ -57,7 +59,7 @@ impl Split {
                 ),
             )
         };
-        let Ok(toml) = String::from_utf8(object.body.to_vec()) else {
+        let Ok(toml) = String::from_utf8(text) else {
             return Ok(Err(correct(format!("{file}: is no UTF-8 text"))));
         };
         Ok(match Pipeline::parse(&file, &toml) {
@@ -72,7 +74,10 @@ impl Split {
 
     /// A refusal that names the pipelines there are.
     async fn unknown(&self, what: String, folder: Option<&str>) -> Result<Refusal, SplitError> {
-        let mut names = Vec::new();
+        let mut names: BTreeSet<String> = pipeline::BUILT_IN
+            .iter()
+            .map(|(name, _)| (*name).to_owned())
+            .collect();
         let mut after = None;
         loop {
             let prefix = keys::PIPELINES;
@@ -89,17 +94,6 @@ impl Split {
                 break;
             }
         }
-        if names.is_empty() {
-            return Ok(Refusal::new(
-                what,
-                format!(
-                    "there is no pipeline yet: put one at {} in the bucket {}, then upload the \
-                     workbook into the folder <name>/ of the inbox",
-                    keys::pipeline("<name>"),
-                    self.work_bucket
-                ),
-            ));
-        }
         let nearest = folder.and_then(|folder| {
             let distance = |name: &String| strsim::damerau_levenshtein(folder, name);
             let nearest = names.iter().min_by_key(|name| distance(name))?;
@@ -114,8 +108,11 @@ impl Split {
         Ok(Refusal::new(
             format!("{what}{meant}"),
             format!(
-                "upload it into the folder of one of these pipelines: {}",
-                listed.join(", ")
+                "upload it into the folder of one of these pipelines: {}; or put one of your own \
+                 at {} in the bucket {} first",
+                listed.join(", "),
+                keys::pipeline("<name>"),
+                self.work_bucket
             ),
         ))
     }

@@ -9,6 +9,7 @@ pub mod job;
 pub mod kept;
 pub mod keys;
 pub mod limits;
+pub mod link;
 pub mod manifest;
 pub mod message;
 pub mod outcome;

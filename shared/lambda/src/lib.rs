@@ -1,1 +1,7 @@
-//! What every function's `main` shares: logs, the invocation, the environment.
+//! What every function's `main` shares: logs, the invocation, the loop over events.
+
+mod log;
+mod run;
+
+pub use log::log;
+pub use run::run;

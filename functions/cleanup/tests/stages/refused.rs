@@ -40,9 +40,12 @@ fn assert_says(failure: &Failure, what: &[&str], advice: &[&str]) {
 #[tokio::test]
 async fn a_folder_that_names_no_pipeline_is_answered_with_those_there_are() {
     let place = Place::new();
-    let none = refusal(&place, "reviews/a.csv", "id\n1\n", &[]).await;
-    assert_says(&none, &["a.csv", "`reviews`"], &["pipelines/<name>.toml"]);
-    place.pipeline("reviews", "").await;
+    let none = refusal(&place, "review/first.csv", "id\n1\n", &[]).await;
+    assert_says(
+        &none,
+        &["first.csv", "`review`", "did you mean `reviews`?"],
+        &["pipelines: reviews;", "pipelines/<name>.toml"],
+    );
     place.pipeline("tax-due", "").await;
     let near = refusal(&place, "review/a.csv", "id\n1\n", &[]).await;
     assert_says(
@@ -56,6 +59,25 @@ async fn a_folder_that_names_no_pipeline_is_answered_with_those_there_are() {
     assert_says(&odd, &["`My Reviews`", "lower-case"], &["reviews"]);
     let top = refusal(&place, "a.csv", "id\n1\n", &[]).await;
     assert_says(&top, &["a.csv: lies in no folder"], &["reviews, tax-due"]);
+}
+
+#[tokio::test]
+async fn the_built_in_pipeline_serves_until_a_file_of_its_name_is_there() {
+    let place = Place::new();
+    let columns = "Review ID,Date,Product,Stars,Review\n1,2026-11-01,Lamp,5,Lovely\n";
+    let manifest = async |key: &str| {
+        let event = place.upload(key, columns, &[]).await;
+        let run = rowmill_split::run_id(&event);
+        place.split.handle(&event, &at(key, 0)).await.unwrap();
+        let at = Location::new(crate::place::WORK, keys::manifest(&run));
+        let object = place.objects.get(&at).await.unwrap();
+        Manifest::from_json(&object.body).unwrap()
+    };
+    let built_in = manifest("reviews/Reviews.csv").await;
+    assert!(built_in.pipeline_toml.contains("kind = \"sentiment\""));
+    place.pipeline("reviews", "description = 'own'").await;
+    let own = manifest("reviews/again/Reviews.csv").await;
+    assert_eq!(own.pipeline_toml, "description = 'own'");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::figures::{Figures, Reason};
 
 pub(crate) use mime::mime;
-pub(crate) use recipients::{Recipients, address};
+pub(crate) use recipients::{Allowed, Recipients, address};
 
 /// Reasons shown in a mail; the workbook has them all.
 const REASONS: usize = 10;
@@ -52,6 +52,8 @@ pub(crate) struct Workbook {
     pub(crate) size: u64,
     /// Where it is, if it is not attached.
     pub(crate) link: Option<String>,
+    /// Until when the link works, as `5 December 2026`; absent where nobody can tell.
+    pub(crate) until: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -9,36 +9,78 @@ pub(crate) struct Recipients {
     pub(crate) notes: Vec<String>,
 }
 
+/// Who may get mail.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowed<'a> {
+    /// Recipients at these domains only; at any where there is none.
+    pub(crate) domains: &'a [String],
+    /// Whoever set the domains set these as well, so they are not held to them.
+    pub(crate) default_to: &'a [String],
+}
+
+impl Allowed<'_> {
+    fn allows(&self, mailbox: &Mailbox) -> bool {
+        let domain = mailbox.email.domain();
+        self.domains.is_empty() || self.domains.iter().any(|d| d.eq_ignore_ascii_case(domain))
+    }
+}
+
 impl Recipients {
-    /// The valid addresses of the first list that has one. Else the addresses tried.
-    pub(crate) fn choose(lists: &[&Vec<String>]) -> Result<Recipients, String> {
-        let mut notes = Vec::new();
+    /// The valid addresses of the first list that has one, else the default ones. Those at domains
+    /// that are not allowed are left out, and then the default ones get the mail as well, whose
+    /// notes say who was refused. Else the addresses tried.
+    pub(crate) fn choose(lists: &[&Vec<String>], allowed: Allowed) -> Result<Recipients, String> {
+        let mut chosen = Recipients {
+            to: Vec::new(),
+            notes: Vec::new(),
+        };
+        let mut refused = false;
         for list in lists {
-            let mut to: Vec<Mailbox> = Vec::new();
             for text in *list {
                 match text.trim().parse::<Mailbox>() {
-                    Ok(mailbox) if to.iter().any(|m| m.email == mailbox.email) => {}
-                    Ok(mailbox) => to.push(mailbox),
-                    Err(_) => {
-                        notes.push(format!("`{text}` is not an email address and got no mail"));
+                    Ok(mailbox) if allowed.allows(&mailbox) => chosen.add(mailbox),
+                    Ok(mailbox) => {
+                        refused = true;
+                        chosen.notes.push(format!(
+                            "`{}` got no mail: mail goes to addresses at {} only (AllowedDomains \
+                             of the deployment)",
+                            mailbox.email,
+                            allowed.domains.join(", ")
+                        ));
                     }
+                    Err(_) => chosen.notes.push(no_address(text)),
                 }
             }
-            if to.len() > RECIPIENTS_MAX {
-                notes.push(format!(
-                    "only the first {RECIPIENTS_MAX} of {} recipients got this mail: name a \
-                     mailing list instead",
-                    to.len()
-                ));
-                to.truncate(RECIPIENTS_MAX);
-            }
-            if !to.is_empty() {
-                return Ok(Recipients { to, notes });
+            if !chosen.to.is_empty() {
+                break;
             }
         }
-        match notes.is_empty() {
-            true => Err("none is set".to_owned()),
-            false => Err(notes.join("; ")),
+        if chosen.to.is_empty() || refused {
+            for text in allowed.default_to {
+                match text.trim().parse::<Mailbox>() {
+                    Ok(mailbox) => chosen.add(mailbox),
+                    Err(_) => chosen.notes.push(no_address(text)),
+                }
+            }
+        }
+        if chosen.to.len() > RECIPIENTS_MAX {
+            chosen.notes.push(format!(
+                "only the first {RECIPIENTS_MAX} of {} recipients got this mail: name a mailing \
+                 list instead",
+                chosen.to.len()
+            ));
+            chosen.to.truncate(RECIPIENTS_MAX);
+        }
+        match (chosen.to.is_empty(), chosen.notes.is_empty()) {
+            (false, _) => Ok(chosen),
+            (true, true) => Err("none is set".to_owned()),
+            (true, false) => Err(chosen.notes.join("; ")),
+        }
+    }
+
+    fn add(&mut self, mailbox: Mailbox) {
+        if self.to.iter().all(|m| m.email != mailbox.email) {
+            self.to.push(mailbox);
         }
     }
 
@@ -46,6 +88,10 @@ impl Recipients {
     pub(crate) fn addresses(&self) -> Vec<String> {
         self.to.iter().map(|m| m.email.to_string()).collect()
     }
+}
+
+fn no_address(text: &str) -> String {
+    format!("`{text}` is not an email address and got no mail")
 }
 
 /// The bare address of a mailbox: `Rowmill <a@b.c>` gives `a@b.c`.
@@ -68,23 +114,60 @@ mod tests {
         all.iter().map(|s| (*s).to_owned()).collect()
     }
 
+    const ANYBODY: Allowed = Allowed {
+        domains: &[],
+        default_to: &[],
+    };
+
     #[test]
     fn the_first_list_with_an_address_is_taken() {
-        let chosen = Recipients::choose(&[
-            &list(&["nonsense"]),
-            &list(&["Müller <a@example.com>", " a@example.com", "b@example.com"]),
-            &list(&["default@example.com"]),
-        ])
-        .unwrap();
+        let default_to = list(&["default@example.com"]);
+        let allowed = Allowed {
+            default_to: &default_to,
+            ..ANYBODY
+        };
+        let named = list(&["Müller <a@example.com>", " a@example.com", "b@example.com"]);
+        let chosen = Recipients::choose(&[&list(&["nonsense"]), &named], allowed).unwrap();
         assert_eq!(chosen.addresses(), ["a@example.com", "b@example.com"]);
         assert_eq!(chosen.notes.len(), 1, "{:?}", chosen.notes);
-        assert!(Recipients::choose(&[&list(&[]), &list(&["x"])]).is_err());
+        let nobody = Recipients::choose(&[&list(&[])], allowed).unwrap();
+        assert_eq!(nobody.addresses(), ["default@example.com"]);
+        assert!(Recipients::choose(&[&list(&[]), &list(&["x"])], ANYBODY).is_err());
+    }
+
+    #[test]
+    fn refused_domains_are_left_out_and_the_default_recipient_is_told() {
+        let (domains, default_to) = (list(&["Example.com"]), list(&["ops@elsewhere.org"]));
+        let allowed = Allowed {
+            domains: &domains,
+            default_to: &default_to,
+        };
+        let choose = |to: &[&str]| Recipients::choose(&[&list(to)], allowed);
+        let some = choose(&["a@EXAMPLE.com", "Eve <eve@evil.example>"]).unwrap();
+        assert_eq!(some.addresses(), ["a@EXAMPLE.com", "ops@elsewhere.org"]);
+        assert!(
+            some.notes[0].starts_with("`eve@evil.example` got no mail"),
+            "{:?}",
+            some.notes
+        );
+        // Neither below nor beside the domain.
+        let none = choose(&["x@sub.example.com", "x@notexample.com"]).unwrap();
+        assert_eq!(none.addresses(), ["ops@elsewhere.org"]);
+        assert_eq!(none.notes.len(), 2);
+        let all = choose(&["a@example.com"]).unwrap();
+        assert_eq!(all.addresses(), ["a@example.com"]);
+        let nobody = Allowed {
+            default_to: &[],
+            ..allowed
+        };
+        let tried = Recipients::choose(&[&list(&["eve@evil.example"])], nobody).unwrap_err();
+        assert!(tried.contains("eve@evil.example"), "{tried}");
     }
 
     #[test]
     fn no_more_recipients_than_the_mail_service_takes() {
         let many: Vec<String> = (0..60).map(|i| format!("a{i}@example.com")).collect();
-        let chosen = Recipients::choose(&[&many]).unwrap();
+        let chosen = Recipients::choose(&[&many], ANYBODY).unwrap();
         assert_eq!(chosen.to.len(), RECIPIENTS_MAX);
         assert!(chosen.notes[0].contains("60"), "{:?}", chosen.notes);
     }

@@ -94,6 +94,7 @@ fn content(key: &str, rows: std::ops::Range<u32>) -> Content {
         name: "reviews-result.xlsx".into(),
         size: 812_345,
         link: None,
+        until: None,
     });
     content
 }
@@ -119,6 +120,7 @@ fn delivered_with_errors() {
     let workbook = content.workbook.as_mut().unwrap();
     workbook.size = 12_345_678;
     workbook.link = Some("https://files.example.com/d/abc?x=1&y=2".into());
+    workbook.until = Some("5 December 2026".into());
     let rendered = render(RunState::DeliveredWithErrors, &content).unwrap();
     insta::assert_snapshot!("partial_text", show(&rendered));
     insta::assert_snapshot!("partial_html", rendered.html);
@@ -147,7 +149,11 @@ fn the_same_mail_gives_the_same_bytes() {
         "a@example.com".to_owned(),
         "Jörg <b@example.com>".to_owned(),
     ];
-    let recipients = Recipients::choose(&[&to]).unwrap();
+    let anybody = Allowed {
+        domains: &[],
+        default_to: &[],
+    };
+    let recipients = Recipients::choose(&[&to], anybody).unwrap();
     let run: RunId = "20261121-reviews-0123456789ab".parse().unwrap();
     let make = || {
         let attachment = ("my file (1)+ü-result.xlsx".to_owned(), b"PK".to_vec());

@@ -117,6 +117,8 @@ pub(crate) struct Bench {
     pub(crate) objects: Arc<DirObjects>,
     pub(crate) jobs: LocalBatch,
     pub(crate) attach_limit: u64,
+    pub(crate) allowed_domains: Vec<String>,
+    pub(crate) links: Option<rowmill_report::Links>,
     sent: Sent,
 }
 
@@ -134,6 +136,8 @@ impl Bench {
             run,
             manifest,
             attach_limit: 1024 * 1024,
+            allowed_domains: Vec::new(),
+            links: None,
             sent: Arc::default(),
         };
         bench.store().await;
@@ -309,7 +313,9 @@ impl Bench {
                 queue: QUEUE.into(),
                 from: "Rowmill <rowmill@example.com>".into(),
                 default_to: vec!["default@example.com".into()],
+                allowed_domains: self.allowed_domains.clone(),
                 attach_limit: self.attach_limit,
+                links: self.links.clone(),
             },
             rows_written: Arc::new(AtomicU64::new(0)),
         }

@@ -11,12 +11,13 @@ mod bench;
 use bench::{Bench, QUEUE, Spec, TWO_STAGES, WORK, at, kept};
 use rowmill_domain::event::Reported;
 use rowmill_domain::job::{JobName, JobStateChange, JobStatus};
+use rowmill_domain::link::{Link, LinkKey};
 use rowmill_domain::message::Failure;
 use rowmill_domain::run::Counts;
 use rowmill_domain::{Outcome, RunState, Status, keys};
 use rowmill_ports::faulty::{Faults, Moment};
 use rowmill_ports::{Ledger, Objects, RunPatch};
-use rowmill_report::{ReportError, ReportEvent};
+use rowmill_report::{Links, ReportError, ReportEvent};
 
 fn failure() -> Failure {
     Failure {
@@ -271,6 +272,45 @@ async fn a_large_workbook_is_linked() {
     let (_, mail) = &bench.sent()[0];
     assert!(!mail.contains("Content-Disposition: attachment"), "{mail}");
     assert!(mail.contains("too large to attach"), "{mail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_is_an_api_the_link_leads_to_it_and_says_how_long() {
+    let mut bench = Bench::new(Spec::default()).await;
+    let key = LinkKey::new(vec![7; 32]).unwrap();
+    bench.attach_limit = 100;
+    bench.links = Some(Links {
+        base: "https://api.example.com/".into(),
+        key: key.clone(),
+    });
+    bench.outcomes(Some).await;
+    bench.handle_all().await;
+    let (_, mail) = &bench.sent()[0];
+    // As quoted-printable has it: soft line ends, and `=` as `=3D`.
+    let text = mail.replace("=\r\n", "");
+    assert!(text.contains("before 5 December 2026"), "{text}");
+    let (_, after) = text.split_once("https://api.example.com/d/").unwrap();
+    let token = after.split_whitespace().next().unwrap();
+    let now = bench::at(9).now;
+    let link = Link::verify(token, &key, now).unwrap();
+    assert_eq!(link.run, bench.run);
+    assert_eq!(Some(link.object), bench.item().await.result);
+    assert!((13..=14).contains(&(link.expires - now).num_days()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_at_another_domain_gets_mail_and_the_default_recipient_is_told() {
+    let mut bench = Bench::new(Spec::default()).await;
+    bench.allowed_domains = vec!["elsewhere.org".into()];
+    bench.outcomes(Some).await;
+    bench.handle_all().await;
+    let (envelope, mail) = &bench.sent()[0];
+    assert_eq!(envelope.to, ["default@example.com"]);
+    let text = mail.replace("=\r\n", "");
+    assert!(
+        text.contains("`pipeline@example.com` got no mail"),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

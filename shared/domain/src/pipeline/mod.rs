@@ -1,5 +1,6 @@
 //! A pipeline: what a TOML file says is done to each record.
 
+mod built_in;
 mod check;
 pub mod expr;
 mod keys;
@@ -12,6 +13,7 @@ mod tests;
 
 use std::time::Duration;
 
+pub use built_in::{BUILT_IN, built_in};
 pub use expr::Expr;
 pub use template::Template;
 

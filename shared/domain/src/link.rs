@@ -1,0 +1,258 @@
+//! Links to results in mail: tokens that whoever holds the key can sign and check.
+//!
+//! A link signed with a role's credentials ends with them, within hours. So a mail's link leads to
+//! the API, with a token that says which object of which run may be had until when; the API signs
+//! a short link to the object on each click.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::keys;
+use crate::run::RunId;
+
+/// How long a link in a mail works, in days.
+pub const LINK_DAYS: i64 = 14;
+/// How long the link works that a click is led on to, in seconds: enough to begin a download.
+pub const CLICK_SECONDS: u64 = 5 * 60;
+
+/// What a token starts with: the version of its format.
+const VERSION: &str = "v1";
+/// Keeps this use of the key apart from any other.
+const PURPOSE: &[u8] = b"rowmill link v1\0";
+/// Bytes of the expiry, seconds since 1970, most significant first.
+const EXPIRY_BYTES: usize = 8;
+/// Shortest key, in bytes: as long as what it makes. Source: RFC 2104, section 3.
+const KEY_MIN: usize = 32;
+
+/// The key that tokens are signed with.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LinkKey(Vec<u8>);
+
+/// A key that is too short to be one.
+#[derive(Debug, thiserror::Error)]
+#[error("the key of the links has {0} bytes: it needs {KEY_MIN} or more, at random")]
+pub struct LinkKeyError(usize);
+
+impl LinkKey {
+    /// A key of these bytes, at least 32.
+    ///
+    /// # Errors
+    /// They are fewer.
+    pub fn new(bytes: Vec<u8>) -> Result<LinkKey, LinkKeyError> {
+        match bytes.len() {
+            0..KEY_MIN => Err(LinkKeyError(bytes.len())),
+            _ => Ok(LinkKey(bytes)),
+        }
+    }
+}
+
+impl fmt::Debug for LinkKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LinkKey(..)")
+    }
+}
+
+/// What a token allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The run.
+    pub run: RunId,
+    /// The object in the work bucket, one of the run's results.
+    pub object: String,
+    /// Until when.
+    pub expires: DateTime<Utc>,
+}
+
+/// Why a token allows nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// It is none of this version's.
+    #[error("not a token")]
+    Malformed,
+    /// It was not signed with this key, or was changed.
+    #[error("not signed with the key")]
+    Forged,
+    /// Its time is over.
+    #[error("expired")]
+    Expired,
+}
+
+impl Link {
+    /// The token: `v1.<payload>.<HMAC-SHA256 of it>`, both in base64url without padding. The payload
+    /// is the expiry (8 bytes), the run, a zero byte and the object's key.
+    pub fn sign(&self, key: &LinkKey) -> String {
+        // Before 1970 nothing was signed.
+        let expires = u64::try_from(self.expires.timestamp()).unwrap_or(0);
+        let mut payload = expires.to_be_bytes().to_vec();
+        payload.extend_from_slice(self.run.as_str().as_bytes());
+        payload.push(0);
+        payload.extend_from_slice(self.object.as_bytes());
+        let tag = mac(key, &payload).finalize().into_bytes();
+        format!(
+            "{VERSION}.{}.{}",
+            URL_SAFE_NO_PAD.encode(&payload),
+            URL_SAFE_NO_PAD.encode(tag)
+        )
+    }
+
+    /// What a token allows at that time. The signature is compared in constant time, before
+    /// anything else is believed.
+    ///
+    /// # Errors
+    /// It allows nothing.
+    pub fn verify(token: &str, key: &LinkKey, now: DateTime<Utc>) -> Result<Link, LinkError> {
+        let mut parts = token.split('.');
+        let (Some(VERSION), Some(payload), Some(tag), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(LinkError::Malformed);
+        };
+        let decode = |text| {
+            let decoded = URL_SAFE_NO_PAD.decode(text);
+            decoded.map_err(|_| LinkError::Malformed)
+        };
+        let (payload, tag) = (decode(payload)?, decode(tag)?);
+        mac(key, &payload)
+            .verify_slice(&tag)
+            .map_err(|_| LinkError::Forged)?;
+        let link = read(&payload).ok_or(LinkError::Malformed)?;
+        match now < link.expires {
+            true => Ok(link),
+            false => Err(LinkError::Expired),
+        }
+    }
+}
+
+fn mac(key: &LinkKey, payload: &[u8]) -> Hmac<Sha256> {
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of any length")]
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key.0).expect("a key of any length");
+    mac.update(PURPOSE);
+    mac.update(payload);
+    mac
+}
+
+/// A payload whose signature is right. `None` only where another program has the same key.
+fn read(payload: &[u8]) -> Option<Link> {
+    let (expires, names) = payload.split_first_chunk::<EXPIRY_BYTES>()?;
+    let (run, object) = std::str::from_utf8(names).ok()?.split_once('\0')?;
+    let run: RunId = run.parse().ok()?;
+    // A token must not reach what lies beside the results.
+    object
+        .starts_with(&keys::results_prefix(&run))
+        .then_some(())?;
+    Some(Link {
+        run,
+        object: object.to_owned(),
+        expires: DateTime::from_timestamp(i64::try_from(u64::from_be_bytes(*expires)).ok()?, 0)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> LinkKey {
+        LinkKey::new(vec![byte; 32]).unwrap()
+    }
+
+    fn at(time: &str) -> DateTime<Utc> {
+        time.parse().unwrap()
+    }
+
+    fn link() -> Link {
+        let run: RunId = "20261121-reviews-0123456789ab".parse().unwrap();
+        Link {
+            object: keys::result(&run, "reviews/my file (1)+ü.xlsx"),
+            run,
+            expires: at("2026-12-05T10:00:00Z"),
+        }
+    }
+
+    #[test]
+    fn a_signed_link_reads_back_until_it_expires() {
+        let token = link().sign(&key(1));
+        let read = |now| Link::verify(&token, &key(1), at(now));
+        assert_eq!(read("2026-11-21T10:00:00Z"), Ok(link()));
+        assert_eq!(read("2026-12-05T09:59:59Z"), Ok(link()));
+        assert_eq!(read("2026-12-05T10:00:00Z"), Err(LinkError::Expired));
+        let url = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        assert!(token.chars().all(url), "{token}");
+        // A mail program that makes a link of text leaves punctuation at its end out.
+        assert!(token.ends_with(|c: char| c.is_ascii_alphanumeric()));
+    }
+
+    #[test]
+    fn the_format_stays() {
+        // Links in mail that was sent must work in later versions.
+        // Made by another program: base64 and HMAC of Python's library.
+        let token = "v1.AAAAAGsT4KAyMDI2MTEyMS1yZXZpZXdzLTAxMjM0NTY3ODlhYgByZXN1bHRzLzIwMjYxMTIxLXJldmlld3MtMDEy\
+            MzQ1Njc4OWFiL215IGZpbGUgKDEpK8O8LXJlc3VsdC54bHN4.F0rc_5uO4RIQRkPyhFfP3aTDgji4KsKmUYgQlTZtPK0";
+        assert_eq!(link().sign(&key(1)), token);
+    }
+
+    #[test]
+    fn whatever_is_changed_is_refused() {
+        let now = at("2026-11-21T10:00:00Z");
+        let token = link().sign(&key(1));
+        assert_eq!(
+            Link::verify(&token, &key(2), now),
+            Err(LinkError::Forged),
+            "another key"
+        );
+        for place in 3..token.len() {
+            let mut bytes = token.clone().into_bytes();
+            bytes[place] = if bytes[place] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(bytes).unwrap();
+            assert!(Link::verify(&changed, &key(1), now).is_err(), "{changed}");
+        }
+        let longer = Link {
+            expires: at("2036-12-05T10:00:00Z"),
+            ..link()
+        };
+        let (theirs, ours) = (longer.sign(&key(2)), link().sign(&key(1)));
+        let payload = theirs.rsplit_once('.').unwrap().0;
+        let tag = ours.rsplit_once('.').unwrap().1;
+        let forged = format!("{payload}.{tag}");
+        assert_eq!(Link::verify(&forged, &key(1), now), Err(LinkError::Forged));
+        for none in [
+            "",
+            "v1",
+            "v1..",
+            "v2.AA.AA",
+            "v1.AA.AA.AA",
+            "v1.ä.ä",
+            "..",
+            "v1.A=.AA",
+        ] {
+            let error = Link::verify(none, &key(1), now).unwrap_err();
+            assert_ne!(error, LinkError::Expired, "{none}");
+        }
+    }
+
+    #[test]
+    fn only_results_of_the_run_can_be_had() {
+        for object in [
+            "pipelines/reviews.toml",
+            "results/20261121-other-0123456789ab/a.xlsx",
+        ] {
+            let link = Link {
+                object: object.to_owned(),
+                ..link()
+            };
+            let token = link.sign(&key(1));
+            let read = Link::verify(&token, &key(1), at("2026-11-21T10:00:00Z"));
+            assert_eq!(read, Err(LinkError::Malformed), "{object}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_long_and_not_shown() {
+        assert!(LinkKey::new(vec![7; 31]).is_err());
+        assert_eq!(format!("{:?}", key(7)), "LinkKey(..)");
+    }
+}
