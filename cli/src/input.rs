@@ -31,8 +31,13 @@ impl Chosen {
 
     /// Reads the workbook's header and checks that it has every column that the pipeline names.
     pub(crate) fn check_columns(&self, workbook: &Path) -> Result<Header, Stop> {
-        let header = read_header(workbook, &self.read_options())
-            .map_err(|e| Stop::refused(miette!("{}: {e}", workbook.display())))?;
+        let header = read_header(workbook, &self.read_options()).map_err(|e| {
+            let (what, advice) = e.told();
+            Stop::refused(match advice {
+                Some(advice) => miette!(help = advice, "{what}"),
+                None => miette!("{what}"),
+            })
+        })?;
         let wrong = self.pipeline.check_columns(&header.columns);
         match Stop::all_refused(wrong) {
             Some(stop) => Err(stop),
@@ -72,8 +77,20 @@ pub(crate) fn optional(workbook: &Path, file: Option<&Path>) -> Result<Chosen, S
 
 /// Reads a pipeline file.
 pub(crate) fn read(file: &Path) -> Result<Chosen, Stop> {
-    let toml = std::fs::read_to_string(file)
-        .map_err(|e| Stop::refused(miette!("cannot read {}: {e}", file.display())))?;
+    let cannot = |why: &dyn std::fmt::Display| {
+        Stop::refused(miette!(
+            help = "name a pipeline file (TOML)",
+            "cannot read {}: {why}",
+            file.display()
+        ))
+    };
+    // Reading a pipe would wait for a writer that may never come.
+    match std::fs::metadata(file) {
+        Ok(metadata) if !metadata.is_file() => return Err(cannot(&"it is no file")),
+        Ok(_) => {}
+        Err(e) => return Err(cannot(&e)),
+    }
+    let toml = std::fs::read_to_string(file).map_err(|e| cannot(&e))?;
     let pipeline = parse(&file.display().to_string(), &toml)?;
     let directory = folder(file);
     // `pipeline.toml` says nothing, so its folder names it: `reviews/pipeline.toml`.

@@ -88,10 +88,14 @@ pub(crate) fn new(args: &NewArgs) -> Result<Exit, Stop> {
     output::line(format_args!(
         "{shown}/pipeline.toml and {shown}/sample.xlsx are written. Next:"
     ));
+    let quoted = |path: &Path| output::quoted(&path.to_string_lossy());
     if let Some(first) = template.first {
-        output::line(format_args!("  (cd {shown}; {first})"));
+        output::line(format_args!("  (cd {}; {first})", quoted(folder)));
     }
-    output::line(format_args!("  rowmill run {shown}/sample.xlsx"));
+    output::line(format_args!(
+        "  rowmill run {}",
+        quoted(&folder.join("sample.xlsx"))
+    ));
     Ok(Exit::Done)
 }
 

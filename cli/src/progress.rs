@@ -77,9 +77,9 @@ pub(crate) struct Progress {
 struct Stage {
     at: At,
     began: Instant,
-    /// What was done when it began here: a resumed run does not begin at 0.
-    from: u64,
+    /// When a plain line was last written, and what was done then.
     told: Instant,
+    told_done: u64,
     bar: Option<ProgressBar>,
 }
 
@@ -166,8 +166,9 @@ impl Stage {
         Stage {
             at,
             began: now,
-            from: at.done(),
             told: now,
+            // A resumed run does not begin at 0.
+            told_done: at.done(),
             bar,
         }
     }
@@ -182,18 +183,20 @@ impl Stage {
                 }
             }
             None if at != At::Cleanup && self.told.elapsed() >= PLAIN_EVERY => {
-                self.told = Instant::now();
                 say!("{}", self.line());
+                self.told = Instant::now();
+                self.told_done = at.done();
             }
             None => {}
         }
     }
 
-    /// `enrich   3,400 of 10,000 records, 420/s, 0:16 left`
+    /// `enrich   3,400 of 10,000 records, 420/s, 0:16 left`. The rate is that since the last line:
+    /// the last records of a run may be slow ones, which those before them say nothing about.
     fn line(&self) -> String {
         let (done, unit) = (self.at.done(), self.at.unit());
-        let passed = self.began.elapsed().as_secs_f64().max(0.001);
-        let rate = done.saturating_sub(self.from) as f64 / passed;
+        let passed = self.told.elapsed().as_secs_f64().max(0.001);
+        let rate = done.saturating_sub(self.told_done) as f64 / passed;
         let mut line = format!("{:8} {}", self.at.stage(), HumanCount(done));
         match self.at.of() {
             Some(of) => line += &format!(" of {} {unit}", HumanCount(of)),
@@ -256,26 +259,29 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_line_counts_from_where_this_command_began() {
+    fn a_plain_line_counts_from_the_last_one() {
         let now = Instant::now();
-        let stage = Stage {
+        let mut stage = Stage {
             at: At::Enrich {
                 done: 3000,
                 of: 10_000,
                 stages: 1,
             },
-            began: now.checked_sub(Duration::from_secs(10)).unwrap(),
-            from: 2000,
-            told: now,
+            began: now.checked_sub(Duration::from_secs(100)).unwrap(),
+            told: now.checked_sub(Duration::from_secs(10)).unwrap(),
+            told_done: 2000,
             bar: None,
         };
         let line = stage.line();
-        // The clock ran on a little since `began`.
+        // The clock ran on a little since `told`.
         assert!(
             line.starts_with("enrich   3,000 of 10,000 records, 100/s, 1:1"),
             "{line}"
         );
         assert!(line.ends_with(" left"), "{line}");
+        stage.told_done = 3000;
+        let line = stage.line();
+        assert_eq!(line, "enrich   3,000 of 10,000 records, 0/s");
     }
 
     #[test]

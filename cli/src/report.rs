@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use miette::miette;
 use rowmill_domain::keys;
+use rowmill_domain::run::Counts;
 use rowmill_report::{ReportError, about, again};
 
 use crate::args::ReportArgs;
@@ -14,8 +15,6 @@ use crate::output;
 /// Carries `rowmill report` out.
 pub(crate) fn report(args: &ReportArgs) -> Result<Exit, Stop> {
     let folder = folder(&args.dir)?;
-    let refused = |e: ReportError| Stop::refused(miette!("{e}"));
-    let failed = |e: &dyn std::fmt::Display| Stop::failed("cannot make the workbook", e);
     let to = match &args.out {
         Some(to) => to.clone(),
         None => {
@@ -24,6 +23,26 @@ pub(crate) fn report(args: &ReportArgs) -> Result<Exit, Stop> {
             args.dir.join(format!("{stem}-result.xlsx"))
         }
     };
+    let counts = make(&folder, &to)?;
+    output::line(format_args!(
+        "{} records, {} ok, {} failed, {} missing, {} rows rejected\n  {}",
+        counts.records,
+        counts.ok,
+        counts.failed,
+        counts.missing,
+        counts.rejected,
+        to.display(),
+    ));
+    Ok(Exit::Done)
+}
+
+fn refused(error: ReportError) -> Stop {
+    Stop::refused(miette!("{error}"))
+}
+
+/// Makes the workbook of the rows kept in a folder.
+pub(crate) fn make(folder: &Path, to: &Path) -> Result<Counts, Stop> {
+    let failed = |e: &dyn std::fmt::Display| Stop::failed("cannot make the workbook", e);
     // In the same directory, so that what stands there is replaced by a whole file or not at all.
     let beside = match to.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -36,22 +55,13 @@ pub(crate) fn report(args: &ReportArgs) -> Result<Exit, Stop> {
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
         .tempfile_in(beside)
         .map_err(|e| failed(&format_args!("{}: {e}", beside.display())))?;
-    let (_, counts) = again(&folder, made.path()).map_err(|e| match e {
+    let (_, counts) = again(folder, made.path()).map_err(|e| match e {
         e @ ReportError::Kept { .. } => refused(e),
         e => failed(&e),
     })?;
-    made.persist(&to)
+    made.persist(to)
         .map_err(|e| failed(&format_args!("{}: {e}", to.display())))?;
-    output::line(format_args!(
-        "{} records, {} ok, {} failed, {} missing, {} rows rejected\n  {}",
-        counts.records,
-        counts.ok,
-        counts.failed,
-        counts.missing,
-        counts.rejected,
-        to.display(),
-    ));
-    Ok(Exit::Done)
+    Ok(counts)
 }
 
 /// The folder of kept rows that `dir` is, or has as the only one of a `run`'s state.

@@ -15,12 +15,12 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::args::RunArgs;
-use crate::cloud::{AtWork, Machine, Setup, WORK};
+use crate::cloud::{AtWork, Machine, STATE, Setup, WORK};
 use crate::exit::{Exit, Stop};
 use crate::output::say;
 use crate::progress::{Progress, seconds};
 use crate::upload::{Upload, is_over};
-use crate::{check, input, output, signals, upload};
+use crate::{check, input, output, report, signals, upload};
 
 /// How often the run is looked at where nothing tells of a change.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
@@ -63,7 +63,11 @@ pub(crate) async fn run(
     };
     let machine = Machine::open(&args.out, setup).map_err(|e| match e {
         LocalError::Locked { .. } => Stop::refused(miette!("{e}")),
-        e => Stop::failed("cannot open the state directory", e),
+        e => Stop::refused(miette!(
+            help = "name another directory with --out, or see to it that this one can be written",
+            "cannot open the state directory in {}: {e}",
+            args.out.display()
+        )),
     })?;
     let failed = |e: PortError| Stop::failed("cannot put the workbook into the inbox", e);
     upload::pipeline(&*machine.objects, &chosen)
@@ -233,7 +237,10 @@ async fn finish(
     let result = match &run.result {
         Some(key) => {
             let to = args.out.join(format!("{stem}-result.xlsx"));
-            fetch(machine, key, &to).await?
+            Some(match fetch(machine, key, &to).await? {
+                Some(result) => result,
+                None => remake(args, machine, run, to).await?,
+            })
         }
         None => None,
     };
@@ -297,6 +304,27 @@ fn summary(run: &RunItem, took: Duration) -> String {
     line
 }
 
+/// Makes a result that is kept no more again, from the rows kept of its run.
+async fn remake(
+    args: &RunArgs,
+    machine: &Machine,
+    run: &RunItem,
+    to: PathBuf,
+) -> Result<PathBuf, Stop> {
+    let folder = machine.state.join(WORK).join(keys::results_prefix(&run.id));
+    if !folder.join(keys::ABOUT).is_file() {
+        return Err(Stop::refused(miette!(
+            help = "run it again with --force",
+            "the result of run {} was removed from {}, and so were the rows kept of it",
+            run.id,
+            args.out.join(STATE).display()
+        )));
+    }
+    say!("the result was removed; it is made again from the rows kept");
+    let made = tokio::task::spawn_blocking(move || report::make(&folder, &to).map(|_| to)).await;
+    made.map_err(|e| Stop::failed("cannot make the workbook", e))?
+}
+
 /// Copies an object of the work bucket to a file, whole or not at all. `None` where there is no
 /// such object.
 async fn fetch(machine: &Machine, key: &str, to: &Path) -> Result<Option<PathBuf>, Stop> {
@@ -317,19 +345,11 @@ async fn fetch(machine: &Machine, key: &str, to: &Path) -> Result<Option<PathBuf
 
 /// The command as it was given, quoted for a shell.
 fn command_line() -> String {
-    let quote = |arg: String| {
-        let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
-        if !arg.is_empty() && arg.chars().all(plain) {
-            arg
-        } else {
-            format!("'{}'", arg.replace('\'', r"'\''"))
-        }
-    };
     let mut words = vec!["rowmill".to_owned()];
     words.extend(
         std::env::args_os()
             .skip(1)
-            .map(|a| quote(a.to_string_lossy().into_owned())),
+            .map(|arg| output::quoted(&arg.to_string_lossy())),
     );
     words.join(" ")
 }

@@ -20,6 +20,34 @@ fn the_same_workbook_twice_is_one_run_and_one_mail() {
 }
 
 #[test]
+fn a_result_that_was_deleted_is_made_again_from_the_rows_kept() {
+    let job = Job::new(&Book::numbered(20), PIPELINE);
+    let id = job.run(&[]).expect(0).json["run_id"].clone();
+    let before = job.result().texts("doubled");
+    let kept = job
+        .out()
+        .join(".rowmill/work/results")
+        .join(id.as_str().unwrap());
+    let result = job.out().join("input-result.xlsx");
+    let delete = || {
+        std::fs::remove_file(kept.join("input-result.xlsx")).unwrap();
+        std::fs::remove_file(&result).unwrap();
+    };
+    delete();
+    let again = job.run(&[]).expect(0);
+    assert!(again.stderr.contains("made again"), "{}", again.stderr);
+    assert_eq!(job.result().texts("doubled"), before);
+    assert_eq!(job.mails(), 1);
+
+    std::fs::remove_dir_all(&kept).unwrap();
+    std::fs::remove_file(&result).unwrap();
+    let gone = job.run(&[]).expect(2);
+    assert!(gone.stderr.contains("--force"), "{}", gone.stderr);
+    job.run(&["--force"]).expect(0);
+    assert_eq!(job.result().texts("doubled"), before);
+}
+
+#[test]
 fn an_edited_pipeline_is_another_run() {
     let job = Job::new(&Book::numbered(3), PIPELINE);
     job.run(&[]).expect(0);

@@ -134,13 +134,10 @@ fn unreadable(error: &ReadError, path: &Path, name: &str) -> CutError {
     if let ReadError::Io { source, .. } = error {
         return CutError::Temporary(io::Error::new(source.kind(), source.to_string()));
     }
-    let text = error.to_string().replace(&path.display().to_string(), name);
-    // The reader's sentences end in what to do next.
-    match text.rsplit_once("; ") {
-        Some((what, advice)) => Refusal::new(what, advice),
-        None => Refusal::new(text, "correct the workbook and upload it again"),
-    }
-    .into()
+    let (what, advice) = error.told();
+    let what = what.replace(&path.display().to_string(), name);
+    let advice = advice.unwrap_or_else(|| "correct the workbook and upload it again".to_owned());
+    Refusal::new(what, advice).into()
 }
 
 impl Cut {

@@ -344,6 +344,13 @@ fn xlsx_structure(table: &mut Table) {
         ..ReadOptions::default()
     };
     let name = |n: &str| SheetRef::Name(n.to_owned());
+    let hidden = "<sheet name=\"S\" r:id=\"rId9\"/><sheet name=\"Not shown\" state=\"hidden\" r:id=\"rId1\"/>";
+    table.with(
+        "hidden-by-name.xlsx",
+        &named(hidden).bytes(),
+        &by(name("Not shown")),
+        Ok("A | B"),
+    );
     let bytes = named(sheets).bytes();
     table.with("by-name.xlsx", &bytes, &by(name("TÄX")), Ok("A | B"));
     table.with(
@@ -356,7 +363,7 @@ fn xlsx_structure(table: &mut Table) {
         "no-name.xlsx",
         &bytes,
         &by(name("Tax")),
-        Err("no sheet `Tax`; it has `No`, `Täx`"),
+        Err("no sheet `Tax` (it has `No`, `Täx`); name another as `sheet`"),
     );
     table.with(
         "no-index.xlsx",
@@ -367,7 +374,7 @@ fn xlsx_structure(table: &mut Table) {
     table.bad(
         "all-hidden.xlsx",
         &named("<sheet name=\"No\" state=\"veryHidden\" r:id=\"rId1\"/>").bytes(),
-        "no sheet that is visible; it has `No`",
+        "no sheet that is visible (it has `No`)",
     );
     table.bad("no-sheets.xlsx", &named("").bytes(), "it has none");
     table.bad(
@@ -695,6 +702,18 @@ fn commented(mut bytes: Vec<u8>) -> Vec<u8> {
 
 fn mislabelled(table: &mut Table) {
     table.good("text.xls", b"a,b\n1,2\n", "a | b\n2: '1 | '2");
+    let lock = [&b"\x06Nobody"[..], &[b' '; 158]].concat();
+    table.bad(
+        "~$book.xlsx",
+        &lock,
+        "only marks `book.xlsx` as open in a spreadsheet program",
+    );
+    table.bad(
+        ".~lock.book.ods#",
+        b",me,host,01.02.2026 10:00,file:///home/me;",
+        "take `book.ods` itself, saved and closed",
+    );
+    table.good("~$book.csv", &b"a,b\n1,2\n".repeat(200), "a | b\n399 rows");
     table.good("book.csv", &cell("<c r=\"A2\"><v>1</v></c>"), "A\n2: 1");
     for (name, bytes, want) in [
         (
@@ -750,6 +769,35 @@ fn old_excel(table: &mut Table) {
         &xls(&[head(), biff_number(65_535, 255, 1.0)]),
         "16777216 is more than the limit `whole_cells` of 3000000",
     );
+    // MERGEDCELLS: how many, then first and last row, first and last column of each.
+    let merged = |ranges: &[u16]| {
+        let words = [&[ranges.len() as u16 / 4], ranges].concat();
+        biff(
+            0x00e5,
+            &words
+                .iter()
+                .flat_map(|w| w.to_le_bytes())
+                .collect::<Vec<_>>(),
+        )
+    };
+    let two_rows = [
+        biff_label(0, 0, "ID"),
+        biff_label(0, 1, "Address"),
+        biff_label(1, 1, "City"),
+        biff_label(1, 2, "ZIP"),
+        biff_number(2, 0, 1.0),
+    ];
+    let with = |merges: Vec<u8>| xls(&[&two_rows[..], &[merges]].concat());
+    table.good(
+        "two-rows.xls",
+        &with(merged(&[0, 1, 0, 0, 0, 0, 1, 2])),
+        "ID | Address City | Address ZIP\n3: 1 |  | ",
+    );
+    table.good(
+        "one-row.xls",
+        &with(merged(&[2, 2, 1, 2])),
+        "ID | Address | Column C\n2:  | 'City | 'ZIP\n3: 1 |  | ",
+    );
     let protected = xls_stream(&[head()], &biff(0x002f, &[1, 0, 1, 0, 1, 0]));
     table.bad(
         "password.xls",
@@ -790,6 +838,36 @@ fn open_document(table: &mut Table) {
         )
     };
     let head = ods_row("", &ods_text("", "A"));
+    let two_rows = |spanned: &str| {
+        let covered = "<table:covered-table-cell/>";
+        let rows = [
+            ods_row(
+                "",
+                &[&ods_text("", "ID"), &ods_text(spanned, "Address"), covered].concat(),
+            ),
+            ods_row(
+                "",
+                &[
+                    "<table:table-cell/>",
+                    &ods_text("", "City"),
+                    &ods_text("", "ZIP"),
+                ]
+                .concat(),
+            ),
+            ods_row("", &ods_text("", "1")),
+        ];
+        data(&rows.concat())
+    };
+    table.good(
+        "two-rows.ods",
+        &two_rows(" table:number-columns-spanned=\"2\" table:number-rows-spanned=\"1\""),
+        "ID | Address City | Address ZIP\n3: '1 |  | ",
+    );
+    table.good(
+        "one-row.ods",
+        &two_rows(""),
+        "ID | Address | Column C\n2:  | 'City | 'ZIP\n3: '1 |  | ",
+    );
     let typed = [
         ods_row("", &ods_text("", "00501")),
         ods_row(

@@ -218,6 +218,10 @@ fn a_text_too_long_is_cut_with_a_mark_and_told() {
             .row(&[Some(value)], &[], Status::Ok, None, 1)
             .unwrap();
     }
+    let error = Some("http 404");
+    writer
+        .row(&[Some(&long)], &[], Status::Failed, error, 1)
+        .unwrap();
     let written = writer.finish(&Summary::default()).unwrap();
     assert_eq!(written.notes.len(), 1);
     assert!(
@@ -232,6 +236,17 @@ fn a_text_too_long_is_cut_with_a_mark_and_told() {
     assert!(cut.ends_with("🙂 [cut]"));
     assert!(cut.encode_utf16().count() <= 32_767 && cut.encode_utf16().count() > 32_760);
     assert_eq!(all.rows[1].1[0], Cell::Value(exact));
+    let errors: Vec<&Cell> = all.rows.iter().map(|(_, cells)| &cells[2]).collect();
+    let told = "Text: the text is cut at 32,767 characters";
+    let value = |text: &str| Cell::Value(Value::from(text));
+    assert_eq!(
+        errors,
+        [
+            &value(told),
+            &Cell::Empty,
+            &value(&format!("http 404; {told}"))
+        ]
+    );
 }
 
 #[test]

@@ -170,7 +170,7 @@ pub(super) static INPUT: Section = Section {
             "sheet",
             Shape::SheetRef,
             "the first visible sheet",
-            "The sheet's name, or its place from 1, hidden sheets counted.",
+            "The sheet's name, or its place from 1, hidden sheets counted; a hidden sheet may be named.",
         ),
         optional(
             "header_row",

@@ -5,7 +5,7 @@ use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use calamine::{
-    Data, DataRef, ExcelDateTime, ExcelDateTimeType, Ods, Range, Reader, SheetVisible, Xls, Xlsb,
+    Data, ExcelDateTime, ExcelDateTimeType, Ods, Range, Reader, SheetVisible, Xls, Xlsb,
 };
 use chrono::NaiveTime;
 use rowmill_domain::pipeline::SheetRef;
@@ -13,6 +13,7 @@ use rowmill_domain::{Kind, Value};
 
 use super::archive::Archive;
 use super::compound::{self, Compound};
+use super::header::Merge;
 use super::number_format::Shown;
 use super::rows::{Assembler, Halt, RowCells};
 use super::{Cell, ReadError, ReadLimits, ReadOptions, ReadSummary, ods, serial};
@@ -41,7 +42,7 @@ pub(crate) fn read_xlsb(
     };
     while let Some(cell) = cells.next_cell().map_err(|e| at(&e))? {
         let (row, column) = cell.get_position();
-        gather.cell(row, column, from_ref(cell.get_value()))?;
+        gather.cell(row, column, from_data(cell.get_value().clone().into()))?;
     }
     gather.end()?;
     rows.finish(&|_| None)
@@ -77,6 +78,20 @@ pub(crate) fn read_xls(
         .worksheet_range(&sheet)
         .map_err(|e| broken(path, &format!("sheet `{sheet}`"), &e))?;
     rows.sheet(&sheet);
+    // No merged cells are known where the sheet's own list of them cannot be read.
+    let merges: Vec<Merge> = book
+        .merge_cells_by_sheet_name(&sheet)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|merged| Merge {
+            rows: (merged.start.0, merged.end.0),
+            columns: (merged.start.1, merged.end.1),
+        })
+        .collect();
+    rows.merges(Box::new(move |row| {
+        let begin = merges.iter().filter(|merged| merged.rows.0 == row);
+        Ok(begin.copied().collect())
+    }));
     whole(path, limits, &range, rows)?;
     rows.finish(&|_| None)
 }
@@ -101,6 +116,10 @@ pub(crate) fn read_ods(
         .worksheet_range(&sheet)
         .map_err(|e| broken(path, &format!("sheet `{sheet}`"), &e))?;
     rows.sheet(&sheet);
+    let (at, limits) = (path.to_owned(), options.limits.clone());
+    rows.merges(Box::new(move |row| {
+        ods::merges(&at, &archive, &limits, &sheet, row)
+    }));
     whole(path, &options.limits, &range, rows)?;
     rows.finish(&|_| None)
 }
@@ -199,35 +218,20 @@ fn whole(
     let (first_row, first_column) = range.start().unwrap_or_default();
     for (number, row) in (first_row + 1..).zip(range.rows()) {
         for (column, data) in (first_column..).zip(row) {
-            cells.push(column, 0, from_data(data))?;
+            cells.push(column, 0, from_data(data.clone()))?;
         }
         rows.row(number, &mut cells)?;
     }
     Ok(())
 }
 
-fn from_ref(data: &DataRef<'_>) -> Cell {
-    match data {
-        DataRef::SharedString(text) => text_cell(text),
-        DataRef::String(text) => text_cell(text),
-        DataRef::Int(number) => Cell::Value(Value::Number(*number as f64)),
-        DataRef::Float(number) => self::number(*number),
-        DataRef::Bool(value) => Cell::Value(Value::Bool(*value)),
-        DataRef::DateTime(moment) => Cell::Value(self::moment(moment)),
-        DataRef::DateTimeIso(text) => iso(text, &[Kind::Date, Kind::DateTime]),
-        DataRef::DurationIso(text) => self::length(text),
-        DataRef::Error(error) => Cell::Error(error.to_string()),
-        DataRef::Empty => Cell::Empty,
-    }
-}
-
-fn from_data(data: &Data) -> Cell {
+fn from_data(data: Data) -> Cell {
     match data {
         Data::String(text) => text_cell(text),
-        Data::Int(number) => Cell::Value(Value::Number(*number as f64)),
-        Data::Float(number) => self::number(*number),
-        Data::Bool(value) => Cell::Value(Value::Bool(*value)),
-        Data::DateTime(moment) => Cell::Value(self::moment(moment)),
+        Data::Int(number) => Cell::Value(Value::Number(number as f64)),
+        Data::Float(number) => self::number(number),
+        Data::Bool(value) => Cell::Value(Value::Bool(value)),
+        Data::DateTime(moment) => Cell::Value(self::moment(&moment)),
         Data::DateTimeIso(text) => iso(text, &[Kind::Date, Kind::DateTime]),
         Data::DurationIso(text) => self::length(text),
         Data::Error(error) => Cell::Error(error.to_string()),
@@ -235,11 +239,11 @@ fn from_data(data: &Data) -> Cell {
     }
 }
 
-fn text_cell(text: &str) -> Cell {
+fn text_cell(text: String) -> Cell {
     if text.is_empty() {
         Cell::Empty
     } else {
-        Cell::Value(Value::from(text))
+        Cell::Value(Value::Text(text))
     }
 }
 
@@ -267,8 +271,8 @@ fn moment(moment: &ExcelDateTime) -> Value {
 
 /// A time of an ods file, which writes times of day and lengths of time alike: below a day it is
 /// taken as a time of day, as it nearly always is.
-fn length(text: &str) -> Cell {
-    match Value::parse(text, Kind::Duration) {
+fn length(text: String) -> Cell {
+    match Value::parse(&text, Kind::Duration) {
         Some(Value::Duration(length)) => {
             let time = NaiveTime::MIN.overflowing_add_signed(length);
             Cell::Value(match time {
@@ -281,8 +285,8 @@ fn length(text: &str) -> Cell {
 }
 
 /// A date, time or duration of an ods file; text where it is none.
-fn iso(text: &str, kinds: &[Kind]) -> Cell {
-    let value = kinds.iter().find_map(|kind| Value::parse(text, *kind));
+fn iso(text: String, kinds: &[Kind]) -> Cell {
+    let value = kinds.iter().find_map(|kind| Value::parse(&text, *kind));
     value.map_or_else(|| text_cell(text), Cell::Value)
 }
 
@@ -315,7 +319,7 @@ mod tests {
             ("-PT1H", Value::parse("-PT1H", Kind::Duration)),
             ("P1D", Some(Value::from("P1D"))),
         ] {
-            assert_eq!(Some(length(text)), want.map(Cell::Value));
+            assert_eq!(Some(length(text.to_owned())), want.map(Cell::Value));
         }
     }
 }

@@ -25,6 +25,19 @@ pub enum Format {
 
 /// Bytes looked at.
 const HEAD: u64 = 8192;
+/// Lock files hold a user's name and little else: Excel's are 165 bytes, LibreOffice's about 100.
+const LOCK_FILE_MAX: u64 = 1024;
+
+/// The workbook that a file of this name marks as open: `~$x.xlsx` is Excel's, `.~lock.x.xlsx#`
+/// LibreOffice's.
+fn locked_workbook(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let of = name.strip_prefix("~$").or_else(|| {
+        let name = name.strip_prefix(".~lock.")?;
+        name.strip_suffix('#')
+    });
+    of.filter(|of| !of.is_empty()).map(str::to_owned)
+}
 
 /// Tells what a file is by its content.
 ///
@@ -51,6 +64,12 @@ pub(crate) fn detect_open(
             what: what.to_owned(),
         })
     };
+    if let Some(of) = locked_workbook(path)
+        && (head.len() as u64) < LOCK_FILE_MAX
+    {
+        let file = path.to_owned();
+        return Err(ReadError::LockFile { file, of });
+    }
     let format = match &head[..] {
         [] => return not("is empty"),
         [b'P', b'K', 3 | 5, 4 | 6, ..] => {

@@ -23,6 +23,18 @@ pub enum ReadError {
         /// What it is instead.
         what: String,
     },
+    /// A file that a spreadsheet program keeps beside a workbook that is open in it.
+    #[error(
+        "{}: only marks `{of}` as open in a spreadsheet program, and holds no rows; take `{of}` \
+         itself, saved and closed",
+        file.display()
+    )]
+    LockFile {
+        /// The file.
+        file: PathBuf,
+        /// The workbook's name.
+        of: String,
+    },
     /// The file is encrypted.
     #[error("{}: is encrypted; save it without a password and try again", file.display())]
     Encrypted {
@@ -46,7 +58,11 @@ pub enum ReadError {
         allowed: u64,
     },
     /// No sheet of that name or index.
-    #[error("{}: no sheet {wanted}; it has {sheets}", file.display())]
+    #[error(
+        "{}: no sheet {wanted} (it has {sheets}); name another as `sheet` under [input] of the \
+         pipeline",
+        file.display()
+    )]
     NoSheet {
         /// The file.
         file: PathBuf,
@@ -97,6 +113,15 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// What happened and where, and what to do next where this error says it.
+    pub fn told(&self) -> (String, Option<String>) {
+        let text = self.to_string();
+        match text.rsplit_once("; ") {
+            Some((what, advice)) => (what.to_owned(), Some(advice.to_owned())),
+            None => (text, None),
+        }
+    }
+
     pub(crate) fn io(file: &Path, source: io::Error) -> ReadError {
         ReadError::Io {
             file: file.to_owned(),

@@ -1,9 +1,12 @@
-//! What an ods file would become in memory: a few bytes of repeat counts can stand for millions
-//! of cells, so they are added up before calamine reads the file.
+//! What calamine does not tell of an ods file. What it would become in memory: a few bytes of repeat
+//! counts can stand for millions of cells, so they are added up before calamine reads the file. And
+//! which cells are merged.
 
+use std::ops::Range;
 use std::path::Path;
 
-use super::archive::Archive;
+use super::archive::{Archive, Entry, Part};
+use super::header::Merge;
 use super::xlsx::scan::{Event, ScanError, Scanner};
 use super::{ReadError, ReadLimits};
 
@@ -98,15 +101,9 @@ pub(crate) fn check(path: &Path, archive: &Archive, limits: &ReadLimits) -> Resu
     let mut count = Count::default();
     let mut open = Open::default();
     loop {
-        let event = scanner.next().map_err(|e| match e {
-            ScanError::Limit(limit, found, allowed) => ReadError::Limit {
-                file: path.to_owned(),
-                limit,
-                found,
-                allowed,
-            },
-            e => archive.broken(entry, &e),
-        })?;
+        let event = scanner
+            .next()
+            .map_err(|e| broken(path, archive, entry, &e))?;
         match event {
             Event::Start {
                 name,
@@ -116,10 +113,7 @@ pub(crate) fn check(path: &Path, archive: &Archive, limits: &ReadLimits) -> Resu
                 if !empty {
                     open.start(scanner.bytes(&name));
                 }
-                let number = |name| {
-                    let text = scanner.text_attribute(&attributes, name);
-                    text.and_then(|t| t.trim().parse::<u64>().ok()).unwrap_or(1)
-                };
+                let number = |name| number(&scanner, &attributes, name);
                 match scanner.local(&name) {
                     b"table-row" => {
                         count.row_repeats = number(b"number-rows-repeated");
@@ -173,5 +167,97 @@ pub(crate) fn check(path: &Path, archive: &Archive, limits: &ReadLimits) -> Resu
         }
         ReadError::check(path, "whole_cells", count.cells(), limits.whole_cells)?;
         ReadError::check(path, "string_bytes", count.text, limits.string_bytes)?;
+    }
+}
+
+fn broken(path: &Path, archive: &Archive, entry: &Entry, error: &ScanError) -> ReadError {
+    match *error {
+        ScanError::Limit(limit, found, allowed) => ReadError::Limit {
+            file: path.to_owned(),
+            limit,
+            found,
+            allowed,
+        },
+        ref error => archive.broken(entry, error),
+    }
+}
+
+/// A count among attributes; 1 where it is not given.
+fn number(scanner: &Scanner<Part>, attributes: &Range<usize>, name: &[u8]) -> u64 {
+    let text = scanner.text_attribute(attributes, name);
+    text.and_then(|t| t.trim().parse().ok()).unwrap_or(1)
+}
+
+/// The merged cells that begin in a row, from 0, of the table of that name.
+pub(crate) fn merges(
+    path: &Path,
+    archive: &Archive,
+    limits: &ReadLimits,
+    table: &str,
+    wanted: u32,
+) -> Result<Vec<Merge>, ReadError> {
+    let mut merges = Vec::new();
+    let Some(entry) = archive.find("content.xml") else {
+        return Ok(merges);
+    };
+    let part = archive.part(entry)?;
+    let mut scanner = Scanner::new(part, limits.text_bytes, limits.nesting);
+    let mut inside = false;
+    // The row and the cell at hand, from 0, and how often the row comes.
+    let (mut row, mut column, mut repeats) = (0u64, 0u64, 0);
+    let last = |first: u64, count: u64| {
+        let last = first.saturating_add(count.max(1) - 1);
+        u32::try_from(last).unwrap_or(u32::MAX)
+    };
+    loop {
+        let event = scanner
+            .next()
+            .map_err(|e| broken(path, archive, entry, &e))?;
+        match event {
+            Event::Start {
+                name,
+                attributes,
+                empty,
+            } => {
+                let number = |name| number(&scanner, &attributes, name);
+                match scanner.local(&name) {
+                    b"table" => {
+                        let name = scanner.text_attribute(&attributes, b"name");
+                        inside = name.as_deref() == Some(table);
+                    }
+                    b"table-row" if inside => {
+                        column = 0;
+                        repeats = number(b"number-rows-repeated");
+                        if empty {
+                            row = row.saturating_add(repeats);
+                        }
+                    }
+                    b"table-cell" | b"covered-table-cell" if inside => {
+                        let spanned = (
+                            number(b"number-rows-spanned"),
+                            number(b"number-columns-spanned"),
+                        );
+                        if row == u64::from(wanted) && spanned > (1, 1) {
+                            merges.push(Merge {
+                                rows: (wanted, last(row, spanned.0)),
+                                columns: (last(column, 1), last(column, spanned.1)),
+                            });
+                        }
+                        column = column.saturating_add(number(b"number-columns-repeated"));
+                    }
+                    _ => {}
+                }
+            }
+            Event::End { name } if inside => match scanner.local(&name) {
+                b"table-row" => row = row.saturating_add(repeats),
+                b"table" => return Ok(merges),
+                _ => continue,
+            },
+            Event::Eof => return Ok(merges),
+            _ => continue,
+        }
+        if row > u64::from(wanted) {
+            return Ok(merges);
+        }
     }
 }

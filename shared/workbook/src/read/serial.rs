@@ -47,7 +47,9 @@ fn time(serial: f64) -> Option<NaiveTime> {
 
 fn date_time(serial: f64, is_1904: bool) -> Option<NaiveDateTime> {
     let serial = if is_1904 { serial + DAYS_1904 } else { serial };
-    if !(0.0..SERIAL_MAX).contains(&serial) {
+    // Below 1 is day 0 of the 1900 system, which Excel shows as 1900-01-00: no day at all, and
+    // mostly a formula's reference to an empty cell.
+    if !(1.0..SERIAL_MAX).contains(&serial) {
         return None;
     }
     // In the 1900 system day 60 is 29 February 1900, a day that never was; the days before it are
@@ -71,6 +73,9 @@ mod tests {
             (43_890.0, Shown::Date, true, "2024-03-01"),
             (0.0, Shown::Date, true, "1904-01-01"),
             (1.0, Shown::Date, false, "1900-01-01"),
+            (0.0, Shown::Date, false, "0"),
+            (0.0, Shown::DateTime, false, "0"),
+            (0.5, Shown::Date, false, "0.5"),
             (59.0, Shown::Date, false, "1900-02-28"),
             (61.0, Shown::Date, false, "1900-03-01"),
             (0.75, Shown::Time, false, "18:00:00"),

@@ -43,6 +43,15 @@ pub struct ResultSpec {
     pub title: String,
 }
 
+impl ResultSpec {
+    /// The name of a column, of the input's and then of the added ones.
+    fn column_name(&self, at: usize) -> &str {
+        let inputs = self.columns.iter().map(|column| column.name.as_str());
+        let mut names = inputs.chain(self.added.iter().map(String::as_str));
+        names.nth(at).unwrap_or_default()
+    }
+}
+
 /// A column of the input.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ColumnSpec {
@@ -190,13 +199,23 @@ impl ResultWriter {
         };
         let sheet = self.results.sheet_name();
         let (columns, added_columns) = (self.spec.columns.len(), self.spec.added.len());
-        let cut = &mut self.cut;
+        let (cut, spec) = (&mut self.cut, &self.spec);
         self.results.row(&self.path, &self.formats, tint, |row| {
-            for value in padded(input, columns).chain(padded(added, added_columns)) {
+            let values = padded(input, columns).chain(padded(added, added_columns));
+            let mut error = Cow::Borrowed(error.unwrap_or(""));
+            for (at, value) in values.enumerate() {
+                let before = cut.count;
                 row.value(value, cut, &sheet);
+                if cut.count > before {
+                    let parting = if error.is_empty() { "" } else { "; " };
+                    error.to_mut().push_str(&format!(
+                        "{parting}{}: the text is cut at 32,767 characters",
+                        spec.column_name(at)
+                    ));
+                }
             }
             row.text(status.name(), cut, &sheet);
-            row.text(error.unwrap_or(""), cut, &sheet);
+            row.text(&error, cut, &sheet);
             row.count(attempts);
         })
     }
