@@ -105,6 +105,7 @@ pub(crate) async fn enrich(environment: Environment) -> Result<Exit, Stop> {
         work_bucket: WORK.to_owned(),
         program_directory,
         secrets,
+        amazon: None,
     };
     match enrich.run(&child, stop).await {
         Ok(_) => Ok(Exit::Child(child_exit::DONE)),

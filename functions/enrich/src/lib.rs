@@ -25,7 +25,7 @@ use rowmill_domain::limits::DRAIN_SECONDS;
 use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Manifest, Pipeline, RunId, Status};
 use rowmill_ports::{Ledger, Objects};
-use rowmill_steps::Setup;
+use rowmill_steps::{Setup, Translator};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
@@ -50,6 +50,8 @@ pub struct Enrich {
     pub program_directory: PathBuf,
     /// The secrets of the environment.
     pub secrets: Secrets,
+    /// Amazon Translate, for `translate` steps that ask for it; `None` where there is no AWS.
+    pub amazon: Option<Arc<dyn Translator>>,
 }
 
 /// Which part of a run a child works on, as its environment says.
@@ -170,6 +172,7 @@ impl Enrich {
         }
         let mut setup = Setup::new(pipeline.batch.concurrency as usize, &self.program_directory);
         setup.secrets = Arc::new(secrets);
+        setup.amazon = self.amazon.clone();
         let last = child.stage + 1 == manifest.stages;
         let worker = Worker {
             columns: &columns,

@@ -82,6 +82,7 @@ impl Bench {
             ledger: ledger.clone(),
             work_bucket: WORK.into(),
             program_directory: directory.path().to_owned(),
+            amazon: None,
         });
         Bench {
             enrich,

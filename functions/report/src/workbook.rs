@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
 use rowmill_domain::manifest::Rejected;
+use rowmill_domain::pipeline::result_headers;
 use rowmill_domain::{Manifest, Outcome, Pipeline, Record, RunId, Value, keys};
 use rowmill_workbook::{ColumnSpec, ResultSpec, ResultWriter, Summary};
 use tokio::sync::mpsc;
@@ -122,12 +123,14 @@ fn outputs<'a>(added: &[String], outcome: &'a Outcome, to: &mut Vec<Option<&'a V
 
 /// The columns of the workbook.
 pub(crate) fn result_spec(manifest: &Manifest, pipeline: &Pipeline) -> ResultSpec {
+    let names: Vec<&str> = manifest.columns.iter().map(|c| &*c.name).collect();
     ResultSpec {
         columns: manifest
             .columns
             .iter()
-            .map(|column| ColumnSpec {
-                name: column.name.clone(),
+            .zip(result_headers(&names))
+            .map(|(column, name)| ColumnSpec {
+                name,
                 kind: column.kind,
                 format: column.format.clone(),
                 width: column.width,

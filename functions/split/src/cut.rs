@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use rowmill_domain::manifest::{ColumnProfile, MANIFEST_VERSION, RejectReason, Rejected};
-use rowmill_domain::pipeline::{Batch, Pipeline};
+use rowmill_domain::pipeline::{Batch, Pipeline, result_headers};
 use rowmill_domain::plan::ChunkPlan;
 use rowmill_domain::run::Source;
 use rowmill_domain::{Columns, Manifest, Plan, RunId, Value, keys};
@@ -400,7 +400,7 @@ impl Sink<'_> {
         let create = |path| File::create(path).map(|f| BufWriter::with_capacity(1 << 20, f));
         Ok(Table {
             sheet: header.sheet.clone(),
-            notes: header.notes.clone(),
+            notes: [header.notes.clone(), renamed(&header.columns)].concat(),
             lines: LineWriter::new(&columns).map_err(io::Error::from)?,
             profiles: columns
                 .names()
@@ -419,6 +419,17 @@ impl Sink<'_> {
             blank: None,
         })
     }
+}
+
+/// Notes of the columns that the result cannot show by their own names.
+fn renamed(columns: &[String]) -> Vec<String> {
+    let shown = columns.iter().zip(result_headers(columns));
+    shown
+        .filter(|(own, shown)| *own != shown)
+        .map(|(own, shown)| {
+            format!("the workbook's column `{own}` is called `{shown}` in the result, which has a column `{own}` of its own")
+        })
+        .collect()
 }
 
 /// A pipeline's error in one line, with its place.

@@ -42,7 +42,7 @@ impl Classify {
 impl Runner for Classify {
     async fn run(&self, row: Row<'_>) -> StepResult {
         // No text has no label.
-        let text = match StepResult::text(row, &self.column, [&self.label, &self.probability]) {
+        let text = match StepResult::text(row, &self.column, &[&self.label, &self.probability]) {
             Ok(text) => text,
             Err(result) => return result,
         };

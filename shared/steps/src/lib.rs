@@ -4,13 +4,16 @@
 //! several at once. Nothing that happens to a record is an error of the step: it is the reason
 //! in the record's row.
 
+mod cache;
 mod classify;
 mod command;
 mod guard;
 mod http;
+mod language;
 mod pace;
 mod redacting;
 mod sentiment;
+mod translate;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +23,8 @@ use rowmill_domain::pipeline::{Step, StepKind};
 use rowmill_domain::record::Outputs;
 use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Row, Value};
+
+pub use translate::{Limit, Translation, Translator, Untranslated};
 
 pub use guard::{Guard, GuardError, Refused, refused_range};
 
@@ -50,16 +55,20 @@ pub struct StepResult {
 impl StepResult {
     /// The text that a step works on, or the result of a record without one: the cells stay
     /// empty, and the row says why. `adds` are the columns that it misses.
-    fn text(row: Row<'_>, column: &str, adds: [&str; 2]) -> Result<String, StepResult> {
+    fn text(row: Row<'_>, column: &str, adds: &[&str]) -> Result<String, StepResult> {
         let text = row.get(column).map(Value::to_text);
         text.filter(|t| !t.trim().is_empty()).ok_or_else(|| {
-            let mut result = StepResult::ok(Vec::new(), 1);
-            let [first, second] = adds;
-            result.notes.push(format!(
-                "no {first} and {second}: column `{column}` is empty"
-            ));
-            result
+            let adds = adds.join(" and ");
+            StepResult::none(format!("no {adds}: column `{column}` is empty"))
         })
+    }
+
+    /// The record stays `ok` without the step's columns, and its row says why.
+    fn none(why: String) -> StepResult {
+        StepResult {
+            notes: vec![why],
+            ..StepResult::ok(Vec::new(), 1)
+        }
     }
 
     pub(crate) fn ok(outputs: Outputs, attempts: u32) -> StepResult {
@@ -80,7 +89,7 @@ impl StepResult {
 }
 
 /// What a step needs to know of its surroundings.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Setup {
     /// Records at once; at least 1.
     pub concurrency: usize,
@@ -88,15 +97,18 @@ pub struct Setup {
     pub directory: PathBuf,
     /// The secrets that the pipeline declares, with their values.
     pub secrets: Arc<Secrets>,
+    /// Amazon Translate; `None` on a machine that has no AWS.
+    pub amazon: Option<Arc<dyn Translator>>,
 }
 
 impl Setup {
-    /// Surroundings without secrets.
+    /// Surroundings without secrets and without a service of AWS.
     pub fn new(concurrency: usize, directory: impl Into<PathBuf>) -> Setup {
         Setup {
             concurrency,
             directory: directory.into(),
             secrets: Arc::default(),
+            amazon: None,
         }
     }
 }
@@ -125,6 +137,14 @@ pub enum SetupError {
     /// The HTTP client cannot be built, as where the machine has no certificates.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(String),
+    /// An entry of `languages` that no text can be told to be.
+    #[error("languages: `{code}` cannot be told; these can: {known}")]
+    Language {
+        /// As written.
+        code: String,
+        /// All that can be told.
+        known: String,
+    },
     /// The model of a `classify` step is not there, or is no model.
     #[error("model {file}: {why}")]
     Model {
@@ -133,6 +153,14 @@ pub enum SetupError {
         /// What is wrong, and what to do.
         why: rowmill_classify::ModelError,
     },
+    /// The `service` of a `translate` step cannot be asked.
+    #[error("service: {0}")]
+    Service(String),
+    /// A `translate` step asks for Amazon Translate where there is none.
+    #[error(
+        "service \"amazon\" is Amazon Translate, which only children on AWS can reach; here, name a server that speaks LibreTranslate's protocol: service = {{ url = \"http://localhost:5000\", allow_hosts = [\"localhost\"] }}"
+    )]
+    NoAmazon,
     /// The program of a `command` step does not exist.
     #[error(
         "program `{program}` was not found in {searched}; install it, or name it with its path (relative to {directory})"
@@ -166,6 +194,8 @@ fn bare(step: &Step, setup: &Setup) -> Result<Box<dyn Runner>, SetupError> {
         StepKind::Http(http) => Box::new(http::Http::new(http, setup)?),
         StepKind::Command(command) => Box::new(command::Command::new(command, setup)?),
         StepKind::Classify(classify) => Box::new(classify::Classify::new(classify, setup)?),
+        StepKind::Language(language) => Box::new(language::Language::new(language)?),
+        StepKind::Translate(translate) => Box::new(translate::Translate::new(translate, setup)?),
         StepKind::Sentiment(sentiment) => Box::new(sentiment::Sentiment::new(sentiment)),
     })
 }

@@ -41,7 +41,7 @@ impl Sentiment {
 impl Runner for Sentiment {
     async fn run(&self, row: Row<'_>) -> StepResult {
         // No text has no sentiment.
-        let text = match StepResult::text(row, &self.column, [&self.class, &self.score]) {
+        let text = match StepResult::text(row, &self.column, &[&self.class, &self.score]) {
             Ok(text) => text,
             Err(result) => return result,
         };

@@ -26,7 +26,7 @@ use cel::common::value::CowVal;
 use cel::context::VariableResolver;
 
 use crate::pipeline::names::{Origin, Reference, TextError};
-use crate::record::Row;
+use crate::record::{Columns, Record, Row};
 use crate::value::Value;
 
 /// Every function as the reference writes it, and whether it is called on a value.
@@ -94,6 +94,21 @@ impl Expr {
     /// The columns it mentions, in the order of the text.
     pub fn references(&self) -> &[Reference] {
         &self.0.references
+    }
+
+    /// Its value where it mentions no column, and so is the same for all records.
+    pub(super) fn constant(&self) -> Option<Result<Value, EvalError>> {
+        let columns = Columns::default();
+        let record = Record {
+            row: 0,
+            values: Vec::new(),
+        };
+        let row = Row {
+            columns: &columns,
+            record: &record,
+            outputs: &[],
+        };
+        self.references().is_empty().then(|| self.eval(row))
     }
 
     /// Its value for a record: a text, a finite number or a boolean. An absent value, a text met by

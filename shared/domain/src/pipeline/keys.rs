@@ -69,6 +69,8 @@ pub(super) enum Shape {
     Tables(&'static Section),
     /// `[[step]]`, whose keys depend on its kind.
     Steps,
+    /// `"amazon"`, or a table of [`SERVER`].
+    Service,
 }
 
 const fn required(name: &'static str, shape: Shape, meaning: &'static str) -> Key {
@@ -309,12 +311,19 @@ pub(super) static STEP: Section = Section {
 };
 
 /// The kinds of steps, with [`STEPS`] in the same order.
-pub(super) const STEP_KINDS: &[&str] = &["http", "command", "sentiment", "classify"];
-/// Kinds that are planned and not there yet.
-pub(super) const LATER_KINDS: &[&str] = &["translate", "language"];
+pub(super) const STEP_KINDS: &[&str] = &[
+    "http",
+    "command",
+    "sentiment",
+    "language",
+    "translate",
+    "classify",
+];
 
 /// The keys of each kind.
-pub(super) static STEPS: [&Section; 4] = [&HTTP, &COMMAND, &SENTIMENT, &CLASSIFY];
+pub(super) static STEPS: [&Section; 6] = [
+    &HTTP, &COMMAND, &SENTIMENT, &LANGUAGE, &TRANSLATE, &CLASSIFY,
+];
 
 static HTTP: Section = Section {
     title: "[[step]] kind = \"http\"",
@@ -504,6 +513,103 @@ static SENTIMENT: Section = Section {
     title: "[[step]] kind = \"sentiment\"",
     meaning: "Scores an English text with a lexicon, offline. Adds `sa_class` (positive, neutral, negative) and `sa_score` (-1 to 1).",
     keys: &[required("column", Shape::Text, "The column with the text.")],
+};
+
+static LANGUAGE: Section = Section {
+    title: "[[step]] kind = \"language\"",
+    meaning: "Tells the language of a text, offline. Adds `lang_detected` (as `en`, ISO 639-1) and `confidence` (0 to 1). Where it cannot be told both stay empty, and `error` says why.",
+    keys: &[
+        required("column", Shape::Text, "The column with the text."),
+        optional(
+            "languages",
+            Shape::Texts,
+            "the 70 it knows",
+            "The languages that occur, as `[\"en\", \"de\"]`. With few of them shorter texts can be told; a text in any other is mistaken for one of them.",
+        ),
+        optional(
+            "min_confidence",
+            Shape::Number,
+            "0.5",
+            "Below this, at most 1, a language is not told.",
+        ),
+        optional(
+            "prefix",
+            Shape::Text,
+            "none",
+            "Put before the names of the columns, as where a pipeline has two such steps: `title_` adds `title_lang_detected`.",
+        ),
+    ],
+};
+
+static TRANSLATE: Section = Section {
+    title: "[[step]] kind = \"translate\"",
+    meaning: "Translates a text. Adds `translated`. A text is translated once in a child, however many records have it; one in the wanted language already, and one without a letter, comes back as it is. What is longer than the service takes is cut at the ends of sentences.",
+    keys: &[
+        required("column", Shape::Text, "The column with the text."),
+        optional("to", Shape::Text, "\"en\"", "The language to translate to."),
+        optional(
+            "from",
+            Shape::Text,
+            "\"auto\"",
+            "The column with the text's language, as `lang_detected`. `auto`, and where the column is empty: the service tells it.",
+        ),
+        required(
+            "service",
+            Shape::Service,
+            "Who translates: `\"amazon\"` is Amazon Translate, on AWS only; `{ url = \"https://..\" }` is a server that speaks LibreTranslate's protocol.",
+        ),
+        optional(
+            "prefix",
+            Shape::Text,
+            "none",
+            "Put before the name of the column: `title_` adds `title_translated`.",
+        ),
+    ],
+};
+
+/// `service` of a `translate` step, where it is a server.
+pub(super) static SERVER: Section = Section {
+    title: "[step.service] of `translate`",
+    meaning: "A server that speaks LibreTranslate's protocol. It is asked, tried again and paused for as a `http` step does it, and its address is guarded alike.",
+    keys: &[
+        required("url", Shape::Text, "Its address, without `/translate`."),
+        optional(
+            "api_key",
+            Shape::Template,
+            "none",
+            "The key that it asks for.",
+        ),
+        optional(
+            "max_chars",
+            Shape::Whole(1, 1_000_000),
+            "as the server says, else 5000",
+            "Characters of one request.",
+        ),
+        optional(
+            "timeout",
+            Shape::Duration,
+            "\"30s\"",
+            "Time limit of one attempt.",
+        ),
+        optional(
+            "attempts",
+            Shape::Whole(1, crate::limits::ATTEMPTS_MAX),
+            "4",
+            "Attempts in all on each request.",
+        ),
+        optional(
+            "rate",
+            Shape::Rate,
+            "no limit",
+            "Most requests in a time, as in a `http` step.",
+        ),
+        optional(
+            "allow_hosts",
+            Shape::Texts,
+            "[]",
+            "The server's host, where it has a private address.",
+        ),
+    ],
 };
 
 static CLASSIFY: Section = Section {

@@ -14,6 +14,7 @@ mod tests;
 use std::time::Duration;
 
 pub use built_in::{BUILT_IN, built_in};
+pub use check::{RESULT_COLUMNS, result_headers};
 pub use expr::Expr;
 pub use template::Template;
 
@@ -98,12 +99,14 @@ pub struct Step {
 }
 
 impl Step {
-    /// `http`, `command`, `sentiment`, `classify`: as in the file.
+    /// `http`, `command`, ..: as in the file.
     pub fn kind_name(&self) -> &'static str {
         match &self.kind {
             StepKind::Http(_) => "http",
             StepKind::Command(_) => "command",
             StepKind::Sentiment(_) => "sentiment",
+            StepKind::Language(_) => "language",
+            StepKind::Translate(_) => "translate",
             StepKind::Classify(_) => "classify",
         }
     }
@@ -114,6 +117,8 @@ impl Step {
             StepKind::Http(http) => http.outputs.iter().map(|o| o.name.as_str()).collect(),
             StepKind::Command(command) => command.outputs.iter().map(String::as_str).collect(),
             StepKind::Sentiment(_) => parse::SENTIMENT_OUTPUTS.to_vec(),
+            StepKind::Language(language) => vec![&language.detected, &language.confidence],
+            StepKind::Translate(translate) => vec![&translate.translated],
             StepKind::Classify(classify) => {
                 let (label, probability) = (&*classify.label, &*classify.probability);
                 let words = classify.words.as_ref().map(|w| &*w.column);
@@ -132,6 +137,10 @@ pub enum StepKind {
     Command(CommandStep),
     /// Scores a text with an offline lexicon.
     Sentiment(SentimentStep),
+    /// Tells a text's language, offline.
+    Language(LanguageStep),
+    /// Translates a text.
+    Translate(Box<TranslateStep>),
     /// Labels a text with a model of the user's.
     Classify(ClassifyStep),
 }
@@ -284,6 +293,64 @@ pub enum ProcessPer {
 pub struct SentimentStep {
     /// The column with the text.
     pub column: String,
+}
+
+/// `kind = "language"`
+#[derive(Clone, Debug)]
+pub struct LanguageStep {
+    /// The column with the text.
+    pub column: String,
+    /// The languages that occur, by their codes; empty for all that can be told.
+    pub languages: Vec<String>,
+    /// Below this no language is told; 0 to 1. Default 0.5.
+    pub min_confidence: f64,
+    /// The added column with the language's code.
+    pub detected: String,
+    /// The added column with the confidence.
+    pub confidence: String,
+}
+
+/// `kind = "translate"`
+#[derive(Clone, Debug)]
+pub struct TranslateStep {
+    /// The column with the text.
+    pub column: String,
+    /// The language to translate to, by its code.
+    pub to: String,
+    /// The column with the text's language; `None` where the service is to tell it.
+    pub from: Option<String>,
+    /// Who translates.
+    pub service: TranslateService,
+    /// The added column.
+    pub translated: String,
+}
+
+/// Who translates.
+#[derive(Clone, Debug)]
+pub enum TranslateService {
+    /// Amazon Translate.
+    Amazon,
+    /// A server that speaks LibreTranslate's protocol.
+    Server(TranslateServer),
+}
+
+/// `service = { url = ".." }` of a `translate` step. What a `http` step has too means the same.
+#[derive(Clone, Debug)]
+pub struct TranslateServer {
+    /// Without `/translate` and without a slash at its end.
+    pub url: String,
+    /// The key that it asks for.
+    pub api_key: Option<Template>,
+    /// Characters of one request; `None` where the server is to be asked.
+    pub max_chars: Option<u32>,
+    /// Of one attempt. Default 30 s.
+    pub timeout: Duration,
+    /// Attempts in all, 1 to 10. Default 4.
+    pub attempts: u32,
+    /// Requests a second. Default: no limit.
+    pub rate: Option<f64>,
+    /// Hosts that may lie in private ranges.
+    pub allow_hosts: Vec<String>,
 }
 
 /// `kind = "classify"`

@@ -15,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 
 use self::reader::{File, Node, Table};
 pub(super) use self::step::SENTIMENT_OUTPUTS;
-use super::check::{Mention, Mentions};
+use super::check::{Mention, Mentions, RESULT_COLUMNS};
 use super::keys::Section;
 use super::names::{Origin, Reference, nearest};
 use super::{
@@ -23,12 +23,10 @@ use super::{
     ReportSpec, SheetRef, Template, keys,
 };
 use crate::limits::{ATTEMPT_SECONDS_MIN, FARGATE_SIZES, RECIPIENTS_MAX};
-use crate::value::Kind;
-
-/// The columns that the result workbook adds itself.
-const RESERVED: [&str; 3] = ["status", "error", "attempts"];
+use crate::value::{Kind, Value};
 
 const MEMORY: &str = "\"512 MiB\" or \"2 GiB\"";
+const RULE: &str = "write what must hold of a column, as \"tax_due >= 0\"";
 const DURATION: &str = "\"20s\", \"500ms\", \"2m\" or \"1h\"";
 
 /// Reads a pipeline file. The error is the first in the file's order; it carries the others.
@@ -47,12 +45,14 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Pipeline, Box<PipelineErro
         unsure: false,
         mentions: Vec::new(),
         secrets: Vec::new(),
+        added: Vec::new(),
     };
     let mut pipeline = builder.pipeline(&Table::new(&file, root.get_ref(), 0..0, &[&keys::ROOT]));
     pipeline.mentions = Mentions {
         file: name.into(),
         text: text.into(),
         all: builder.mentions,
+        added: builder.added,
     };
     let mut errors = file.into_errors().into_iter();
     match errors.next() {
@@ -75,6 +75,7 @@ struct Builder<'a> {
     mentions: Vec<Mention>,
     /// Names of the secrets that are declared.
     secrets: Vec<String>,
+    added: Vec<(Arc<str>, Range<usize>)>,
 }
 
 impl<'a> Builder<'a> {
@@ -164,7 +165,18 @@ impl<'a> Builder<'a> {
     }
 
     fn check(&mut self, table: &Table<'a>) -> Option<Check> {
-        let rule = table.required("rule").and_then(|n| self.expression(&n));
+        let rule = table.required("rule").and_then(|n| {
+            let rule = self.expression(&n)?;
+            let what = match rule.constant() {
+                None | Some(Ok(Value::Bool(_))) => return Some(rule),
+                Some(Ok(other)) => {
+                    format!("{} `{}`, not true or false", other.kind(), other.to_text())
+                }
+                Some(Err(reason)) => format!("no value: {reason}"),
+            };
+            n.error(format!("this rule always gives {what}"), Some(RULE));
+            None
+        });
         let on_failure = table.optional("on_failure").and_then(|n| n.one_of());
         table.finish();
         Some(Check {
@@ -178,7 +190,13 @@ impl<'a> Builder<'a> {
 
     fn column(&mut self, table: &Table<'a>) -> Option<DerivedColumn> {
         let name = table.required("name");
-        let value = table.required("value").and_then(|n| self.expression(&n));
+        let value = table.required("value").and_then(|n| {
+            let value = self.expression(&n)?;
+            if let Some(Err(reason)) = value.constant() {
+                n.error(format!("this never has a value: {reason}"), None);
+            }
+            Some(value)
+        });
         // After its value: a column does not see itself.
         let name = name.and_then(|n| {
             let text = n.text()?;
@@ -208,7 +226,7 @@ impl<'a> Builder<'a> {
                 format!("an earlier part of the pipeline adds a column `{name}` already"),
                 "give one of them another name",
             )
-        } else if RESERVED.contains(&name) {
+        } else if RESULT_COLUMNS.contains(&name) {
             (
                 format!("`{name}` is a column that each result has"),
                 "give it another name",
@@ -219,7 +237,9 @@ impl<'a> Builder<'a> {
                 "leave out white space at its ends, tabs and line ends",
             )
         } else {
-            self.outputs.push(name.into());
+            let name: Arc<str> = name.into();
+            self.outputs.push(name.clone());
+            self.added.push((name, at.clone()));
             return true;
         };
         self.file.error(at.clone(), message, Some(help.to_owned()));

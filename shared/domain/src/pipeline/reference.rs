@@ -110,6 +110,7 @@ fn shape(shape: &Shape) -> Value {
                 {"type": "object", "propertyNames": name, "additionalProperties": text()},
             ]})
         }
+        Shape::Service => json!({"oneOf": [{"const": "amazon"}, object(&[&keys::SERVER])]}),
         Shape::Table(section) => object(&[section]),
         Shape::Tables(section) => json!({"type": "array", "items": object(&[section])}),
         Shape::Steps => {
@@ -127,7 +128,7 @@ fn shape(shape: &Shape) -> Value {
 }
 
 fn keys_markdown() -> String {
-    let order: [&Section; 13] = [
+    let order: [&Section; 16] = [
         &ROOT,
         &keys::INPUT,
         &keys::LIMITS,
@@ -137,6 +138,9 @@ fn keys_markdown() -> String {
         STEPS[1],
         STEPS[2],
         STEPS[3],
+        STEPS[4],
+        &keys::SERVER,
+        STEPS[5],
         &keys::CHECK,
         &keys::COLUMN,
         &keys::REPORT,
@@ -204,6 +208,7 @@ fn shape_words(shape: &Shape) -> String {
         Shape::Types => "table: column = type".to_owned(),
         Shape::Extracts => "table: column = { .. }".to_owned(),
         Shape::Secrets => "list of names, or table: name = text".to_owned(),
+        Shape::Service => "`\"amazon\"` or table".to_owned(),
         Shape::Table(_) => "table".to_owned(),
         Shape::Tables(_) | Shape::Steps => "tables".to_owned(),
     }
@@ -248,7 +253,11 @@ mod tests {
             1000
         );
         let reference = Pipeline::reference_markdown();
-        for section in STEPS.iter().copied().chain([&ROOT, &STEP, &EXTRACT]) {
+        for section in STEPS
+            .iter()
+            .copied()
+            .chain([&ROOT, &STEP, &EXTRACT, &keys::SERVER])
+        {
             for key in section.keys {
                 let row = format!("| `{}` |", key.name);
                 assert!(reference.contains(&row), "{row}");

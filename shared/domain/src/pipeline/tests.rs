@@ -264,7 +264,13 @@ fn what_is_wrong_is_told_where_it_stands() {
         ("[input]\nlimits = { cells = 0 }".to_owned(), "2:20", "above 0", ""),
         ("[input]\ntypes = { a = \"txt\" }".to_owned(), "2:15", "cannot be \"txt\"", "`text`"),
         ("[[step]]\nkind = \"sentimnt\"".to_owned(), "2:8", "no kind of step `sentimnt`", "did you mean `sentiment`?"),
-        ("[[step]]\nkind = \"translate\"".to_owned(), "2:8", "not in this version", ""),
+        ("[[step]]\nkind = \"language\"\ncolumn = \"a\"\nmin_confidence = 2".to_owned(), "4:18", "at most 1", ""),
+        ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"".to_owned(), "1:1", "`service` is missing", ""),
+        ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"\nservice = \"amazn\"".to_owned(), "4:11", "no service \"amazn\"", "\"amazon\""),
+        ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"\nservice = { url = \"localhost:5000\" }".to_owned(), "4:19", "neither http:// nor https://", ""),
+        ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"\nservice = { url = \"http://a\", apikey = \"x\" }".to_owned(), "4:31", "no key `apikey`", "`api_key`"),
+        ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"\nservice = { url = \"http://a\", api_key = \"{{ row.x }}\" }".to_owned(), "4:41", "same for all records", ""),
+        ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"\nto = \"english\"\nservice = \"amazon\"".to_owned(), "4:6", "no code of a language", "pt-BR"),
         ("\n[[step]]\nurl = \"http://a\"".to_owned(), "2:1", "`kind` is missing", ""),
         (format!("{http}url = \"ftp://x\"\n{out}"), "3:7", "neither http:// nor https://", ""),
         (format!("{http}url = \"http://a\"\ntimeout = \"20\"\n{out}"), "4:11", "`timeout` cannot be \"20\"", "\"20s\""),
@@ -295,6 +301,11 @@ fn what_is_wrong_is_told_where_it_stands() {
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nprocess = \"recrd\"".to_owned(), "5:11", "`process` cannot be", "did you mean `record`?"),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nmemory = \"256\"".to_owned(), "5:10", "`memory` cannot be", "512 MiB"),
         ("[[check]]\nrule = \"tax_due >= \"".to_owned(), "2:19", "ends too early", ""),
+        ("[[check]]\nrule = \"1\"".to_owned(), "2:8", "always gives number `1`, not true or false", "tax_due >= 0"),
+        ("[[check]]\nrule = \"'yes'\"".to_owned(), "2:8", "not true or false", ""),
+        ("[[check]]\nrule = \"1 < 'a'\"".to_owned(), "2:8", "always gives no value", ""),
+        ("[[column]]\nname = \"a\"\nvalue = \"1 / 0\"".to_owned(), "3:9", "never has a value", ""),
+        ("[[column]]\nname = \"a\"\nvalue = \"[1]\"".to_owned(), "3:9", "never has a value", ""),
         ("[[check]]\nrule = \"true\"\non_failure = \"wran\"".to_owned(), "3:14", "cannot be \"wran\"", "`warn`"),
         ("[[column]]\nname = \"a\"\nvalue = \"a + 1\"".to_owned(), "3:10", "no step before this adds `a`", ""),
         ("[[column]]\nname = \"a\"\nvalue = \"1\"\n[[column]]\nname = \"a\"\nvalue = \"2\"".to_owned(), "5:8", "adds a column `a` already", ""),
@@ -663,6 +674,129 @@ chart = "sa_clss"
 }
 
 #[test]
+fn a_column_that_the_workbook_has_is_not_added_once_more() {
+    let toml = "[[step]]\nkind = \"sentiment\"\ncolumn = \"Note\"\n[[column]]\nname = \"total\"\nvalue = \"sa_score\"";
+    let pipeline = Pipeline::parse("p.toml", toml).unwrap();
+    let wrong = |header: &[&str]| -> Vec<_> {
+        let header: Vec<String> = header.iter().map(|h| (*h).to_owned()).collect();
+        pipeline
+            .check_columns(&header)
+            .into_iter()
+            .map(told)
+            .collect()
+    };
+    assert_eq!(wrong(&["Note", "Total", "status"]), []);
+    let found = wrong(&["Note", "total", "sa_class"]);
+    let places: Vec<_> = found.iter().map(|e| (&*e.0, &*e.1)).collect();
+    assert_eq!(
+        places,
+        [
+            (
+                "1:1",
+                "the workbook has a column `sa_class` already, and this adds another"
+            ),
+            (
+                "5:8",
+                "the workbook has a column `total` already, and this adds another"
+            ),
+        ]
+    );
+    assert!(found[0].2.contains("rename or remove one of them"));
+}
+
+#[test]
+fn a_result_has_no_more_columns_than_a_sheet() {
+    let toml = "[[step]]\nkind = \"sentiment\"\ncolumn = \"c0\"";
+    let pipeline = Pipeline::parse("p.toml", toml).unwrap();
+    let header = |n: usize| -> Vec<String> { (0..n).map(|i| format!("c{i}")).collect() };
+    // Two of the step, and `status`, `error`, `attempts`.
+    assert!(pipeline.check_columns(&header(16_384 - 5)).is_empty());
+    let found = pipeline.check_columns(&header(16_384 - 4));
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].message.contains("would have 16385 columns"),
+        "{}",
+        found[0]
+    );
+}
+
+#[test]
+fn columns_that_would_stand_twice_in_the_result_are_shown_by_another_name() {
+    assert_eq!(
+        result_headers(&["ID", "status", "Error", "error", "error (input)"]),
+        [
+            "ID",
+            "status (input)",
+            "Error",
+            "error (input 2)",
+            "error (input)"
+        ]
+    );
+}
+
+#[test]
+fn languages_and_translations_are_read() {
+    let toml = r#"
+[[step]]
+kind = "language"
+column = "Review"
+languages = ["en", "de"]
+[[step]]
+kind = "translate"
+column = "Review"
+from = "lang_detected"
+service = { url = "http://a:5000/", api_key = "k-1", allow_hosts = ["a"], rate = "5/s" }
+[[step]]
+kind = "translate"
+column = "Title"
+to = "pt-BR"
+service = "amazon"
+prefix = "title_"
+"#;
+    let pipeline = Pipeline::parse("p.toml", toml).unwrap();
+    let names = [
+        "lang_detected",
+        "confidence",
+        "translated",
+        "title_translated",
+    ];
+    assert_eq!(pipeline.added_columns(), names);
+    let [language, server, amazon] = &*pipeline.steps else {
+        panic!("{:?}", pipeline.steps)
+    };
+    let StepKind::Language(language) = &language.kind else {
+        panic!("{language:?}")
+    };
+    assert_eq!(
+        (language.min_confidence, language.languages.len()),
+        (0.5, 2)
+    );
+    let StepKind::Translate(translate) = &server.kind else {
+        panic!("{server:?}")
+    };
+    assert_eq!(
+        (&*translate.to, translate.from.as_deref()),
+        ("en", Some("lang_detected"))
+    );
+    let TranslateService::Server(server) = &translate.service else {
+        panic!("{translate:?}")
+    };
+    assert_eq!(
+        (&*server.url, server.rate, server.attempts),
+        ("http://a:5000", Some(5.0), 4)
+    );
+    assert!(matches!(
+        &amazon.kind,
+        StepKind::Translate(t) if matches!(t.service, TranslateService::Amazon) && t.to == "pt-BR" && t.from.is_none()
+    ));
+    let missing = pipeline.check_columns(&["Review".to_owned()]);
+    assert!(
+        missing.len() == 1 && missing[0].message.contains("`Title`"),
+        "{missing:?}"
+    );
+}
+
+#[test]
 fn an_error_renders_with_its_line() {
     let error = Pipeline::parse("p.toml", "[batch]\nvcpus = 1\n").unwrap_err();
     let mut text = String::new();
@@ -678,7 +812,7 @@ fn an_error_renders_with_its_line() {
 
 proptest! {
     #[test]
-    fn reading_never_panics(toml in "(\\[\\[?(step|input|batch|column|check|notify|report|step.outputs)\\]\\]?\n|(kind|url|outputs|value|rule|name|sheet|types|to|memory|program|column|json|model|prefix|explain|method|query|form|ok_when|process) = (\"(http|command|sentiment|classify|PUT|HEAD|status == 1|x == 1|\\{\\{ row.x \\}\\}|\\\\u00e9|a@b)\"|'''\n?é'''|\"\"\"\\\\\n x\"\"\"|[0-9.]{1,3}|\\{ a = \\{ json = \"\\$\" \\} \\}|\\[\"a\"\\]|true|1979-05-27)\n|\\PC{0,6}\n){0,10}") {
+    fn reading_never_panics(toml in "(\\[\\[?(step|input|batch|column|check|notify|report|step.outputs)\\]\\]?\n|(kind|url|outputs|value|rule|name|sheet|types|to|memory|program|column|json|model|prefix|explain|languages|service|from|method|query|form|ok_when|process) = (\"(http|command|sentiment|classify|PUT|HEAD|language|translate|amazon|status == 1|x == 1|\\{\\{ row.x \\}\\}|\\\\u00e9|a@b)\"|'''\n?é'''|\"\"\"\\\\\n x\"\"\"|[0-9.]{1,3}|\\{ a = \\{ json = \"\\$\" \\} \\}|\\[\"a\"\\]|true|1979-05-27)\n|\\PC{0,6}\n){0,10}") {
         if let Ok(pipeline) = Pipeline::parse("p.toml", &toml) {
             let _ = pipeline.check_columns(&["x".to_owned()]);
         }

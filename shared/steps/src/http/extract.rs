@@ -51,6 +51,12 @@ pub(super) struct Fetched {
     pub(super) body: bytes::Bytes,
 }
 
+impl crate::cache::Answer for Fetched {
+    fn bytes(&self) -> usize {
+        self.body.len()
+    }
+}
+
 /// A response's body in the forms that outputs are taken from, each made when first needed.
 struct Forms<'a> {
     fetched: &'a Fetched,

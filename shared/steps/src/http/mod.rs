@@ -1,6 +1,5 @@
 //! `http`: fetches, and takes outputs out of the response.
 
-mod cache;
 mod extract;
 mod gate;
 mod host;
@@ -26,11 +25,11 @@ use rowmill_domain::{Row, Value};
 use tokio::time::Instant;
 use url::Url;
 
-use self::cache::Cache;
 use self::extract::{Extractor, Fetched};
 use self::gate::{Cost, Sign};
 use self::host::Host;
 use self::request::Request;
+use crate::cache::Cache;
 use crate::guard::{Guard, Lookup, Refused, SystemLookup};
 use crate::redacting::redact;
 use crate::{Runner, Setup, SetupError, StepResult, brief};
@@ -67,7 +66,7 @@ pub(crate) struct Http {
     body: Option<Template>,
     form: Vec<(String, Template)>,
     ok_when: Option<Expr>,
-    cache: Option<Cache>,
+    cache: Option<Cache<Fetched>>,
     timeout: Duration,
     attempts: u32,
     extractor: Extractor,

@@ -62,19 +62,7 @@ impl<'a> Builder<'a> {
         let (body, form) = self.body(table, method);
         let timeout = timeout(table, Duration::from_secs(30));
         let attempts = whole(table, "attempts", 4);
-        let rate = table.optional("rate").and_then(|n| {
-            let rate = n.read(units::rate, "\"50/s\", \"10/m\" or \"1000/h\"")?;
-            if rate > RATE_MAX {
-                let message = format!("`rate` is at most {RATE_MAX}/s");
-                n.error(
-                    message,
-                    Some("leave it out where the source needs no limit"),
-                );
-            } else if rate < RATE_MIN {
-                n.error("`rate` is at least one request a day", None);
-            }
-            Some(rate)
-        });
+        let rate = rate(table);
         let robots = table.optional("robots").and_then(|n| n.bool());
         let allow_hosts = allow_hosts(table);
         let cache = cache(table, method);
@@ -217,7 +205,7 @@ fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(token)
 }
 
-fn allow_hosts(table: &Table<'_>) -> Vec<String> {
+pub(super) fn allow_hosts(table: &Table<'_>) -> Vec<String> {
     let hosts = table.optional("allow_hosts").and_then(|n| n.texts());
     let hosts = hosts.unwrap_or_default();
     for (host, node) in &hosts {
@@ -230,6 +218,21 @@ fn allow_hosts(table: &Table<'_>) -> Vec<String> {
         }
     }
     hosts.into_iter().map(|(h, _)| h.to_owned()).collect()
+}
+
+/// Requests a second.
+pub(super) fn rate(table: &Table<'_>) -> Option<f64> {
+    let node = table.optional("rate")?;
+    let rate = node.read(units::rate, "\"50/s\", \"10/m\" or \"1000/h\"")?;
+    if rate > RATE_MAX {
+        node.error(
+            format!("`rate` is at most {RATE_MAX}/s"),
+            Some("leave it out where the source needs no limit"),
+        );
+    } else if rate < RATE_MIN {
+        node.error("`rate` is at least one request a day", None);
+    }
+    Some(rate)
 }
 
 fn cache(table: &Table<'_>, method: Option<HttpMethod>) -> bool {

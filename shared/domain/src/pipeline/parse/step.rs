@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use super::http::{allow_hosts, rate};
 use super::{Builder, MEMORY, timeout, units, whole};
-use crate::pipeline::keys::{LATER_KINDS, STEP_KINDS, STEPS};
+use crate::pipeline::keys::{SERVER, STEP_KINDS, STEPS};
 use crate::pipeline::names::suggest;
 use crate::pipeline::parse::reader::{Node, Table};
 use crate::pipeline::{
-    ClassifyStep, ClassifyWords, CommandStep, ProcessPer, SentimentStep, Step, StepKind,
+    ClassifyStep, ClassifyWords, CommandStep, LanguageStep, ProcessPer, SentimentStep, Step,
+    StepKind, TranslateServer, TranslateService, TranslateStep,
 };
 
 impl<'a> Builder<'a> {
@@ -22,6 +24,10 @@ impl<'a> Builder<'a> {
             "http" => self.http(table).map(|http| StepKind::Http(Box::new(http))),
             "command" => self.command(table).map(StepKind::Command),
             "sentiment" => self.sentiment(table).map(StepKind::Sentiment),
+            "language" => self.language(table).map(StepKind::Language),
+            "translate" => self
+                .translate(table)
+                .map(|translate| StepKind::Translate(Box::new(translate))),
             _ => self.classify(table).map(StepKind::Classify),
         };
         Some(Step {
@@ -92,20 +98,125 @@ impl<'a> Builder<'a> {
         Some(SentimentStep { column: column? })
     }
 
+    fn language(&mut self, table: &Table<'a>) -> Option<LanguageStep> {
+        let column = self.text_column(table);
+        let languages = table.optional("languages").and_then(|n| n.texts());
+        let least = table.optional("min_confidence");
+        let min_confidence = least.as_ref().and_then(Node::number).unwrap_or(0.5);
+        if let Some(node) = least
+            && min_confidence > 1.0
+        {
+            node.error("`min_confidence` is at most 1", None);
+        }
+        let [detected, confidence] = self.prefixed(table, ["lang_detected", "confidence"]);
+        table.finish();
+        let languages = languages.unwrap_or_default();
+        Some(LanguageStep {
+            column: column?,
+            languages: languages.into_iter().map(|(t, _)| t.to_owned()).collect(),
+            min_confidence,
+            detected,
+            confidence,
+        })
+    }
+
+    fn translate(&mut self, table: &Table<'a>) -> Option<TranslateStep> {
+        let column = self.text_column(table);
+        let to = table.optional("to");
+        let to = to.map_or(Some("en"), |node| {
+            let code = node.text()?;
+            if !is_language(code) {
+                node.error(
+                    format!("{code:?} is no code of a language"),
+                    Some("write it like \"en\" or \"pt-BR\""),
+                );
+            }
+            Some(code)
+        });
+        let from = table.optional("from").and_then(|node| {
+            let name = node.text().filter(|name| *name != "auto")?;
+            self.mention(name, node.at.clone(), self.outputs.len());
+            Some(name.to_owned())
+        });
+        let service = table.required("service").and_then(|n| self.service(&n));
+        let [translated] = self.prefixed(table, ["translated"]);
+        table.finish();
+        Some(TranslateStep {
+            column: column?,
+            to: to?.to_owned(),
+            from,
+            service: service?,
+            translated,
+        })
+    }
+
+    fn service(&mut self, node: &Node<'a>) -> Option<TranslateService> {
+        if let Some(name) = node.value.as_str() {
+            if name != "amazon" {
+                node.error(
+                    format!("there is no service {name:?}"),
+                    Some("write \"amazon\", or { url = \"https://translate.example.com\" }"),
+                );
+            }
+            return Some(TranslateService::Amazon);
+        }
+        let table = node.table(&[&SERVER])?;
+        let url = table.required("url").and_then(|n| {
+            let url = n.text()?;
+            if !["http://", "https://"].iter().any(|s| url.starts_with(s)) {
+                n.error(
+                    "`url` begins with neither http:// nor https://",
+                    Some("write the server's whole address, with its scheme"),
+                );
+            }
+            Some(url.trim_end_matches('/'))
+        });
+        let api_key = table.optional("api_key").and_then(|n| {
+            let key = self.template(&n)?;
+            if !key.references().is_empty() {
+                n.error("`api_key` is the same for all records", None);
+            }
+            Some(key)
+        });
+        let max_chars = table.optional("max_chars").and_then(|n| n.whole());
+        let server = TranslateServer {
+            url: url.unwrap_or_default().to_owned(),
+            api_key,
+            max_chars,
+            timeout: timeout(&table, Duration::from_secs(30)),
+            attempts: whole(&table, "attempts", 4),
+            rate: rate(&table),
+            allow_hosts: allow_hosts(&table),
+        };
+        table.finish();
+        Some(TranslateService::Server(server))
+    }
+
+    /// Adds columns of these names, with the step's `prefix` before them.
+    fn prefixed<const N: usize>(&mut self, table: &Table<'a>, names: [&str; N]) -> [String; N] {
+        let prefix = table.optional("prefix");
+        let at = prefix.as_ref().map_or(&table.at, |n| &n.at).clone();
+        let prefix = prefix.and_then(|n| n.text()).unwrap_or_default();
+        names.map(|name| {
+            let name = format!("{prefix}{name}");
+            self.add(&name, &at);
+            name
+        })
+    }
+
     fn classify(&mut self, table: &Table<'a>) -> Option<ClassifyStep> {
         let column = self.text_column(table);
         let model = table.required("model").and_then(|n| n.text());
         let explain = table.optional("explain");
-        let prefix = table.optional("prefix");
-        let at = prefix.as_ref().map_or(&table.at, |n| &n.at).clone();
-        let prefix = prefix.and_then(|n| n.text()).unwrap_or_default();
-        let [label, probability, words] =
-            ["label", "probability", "words"].map(|name| format!("{prefix}{name}"));
-        self.add(&label, &at);
-        self.add(&probability, &at);
-        if explain.is_some() {
-            self.add(&words, &at);
-        }
+        let (label, probability, words) = match &explain {
+            None => {
+                let [label, probability] = self.prefixed(table, ["label", "probability"]);
+                (label, probability, String::new())
+            }
+            Some(_) => self
+                .prefixed(table, ["label", "probability", "words"])
+                .into(),
+        };
         let words = explain.and_then(|n| n.whole()).map(|most| ClassifyWords {
             column: words,
             most,
@@ -129,6 +240,16 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// Whether a text can be a language's code, as `en`, `zh-TW` or `fr-CA` (BCP 47, roughly).
+fn is_language(code: &str) -> bool {
+    let mut parts = code.split('-');
+    let language = parts.next().unwrap_or_default();
+    let letters = |t: &str| t.bytes().all(|b| b.is_ascii_alphabetic());
+    (2..=3).contains(&language.len())
+        && letters(language)
+        && parts.all(|t| (2..=8).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
 /// The columns that a sentiment step adds.
 pub(in crate::pipeline) const SENTIMENT_OUTPUTS: [&str; 2] = ["sa_class", "sa_score"];
 
@@ -137,11 +258,7 @@ fn step_kind(node: &Node<'_>) -> Option<usize> {
     let text = node.text()?;
     let kind = STEP_KINDS.iter().position(|k| *k == text);
     if kind.is_none() {
-        let message = if LATER_KINDS.contains(&text) {
-            format!("steps of kind `{text}` are not in this version")
-        } else {
-            format!("there is no kind of step `{text}`")
-        };
+        let message = format!("there is no kind of step `{text}`");
         let help = suggest(text, STEP_KINDS.iter().copied());
         node.error(message, help.as_deref());
     }

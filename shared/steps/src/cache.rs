@@ -1,34 +1,52 @@
-//! Responses kept within a child, so that rows that ask for the same get it from one request.
+//! Answers kept within a child, so that rows that ask for the same get it from one request.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::OnceCell;
 
-use super::extract::Fetched;
-
-/// Bytes of bodies kept, in all. A child has 512 MiB by default.
+/// Bytes of answers kept, in all. A child has 512 MiB by default.
 const KEPT: usize = 32 * 1024 * 1024;
-/// Responses kept.
+/// Answers kept.
 const ENTRIES: usize = 10_000;
 
-/// A response that is there, or that somebody is fetching while others wait for it.
-pub(super) type Slot = Arc<OnceCell<Arc<Fetched>>>;
+/// What is kept.
+pub(crate) trait Answer {
+    /// Its size in memory, roughly.
+    fn bytes(&self) -> usize;
+}
 
-/// The responses by request, the oldest given up first.
-#[derive(Default)]
-pub(super) struct Cache(Mutex<Slots>);
+impl Answer for String {
+    fn bytes(&self) -> usize {
+        self.len()
+    }
+}
 
-#[derive(Default)]
-struct Slots {
-    by_key: HashMap<String, Slot>,
+/// An answer that is there, or that somebody is asking for while others wait for it.
+pub(crate) type Slot<T> = Arc<OnceCell<Arc<T>>>;
+
+/// The answers by what was asked, the oldest given up first.
+pub(crate) struct Cache<T>(Mutex<Slots<T>>);
+
+struct Slots<T> {
+    by_key: HashMap<String, Slot<T>>,
     oldest: VecDeque<String>,
     added: usize,
 }
 
-impl Cache {
-    /// The place of a request's response.
-    pub(super) fn slot(&self, key: String) -> Slot {
+impl<T> Default for Cache<T> {
+    fn default() -> Cache<T> {
+        Cache(Mutex::new(Slots {
+            by_key: HashMap::new(),
+            oldest: VecDeque::new(),
+            added: 0,
+        }))
+    }
+}
+
+impl<T: Answer> Cache<T> {
+    /// The place of the answer to a question.
+    pub(crate) fn slot(&self, key: String) -> Slot<T> {
         let mut slots = match self.0.lock() {
             Ok(slots) => slots,
             Err(poisoned) => poisoned.into_inner(),
@@ -45,9 +63,9 @@ impl Cache {
     }
 }
 
-impl Slots {
+impl<T: Answer> Slots<T> {
     fn shrink(&mut self) {
-        // Summed anew only when a hundred more came: bodies arrive after their slots.
+        // Summed anew only when a hundred more came: answers arrive after their slots.
         let bytes = match self.added % 100 {
             0 => self.bytes(),
             _ => 0,
@@ -58,30 +76,26 @@ impl Slots {
                 return;
             };
             let gone = self.by_key.remove(&key);
-            over = over.saturating_sub(gone.map_or(0, |slot| size(&slot)));
+            over = over.saturating_sub(gone.map_or(0, |slot| size(&key, &slot)));
         }
     }
 
     fn bytes(&self) -> usize {
-        self.by_key.values().map(size).sum()
+        self.by_key.iter().map(|(key, slot)| size(key, slot)).sum()
     }
 }
 
-fn size(slot: &Slot) -> usize {
-    slot.get().map_or(0, |fetched| fetched.body.len())
+/// The question is kept twice, and may be as long as the answer.
+fn size<T: Answer>(key: &str, slot: &Slot<T>) -> usize {
+    2 * key.len() + slot.get().map_or(0, |answer| answer.bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn fill(slot: &Slot, bytes: usize) {
-        let fetched = Fetched {
-            status: reqwest::StatusCode::OK,
-            headers: reqwest::header::HeaderMap::new(),
-            body: vec![0; bytes].into(),
-        };
-        assert!(slot.set(Arc::new(fetched)).is_ok());
+    fn fill(slot: &Slot<String>, bytes: usize) {
+        assert!(slot.set(Arc::new("x".repeat(bytes))).is_ok());
     }
 
     #[test]
@@ -92,7 +106,7 @@ mod tests {
         }
         let slots = cache.0.lock().unwrap();
         // A hundred of 100,000 bytes may come between two counts.
-        assert!(slots.bytes() <= KEPT + 100 * 100_000, "{}", slots.bytes());
+        assert!(slots.bytes() <= KEPT + 100 * 100_100, "{}", slots.bytes());
         assert!(slots.by_key.contains_key("999") && !slots.by_key.contains_key("0"));
         assert_eq!(slots.by_key.len(), slots.oldest.len());
     }

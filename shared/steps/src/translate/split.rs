@@ -1,0 +1,94 @@
+//! A long text in parts that a service takes.
+
+use unicode_segmentation::UnicodeSegmentation as _;
+
+use super::Limit;
+
+/// Cuts a text at the ends of sentences (Unicode Standard Annex 29) into parts within the limit,
+/// each as long as it can be. A sentence over the limit is cut between words, and a word over the
+/// limit between characters. The parts together are the text.
+pub(super) fn parts(text: &str, limit: Limit) -> Vec<&str> {
+    let mut ends = Vec::new();
+    for sentence in text.split_sentence_bounds() {
+        push(sentence, limit, &mut ends, |sentence, ends| {
+            for word in sentence.split_word_bounds() {
+                push(word, limit, ends, |word, ends| {
+                    let mut last = *ends.last().unwrap_or(&0);
+                    ends.extend(word.chars().map(|c| {
+                        last += c.len_utf8();
+                        last
+                    }));
+                });
+            }
+        });
+    }
+    let mut parts = Vec::new();
+    let (mut start, mut end) = (0, 0);
+    for next in ends {
+        if end > start && !limit.takes(&text[start..next]) {
+            parts.push(&text[start..end]);
+            start = end;
+        }
+        end = next;
+    }
+    if end > start {
+        parts.push(&text[start..end]);
+    }
+    parts
+}
+
+/// Notes where a piece ends, or by `smaller` where smaller ones of it do.
+fn push(piece: &str, limit: Limit, ends: &mut Vec<usize>, smaller: impl Fn(&str, &mut Vec<usize>)) {
+    if limit.takes(piece) {
+        ends.push(ends.last().unwrap_or(&0) + piece.len());
+    } else {
+        smaller(piece, ends);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn cuts_at_the_ends_of_sentences() {
+        let text = "It broke. I wrote to them. Nobody answered!  Bad.";
+        assert_eq!(
+            parts(text, Limit::Chars(28)),
+            ["It broke. I wrote to them. ", "Nobody answered!  Bad."]
+        );
+        assert_eq!(parts(text, Limit::Chars(49)), [text]);
+        assert_eq!(parts("", Limit::Chars(5)), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_longer_than_a_part_is_cut_between_words_then_characters() {
+        assert_eq!(
+            parts("one two three four", Limit::Chars(8)),
+            ["one two ", "three ", "four"]
+        );
+        assert_eq!(parts("abcdefghij", Limit::Chars(4)), ["abcd", "efgh", "ij"]);
+        assert_eq!(parts("äöüß", Limit::Bytes(4)), ["äö", "üß"]);
+        assert_eq!(parts("很好用", Limit::Bytes(1)), ["很", "好", "用"]);
+    }
+
+    proptest! {
+        #[test]
+        fn parts_are_within_the_limit_and_together_the_text(
+            text in "([a-zäß很]{1,12}[ .!?\n]{0,2}){0,60}|\\PC{0,200}",
+            most in 1_usize..200,
+            bytes in any::<bool>(),
+        ) {
+            let limit = if bytes { Limit::Bytes(most) } else { Limit::Chars(most) };
+            let parts = parts(&text, limit);
+            prop_assert_eq!(parts.concat(), text.as_str());
+            for part in parts {
+                // One character always goes.
+                prop_assert!(limit.takes(part) || part.chars().count() == 1);
+                prop_assert!(!part.is_empty());
+            }
+        }
+    }
+}
