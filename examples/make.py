@@ -305,7 +305,38 @@ def complaints():
     save(book, HERE / "complaints" / "complaints.xlsx")
 
 
+SHORT = ["OK", "👍👍👍", "Super!", "10/10", "Perfecto", "Très bien !"]
+
+
+def multilingual():
+    """A thousand reviews of the sentences that the example's server knows, and some short ones."""
+    rng = random.Random(1812)
+    sentences = {}
+    lines = (HERE / "reviews-multilingual" / "sentences.tsv").read_text().splitlines()
+    for language, tone, sentence, _ in (line.split("\t") for line in lines):
+        sentences.setdefault((language, tone), []).append(sentence)
+    languages = sorted({language for language, _ in sentences})
+    book = Workbook()
+    sheet = book.active
+    sheet.title = "Reviews"
+    sheet.append(["Review ID", "Product", "Stars", "Review"])
+    for i in range(1000):
+        language = rng.choices(languages, [30, 25, 10, 15, 10, 10])[0]
+        tone = rng.choices(["good", "bad"], [60, 40])[0]
+        text = rng.sample(sentences[language, tone], rng.choice([2, 2, 3]))
+        if rng.random() < 0.3:
+            text.insert(0, rng.choice(sentences[language, "plain"]))
+        if i % 167 == 80:
+            text = [SHORT[i // 167]]
+        sheet.append([f"M{20000 + i}", rng.choice(list(PRODUCTS)), rng.choice(STARS[tone]),
+                      " ".join(text)])
+    for column, width in zip("ABCD", [11, 20, 7, 110]):
+        sheet.column_dimensions[column].width = width
+    save(book, HERE / "reviews-multilingual" / "reviews.xlsx")
+
+
 if __name__ == "__main__":
+    multilingual()
     reviews()
     tax_due()
     complaints()

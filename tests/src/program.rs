@@ -60,6 +60,13 @@ impl Job {
         Job { dir, workbook }
     }
 
+    /// A directory with a copy of the workbook at `book` as `input.xlsx`, and `pipeline` beside it.
+    pub fn of_file(book: &Path, pipeline: &str) -> Job {
+        let job = Job::new(&Book::numbered(0), pipeline);
+        std::fs::copy(book, &job.workbook).unwrap();
+        job
+    }
+
     /// The directory that holds the workbook and the pipeline.
     pub fn folder(&self) -> &Path {
         self.workbook.parent().unwrap()

@@ -80,6 +80,10 @@ pub const SCHEDULE_NAME_MAX: usize = 64;
 /// [`SCHEDULE_NAME_MAX`].
 pub const PIPELINE_NAME_MAX: usize = 32;
 
+/// Longest text of one TranslateText, in bytes of UTF-8. Source: Amazon Translate API,
+/// TranslateText.
+pub const TRANSLATE_TEXT_BYTES: usize = 10_000;
+
 /// Longest text of a cell, in UTF-16 code units. Source: Excel "Specifications and limits".
 pub const CELL_TEXT_MAX: usize = 32_767;
 /// Rows of a sheet. Source: Excel "Specifications and limits".

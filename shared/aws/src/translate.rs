@@ -1,0 +1,58 @@
+//! Amazon Translate.
+
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_sdk_translate::Client;
+use rowmill_domain::limits::TRANSLATE_TEXT_BYTES;
+use rowmill_steps::{Limit, Translation, Translator, Untranslated};
+
+use crate::error::failed;
+
+/// Amazon Translate in the configuration's region. Throttling and outages are tried again by the
+/// SDK, by [`crate::retries`].
+pub struct AmazonTranslate {
+    client: Client,
+}
+
+impl AmazonTranslate {
+    /// A client of the service.
+    pub fn new(config: &SdkConfig) -> AmazonTranslate {
+        AmazonTranslate {
+            client: Client::new(config),
+        }
+    }
+}
+
+#[async_trait]
+impl Translator for AmazonTranslate {
+    async fn limit(&self) -> Limit {
+        Limit::Bytes(TRANSLATE_TEXT_BYTES)
+    }
+
+    async fn translate(
+        &self,
+        text: &str,
+        from: Option<&str>,
+        to: &str,
+    ) -> Result<Translation, Untranslated> {
+        let from = from.unwrap_or("auto");
+        let call = self
+            .client
+            .translate_text()
+            .text(text)
+            .source_language_code(from)
+            .target_language_code(to);
+        // The SDK tells no number of attempts.
+        let attempts = 1;
+        match call.send().await {
+            Ok(answer) => Ok(Translation {
+                text: answer.translated_text,
+                attempts,
+            }),
+            Err(error) => Err(Untranslated {
+                reason: failed("TranslateText", format!("{from} to {to}"))(error).to_string(),
+                attempts,
+            }),
+        }
+    }
+}
