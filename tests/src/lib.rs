@@ -7,4 +7,6 @@ pub mod http;
 pub mod program;
 pub mod python;
 pub mod source;
+pub mod stack;
+pub mod wire;
 pub mod workbook;

@@ -6,7 +6,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use futures::FutureExt as _;
-use rowmill_domain::limits::ITEM_BYTES;
+use rowmill_domain::limits::OUTCOME_BYTES;
 use rowmill_domain::outcome::{StepTime, step_error};
 use rowmill_domain::pipeline::{Check, DerivedColumn, OnFailure};
 use rowmill_domain::record::{Columns, Outputs, Row};
@@ -14,9 +14,6 @@ use rowmill_domain::{Outcome, Status, Value};
 use rowmill_steps::Runner;
 
 use crate::slice::Task;
-
-/// Room for an item's names beside the outcome itself in [`ITEM_BYTES`].
-const ITEM_ROOM: usize = 4 * 1024;
 
 /// A step of the stage.
 pub(crate) struct StageStep {
@@ -203,11 +200,11 @@ fn fit(outcome: Outcome) -> Outcome {
     });
     let estimate = texts.sum::<usize>() + outcome.error.as_ref().map_or(0, String::len);
     // JSON writes a byte in at most six; below that nothing needs to be written out to be sure.
-    if estimate < (ITEM_BYTES - ITEM_ROOM) / 6 {
+    if estimate < OUTCOME_BYTES / 6 {
         return outcome;
     }
     let size = serde_json::to_vec(&outcome).map_or(usize::MAX, |json| json.len());
-    if size <= ITEM_BYTES - ITEM_ROOM {
+    if size <= OUTCOME_BYTES {
         return outcome;
     }
     failed(
@@ -219,7 +216,7 @@ fn fit(outcome: Outcome) -> Outcome {
             "its outputs take {} KB, more than the {} KB that can be stored of a record: take \
              less from the source",
             size / 1024,
-            ITEM_BYTES / 1024
+            OUTCOME_BYTES / 1024
         ),
     )
 }
@@ -431,11 +428,11 @@ mod tests {
                 &[],
             )
         };
-        let fits = run(text(ITEM_BYTES - ITEM_ROOM - 200)).await;
+        let fits = run(text(OUTCOME_BYTES - 200)).await;
         assert_eq!(fits.status, Status::Ok);
-        let large = run(text(ITEM_BYTES)).await;
+        let large = run(text(OUTCOME_BYTES)).await;
         assert_eq!(large.status, Status::Failed);
         assert!(large.outputs.is_empty());
-        assert!(serde_json::to_vec(&large).unwrap().len() < ITEM_BYTES);
+        assert!(serde_json::to_vec(&large).unwrap().len() < OUTCOME_BYTES);
     }
 }

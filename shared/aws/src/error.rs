@@ -65,7 +65,7 @@ where
 
 /// The kind of a refusal. Services agree neither on codes nor on statuses: DynamoDB answers nearly
 /// everything with 400, and S3's answers to HEAD have no code.
-fn kind(code: Option<&str>, status: u16) -> ErrorKind {
+pub(crate) fn kind(code: Option<&str>, status: u16) -> ErrorKind {
     match code {
         Some(code) if THROTTLING_ERRORS.contains(&code) => ErrorKind::Throttled,
         Some(code) if TRANSIENT_ERRORS.contains(&code) => ErrorKind::Unavailable,

@@ -50,6 +50,10 @@ pub const OBJECT_KEY_MAX: usize = 1024;
 /// Most user metadata of an object, names and values, in bytes. Source: S3 user guide, "Working
 /// with object metadata" (2 KB).
 pub const OBJECT_METADATA_MAX: usize = 2048;
+/// Most keys of one DeleteObjects. Source: S3 API.
+pub const DELETE_OBJECTS_MAX: usize = 1000;
+/// Most parts of an upload. Source: S3 user guide, "Amazon S3 multipart upload limits".
+pub const UPLOAD_PARTS_MAX: u64 = 10_000;
 
 /// Largest raw mail, in bytes, after base64. Source: SES v2 quotas (40 MB).
 pub const MAIL_MAX: usize = 40 * 1024 * 1024;
@@ -64,6 +68,14 @@ pub const BATCH_WRITE_ITEMS: usize = 25;
 pub const BATCH_WRITE_BYTES: usize = 16 * 1024 * 1024;
 /// Largest item, in bytes. Source: DynamoDB "Limits" (400 KB).
 pub const ITEM_BYTES: usize = 400 * 1024;
+/// Largest outcome as JSON, in bytes: the rest of [`ITEM_BYTES`] is for the item's key and names.
+pub const OUTCOME_BYTES: usize = ITEM_BYTES - 4 * 1024;
+/// Writes a second that a new table on demand takes at once. Source: DynamoDB developer guide,
+/// "On-demand capacity mode".
+pub const NEW_TABLE_WRITES: u32 = 4000;
+/// Writes a second that a table on demand takes at most, unless the account's quota was raised.
+/// Source: DynamoDB "Service quotas", per-table.
+pub const TABLE_WRITES_MAX: u32 = 40_000;
 
 /// Largest SNS message, in bytes. Source: SNS API, Publish (256 KB).
 pub const TOPIC_MESSAGE_MAX: usize = 256 * 1024;

@@ -422,8 +422,9 @@ impl Ledger for SqliteLedger {
 
     async fn put_outcomes(&self, id: &RunId, chunk: u32, outcomes: &[Outcome]) -> Result<()> {
         // Written as JSON before any lock is taken.
-        let writes = Writes::of(outcomes)
-            .map_err(|e| PortError::new("BatchWriteItem", id.as_str(), ErrorKind::Invalid, e))?;
+        let writes = Writes::of(outcomes).map_err(|refusal| {
+            refusal.into_port("BatchWriteItem", id.as_str(), &self.table_path(id))
+        })?;
         self.with_table("BatchWriteItem", id, move |table| table.put(chunk, &writes))
             .await
     }

@@ -128,7 +128,8 @@ pub trait Ledger: Send + Sync {
     /// The runs that have a table.
     async fn tables(&self) -> Result<Vec<RunId>>;
     /// Stores outcomes of records of a chunk; any number. A row's later outcome replaces the
-    /// earlier. [`crate::ErrorKind::NotFound`] without a table.
+    /// earlier. [`crate::ErrorKind::NotFound`] without a table; [`crate::ErrorKind::Invalid`], and
+    /// nothing stored, where one is above [`rowmill_domain::limits::OUTCOME_BYTES`].
     async fn put_outcomes(&self, id: &RunId, chunk: u32, outcomes: &[Outcome]) -> Result<()>;
     /// The outcomes of a chunk's rows, in the order of rows.
     async fn outcomes(

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rowmill_domain::Outcome;
+use rowmill_domain::limits::OUTCOME_BYTES;
+use rowmill_ports::ErrorKind;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::Refusal;
@@ -47,11 +49,21 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    pub(super) fn of(outcomes: &[Outcome]) -> serde_json::Result<Writes> {
+    /// Refuses what an item of DynamoDB cannot hold, before anything is written.
+    pub(super) fn of(outcomes: &[Outcome]) -> Result<Writes, Refusal> {
         let mut json = Vec::with_capacity(outcomes.len() * 192);
         let mut rows = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
+            let start = json.len();
             serde_json::to_writer(&mut json, outcome)?;
+            let bytes = json.len() - start;
+            if bytes > OUTCOME_BYTES {
+                let message = format!(
+                    "the outcome of row {} has {bytes} bytes, and at most {OUTCOME_BYTES} are taken",
+                    outcome.row
+                );
+                return Err(Refusal::Other(ErrorKind::Invalid, message));
+            }
             rows.push((outcome.row, outcome.stage, json.len()));
         }
         Ok(Writes { rows, json })

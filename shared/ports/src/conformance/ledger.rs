@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rowmill_domain::job::{JobId, JobName};
+use rowmill_domain::limits::OUTCOME_BYTES;
 use rowmill_domain::message::Failure;
 use rowmill_domain::outcome::StepTime;
 use rowmill_domain::run::{Counts, Source, Work};
@@ -396,6 +397,12 @@ async fn outcomes(ledger: &dyn Ledger) {
         .await
         .unwrap();
     assert_eq!(ledger.outcomes(&run, 1, 7..=7).await.unwrap(), [large]);
+    let mut larger = outcome(9);
+    larger.outputs = vec![("text".into(), Value::Text("x".repeat(OUTCOME_BYTES)))];
+    let refused = ledger.put_outcomes(&run, 1, &[outcome(8), larger]).await;
+    assert_eq!(refused.unwrap_err().kind, ErrorKind::Invalid);
+    let stored = ledger.outcomes(&run, 1, 8..=9).await.unwrap();
+    assert_eq!(stored, [], "nothing of a call that is refused");
     ledger.drop_table(&run).await.unwrap();
 }
 

@@ -1,0 +1,104 @@
+//! Items and JSON: a run's fields are attributes, so that one field changes without the others.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use rowmill_domain::RunId;
+use rowmill_ports::{ErrorKind, PortError};
+use serde_json::{Map, Number, Value};
+
+use super::Item;
+
+/// The key's attributes of `<stack>-runs`.
+pub(super) const KEY: [&str; 2] = ["pk", "sk"];
+
+/// The partition of all runs.
+pub(super) const RUNS: &str = "run";
+
+pub(super) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub(super) fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+/// The key of a run's item.
+pub(super) fn run_key(id: &RunId) -> Item {
+    key(RUNS, id.as_str())
+}
+
+pub(super) fn key(partition: &str, sort: &str) -> Item {
+    let [pk, sk] = KEY;
+    Item::from([
+        (pk.to_owned(), text(partition)),
+        (sk.to_owned(), text(sort)),
+    ])
+}
+
+/// JSON as an attribute.
+pub(super) fn attribute(value: Value) -> AttributeValue {
+    match value {
+        Value::Null => AttributeValue::Null(true),
+        Value::Bool(value) => AttributeValue::Bool(value),
+        Value::Number(value) => number(value),
+        Value::String(value) => AttributeValue::S(value),
+        Value::Array(values) => AttributeValue::L(values.into_iter().map(attribute).collect()),
+        Value::Object(fields) => AttributeValue::M(attributes(fields)),
+    }
+}
+
+pub(super) fn attributes(fields: Map<String, Value>) -> Item {
+    let fields = fields.into_iter();
+    fields
+        .map(|(name, value)| (name, attribute(value)))
+        .collect()
+}
+
+/// What [`attribute`] wrote; `None` for what it never writes.
+pub(super) fn json(value: AttributeValue) -> Option<Value> {
+    Some(match value {
+        AttributeValue::Null(_) => Value::Null,
+        AttributeValue::Bool(value) => Value::Bool(value),
+        AttributeValue::N(value) => Value::Number(value.parse::<Number>().ok()?),
+        AttributeValue::S(value) => Value::String(value),
+        AttributeValue::L(values) => {
+            Value::Array(values.into_iter().map(json).collect::<Option<_>>()?)
+        }
+        AttributeValue::M(fields) => Value::Object(object(fields)?),
+        _ => return None,
+    })
+}
+
+pub(super) fn object(fields: Item) -> Option<Map<String, Value>> {
+    let field = |(name, value)| Some((name, json(value)?));
+    fields.into_iter().map(field).collect()
+}
+
+/// What this program wrote, it reads; else another one wrote it.
+pub(super) fn unreadable(
+    operation: &'static str,
+    resource: &str,
+    why: impl std::fmt::Display,
+) -> PortError {
+    let message = format!("unreadable item: {why}");
+    PortError::new(operation, resource, ErrorKind::Invalid, message)
+}
+
+/// A text attribute of an item.
+pub(super) fn text_of<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_reads_back() {
+        let value = serde_json::json!({
+            "text": "ü", "empty": "", "n": 18_446_744_073_709_551_615_u64, "minus": -1,
+            "yes": true, "none": null, "list": [1, "a", {"b": []}], "map": {"c": {}},
+        });
+        assert_eq!(json(attribute(value.clone())), Some(value));
+        assert_eq!(json(AttributeValue::Ss(vec!["a".into()])), None);
+    }
+}

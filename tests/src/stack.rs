@@ -1,0 +1,54 @@
+//! What the template makes in a deployment, and a test of one part must make itself.
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
+use aws_sdk_s3::types::{
+    BucketVersioningStatus, CreateBucketConfiguration, VersioningConfiguration,
+};
+
+use crate::emulators::REGION;
+
+/// Creates a bucket, and gives a client for what the port has no call for.
+pub async fn bucket(config: &SdkConfig, name: &str, versioned: bool) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
+    let client = aws_sdk_s3::Client::from_conf(config.build());
+    let place = CreateBucketConfiguration::builder()
+        .location_constraint(REGION.into())
+        .build();
+    let create = client.create_bucket().bucket(name);
+    create
+        .create_bucket_configuration(place)
+        .send()
+        .await
+        .unwrap();
+    if versioned {
+        let enabled = VersioningConfiguration::builder()
+            .status(BucketVersioningStatus::Enabled)
+            .build();
+        let put = client.put_bucket_versioning().bucket(name);
+        put.versioning_configuration(enabled).send().await.unwrap();
+    }
+    client
+}
+
+/// Creates `<stack>-runs`, as the template does.
+pub async fn runs_table(config: &SdkConfig, stack: &str) {
+    let mut create = aws_sdk_dynamodb::Client::new(config)
+        .create_table()
+        .table_name(format!("{stack}-runs"))
+        .billing_mode(BillingMode::PayPerRequest);
+    for (name, key) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
+        let schema = KeySchemaElement::builder()
+            .attribute_name(name)
+            .key_type(key);
+        let attribute = AttributeDefinition::builder()
+            .attribute_name(name)
+            .attribute_type(ScalarAttributeType::S);
+        create = create
+            .key_schema(schema.build().unwrap())
+            .attribute_definitions(attribute.build().unwrap());
+    }
+    create.send().await.unwrap();
+}

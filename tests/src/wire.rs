@@ -1,0 +1,236 @@
+//! The SDK's way to a service, with faults on it: what it sends is kept, and the service is made
+//! to refuse as AWS does when it has too much to do.
+//!
+//! Waits cost no time: the SDK's clock is one that its waits move on.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use aws_config::SdkConfig;
+use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::http::{HttpRequest, HttpResponse};
+use aws_sdk_s3::config::{AsyncSleep, HttpClient, RuntimeComponents, SharedHttpClient};
+use aws_smithy_async::rt::sleep::Sleep;
+use aws_smithy_async::time::TimeSource;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use serde_json::{Value, json};
+
+/// The way to a service.
+#[derive(Clone, Debug)]
+pub struct Wire(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: SharedHttpClient,
+    /// Every how many calls one is refused; 0: none.
+    refuse_every: AtomicU64,
+    calls: AtomicU64,
+    refused: AtomicU64,
+    /// Items of batches that came back unprocessed.
+    unprocessed: AtomicU64,
+    sent: Mutex<Vec<Sent>>,
+    clock: Clock,
+}
+
+/// A request as it was sent.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// `DynamoDB_20120810.CreateTable`; empty where the service has no such header.
+    pub target: String,
+    /// The body, where it is JSON; else null.
+    pub body: Value,
+}
+
+impl Wire {
+    /// A way that refuses every `refuse_every`th call (none for 0): S3 with 503 SlowDown, DynamoDB
+    /// with its two codes in turn, and of a batch's items it takes the first half only.
+    pub fn new(refuse_every: u64) -> Wire {
+        Wire(Arc::new(Inner {
+            client: aws_smithy_http_client::Builder::new().build_http(),
+            refuse_every: AtomicU64::new(refuse_every),
+            calls: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            unprocessed: AtomicU64::new(0),
+            sent: Mutex::default(),
+            clock: Clock::default(),
+        }))
+    }
+
+    /// From now on every `calls`th call is refused.
+    pub fn refuse_every(&self, calls: u64) {
+        self.0.refuse_every.store(calls, Ordering::SeqCst);
+    }
+
+    /// That configuration, with its calls on this way.
+    pub fn on(&self, config: &SdkConfig) -> SdkConfig {
+        let mut config = config.to_builder();
+        config.set_http_client(Some(SharedHttpClient::new(self.clone())));
+        config
+            .time_source(self.0.clock.clone())
+            .sleep_impl(self.0.clock.clone())
+            // By that clock all of them would be over at once.
+            .timeout_config(TimeoutConfig::disabled())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            .build()
+    }
+
+    /// How many calls were refused, and how many items of batches came back.
+    pub fn refused(&self) -> (u64, u64) {
+        let load = |n: &AtomicU64| n.load(Ordering::SeqCst);
+        (load(&self.0.refused), load(&self.0.unprocessed))
+    }
+
+    /// How long the SDK would have waited in all.
+    pub fn waited(&self) -> Duration {
+        Duration::from_millis(self.0.clock.0.load(Ordering::SeqCst))
+    }
+
+    /// The requests of that target.
+    pub fn sent(&self, target: &str) -> Vec<Sent> {
+        let sent = self.0.sent.lock().unwrap();
+        sent.iter()
+            .filter(|s| s.target == target)
+            .cloned()
+            .collect()
+    }
+}
+
+impl HttpClient for Wire {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        SharedHttpConnector::new(Connector {
+            wire: self.clone(),
+            next: self.0.client.http_connector(settings, components),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct Connector {
+    wire: Wire,
+    next: SharedHttpConnector,
+}
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let inner = &self.wire.0;
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        let target = target.to_owned();
+        let body = request.body().bytes().unwrap_or_default();
+        let body = serde_json::from_slice(body).unwrap_or_default();
+        let sent = Sent { target, body };
+        inner.sent.lock().unwrap().push(sent.clone());
+        let call = inner.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        if !call.is_multiple_of(inner.refuse_every.load(Ordering::SeqCst)) {
+            return self.next.call(request);
+        }
+        let refused = inner.refused.fetch_add(1, Ordering::SeqCst);
+        if sent.target.ends_with(".BatchWriteItem") {
+            let (wire, next) = (self.wire.clone(), self.next.clone());
+            return HttpConnectorFuture::new(wire.half(next, request, sent.body));
+        }
+        let answer = match sent.target.is_empty() {
+            true => slow_down(request.method()),
+            false => throttled(refused),
+        };
+        HttpConnectorFuture::ready(Ok(answer))
+    }
+}
+
+impl Wire {
+    /// Sends the first half of a batch; the rest comes back, as where a partition has too much to
+    /// do. Of one item nothing is taken, and the call as a whole is refused, as DynamoDB does it.
+    async fn half(
+        self,
+        next: SharedHttpConnector,
+        mut request: HttpRequest,
+        mut body: Value,
+    ) -> Result<HttpResponse, ConnectorError> {
+        let tables = body["RequestItems"].as_object_mut().unwrap();
+        assert_eq!(tables.len(), 1, "a batch is of one run's table");
+        let (table, items) = tables.iter_mut().next().unwrap();
+        let (table, items) = (table.clone(), items.as_array_mut().unwrap());
+        let rest = items.split_off(items.len() / 2);
+        if items.is_empty() {
+            return Ok(throttled(0));
+        }
+        let bytes = serde_json::to_vec(&body).unwrap();
+        // The signature is of the whole batch; ministack does not look at it.
+        let headers = request.headers_mut();
+        headers.insert("content-length", bytes.len().to_string());
+        *request.body_mut() = SdkBody::from(bytes);
+        let answer = next.call(request).await?;
+        if !answer.status().is_success() {
+            return Ok(answer);
+        }
+        let back = rest.len() as u64;
+        self.0.unprocessed.fetch_add(back, Ordering::SeqCst);
+        let body = json!({ "UnprocessedItems": { table: rest } });
+        Ok(response(200, &body.to_string()))
+    }
+}
+
+fn response(status: u16, body: &str) -> HttpResponse {
+    let mut response = HttpResponse::new(status.try_into().unwrap(), SdkBody::from(body));
+    let headers = response.headers_mut();
+    headers.insert("x-amz-request-id", "WIRE0123456789AB");
+    headers.insert("x-amz-id-2", "wire/extended=");
+    response
+}
+
+/// S3 user guide, "Best practices design patterns": 503 Slow Down. HEAD's answer has no body.
+fn slow_down(method: &str) -> HttpResponse {
+    let body = match method {
+        "HEAD" => "",
+        _ => {
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>SlowDown</Code>\
+             <Message>Please reduce your request rate.</Message></Error>"
+        }
+    };
+    response(503, body)
+}
+
+/// DynamoDB developer guide, "Error handling": of a table and of the control plane.
+fn throttled(n: u64) -> HttpResponse {
+    let (code, message) = match n % 2 {
+        0 => (
+            "ProvisionedThroughputExceededException",
+            "The level of configured provisioned throughput for the table was exceeded.",
+        ),
+        _ => ("ThrottlingException", "Rate exceeded"),
+    };
+    let code = format!("com.amazonaws.dynamodb.v20120810#{code}");
+    response(
+        400,
+        &json!({ "__type": code, "message": message }).to_string(),
+    )
+}
+
+/// A clock that a wait moves on by as much; milliseconds ahead of the system's.
+#[derive(Clone, Debug, Default)]
+struct Clock(Arc<AtomicU64>);
+
+impl TimeSource for Clock {
+    fn now(&self) -> SystemTime {
+        SystemTime::now() + Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+impl AsyncSleep for Clock {
+    fn sleep(&self, time: Duration) -> Sleep {
+        let ahead = Arc::clone(&self.0);
+        Sleep::new(async move {
+            ahead.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+        })
+    }
+}
