@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::LINE_MAX;
+use super::breaker::Breaker;
 use super::process::{Launch, Process};
 use super::wire::{self, Said};
 use crate::{StepResult, brief};
@@ -84,6 +85,7 @@ pub(super) struct Driver {
     pace: Duration,
     /// The last line of the program's that is no answer.
     chatter: String,
+    breaker: Breaker,
 }
 
 /// Why a conversation with a process ended.
@@ -120,6 +122,7 @@ impl Driver {
             progress: Instant::now(),
             pace: Duration::MAX,
             chatter: String::new(),
+            breaker: Breaker::default(),
         }
     }
 
@@ -140,6 +143,12 @@ impl Driver {
                     Some(job) => self.waiting.push_back(job),
                     None => return,
                 }
+            }
+            if let Some(why) = self.breaker.given_up() {
+                for job in self.suspects.drain(..).chain(self.waiting.drain(..)) {
+                    let _ = job.reply.send(StepResult::failed(why, job.faults.max(1)));
+                }
+                continue;
             }
             let mut process = match self.launch.start() {
                 Ok(process) => process,
@@ -312,6 +321,7 @@ impl Driver {
             };
             // Chatter is no progress.
             self.progress = now;
+            self.breaker.answered();
         }
     }
 
@@ -351,6 +361,9 @@ impl Driver {
             self.suspects = flight.into_iter().chain(self.suspects.drain(..)).collect();
             return;
         };
+        if matches!(end, End::Silent | End::Stuck(_)) {
+            self.breaker.timed_out(&reason);
+        }
         let mut culprit = flight.remove(culprit);
         // The others are cleared, and go before what has not been given yet.
         let cleared = flight.into_iter().chain(self.suspects.drain(..));

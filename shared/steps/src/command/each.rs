@@ -1,20 +1,32 @@
 //! One process for each record: it reads one line, answers one, and ends.
 
+use std::sync::MutexGuard;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
+use super::breaker::Breaker;
 use super::process::Process;
 use super::wire::{self, Said};
 use super::{Command, LINE_MAX};
 use crate::StepResult;
 
 impl Command {
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        match self.breaker.lock() {
+            Ok(breaker) => breaker,
+            Err(poisoned) => poisoned.into_inner(),
+        }
+    }
+
     /// Works on the record of `row` with processes of its own, as often as the step allows.
     pub(super) async fn each(&self, row: u32, line: &[u8]) -> StepResult {
         let mut attempt = 1;
         loop {
+            if let Some(why) = self.breaker().given_up() {
+                return StepResult::failed(why, attempt);
+            }
             let mut process = match self.launch.start() {
                 Ok(process) => process,
                 Err(e) => {
@@ -39,11 +51,17 @@ impl Command {
                 })
                 .next_back();
             if let Some(outputs) = answer {
+                self.breaker().answered();
                 return StepResult {
                     outputs,
                     attempts: attempt,
                     notes: Vec::new(),
                 };
+            }
+            if late {
+                let name = self.launch.name();
+                let reason = format!("`{name}` gave no answer within {:?}", self.timeout);
+                self.breaker().timed_out(&reason);
             }
             if attempt >= self.attempts {
                 let name = self.launch.name();

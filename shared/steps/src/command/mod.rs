@@ -5,6 +5,7 @@
 //! [`wire`] has the lines, [`process`] the process, [`driver`] who waits for what and what
 //! happens when the program crashes or hangs.
 
+mod breaker;
 mod driver;
 mod each;
 mod process;
@@ -21,6 +22,7 @@ use rowmill_domain::pipeline::{CommandStep, ProcessPer};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use self::breaker::Breaker;
 use self::driver::{Driver, Job};
 use self::process::Launch;
 use crate::{Runner, Setup, SetupError, StepResult};
@@ -34,6 +36,8 @@ pub(crate) struct Command {
     timeout: Duration,
     attempts: u32,
     process: ProcessPer,
+    /// Of processes for one record each; the long-lived one's is with its driver.
+    breaker: std::sync::Mutex<Breaker>,
     /// The task that holds the process, started with the first record.
     driver: OnceLock<Handle>,
 }
@@ -57,6 +61,7 @@ impl Command {
             timeout: step.timeout,
             attempts: step.attempts.max(1),
             process: step.process,
+            breaker: std::sync::Mutex::default(),
             driver: OnceLock::new(),
         })
     }

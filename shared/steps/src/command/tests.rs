@@ -443,6 +443,89 @@ async fn a_record_that_takes_too_much_memory_ends_alone() {
     assert!(failed[0].1.contains("ended"), "{}", failed[0].1);
 }
 
+/// Runs rows that all hang but the first `good`, and gives what became of the others.
+async fn hanging(process: ProcessPer, good: u32, rows: u32) -> (Vec<String>, Duration) {
+    let body = match process {
+        ProcessPer::Child => script(&format!("[ $row -le {good} ] && answer")).to_vec(),
+        ProcessPer::Record => {
+            script(&format!("[ $row -le {good} ] && answer || sleep 600")).to_vec()
+        }
+    };
+    let mut step = command(&body, 300, 1);
+    step.process = process;
+    let step = build_step(step, &std::env::temp_dir()).unwrap();
+    let begun = std::time::Instant::now();
+    let results = all(&step, rows).await;
+    let took = begun.elapsed();
+    step.close().await;
+    let failed = failed(&results);
+    assert_eq!(failed.len(), (rows - good) as usize, "{failed:?}");
+    (failed.into_iter().map(|(_, reason)| reason).collect(), took)
+}
+
+#[tokio::test]
+async fn a_program_that_never_answers_is_given_up() {
+    for process in [ProcessPer::Child, ProcessPer::Record] {
+        let (reasons, took) = hanging(process, 0, 1000).await;
+        let tried = reasons
+            .iter()
+            .filter(|r| r.starts_with("`sh` gave no answer within"));
+        // In a process each, 16 are under way at once.
+        assert!((3..=19).contains(&tried.count()), "{reasons:?}");
+        let last = reasons.last().unwrap();
+        assert!(
+            last.starts_with("not tried, for the program answered none of 3 records in a row: `sh` gave no answer"),
+            "{last}"
+        );
+        // One by one a thousand would take 5 minutes.
+        assert!(took < Duration::from_secs(20), "{process:?}: {took:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_has_answered_gets_a_longer_chance() {
+    let (reasons, _) = hanging(ProcessPer::Child, 10, 60).await;
+    let tried = reasons
+        .iter()
+        .filter(|r| r.starts_with("`sh` gave no answer within"));
+    assert_eq!(tried.count(), 20, "{reasons:?}");
+}
+
+#[tokio::test]
+async fn bad_records_side_by_side_cost_the_others_nothing() {
+    let program = script("case $row in [4-7]) ;; *) answer;; esac");
+    let step = start(&program, 500, 1);
+    let lost: Vec<u32> = failed(&all(&step, 40).await)
+        .into_iter()
+        .map(|(row, _)| row)
+        .collect();
+    assert_eq!(lost, [4, 5, 6, 7]);
+}
+
+#[tokio::test]
+async fn a_crash_on_every_thousandth_record_loses_exactly_those_and_leaves_no_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let pids = directory.path().join("pids");
+    let [sh, c, body] = script("[ $((row % 1000)) = 0 ] && exit 3; answer");
+    let program = [sh, c, format!("echo $$ >> {}; {body}", pids.display())];
+    let step = build(&program, 20_000, 1, directory.path()).unwrap();
+    let lost = failed(&all(&step, 10_000).await);
+    let rows: Vec<u32> = lost.iter().map(|(row, _)| *row).collect();
+    assert_eq!(rows.len(), 10, "{:?}", lost.first());
+    assert!(rows.iter().all(|row| row % 1000 == 0), "{rows:?}");
+    assert!(lost[0].1.contains("(exit status: 3)"), "{}", lost[0].1);
+    step.close().await;
+    let started = std::fs::read_to_string(&pids).unwrap();
+    assert!(started.lines().count() > 10, "{started}");
+    for pid in started.lines() {
+        // Not even a zombie.
+        assert!(
+            !Path::new("/proc").join(pid).exists(),
+            "process {pid} is left"
+        );
+    }
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig {
         cases: 12,
