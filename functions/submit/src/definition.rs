@@ -53,7 +53,11 @@ pub fn definition(
 /// | exit code `1*` | 137 killed, 143 interrupted ([`config::child_exit::INTERRUPTED`]), 175 a service failed ([`config::child_exit::UNAVAILABLE`]), 101 a crash of the program: retry, a child resumes at the records that have no outcome yet |
 /// | reason `*` | all else, among it exit code 2 ([`config::child_exit::MISCONFIGURED`]): never |
 ///
-/// Source of the texts: AWS Batch user guide, "Automated job retries", and Amazon ECS, "Stopped
+/// A child that exits by itself has no reason, and the last rule takes it all the same: AWS gives
+/// `onReason: "*"` as the final rule that "matches all other job failures and exits".
+///
+/// Source of that: AWS CloudFormation, AWS::Batch::JobDefinition RetryStrategy, "Retrying jobs", and
+/// AWS Batch user guide, "Automated job retries"; of the texts: the same, and Amazon ECS, "Stopped
 /// tasks error messages". Batch does not retry what was terminated or ran out of its time limit.
 pub fn retry_strategy(attempts: u32) -> RetryStrategy {
     let rule = |action| EvaluateOnExit {

@@ -44,9 +44,11 @@ where
     let refused = error.as_service_error();
     let code = refused.and_then(ProvideErrorMetadata::code);
     let said = match refused {
-        Some(refused) => refused.message().map(str::to_owned),
         // An answer that is none of the service's.
         None => Some(DisplayErrorContext(error).to_string()),
+        // An answer that could not be read.
+        Some(_) if response.status().is_success() => Some(DisplayErrorContext(error).to_string()),
+        Some(refused) => refused.message().map(str::to_owned),
     };
     let mut message = code.unwrap_or("no code").to_owned();
     if let Some(said) = said {

@@ -23,6 +23,12 @@ pub const EVALUATE_ON_EXIT_PATTERN_MAX: usize = 512;
 pub const ATTEMPT_SECONDS_MIN: u32 = 60;
 /// Longest job or job definition name. Source: AWS Batch API, SubmitJob.
 pub const JOB_NAME_MAX: usize = 128;
+/// Most tags of a job. Source: AWS Batch user guide, "Tag your AWS Batch resources".
+pub const TAGS_MAX: usize = 50;
+/// Longest key of a tag, in characters. Source: AWS Batch API, SubmitJob.
+pub const TAG_KEY_MAX: usize = 128;
+/// Longest value of a tag, in characters. Source: AWS Batch API, SubmitJob.
+pub const TAG_VALUE_MAX: usize = 256;
 /// Most job ids in one DescribeJobs. Source: AWS Batch API, DescribeJobs.
 pub const DESCRIBE_JOBS_MAX: usize = 100;
 /// What Fargate offers: vCPUs, then least, most and step of the memory in MiB. Source: AWS Batch API,
@@ -77,7 +83,8 @@ pub const NEW_TABLE_WRITES: u32 = 4000;
 /// Source: DynamoDB "Service quotas", per-table.
 pub const TABLE_WRITES_MAX: u32 = 40_000;
 
-/// Largest SNS message, in bytes. Source: SNS API, Publish (256 KB).
+/// Largest SNS message, in bytes, with names, types and values of its attributes. Source: SNS API,
+/// Publish and MessageAttributeValue (256 KB).
 pub const TOPIC_MESSAGE_MAX: usize = 256 * 1024;
 /// Largest synchronous Lambda response, in bytes. Source: Lambda quotas (6 MB).
 pub const LAMBDA_RESPONSE_MAX: usize = 6 * 1024 * 1024;

@@ -257,20 +257,20 @@ async fn topic() {
     let cloud = Cloud::open(state.path()).unwrap();
     let topic = LocalTopic::new(cloud.clone(), None);
     let received = |kind: &str| {
-        let target = if kind == "split" {
-            Target::Submit
-        } else {
-            Target::Report
+        let target = match kind {
+            "split" => Target::Submit,
+            "due" => Target::Cleanup,
+            _ => Target::Report,
         };
         let messages = bus::queue(&cloud).unwrap().into_iter();
         messages
             .filter(|(to, _)| *to == target)
             .flat_map(|(_, payload)| rowmill_events::sns_messages(&payload).unwrap())
-            // One function has both subscriptions.
-            .filter(|message| message.kind() == kind || target == Target::Submit)
+            // Report has two subscriptions, the others one.
+            .filter(|message| message.kind() == kind || target != Target::Report)
             .collect::<Vec<Message>>()
     };
-    conformance::topic::topic(&topic, &received).await;
+    conformance::topic::topic(&topic, &received, Duration::ZERO).await;
 }
 
 /// Keeps the messages of the topic that enter cleanup.

@@ -9,14 +9,14 @@ use crate::{ErrorKind, PortError, Result};
 pub trait Topic: Send + Sync {
     /// Publishes, with the message's kind as its attribute `kind`; at least once to every
     /// subscription that takes the kind. More than
-    /// [`rowmill_domain::limits::TOPIC_MESSAGE_MAX`] bytes: [`crate::ErrorKind::Invalid`].
+    /// [`TOPIC_MESSAGE_MAX`] bytes: [`ErrorKind::Invalid`].
     async fn publish(&self, message: &Message) -> Result<()>;
 }
 
 /// The message as JSON, for `operation` on `resource`, which takes no larger one.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] where it has more than [`TOPIC_MESSAGE_MAX`] bytes.
+/// [`ErrorKind::Invalid`] where it has more than [`TOPIC_MESSAGE_MAX`] bytes with its attribute.
 pub fn message_text(message: &Message, operation: &'static str, resource: &str) -> Result<String> {
     let invalid = |what: String| {
         Err(PortError::new(
@@ -26,12 +26,19 @@ pub fn message_text(message: &Message, operation: &'static str, resource: &str) 
             what,
         ))
     };
-    match serde_json::to_string(message) {
-        Ok(text) if text.len() <= TOPIC_MESSAGE_MAX => Ok(text),
-        Ok(text) => invalid(format!(
-            "the message has {} bytes, and at most {TOPIC_MESSAGE_MAX} are taken",
-            text.len()
+    let text = match serde_json::to_string(message) {
+        Ok(text) => text,
+        Err(error) => return invalid(error.to_string()),
+    };
+    match text.len() + attribute_bytes(message) {
+        0..=TOPIC_MESSAGE_MAX => Ok(text),
+        size => invalid(format!(
+            "the message has {size} bytes, and at most {TOPIC_MESSAGE_MAX} are taken"
         )),
-        Err(error) => invalid(error.to_string()),
     }
+}
+
+/// What the attribute `kind` adds to a message: its name, its type and its value.
+pub(crate) fn attribute_bytes(message: &Message) -> usize {
+    "kind".len() + "String".len() + message.kind().len()
 }

@@ -4,6 +4,8 @@
 //! AWS takes overrides that are too long and fails the job when it would start: here they are
 //! refused as the rest is.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use crate::job::{DependencyType, JobDefinition, RetryStrategy, SubmitJob};
@@ -75,6 +77,7 @@ pub fn submit(job: &SubmitJob) -> Checked {
         retry(strategy)?;
     }
     timeout(job.timeout_seconds)?;
+    tags(&job.tags)?;
     let overrides = overrides(job).to_string().chars().count();
     refuse_if(overrides > limits::OVERRIDES_MAX, || {
         format!(
@@ -180,6 +183,26 @@ fn timeout(seconds: Option<u32>) -> Checked {
     )
 }
 
+fn tags(tags: &BTreeMap<String, String>) -> Checked {
+    refuse_if(tags.len() > limits::TAGS_MAX, || {
+        let (max, got) = (limits::TAGS_MAX, tags.len());
+        format!("A job can have at most {max} tags, got {got}")
+    })?;
+    for (key, value) in tags {
+        let (k, v) = (key.chars().count(), value.chars().count());
+        let ok = (1..=limits::TAG_KEY_MAX).contains(&k) && v <= limits::TAG_VALUE_MAX;
+        refuse_if(!ok, || {
+            format!(
+                "A tag has 1 to {} characters in its key and at most {} in its value, got {k} and \
+                 {v}: {key:?}",
+                limits::TAG_KEY_MAX,
+                limits::TAG_VALUE_MAX
+            )
+        })?;
+    }
+    Ok(())
+}
+
 /// `containerOverrides` of a request, whose characters count against
 /// [`limits::OVERRIDES_MAX`], the JSON's own included.
 fn overrides(job: &SubmitJob) -> Value {
@@ -268,14 +291,16 @@ mod tests {
         let mut wide = job();
         wide.environment.insert("A".into(), "ü".repeat(8000));
         assert_eq!(submit(&wide), Ok(()));
-        let tags = |value: usize| {
+        // Four bytes a character, and as many more of one byte as it takes.
+        let bytes = |value: usize| {
             let mut job = job();
-            job.tags.insert("t".into(), "x".repeat(value));
+            let text = "\u{1F600}".repeat(value / 4) + &"x".repeat(value % 4);
+            job.environment.insert("A".into(), text);
             job
         };
-        let frame = payload(&tags(0)).to_string().len();
-        assert_eq!(submit(&tags(limits::SUBMIT_PAYLOAD_MAX - frame)), Ok(()));
-        let refusal = submit(&tags(limits::SUBMIT_PAYLOAD_MAX - frame + 1)).unwrap_err();
+        let frame = payload(&bytes(0)).to_string().len();
+        assert_eq!(submit(&bytes(limits::SUBMIT_PAYLOAD_MAX - frame)), Ok(()));
+        let refusal = submit(&bytes(limits::SUBMIT_PAYLOAD_MAX - frame + 1)).unwrap_err();
         assert!(
             refusal.0.contains("30 KiB") && refusal.0.contains("30721 bytes"),
             "{}",

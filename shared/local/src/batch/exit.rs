@@ -78,7 +78,9 @@ impl AttemptEnd {
         };
         let code = self.exit_code().map(|code| code.to_string());
         given(&rule.on_status_reason, self.status_reason())
-            // Documented catch-alls are `onReason: "*"`, which takes attempts without a reason.
+            // AWS's own final rule for "all other job failures" is `onReason: "*"`, so it takes
+            // attempts without a reason. Source: AWS CloudFormation, AWS::Batch::JobDefinition
+            // RetryStrategy, "Retrying jobs".
             && given(&rule.on_reason, self.reason().as_deref().unwrap_or_default())
             && given(&rule.on_exit_code, code.as_deref().unwrap_or_default())
     }

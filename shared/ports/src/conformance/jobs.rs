@@ -27,8 +27,9 @@ pub fn definition(name: &str) -> JobDefinition {
         name: name.into(),
         image: "busybox".into(),
         command: vec!["true".into()],
-        vcpu: 0.25,
-        memory_mib: 512,
+        // Whole, as moto tells of a part of a vCPU in a way that no client can read.
+        vcpu: 1.0,
+        memory_mib: 2048,
         environment: BTreeMap::new(),
         secrets: BTreeMap::new(),
         retry: RetryStrategy {
@@ -73,12 +74,11 @@ async fn submit(jobs: &dyn Jobs, job: &SubmitJob) -> Result<JobId> {
     }
 }
 
-/// All pages of a listing; no page is longer than 100.
+/// All pages of a listing.
 async fn list_all(jobs: &dyn Jobs, filter: &JobFilter) -> Vec<JobDetail> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let (page, next) = jobs.list(filter, after.as_deref()).await.unwrap();
-        assert!(page.len() <= 100, "a page of {}", page.len());
         all.extend(page);
         match next {
             Some(next) => after = Some(next),
@@ -87,9 +87,23 @@ async fn list_all(jobs: &dyn Jobs, filter: &JobFilter) -> Vec<JobDetail> {
     }
 }
 
+fn by_name(queue: &str, name: &str) -> JobFilter {
+    JobFilter::Name {
+        queue: queue.into(),
+        name: JobName(name.into()),
+    }
+}
+
 /// Definitions and jobs, as any adapter keeps them, whether or not it runs the jobs. `queue` is
 /// a queue that exists; leaves no active definition, and no job that has not been ended.
 pub async fn jobs(jobs: &dyn Jobs, queue: &str) {
+    shapes(jobs, queue).await;
+    listings(jobs, queue).await;
+}
+
+/// The part of [`jobs`] that holds where a listing is one page in any order and shows children
+/// beside their parents, as in emulators.
+pub async fn shapes(jobs: &dyn Jobs, queue: &str) {
     definitions(jobs).await;
 
     let arn = jobs.register(&definition("suite-jobs")).await.unwrap();
@@ -131,14 +145,110 @@ pub async fn jobs(jobs: &dyn Jobs, queue: &str) {
     assert_eq!(child[0].array_index, Some(119));
     assert!(jobs.describe(&[array.child(120)]).await.unwrap().is_empty());
 
-    listings(jobs, queue, &plain, &submitted[..2], &array).await;
+    let found = list_all(jobs, &by_name(queue, &plain.name.0)).await;
+    let mut ids: Vec<&JobId> = found.iter().map(|job| &job.id).collect();
+    ids.sort_unstable();
+    let mut expected = [&submitted[0], &submitted[1]];
+    expected.sort_unstable();
+    assert_eq!(ids, expected);
+    let found = list_all(jobs, &by_name(queue, "suite-plai")).await;
+    assert!(found.is_empty(), "the start of a name is none: {found:?}");
 
-    for id in &submitted {
+    let children = |status| JobFilter::Children {
+        parent: array.clone(),
+        status,
+    };
+    let found = in_states(jobs, &children, 120).await;
+    let mut indexes: Vec<_> = found.iter().filter_map(|child| child.array_index).collect();
+    indexes.sort_unstable();
+    assert_eq!(indexes, (0..120).collect::<Vec<_>>());
+    assert_eq!(
+        found[0].id,
+        array.child(found[0].array_index.unwrap()),
+        "a child's id is its parent's with its index"
+    );
+
+    end(jobs, &submitted, &arn).await;
+}
+
+/// Each job is in one state at a time, but may move between two listings.
+async fn in_states(
+    jobs: &dyn Jobs,
+    filter: &dyn Fn(JobStatus) -> JobFilter,
+    wanted: usize,
+) -> Vec<JobDetail> {
+    for _ in 0..10 {
+        let mut found = Vec::new();
+        for status in STATES {
+            let page = list_all(jobs, &filter(status)).await;
+            assert!(page.iter().all(|job| job.status == status), "{page:?}");
+            found.extend(page);
+        }
+        if found.len() == wanted {
+            return found;
+        }
+    }
+    panic!("listings by state do not show {wanted} jobs");
+}
+
+/// Ends jobs, again where they have ended, and their definition.
+async fn end(jobs: &dyn Jobs, submitted: &[JobId], arn: &str) {
+    for id in submitted {
         jobs.terminate(id, "the suite is done").await.unwrap();
         jobs.terminate(id, "again").await.unwrap();
         jobs.cancel(id, "and again").await.unwrap();
     }
-    jobs.deregister(&arn).await.unwrap();
+    jobs.deregister(arn).await.unwrap();
+}
+
+/// The order of listings, their pages, and what is on them.
+async fn listings(jobs: &dyn Jobs, queue: &str) {
+    let arn = jobs.register(&definition("suite-lists")).await.unwrap();
+    let plain = job("suite-order", queue, &arn);
+    let mut submitted = Vec::new();
+    for _ in 0..2 {
+        submitted.push(submit(jobs, &plain).await.unwrap());
+    }
+    let found = list_all(jobs, &by_name(queue, &plain.name.0)).await;
+    let ids: Vec<&JobId> = found.iter().map(|job| &job.id).collect();
+    assert_eq!(ids, [&submitted[1], &submitted[0]], "newest first");
+
+    let mut array = job("suite-pages", queue, &arn);
+    array.array_size = Some(120);
+    let array = submit(jobs, &array).await.unwrap();
+    submitted.push(array.clone());
+    jobs.terminate(&array, "so that all children are in one state")
+        .await
+        .unwrap();
+    let filter = JobFilter::Children {
+        parent: array.clone(),
+        status: JobStatus::Failed,
+    };
+    let (mut sizes, mut after) = (Vec::new(), None);
+    loop {
+        let (page, next) = jobs.list(&filter, after.as_deref()).await.unwrap();
+        sizes.push(page.len());
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert!(sizes.iter().all(|size| *size <= 100), "{sizes:?}");
+
+    let mut ours = Vec::new();
+    for status in STATES {
+        let filter = JobFilter::Status {
+            queue: queue.into(),
+            status,
+        };
+        ours.extend(list_all(jobs, &filter).await);
+    }
+    assert!(
+        ours.iter().all(|job| job.array_index.is_none()),
+        "a queue lists no children"
+    );
+    assert!(ours.iter().any(|job| job.id == array));
+    end(jobs, &submitted, &arn).await;
 }
 
 async fn definitions(jobs: &dyn Jobs) {
@@ -146,7 +256,7 @@ async fn definitions(jobs: &dyn Jobs) {
     let again = jobs.register(&definition("suite-def-one")).await.unwrap();
     assert_eq!(one, again, "the same content gives the same ARN");
     let mut other = definition("suite-def-one");
-    other.memory_mib = 1024;
+    other.memory_mib = 3072;
     let other = jobs.register(&other).await.unwrap();
     assert_ne!(one, other, "other content gives another ARN");
     let two = jobs.register(&definition("suite-def-two")).await.unwrap();
@@ -171,97 +281,28 @@ async fn definitions(jobs: &dyn Jobs) {
     jobs.deregister(&back).await.unwrap();
 }
 
-async fn listings(jobs: &dyn Jobs, queue: &str, plain: &SubmitJob, named: &[JobId], array: &JobId) {
-    let by_name = |name: &str| JobFilter::Name {
-        queue: queue.into(),
-        name: JobName(name.into()),
-    };
-    let found = list_all(jobs, &by_name(&plain.name.0)).await;
-    let ids: Vec<&JobId> = found.iter().map(|job| &job.id).collect();
-    assert_eq!(ids, [&named[1], &named[0]], "newest first");
-    assert!(list_all(jobs, &by_name("suite-plai")).await.is_empty());
-
-    // Each job is in one state at a time, but may move between two listings.
-    let in_states = async |filter: &dyn Fn(JobStatus) -> JobFilter, wanted: usize| {
-        for _ in 0..10 {
-            let mut found = Vec::new();
-            for status in STATES {
-                let page = list_all(jobs, &filter(status)).await;
-                assert!(page.iter().all(|job| job.status == status), "{page:?}");
-                found.extend(page);
-            }
-            if found.len() == wanted {
-                return found;
-            }
-        }
-        panic!("listings by state do not show {wanted} jobs");
-    };
-    let children = |status| JobFilter::Children {
-        parent: array.clone(),
-        status,
-    };
-    let found = in_states(&children, 120).await;
-    let mut indexes: Vec<_> = found.iter().filter_map(|child| child.array_index).collect();
-    indexes.sort_unstable();
-    assert_eq!(indexes, (0..120).collect::<Vec<_>>());
-    assert_eq!(
-        found[0].id,
-        array.child(found[0].array_index.unwrap()),
-        "a child's id is its parent's with its index"
-    );
-
-    let mut ours = Vec::new();
-    for status in STATES {
-        let filter = JobFilter::Status {
-            queue: queue.into(),
-            status,
-        };
-        ours.extend(list_all(jobs, &filter).await);
-    }
-    assert!(
-        ours.iter().all(|job| job.array_index.is_none()),
-        "a queue lists no children"
-    );
-}
-
 /// The limits and rules of AWS Batch, which emulators do not keep: each is met, then passed by
 /// one. `queue` is a queue that exists.
 pub async fn jobs_limits(jobs: &dyn Jobs, queue: &str) {
+    limits_of_requests(jobs, queue).await;
+    limits_of_references(jobs, queue).await;
+}
+
+/// The part of [`jobs_limits`] that a request alone tells, so that an adapter can refuse it before
+/// it sends it.
+pub async fn limits_of_requests(jobs: &dyn Jobs, queue: &str) {
     let arn = jobs.register(&definition("suite-limits")).await.unwrap();
     let mut accepted = Vec::new();
     let base = job("suite-limit", queue, &arn);
     let first = submit(jobs, &base).await.unwrap();
-    let table = refusals(&base, &first);
-    for (what, good, bad) in &table {
+    for (what, good, bad) in &refusals(&base, &first) {
         if let Some(good) = good {
             match submit(jobs, good).await {
                 Ok(id) => accepted.push(id),
                 Err(e) => panic!("{what}: at the limit it is refused: {e}"),
             }
         }
-        match submit(jobs, bad).await {
-            Ok(_) => panic!("{what}: beyond the limit it is taken"),
-            Err(e) => {
-                assert_eq!(e.kind, ErrorKind::Invalid, "{what}: {e}");
-                assert!(!e.is_retryable());
-            }
-        }
-    }
-
-    // N_TO_N: two arrays of one size.
-    let array = |size| SubmitJob {
-        array_size: size,
-        ..base.clone()
-    };
-    let three = submit(jobs, &array(Some(3))).await.unwrap();
-    let pair = |on: &JobId, size| SubmitJob {
-        depends_on: vec![after(on, Some(DependencyType::NToN))],
-        ..array(size)
-    };
-    accepted.push(submit(jobs, &pair(&three, Some(3))).await.unwrap());
-    for (on, size) in [(&three, Some(2)), (&three, None), (&first, Some(3))] {
-        let refused = submit(jobs, &pair(on, size)).await.unwrap_err();
-        assert_eq!(refused.kind, ErrorKind::Invalid, "{size:?}: {refused}");
+        refused(jobs, what, bad).await;
     }
 
     for (what, bad) in bad_definitions() {
@@ -276,16 +317,62 @@ pub async fn jobs_limits(jobs: &dyn Jobs, queue: &str) {
     let refused = jobs.describe(&many).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Invalid, "{refused}");
 
-    for id in accepted.iter().chain([&first, &three]) {
-        jobs.terminate(id, "the suite is done").await.unwrap();
+    accepted.push(first);
+    end(jobs, &accepted, &arn).await;
+}
+
+/// What a job names must be there, and fit.
+async fn limits_of_references(jobs: &dyn Jobs, queue: &str) {
+    let arn = jobs.register(&definition("suite-names")).await.unwrap();
+    let base = job("suite-name", queue, &arn);
+    let first = submit(jobs, &base).await.unwrap();
+    let with = |change: &dyn Fn(&mut SubmitJob)| {
+        let mut job = base.clone();
+        change(&mut job);
+        job
+    };
+    let nobody = JobId("00000000-0000-4000-8000-000000000000".into());
+    for (what, bad) in [
+        (
+            "unknown dependency",
+            with(&|job| job.depends_on = vec![after(&nobody, None)]),
+        ),
+        (
+            "unknown queue",
+            with(&|job| job.queue = "no-such-queue".into()),
+        ),
+        (
+            "unknown definition",
+            with(&|job| job.definition = "no-such-definition:1".into()),
+        ),
+    ] {
+        refused(jobs, what, &bad).await;
     }
-    jobs.deregister(&arn).await.unwrap();
-    let refused = submit(jobs, &base).await.unwrap_err();
-    assert_eq!(
-        refused.kind,
-        ErrorKind::Invalid,
-        "of an inactive definition: {refused}"
-    );
+
+    // N_TO_N: two arrays of one size.
+    let array = |size| with(&|job| job.array_size = size);
+    let three = submit(jobs, &array(Some(3))).await.unwrap();
+    let pair = |on: &JobId, size| SubmitJob {
+        depends_on: vec![after(on, Some(DependencyType::NToN))],
+        ..array(size)
+    };
+    let fits = submit(jobs, &pair(&three, Some(3))).await.unwrap();
+    for (on, size) in [(&three, Some(2)), (&three, None), (&first, Some(3))] {
+        refused(jobs, &format!("{size:?}"), &pair(on, size)).await;
+    }
+
+    end(jobs, &[first, three, fits], &arn).await;
+    refused(jobs, "an inactive definition", &base).await;
+}
+
+async fn refused(jobs: &dyn Jobs, what: &str, bad: &SubmitJob) {
+    match submit(jobs, bad).await {
+        Ok(_) => panic!("{what}: beyond the limit it is taken"),
+        Err(e) => {
+            assert_eq!(e.kind, ErrorKind::Invalid, "{what}: {e}");
+            assert!(!e.is_retryable());
+        }
+    }
 }
 
 type Case = (&'static str, Option<SubmitJob>, SubmitJob);
@@ -308,10 +395,20 @@ fn refusals(base: &SubmitJob, first: &JobId) -> Vec<Case> {
             job.environment.insert("A".into(), "x".repeat(bytes));
         })
     };
-    let tagged = |bytes: usize| {
+    // Characters of four bytes: fewer than the overrides may have.
+    let large = |bytes: usize| {
         with(&|job| {
-            job.tags.insert("t".into(), "x".repeat(bytes));
+            let text = "\u{1F600}".repeat(bytes / 4);
+            job.environment.insert("A".into(), text);
         })
+    };
+    let tagged = |key: usize, value: usize| {
+        with(&|job| {
+            job.tags.insert("k".repeat(key), "v".repeat(value));
+        })
+    };
+    let tags = |count: usize| {
+        with(&|job| job.tags = (0..count).map(|n| (n.to_string(), String::new())).collect())
     };
     // Far enough below the limit for the JSON around the text.
     const FRAME: usize = 1024;
@@ -346,14 +443,6 @@ fn refusals(base: &SubmitJob, first: &JobId) -> Vec<Case> {
             depending(limits::DEPENDS_ON_MAX + 1),
         ),
         (
-            "unknown dependency",
-            None,
-            with(&|job| {
-                let nobody = JobId("00000000-0000-4000-8000-000000000000".into());
-                job.depends_on = vec![after(&nobody, None)];
-            }),
-        ),
-        (
             "SEQUENTIAL arrays",
             Some(sequential(Some(2))),
             sequential(None),
@@ -365,8 +454,19 @@ fn refusals(base: &SubmitJob, first: &JobId) -> Vec<Case> {
         ),
         (
             "30 KiB",
-            Some(tagged(limits::SUBMIT_PAYLOAD_MAX - FRAME)),
-            tagged(limits::SUBMIT_PAYLOAD_MAX),
+            Some(large(limits::SUBMIT_PAYLOAD_MAX - FRAME)),
+            large(limits::SUBMIT_PAYLOAD_MAX),
+        ),
+        (
+            "a tag's key and value",
+            Some(tagged(limits::TAG_KEY_MAX, limits::TAG_VALUE_MAX)),
+            tagged(limits::TAG_KEY_MAX, limits::TAG_VALUE_MAX + 1),
+        ),
+        ("a tag's key", None, tagged(limits::TAG_KEY_MAX + 1, 1)),
+        (
+            "50 tags",
+            Some(tags(limits::TAGS_MAX)),
+            tags(limits::TAGS_MAX + 1),
         ),
         (
             "5 evaluateOnExit rules",
@@ -383,16 +483,6 @@ fn refusals(base: &SubmitJob, first: &JobId) -> Vec<Case> {
             "60 seconds",
             Some(limited(limits::ATTEMPT_SECONDS_MIN)),
             limited(limits::ATTEMPT_SECONDS_MIN - 1),
-        ),
-        (
-            "unknown queue",
-            None,
-            with(&|job| job.queue = "no-such-queue".into()),
-        ),
-        (
-            "unknown definition",
-            None,
-            with(&|job| job.definition = "no-such-definition:1".into()),
         ),
     ]
 }

@@ -13,14 +13,14 @@ pub async fn mailer(mailer: &dyn Mailer, from: &str, to: &str) {
         from: from.to_owned(),
         to: vec![to.to_owned(); recipients],
     };
+    let most = limits::RECIPIENTS_MAX;
+    mailer
+        .send(&envelope(most), &to_nobody(from, to))
+        .await
+        .expect("as many recipients as may be");
     let mime = mime(from, to);
     let id = mailer.send(&envelope(1), &mime).await.expect("a mail");
     assert!(!id.is_empty(), "a sent mail has an id");
-    let most = limits::RECIPIENTS_MAX;
-    mailer
-        .send(&envelope(most), &mime)
-        .await
-        .expect("as many recipients as may be");
 
     for recipients in [0, most + 1] {
         let error = mailer.send(&envelope(recipients), &mime).await;
@@ -38,6 +38,14 @@ pub async fn mailer(mailer: &dyn Mailer, from: &str, to: &str) {
         .await
         .expect_err("a limit");
     assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
+}
+
+/// The same mail as [`mime`], whose recipients stand in the envelope alone.
+pub fn to_nobody(from: &str, to: &str) -> Vec<u8> {
+    let mime = String::from_utf8(mime(from, to)).unwrap();
+    let header = format!("To: {to}\r\n");
+    mime.replace(&header, "To: undisclosed-recipients:;\r\n")
+        .into_bytes()
 }
 
 /// A small mail, lines ended as mail's are.

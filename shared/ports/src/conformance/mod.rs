@@ -16,3 +16,17 @@ pub mod mailer;
 pub mod objects;
 pub mod scheduler;
 pub mod topic;
+
+use std::time::{Duration, Instant};
+
+use rowmill_domain::message::Message;
+
+/// Waits until a message is among those received.
+fn arrival(received: &dyn Fn() -> Vec<Message>, message: &Message, patience: Duration) {
+    let begun = Instant::now();
+    while !received().contains(message) {
+        assert!(begun.elapsed() < patience, "{message:?} did not come");
+        // Blocks its thread: a suite has no runtime to sleep in, and this is a test.
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,403 @@
+//! Jobs: AWS Batch.
+
+mod definition;
+mod read;
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_sdk_batch::Client;
+use aws_sdk_batch::types::{
+    ArrayJobDependency, ArrayProperties, ContainerOverrides, JobDependency, JobTimeout,
+    KeyValuesPair,
+};
+use rowmill_domain::job::rules::{self, Refusal};
+use rowmill_domain::job::{
+    Dependency, DependencyType, JobDefinition, JobDetail, JobId, JobStatus, SubmitJob,
+};
+use rowmill_ports::{ErrorKind, JobFilter, Jobs, PortError, Result};
+use serde::Serialize;
+
+use crate::error::failed;
+
+/// Jobs and definitions asked for at once. Source: AWS Batch API, ListJobs and
+/// DescribeJobDefinitions (`maxResults`).
+const PAGE: i32 = 100;
+
+/// What every job definition of a deployment shares.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BatchConfig {
+    /// ARN of the role that a job's program has.
+    pub job_role: String,
+    /// ARN of the role that pulls the image, writes the log and reads secrets.
+    pub execution_role: String,
+    /// The log group of all jobs.
+    pub log_group: String,
+    /// The processor that images are built for.
+    pub architecture: Architecture,
+    /// What jobs run on.
+    pub capacity: Capacity,
+    /// Whether a job on Fargate has an address of its own on the internet, which it needs in a
+    /// network without NAT.
+    pub assign_public_ip: bool,
+    /// Tags of definitions and of their jobs' tasks, for cost allocation.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// The processor that an image is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Architecture {
+    /// 64-bit Arm: `arm64`.
+    Arm64,
+    /// 64-bit x86: `x86_64`.
+    X86_64,
+}
+
+/// What jobs run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Capacity {
+    /// Fargate, Spot or On-Demand as the queue says: `fargate`.
+    Fargate,
+    /// EC2 instances: `ec2`.
+    Ec2,
+}
+
+/// A text that names no [`Architecture`] or [`Capacity`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{found}` is neither {}", expected.join(" nor "))]
+pub struct UnknownName {
+    found: String,
+    expected: [&'static str; 2],
+}
+
+impl FromStr for Architecture {
+    type Err = UnknownName;
+    fn from_str(text: &str) -> std::result::Result<Architecture, UnknownName> {
+        match text {
+            "arm64" => Ok(Architecture::Arm64),
+            "x86_64" => Ok(Architecture::X86_64),
+            _ => Err(UnknownName {
+                found: text.to_owned(),
+                expected: ["arm64", "x86_64"],
+            }),
+        }
+    }
+}
+
+impl FromStr for Capacity {
+    type Err = UnknownName;
+    fn from_str(text: &str) -> std::result::Result<Capacity, UnknownName> {
+        match text {
+            "fargate" => Ok(Capacity::Fargate),
+            "ec2" => Ok(Capacity::Ec2),
+            _ => Err(UnknownName {
+                found: text.to_owned(),
+                expected: ["fargate", "ec2"],
+            }),
+        }
+    }
+}
+
+/// AWS Batch.
+///
+/// What a request must not be is refused before it is sent ([`rules`]), so that a job whose
+/// overrides are too long fails at once and not when it would start.
+#[derive(Clone, Debug)]
+pub struct BatchJobs {
+    client: Client,
+    /// `None`: no definitions are registered.
+    config: Option<BatchConfig>,
+    /// Where the log group is.
+    region: Option<String>,
+}
+
+impl BatchJobs {
+    /// Batch in the configuration's region.
+    pub fn new(sdk: &SdkConfig, config: BatchConfig) -> BatchJobs {
+        BatchJobs {
+            config: Some(config),
+            ..BatchJobs::asking(sdk)
+        }
+    }
+
+    /// The same for one that registers no definitions: [`Jobs::register`] is refused.
+    pub fn asking(sdk: &SdkConfig) -> BatchJobs {
+        BatchJobs {
+            client: Client::new(sdk),
+            config: None,
+            region: sdk.region().map(|region| region.to_string()),
+        }
+    }
+
+    /// The ARN of the active definition of that name; of several, the first registered.
+    async fn active(&self, name: &str) -> Result<Option<String>> {
+        let mut pages = self
+            .client
+            .describe_job_definitions()
+            .job_definition_name(name)
+            .status("ACTIVE")
+            .max_results(PAGE)
+            .into_paginator()
+            .items()
+            .send();
+        let mut first: Option<(i32, String)> = None;
+        while let Some(found) = pages.next().await {
+            let found = found.map_err(failed("DescribeJobDefinitions", name))?;
+            let revision = found.revision().unwrap_or(i32::MAX);
+            if let Some(arn) = found.job_definition_arn
+                && first.as_ref().is_none_or(|(least, _)| revision < *least)
+            {
+                first = Some((revision, arn));
+            }
+        }
+        Ok(first.map(|(_, arn)| arn))
+    }
+
+    async fn is_active(&self, arn: &str) -> Result<bool> {
+        let described = self
+            .client
+            .describe_job_definitions()
+            .job_definitions(arn)
+            .send()
+            .await
+            .map_err(failed("DescribeJobDefinitions", arn))?;
+        let mut found = described.job_definitions().iter();
+        Ok(found.any(|definition| definition.status() == Some("ACTIVE")))
+    }
+
+    /// The state of a job that may be gone.
+    async fn status(&self, id: &JobId) -> Result<Option<JobStatus>> {
+        let jobs = self.describe(std::slice::from_ref(id)).await?;
+        Ok(jobs.into_iter().next().map(|job| job.status))
+    }
+}
+
+fn refused(refusal: Refusal, operation: &'static str, resource: &str) -> PortError {
+    PortError::new(operation, resource, ErrorKind::Invalid, refusal)
+}
+
+#[async_trait]
+impl Jobs for BatchJobs {
+    /// The name given is only the beginning of the name registered, which goes on with a hash of
+    /// all that is registered: what is active under it is the same content.
+    async fn register(&self, definition: &JobDefinition) -> Result<String> {
+        const OPERATION: &str = "RegisterJobDefinition";
+        let Some(config) = &self.config else {
+            let why = Refusal("this program registers no job definitions".to_owned());
+            return Err(refused(why, OPERATION, &definition.name));
+        };
+        let region = self.region.as_deref();
+        let name = definition::name(definition, config, region);
+        let named = JobDefinition {
+            name: name.clone(),
+            ..definition.clone()
+        };
+        rules::definition(&named).map_err(|r| refused(r, OPERATION, &name))?;
+        if let Some(arn) = self.active(&name).await? {
+            return Ok(arn);
+        }
+        let request = self.client.register_job_definition();
+        let request = definition::fill(request, &named, config, region)
+            .map_err(|r| refused(r, OPERATION, &name))?;
+        let registered = request.send().await.map_err(failed(OPERATION, &name))?;
+        registered.job_definition_arn.ok_or_else(|| {
+            let what = "the answer names no ARN";
+            PortError::new(OPERATION, name, ErrorKind::Unavailable, what)
+        })
+    }
+
+    async fn definitions(&self, name_prefix: &str) -> Result<Vec<String>> {
+        let mut pages = self
+            .client
+            .describe_job_definitions()
+            .status("ACTIVE")
+            .max_results(PAGE)
+            .into_paginator()
+            .items()
+            .send();
+        let mut arns = Vec::new();
+        // Batch knows no filter by prefix.
+        while let Some(found) = pages.next().await {
+            let found = found.map_err(failed("DescribeJobDefinitions", name_prefix))?;
+            let name = found.job_definition_name().unwrap_or_default();
+            if name.starts_with(name_prefix) {
+                arns.extend(found.job_definition_arn);
+            }
+        }
+        Ok(arns)
+    }
+
+    async fn deregister(&self, arn: &str) -> Result<()> {
+        let request = self.client.deregister_job_definition().job_definition(arn);
+        let Err(error) = request.send().await else {
+            return Ok(());
+        };
+        let error = failed("DeregisterJobDefinition", arn)(error);
+        // Batch has one code for all that a caller can do wrong.
+        if error.is_retryable() || self.is_active(arn).await? {
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    async fn submit(&self, job: &SubmitJob) -> Result<JobId> {
+        const OPERATION: &str = "SubmitJob";
+        let name = &job.name.0;
+        rules::submit(job).map_err(|r| refused(r, OPERATION, name))?;
+        let array = job
+            .array_size
+            .map(|size| ArrayProperties::builder().size(signed(size)).build());
+        let overrides = (!job.environment.is_empty()).then(|| {
+            let environment = definition::environment(&job.environment);
+            ContainerOverrides::builder()
+                .set_environment(Some(environment))
+                .build()
+        });
+        let timeout = job.timeout_seconds.map(|seconds| {
+            JobTimeout::builder()
+                .attempt_duration_seconds(signed(seconds))
+                .build()
+        });
+        let depends_on = job.depends_on.iter().map(dependency).collect::<Vec<_>>();
+        let tags = job.tags.clone().into_iter().collect();
+        let submitted = self
+            .client
+            .submit_job()
+            .job_name(name)
+            .job_queue(&job.queue)
+            .job_definition(&job.definition)
+            .set_array_properties(array)
+            .set_depends_on((!depends_on.is_empty()).then_some(depends_on))
+            .set_container_overrides(overrides)
+            .set_retry_strategy(job.retry.as_ref().map(definition::retry))
+            .set_timeout(timeout)
+            .set_tags((!job.tags.is_empty()).then_some(tags))
+            .send()
+            .await
+            .map_err(failed(OPERATION, name))?;
+        submitted.job_id.map(JobId).ok_or_else(|| {
+            let what = "the answer names no job";
+            PortError::new(OPERATION, name, ErrorKind::Unavailable, what)
+        })
+    }
+
+    async fn describe(&self, ids: &[JobId]) -> Result<Vec<JobDetail>> {
+        const OPERATION: &str = "DescribeJobs";
+        let resource = match ids {
+            [id] => id.to_string(),
+            ids => format!("{} jobs", ids.len()),
+        };
+        rules::describe(ids.len()).map_err(|r| refused(r, OPERATION, &resource))?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let described = self
+            .client
+            .describe_jobs()
+            .set_jobs(Some(ids.iter().map(|id| id.0.clone()).collect()))
+            .send()
+            .await
+            .map_err(failed(OPERATION, &resource))?;
+        let jobs = described.jobs().iter().map(read::detail);
+        jobs.collect::<std::result::Result<_, _>>()
+            .map_err(|unreadable| unreadable.into_port(OPERATION))
+    }
+
+    async fn list(
+        &self,
+        filter: &JobFilter,
+        after: Option<&str>,
+    ) -> Result<(Vec<JobDetail>, Option<String>)> {
+        const OPERATION: &str = "ListJobs";
+        let request = self
+            .client
+            .list_jobs()
+            .max_results(PAGE)
+            .set_next_token(after.map(str::to_owned));
+        let (request, resource) = match filter {
+            JobFilter::Name { queue, name } => {
+                let by_name = KeyValuesPair::builder().name("JOB_NAME").values(&name.0);
+                let request = request.job_queue(queue).filters(by_name.build());
+                (request, name.to_string())
+            }
+            JobFilter::Status { queue, status } => (
+                request.job_queue(queue).job_status(status.name().into()),
+                queue.clone(),
+            ),
+            JobFilter::Children { parent, status } => (
+                request
+                    .array_job_id(&parent.0)
+                    .job_status(status.name().into()),
+                parent.to_string(),
+            ),
+        };
+        let listed = request.send().await.map_err(failed(OPERATION, resource))?;
+        let jobs = listed.job_summary_list().iter().map(read::summary);
+        let mut jobs: Vec<JobDetail> = jobs
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|unreadable| unreadable.into_port(OPERATION))?;
+        if let JobFilter::Name { name, .. } = filter {
+            // Batch takes the name in either case of letters.
+            jobs.retain(|job| job.name == *name);
+        }
+        Ok((jobs, listed.next_token))
+    }
+
+    async fn terminate(&self, id: &JobId, reason: &str) -> Result<()> {
+        let request = self.client.terminate_job().job_id(&id.0).reason(reason);
+        let Err(error) = request.send().await else {
+            return Ok(());
+        };
+        let error = failed("TerminateJob", &id.0)(error);
+        if !error.is_retryable() && self.status(id).await?.is_none_or(JobStatus::is_terminal) {
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    async fn cancel(&self, id: &JobId, reason: &str) -> Result<()> {
+        let request = self.client.cancel_job().job_id(&id.0).reason(reason);
+        let Err(error) = request.send().await else {
+            return Ok(());
+        };
+        let error = failed("CancelJob", &id.0)(error);
+        let has_started = |status| status > JobStatus::Runnable;
+        if !error.is_retryable() && self.status(id).await?.is_none_or(has_started) {
+            return Ok(());
+        }
+        Err(error)
+    }
+}
+
+fn dependency(dependency: &Dependency) -> JobDependency {
+    let kind = dependency.kind.map(|kind| match kind {
+        DependencyType::NToN => ArrayJobDependency::NToN,
+        DependencyType::Sequential => ArrayJobDependency::Sequential,
+    });
+    JobDependency::builder()
+        .set_job_id(dependency.job_id.as_ref().map(|id| id.0.clone()))
+        .set_type(kind)
+        .build()
+}
+
+/// A number as the SDK takes it; those given are far smaller.
+fn signed(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_environment() {
+        assert_eq!("arm64".parse(), Ok(Architecture::Arm64));
+        assert_eq!("x86_64".parse(), Ok(Architecture::X86_64));
+        assert_eq!("fargate".parse(), Ok(Capacity::Fargate));
+        assert_eq!("ec2".parse(), Ok(Capacity::Ec2));
+        let error = "ARM".parse::<Architecture>().unwrap_err();
+        assert_eq!(error.to_string(), "`ARM` is neither arm64 nor x86_64");
+    }
+}

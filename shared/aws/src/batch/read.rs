@@ -1,0 +1,150 @@
+//! What Batch says of jobs.
+
+use aws_sdk_batch::types::{JobDetail as Described, JobStatus as Status, JobSummary};
+use rowmill_domain::job::{JobDetail, JobId, JobName, JobStatus};
+use rowmill_ports::{ErrorKind, PortError};
+
+/// An answer that says less than it must, or what this program does not know.
+#[derive(Debug)]
+pub(super) struct Unreadable {
+    job: String,
+    what: String,
+}
+
+impl Unreadable {
+    pub(super) fn into_port(self, operation: &'static str) -> PortError {
+        PortError::new(operation, self.job, ErrorKind::Unavailable, self.what)
+    }
+}
+
+/// What DescribeJobs says of a job.
+pub(super) fn detail(job: &Described) -> Result<JobDetail, Unreadable> {
+    let (id, status) = id_and_status(job.job_id(), job.status())?;
+    let array = job.array_properties();
+    let last = job
+        .attempts()
+        .last()
+        .and_then(|attempt| attempt.container());
+    let container = job.container();
+    let exit_code = container.and_then(|c| c.exit_code());
+    let reason = container.and_then(|c| c.reason());
+    Ok(JobDetail {
+        name: JobName(job.job_name().unwrap_or_default().to_owned()),
+        status,
+        status_reason: job.status_reason().map(str::to_owned),
+        array_size: array.and_then(|a| a.size()).and_then(size_of(&id)),
+        array_index: id.index(),
+        exit_code: exit_code.or_else(|| last.and_then(|c| c.exit_code())),
+        reason: reason
+            .or_else(|| last.and_then(|c| c.reason()))
+            .map(str::to_owned),
+        attempts: u32::try_from(job.attempts().len()).unwrap_or(u32::MAX),
+        created_at: job.created_at(),
+        started_at: job.started_at(),
+        stopped_at: job.stopped_at(),
+        id,
+    })
+}
+
+/// What ListJobs says of a job.
+pub(super) fn summary(job: &JobSummary) -> Result<JobDetail, Unreadable> {
+    let (id, status) = id_and_status(job.job_id(), job.status())?;
+    let array = job.array_properties();
+    let container = job.container();
+    Ok(JobDetail {
+        name: JobName(job.job_name().unwrap_or_default().to_owned()),
+        status,
+        status_reason: job.status_reason().map(str::to_owned),
+        array_size: array.and_then(|a| a.size()).and_then(size_of(&id)),
+        array_index: id.index(),
+        exit_code: container.and_then(|c| c.exit_code()),
+        reason: container.and_then(|c| c.reason()).map(str::to_owned),
+        attempts: 0,
+        created_at: job.created_at(),
+        started_at: job.started_at(),
+        stopped_at: job.stopped_at(),
+        id,
+    })
+}
+
+/// The size of the array that the job is, where it is no child: Batch writes 0 for none.
+fn size_of(id: &JobId) -> impl FnOnce(i32) -> Option<u32> {
+    let is_child = id.index().is_some();
+    move |size| {
+        u32::try_from(size)
+            .ok()
+            .filter(|size| *size > 0 && !is_child)
+    }
+}
+
+fn id_and_status(
+    id: Option<&str>,
+    status: Option<&Status>,
+) -> Result<(JobId, JobStatus), Unreadable> {
+    let unreadable = |what: String| Unreadable {
+        job: id.unwrap_or("a job").to_owned(),
+        what,
+    };
+    let job = id.ok_or_else(|| unreadable("the answer names no id".into()))?;
+    let name = status.map_or("", Status::as_str);
+    let status = JobStatus::parse(name).ok_or_else(|| {
+        unreadable(format!(
+            "its state is `{name}`, which this program knows not"
+        ))
+    })?;
+    Ok((JobId(job.to_owned()), status))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_batch::types::{
+        ArrayPropertiesDetail, AttemptContainerDetail, AttemptDetail, ContainerDetail,
+    };
+
+    use super::*;
+
+    fn job(id: &str) -> aws_sdk_batch::types::builders::JobDetailBuilder {
+        Described::builder()
+            .job_id(id)
+            .job_name("name")
+            .status(Status::Failed)
+    }
+
+    #[test]
+    fn a_parent_has_a_size_and_a_child_an_index() {
+        let array = |size| ArrayPropertiesDetail::builder().size(size).build();
+        let parent = detail(&job("a").array_properties(array(3)).build()).unwrap();
+        assert_eq!((parent.array_size, parent.array_index), (Some(3), None));
+        let child = detail(&job("a:2").array_properties(array(0)).build()).unwrap();
+        assert_eq!((child.array_size, child.array_index), (None, Some(2)));
+        let plain = detail(&job("a").build()).unwrap();
+        assert_eq!((plain.array_size, plain.array_index), (None, None));
+    }
+
+    #[test]
+    fn the_last_attempt_says_how_it_ended() {
+        let attempt = |code| {
+            let container = AttemptContainerDetail::builder()
+                .exit_code(code)
+                .reason("OutOfMemoryError");
+            AttemptDetail::builder()
+                .container(container.build())
+                .build()
+        };
+        let job = job("a").attempts(attempt(1)).attempts(attempt(137));
+        let of_attempts = detail(&job.clone().build()).unwrap();
+        assert_eq!(of_attempts.exit_code, Some(137));
+        assert_eq!(of_attempts.reason.as_deref(), Some("OutOfMemoryError"));
+        assert_eq!(of_attempts.attempts, 2);
+        let container = ContainerDetail::builder().exit_code(175).build();
+        let own = detail(&job.container(container).build()).unwrap();
+        assert_eq!(own.exit_code, Some(175));
+    }
+
+    #[test]
+    fn an_unknown_state_is_an_error_that_names_it() {
+        let odd = job("a").status(Status::from("PAUSED")).build();
+        let error = detail(&odd).unwrap_err().into_port("DescribeJobs");
+        assert!(error.to_string().contains("PAUSED"), "{error}");
+    }
+}

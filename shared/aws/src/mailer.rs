@@ -1,0 +1,131 @@
+//! Mail: SES.
+
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_sdk_sesv2::Client;
+use aws_sdk_sesv2::operation::send_email::SendEmailError;
+use aws_sdk_sesv2::primitives::Blob;
+use aws_sdk_sesv2::types::{Destination, EmailContent, RawMessage};
+use rowmill_ports::{Envelope, ErrorKind, Mailer, Result};
+
+use crate::error::failed;
+
+/// SES, which sends a mail as it is given.
+#[derive(Clone, Debug)]
+pub struct SesMailer {
+    client: Client,
+    configuration_set: Option<String>,
+}
+
+impl SesMailer {
+    /// SES in the configuration's region; bounces and complaints go where the configuration set
+    /// says.
+    pub fn new(sdk: &SdkConfig, configuration_set: Option<String>) -> SesMailer {
+        SesMailer {
+            client: Client::new(sdk),
+            configuration_set,
+        }
+    }
+}
+
+#[async_trait]
+impl Mailer for SesMailer {
+    async fn send(&self, envelope: &Envelope, mime: &[u8]) -> Result<String> {
+        envelope.check(mime)?;
+        let raw = RawMessage::builder()
+            .data(Blob::new(mime))
+            .build()
+            .map_err(|error| envelope.error(ErrorKind::Invalid, error))?;
+        let to = Destination::builder()
+            .set_to_addresses(Some(envelope.to.clone()))
+            .build();
+        let sent = self
+            .client
+            .send_email()
+            .from_email_address(&envelope.from)
+            .destination(to)
+            .content(EmailContent::builder().raw(raw).build())
+            .set_configuration_set_name(self.configuration_set.clone())
+            .send()
+            .await;
+        match sent {
+            Ok(sent) => sent.message_id.ok_or_else(|| {
+                let what = "the answer names no message id";
+                envelope.error(ErrorKind::Unavailable, what)
+            }),
+            Err(error) => {
+                let verdict = error.as_service_error().and_then(verdict);
+                let mut failure = failed("SendEmail", envelope.to.join(", "))(error);
+                if let Some((kind, advice)) = verdict {
+                    failure.kind = kind;
+                    failure.message = format!("{}: {advice}", failure.message);
+                }
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// What a refusal of SES means, and what to do next, where its code alone does not say.
+fn verdict(error: &SendEmailError) -> Option<(ErrorKind, &'static str)> {
+    match error {
+        SendEmailError::MessageRejected(rejected)
+            if rejected
+                .message()
+                .is_some_and(|text| text.contains("not verified")) =>
+        {
+            Some((
+                ErrorKind::Denied,
+                "follow the link in the mail by which SES verifies the sender; while the account \
+                 is in the SES sandbox the recipients must be verified too, so verify them or ask \
+                 for production access in the SES console",
+            ))
+        }
+        SendEmailError::MessageRejected(_) => Some((
+            ErrorKind::Invalid,
+            "SES takes no such mail; look at what it says of it",
+        )),
+        SendEmailError::MailFromDomainNotVerifiedException(_) => Some((
+            ErrorKind::Denied,
+            "complete the DNS records of the sender's custom MAIL FROM domain, or take that \
+             domain off the identity in the SES console",
+        )),
+        SendEmailError::AccountSuspendedException(_) => Some((
+            ErrorKind::Denied,
+            "AWS has suspended this account's sending for good; see its mail to the account's \
+             owner, or send from another account",
+        )),
+        SendEmailError::SendingPausedException(_) => Some((
+            ErrorKind::Denied,
+            "sending is paused for the account or the configuration set; see reputation metrics \
+             in the SES console, and enable it there",
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_sesv2::types::error::{AccountSuspendedException, MessageRejected};
+
+    use super::*;
+
+    #[test]
+    fn refusals_say_what_to_do() {
+        let rejected = |text: &str| {
+            SendEmailError::MessageRejected(MessageRejected::builder().message(text).build())
+        };
+        let (kind, advice) = verdict(&rejected(
+            "Email address is not verified. The following identities failed the check in region \
+             EU-CENTRAL-1: a@example.com",
+        ))
+        .unwrap();
+        assert_eq!(kind, ErrorKind::Denied);
+        assert!(advice.contains("sandbox"));
+        let (kind, _) = verdict(&rejected("Message contains a virus.")).unwrap();
+        assert_eq!(kind, ErrorKind::Invalid);
+        let suspended = AccountSuspendedException::builder().build();
+        let (kind, _) = verdict(&SendEmailError::AccountSuspendedException(suspended)).unwrap();
+        assert_eq!(kind, ErrorKind::Denied);
+    }
+}
