@@ -9,6 +9,7 @@ Examples:
   rowmill run examples/reviews/reviews.xlsx
   rowmill run customers.xlsx --pipeline tax/pipeline.toml --limit 20 --out trial
   rowmill check tax/pipeline.toml customers.xlsx
+  rowmill preview customers.xlsx --pipeline tax/pipeline.toml --rows 5
   rowmill new tax --kind http
   rowmill train messages.csv --text message --label topic --out topics.model
   rowmill predict topics.model \"My parcel is late\"";
@@ -18,7 +19,7 @@ Exit codes:
   0    done; of `run`: delivered, and every record is ok
   1    the run failed; a mail says why and what to do
   2    wrong usage, or an input refused before anything was begun
-  3    delivered, but some rows are failed or missing
+  3    delivered, but some rows are failed or missing; of `preview`: some rows failed
   130  stopped by Ctrl-C or SIGTERM; the same command goes on where it stopped";
 
 /// Every row of a workbook becomes a record, every record goes through a pipeline, and the
@@ -45,6 +46,11 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Show what a run would be: chunks, children, jobs and time
     Plan(PlanArgs),
+    /// Run the pipeline on the first rows of a workbook, and show what comes of them
+    ///
+    /// Rows are cleaned as `run` cleans them, and steps really ask their sources and start their
+    /// programs; nothing is kept, and no mail is sent. Exit code 3 where a row failed.
+    Preview(PreviewArgs),
     /// Check a pipeline file, and a workbook against it
     ///
     /// Reports everything that is wrong with its place, and runs nothing. Exit code 2 where
@@ -121,6 +127,21 @@ pub(crate) struct PlanArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
     /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PreviewArgs {
+    /// The workbook
+    pub(crate) workbook: PathBuf,
+    /// The pipeline file [default: pipeline.toml beside the workbook]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pipeline: Option<PathBuf>,
+    /// How many records
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub(crate) rows: u8,
+    /// Print one JSON object: columns, added, and rows with row, status, values, error, attempts
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use miette::miette;
 use rowmill_domain::config::{self, child_exit};
+use rowmill_domain::environment::Environment;
+use rowmill_domain::keys;
 use rowmill_domain::secret::Secrets;
-use rowmill_domain::{RunId, keys};
-use rowmill_enrich::{Child, Enrich};
+use rowmill_enrich::{Child, Enrich, Surroundings};
 use rowmill_local::SqliteLedger;
 use rowmill_ports::{Location, Objects};
 
@@ -18,68 +19,17 @@ use crate::exit::{Exit, Stop};
 use crate::signals;
 use crate::upload::DIRECTORY;
 
-/// What Batch and submit say in the environment.
-#[derive(Debug)]
-pub(crate) struct Environment {
-    state: PathBuf,
-    child: Child,
-    secrets: Secrets,
-}
-
-impl Environment {
-    /// Reads it.
-    pub(crate) fn read(
-        get: impl Fn(&str) -> Option<String>,
-        secrets: Secrets,
-    ) -> Result<Environment, Stop> {
-        let text = |name: &str| {
-            get(name).ok_or_else(|| {
-                Stop::refused(miette!(
-                    "{name} is not set: `rowmill enrich` is started by the local Batch; use `rowmill run`"
-                ))
-            })
-        };
-        let wrong = |name: &str| {
-            let value = get(name).unwrap_or_default();
-            Stop::refused(miette!("{name} cannot be `{value}`"))
-        };
-        let index = match get(config::AWS_BATCH_JOB_ARRAY_INDEX) {
-            Some(index) => Some(
-                index
-                    .parse()
-                    .map_err(|_| wrong(config::AWS_BATCH_JOB_ARRAY_INDEX))?,
-            ),
-            // A plain job has none.
-            None => None,
-        };
-        Ok(Environment {
-            state: PathBuf::from(text(config::ROWMILL_STATE)?),
-            child: Child {
-                run: text(config::ROWMILL_RUN)?
-                    .parse::<RunId>()
-                    .map_err(|_| wrong(config::ROWMILL_RUN))?,
-                chunk: text(config::ROWMILL_CHUNK)?
-                    .parse()
-                    .map_err(|_| wrong(config::ROWMILL_CHUNK))?,
-                stage: text(config::ROWMILL_STAGE)?
-                    .parse()
-                    .map_err(|_| wrong(config::ROWMILL_STAGE))?,
-                index,
-            },
-            secrets,
-        })
-    }
-}
-
-/// Works on the child's slice.
-pub(crate) async fn enrich(environment: Environment) -> Result<Exit, Stop> {
+/// Works on the slice that the environment names.
+pub(crate) async fn enrich(environment: &Environment, secrets: Secrets) -> Result<Exit, Stop> {
+    let refused = |e| {
+        Stop::refused(miette!(
+            "{e}: `rowmill enrich` is started by the local Batch; use `rowmill run`"
+        ))
+    };
+    let state = PathBuf::from(environment.text(config::ROWMILL_STATE).map_err(refused)?);
+    let child = Child::of_environment(environment).map_err(refused)?;
     end_with_host();
     let stop = signals::stop(Exit::Child(child_exit::INTERRUPTED))?;
-    let Environment {
-        state,
-        child,
-        secrets,
-    } = environment;
     let unavailable = |what: &str, e: &dyn std::fmt::Display| Stop {
         exit: Exit::Child(child_exit::UNAVAILABLE),
         ..Stop::failed(what, e)
@@ -103,9 +53,11 @@ pub(crate) async fn enrich(environment: Environment) -> Result<Exit, Stop> {
         objects,
         ledger: Arc::new(ledger),
         work_bucket: WORK.to_owned(),
-        program_directory,
-        secrets,
-        amazon: None,
+        surroundings: Surroundings {
+            program_directory,
+            secrets,
+            amazon: None,
+        },
     };
     match enrich.run(&child, stop).await {
         Ok(_) => Ok(Exit::Child(child_exit::DONE)),
@@ -130,40 +82,4 @@ fn end_with_host() {
         }
         std::process::exit(child_exit::UNAVAILABLE.into());
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(pairs: &[(&str, &str)]) -> Result<Environment, Stop> {
-        let get = |name: &str| {
-            let found = pairs.iter().find(|(n, _)| *n == name)?;
-            Some(found.1.to_owned())
-        };
-        Environment::read(get, Secrets::default())
-    }
-
-    #[test]
-    fn a_plain_job_has_no_index() {
-        let mut pairs = vec![
-            ("ROWMILL_STATE", "/s"),
-            ("ROWMILL_RUN", "20261121-reviews-0123456789ab"),
-            ("ROWMILL_CHUNK", "3"),
-            ("ROWMILL_STAGE", "1"),
-        ];
-        let plain = read(&pairs).unwrap();
-        assert_eq!(
-            (plain.child.chunk, plain.child.stage, plain.child.index),
-            (3, 1, None)
-        );
-        pairs.push(("AWS_BATCH_JOB_ARRAY_INDEX", "7"));
-        assert_eq!(read(&pairs).unwrap().child.index, Some(7));
-        pairs.push(("ROWMILL_RUN", "x"));
-        assert!(read(&pairs[1..]).is_err(), "no state");
-        pairs[1].1 = "no run";
-        let stop = read(&pairs).unwrap_err();
-        assert_eq!(stop.exit, Exit::Refused);
-        assert!(stop.reports[0].to_string().contains("ROWMILL_RUN"));
-    }
 }

@@ -11,18 +11,21 @@ mod new;
 mod output;
 mod plan;
 mod predict;
+mod preview;
 mod progress;
 mod report;
 mod run;
 mod signals;
 mod split;
 mod stages;
+mod table;
 mod train;
 mod upload;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use rowmill_domain::environment::Environment;
 use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Pipeline, config};
 use tracing_subscriber::EnvFilter;
@@ -57,6 +60,10 @@ fn carry_out(command: &Command) -> Result<Exit, Stop> {
         Command::Split(args) => on_runtime(split::split(args)),
         Command::Report(args) => report::report(args),
         Command::Plan(args) => plan::plan(args),
+        Command::Preview(args) => {
+            log("off");
+            on_runtime(preview::preview(args, &secrets()))
+        }
         // Steps may open clients, which belong to a runtime.
         Command::Check(args) => on_runtime(async { check::check(args, &secrets()) }),
         Command::New(args) => new::new(args),
@@ -69,8 +76,8 @@ fn carry_out(command: &Command) -> Result<Exit, Stop> {
         Command::Enrich => {
             // Its stderr is the job's log.
             log("info");
-            let child = child::Environment::read(|name| std::env::var(name).ok(), secrets())?;
-            on_runtime(child::enrich(child))
+            let environment = Environment::new(|name| std::env::var(name).ok());
+            on_runtime(child::enrich(&environment, secrets()))
         }
     }
 }

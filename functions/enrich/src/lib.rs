@@ -8,13 +8,16 @@
 //! where the machine or a service does ([`EnrichError`], whose [`EnrichError::exit_code`] tells
 //! Batch whether to try again).
 
+mod child;
+mod entry;
 mod error;
+mod preview;
 mod record;
 mod retry;
 mod slice;
 mod store;
+mod surroundings;
 
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,17 +25,21 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use rowmill_domain::limits::DRAIN_SECONDS;
-use rowmill_domain::secret::Secrets;
-use rowmill_domain::{Manifest, Pipeline, RunId, Status};
+use rowmill_domain::{Manifest, Pipeline, Status};
 use rowmill_ports::{Ledger, Objects};
-use rowmill_steps::{Setup, Translator};
+use rowmill_steps::Setup;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
+use tracing::Instrument as _;
 
+pub use child::Child;
+pub use entry::{PreviewError, Previews, answer};
 pub use error::EnrichError;
+pub use preview::preview;
 use record::{StageStep, Worker};
 use slice::Task;
 use store::Store;
+pub use surroundings::Surroundings;
 
 /// Time kept of [`DRAIN_SECONDS`] for storing, after records in flight were waited for.
 const STORE_SECONDS: u32 = 5;
@@ -45,40 +52,8 @@ pub struct Enrich {
     pub ledger: Arc<dyn Ledger>,
     /// The work bucket.
     pub work_bucket: String,
-    /// Where the programs of `command` steps start: the pipeline's directory, or the container's
-    /// working directory.
-    pub program_directory: PathBuf,
-    /// The secrets of the environment.
-    pub secrets: Secrets,
-    /// Amazon Translate, for `translate` steps that ask for it; `None` where there is no AWS.
-    pub amazon: Option<Arc<dyn Translator>>,
-}
-
-/// Which part of a run a child works on, as its environment says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Child {
-    /// The run.
-    pub run: RunId,
-    /// The chunk, from 0.
-    pub chunk: u32,
-    /// The stage, from 0.
-    pub stage: u16,
-    /// The index in the array; `None` for a plain job, which works on the whole chunk.
-    pub index: Option<u32>,
-}
-
-impl std::fmt::Display for Child {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "run {}, chunk {}, stage {}",
-            self.run, self.chunk, self.stage
-        )?;
-        match self.index {
-            Some(index) => write!(f, ", child {index}"),
-            None => Ok(()),
-        }
-    }
+    /// What is there for the steps.
+    pub surroundings: Surroundings,
 }
 
 /// What a child did, once every record of its slice has an outcome.
@@ -114,11 +89,22 @@ impl Enrich {
         child: &Child,
         stop: watch::Receiver<bool>,
     ) -> Result<ChildReport, EnrichError> {
+        let Child {
+            run,
+            chunk,
+            stage,
+            index,
+        } = child;
+        let span = tracing::info_span!("enrich", %run, chunk, stage, index);
         let interrupted = drained(stop.clone(), DRAIN_SECONDS);
-        tokio::select! {
-            done = self.work(child, stop) => done,
-            () = interrupted => Err(EnrichError::Interrupted { left: None }),
+        async {
+            tokio::select! {
+                done = self.work(child, stop) => done,
+                () = interrupted => Err(EnrichError::Interrupted { left: None }),
+            }
         }
+        .instrument(span)
+        .await
     }
 
     async fn work(
@@ -162,22 +148,16 @@ impl Enrich {
             return Ok(report);
         }
 
-        let (secrets, wrong) = self.secrets.declared(&pipeline);
-        if !wrong.is_empty() {
-            let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
-            return Err(EnrichError::Misconfigured(format!(
-                "{child}: {}",
-                wrong.join("; ")
-            )));
-        }
-        let mut setup = Setup::new(pipeline.batch.concurrency as usize, &self.program_directory);
-        setup.secrets = Arc::new(secrets);
-        setup.amazon = self.amazon.clone();
+        let misconfigured = |wrong: String| EnrichError::Misconfigured(format!("{child}: {wrong}"));
+        let setup = self
+            .surroundings
+            .setup(&pipeline)
+            .map_err(|wrong| misconfigured(wrong.join("; ")))?;
         let last = child.stage + 1 == manifest.stages;
         let worker = Worker {
             columns: &columns,
             stage: child.stage,
-            steps: stage_steps(child, &pipeline, steps, &setup)?,
+            steps: stage_steps(&pipeline, steps, &setup).map_err(misconfigured)?,
             checks: if last { &pipeline.checks } else { &[] },
             derived: if last { &pipeline.columns } else { &[] },
         };
@@ -256,25 +236,20 @@ impl Enrich {
     }
 }
 
-/// The stage's steps, ready to run.
+/// These steps, ready to run; or what is wrong with one.
 fn stage_steps(
-    child: &Child,
     pipeline: &Pipeline,
     steps: std::ops::Range<usize>,
     setup: &Setup,
-) -> Result<Vec<StageStep>, EnrichError> {
+) -> Result<Vec<StageStep>, String> {
     pipeline.steps[steps.clone()]
         .iter()
         .zip(steps)
         .map(|(step, index)| {
             let runner = rowmill_steps::runner(step, setup).map_err(|error| {
                 let error = error.to_string();
-                EnrichError::Misconfigured(format!(
-                    "{child}: step {} ({}): {}",
-                    index + 1,
-                    step.kind_name(),
-                    setup.secrets.redact(&error)
-                ))
+                let (number, kind) = (index + 1, step.kind_name());
+                format!("step {number} ({kind}): {}", setup.secrets.redact(&error))
             })?;
             Ok(StageStep {
                 // A pipeline file of more than 65,535 steps does not exist.

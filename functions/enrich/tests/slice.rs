@@ -17,7 +17,7 @@ use rowmill_domain::manifest::{ColumnProfile, MANIFEST_VERSION};
 use rowmill_domain::plan::{ChunkPlan, stages};
 use rowmill_domain::run::Source;
 use rowmill_domain::{Columns, Manifest, Outcome, Pipeline, Record, RunId, Status, Value, keys};
-use rowmill_enrich::{Child, ChildReport, Enrich, EnrichError};
+use rowmill_enrich::{Child, ChildReport, Enrich, EnrichError, Surroundings};
 use rowmill_local::{Bucket, DirObjects, SqliteLedger};
 use rowmill_ports::{Ledger, Objects, Put, TablePlan};
 use tempfile::TempDir;
@@ -77,12 +77,13 @@ impl Bench {
         };
         ledger.create_table(&run, plan).await.unwrap();
         let enrich = Arc::new(Enrich {
-            secrets: Default::default(),
             objects: objects.clone(),
             ledger: ledger.clone(),
             work_bucket: WORK.into(),
-            program_directory: directory.path().to_owned(),
-            amazon: None,
+            surroundings: Surroundings {
+                program_directory: directory.path().to_owned(),
+                ..Surroundings::default()
+            },
         });
         Bench {
             enrich,

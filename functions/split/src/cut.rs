@@ -1,6 +1,8 @@
 //! From a workbook to clean, counted, serialised records: split's core, which knows no ledger and
 //! no topic.
 
+mod sample;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};

@@ -88,6 +88,8 @@ pub const TABLE_WRITES_MAX: u32 = 40_000;
 pub const TOPIC_MESSAGE_MAX: usize = 256 * 1024;
 /// Largest synchronous Lambda response, in bytes. Source: Lambda quotas (6 MB).
 pub const LAMBDA_RESPONSE_MAX: usize = 6 * 1024 * 1024;
+/// Most rows of a preview by a Lambda function: it is for looking, and is not paid by the record.
+pub const PREVIEW_ROWS: usize = 20;
 /// Longest run of a Lambda function, in seconds. Source: Lambda quotas (15 minutes).
 pub const LAMBDA_SECONDS_MAX: u32 = 900;
 /// Tries of an asynchronous invocation after the first one. Source: Lambda developer guide, "How

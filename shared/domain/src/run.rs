@@ -120,6 +120,10 @@ pub struct Source {
 /// claim on a run's work is held, so that whoever held one has had its time.
 pub const STALLED_AFTER: Duration = Duration::from_secs(20 * 60);
 
+/// In a deployment, a job that waits so long for a place, while the queue runs nothing at all, is
+/// given up: longer than spare capacity is usually short.
+pub const RUNNABLE_AFTER: Duration = Duration::from_secs(60 * 60);
+
 /// Where a run stands. It only ever moves down this list, and ends in one of the last three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -6,6 +6,7 @@
 )]
 
 mod due;
+mod entry;
 mod killed_anywhere;
 mod place;
 mod refused;

@@ -363,6 +363,48 @@ async fn a_failure_of_an_unknown_run_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn report_is_entered_by_its_events_and_by_no_others() {
+    let bench = Bench::new(Spec::default()).await;
+    bench.outcomes(Some).await;
+    let report = bench.report(&Faults::never());
+    let invoke = async |payload: &serde_json::Value| report.invoke(payload, &at(3)).await;
+    let event = |name: &str| -> serde_json::Value {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
+        let text = std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+        serde_json::from_str(&text).unwrap()
+    };
+    // Jobs of a run that is not in this ledger, and messages for others.
+    for name in [
+        "batch-child",
+        "batch-job-failed",
+        "batch-job-succeeded",
+        "sns-check",
+        "sns-due",
+        "sns-split",
+    ] {
+        assert_eq!(invoke(&event(name)).await.unwrap(), None, "{name}");
+    }
+    let failed = invoke(&event("sns-failed")).await.unwrap_err();
+    assert!(matches!(failed, ReportError::UnknownRun(_)), "{failed}");
+    for name in [
+        "api-download",
+        "cleanup-reported",
+        "s3-put",
+        "s3-put-in-sns",
+    ] {
+        let error = invoke(&event(name)).await.unwrap_err();
+        assert!(matches!(error, ReportError::Event(_)), "{name}: {error}");
+        assert!(!error.is_retryable());
+    }
+    // What it answers goes to cleanup.
+    let mut check = event("sns-check");
+    let message = serde_json::json!({ "kind": "check", "run": bench.run }).to_string();
+    check["Records"][0]["Sns"]["Message"] = message.into();
+    let answer = invoke(&check).await.unwrap();
+    assert_eq!(answer, Some(serde_json::json!({ "run": bench.run })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_unaccounted_for_are_never_passed_over() {
     let bench = Bench::new(Spec::default()).await;
     bench.outcomes(Some).await;

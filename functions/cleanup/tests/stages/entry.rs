@@ -1,0 +1,118 @@
+//! Stages are entered by their events, and by no others.
+
+use std::path::Path;
+
+use rowmill_cleanup::CleanupError;
+use rowmill_ports::Ledger;
+use rowmill_split::SplitError;
+use rowmill_submit::SubmitError;
+use serde_json::{Value, json};
+
+use crate::place::{INBOX, Place, at};
+
+/// The payloads kept in `events/`, and the stages that take each.
+const PAYLOADS: [(&str, &[&str]); 12] = [
+    ("api-download", &[]),
+    ("batch-child", &[]),
+    ("batch-job-failed", &[]),
+    ("batch-job-succeeded", &[]),
+    ("cleanup-reported", &["cleanup"]),
+    ("cleanup-schedule", &["cleanup"]),
+    ("s3-put", &["split"]),
+    ("s3-put-in-sns", &["split"]),
+    ("sns-check", &["submit", "cleanup"]),
+    ("sns-due", &["submit", "cleanup"]),
+    ("sns-failed", &["submit", "cleanup"]),
+    ("sns-split", &["submit", "cleanup"]),
+];
+
+fn events() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events")
+}
+
+fn payload(name: &str) -> Value {
+    let text = std::fs::read_to_string(events().join(format!("{name}.json"))).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+#[tokio::test]
+async fn every_payload_is_taken_by_its_stages_and_refused_in_words_by_the_others() {
+    let mut files: Vec<String> = std::fs::read_dir(events())
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.ends_with(".expected.json"))
+        .collect();
+    files.sort();
+    let named: Vec<String> = PAYLOADS.iter().map(|(n, _)| format!("{n}.json")).collect();
+    assert_eq!(files, named, "every file is in the table");
+
+    for (name, takers) in PAYLOADS {
+        let (place, payload, cx) = (Place::new(), payload(name), at(name, 0));
+        let split = place.split.invoke(&payload, &cx).await;
+        let submit = place.submit.invoke(&payload, &cx).await;
+        let cleanup = place.cleanup.invoke(&payload, &cx).await;
+        let refused = [
+            (
+                "split",
+                matches!(split, Err(SplitError::Event(_))),
+                split.map_err(|e| e.to_string()),
+            ),
+            (
+                "submit",
+                matches!(submit, Err(SubmitError::Event(_))),
+                submit.map_err(|e| e.to_string()),
+            ),
+            (
+                "cleanup",
+                matches!(cleanup, Err(CleanupError::Event(_))),
+                cleanup.map_err(|e| e.to_string()),
+            ),
+        ];
+        for (stage, refused, answer) in refused {
+            assert_eq!(
+                refused,
+                !takers.contains(&stage),
+                "{name}, {stage}: {answer:?}"
+            );
+            if refused {
+                let error = answer.unwrap_err();
+                assert!(error.starts_with("this is no "), "{name}, {stage}: {error}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_fails_keeps_no_other_from_being_done_and_the_event_is_given_again() {
+    let place = Place::new();
+    place.pipeline("p", "").await;
+    let good = place.upload("p/a.csv", "id\n1\n", &[]).await;
+    let mut event = rowmill_local::inbox_event(INBOX, &info(&good));
+    let record = event["Records"][0].clone();
+    let mut bad = record.clone();
+    bad["s3"]["bucket"]["name"] = json!("no-such-bucket");
+    event["Records"] = json!([bad, record]);
+    event["Records"][0]["newerField"] = json!({ "unknown": true });
+    for minute in [0, 1] {
+        let error = place.split.invoke(&event, &at("split", minute)).await;
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("no-such-bucket"), "{error}");
+        let run = rowmill_split::run_id(&good);
+        let item = place.ledger.run(&run).await.unwrap().unwrap();
+        assert_eq!(item.state, rowmill_domain::RunState::Running);
+        assert_eq!(item.counts.records, 1);
+    }
+    // Done once, though the event came twice.
+    assert_eq!(place.published().len(), 1);
+}
+
+fn info(object: &rowmill_domain::event::ObjectCreated) -> rowmill_ports::ObjectInfo {
+    rowmill_ports::ObjectInfo {
+        key: object.key.clone(),
+        size: object.size,
+        etag: object.version.clone(),
+        version: Some(object.version.clone()),
+        modified: object.time,
+        metadata: Default::default(),
+    }
+}

@@ -1,0 +1,62 @@
+//! The pipeline on a few records, in memory: before anyone pays for a run.
+
+use futures::StreamExt as _;
+use futures::stream;
+use rowmill_domain::pipeline::PipelineError;
+use rowmill_domain::{Columns, Outcome, Pipeline, Record};
+
+use crate::record::Worker;
+use crate::slice::Task;
+use crate::{Surroundings, stage_steps};
+
+/// Runs the steps of all stages, the checks and the derived columns on records of these columns, as
+/// children do, several at once. Nothing is stored, and nothing is taken from a run. The outcomes
+/// are in the order of the records.
+///
+/// # Errors
+/// What is wrong with the pipeline or the surroundings, for the person who wrote it: a column that
+/// is not there, a step that cannot be set up, a secret that is not set. Records never are.
+pub async fn preview(
+    pipeline: &Pipeline,
+    columns: &Columns,
+    records: Vec<Record>,
+    surroundings: &Surroundings,
+) -> Result<Vec<Outcome>, Vec<String>> {
+    let header: Vec<String> = columns.names().iter().map(ToString::to_string).collect();
+    let wrong = pipeline.check_columns(&header);
+    if !wrong.is_empty() {
+        return Err(wrong.iter().map(problem).collect());
+    }
+    let setup = surroundings.setup(pipeline)?;
+    let all = 0..pipeline.steps.len();
+    let worker = Worker {
+        columns,
+        stage: 0,
+        steps: stage_steps(pipeline, all, &setup).map_err(|wrong| vec![wrong])?,
+        checks: &pipeline.checks,
+        derived: &pipeline.columns,
+    };
+    let tasks = records.into_iter().map(|record| Task {
+        record,
+        before: None,
+    });
+    let outcomes = stream::iter(tasks)
+        .map(|task| worker.outcome(task))
+        .buffered(setup.concurrency.max(1))
+        .collect()
+        .await;
+    for step in &worker.steps {
+        step.runner.close().await;
+    }
+    Ok(outcomes)
+}
+
+/// An error of a pipeline's file with its place: `reviews.toml:3:10: ..`.
+pub(crate) fn problem(error: &PipelineError) -> String {
+    let (line, column) = error.position();
+    let file = error.file.name();
+    match &error.help {
+        Some(help) => format!("{file}:{line}:{column}: {error}; {help}"),
+        None => format!("{file}:{line}:{column}: {error}"),
+    }
+}

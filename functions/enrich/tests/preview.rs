@@ -1,0 +1,185 @@
+//! Previews by request.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rowmill_domain::event::Invocation;
+use rowmill_domain::keys;
+use rowmill_enrich::{PreviewError, Previews, Surroundings};
+use rowmill_local::{Bucket, DirObjects};
+use rowmill_ports::{Objects, Put};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const WORK: &str = "work";
+
+const PIPELINE: &str = r#"
+[input]
+types = { n = "number" }
+
+[[step]]
+kind = "sentiment"
+column = "text"
+
+[[step]]
+kind = "command"
+program = ["sh", "-c", "sed -u 's/{\"row\":\\([0-9]*\\).*/{\"row\":\\1,\"outputs\":{\"later\":\"x\"}}/'"]
+outputs = ["later"]
+image = "example.com/other:1"
+
+[[check]]
+rule = "row.n > 1"
+
+[[column]]
+name = "twice"
+value = "row.n * 2"
+"#;
+
+struct Bench {
+    previews: Previews,
+    objects: Arc<DirObjects>,
+    _directory: TempDir,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let directory = tempfile::tempdir().unwrap();
+        let bucket = Bucket {
+            name: WORK.into(),
+            path: directory.path().join(WORK),
+            versioned: false,
+        };
+        let objects = Arc::new(DirObjects::open(vec![bucket]).unwrap());
+        Bench {
+            previews: Previews {
+                objects: objects.clone(),
+                work_bucket: WORK.into(),
+                surroundings: Surroundings {
+                    program_directory: directory.path().to_owned(),
+                    ..Surroundings::default()
+                },
+            },
+            objects,
+            _directory: directory,
+        }
+    }
+
+    async fn ask(&self, request: Value) -> Result<Value, PreviewError> {
+        let cx = Invocation {
+            owner: "r-1".into(),
+            now: "2026-11-21T10:00:00Z".parse().unwrap(),
+        };
+        let answer = self.previews.invoke(&request, &cx).await?;
+        Ok(answer.unwrap())
+    }
+
+    /// What a request that is refused is told.
+    async fn refused(&self, request: Value) -> String {
+        match self.ask(request).await.unwrap_err() {
+            PreviewError::Request(text) => text,
+            other => format!("not refused: {other}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_steps_of_all_stages_run_on_the_rows_given() {
+    let bench = Bench::new();
+    let rows = json!([
+        { "n": "3", "text": "I love it, wonderful!" },
+        { "n": 1, "text": "Terrible, broken and awful.", "more": null },
+        { "text": "" },
+    ]);
+    let answer = bench
+        .ask(json!({ "pipeline": PIPELINE, "rows": rows }))
+        .await
+        .unwrap();
+    assert_eq!(answer["columns"], json!(["n", "text", "more"]));
+    assert_eq!(
+        answer["added"],
+        json!(["sa_class", "sa_score", "later", "twice"])
+    );
+    let first = &answer["rows"][0];
+    assert_eq!((&first["row"], &first["status"]), (&json!(1), &json!("ok")));
+    assert_eq!(first["values"]["n"], json!(3));
+    assert_eq!(first["values"]["sa_class"], "positive");
+    assert_eq!(first["values"]["later"], "x");
+    assert_eq!(first["values"]["twice"], json!(6));
+    assert_eq!(first["error"], Value::Null);
+    let second = &answer["rows"][1];
+    assert_eq!(second["status"], "failed");
+    assert_eq!(second["error"], "check `row.n > 1` does not hold");
+    assert_eq!(second["values"]["sa_class"], "negative");
+    let third = &answer["rows"][2];
+    assert_eq!(third["status"], "failed");
+    let error = third["error"].as_str().unwrap();
+    assert!(error.contains("`n`"), "{error}");
+}
+
+#[tokio::test]
+async fn a_name_is_a_file_of_the_work_bucket_or_built_in() {
+    let bench = Bench::new();
+    let row = json!({ "Review ID": "1", "Review": "Lovely", "Stars": 5, "Date": "2026-11-01" });
+    let request = json!({ "pipeline": "reviews", "rows": [row] });
+    let built_in = bench.ask(request.clone()).await.unwrap();
+    assert_eq!(built_in["rows"][0]["values"]["agrees_with_stars"], "yes");
+
+    let own = Bytes::from_static(b"[[column]]\nname = 'own'\nvalue = '1'\n");
+    bench
+        .objects
+        .put(WORK, &keys::pipeline("reviews"), own, Put::default())
+        .await
+        .unwrap();
+    let own = bench.ask(request).await.unwrap();
+    assert_eq!(own["added"], json!(["own"]));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_request_is_told() {
+    let bench = Bench::new();
+    let rows = |n: usize| vec![json!({ "a": 1 }); n];
+    let step = |text: &str| format!("[[step]]\n{text}\n");
+    for (request, says) in [
+        (json!({ "rows": [] }), "missing field `pipeline`"),
+        (
+            json!({ "pipeline": "", "rows": [] }),
+            "0 rows: a preview takes 1 to 20",
+        ),
+        (json!({ "pipeline": "", "rows": rows(21) }), "21 rows"),
+        (
+            json!({ "pipeline": "no-such", "rows": rows(1) }),
+            "no pipelines/no-such.toml in the bucket work",
+        ),
+        (
+            json!({ "pipeline": "[[stp]]", "rows": rows(1) }),
+            "the pipeline:1:3: ",
+        ),
+        (
+            json!({ "pipeline": step("kind = 'sentiment'\ncolumn = 'b'"), "rows": rows(1) }),
+            "the pipeline:3:10: the workbook has no column `b`",
+        ),
+        (
+            json!({ "pipeline": step("kind = 'command'\nprogram = ['no-such-program']\noutputs = ['x']"), "rows": rows(1) }),
+            "step 1 (command): program `no-such-program` was not found",
+        ),
+        (
+            json!({ "pipeline": "[input]\ntypes = { a = 'date' }\n", "rows": rows(1) }),
+            "row 1, column `a`: `1` is no date",
+        ),
+        (
+            json!({ "pipeline": "", "rows": [{ "a": [] }] }),
+            "row 1, column `a`: a list or an object is no cell",
+        ),
+    ] {
+        let told = bench.refused(request).await;
+        assert!(told.contains(says), "{says:?} not in {told:?}");
+    }
+    for n in [1, 20] {
+        bench
+            .ask(json!({ "pipeline": "description = 'none'", "rows": rows(n) }))
+            .await
+            .unwrap();
+    }
+}
