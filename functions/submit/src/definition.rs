@@ -24,10 +24,13 @@ pub fn definition(
         command: Vec::new(),
         vcpu: batch.vcpu,
         memory_mib: batch.memory_mib,
-        environment: BTreeMap::from([(
-            config::ROWMILL_WORK_BUCKET.to_owned(),
-            work_bucket.to_owned(),
-        )]),
+        environment: BTreeMap::from([
+            (config::ROWMILL_STACK.to_owned(), stack.to_owned()),
+            (
+                config::ROWMILL_WORK_BUCKET.to_owned(),
+                work_bucket.to_owned(),
+            ),
+        ]),
         secrets: secrets
             .iter()
             .map(|secret| (secret.variable(), secret.reference(stack)))

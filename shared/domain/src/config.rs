@@ -35,17 +35,17 @@ pub const ROWMILL_TOPIC: &str = "ROWMILL_TOPIC";
 pub const ROWMILL_QUEUE: &str = "ROWMILL_QUEUE";
 /// submit: the name of the function whose image jobs run, the enrich function's.
 pub const ROWMILL_IMAGE_FUNCTION: &str = "ROWMILL_IMAGE_FUNCTION";
-/// submit, cleanup: the ARN of the role of the jobs' containers.
+/// submit: the ARN of the role of the jobs' containers.
 pub const ROWMILL_JOB_ROLE: &str = "ROWMILL_JOB_ROLE";
-/// submit, cleanup: the ARN of the role that starts the containers (pulls the image, writes logs).
+/// submit: the ARN of the role that starts the containers (pulls the image, writes logs).
 pub const ROWMILL_EXECUTION_ROLE: &str = "ROWMILL_EXECUTION_ROLE";
-/// submit, cleanup: the log group of the jobs.
+/// submit: the log group of the jobs.
 pub const ROWMILL_LOG_GROUP: &str = "ROWMILL_LOG_GROUP";
-/// submit, cleanup: the processors of the jobs: `arm64` or `x86_64`.
+/// submit: the processors of the jobs: `arm64` or `x86_64`.
 pub const ROWMILL_ARCHITECTURE: &str = "ROWMILL_ARCHITECTURE";
-/// submit, cleanup: what the queue runs jobs on: `fargate` or `ec2`.
+/// submit: what the queue runs jobs on: `fargate` or `ec2`.
 pub const ROWMILL_CAPACITY: &str = "ROWMILL_CAPACITY";
-/// submit, cleanup: whether a container has a public address: `true` or `false`. It needs one
+/// submit: whether a container has a public address: `true` or `false`. It needs one
 /// where the subnets have no NAT. Default: `false`.
 pub const ROWMILL_ASSIGN_PUBLIC_IP: &str = "ROWMILL_ASSIGN_PUBLIC_IP";
 /// report: whom mail is from: `rowmill@example.com` or `Rowmill <rowmill@example.com>`.

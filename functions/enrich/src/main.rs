@@ -1,0 +1,86 @@
+//! Stage enrich: in a container of AWS Batch a child of a job, and on Lambda, from the same image, the
+//! function that previews a pipeline.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use rowmill_aws::{AmazonTranslate, DynamoLedger, S3Objects, sdk_config};
+use rowmill_domain::config::*;
+use rowmill_domain::environment::Environment;
+use rowmill_domain::secret::Secrets;
+use rowmill_enrich::{Child, Enrich, Previews, Surroundings};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+#[expect(clippy::disallowed_methods, reason = "a main")]
+fn main() -> anyhow::Result<ExitCode> {
+    let environment = Environment::new(|name| std::env::var(name).ok());
+    if environment.optional(AWS_LAMBDA_RUNTIME_API).is_some() {
+        rowmill_lambda::run(environment, previews, Previews::invoke)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    rowmill_lambda::log(&environment);
+    let runtime = tokio::runtime::Runtime::new()?;
+    let code = runtime.block_on(child(&environment));
+    // A blocking call that is still at work must not hold the exit up.
+    runtime.shutdown_background();
+    Ok(ExitCode::from(code))
+}
+
+/// Works on the slice that the environment names; gives the exit code.
+async fn child(environment: &Environment) -> u8 {
+    let worked = async {
+        let child = Child::of_environment(environment)?;
+        let enrich = enrich(environment).await?;
+        // From now on SIGTERM, Batch's announcement of the end, lets records in flight finish.
+        let (told, stop) = watch::channel(false);
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::spawn(async move {
+            terminate.recv().await;
+            told.send_replace(true);
+        });
+        anyhow::Ok((child.clone(), enrich.run(&child, stop).await))
+    };
+    match worked.await {
+        Ok((child, Ok(report))) => {
+            tracing::info!(run = %child.run, chunk = child.chunk, ?report, "the slice is done");
+            child_exit::DONE
+        }
+        Ok((child, Err(error))) => {
+            tracing::error!(run = %child.run, chunk = child.chunk, %error, "the child ends");
+            error.exit_code()
+        }
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the child cannot be set up");
+            child_exit::MISCONFIGURED
+        }
+    }
+}
+
+async fn enrich(env: &Environment) -> anyhow::Result<Enrich> {
+    let sdk = sdk_config().await;
+    Ok(Enrich {
+        objects: Arc::new(S3Objects::new(&sdk)),
+        ledger: Arc::new(DynamoLedger::new(&sdk, env.text(ROWMILL_STACK)?)),
+        work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
+        surroundings: surroundings(AmazonTranslate::new(&sdk)),
+    })
+}
+
+async fn previews(env: &Environment) -> anyhow::Result<Previews> {
+    let sdk = sdk_config().await;
+    Ok(Previews {
+        objects: Arc::new(S3Objects::new(&sdk)),
+        work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
+        surroundings: surroundings(AmazonTranslate::new(&sdk)),
+    })
+}
+
+fn surroundings(amazon: AmazonTranslate) -> Surroundings {
+    Surroundings {
+        // The container's working directory.
+        program_directory: ".".into(),
+        secrets: Secrets::of_environment(std::env::vars_os()),
+        amazon: Some(Arc::new(amazon)),
+    }
+}

@@ -1,0 +1,32 @@
+//! Stage split as a Lambda function: entered by S3's notification of an upload.
+
+use std::sync::Arc;
+
+use rowmill_aws::{DynamoLedger, EventBridgeScheduler, S3Objects, SnsTopic, sdk_config};
+use rowmill_domain::config::*;
+use rowmill_domain::environment::Environment;
+use rowmill_domain::run::STALLED_AFTER;
+use rowmill_split::Split;
+
+#[expect(clippy::disallowed_methods, reason = "a main")]
+fn main() -> anyhow::Result<()> {
+    let environment = Environment::new(|name| std::env::var(name).ok());
+    rowmill_lambda::run(environment, set_up, Split::invoke)
+}
+
+async fn set_up(env: &Environment) -> anyhow::Result<Split> {
+    let (sdk, topic) = (sdk_config().await, env.text(ROWMILL_TOPIC)?);
+    let (group, role) = (
+        env.text(ROWMILL_SCHEDULE_GROUP)?,
+        env.text(ROWMILL_SCHEDULE_ROLE)?,
+    );
+    Ok(Split {
+        objects: Arc::new(S3Objects::new(&sdk)),
+        ledger: Arc::new(DynamoLedger::new(&sdk, env.text(ROWMILL_STACK)?)),
+        topic: Arc::new(SnsTopic::new(&sdk, &topic)),
+        scheduler: Arc::new(EventBridgeScheduler::new(&sdk, group, role, topic)),
+        work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
+        stalled_after: STALLED_AFTER,
+        rows_read: Arc::default(),
+    })
+}

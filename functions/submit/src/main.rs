@@ -1,0 +1,45 @@
+//! Stage submit as a Lambda function: entered by the topic, when a run is split.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rowmill_aws::{
+    BatchConfig, BatchJobs, DynamoLedger, S3Objects, SnsTopic, function_image, sdk_config,
+};
+use rowmill_domain::config::*;
+use rowmill_domain::environment::Environment;
+use rowmill_submit::{Submit, SubmitConfig};
+
+#[expect(clippy::disallowed_methods, reason = "a main")]
+fn main() -> anyhow::Result<()> {
+    let environment = Environment::new(|name| std::env::var(name).ok());
+    rowmill_lambda::run(environment, set_up, Submit::invoke)
+}
+
+async fn set_up(env: &Environment) -> anyhow::Result<Submit> {
+    let (sdk, stack) = (sdk_config().await, env.text(ROWMILL_STACK)?);
+    let batch = BatchConfig {
+        job_role: env.text(ROWMILL_JOB_ROLE)?,
+        execution_role: env.text(ROWMILL_EXECUTION_ROLE)?,
+        log_group: env.text(ROWMILL_LOG_GROUP)?,
+        architecture: env.value(ROWMILL_ARCHITECTURE)?,
+        capacity: env.value(ROWMILL_CAPACITY)?,
+        assign_public_ip: env
+            .optional_value(ROWMILL_ASSIGN_PUBLIC_IP)?
+            .unwrap_or(false),
+        tags: BTreeMap::from([("rowmill:stack".to_owned(), stack.clone())]),
+    };
+    Ok(Submit {
+        objects: Arc::new(S3Objects::new(&sdk)),
+        ledger: Arc::new(DynamoLedger::new(&sdk, &stack)),
+        jobs: Arc::new(BatchJobs::new(&sdk, batch)),
+        topic: Arc::new(SnsTopic::new(&sdk, env.text(ROWMILL_TOPIC)?)),
+        config: SubmitConfig {
+            work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
+            queue: env.text(ROWMILL_QUEUE)?,
+            stack,
+            // Once a container: a new image comes with new containers.
+            image: function_image(&sdk, &env.text(ROWMILL_IMAGE_FUNCTION)?).await?,
+        },
+    })
+}
