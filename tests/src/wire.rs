@@ -22,14 +22,18 @@ use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 
 /// The way to a service.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Wire(Arc<Inner>);
 
-#[derive(Debug)]
+/// What stands in for the service: the status and body of an answer, or `None` for the service's
+/// own.
+type Script = dyn Fn(&Sent) -> Option<(u16, String)> + Send + Sync;
+
 struct Inner {
     client: SharedHttpClient,
     /// Every how many calls one is refused; 0: none.
     refuse_every: AtomicU64,
+    script: Box<Script>,
     calls: AtomicU64,
     refused: AtomicU64,
     /// Items of batches that came back unprocessed.
@@ -41,6 +45,10 @@ struct Inner {
 /// A request as it was sent.
 #[derive(Clone, Debug)]
 pub struct Sent {
+    /// The method.
+    pub method: String,
+    /// The address, with its query.
+    pub uri: String,
     /// `DynamoDB_20120810.CreateTable`; empty where the service has no such header.
     pub target: String,
     /// The body, where it is JSON; else null.
@@ -51,9 +59,20 @@ impl Wire {
     /// A way that refuses every `refuse_every`th call (none for 0): S3 with 503 SlowDown, DynamoDB
     /// with its two codes in turn, and of a batch's items it takes the first half only.
     pub fn new(refuse_every: u64) -> Wire {
+        Wire::make(refuse_every, Box::new(|_| None))
+    }
+
+    /// A way on which some requests are answered with what AWS is known to answer: for what the
+    /// emulators do not do.
+    pub fn replay(script: impl Fn(&Sent) -> Option<(u16, String)> + Send + Sync + 'static) -> Wire {
+        Wire::make(0, Box::new(script))
+    }
+
+    fn make(refuse_every: u64, script: Box<Script>) -> Wire {
         Wire(Arc::new(Inner {
             client: aws_smithy_http_client::Builder::new().build_http(),
             refuse_every: AtomicU64::new(refuse_every),
+            script,
             calls: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             unprocessed: AtomicU64::new(0),
@@ -91,13 +110,19 @@ impl Wire {
         Duration::from_millis(self.0.clock.0.load(Ordering::SeqCst))
     }
 
-    /// The requests of that target.
+    /// The requests so far, of that target where it is not empty.
     pub fn sent(&self, target: &str) -> Vec<Sent> {
         let sent = self.0.sent.lock().unwrap();
-        sent.iter()
-            .filter(|s| s.target == target)
-            .cloned()
-            .collect()
+        let wanted = |sent: &&Sent| target.is_empty() || sent.target == target;
+        sent.iter().filter(wanted).cloned().collect()
+    }
+}
+
+impl std::fmt::Debug for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Wire")
+            .field("calls", &self.0.calls)
+            .finish_non_exhaustive()
     }
 }
 
@@ -127,8 +152,16 @@ impl HttpConnector for Connector {
         let target = target.to_owned();
         let body = request.body().bytes().unwrap_or_default();
         let body = serde_json::from_slice(body).unwrap_or_default();
-        let sent = Sent { target, body };
+        let sent = Sent {
+            method: request.method().to_owned(),
+            uri: request.uri().to_owned(),
+            target,
+            body,
+        };
         inner.sent.lock().unwrap().push(sent.clone());
+        if let Some((status, body)) = (inner.script)(&sent) {
+            return HttpConnectorFuture::ready(Ok(response(status, &body)));
+        }
         let call = inner.calls.fetch_add(1, Ordering::SeqCst) + 1;
         if !call.is_multiple_of(inner.refuse_every.load(Ordering::SeqCst)) {
             return self.next.call(request);

@@ -34,7 +34,7 @@ async fn secrets_are_read_and_refusals_say_what_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_function_without_an_image_is_refused() {
+async fn a_function_that_is_not_there_is_named() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
     let absent = function_image(&config, "absent").await.unwrap_err();

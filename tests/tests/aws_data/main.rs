@@ -3,3 +3,4 @@
 mod ledger;
 mod lookup;
 mod objects;
+mod replayed;

@@ -15,7 +15,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use rowmill_domain::limits;
 use rowmill_ports::{ErrorKind, Location, PortError, Put, Result};
 
-use super::{metadata, unquoted, versioned};
+use super::info::{unquoted, versioned};
+use super::metadata;
 use crate::error::failed;
 
 /// Above this an object is put in parts of this size: the way fills with several at once, and a

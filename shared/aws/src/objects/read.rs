@@ -1,0 +1,106 @@
+//! Reading an object to its end.
+
+use std::path::PathBuf;
+
+use aws_sdk_s3::error::DisplayErrorContext;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+use rowmill_ports::{ErrorKind, Location, ObjectInfo, PortError, Result};
+use tokio::io::{AsyncWriteExt, BufWriter};
+
+use super::S3Objects;
+use super::info::Info;
+use crate::error::failed;
+
+/// Tries to read a body to its end. The SDK tries a call again until its answer begins, not when
+/// the connection ends within it.
+const BODY_TRIES: u32 = 4;
+
+/// Why a body was not read to its end.
+pub(super) enum BodyError {
+    /// The way to the service; again may help.
+    Connection(String),
+    /// The file it goes to.
+    File(String),
+}
+
+impl S3Objects {
+    /// The object's answer with its bytes still to come.
+    async fn open(&self, at: &Location) -> Result<GetObjectOutput> {
+        self.client
+            .get_object()
+            .bucket(&at.bucket)
+            .key(&at.key)
+            .set_version_id(at.version.clone())
+            .send()
+            .await
+            .map_err(failed("GetObject", at.to_string()))
+    }
+
+    /// Reads an object to its end, again from its start where the connection ends within it.
+    pub(super) async fn read<T, F>(
+        &self,
+        at: &Location,
+        mut body: impl FnMut(ByteStream) -> F,
+    ) -> Result<(ObjectInfo, T)>
+    where
+        F: Future<Output = std::result::Result<T, BodyError>>,
+    {
+        let error = |kind, message| PortError::new("GetObject", at.to_string(), kind, message);
+        let mut tries = 0;
+        loop {
+            let mut answer = self.open(at).await?;
+            let bytes = std::mem::take(&mut answer.body);
+            let info = Info::from(answer).object(&at.key);
+            tries += 1;
+            match body(bytes).await {
+                Ok(value) => return Ok((info, value)),
+                Err(BodyError::Connection(message)) if tries < BODY_TRIES => {
+                    tracing::debug!(%at, message, "the connection ended within an object");
+                }
+                Err(BodyError::Connection(message) | BodyError::File(message)) => {
+                    return Err(error(ErrorKind::Unavailable, message));
+                }
+            }
+        }
+    }
+}
+
+/// The bytes of a body.
+pub(super) async fn collect(body: ByteStream) -> std::result::Result<Bytes, BodyError> {
+    match body.collect().await {
+        Ok(body) => Ok(body.into_bytes()),
+        Err(error) => Err(BodyError::Connection(
+            DisplayErrorContext(error).to_string(),
+        )),
+    }
+}
+
+/// Writes a body to a file beside `to`, which then takes its place: what is at `to` is whole.
+pub(super) async fn download(
+    mut body: ByteStream,
+    to: PathBuf,
+) -> std::result::Result<(), BodyError> {
+    let mut partial = to.as_os_str().to_owned();
+    partial.push(".part");
+    let partial = PathBuf::from(partial);
+    let local = |error: std::io::Error| BodyError::File(format!("{}: {error}", to.display()));
+    let write = async {
+        let file = tokio::fs::File::create(&partial).await.map_err(local)?;
+        // A blocking write for each packet would take longer than the network.
+        let mut file = BufWriter::with_capacity(1 << 20, file);
+        while let Some(bytes) = body.next().await {
+            let lost = |error| BodyError::Connection(DisplayErrorContext(error).to_string());
+            file.write_all(&bytes.map_err(lost)?).await.map_err(local)?;
+        }
+        file.flush().await.map_err(local)?;
+        tokio::fs::rename(&partial, &to).await.map_err(local)
+    };
+    let written = write.await;
+    if written.is_err() {
+        // It may not be there.
+        let _ = tokio::fs::remove_file(&partial).await;
+    }
+    written
+}
