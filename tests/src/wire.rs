@@ -57,7 +57,8 @@ pub struct Sent {
 
 impl Wire {
     /// A way that refuses every `refuse_every`th call (none for 0): S3 with 503 SlowDown, DynamoDB
-    /// with its two codes in turn, and of a batch's items it takes the first half only.
+    /// with its two codes in turn, and of a batch's items it takes the first half only; Batch, SES
+    /// and EventBridge Scheduler with 429, SNS with 400 Throttling.
     pub fn new(refuse_every: u64) -> Wire {
         Wire::make(refuse_every, Box::new(|_| None))
     }
@@ -171,9 +172,16 @@ impl HttpConnector for Connector {
             let (wire, next) = (self.wire.clone(), self.next.clone());
             return HttpConnectorFuture::new(wire.half(next, request, sent.body));
         }
-        let answer = match sent.target.is_empty() {
-            true => slow_down(request.method()),
-            false => throttled(refused),
+        let headers = request.headers();
+        let path = request.uri().split_once("://").map_or("", |(_, rest)| rest);
+        let path = path.find('/').map_or("", |at| &path[at..]);
+        let answer = match headers.get("content-type").unwrap_or_default() {
+            _ if !sent.target.is_empty() => throttled(refused),
+            // DeleteSchedule has no body.
+            "application/json" => too_many(path),
+            _ if path.starts_with("/schedules/") => too_many(path),
+            "application/x-www-form-urlencoded" => throttling(),
+            _ => slow_down(request.method()),
         };
         HttpConnectorFuture::ready(Ok(answer))
     }
@@ -246,6 +254,28 @@ fn throttled(n: u64) -> HttpResponse {
         400,
         &json!({ "__type": code, "message": message }).to_string(),
     )
+}
+
+/// AWS Batch API and SES API v2, "TooManyRequestsException"; EventBridge Scheduler API,
+/// "ThrottlingException": HTTP 429.
+fn too_many(path: &str) -> HttpResponse {
+    let code = match path.starts_with("/schedules/") {
+        true => "ThrottlingException",
+        false => "TooManyRequestsException",
+    };
+    let mut response = response(429, &json!({ "message": "Too Many Requests" }).to_string());
+    let headers = response.headers_mut();
+    headers.insert("x-amzn-errortype", code);
+    headers.insert("content-type", "application/json");
+    response
+}
+
+/// SNS API, "Common errors": Throttling.
+fn throttling() -> HttpResponse {
+    let body = "<ErrorResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><Error>\
+                <Type>Sender</Type><Code>Throttling</Code><Message>Rate exceeded</Message></Error>\
+                <RequestId>WIRE0123456789AB</RequestId></ErrorResponse>";
+    response(400, body)
 }
 
 /// A clock that a wait moves on by as much; milliseconds ahead of the system's.
