@@ -276,3 +276,21 @@ async fn a_function_s_image_is_the_one_deployed() {
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.message.contains("PackageType: Image"), "{error}");
 }
+
+/// AWS has a host for each bucket, an emulator one for all.
+#[tokio::test]
+async fn buckets_are_addressed_by_path_only_where_an_endpoint_is_named() {
+    let named = sdk_config(NOBODY);
+    let mut aws = named.to_builder();
+    aws.set_endpoint_url(None);
+    for (config, expected) in [
+        (named, "http://127.0.0.1:1/work/k"),
+        (aws.build(), "https://work.s3.eu-central-1.amazonaws.com/k"),
+    ] {
+        let wire = Wire::replay(|_| Some((200, String::new())));
+        let objects = S3Objects::new(&wire.on(&config));
+        objects.head(&Location::new("work", "k")).await.unwrap();
+        let uri = wire.sent("")[0].uri.clone();
+        assert_eq!(uri.split('?').next(), Some(expected));
+    }
+}
