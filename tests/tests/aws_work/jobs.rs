@@ -104,6 +104,7 @@ async fn jobs_in_motos_shapes() {
     let variables: Vec<_> = variables.map(|v| (v.name(), v.value())).collect();
     let expected = [
         (Some("AWS_REGION"), Some(emulators::REGION)),
+        (Some("ROWMILL_STACK"), Some("rowmill")),
         (Some("ROWMILL_WORK_BUCKET"), Some("work")),
     ];
     assert_eq!(variables, expected);
