@@ -27,7 +27,13 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
     let chosen = input::optional(&args.workbook, args.pipeline.as_deref())?;
     chosen.check_columns(&args.workbook)?;
 
-    let state = tempfile::tempdir().map_err(|e| Stop::failed("cannot make a directory", e))?;
+    // In the directory asked for, so that what is kept needs no copy.
+    let state = std::fs::create_dir_all(&args.out)
+        .and_then(|()| {
+            let mut builder = tempfile::Builder::new();
+            builder.prefix(".rowmill-split-").tempdir_in(&args.out)
+        })
+        .map_err(|e| Stop::failed(format_args!("cannot write to {}", args.out.display()), e))?;
     let failed = |e: PortError| Stop::failed("cannot split the workbook", e);
     let objects = buckets(state.path()).map_err(|e| Stop::failed("cannot split", e))?;
     let objects = Arc::new(objects);
@@ -80,12 +86,13 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
         )));
     }
 
-    copy(&*objects, &keys::run_prefix(&run), &args.out).await?;
     let manifest = objects
         .get(&Location::new(WORK, keys::manifest(&run)))
         .await;
     let manifest: Manifest = serde_json::from_slice(&manifest.map_err(failed)?.body)
         .map_err(|e| Stop::failed("cannot read the manifest", e))?;
+    keep(state.path(), &keys::run_prefix(&run), &args.out)
+        .map_err(|e| Stop::failed(format_args!("cannot write to {}", args.out.display()), e))?;
     output::line(format_args!(
         "rows {}, records {}, chunks {}, rejected {}\n  {}",
         manifest.rows_in,
@@ -97,30 +104,19 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
     Ok(Exit::Done)
 }
 
-/// Copies every object below a prefix to files of the same names below `to`.
-async fn copy(objects: &dyn Objects, prefix: &str, to: &Path) -> Result<(), Stop> {
-    let failed = |e: PortError| Stop::failed("cannot copy the chunks", e);
-    let mut after = None;
-    loop {
-        let page = objects
-            .list(WORK, prefix, after.as_deref())
-            .await
-            .map_err(failed)?;
-        for object in page.objects {
-            let file = to.join(&object.key);
-            if let Some(folder) = file.parent() {
-                std::fs::create_dir_all(folder).map_err(|e| {
-                    Stop::failed(format_args!("cannot make {}", folder.display()), e)
-                })?;
-            }
-            let at = Location::new(WORK, object.key);
-            objects.download(&at, &file).await.map_err(failed)?;
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(()),
-        }
+/// Moves the folder of objects below a prefix out of the work bucket, in place of what an earlier
+/// split of the same workbook left.
+fn keep(state: &Path, prefix: &str, out: &Path) -> std::io::Result<()> {
+    let to = out.join(prefix);
+    match std::fs::remove_dir_all(&to) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+        _ => {}
     }
+    if let Some(parent) = to.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    // Keys of runs are their paths in the bucket.
+    std::fs::rename(state.join(WORK).join(prefix), to)
 }
 
 /// A topic with nobody behind it: it keeps what was said.

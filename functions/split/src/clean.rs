@@ -197,6 +197,13 @@ impl Cleaner {
 
 /// Trims in place; `false` where nothing is left.
 fn trim(text: &mut String) -> bool {
+    // Most texts begin and end with a visible ASCII character.
+    if let (Some(first), Some(last)) = (text.as_bytes().first(), text.as_bytes().last())
+        && first.is_ascii_graphic()
+        && last.is_ascii_graphic()
+    {
+        return true;
+    }
     let outer = |c: char| c.is_whitespace() || c == '\u{feff}';
     let kept = text.trim_end_matches(outer).len();
     text.truncate(kept);

@@ -30,8 +30,9 @@ use crate::profile::Profile;
 
 /// Chunks that are put at once.
 const PUTS_AT_ONCE: usize = 4;
-/// A chunk of more bytes than this is put from a file and not from memory.
-const CHUNK_IN_MEMORY: u64 = 64 << 20;
+/// A chunk of more bytes than this is put from a file and not from memory: buffers of its size on
+/// several threads stay with the allocator, which was half of split's memory.
+const CHUNK_IN_MEMORY: u64 = 1 << 20;
 
 /// How a workbook is cut.
 #[derive(Clone, Debug, Default)]
@@ -333,7 +334,11 @@ async fn put_part(
     .map_err(io::Error::other)??;
     match body {
         Some(body) => objects.put(&bucket, &key, body, json_lines()).await?,
-        None => objects.upload(&bucket, &key, &large, json_lines()).await?,
+        None => {
+            let info = objects.upload(&bucket, &key, &large, json_lines()).await?;
+            tokio::fs::remove_file(&large).await?;
+            info
+        }
     };
     Ok(())
 }

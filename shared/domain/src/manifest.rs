@@ -125,7 +125,7 @@ pub struct ColumnProfile {
 }
 
 /// Distinct values of a column are counted up to this; the count stays here beyond it.
-pub const DISTINCT_CAP: usize = 10_000;
+pub const DISTINCT_CAP: usize = 1000;
 
 /// Why a row did not become a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
