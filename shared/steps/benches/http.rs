@@ -71,6 +71,8 @@ async fn ask(address: &str, requests: u32, at_once: usize, latency: u64) -> Resu
             rate: None,
             robots: false,
             allow_hosts: vec!["127.0.0.1".into()],
+            proxy: None,
+            ca: None,
             cache: false,
             ok_when: None,
             outputs: vec![HttpOutput {

@@ -134,6 +134,12 @@ pub enum SetupError {
     /// An entry of `allow_hosts` is no host.
     #[error(transparent)]
     AllowHosts(#[from] GuardError),
+    /// A `proxy` that is none.
+    #[error("`proxy`: {0}; write it like \"http://proxy.example:3128\"")]
+    Proxy(String),
+    /// A `ca` that holds no certificate.
+    #[error("`ca` holds no certificate in PEM: {0}")]
+    Certificate(String),
     /// The HTTP client cannot be built, as where the machine has no certificates.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(String),

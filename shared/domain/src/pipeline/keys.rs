@@ -390,6 +390,18 @@ static HTTP: Section = Section {
             "Hosts, by name or address without port, that may have private addresses.",
         ),
         optional(
+            "proxy",
+            Shape::Template,
+            "none",
+            "The proxy that all requests go through, as `http://proxy.example:3128`. It looks names up, so that private addresses are refused only where the URL itself has them.",
+        ),
+        optional(
+            "ca",
+            Shape::Text,
+            "none",
+            "The text of a PEM file with certificates of authorities that are trusted besides the public ones.",
+        ),
+        optional(
             "cache",
             Shape::Bool,
             "false",

@@ -170,6 +170,10 @@ pub struct HttpStep {
     pub robots: bool,
     /// Hosts (name or address, without port) that may lie in private ranges.
     pub allow_hosts: Vec<String>,
+    /// The proxy that all requests go through; mentions secrets and no columns.
+    pub proxy: Option<Template>,
+    /// PEM of certificates that are trusted as well.
+    pub ca: Option<String>,
     /// Whether a GET with the same URL and headers is sent once in a child, and its response used
     /// for all records that ask for it.
     pub cache: bool,

@@ -79,6 +79,8 @@ impl std::error::Error for Refused {}
 pub struct Guard {
     /// As [`host_key`] writes them.
     allowed: HashSet<String>,
+    /// The proxy's name, which leads wherever it leads: the pipeline names it, and no record can.
+    proxy: Option<String>,
 }
 
 impl Guard {
@@ -100,7 +102,16 @@ impl Guard {
                     .map_err(|_| GuardError(entry.clone()))
             })
             .collect::<Result<_, _>>()?;
-        Ok(Guard { allowed })
+        Ok(Guard {
+            allowed,
+            proxy: None,
+        })
+    }
+
+    /// Lets the resolver look this proxy up, and no URL name it by a private address. All other
+    /// names are then looked up by the proxy, and not here.
+    pub(crate) fn reach_by_name(&mut self, proxy: &Url) {
+        self.proxy = proxy.host().map(|host| host_key(&host));
     }
 
     /// The first gate; see the module.
@@ -188,8 +199,10 @@ impl Resolve for GuardedResolver {
         Box::pin(async move {
             let mut permitted: Vec<SocketAddr> = Vec::new();
             let mut refused = None;
+            let is_proxy = guard.proxy.as_deref() == Some(name.as_str());
             for address in looking.await? {
                 match guard.check_address(name.as_str(), address) {
+                    _ if is_proxy => permitted.push(SocketAddr::new(address, 0)),
                     // Port 0 stands for the URL's.
                     Ok(()) => permitted.push(SocketAddr::new(address, 0)),
                     Err(reason) => refused = Some(reason),

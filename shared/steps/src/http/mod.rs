@@ -1,5 +1,6 @@
 //! `http`: fetches, and takes outputs out of the response.
 
+mod client;
 mod extract;
 mod gate;
 mod host;
@@ -25,6 +26,7 @@ use rowmill_domain::{Row, Value};
 use tokio::time::Instant;
 use url::Url;
 
+use self::client::client;
 use self::extract::{Extractor, Fetched};
 use self::gate::{Cost, Sign};
 use self::host::Host;
@@ -161,7 +163,8 @@ impl Http {
         setup: &Setup,
         lookup: Arc<dyn Lookup>,
     ) -> Result<Http, SetupError> {
-        let guard = Arc::new(Guard::new(&step.allow_hosts)?);
+        let guard = Guard::new(&step.allow_hosts)?;
+        let (client, guard) = client(step, guard, setup, lookup)?;
         let headers = step
             .headers
             .iter()
@@ -172,7 +175,7 @@ impl Http {
             })
             .collect::<Result<_, SetupError>>()?;
         Ok(Http {
-            client: client(&guard, setup, lookup)?,
+            client,
             guard,
             rate: step.rate,
             robots: step.robots,
@@ -444,25 +447,6 @@ impl Runner for Http {
     }
 
     async fn close(&self) {}
-}
-
-fn client(
-    guard: &Arc<Guard>,
-    setup: &Setup,
-    lookup: Arc<dyn Lookup>,
-) -> Result<Client, SetupError> {
-    // Fails where a provider is installed already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder()
-        .user_agent(AGENT)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        .dns_resolver(Arc::new(guard.resolver(lookup)))
-        .pool_max_idle_per_host(setup.concurrency.max(1))
-        .pool_idle_timeout(IDLE)
-        .build()
-        .map_err(|e| SetupError::Client(innermost(&e)))
 }
 
 /// Reads a body up to [`RESPONSE_MAX`] bytes, counted after decompression as they come.

@@ -1,5 +1,7 @@
 //! Against a server of our own on the loopback address, which the steps allow by name.
 
+mod tls;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Mutex;
@@ -139,6 +141,8 @@ fn step(url: &str) -> HttpStep {
         rate: None,
         robots: false,
         allow_hosts: vec!["127.0.0.1".into()],
+        proxy: None,
+        ca: None,
         cache: false,
         ok_when: None,
         outputs: vec![HttpOutput {

@@ -67,6 +67,8 @@ impl LibreTranslate {
             // A service that is asked by leave of its owner, no site that is read.
             robots: false,
             allow_hosts: server.allow_hosts.clone(),
+            proxy: None,
+            ca: None,
             cache: false,
             ok_when: Some(fixed(Expr::compile(ANSWERED))?),
             outputs: vec![

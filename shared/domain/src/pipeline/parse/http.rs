@@ -65,6 +65,8 @@ impl<'a> Builder<'a> {
         let rate = rate(table);
         let robots = table.optional("robots").and_then(|n| n.bool());
         let allow_hosts = allow_hosts(table);
+        let proxy = table.optional("proxy").and_then(|n| self.proxy(&n));
+        let ca = table.optional("ca").and_then(|n| certificates(&n));
         let cache = cache(table, method);
         let outputs = self.http_outputs(table, method);
         // Without them nobody knows which names `ok_when` may use.
@@ -83,6 +85,8 @@ impl<'a> Builder<'a> {
             rate,
             robots: robots.unwrap_or(true),
             allow_hosts,
+            proxy,
+            ca,
             cache,
             ok_when,
             outputs: outputs?,
@@ -97,6 +101,25 @@ impl<'a> Builder<'a> {
             node.error(
                 "`url` begins with neither http:// nor https://",
                 Some("write the whole address, with its scheme"),
+            );
+        }
+        Some(template)
+    }
+
+    fn proxy(&mut self, node: &Node<'a>) -> Option<Template> {
+        let template = self.template(node)?;
+        if !template.references().is_empty() {
+            let message = "a proxy is the same for all records, so `proxy` names no column";
+            node.error(message, None);
+        }
+        let source = template.source();
+        if !["http://", "https://", "{{"]
+            .iter()
+            .any(|s| source.starts_with(s))
+        {
+            node.error(
+                "`proxy` begins with neither http:// nor https://",
+                Some("write it like \"http://proxy.example:3128\""),
             );
         }
         Some(template)
@@ -233,6 +256,18 @@ pub(super) fn rate(table: &Table<'_>) -> Option<f64> {
         node.error("`rate` is at least one request a day", None);
     }
     Some(rate)
+}
+
+/// The text of a PEM file. Whether it can be used, the step tells where it is set up.
+fn certificates(node: &Node<'_>) -> Option<String> {
+    let pem = node.text()?;
+    if !pem.contains("-----BEGIN CERTIFICATE-----") {
+        node.error(
+            "`ca` is no certificate in PEM",
+            Some("put the file's text between three quotes: ca = \"\"\"-----BEGIN CERTIFICATE-----..\"\"\""),
+        );
+    }
+    Some(pem.to_owned())
 }
 
 fn cache(table: &Table<'_>, method: Option<HttpMethod>) -> bool {
