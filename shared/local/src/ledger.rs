@@ -384,6 +384,25 @@ impl Ledger for SqliteLedger {
         .await
     }
 
+    async fn take_turns(
+        &self,
+        id: &RunId,
+        lane: &str,
+        turns: u32,
+        gap: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<DateTime<Utc>> {
+        let lane = lane.to_owned();
+        // Nanoseconds reach to the year 2262.
+        let now = now.timestamp_nanos_opt().unwrap_or(i64::MAX);
+        let gap = i64::try_from(gap.as_nanos()).unwrap_or(i64::MAX);
+        let taken = gap.saturating_mul(turns.into());
+        let first = self
+            .with_table("UpdateItem", id, move |table| table.take(&lane, taken, now))
+            .await?;
+        Ok(DateTime::from_timestamp_nanos(first))
+    }
+
     async fn create_table(&self, id: &RunId, _plan: TablePlan) -> Result<()> {
         let path = self.table_path(id);
         let done = tokio::task::spawn_blocking(move || Table::open(&path).map(|_| ()));

@@ -224,6 +224,17 @@ impl<T: Ledger + ?Sized> Ledger for Faulty<T> {
     async fn jobs(&self, id: &RunId) -> Result<Vec<JobRecord>> {
         self.call("jobs", id, self.inner.jobs(id)).await
     }
+    async fn take_turns(
+        &self,
+        id: &RunId,
+        lane: &str,
+        turns: u32,
+        gap: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<DateTime<Utc>> {
+        let call = self.inner.take_turns(id, lane, turns, gap, now);
+        self.call("take_turns", id, call).await
+    }
     async fn create_table(&self, id: &RunId, plan: TablePlan) -> Result<()> {
         self.call("create_table", id, self.inner.create_table(id, plan))
             .await

@@ -121,6 +121,19 @@ pub trait Ledger: Send + Sync {
     /// The run's jobs by name.
     async fn jobs(&self, id: &RunId) -> Result<Vec<JobRecord>>;
 
+    /// Takes turns of a lane, such as a host, for all children of the run: so many, `gap` apart,
+    /// and all of them after every turn of the lane taken before. The answer is the time of the
+    /// first, and not before `now`. Kept in the run's table, and gone with it.
+    /// [`crate::ErrorKind::NotFound`] without a table.
+    async fn take_turns(
+        &self,
+        id: &RunId,
+        lane: &str,
+        turns: u32,
+        gap: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<DateTime<Utc>>;
+
     /// Creates the run's table and waits until it can be used; nothing happens where it exists.
     async fn create_table(&self, id: &RunId, plan: TablePlan) -> Result<()>;
     /// Drops the run's table; nothing happens where there is none.

@@ -14,6 +14,7 @@ mod pace;
 mod redacting;
 mod sentiment;
 mod translate;
+mod turns;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use rowmill_domain::{Row, Value};
 pub use translate::{Limit, Translation, Translator, Untranslated};
 
 pub use guard::{Guard, GuardError, Refused, refused_range};
+pub use turns::Turns;
 
 /// A step, ready to work on records.
 #[async_trait]
@@ -99,6 +101,9 @@ pub struct Setup {
     pub secrets: Arc<Secrets>,
     /// Amazon Translate; `None` on a machine that has no AWS.
     pub amazon: Option<Arc<dyn Translator>>,
+    /// Turns for requests that all children of a run share. Without them a rate holds for this
+    /// child alone.
+    pub turns: Option<Arc<dyn Turns>>,
 }
 
 impl Setup {
@@ -109,6 +114,7 @@ impl Setup {
             directory: directory.into(),
             secrets: Arc::default(),
             amazon: None,
+            turns: None,
         }
     }
 }

@@ -375,7 +375,7 @@ static HTTP: Section = Section {
             "rate",
             Shape::Rate,
             "no limit",
-            "Most requests in a time to one host, of one child: `50/s`, `10/m`, `1000/h`.",
+            "Most requests in a time to one host, of all children of a run together: `50/s`, `10/m`, `1000/h`.",
         ),
         optional(
             "robots",

@@ -29,6 +29,11 @@ const SCHEMA: &str = "
         stage INTEGER PRIMARY KEY,
         rows INTEGER NOT NULL
     );
+    -- Turns for requests: the time of the next one, in epoch nanoseconds.
+    CREATE TABLE IF NOT EXISTS lane (
+        name TEXT PRIMARY KEY,
+        next INTEGER NOT NULL
+    ) WITHOUT ROWID;
 ";
 
 /// An open table. Writers and readers have a connection each, so that in WAL mode neither waits
@@ -39,6 +44,8 @@ pub(super) struct Table {
     identity: (u64, u64),
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
+    /// Opened when first needed.
+    lanes: Mutex<Option<Connection>>,
 }
 
 /// Outcomes on their way into a table.
@@ -80,6 +87,7 @@ impl Table {
             identity: identity(path).map_err(LocalError::file(path))?,
             writer: Mutex::new(writer),
             reader: Mutex::new(reader),
+            lanes: Mutex::default(),
         })
     }
 
@@ -103,6 +111,29 @@ impl Table {
     /// Whether the file at the path is still the one that is open.
     pub(super) fn is_current(&self) -> bool {
         identity(&self.path).is_ok_and(|now| now == self.identity)
+    }
+
+    /// Moves a lane on by `taken`, from `now` at the earliest; the time it is moved from.
+    pub(super) fn take(&self, lane: &str, taken: i64, now: i64) -> Result<i64, Refusal> {
+        let mut place = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let conn = match &mut *place {
+            Some(conn) => conn,
+            empty => {
+                let conn = db::open(&self.path, SCHEMA)?;
+                // Turns lost to a power cut were of a machine that is gone as well; children ask
+                // many times a second, and wait for the answer.
+                conn.pragma_update(None, "synchronous", "normal")?;
+                empty.insert(conn)
+            }
+        };
+        let first = conn
+            .prepare_cached(
+                "INSERT INTO lane (name, next) VALUES (?1, ?2 + ?3)
+                 ON CONFLICT DO UPDATE SET next = max(next, ?2) + ?3
+                 RETURNING next - ?3",
+            )?
+            .query_row(params![lane, now, taken], |row| row.get(0))?;
+        Ok(first)
     }
 
     /// Stores outcomes in one transaction; a row's later one replaces the earlier.

@@ -23,6 +23,8 @@ pub async fn ledger(ledger: &dyn Ledger) {
     claims_at_once(ledger).await;
     jobs(ledger).await;
     tables(ledger).await;
+    turns(ledger).await;
+    turns_at_once(ledger).await;
     outcomes(ledger).await;
     outcomes_at_once(ledger).await;
 }
@@ -337,6 +339,64 @@ fn outcome(row: u32) -> Outcome {
         attempts: 3,
         times: vec![StepTime { step: 0, ms: 1.5 }],
     }
+}
+
+async fn turns(ledger: &dyn Ledger) {
+    let run = id("turns");
+    let gap = Duration::from_millis(250);
+    let take = |lane: &'static str, turns, now| ledger.take_turns(&run, lane, turns, gap, now);
+    let absent = take("a.example:80", 1, at(0)).await;
+    assert_eq!(absent.unwrap_err().kind, ErrorKind::NotFound);
+
+    let plan = TablePlan {
+        writes_per_second: 1,
+        records: 1,
+    };
+    ledger.create_table(&run, plan).await.unwrap();
+    let quarters = |n: i64| at(0) + TimeDelta::milliseconds(250 * n);
+    assert_eq!(take("a.example:80", 4, at(0)).await.unwrap(), at(0));
+    let next = take("a.example:80", 1, at(0)).await.unwrap();
+    assert_eq!(next, quarters(4), "after those of others");
+    let other = take("b.example:80", 1, at(0)).await.unwrap();
+    assert_eq!(other, at(0), "each lane has turns of its own");
+    let slow = take("a.example:80", 1, at(-60)).await.unwrap();
+    assert_eq!(slow, quarters(5), "also for one whose clock is behind");
+    let later = take("a.example:80", 2, at(60)).await.unwrap();
+    assert_eq!(later, at(60), "what was not used in time is gone");
+    assert_eq!(
+        take("a.example:80", 1, at(60)).await.unwrap(),
+        at(60) + TimeDelta::milliseconds(500)
+    );
+
+    ledger.drop_table(&run).await.unwrap();
+    ledger.create_table(&run, plan).await.unwrap();
+    let anew = take("a.example:80", 1, at(0)).await.unwrap();
+    assert_eq!(anew, at(0), "turns are gone with their table");
+    ledger.drop_table(&run).await.unwrap();
+}
+
+/// No turn is given twice, however many ask at once.
+async fn turns_at_once(ledger: &dyn Ledger) {
+    let run = id("turns at once");
+    let plan = TablePlan {
+        writes_per_second: 1,
+        records: 1,
+    };
+    ledger.create_table(&run, plan).await.unwrap();
+    let gap = Duration::from_micros(10);
+    let ask = (1..=20).map(|turns| ledger.take_turns(&run, "lane", turns, gap, at(0)));
+    let firsts = futures::future::join_all(ask).await;
+    let mut taken: Vec<(i64, u32)> = (1..=20)
+        .zip(firsts)
+        .map(|(turns, first)| ((first.unwrap() - at(0)).num_microseconds().unwrap(), turns))
+        .collect();
+    taken.sort_unstable();
+    let mut next = 0;
+    for (first, turns) in taken {
+        assert_eq!(first, next, "no turn twice, and none left out");
+        next += 10 * i64::from(turns);
+    }
+    ledger.drop_table(&run).await.unwrap();
 }
 
 async fn outcomes(ledger: &dyn Ledger) {

@@ -13,7 +13,7 @@ use super::gate::{Gate, Sign};
 use super::request::{Request, shown};
 use super::robots::{Robots, token};
 use super::{Answer, Fault, Http};
-use crate::pace::Pace;
+use crate::turns::Rate;
 
 /// Redirects followed on the way to a robots.txt. Source: RFC 9309, section 2.3.1.2.
 const REDIRECTS: usize = 5;
@@ -28,7 +28,7 @@ pub(super) struct Host {
     /// When its robots.txt could not be read, and why.
     failed: Mutex<Option<(Instant, String)>>,
     /// `None` where nothing bounds the rate.
-    pace: OnceLock<Option<Pace>>,
+    rate: OnceLock<Option<Rate>>,
 }
 
 impl Http {
@@ -46,7 +46,7 @@ impl Http {
                     gate: Gate::new(self.concurrency, self.patience),
                     robots: OnceCell::new(),
                     failed: Mutex::default(),
-                    pace: OnceLock::new(),
+                    rate: OnceLock::new(),
                 });
                 hosts.insert(name.to_owned(), host.clone());
                 host
@@ -70,12 +70,14 @@ impl Http {
             }
             delay = robots.delay;
         }
-        let pace = host.pace.get_or_init(|| {
-            let rate = self.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
-            rate.max(delay).map(Pace::new)
+        let rate = host.rate.get_or_init(|| {
+            let gap = self.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
+            let lane = &hop.url[Position::BeforeHost..Position::AfterPort];
+            let rate = |gap| Rate::new(gap, self.turns.clone(), lane);
+            gap.max(delay).map(rate)
         });
-        if let Some(pace) = pace {
-            pace.turn().await;
+        if let Some(rate) = rate {
+            rate.turn().await.map_err(Fault::unsent)?;
         }
         Ok(())
     }

@@ -34,7 +34,7 @@ use self::request::Request;
 use crate::cache::Cache;
 use crate::guard::{Guard, Lookup, Refused, SystemLookup};
 use crate::redacting::redact;
-use crate::{Runner, Setup, SetupError, StepResult, brief};
+use crate::{Runner, Setup, SetupError, StepResult, Turns, brief};
 
 /// Largest response, in bytes after decompression: room for any page or JSON that cells are
 /// taken from, and 16 of them at once fit a child of 512 MiB.
@@ -60,6 +60,7 @@ pub(crate) struct Http {
     guard: Arc<Guard>,
     /// Requests a second to one host.
     rate: Option<f64>,
+    turns: Option<Arc<dyn Turns>>,
     robots: bool,
     method: Method,
     url: Template,
@@ -178,6 +179,7 @@ impl Http {
             client,
             guard,
             rate: step.rate,
+            turns: setup.turns.clone(),
             robots: step.robots,
             method: match step.method {
                 HttpMethod::Get => Method::GET,
