@@ -46,14 +46,13 @@ concurrency = 4
 /// last.
 fn least_and_most(times: &[Duration], long: Duration) -> (usize, usize) {
     let last = times[times.len() - 1];
-    let counts = times.iter().filter(|t| **t + long <= last).map(|from| {
-        let within = times.iter().filter(|t| (*from..*from + long).contains(t));
-        within.count()
-    });
-    let counts: Vec<usize> = counts.collect();
-    let bound =
-        |pick: fn(std::vec::IntoIter<usize>) -> Option<usize>| pick(counts.clone().into_iter());
-    (bound(Iterator::min).unwrap(), bound(Iterator::max).unwrap())
+    let (mut least, mut most) = (usize::MAX, 0);
+    for from in times.iter().filter(|t| **t + long <= last) {
+        let within = |t: &&Duration| *t >= from && **t < *from + long;
+        let count = times.iter().filter(within).count();
+        (least, most) = (least.min(count), most.max(count));
+    }
+    (least, most)
 }
 
 #[test]

@@ -150,21 +150,10 @@ impl Enrich {
         }
 
         let misconfigured = |wrong: String| EnrichError::Misconfigured(format!("{child}: {wrong}"));
-        let setup = self
+        let mut setup = self
             .surroundings
             .setup(&pipeline)
             .map_err(|wrong| misconfigured(wrong.join("; ")))?;
-        let (secrets, wrong) = self.secrets.declared(&pipeline);
-        if !wrong.is_empty() {
-            let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
-            return Err(EnrichError::Misconfigured(format!(
-                "{child}: {}",
-                wrong.join("; ")
-            )));
-        }
-        let mut setup = Setup::new(pipeline.batch.concurrency as usize, &self.program_directory);
-        setup.secrets = Arc::new(secrets);
-        setup.amazon = self.amazon.clone();
         setup.turns = Some(Arc::new(turns::RunTurns {
             ledger: self.ledger.clone(),
             run: child.run.clone(),

@@ -6,6 +6,7 @@
 //! | | run id | `claim#<work>` | a claim: owner, until (epoch milliseconds), done |
 //! | | run id | `job#<name>` | a job: id, ended |
 //! | `<stack>-run-<run id>` | `<chunk>#<row mod 4>` | row | an outcome: stage, status, and the outcome as JSON |
+//! | | `lane#<lane>` | 0 | a lane: when its next turn is (epoch nanoseconds) |
 //!
 //! All runs are in one partition, so that they can be listed in the order of their ids: it takes
 //! 1,000 writes a second, and a run makes about ten in all.
@@ -13,6 +14,7 @@
 mod claims;
 mod item;
 mod jobs;
+mod lanes;
 mod outcomes;
 mod runs;
 mod table;
@@ -120,6 +122,17 @@ impl Ledger for DynamoLedger {
 
     async fn jobs(&self, id: &RunId) -> Result<Vec<JobRecord>> {
         self.query_jobs(id).await
+    }
+
+    async fn take_turns(
+        &self,
+        id: &RunId,
+        lane: &str,
+        turns: u32,
+        gap: Duration,
+        now: DateTime<Utc>,
+    ) -> Result<DateTime<Utc>> {
+        self.move_lane(id, lane, turns, gap, now).await
     }
 
     async fn create_table(&self, id: &RunId, plan: TablePlan) -> Result<()> {

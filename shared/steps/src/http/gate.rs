@@ -4,6 +4,7 @@
 //! - A host that throttles more than one record (429, or 503 with Retry-After) is left alone for
 //!   as long as it asks and then gets half as many requests at once; each answer earns a part of
 //!   one back. A single record that is told to wait waits alone.
+//! - A host whose answers become slow gets less at once; see [`super::latency`].
 //! - A host that answered before and now fails for several in a row is down (the circuit is
 //!   open): one record at a time tries it and the others wait, losing no attempt. Where not even a
 //!   connection is made, trying costs no attempt either. Else it does: the host may be well and
@@ -19,6 +20,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use super::latency::Latency;
 use super::retry;
 
 /// How long a host that is down is waited for at least, and how long a record waits for one that
@@ -44,6 +46,7 @@ pub(super) struct Gate {
 struct State {
     /// Requests at once that the host bears, at least 1.
     limit: f64,
+    latency: Latency,
     under_way: u32,
     /// No request before this.
     not_before: Option<Instant>,
@@ -95,6 +98,7 @@ pub(super) struct Permit {
     gate: Arc<Gate>,
     probe: bool,
     done: bool,
+    took: Option<Duration>,
 }
 
 impl Gate {
@@ -104,6 +108,7 @@ impl Gate {
             patience,
             state: Mutex::new(State {
                 limit: most.max(1) as f64,
+                latency: Latency::default(),
                 under_way: 0,
                 not_before: None,
                 pauses: 0,
@@ -182,11 +187,17 @@ impl Gate {
             gate: self.clone(),
             probe,
             done: false,
+            took: None,
         }
     }
 }
 
 impl Permit {
+    /// Notes how long the host took to answer.
+    pub(super) fn took(&mut self, took: Duration) {
+        self.took = Some(took);
+    }
+
     /// Ends the request of the record of `row`, and says what its failure costs.
     pub(super) fn exit(mut self, row: u32, sign: Sign) -> Cost {
         self.done = true;
@@ -197,7 +208,17 @@ impl Permit {
         let cost = match sign {
             Sign::None => Cost::Attempt,
             Sign::Good => {
-                state.limit = (state.limit + 1.0 / state.limit).min(gate.most);
+                let at_once = state.limit;
+                let learn = |took| state.latency.learn(took, at_once);
+                let slower = self.took.and_then(learn);
+                if slower == Some(true) {
+                    // A quarter of what is configured stays, as nothing says that less would help.
+                    let least = (gate.most / 4.0).max(1.0).min(state.limit);
+                    state.limit = (state.limit * 0.75).max(least);
+                    tracing::debug!(limit = state.limit, "the host has become slow");
+                } else if !state.latency.is_slow() {
+                    state.limit = (state.limit + 1.0 / state.limit).min(gate.most);
+                }
                 state.answered = true;
                 state.streak = 0;
                 state.failing.clear();
@@ -357,6 +378,25 @@ mod tests {
             permit.exit(2, Sign::Good);
         }
         assert!(gate.state().limit > 4.5);
+    }
+
+    #[tokio::test]
+    async fn a_host_that_becomes_slow_gets_less_and_all_of_it_back() {
+        let gate = Gate::new(16, PATIENCE);
+        let answers = async |count: u32, took: u64| {
+            for row in 0..count {
+                let mut permit = enter(&gate).await;
+                permit.took(Duration::from_millis(took));
+                permit.exit(row, Sign::Good);
+            }
+            gate.state().limit
+        };
+        assert_eq!(answers(500, 200).await, 16.0);
+        assert!(answers(80, 900).await < 16.0);
+        assert!(answers(100, 900).await >= 4.0, "never below a quarter");
+        // What stays slow is not slow because of us.
+        assert_eq!(answers(1000, 900).await, 16.0);
+        assert_eq!(answers(500, 200).await, 16.0);
     }
 
     #[tokio::test]

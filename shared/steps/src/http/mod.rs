@@ -4,6 +4,7 @@ mod client;
 mod extract;
 mod gate;
 mod host;
+mod latency;
 mod request;
 mod retry;
 mod robots;
@@ -28,7 +29,7 @@ use url::Url;
 
 use self::client::client;
 use self::extract::{Extractor, Fetched};
-use self::gate::{Cost, Sign};
+use self::gate::{Cost, Permit, Sign};
 use self::host::Host;
 use self::request::Request;
 use crate::cache::Cache;
@@ -272,7 +273,8 @@ impl Http {
     }
 
     /// One attempt: the request, its redirects, and the whole body.
-    async fn attempt(&self, request: &Request) -> Result<Fetched, Fault> {
+    /// Tells the permit how long the host took, where it answered itself.
+    async fn attempt(&self, request: &Request, permit: &mut Permit) -> Result<Fetched, Fault> {
         let mut hop = request.clone();
         let mut left = self.timeout;
         for redirects in 0..=REDIRECTS_MAX {
@@ -294,7 +296,12 @@ impl Http {
                 return Err(Fault::passing(reason, false));
             };
             match answer.map_err(elsewhere)? {
-                Answer::Fetched(fetched) => return Ok(fetched),
+                Answer::Fetched(fetched) => {
+                    if redirects == 0 {
+                        permit.took(start.elapsed());
+                    }
+                    return Ok(fetched);
+                }
                 Answer::Redirect(status, location) => {
                     hop = hop.redirected(status, &location).map_err(Fault::answered)?;
                 }
@@ -373,12 +380,12 @@ impl Http {
         // `tries` is told; `spent` are those that count against the step's attempts.
         let (mut tries, mut spent) = (0, 0);
         loop {
-            let permit = match gate.enter().await {
+            let mut permit = match gate.enter().await {
                 Ok(permit) => permit,
                 Err(reason) => return failed(&reason, tries.max(1)),
             };
             tries += 1;
-            let fault = match self.attempt(request).await {
+            let fault = match self.attempt(request, &mut permit).await {
                 Ok(fetched) => match self.conclude(record, &fetched) {
                     Ok(outputs) => {
                         permit.exit(row, Sign::Good);

@@ -34,14 +34,15 @@ pub(super) fn wait(attempt: u32, asked: Option<Duration>) -> Duration {
     jittered.max(asked.unwrap_or_default().min(LONGEST_ASKED))
 }
 
-/// Reads a Retry-After: seconds, or a date (RFC 9110, section 10.2.3). A date gone by is no wait.
+/// Reads a Retry-After: seconds, or a date in any of the three forms (RFC 9110, sections 10.2.3
+/// and 5.6.7). A date gone by is no wait.
 pub(super) fn retry_after(header: &str, now: DateTime<Utc>) -> Option<Duration> {
     let header = header.trim();
     if let Ok(seconds) = header.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
     }
-    let until = DateTime::parse_from_rfc2822(header).ok()?;
-    Some((until.to_utc() - now).to_std().unwrap_or_default())
+    let until = DateTime::<Utc>::from(httpdate::parse_http_date(header).ok()?);
+    Some((until - now).to_std().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -70,6 +71,8 @@ mod tests {
             (" 120 ", Some(120)),
             ("Sat, 21 Nov 2026 10:01:30 GMT", Some(90)),
             ("Sat, 21 Nov 2026 09:00:00 GMT", Some(0)),
+            ("Saturday, 21-Nov-26 10:01:30 GMT", Some(90)),
+            ("Sat Nov 21 10:01:30 2026", Some(90)),
             ("-1", None),
             ("soon", None),
             ("1.5", None),

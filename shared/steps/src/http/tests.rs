@@ -747,6 +747,83 @@ async fn a_source_that_dies_and_comes_back_loses_no_row() {
     }
 }
 
+/// A server whose port is closed for a time, as while it is restarted.
+#[tokio::test]
+async fn a_source_that_goes_away_and_comes_back_loses_no_row() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = asked.clone();
+    let answer = Arc::new(|_: &Asked, _: usize| reply("200 OK", r#"{"due":2}"#));
+    tokio::spawn(async move {
+        let mut listener = Some(listener);
+        for open in [true, false, true] {
+            if !open {
+                drop(listener.take());
+                tokio::time::sleep(Duration::from_millis(1500)).await;
+                continue;
+            }
+            let listening = match listener.take() {
+                Some(listening) => listening,
+                None => TcpListener::bind(address).await.unwrap(),
+            };
+            // The first life ends after 60 requests, with its connections.
+            let mut connections = tokio::task::JoinSet::new();
+            let first = log.lock().unwrap().is_empty();
+            while !first || log.lock().unwrap().len() < 60 {
+                let wait = Duration::from_millis(20);
+                if let Ok(Ok((stream, _))) = tokio::time::timeout(wait, listening.accept()).await {
+                    connections.spawn(serve(stream, answer.clone(), log.clone()));
+                }
+            }
+        }
+    });
+    let mut step = step(&format!("http://{address}"));
+    step.attempts = 2;
+    step.rate = Some(200.0);
+    let mut setup = setup();
+    setup.concurrency = 8;
+    let results = run_all(Http::new(&step, &setup).unwrap(), 200, 8).await;
+    assert_eq!(results.len(), 200);
+    for result in results {
+        assert!(result.outputs.is_ok(), "{result:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_goes_away_for_good_ends_with_reasons_in_bounded_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let answer = Arc::new(|_: &Asked, before: usize| match before {
+            0..10 => reply("200 OK", r#"{"due":2}"#),
+            _ => Reply::Close,
+        });
+        serve(stream, answer, Arc::default()).await;
+    });
+    let mut step = step(&format!("http://{address}"));
+    step.attempts = 4;
+    let mut http = Http::new(&step, &setup()).unwrap();
+    http.patience = Duration::from_millis(700);
+    let start = Instant::now();
+    let results = run_all(http, 300, 1).await;
+    let failed: Vec<String> = results
+        .into_iter()
+        .filter_map(|r| r.outputs.err())
+        .collect();
+    assert_eq!(failed.len(), 290);
+    assert!(
+        failed.iter().all(|r| r.contains("cannot connect")),
+        "{failed:?}"
+    );
+    assert!(
+        start.elapsed() < Duration::from_secs(30),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
 #[tokio::test]
 async fn a_source_that_stays_dead_ends_with_reasons_in_bounded_time() {
     let server = Server::start(|_, before| match before {
