@@ -75,6 +75,7 @@ async fn ask(address: &str, requests: u32, at_once: usize, latency: u64) -> Resu
             ca: None,
             cache: false,
             ok_when: None,
+            pages: None,
             outputs: vec![HttpOutput {
                 name: "due".into(),
                 from: Extract::Json("$.due".into()),

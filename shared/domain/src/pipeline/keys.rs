@@ -413,10 +413,91 @@ static HTTP: Section = Section {
             "the status is 200 to 299",
             "True where an answer of whatever status is a success. Knows the step's own outputs, those of earlier steps, and `status`. An answer of 200 to 299 that does not pass is asked for again.",
         ),
+        optional(
+            "pages",
+            Shape::Table(&PAGES),
+            "none",
+            "How an answer goes on in further pages.",
+        ),
         required(
             "outputs",
             Shape::Extracts,
             "The columns and where in the answer they come from.",
+        ),
+    ],
+};
+
+/// `[step.pages]` of an `http` step.
+pub(super) static PAGES: Section = Section {
+    title: "[step.pages] of `http`",
+    meaning: "How an answer goes on in further pages, by `next` or by `page`. All pages are one answer: an output is taken from the first page that has it, and one with `all` from all of them. Where the last page asked for is not the last there is, the row's `error` says so.",
+    keys: &[
+        optional(
+            "next",
+            Shape::Table(&NEXT),
+            "-",
+            "Where a page says which is the next. The last one says nothing.",
+        ),
+        optional(
+            "page",
+            Shape::Table(&PAGE),
+            "-",
+            "The parameter that counts pages. The last one is that after which there is a 404, a page without a value for any output, or the same page again.",
+        ),
+        optional(
+            "max",
+            Shape::Whole(1, 1000),
+            "10",
+            "Pages asked for at the most.",
+        ),
+        optional(
+            "hosts",
+            Shape::Texts,
+            "[]",
+            "Other hosts that `next` may lead to. They get none of the step's headers but Accept, Accept-Language, Content-Type and User-Agent.",
+        ),
+    ],
+};
+
+/// `next` of [`PAGES`].
+pub(super) static NEXT: Section = Section {
+    title: "[step.pages] of `http`: next = { .. }",
+    meaning: "Exactly one of `json`, `css`, `regex` and `header`.",
+    keys: &[
+        optional("json", Shape::Text, "-", "JSONPath of the address."),
+        optional("css", Shape::Text, "-", "CSS selector of the link."),
+        optional(
+            "attribute",
+            Shape::Text,
+            "`href`",
+            "With `css`: the attribute that holds the address.",
+        ),
+        optional(
+            "regex",
+            Shape::Text,
+            "-",
+            "Regular expression, whose first group is the address.",
+        ),
+        optional(
+            "header",
+            Shape::Text,
+            "-",
+            "A header that holds the address. Of `Link`, the one with `rel=\"next\"`.",
+        ),
+    ],
+};
+
+/// `page` of [`PAGES`].
+pub(super) static PAGE: Section = Section {
+    title: "[step.pages] of `http`: page = { .. }",
+    meaning: "A parameter that counts pages.",
+    keys: &[
+        required("query", Shape::Text, "The parameter's name."),
+        optional(
+            "from",
+            Shape::Whole(0, 1_000_000),
+            "1",
+            "The number of the first page.",
         ),
     ],
 };
@@ -448,7 +529,7 @@ pub(super) static EXTRACT: Section = Section {
             "all",
             Shape::Bool,
             "false",
-            "With `css`: the texts of all matches, joined by `; `.",
+            "With `json`, `css` and `regex`: the texts of all matches, joined by `; `.",
         ),
         optional(
             "attribute",

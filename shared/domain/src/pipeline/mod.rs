@@ -180,8 +180,36 @@ pub struct HttpStep {
     /// True where a response of whatever status is a success; it sees the row, the outputs that
     /// the response has, and `status`. Default: the status is 200 to 299.
     pub ok_when: Option<Expr>,
+    /// How an answer goes on in further pages.
+    pub pages: Option<Pages>,
     /// What is taken from the response.
     pub outputs: Vec<HttpOutput>,
+}
+
+/// `[step.pages]` of an `http` step.
+#[derive(Clone, Debug)]
+pub struct Pages {
+    /// Where the next one is.
+    pub next: NextPage,
+    /// Pages asked for at the most.
+    pub max: u32,
+    /// Other hosts that the next page may be on.
+    pub hosts: Vec<String>,
+}
+
+/// Where the next page is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NextPage {
+    /// Where a part of this one says; the last one says nothing. A header `Link` is asked for its
+    /// relation `next`.
+    Link(Extract),
+    /// Under the next number, as this parameter of the URL.
+    Number {
+        /// The parameter.
+        query: String,
+        /// The number of the first page.
+        from: u32,
+    },
 }
 
 /// The methods of an `http` step.
@@ -244,6 +272,8 @@ pub struct HttpOutput {
 pub enum Extract {
     /// JSONPath (RFC 9535); the first match.
     Json(String),
+    /// JSONPath; all matches as texts, joined by `; `.
+    JsonAll(String),
     /// CSS selector; the text of the first match.
     Css(String),
     /// CSS selector; the texts of all matches, joined by `; `.
@@ -258,6 +288,8 @@ pub enum Extract {
     /// Regular expression on the response's text; the first group of the first match, or the
     /// match where there is no group.
     Regex(String),
+    /// Regular expression; the texts of all matches, joined by `; `.
+    RegexAll(String),
     /// A header of the response.
     Header(String),
     /// The status, as a number.

@@ -2,6 +2,7 @@
 //! points at its place. All errors are found, not just the first.
 
 mod http;
+mod pages;
 pub(super) mod reader;
 mod secrets;
 mod step;

@@ -128,13 +128,16 @@ fn shape(shape: &Shape) -> Value {
 }
 
 fn keys_markdown() -> String {
-    let order: [&Section; 16] = [
+    let order: [&Section; 19] = [
         &ROOT,
         &keys::INPUT,
         &keys::LIMITS,
         &STEP,
         STEPS[0],
         &EXTRACT,
+        &keys::PAGES,
+        &keys::NEXT,
+        &keys::PAGE,
         STEPS[1],
         STEPS[2],
         STEPS[3],

@@ -288,6 +288,12 @@ fn what_is_wrong_is_told_where_it_stands() {
         (format!("{http}url = \"http://a\"\nproxy = \"socks5://a\"\n{out}"), "4:9", "`proxy` begins with neither", "http://proxy"),
         (format!("{http}url = \"http://a\"\nproxy = \"http://{{{{ row.A }}}}\"\n{out}"), "4:9", "names no column", ""),
         (format!("{http}url = \"http://a\"\nca = \"corp.pem\"\n{out}"), "4:6", "no certificate in PEM", "three quotes"),
+        (format!("{http}url = \"http://a\"\npages = {{ max = 3 }}\n{out}"), "4:9", "exactly one of `next` and `page`", "query"),
+        (format!("{http}url = \"http://a\"\npages = {{ next = {{ json = \"$.n\", header = \"Link\" }} }}\n{out}"), "4:18", "exactly one of `json`, `css`, `regex` and `header`", "Link"),
+        (format!("{http}url = \"http://a\"\npages = {{ page = {{ from = 2 }} }}\n{out}"), "4:18", "`query` is missing", ""),
+        (format!("{http}url = \"http://a\"\nmethod = \"HEAD\"\npages = {{ page = {{ query = \"p\" }} }}\noutputs = {{ a = {{ status = true }} }}"), "5:9", "a HEAD has no pages", ""),
+        (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ json = \"$.a\", all = true, type = \"number\" }} }}"), "4:17", "`all` gives a text, and no number", ""),
+        (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ header = \"A\", all = true }} }}"), "4:39", "so no `all`", ""),
         (format!("{http}url = \"http://a\"\nattempts = 11\n{out}"), "4:12", "between 1 and 10", ""),
         (format!("{http}url = \"http://a\"\nmethod = \"PSOT\"\n{out}"), "4:10", "`method` cannot be", "`POST`"),
         (format!("{http}url = \"http://a\"\nbody = \"x\"\n{out}"), "4:8", "a GET has no body", "POST"),
@@ -554,7 +560,7 @@ fn what_is_wrong_with_a_request_is_told_where_it_stands() {
         (
             one("status = true, all = true"),
             "4:40",
-            "`all` belongs to `css`",
+            "there is one status, so no `all`",
             "",
         ),
         (

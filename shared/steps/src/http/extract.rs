@@ -12,11 +12,14 @@ use rowmill_domain::record::Outputs;
 use rowmill_domain::{Kind, Value};
 use scraper::{Html, Selector};
 use serde_json_path::JsonPath;
+use url::Url;
 
 use crate::{SetupError, brief};
 
 /// What stands between the texts of several elements in one cell.
 const BETWEEN: &str = "; ";
+/// Bytes of texts kept of all pages of a record; a cell holds 32,767 characters.
+const GATHERED_MAX: usize = 1024 * 1024;
 /// Integers beyond this are not exact as doubles; they stay text, so that no digit is lost.
 const EXACT_INTEGER: u64 = 1 << 53;
 
@@ -36,16 +39,20 @@ struct Output {
 
 enum From {
     Json(JsonPath),
+    JsonAll(JsonPath),
     Css(Selector),
     CssAll(Selector),
     CssAttribute(Selector, String),
     Regex(Regex),
+    RegexAll(Regex),
     Header(HeaderName),
     Status,
 }
 
 /// A response as far as outputs are concerned.
 pub(super) struct Fetched {
+    /// Where it came from, after redirects.
+    pub(super) url: Url,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: bytes::Bytes,
@@ -66,6 +73,15 @@ struct Forms<'a> {
 }
 
 impl<'a> Forms<'a> {
+    fn new(fetched: &'a Fetched) -> Forms<'a> {
+        Forms {
+            fetched,
+            json: None,
+            html: None,
+            text: None,
+        }
+    }
+
     fn json(&mut self) -> Result<&serde_json::Value, String> {
         let parsed = self.json.get_or_insert_with(|| parse_json(self.fetched));
         parsed.as_ref().map_err(Clone::clone)
@@ -119,19 +135,88 @@ impl Extractor {
         &'a self,
         fetched: &'a Fetched,
     ) -> impl Iterator<Item = (&'a Output, Result<Option<Value>, String>)> {
-        let mut forms = Forms {
-            fetched,
-            json: None,
-            html: None,
-            text: None,
-        };
+        let mut forms = Forms::new(fetched);
         self.outputs
             .iter()
             .map(move |output| (output, output.value(&mut forms)))
     }
 }
 
+/// Outputs of several pages as they come.
+#[derive(Default)]
+pub(super) struct Gathered {
+    /// By output: the first value, or all texts.
+    found: Vec<(Option<Value>, Vec<String>)>,
+    bytes: usize,
+    pages: usize,
+}
+
+impl Extractor {
+    /// Adds a page. Whether an output got a value out of its body.
+    pub(super) fn gather(&self, fetched: &Fetched, into: &mut Gathered) -> Result<bool, String> {
+        into.found.resize_with(self.outputs.len(), Default::default);
+        into.pages += 1;
+        let mut forms = Forms::new(fetched);
+        let mut any = false;
+        for (output, (first, all)) in self.outputs.iter().zip(&mut into.found) {
+            if output.is_all() {
+                let texts = output.all(&mut forms)?;
+                any |= !texts.is_empty();
+                into.bytes += texts.iter().map(String::len).sum::<usize>();
+                all.extend(texts);
+            } else {
+                let value = output.value(&mut forms)?;
+                any |= value.is_some() && !matches!(output.from, From::Header(_) | From::Status);
+                if first.is_none() {
+                    *first = value;
+                }
+            }
+        }
+        if into.bytes > GATHERED_MAX {
+            let pages = into.pages;
+            return Err(format!("{pages} pages give more text than fits a cell"));
+        }
+        Ok(any)
+    }
+
+    /// The outputs that have a value, or why a required one has none.
+    pub(super) fn gathered(&self, gathered: Gathered) -> Result<Outputs, String> {
+        let mut outputs = Vec::with_capacity(self.outputs.len());
+        for (output, (first, all)) in self.outputs.iter().zip(gathered.found) {
+            let value = match all.is_empty() {
+                true => first,
+                false => Some(Value::Text(all.join(BETWEEN))),
+            };
+            match value {
+                Some(value) => outputs.push((output.name.clone(), value)),
+                None if output.optional => {}
+                None => {
+                    return Err(format!(
+                        "output `{}`: {} gives no value on any of {} pages",
+                        output.name, output.expression, gathered.pages
+                    ));
+                }
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// The text of the only output.
+    pub(super) fn only(&self, fetched: &Fetched) -> Option<String> {
+        let value = self.values(fetched).next()?.1.ok()??;
+        Some(value.to_text())
+    }
+}
+
 impl Output {
+    /// Whether it takes all matches.
+    fn is_all(&self) -> bool {
+        matches!(
+            self.from,
+            From::JsonAll(_) | From::CssAll(_) | From::RegexAll(_)
+        )
+    }
+
     fn new(output: &HttpOutput) -> Result<Output, SetupError> {
         let wrong = |expression: &str, language, message: String| SetupError::Expression {
             output: output.name.clone(),
@@ -143,12 +228,17 @@ impl Output {
             let parsed = Selector::parse(selector);
             parsed.map_err(|e| wrong(selector, "CSS selector", e.to_string()))
         };
+        let json = |path: &str| {
+            let parsed = JsonPath::parse(path);
+            parsed.map_err(|e| wrong(path, "JSONPath", e.to_string()))
+        };
+        let regex = |text: &str| {
+            let parsed = Regex::new(text);
+            parsed.map_err(|e| wrong(text, "regular expression", e.to_string()))
+        };
         let (expression, from) = match &output.from {
-            Extract::Json(path) => {
-                let parsed = JsonPath::parse(path);
-                let parsed = parsed.map_err(|e| wrong(path, "JSONPath", e.to_string()))?;
-                (path.clone(), From::Json(parsed))
-            }
+            Extract::Json(path) => (path.clone(), From::Json(json(path)?)),
+            Extract::JsonAll(path) => (path.clone(), From::JsonAll(json(path)?)),
             Extract::Css(selector) => (selector.clone(), From::Css(css(selector)?)),
             Extract::CssAll(selector) => (selector.clone(), From::CssAll(css(selector)?)),
             Extract::CssAttribute {
@@ -158,12 +248,8 @@ impl Output {
                 format!("{attribute} of {selector}"),
                 From::CssAttribute(css(selector)?, attribute.clone()),
             ),
-            Extract::Regex(text) => {
-                let parsed = Regex::new(text);
-                let parsed =
-                    parsed.map_err(|e| wrong(text, "regular expression", e.to_string()))?;
-                (text.clone(), From::Regex(parsed))
-            }
+            Extract::Regex(text) => (text.clone(), From::Regex(regex(text)?)),
+            Extract::RegexAll(text) => (text.clone(), From::RegexAll(regex(text)?)),
             Extract::Header(name) => {
                 let parsed = HeaderName::from_bytes(name.as_bytes());
                 let parsed = parsed.map_err(|e| wrong(name, "header", e.to_string()))?;
@@ -192,13 +278,8 @@ impl Output {
                 let first = forms.html().select(selector).next();
                 first.map(|element| words(element.text()))
             }
-            From::CssAll(selector) => {
-                let all = forms.html().select(selector);
-                let all: Vec<String> = all
-                    .map(|element| words(element.text()))
-                    .filter(|text| !text.is_empty())
-                    .collect();
-                Some(all.join(BETWEEN))
+            From::JsonAll(_) | From::CssAll(_) | From::RegexAll(_) => {
+                Some(self.all(forms)?.join(BETWEEN))
             }
             From::CssAttribute(selector, attribute) => {
                 let first = forms.html().select(selector).next();
@@ -206,10 +287,7 @@ impl Output {
                     .and_then(|element| element.attr(attribute))
                     .map(|text| text.trim().to_owned())
             }
-            From::Regex(regex) => regex
-                .captures(forms.text())
-                .and_then(|found| found.get(1).or_else(|| found.get(0)))
-                .map(|found| found.as_str().trim().to_owned()),
+            From::Regex(regex) => regex.captures(forms.text()).as_ref().map(group),
             From::Header(name) => {
                 let value = forms.fetched.headers.get(name);
                 value.map(|v| String::from_utf8_lossy(v.as_bytes()).trim().to_owned())
@@ -223,6 +301,32 @@ impl Output {
             Some(text) => self.value_of_text(&text),
             None => Ok(None),
         }
+    }
+
+    /// The texts of all matches that are not empty.
+    fn all(&self, forms: &mut Forms<'_>) -> Result<Vec<String>, String> {
+        let mut texts: Vec<String> = match &self.from {
+            From::JsonAll(path) => {
+                let nodes = path.query(forms.json()?).all();
+                let text = |node: &serde_json::Value| match node {
+                    serde_json::Value::Null => String::new(),
+                    serde_json::Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                nodes.into_iter().map(text).collect()
+            }
+            From::CssAll(selector) => {
+                let all = forms.html().select(selector);
+                all.map(|element| words(element.text())).collect()
+            }
+            From::RegexAll(regex) => {
+                let all = regex.captures_iter(forms.text());
+                all.map(|found| group(&found)).collect()
+            }
+            _ => Vec::new(),
+        };
+        texts.retain(|text| !text.is_empty());
+        Ok(texts)
     }
 
     /// `null` and the empty text are no values.
@@ -268,6 +372,12 @@ impl Output {
             brief(text, 80)
         )
     }
+}
+
+/// The first group of a match, or all of it.
+fn group(found: &regex::Captures<'_>) -> String {
+    let part = found.get(1).or_else(|| found.get(0));
+    part.map_or("", |part| part.as_str()).trim().to_owned()
 }
 
 fn is_exact(number: &serde_json::Number) -> bool {
@@ -366,6 +476,7 @@ mod tests {
         headers.insert(CONTENT_TYPE, HeaderValue::from_str(media).unwrap());
         headers.insert("x-total", HeaderValue::from_static(" 17 "));
         Extractor::new(outputs).unwrap().extract(&Fetched {
+            url: Url::parse("http://a.example/").unwrap(),
             status: StatusCode::OK,
             headers,
             body: bytes::Bytes::copy_from_slice(body),
@@ -467,6 +578,15 @@ mod tests {
         assert_eq!(get(all, None), Ok(Some("One; Two".into())));
         assert_eq!(get(Extract::CssAll("b".into()), None), Ok(None));
         let regex = |text: &str| Extract::Regex(text.into());
+        assert_eq!(
+            get(Extract::RegexAll("<a[^>]*>([^<]+)".into()), None),
+            Ok(Some("One; Two".into()))
+        );
+        let list = r#"{"i":[{"n":"a"},{"n":2},{"n":null},{"n":true},{"n":[1]}]}"#;
+        assert_eq!(
+            one(Extract::JsonAll("$.i[*].n".into()), None, list),
+            Ok(Some("a; 2; true; [1]".into()))
+        );
         assert_eq!(
             get(regex(r"EUR ([\d.]+\d)"), Some(Kind::Number)),
             Ok(Some(812.5.into()))

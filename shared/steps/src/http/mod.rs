@@ -5,6 +5,7 @@ mod extract;
 mod gate;
 mod host;
 mod latency;
+mod pages;
 mod request;
 mod retry;
 mod robots;
@@ -31,6 +32,7 @@ use self::client::client;
 use self::extract::{Extractor, Fetched};
 use self::gate::{Cost, Permit, Sign};
 use self::host::Host;
+use self::pages::Paging;
 use self::request::Request;
 use crate::cache::Cache;
 use crate::guard::{Guard, Lookup, Refused, SystemLookup};
@@ -70,6 +72,7 @@ pub(crate) struct Http {
     body: Option<Template>,
     form: Vec<(String, Template)>,
     ok_when: Option<Expr>,
+    pages: Option<Paging>,
     cache: Option<Cache<Fetched>>,
     timeout: Duration,
     attempts: u32,
@@ -85,6 +88,12 @@ pub(crate) struct Http {
 enum Answer {
     Fetched(Fetched),
     Redirect(StatusCode, String),
+}
+
+/// What came of a request, and how often it was sent.
+struct Tried<T> {
+    result: Result<T, String>,
+    tries: u32,
 }
 
 /// Why an attempt gave no outputs.
@@ -196,6 +205,7 @@ impl Http {
             body: step.body.clone(),
             form: step.form.clone(),
             ok_when: step.ok_when.clone(),
+            pages: step.pages.as_ref().map(Paging::new).transpose()?,
             cache: (step.cache && step.method == HttpMethod::Get).then(Cache::default),
             timeout: step.timeout,
             attempts: step.attempts.max(1),
@@ -334,6 +344,12 @@ impl Http {
 
     /// The outputs, where the response is a success.
     fn conclude(&self, row: Row<'_>, fetched: &Fetched) -> Result<Outputs, Fault> {
+        self.succeeds(row, fetched)?;
+        self.extractor.extract(fetched).map_err(Fault::answered)
+    }
+
+    /// Whether the response is a success.
+    fn succeeds(&self, row: Row<'_>, fetched: &Fetched) -> Result<(), Fault> {
         let status = fetched.status;
         match &self.ok_when {
             None if status.is_success() => {}
@@ -364,18 +380,22 @@ impl Http {
                 }
             }
         }
-        self.extractor.extract(fetched).map_err(Fault::answered)
+        Ok(())
     }
 
-    /// Fetches, as often as the step allows; the response too where it was a success.
-    async fn fetch(&self, record: Row<'_>, request: &Request) -> (Option<Fetched>, StepResult) {
-        let failed = |reason: &str, tries: u32| {
-            let told = format!("{request}: {reason}");
-            (None, StepResult::failed(told, tries))
+    /// Fetches, as often as the step allows: the response, and what `judge` makes of it.
+    async fn fetch<T: Send>(
+        &self,
+        row: u32,
+        request: &Request,
+        judge: &(dyn Fn(&Fetched) -> Result<T, Fault> + Send + Sync),
+    ) -> Tried<(Arc<Fetched>, T)> {
+        let failed = |reason: &str, tries: u32| Tried {
+            result: Err(format!("{request}: {reason}")),
+            tries,
         };
         let host = self.host(&request.url);
         let gate = &host.gate;
-        let row = record.record.row;
         let start = Instant::now();
         // `tries` is told; `spent` are those that count against the step's attempts.
         let (mut tries, mut spent) = (0, 0);
@@ -386,10 +406,11 @@ impl Http {
             };
             tries += 1;
             let fault = match self.attempt(request, &mut permit).await {
-                Ok(fetched) => match self.conclude(record, &fetched) {
-                    Ok(outputs) => {
+                Ok(fetched) => match judge(&fetched) {
+                    Ok(made) => {
                         permit.exit(row, Sign::Good);
-                        return (Some(fetched), StepResult::ok(outputs, tries));
+                        let result = Ok((Arc::new(fetched), made));
+                        return Tried { result, tries };
                     }
                     Err(fault) => fault,
                 },
@@ -424,6 +445,45 @@ impl Http {
     }
 }
 
+impl Http {
+    /// The same, out of the cache where the step has one.
+    async fn get<T: Send>(
+        &self,
+        row: u32,
+        request: &Request,
+        judge: &(dyn Fn(&Fetched) -> Result<T, Fault> + Send + Sync),
+    ) -> Tried<(Arc<Fetched>, T)> {
+        let Some(cache) = &self.cache else {
+            return self.fetch(row, request, judge).await;
+        };
+        let slot = cache.slot(request.key());
+        let mut own = None;
+        let kept = slot
+            .get_or_try_init(|| async {
+                let tried = self.fetch(row, request, judge).await;
+                let fetched = tried
+                    .result
+                    .as_ref()
+                    .map(|(f, _)| f.clone())
+                    .map_err(|_| ());
+                own = Some(tried);
+                fetched
+            })
+            .await;
+        if let Some(tried) = own {
+            return tried;
+        }
+        if let Ok(fetched) = kept
+            && let Ok(made) = judge(fetched)
+        {
+            let result = Ok((fetched.clone(), made));
+            return Tried { result, tries: 1 };
+        }
+        // What was good for another record is not for this one.
+        self.fetch(row, request, judge).await
+    }
+}
+
 #[async_trait]
 impl Runner for Http {
     async fn run(&self, record: Row<'_>) -> StepResult {
@@ -431,28 +491,15 @@ impl Runner for Http {
             Ok(request) => request,
             Err(reason) => return StepResult::failed(reason, 1),
         };
-        let Some(cache) = &self.cache else {
-            return self.fetch(record, &request).await.1;
-        };
-        let slot = cache.slot(request.key());
-        let mut own = None;
-        let kept = slot
-            .get_or_try_init(|| async {
-                let (fetched, result) = self.fetch(record, &request).await;
-                own = Some(result);
-                fetched.map(Arc::new).ok_or(())
-            })
-            .await;
-        if let Some(result) = own {
-            return result;
+        if let Some(paging) = &self.pages {
+            return self.paged(record, request, paging).await;
         }
-        if let Ok(fetched) = kept
-            && let Ok(outputs) = self.conclude(record, fetched)
-        {
-            return StepResult::ok(outputs, 1);
+        let judge = |fetched: &Fetched| self.conclude(record, fetched);
+        let Tried { result, tries } = self.get(record.record.row, &request, &judge).await;
+        match result {
+            Ok((_, outputs)) => StepResult::ok(outputs, tries),
+            Err(reason) => StepResult::failed(reason, tries),
         }
-        // What was good for another record is not for this one.
-        self.fetch(record, &request).await.1
     }
 
     async fn close(&self) {}
@@ -460,7 +507,7 @@ impl Runner for Http {
 
 /// Reads a body up to [`RESPONSE_MAX`] bytes, counted after decompression as they come.
 async fn read(mut response: Response) -> Result<Fetched, Fault> {
-    let status = response.status();
+    let (status, url) = (response.status(), response.url().clone());
     let too_large = || {
         let mib = RESPONSE_MAX / (1024 * 1024);
         Fault::answered(format!("the response is larger than {mib} MiB"))
@@ -493,6 +540,7 @@ async fn read(mut response: Response) -> Result<Fetched, Fault> {
         rest.freeze()
     };
     Ok(Fetched {
+        url,
         status,
         headers,
         body,

@@ -36,8 +36,7 @@ impl Request {
             let location = brief(location, 200);
             format!("{status}: `{location}` is no valid URL: {e}")
         })?;
-        let same_origin = url.origin() == self.url.origin();
-        let mut to = Request { url, ..self };
+        let mut to = self.towards(url);
         let becomes_get = match status.as_u16() {
             301 | 302 => to.method == Method::POST,
             303 => to.method != Method::HEAD,
@@ -48,15 +47,20 @@ impl Request {
             to.body = None;
             to.headers.remove(CONTENT_TYPE);
         }
-        if !same_origin {
-            let all = std::mem::take(&mut to.headers);
+        Ok(to)
+    }
+
+    /// The same for another URL. To another origin go no headers of the pipeline but these few.
+    pub(super) fn towards(mut self, url: Url) -> Request {
+        if url.origin() != self.url.origin() {
+            let all = std::mem::take(&mut self.headers);
             for name in [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT] {
                 if let Some(value) = all.get(&name) {
-                    to.headers.insert(name, value.clone());
+                    self.headers.insert(name, value.clone());
                 }
             }
         }
-        Ok(to)
+        Request { url, ..self }
     }
 }
 

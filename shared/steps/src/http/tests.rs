@@ -1,5 +1,6 @@
 //! Against a server of our own on the loopback address, which the steps allow by name.
 
+mod pages;
 mod tls;
 
 use std::collections::HashMap;
@@ -145,6 +146,7 @@ fn step(url: &str) -> HttpStep {
         ca: None,
         cache: false,
         ok_when: None,
+        pages: None,
         outputs: vec![HttpOutput {
             name: "due".into(),
             from: Extract::Json("$.due".into()),

@@ -71,6 +71,7 @@ impl LibreTranslate {
             ca: None,
             cache: false,
             ok_when: Some(fixed(Expr::compile(ANSWERED))?),
+            pages: None,
             outputs: vec![
                 output("translated", "$.translatedText", Kind::Text),
                 output("error", "$.error", Kind::Text),

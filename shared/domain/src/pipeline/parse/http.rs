@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use super::pages::pages;
 use super::{Builder, timeout, units, whole};
 use crate::pipeline::keys::{EXTRACT, EXTRACT_SOURCES};
 use crate::pipeline::names::Origin;
@@ -68,6 +69,7 @@ impl<'a> Builder<'a> {
         let proxy = table.optional("proxy").and_then(|n| self.proxy(&n));
         let ca = table.optional("ca").and_then(|n| certificates(&n));
         let cache = cache(table, method);
+        let pages = table.optional("pages").and_then(|n| pages(&n, method));
         let outputs = self.http_outputs(table, method);
         // Without them nobody knows which names `ok_when` may use.
         self.unsure |= outputs.is_none();
@@ -89,6 +91,7 @@ impl<'a> Builder<'a> {
             ca,
             cache,
             ok_when,
+            pages,
             outputs: outputs?,
         })
     }
@@ -223,7 +226,7 @@ fn entries<'a>(table: &Table<'a>, key: &str) -> Entries<'a> {
 }
 
 /// Whether a text can name a header (RFC 9110, 5.6.2: token).
-fn is_token(name: &str) -> bool {
+pub(super) fn is_token(name: &str) -> bool {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     !name.is_empty() && name.bytes().all(token)
 }
@@ -290,6 +293,12 @@ fn http_output(name: &str, node: &Node<'_>) -> Option<HttpOutput> {
     let from = extract(name, node, &table);
     let kind = table.optional("type").and_then(|n| n.one_of());
     let optional = table.optional("optional").and_then(|n| n.bool());
+    if let (Some(Extract::JsonAll(_) | Extract::CssAll(_) | Extract::RegexAll(_)), Some(kind)) =
+        (&from, kind)
+        && kind != Kind::Text.name()
+    {
+        node.error(format!("`all` gives a text, and no {kind}"), None);
+    }
     table.finish();
     Some(HttpOutput {
         name: name.to_owned(),
@@ -313,9 +322,15 @@ fn extract<'a>(name: &str, node: &Node<'a>, table: &Table<'a>) -> Option<Extract
         );
         return None;
     };
-    if source.name != "css" {
-        for node in [&all, &attribute].into_iter().flatten() {
-            let message = format!("`{}` belongs to `css`, not to `{}`", node.name, source.name);
+    if source.name != "css"
+        && let Some(node) = &attribute
+    {
+        let message = format!("`attribute` belongs to `css`, not to `{}`", source.name);
+        node.error(message, None);
+    }
+    if matches!(&*source.name, "header" | "status") {
+        if let Some(node) = &all {
+            let message = format!("there is one {}, so no `all`", source.name);
             node.error(message, None);
         }
     } else if let (Some(_), Some(attribute)) = (&all, &attribute) {
@@ -328,6 +343,7 @@ fn extract<'a>(name: &str, node: &Node<'a>, table: &Table<'a>) -> Option<Extract
         return Some(Extract::Status);
     }
     let text = source.text()?;
+    let all = all.map_or(Some(false), |n| n.bool())?;
     Some(match &*source.name {
         "json" => {
             if !text.starts_with('$') {
@@ -336,11 +352,14 @@ fn extract<'a>(name: &str, node: &Node<'a>, table: &Table<'a>) -> Option<Extract
                     Some("it begins with $, the whole answer: $.due"),
                 );
             }
-            Extract::Json(text.to_owned())
+            if all {
+                Extract::JsonAll(text.to_owned())
+            } else {
+                Extract::Json(text.to_owned())
+            }
         }
         "css" => {
             let selector = text.to_owned();
-            let all = all.map_or(Some(false), |n| n.bool())?;
             match attribute {
                 Some(attribute) => Extract::CssAttribute {
                     selector,
@@ -356,7 +375,11 @@ fn extract<'a>(name: &str, node: &Node<'a>, table: &Table<'a>) -> Option<Extract
                 let what = what.lines().last().unwrap_or_default().trim();
                 source.error(format!("this is no regular expression: {what}"), None);
             }
-            Extract::Regex(text.to_owned())
+            if all {
+                Extract::RegexAll(text.to_owned())
+            } else {
+                Extract::Regex(text.to_owned())
+            }
         }
         _ => {
             if !is_token(text) {
