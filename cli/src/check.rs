@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use miette::miette;
+use rowmill_domain::pipeline::{CommandStep, StepKind};
 use rowmill_domain::secret::{Secrets, Unusable};
+use rowmill_enrich::check_local;
 use rowmill_steps::{Setup, runner};
 
 use crate::args::CheckArgs;
@@ -50,8 +52,14 @@ pub(crate) fn set_up(chosen: &Chosen, secrets: &Secrets) -> Result<Vec<Unusable>
     let wrong: Vec<miette::Report> = (1..)
         .zip(&chosen.pipeline.steps)
         .filter_map(|(n, step)| {
-            let e = runner(step, &setup).err()?;
-            let (kind, e) = (step.kind_name(), e.to_string());
+            let e = match &step.kind {
+                // What is not fetched yet cannot be set up.
+                StepKind::Command(CommandStep {
+                    fetch: Some(fetch), ..
+                }) => check_local(fetch, &chosen.directory).err()?,
+                _ => runner(step, &setup).err()?.to_string(),
+            };
+            let kind = step.kind_name();
             let e = setup.secrets.redact(&e);
             Some(miette!("pipeline {}: step {n} ({kind}): {e}", chosen.name))
         })

@@ -10,11 +10,11 @@ use rowmill_domain::config::{self, child_exit};
 use rowmill_domain::environment::Environment;
 use rowmill_domain::keys;
 use rowmill_domain::secret::Secrets;
-use rowmill_enrich::{Child, Enrich, Surroundings};
+use rowmill_enrich::{Child, Enrich, Programs, Surroundings};
 use rowmill_local::SqliteLedger;
 use rowmill_ports::{Location, Objects};
 
-use crate::cloud::{WORK, buckets};
+use crate::cloud::{TEMPORARY, WORK, buckets};
 use crate::exit::{Exit, Stop};
 use crate::signals;
 use crate::upload::DIRECTORY;
@@ -50,13 +50,20 @@ pub(crate) async fn enrich(environment: &Environment, secrets: Secrets) -> Resul
         .unwrap_or_default();
 
     let enrich = Enrich {
-        objects,
+        objects: objects.clone(),
         ledger: Arc::new(ledger),
         work_bucket: WORK.to_owned(),
         surroundings: Surroundings {
             program_directory,
             secrets,
             amazon: None,
+            programs: Programs {
+                objects: Some(objects),
+                work_bucket: WORK.to_owned(),
+                buckets: Vec::new(),
+                // Emptied when a machine is opened.
+                scratch: Some(state.join(TEMPORARY)),
+            },
         },
     };
     match enrich.run(&child, stop).await {

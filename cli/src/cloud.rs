@@ -35,6 +35,9 @@ pub(crate) const WORK: &str = "work";
 /// The state directory in the `--out` directory.
 pub(crate) const STATE: &str = ".rowmill";
 
+/// Temporary files, in the state directory.
+pub(crate) const TEMPORARY: &str = "tmp";
+
 /// What stands for the deployment's, the queue's and the image's name on one machine.
 const STACK: &str = "rowmill";
 /// Whom mail is from.
@@ -115,7 +118,7 @@ impl Machine {
             source,
         })?;
         let lock = StateLock::take(&state)?;
-        temporary_files(&state.join("tmp"))?;
+        temporary_files(&state.join(TEMPORARY))?;
         let chaos = setup.chaos.map(|seed| Chaos { seed });
         let cloud = Cloud::open(&state)?;
         let objects = Arc::new(buckets(&state)?);

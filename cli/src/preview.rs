@@ -38,6 +38,7 @@ pub(crate) async fn preview(args: &PreviewArgs, secrets: &Secrets) -> Result<Exi
         program_directory: chosen.directory.clone(),
         secrets: secrets.clone(),
         amazon: None,
+        ..Surroundings::default()
     };
     let work = run_steps(&chosen.pipeline, &columns, records.clone(), &surroundings);
     let outcomes = tokio::select! {

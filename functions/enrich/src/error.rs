@@ -7,6 +7,9 @@ pub enum EnrichError {
     /// The job is set up wrongly; trying again cannot help.
     #[error("{0}")]
     Misconfigured(String),
+    /// A step's program could not be fetched; it may be there later.
+    #[error("the program cannot be fetched: {0}")]
+    NotFetched(String),
     /// A service failed; where that may pass, also after it was tried again.
     #[error(transparent)]
     Port(#[from] PortError),
@@ -31,6 +34,7 @@ impl EnrichError {
     /// The exit code of the child, one of [`child_exit`].
     pub fn exit_code(&self) -> u8 {
         match self {
+            EnrichError::NotFetched(_) => child_exit::NOT_FETCHED,
             EnrichError::Misconfigured(_) => child_exit::MISCONFIGURED,
             EnrichError::Port(error) if error.is_retryable() => child_exit::UNAVAILABLE,
             EnrichError::Port(_) => child_exit::MISCONFIGURED,

@@ -11,6 +11,7 @@
 mod child;
 mod entry;
 mod error;
+mod fetch;
 mod preview;
 mod record;
 mod retry;
@@ -18,6 +19,7 @@ mod slice;
 mod store;
 mod surroundings;
 mod turns;
+mod unpack;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use rowmill_domain::limits::DRAIN_SECONDS;
 use rowmill_domain::{Manifest, Pipeline, Status};
 use rowmill_ports::{Ledger, Objects};
 use rowmill_steps::Setup;
+use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tracing::Instrument as _;
@@ -36,6 +39,7 @@ use tracing::Instrument as _;
 pub use child::Child;
 pub use entry::{PreviewError, Previews, answer};
 pub use error::EnrichError;
+pub use fetch::{Programs, check_local};
 pub use preview::preview;
 use record::{StageStep, Worker};
 use slice::Task;
@@ -158,11 +162,13 @@ impl Enrich {
             ledger: self.ledger.clone(),
             run: child.run.clone(),
         }));
+        let programs = self.surroundings.programs(&pipeline, steps.clone());
+        let programs = programs.await.map_err(|e| e.of(child))?;
         let last = child.stage + 1 == manifest.stages;
         let worker = Worker {
             columns: &columns,
             stage: child.stage,
-            steps: stage_steps(&pipeline, steps, &setup).map_err(misconfigured)?,
+            steps: stage_steps(&pipeline, steps, &setup, &programs).map_err(misconfigured)?,
             checks: if last { &pipeline.checks } else { &[] },
             derived: if last { &pipeline.columns } else { &[] },
         };
@@ -246,12 +252,18 @@ fn stage_steps(
     pipeline: &Pipeline,
     steps: std::ops::Range<usize>,
     setup: &Setup,
+    programs: &[Option<TempDir>],
 ) -> Result<Vec<StageStep>, String> {
     pipeline.steps[steps.clone()]
         .iter()
+        .zip(programs)
         .zip(steps)
-        .map(|(step, index)| {
-            let runner = rowmill_steps::runner(step, setup).map_err(|error| {
+        .map(|((step, program), index)| {
+            let mut setup = setup.clone();
+            if let Some(folder) = program {
+                setup.directory = folder.path().to_owned();
+            }
+            let runner = rowmill_steps::runner(step, &setup).map_err(|error| {
                 let error = error.to_string();
                 let (number, kind) = (index + 1, step.kind_name());
                 format!("step {number} ({kind}): {}", setup.secrets.redact(&error))

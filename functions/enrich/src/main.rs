@@ -8,7 +8,7 @@ use rowmill_aws::{AmazonTranslate, DynamoLedger, S3Objects, sdk_config};
 use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
 use rowmill_domain::secret::Secrets;
-use rowmill_enrich::{Child, Enrich, Previews, Surroundings};
+use rowmill_enrich::{Child, Enrich, Previews, Programs, Surroundings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -59,28 +59,40 @@ async fn child(environment: &Environment) -> u8 {
 
 async fn enrich(env: &Environment) -> anyhow::Result<Enrich> {
     let sdk = sdk_config().await;
+    let objects = Arc::new(S3Objects::new(&sdk));
     Ok(Enrich {
-        objects: Arc::new(S3Objects::new(&sdk)),
+        objects: objects.clone(),
         ledger: Arc::new(DynamoLedger::new(&sdk, env.text(ROWMILL_STACK)?)),
         work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
-        surroundings: surroundings(AmazonTranslate::new(&sdk)),
+        surroundings: surroundings(env, objects, AmazonTranslate::new(&sdk))?,
     })
 }
 
 async fn previews(env: &Environment) -> anyhow::Result<Previews> {
     let sdk = sdk_config().await;
+    let objects = Arc::new(S3Objects::new(&sdk));
     Ok(Previews {
-        objects: Arc::new(S3Objects::new(&sdk)),
+        objects: objects.clone(),
         work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
-        surroundings: surroundings(AmazonTranslate::new(&sdk)),
+        surroundings: surroundings(env, objects, AmazonTranslate::new(&sdk))?,
     })
 }
 
-fn surroundings(amazon: AmazonTranslate) -> Surroundings {
-    Surroundings {
+fn surroundings(
+    env: &Environment,
+    objects: Arc<S3Objects>,
+    amazon: AmazonTranslate,
+) -> anyhow::Result<Surroundings> {
+    Ok(Surroundings {
         // The container's working directory.
         program_directory: ".".into(),
         secrets: Secrets::of_environment(std::env::vars_os()),
         amazon: Some(Arc::new(amazon)),
-    }
+        programs: Programs {
+            objects: Some(objects),
+            work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
+            buckets: env.list(ROWMILL_FETCH_BUCKETS),
+            scratch: None,
+        },
+    })
 }

@@ -29,10 +29,12 @@ pub async fn preview(
     }
     let setup = surroundings.setup(pipeline)?;
     let all = 0..pipeline.steps.len();
+    let programs = surroundings.programs(pipeline, all.clone()).await;
+    let programs = programs.map_err(|e| vec![e.told()])?;
     let worker = Worker {
         columns,
         stage: 0,
-        steps: stage_steps(pipeline, all, &setup).map_err(|wrong| vec![wrong])?,
+        steps: stage_steps(pipeline, all, &setup, &programs).map_err(|wrong| vec![wrong])?,
         checks: &pipeline.checks,
         derived: &pipeline.columns,
     };

@@ -7,6 +7,8 @@ use rowmill_domain::Pipeline;
 use rowmill_domain::secret::Secrets;
 use rowmill_steps::{Setup, Translator};
 
+use crate::Programs;
+
 /// What is there for the steps of any pipeline.
 #[derive(Clone, Default)]
 pub struct Surroundings {
@@ -17,6 +19,8 @@ pub struct Surroundings {
     pub secrets: Secrets,
     /// Amazon Translate, for `translate` steps that ask for it; `None` where there is no AWS.
     pub amazon: Option<Arc<dyn Translator>>,
+    /// Where programs that are not there yet come from.
+    pub programs: Programs,
 }
 
 impl Surroundings {

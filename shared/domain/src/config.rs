@@ -82,10 +82,22 @@ pub const ROWMILL_SMTP: &str = "ROWMILL_SMTP";
 /// follows. Set by Batch from the job definition, locally by whoever starts `rowmill`.
 pub const SECRET_PREFIX: &str = "ROWMILL_SECRET_";
 
+/// In the container of a job, from its image: further buckets that programs may be fetched from,
+/// with commas between. Its role must be allowed to read them. Default: only the work bucket.
+pub const ROWMILL_FETCH_BUCKETS: &str = "ROWMILL_FETCH_BUCKETS";
+/// A program of a `command` step that was fetched: `script` or `zip`. Set for it, by the name that
+/// AWS's "fetch and run" gave it.
+pub const BATCH_FILE_TYPE: &str = "BATCH_FILE_TYPE";
+/// The same program's address, as in the pipeline.
+pub const BATCH_FILE_S3_URL: &str = "BATCH_FILE_S3_URL";
+
 /// Exit codes of an enrich child, which `evaluateOnExit` tells apart.
 pub mod child_exit {
     /// Every record of the slice has an outcome.
     pub const DONE: u8 = 0;
+    /// A program could not be fetched: try again. Starts with a 1, as AWS's "fetch and run" gives
+    /// for a failed download and as the rule for [`UNAVAILABLE`] wants it.
+    pub const NOT_FETCHED: u8 = 1;
     /// The job is set up wrongly (no such run, chunk or stage; an unreadable manifest): trying
     /// again cannot help.
     pub const MISCONFIGURED: u8 = 2;

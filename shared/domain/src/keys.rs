@@ -8,6 +8,9 @@ pub const PIPELINES: &str = "pipelines/";
 /// `runs/`: all that is temporary, of all runs.
 pub const RUNS: &str = "runs/";
 
+/// `programs/`: what `command` steps may fetch from the work bucket.
+pub const PROGRAMS: &str = "programs/";
+
 /// `pipelines/<name>.toml`
 pub fn pipeline(name: &str) -> String {
     format!("{PIPELINES}{name}.toml")

@@ -72,6 +72,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             attempts: 1,
             process: ProcessPer::Child,
             memory_mib: None,
+            fetch: None,
         }),
         image: None,
     };

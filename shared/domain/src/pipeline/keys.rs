@@ -69,6 +69,8 @@ pub(super) enum Shape {
     Tables(&'static Section),
     /// `[[step]]`, whose keys depend on its kind.
     Steps,
+    /// A table from name to text.
+    Parameters,
     /// `"amazon"`, or a table of [`SERVER`].
     Service,
 }
@@ -117,6 +119,12 @@ pub(super) static ROOT: Section = Section {
             Shape::Secrets,
             "none",
             "The secrets that steps may use, by names of capitals, digits and `_`; see [Secrets](#secrets). A list of names, before the first `[section]`, or `[secrets]` with where each value is.",
+        ),
+        optional(
+            "parameters",
+            Shape::Parameters,
+            "none",
+            "Texts by name, for arguments of programs: `Ref::name` in `program` is the text.",
         ),
         optional(
             "input",
@@ -572,7 +580,7 @@ static COMMAND: Section = Section {
         required(
             "program",
             Shape::Program,
-            "The program and its arguments, started in the pipeline's folder.",
+            "The program and its arguments, started in the pipeline's folder, or with `fetch` in that of what was fetched. An argument `Ref::name` is that text of `[parameters]`.",
         ),
         required("outputs", Shape::Texts, "The columns it adds."),
         optional(
@@ -598,6 +606,36 @@ static COMMAND: Section = Section {
             Shape::Memory,
             "no limit but the child's",
             "Address space that a process of the program may ask for. On Linux; passed over elsewhere.",
+        ),
+        optional(
+            "fetch",
+            Shape::Table(&FETCH),
+            "the image or the pipeline's folder has it",
+            "A script or a zip that each child fetches first.",
+        ),
+    ],
+};
+
+/// `fetch` of a `command` step.
+pub(super) static FETCH: Section = Section {
+    title: "[step.fetch] of `command`",
+    meaning: "A script or a zip with the program. Each child fetches it into a folder of its own, which goes with the child; the program finds its address and type in its environment as `BATCH_FILE_S3_URL` and `BATCH_FILE_TYPE`.",
+    keys: &[
+        required(
+            "url",
+            Shape::Text,
+            "`s3://bucket/key`, in the work bucket under `programs/`, or in a bucket that the deployment allows; or a path in the pipeline's folder.",
+        ),
+        required(
+            "sha256",
+            Shape::Text,
+            "The SHA-256 of the file, 64 hexadecimal digits. Another file is refused.",
+        ),
+        optional(
+            "type",
+            Shape::OneOf(&["script", "zip"]),
+            "`zip` where the name ends in .zip, else `script`",
+            "A script is put there as it is and may be started; a zip is unpacked.",
         ),
     ],
 };

@@ -312,6 +312,50 @@ pub struct CommandStep {
     pub process: ProcessPer,
     /// Memory that the program may ask for, in MiB. Default: no limit but the child's. On Linux.
     pub memory_mib: Option<u32>,
+    /// What each child fetches first.
+    pub fetch: Option<Fetch>,
+}
+
+/// `[step.fetch]` of a `command` step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetch {
+    /// `s3://bucket/key`, or a path.
+    pub url: String,
+    /// Of the file, in lower-case hexadecimal digits.
+    pub sha256: String,
+    /// What it is.
+    pub kind: FetchKind,
+}
+
+/// `type` of a fetched program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FetchKind {
+    /// A file that is started as it is.
+    Script,
+    /// A zip.
+    Zip,
+}
+
+impl FetchKind {
+    /// `script` or `zip`, as in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            FetchKind::Script => "script",
+            FetchKind::Zip => "zip",
+        }
+    }
+}
+
+impl Fetch {
+    /// Bucket and key; `None` for a path.
+    pub fn location(&self) -> Option<(&str, &str)> {
+        self.url.strip_prefix("s3://")?.split_once('/')
+    }
+
+    /// The file's name: the last part of its address.
+    pub fn file_name(&self) -> &str {
+        crate::keys::file_name(&self.url)
+    }
 }
 
 /// How often the program of a `command` step is started.

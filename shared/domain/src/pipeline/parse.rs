@@ -46,6 +46,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Pipeline, Box<PipelineErro
         unsure: false,
         mentions: Vec::new(),
         secrets: Vec::new(),
+        parameters: Vec::new(),
         added: Vec::new(),
     };
     let mut pipeline = builder.pipeline(&Table::new(&file, root.get_ref(), 0..0, &[&keys::ROOT]));
@@ -76,6 +77,8 @@ struct Builder<'a> {
     mentions: Vec<Mention>,
     /// Names of the secrets that are declared.
     secrets: Vec<String>,
+    /// `[parameters]`, in the order of the file.
+    parameters: Vec<(String, String)>,
     added: Vec<(Arc<str>, Range<usize>)>,
 }
 
@@ -90,6 +93,12 @@ impl<'a> Builder<'a> {
         };
         if let Some(node) = root.optional("secrets") {
             pipeline.secrets = self.secrets(&node);
+        }
+        let parameters = root.optional("parameters").and_then(|n| n.entries());
+        for (name, _, node) in parameters.unwrap_or_default() {
+            if let Some(text) = node.text() {
+                self.parameters.push((name.to_owned(), text.to_owned()));
+            }
         }
         if let Some(table) = table(root, "input", &keys::INPUT) {
             pipeline.input = self.input(&table);

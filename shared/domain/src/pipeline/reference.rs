@@ -110,6 +110,7 @@ fn shape(shape: &Shape) -> Value {
                 {"type": "object", "propertyNames": name, "additionalProperties": text()},
             ]})
         }
+        Shape::Parameters => values(text()),
         Shape::Service => json!({"oneOf": [{"const": "amazon"}, object(&[&keys::SERVER])]}),
         Shape::Table(section) => object(&[section]),
         Shape::Tables(section) => json!({"type": "array", "items": object(&[section])}),
@@ -128,7 +129,7 @@ fn shape(shape: &Shape) -> Value {
 }
 
 fn keys_markdown() -> String {
-    let order: [&Section; 19] = [
+    let order: [&Section; 20] = [
         &ROOT,
         &keys::INPUT,
         &keys::LIMITS,
@@ -139,6 +140,7 @@ fn keys_markdown() -> String {
         &keys::NEXT,
         &keys::PAGE,
         STEPS[1],
+        &keys::FETCH,
         STEPS[2],
         STEPS[3],
         STEPS[4],
@@ -211,6 +213,7 @@ fn shape_words(shape: &Shape) -> String {
         Shape::Types => "table: column = type".to_owned(),
         Shape::Extracts => "table: column = { .. }".to_owned(),
         Shape::Secrets => "list of names, or table: name = text".to_owned(),
+        Shape::Parameters => "table: name = text".to_owned(),
         Shape::Service => "`\"amazon\"` or table".to_owned(),
         Shape::Table(_) => "table".to_owned(),
         Shape::Tables(_) | Shape::Steps => "tables".to_owned(),

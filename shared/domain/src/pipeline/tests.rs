@@ -308,6 +308,12 @@ fn what_is_wrong_is_told_where_it_stands() {
         ("[[step]]\nkind = \"command\"\nprogram = []\noutputs = [\"a\"]".to_owned(), "3:11", "`program` is empty", ""),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\", \" b\"]".to_owned(), "4:17", "cannot be a column's name", ""),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nprocess = \"recrd\"".to_owned(), "5:11", "`process` cannot be", "did you mean `record`?"),
+        ("[parameters]\nlimit = \"5\"\n[[step]]\nkind = \"command\"\nprogram = [\"a\", \"Ref::limt\"]\noutputs = [\"a\"]".to_owned(), "5:17", "no parameter `limt`", "did you mean `limit`?"),
+        ("[[step]]\nkind = \"command\"\nprogram = [\"a\", \"Ref::x\"]\noutputs = [\"a\"]".to_owned(), "3:17", "no parameter `x`", "[parameters], x ="),
+        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"s3://b/k\" }".to_owned(), "5:9", "`sha256` is missing", ""),
+        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"s3://b\", sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\" }".to_owned(), "5:17", "no address of a program", "s3://bucket/key"),
+        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"https://a/b\", sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\" }".to_owned(), "5:17", "no address of a program", ""),
+        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"x.sh\", sha256 = \"0\" }".to_owned(), "5:34", "64 hexadecimal digits", "sha256sum"),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nmemory = \"256\"".to_owned(), "5:10", "`memory` cannot be", "512 MiB"),
         ("[[check]]\nrule = \"tax_due >= \"".to_owned(), "2:19", "ends too early", ""),
         ("[[check]]\nrule = \"1\"".to_owned(), "2:8", "always gives number `1`, not true or false", "tax_due >= 0"),
@@ -741,6 +747,26 @@ fn columns_that_would_stand_twice_in_the_result_are_shown_by_another_name() {
             "error (input)"
         ]
     );
+}
+
+#[test]
+fn parameters_and_what_is_fetched_are_read() {
+    let hash = "AB".repeat(32);
+    let toml = format!(
+        "[parameters]\nlimit = \"0.5\"\n[[step]]\nkind = \"command\"\nprogram = [\"./score\", \"--limit\", \"Ref::limit\"]\noutputs = [\"a\"]\nfetch = {{ url = \"s3://b/k/score.ZIP\", sha256 = \"{hash}\" }}"
+    );
+    let pipeline = Pipeline::parse("p.toml", &toml).unwrap();
+    let StepKind::Command(command) = &pipeline.steps[0].kind else {
+        panic!("{pipeline:?}")
+    };
+    assert_eq!(command.program, ["./score", "--limit", "0.5"]);
+    let fetch = command.fetch.as_ref().unwrap();
+    assert_eq!(
+        (fetch.kind, &*fetch.sha256),
+        (FetchKind::Zip, &*"ab".repeat(32))
+    );
+    assert_eq!(fetch.location(), Some(("b", "k/score.ZIP")));
+    assert_eq!(fetch.file_name(), "score.ZIP");
 }
 
 #[test]

@@ -56,7 +56,8 @@ impl Command {
                 &setup.directory,
                 step.memory_mib,
                 &setup.secrets,
-            )?,
+            )?
+            .with_fetched(step.fetch.as_ref()),
             outputs: step.outputs.iter().map(|o| o.as_str().into()).collect(),
             timeout: step.timeout,
             attempts: step.attempts.max(1),

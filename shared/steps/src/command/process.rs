@@ -6,7 +6,8 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rowmill_domain::config::SECRET_PREFIX;
+use rowmill_domain::config::{BATCH_FILE_S3_URL, BATCH_FILE_TYPE, SECRET_PREFIX};
+use rowmill_domain::pipeline::Fetch;
 use rowmill_domain::secret::Secrets;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout};
@@ -32,6 +33,8 @@ pub(super) struct Launch {
     directory: PathBuf,
     memory_mib: Option<u32>,
     secrets: Arc<Secrets>,
+    /// Further variables of its environment.
+    environment: Vec<(&'static str, String)>,
 }
 
 /// A program at work.
@@ -83,7 +86,19 @@ impl Launch {
             directory: directory.to_path_buf(),
             memory_mib,
             secrets: secrets.clone(),
+            environment: Vec::new(),
         })
+    }
+
+    /// The same, told where it was fetched from.
+    pub(super) fn with_fetched(mut self, fetch: Option<&Fetch>) -> Launch {
+        if let Some(fetch) = fetch {
+            self.environment = vec![
+                (BATCH_FILE_TYPE, fetch.kind.name().to_owned()),
+                (BATCH_FILE_S3_URL, fetch.url.clone()),
+            ];
+        }
+        self
     }
 
     /// The program's name for reasons.
@@ -102,6 +117,7 @@ impl Launch {
             command.env(name, value);
         }
         let mut child = command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .args(&self.arguments)
             .current_dir(&self.directory)
             .stdin(Stdio::piped())

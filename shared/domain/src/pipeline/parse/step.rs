@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::http::{allow_hosts, rate};
 use super::{Builder, MEMORY, timeout, units, whole};
-use crate::pipeline::keys::{SERVER, STEP_KINDS, STEPS};
+use crate::pipeline::keys::{FETCH, SERVER, STEP_KINDS, STEPS};
 use crate::pipeline::names::suggest;
 use crate::pipeline::parse::reader::{Node, Table};
 use crate::pipeline::{
-    ClassifyStep, ClassifyWords, CommandStep, LanguageStep, ProcessPer, SentimentStep, Step,
-    StepKind, TranslateServer, TranslateService, TranslateStep,
+    ClassifyStep, ClassifyWords, CommandStep, Fetch, FetchKind, LanguageStep, ProcessPer,
+    SentimentStep, Step, StepKind, TranslateServer, TranslateService, TranslateStep,
 };
 
 impl<'a> Builder<'a> {
@@ -51,7 +51,7 @@ impl<'a> Builder<'a> {
                 .enumerate()
                 .map(|(i, a)| match a.value.as_str() {
                     Some("") if i > 0 => Some(String::new()),
-                    _ => a.text().map(str::to_owned),
+                    _ => self.argument(a),
                 })
                 .collect::<Option<Vec<String>>>()
         });
@@ -75,6 +75,7 @@ impl<'a> Builder<'a> {
         let process = table.optional("process").and_then(|n| n.one_of());
         let memory = table.optional("memory");
         let memory_mib = memory.and_then(|n| n.read(units::memory, MEMORY));
+        let fetch = table.optional("fetch").map(|n| fetch(&n));
         table.finish();
         Some(CommandStep {
             program: program?,
@@ -86,7 +87,27 @@ impl<'a> Builder<'a> {
                 _ => ProcessPer::Child,
             },
             memory_mib,
+            fetch: match fetch {
+                None => None,
+                Some(fetch) => Some(fetch?),
+            },
         })
+    }
+
+    /// An argument of a program: the parameter that `Ref::name` stands for, else as it is.
+    fn argument(&self, node: &Node<'a>) -> Option<String> {
+        let text = node.text()?;
+        let Some(name) = text.strip_prefix("Ref::") else {
+            return Some(text.to_owned());
+        };
+        let found = self.parameters.iter().find(|(n, _)| n == name);
+        if found.is_none() {
+            let names = self.parameters.iter().map(|(n, _)| n.as_str());
+            let help = suggest(name, names);
+            let help = help.unwrap_or_else(|| format!("add it: [parameters], {name} = \"..\""));
+            node.error(format!("there is no parameter `{name}`"), Some(&help));
+        }
+        found.map(|(_, value)| value.clone())
     }
 
     fn sentiment(&mut self, table: &Table<'a>) -> Option<SentimentStep> {
@@ -238,6 +259,44 @@ impl<'a> Builder<'a> {
         self.mention(text, node.at.clone(), self.outputs.len());
         Some(text.to_owned())
     }
+}
+
+fn fetch(node: &Node<'_>) -> Option<Fetch> {
+    let table = node.table(&[&FETCH])?;
+    let url = table.required("url").and_then(|n| {
+        let url = n.text()?;
+        let object = url.strip_prefix("s3://").map(|at| at.split_once('/'));
+        let named = !url.ends_with('/') && !matches!(object, Some(None | Some(("", _))));
+        if !named || (object.is_none() && url.contains("://")) {
+            n.error(
+                format!("{url:?} is no address of a program"),
+                Some("write \"s3://bucket/key\", or a path in the pipeline's folder"),
+            );
+        }
+        Some(url)
+    });
+    let sha256 = table.required("sha256").and_then(|n| {
+        let text = n.text()?;
+        if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            n.error(
+                "`sha256` has 64 hexadecimal digits",
+                Some("`sha256sum FILE` prints them"),
+            );
+        }
+        Some(text.to_ascii_lowercase())
+    });
+    let kind = table.optional("type").and_then(|n| n.one_of());
+    table.finish();
+    let url = url?;
+    Some(Fetch {
+        kind: match kind {
+            Some("zip") => FetchKind::Zip,
+            None if url.to_ascii_lowercase().ends_with(".zip") => FetchKind::Zip,
+            _ => FetchKind::Script,
+        },
+        url: url.to_owned(),
+        sha256: sha256?,
+    })
 }
 
 /// Whether a text can be a language's code, as `en`, `zh-TW` or `fr-CA` (BCP 47, roughly).
