@@ -1,7 +1,9 @@
-"""Prints a mail decoded: its headers, then each part's type, file name and text."""
+"""Prints a mail decoded: its headers, then each part's type, file name and text. With a folder as
+second argument its attachments are written there."""
 
 import email
 import email.policy
+import os
 import sys
 
 with open(sys.argv[1], "rb") as f:
@@ -16,3 +18,6 @@ for part in mail.walk():
         print(part.get_content())
     else:
         print(f"{len(part.get_content())} bytes")
+        if len(sys.argv) > 2:
+            with open(os.path.join(sys.argv[2], os.path.basename(part.get_filename())), "wb") as f:
+                f.write(part.get_content())

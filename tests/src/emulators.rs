@@ -59,28 +59,34 @@ pub struct Emulator {
 impl Emulator {
     /// Starts ministack and waits until it answers.
     pub fn ministack() -> Emulator {
-        Emulator::start(Kind::Ministack)
+        Emulator::start(Kind::Ministack, &[])
+    }
+
+    /// The same, with variables that its functions find in their environment, which begins with
+    /// its own.
+    pub fn ministack_with(variables: &[(String, String)]) -> Emulator {
+        Emulator::start(Kind::Ministack, variables)
     }
 
     /// Starts moto and waits until it answers. Jobs and functions are told of and not run.
     pub fn moto() -> Emulator {
-        let moto = Emulator::start(Kind::Moto);
+        let moto = Emulator::start(Kind::Moto, &[]);
         let no_docker = r#"{"batch":{"use_docker":false},"lambda":{"use_docker":false}}"#;
         moto.http("POST", "/moto-api/config", no_docker);
         moto
     }
 
-    fn start(kind: Kind) -> Emulator {
+    fn start(kind: Kind, variables: &[(String, String)]) -> Emulator {
         // Between finding a port free and taking it another process may take it.
         for _ in 0..5 {
-            if let Some(emulator) = Emulator::try_start(kind) {
+            if let Some(emulator) = Emulator::try_start(kind, variables) {
                 return emulator;
             }
         }
         panic!("{kind:?} did not start in five tries");
     }
 
-    fn try_start(kind: Kind) -> Option<Emulator> {
+    fn try_start(kind: Kind, variables: &[(String, String)]) -> Option<Emulator> {
         static PYTHON: OnceLock<PathBuf> = OnceLock::new();
         let python = PYTHON.get_or_init(|| python::venv("emulator-venv", "emulators.txt"));
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -104,6 +110,9 @@ impl Emulator {
             // What it keeps in files goes with the directory.
             .env("TMPDIR", directory.path())
             .envs(environment(&[]))
+            // ministack's functions call it there.
+            .env("AWS_ENDPOINT_URL", format!("http://{address}"))
+            .envs(variables.iter().cloned())
             .current_dir(&directory)
             .stdin(Stdio::piped())
             .stdout(log.try_clone().unwrap())

@@ -2,10 +2,12 @@
 //! workbooks, a source server that misbehaves as told, and what stands in for AWS's services.
 
 pub mod batch_endpoint;
+pub mod deployment;
 pub mod emulators;
 pub mod http;
 pub mod program;
 pub mod python;
+pub mod runtime;
 pub mod source;
 pub mod stack;
 pub mod wire;

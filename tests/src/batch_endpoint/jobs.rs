@@ -50,6 +50,8 @@ struct Overrides {
 }
 
 pub(super) async fn submit(State(service): State<Arc<Service>>, Json(body): Json<Value>) -> Answer {
+    // Closed by nobody; a caller that goes away meanwhile has submitted nothing.
+    service.submits.acquire().await.unwrap().forget();
     // The local Batch counts its own words for the request, which are fewer.
     let bytes = body.to_string().len();
     if bytes > limits::SUBMIT_PAYLOAD_MAX {

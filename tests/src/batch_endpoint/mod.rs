@@ -26,12 +26,11 @@ use rowmill_local::Cloud;
 use rowmill_local::batch::{BatchConfig, LocalBatch};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use definitions::Registry;
 
-/// The region in ARNs.
-pub const REGION: &str = "us-east-1";
+pub use crate::emulators::REGION;
 /// The account in ARNs; ministack's.
 pub const ACCOUNT: &str = "000000000000";
 
@@ -45,8 +44,10 @@ fn arn(resource: &str) -> String {
 }
 
 /// How the endpoint is set up.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Setup {
+    /// Where it is reached; bound by whoever has to know the address before the endpoint starts.
+    pub listener: std::net::TcpListener,
     /// The one queue's name.
     pub queue: String,
     /// Attempts under way at once.
@@ -63,6 +64,7 @@ impl Setup {
     /// A queue whose jobs run `program`, two at once, in AWS's own seconds.
     pub fn new(queue: &str, program: &Path) -> Setup {
         Setup {
+            listener: std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
             queue: queue.to_owned(),
             slots: 2,
             program: vec![program.display().to_string()],
@@ -90,6 +92,8 @@ struct Service {
     registry: Mutex<Registry>,
     /// SubmitJob's body of every job, by id.
     submitted: Mutex<HashMap<String, Value>>,
+    /// How many more SubmitJob calls are answered; the others wait.
+    submits: Semaphore,
 }
 
 impl BatchEndpoint {
@@ -115,6 +119,7 @@ impl BatchEndpoint {
             queue: setup.queue,
             registry: Mutex::default(),
             submitted: Mutex::default(),
+            submits: Semaphore::new(Semaphore::MAX_PERMITS),
         });
         let router = Router::new()
             .route("/v1/registerjobdefinition", post(definitions::register))
@@ -127,7 +132,8 @@ impl BatchEndpoint {
             .route("/v1/canceljob", post(jobs::cancel))
             .fallback(error::unknown)
             .with_state(service.clone());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        setup.listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(setup.listener).unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
         let (sender, receiver) = mpsc::unbounded_channel();
@@ -172,6 +178,18 @@ impl BatchEndpoint {
     /// The bodies of all RegisterJobDefinition calls that were taken, in their order.
     pub fn registered(&self) -> Vec<Value> {
         self.service.registry.lock().unwrap().bodies()
+    }
+
+    /// Answers this many SubmitJob calls from now on, and lets all others wait.
+    pub fn answer_submits(&self, most: usize) {
+        let submits = &self.service.submits;
+        submits.forget_permits(Semaphore::MAX_PERMITS);
+        submits.add_permits(most);
+    }
+
+    /// Answers all calls again, also those that wait.
+    pub fn answer_all_submits(&self) {
+        self.answer_submits(Semaphore::MAX_PERMITS);
     }
 
     /// Everything that jobs wrote to their output, for a failed test's message.

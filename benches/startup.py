@@ -1,0 +1,303 @@
+"""How soon a function that was not running answers its first event: `split` as it is deployed, beside
+a Python function with boto3, pandas and openpyxl that reads the same workbook from the same S3 and
+writes the same rows back. Prints ratios measured in the same run.
+
+    python3 benches/startup.py [--runs N] [--workbook FILE]
+
+From the start of the process to its answer to the first event, over a Runtime API of this script,
+with ministack for S3, DynamoDB, SNS and Scheduler. The peer runs under AWS's own runtime client for
+Python (awslambdaric), its modules compiled beforehand. split does more than the peer: it claims
+the run, makes its table, checks, profiles and rejects rows, writes a manifest, tells the topic and
+sets a schedule. Every run has an upload of its own. Memory is the peak of resident memory.
+
+Builds the functions (.ci/build-functions) and makes venvs under target/. Needs Linux.
+"""
+
+import argparse
+import http.server
+import json
+import os
+import pathlib
+import queue
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+import uuid
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PEERS = ["awslambdaric==4.2.2", "boto3==1.43.106", "pandas==3.1.1", "openpyxl==3.1.5"]
+REGION, ACCOUNT, STACK = "eu-central-1", "000000000000", "rowmill"
+INBOX, WORK = "inbox", "work"
+
+PEER = '''
+import io
+import json
+
+import boto3
+import pandas
+
+s3 = boto3.client("s3")
+
+
+def handler(event, context):
+    record = event["Records"][0]["s3"]
+    bucket, key = record["bucket"]["name"], record["object"]["key"]
+    version = record["object"]["versionId"]
+    body = s3.get_object(Bucket=bucket, Key=key, VersionId=version)["Body"].read()
+    rows = pandas.read_excel(io.BytesIO(body))
+    chunk = rows.to_json(orient="records", lines=True, date_format="iso")
+    prefix = f"runs/{version}"
+    s3.put_object(Bucket="work", Key=f"{prefix}/chunks/00000.json", Body=chunk.encode())
+    manifest = {"rows": len(rows), "columns": list(rows.columns)}
+    s3.put_object(Bucket="work", Key=f"{prefix}/manifest.json", Body=json.dumps(manifest).encode())
+    return manifest["rows"]
+'''
+
+# Run by an interpreter that has botocore; prints the version of an upload of each name given.
+PREPARE = '''
+import sys
+
+import boto3
+
+workbook, count = sys.argv[1], int(sys.argv[2])
+s3 = boto3.client("s3")
+for bucket in ("inbox", "work"):
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+s3.put_bucket_versioning(Bucket="inbox", VersioningConfiguration={"Status": "Enabled"})
+boto3.client("dynamodb").create_table(
+    TableName="rowmill-runs",
+    BillingMode="PAY_PER_REQUEST",
+    AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
+    KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+)
+boto3.client("sns").create_topic(Name="rowmill")
+boto3.client("scheduler").create_schedule_group(Name="rowmill")
+body = open(workbook, "rb").read()
+for _ in range(count):
+    print(s3.put_object(Bucket="inbox", Key="reviews/reviews.xlsx", Body=body)["VersionId"])
+'''
+
+CHECK = '''
+import sys
+
+import boto3
+
+s3 = boto3.client("s3")
+keys = [o["Key"] for p in s3.get_paginator("list_objects_v2").paginate(Bucket="work") for o in p.get("Contents", [])]
+print(sum(k.endswith("manifest.json") for k in keys), sum("/chunks/" in k for k in keys))
+'''
+
+
+def venv(name, requirements):
+    """The interpreter of a venv under target/ with those packages."""
+    folder = ROOT / "target" / name
+    stamp = folder / "requirements.txt"
+    if not stamp.exists() or stamp.read_text() != requirements:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        listed = folder / "wanted.txt"
+        listed.write_text(requirements)
+        pip = [folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "-r", listed]
+        subprocess.run(pip, check=True)
+        stamp.write_text(requirements)
+    return folder / "bin/python"
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Runtime:
+    """A Runtime API for one function at a time."""
+
+    def __init__(self):
+        self.events, self.answers = queue.Queue(), queue.Queue()
+        runtime = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def answer(self, status, headers=(), body=b""):
+                self.send_response(status)
+                for name, value in headers:
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_GET(self):
+                event = runtime.events.get()
+                if event is None:
+                    self.answer(410)
+                    return
+                headers = [
+                    ("Lambda-Runtime-Aws-Request-Id", str(uuid.uuid4())),
+                    ("Lambda-Runtime-Deadline-Ms", str(int(time.time() * 1000) + 900_000)),
+                    ("Lambda-Runtime-Invoked-Function-Arn", f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:f"),
+                    ("Content-Type", "application/json"),
+                ]
+                self.answer(200, headers, json.dumps(event).encode())
+
+            def do_POST(self):
+                if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+                    body = b""
+                    while size := int(self.rfile.readline(), 16):
+                        body += self.rfile.read(size)
+                        self.rfile.readline()
+                    self.rfile.readline()
+                else:
+                    body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                runtime.answers.put((time.monotonic(), self.path, body))
+                self.answer(202, body=b'{"status":"OK"}')
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        # A function that is killed breaks its connection.
+        self.server.handle_error = lambda *_: None
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def address(self):
+        return f"127.0.0.1:{self.server.server_address[1]}"
+
+
+def first_event(command, environment, event):
+    """Seconds from the start of a process to its answer, and its peak of resident memory in MiB."""
+    runtime = Runtime()
+    runtime.events.put(event)
+    environment = environment | {"AWS_LAMBDA_RUNTIME_API": runtime.address()}
+    started = time.monotonic()
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        answered, path, body = runtime.answers.get(timeout=120)
+    finally:
+        process.kill()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = status
+        runtime.events.put(None)
+        runtime.server.shutdown()
+    if not path.endswith("/response"):
+        sys.exit(f"{command[0]}: {path}: {body.decode()}\n{process.stderr.read().decode()}")
+    return answered - started, usage.ru_maxrss / 1024
+
+
+def s3_event(version, size):
+    return {"Records": [{
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": REGION,
+        "eventTime": time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime()),
+        "eventName": "ObjectCreated:Put",
+        "userIdentity": {"principalId": "AWS:bench"},
+        "requestParameters": {"sourceIPAddress": "127.0.0.1"},
+        "responseElements": {"x-amz-request-id": "0", "x-amz-id-2": "0"},
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "bench",
+            "bucket": {"name": INBOX, "ownerIdentity": {"principalId": "A"}, "arn": f"arn:aws:s3:::{INBOX}"},
+            "object": {"key": "reviews/reviews.xlsx", "size": size, "eTag": "e", "versionId": version, "sequencer": "0"},
+        },
+    }]}
+
+
+def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("--runs", type=int, default=7)
+    options.add_argument("--workbook", type=pathlib.Path, default=ROOT / "examples/reviews/reviews.xlsx")
+    options = options.parse_args()
+
+    subprocess.run([ROOT / ".ci/build-functions"], check=True)
+    ours = ROOT / "target/sam/build/SplitFunction/bootstrap"
+    emulators = venv("emulator-venv", (ROOT / "tests/python/emulators.txt").read_text())
+    python = venv("startup-venv", "\n".join(PEERS) + "\n")
+
+    port = free_port()
+    base = {
+        "PATH": os.environ["PATH"],
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_LAMBDA_FUNCTION_NAME": "function",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "2048",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_LOG_GROUP_NAME": "group",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "stream",
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        log = open(folder / "ministack.log", "w")
+        ministack = subprocess.Popen(
+            [emulators.with_name("ministack")],
+            env=base | {"BIND_HOST": "127.0.0.1", "GATEWAY_PORT": str(port), "MINISTACK_REGION": REGION, "HOME": str(folder)},
+            cwd=folder, stdout=log, stderr=log,
+        )
+        try:
+            measure(options, base, folder, ours, python)
+        finally:
+            ministack.terminate()
+            ministack.wait()
+
+
+def measure(options, base, folder, ours, python):
+    for _ in range(600):
+        try:
+            urllib.request.urlopen(base["AWS_ENDPOINT_URL"] + "/_ministack/health", timeout=5)
+            break
+        except urllib.error.HTTPError:
+            break
+        except OSError:
+            time.sleep(0.05)
+    # One pair more than is counted: files come into the cache and Python compiles its modules.
+    pairs = options.runs + 1
+    call = [python, "-c", PREPARE, options.workbook, str(2 * pairs)]
+    versions = subprocess.run(call, env=base, check=True, capture_output=True, text=True).stdout.split()
+    (folder / "peer.py").write_text(PEER)
+    size = options.workbook.stat().st_size
+    sides = {
+        "split": ([str(ours)], base | {
+            "ROWMILL_STACK": STACK,
+            "ROWMILL_WORK_BUCKET": WORK,
+            "ROWMILL_LOG": "info",
+            "ROWMILL_TOPIC": f"arn:aws:sns:{REGION}:{ACCOUNT}:rowmill",
+            "ROWMILL_SCHEDULE_GROUP": STACK,
+            "ROWMILL_SCHEDULE_ROLE": f"arn:aws:iam::{ACCOUNT}:role/schedule",
+        }),
+        "Python": ([str(python), "-m", "awslambdaric", "peer.handler"], base | {
+            "PYTHONPATH": str(folder),
+            "LAMBDA_TASK_ROOT": str(folder),
+        }),
+    }
+    found = {name: [] for name in sides}
+    for pair in range(pairs):
+        for name, (command, environment) in sides.items():
+            took = first_event(command, environment, s3_event(versions.pop(), size))
+            if pair:
+                found[name].append(took)
+                print(f"{name}: {took[0] * 1000:.1f} ms, {took[1]:.1f} MiB", flush=True)
+    written = subprocess.run([python, "-c", CHECK], env=base, check=True, capture_output=True, text=True).stdout
+    if written.split() != [str(2 * pairs)] * 2:
+        sys.exit(f"not every run wrote a manifest and a chunk: {written}")
+
+    wall = {name: [w for w, _ in all] for name, all in found.items()}
+    memory = {name: statistics.median(m for _, m in all) for name, all in found.items()}
+    median = {name: statistics.median(all) for name, all in wall.items()}
+    ratios = [p / s for p, s in zip(wall["Python"], wall["split"])]
+    print(f"\nmedians of {options.runs} pairs that took turns:")
+    for name in sides:
+        print(f"  {name}: {median[name] * 1000:.1f} ms ({min(wall[name]) * 1000:.1f} to {max(wall[name]) * 1000:.1f}), {memory[name]:.1f} MiB")
+    print(f"  split is {median['Python'] / median['split']:.1f} times as fast ({min(ratios):.1f} to {max(ratios):.1f})")
+    print(f"  and takes {memory['split'] / memory['Python']:.2f} of the memory")
+
+
+main()
