@@ -130,7 +130,7 @@ fn same(ours: &Cell, theirs: &Data) -> bool {
                 (ms - theirs.as_f64() * 86_400_000.0).abs() <= 1.0
             }
             // What Excel cannot show as a moment stays the number it is.
-            Value::Number(ours) => *ours == theirs.as_f64() && !(0.0..2_958_465.9).contains(ours),
+            Value::Number(ours) => *ours == theirs.as_f64() && !(1.0..2_958_465.9).contains(ours),
             _ => false,
         },
         _ => false,
