@@ -1,14 +1,14 @@
 """How soon a function that was not running answers its first event: `split` as it is deployed, beside
 a Python function with boto3, pandas and openpyxl that reads the same workbook from the same S3 and
-writes the same rows back. Prints ratios measured in the same run.
+writes its rows back, once that alone, and once with the other calls to services that split makes.
+Prints ratios measured in the same run.
 
     python3 benches/startup.py [--runs N] [--workbook FILE]
 
 From the start of the process to its answer to the first event, over a Runtime API of this script,
 with ministack for S3, DynamoDB, SNS and Scheduler. The peer runs under AWS's own runtime client for
-Python (awslambdaric), its modules compiled beforehand. split does more than the peer: it claims
-the run, makes its table, checks, profiles and rejects rows, writes a manifest, tells the topic and
-sets a schedule. Every run has an upload of its own. Memory is the peak of resident memory.
+Python (awslambdaric), its modules compiled beforehand. Neither profiles, checks or rejects rows, as
+split does. Every run has an upload of its own. Memory is the peak of resident memory.
 
 Builds the functions (.ci/build-functions) and makes venvs under target/. Needs Linux.
 """
@@ -34,7 +34,8 @@ PEERS = ["awslambdaric==4.2.2", "boto3==1.43.106", "pandas==3.1.1", "openpyxl==3
 REGION, ACCOUNT, STACK = "eu-central-1", "000000000000", "rowmill"
 INBOX, WORK = "inbox", "work"
 
-PEER = '''
+# What an analyst would deploy: reads the workbook, writes its rows and how many there are.
+READS = '''
 import io
 import json
 
@@ -44,21 +45,87 @@ import pandas
 s3 = boto3.client("s3")
 
 
-def handler(event, context):
+def read(event):
     record = event["Records"][0]["s3"]
     bucket, key = record["bucket"]["name"], record["object"]["key"]
     version = record["object"]["versionId"]
     body = s3.get_object(Bucket=bucket, Key=key, VersionId=version)["Body"].read()
     rows = pandas.read_excel(io.BytesIO(body))
     chunk = rows.to_json(orient="records", lines=True, date_format="iso")
-    prefix = f"runs/{version}"
-    s3.put_object(Bucket="work", Key=f"{prefix}/chunks/00000.json", Body=chunk.encode())
-    manifest = {"rows": len(rows), "columns": list(rows.columns)}
-    s3.put_object(Bucket="work", Key=f"{prefix}/manifest.json", Body=json.dumps(manifest).encode())
+    s3.put_object(Bucket="work", Key=f"runs/{version}/chunks/00000.json", Body=chunk.encode())
+    return version, {"rows": len(rows), "columns": list(rows.columns)}
+
+
+def write(version, manifest):
+    body = json.dumps(manifest).encode()
+    s3.put_object(Bucket="work", Key=f"runs/{version}/manifest.json", Body=body)
+
+
+def handler(event, context):
+    version, manifest = read(event)
+    write(version, manifest)
     return manifest["rows"]
 '''
 
-# Run by an interpreter that has botocore; prints the version of an upload of each name given.
+# The same with the calls that split makes beside: the run's claim, item, table, message and
+# schedule, the look for an earlier manifest and for a pipeline file.
+DOES = '''
+import json
+
+import boto3
+from reads import read, s3, write
+
+dynamodb, sns, scheduler = (boto3.client(name) for name in ("dynamodb", "sns", "scheduler"))
+
+
+def absent(key):
+    try:
+        s3.get_object(Bucket="work", Key=key)
+    except s3.exceptions.NoSuchKey:
+        return
+    raise RuntimeError(key)
+
+
+def update(version, item, value):
+    dynamodb.update_item(
+        TableName="rowmill-runs", Key={"pk": {"S": version}, "sk": {"S": item}},
+        UpdateExpression="SET #v = :v", ExpressionAttributeNames={"#v": "value"},
+        ExpressionAttributeValues={":v": {"S": value}},
+    )
+
+
+def handler(event, context):
+    version = event["Records"][0]["s3"]["object"]["versionId"]
+    topic = "arn:aws:sns:eu-central-1:000000000000:rowmill"
+    message = json.dumps({"kind": "split", "run": version})
+    update(version, "claim", context.aws_request_id)
+    scheduler.create_schedule(
+        GroupName="rowmill", Name=version, ScheduleExpression="at(2099-01-01T00:00:00)",
+        FlexibleTimeWindow={"Mode": "OFF"}, ActionAfterCompletion="DELETE",
+        Target={"Arn": topic, "RoleArn": "arn:aws:iam::000000000000:role/schedule", "Input": message},
+    )
+    dynamodb.put_item(TableName="rowmill-runs", Item={"pk": {"S": "run"}, "sk": {"S": version}})
+    absent(f"runs/{version}/manifest.json")
+    absent("pipelines/reviews.toml")
+    version, manifest = read(event)
+    s3.put_object(Bucket="work", Key=f"runs/{version}/rejected.jsonl", Body=b"")
+    table = f"rowmill-run-{version}"
+    dynamodb.create_table(
+        TableName=table, BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "row", "AttributeType": "N"},
+        ],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "row", "KeyType": "RANGE"}],
+    )
+    dynamodb.get_waiter("table_exists").wait(TableName=table)
+    write(version, manifest)
+    update(version, "run", "running")
+    sns.publish(TopicArn=topic, Message=message)
+    update(version, "claim", "done")
+    return manifest["rows"]
+'''
+
+# Run by an interpreter that has botocore; prints the versions of so many uploads.
 PREPARE = '''
 import sys
 
@@ -260,9 +327,10 @@ def measure(options, base, folder, ours, python):
             time.sleep(0.05)
     # One pair more than is counted: files come into the cache and Python compiles its modules.
     pairs = options.runs + 1
-    call = [python, "-c", PREPARE, options.workbook, str(2 * pairs)]
+    call = [python, "-c", PREPARE, options.workbook, str(3 * pairs)]
     versions = subprocess.run(call, env=base, check=True, capture_output=True, text=True).stdout.split()
-    (folder / "peer.py").write_text(PEER)
+    (folder / "reads.py").write_text(READS)
+    (folder / "does.py").write_text(DOES)
     size = options.workbook.stat().st_size
     sides = {
         "split": ([str(ours)], base | {
@@ -273,10 +341,12 @@ def measure(options, base, folder, ours, python):
             "ROWMILL_SCHEDULE_GROUP": STACK,
             "ROWMILL_SCHEDULE_ROLE": f"arn:aws:iam::{ACCOUNT}:role/schedule",
         }),
-        "Python": ([str(python), "-m", "awslambdaric", "peer.handler"], base | {
+    } | {
+        name: ([str(python), "-m", "awslambdaric", f"{module}.handler"], base | {
             "PYTHONPATH": str(folder),
             "LAMBDA_TASK_ROOT": str(folder),
-        }),
+        })
+        for name, module in (("Python, reads only", "reads"), ("Python, all calls", "does"))
     }
     found = {name: [] for name in sides}
     for pair in range(pairs):
@@ -286,18 +356,18 @@ def measure(options, base, folder, ours, python):
                 found[name].append(took)
                 print(f"{name}: {took[0] * 1000:.1f} ms, {took[1]:.1f} MiB", flush=True)
     written = subprocess.run([python, "-c", CHECK], env=base, check=True, capture_output=True, text=True).stdout
-    if written.split() != [str(2 * pairs)] * 2:
+    if written.split() != [str(3 * pairs)] * 2:
         sys.exit(f"not every run wrote a manifest and a chunk: {written}")
 
     wall = {name: [w for w, _ in all] for name, all in found.items()}
     memory = {name: statistics.median(m for _, m in all) for name, all in found.items()}
     median = {name: statistics.median(all) for name, all in wall.items()}
-    ratios = [p / s for p, s in zip(wall["Python"], wall["split"])]
-    print(f"\nmedians of {options.runs} pairs that took turns:")
+    print(f"\nmedians of {options.runs} rounds in which all took turns:")
     for name in sides:
         print(f"  {name}: {median[name] * 1000:.1f} ms ({min(wall[name]) * 1000:.1f} to {max(wall[name]) * 1000:.1f}), {memory[name]:.1f} MiB")
-    print(f"  split is {median['Python'] / median['split']:.1f} times as fast ({min(ratios):.1f} to {max(ratios):.1f})")
-    print(f"  and takes {memory['split'] / memory['Python']:.2f} of the memory")
+    for name in list(sides)[1:]:
+        ratios = [p / s for p, s in zip(wall[name], wall["split"])]
+        print(f"  {name}: split is {median[name] / median['split']:.1f} times as fast ({min(ratios):.1f} to {max(ratios):.1f}) and takes {memory['split'] / memory[name]:.2f} of the memory")
 
 
 main()
