@@ -6,6 +6,7 @@ pub mod deployment;
 pub mod emulators;
 pub mod http;
 pub mod program;
+pub mod proxy;
 pub mod python;
 pub mod runtime;
 pub mod source;

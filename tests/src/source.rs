@@ -1,10 +1,14 @@
 //! A source that answers as told, on a port of its own.
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// What the source answers to a request.
 #[derive(Clone, Debug)]
@@ -29,16 +33,39 @@ impl Source {
     /// Starts it on a free port of 127.0.0.1. `answer` is given the path and how often the path
     /// was asked for before.
     pub fn start(answer: impl Fn(&str, u32) -> Answer + Send + Sync + 'static) -> Source {
+        Source::listen(answer, Ok)
+    }
+
+    /// The same over TLS, with a certificate for `name` by an authority of its own, whose PEM is
+    /// given too.
+    pub fn start_tls(
+        name: &str,
+        answer: impl Fn(&str, u32) -> Answer + Send + Sync + 'static,
+    ) -> (Source, String) {
+        let (config, authority) = certified(name);
+        let source = Source::listen(answer, move |stream| {
+            let connection = ServerConnection::new(config.clone());
+            let connection = connection.map_err(std::io::Error::other)?;
+            Ok(StreamOwned::new(connection, stream))
+        });
+        (source, authority)
+    }
+
+    fn listen<S: Read + Write>(
+        answer: impl Fn(&str, u32) -> Answer + Send + Sync + 'static,
+        accept: impl Fn(TcpStream) -> std::io::Result<S> + Send + Sync + 'static,
+    ) -> Source {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let hits = Arc::new(Mutex::new(HashMap::new()));
-        let (answer, counts) = (Arc::new(answer), hits.clone());
+        let (answer, counts, accept) = (Arc::new(answer), hits.clone(), Arc::new(accept));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (answer, counts) = (answer.clone(), counts.clone());
+                let (answer, counts, accept) = (answer.clone(), counts.clone(), accept.clone());
                 std::thread::spawn(move || {
+                    stream.set_nodelay(true)?;
                     // A client that goes away ends its connection, nothing else.
-                    let _ = serve(stream, &*answer, &counts);
+                    serve(accept(stream)?, &*answer, &counts)
                 });
             }
         });
@@ -48,6 +75,11 @@ impl Source {
     /// `http://127.0.0.1:<port>`
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Its address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// Its port.
@@ -61,59 +93,82 @@ impl Source {
     }
 }
 
+/// A server's certificate for `name`, and the PEM of the authority that signed it.
+fn certified(name: &str) -> (Arc<ServerConfig>, String) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let authority = params.self_signed(&key).unwrap();
+    let issuer = Issuer::new(params, key);
+    let key = KeyPair::generate().unwrap();
+    let own = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let own = own.signed_by(&key, &issuer).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.der().clone()], key)
+        .unwrap();
+    (Arc::new(config), authority.pem())
+}
+
 fn serve(
-    stream: TcpStream,
+    stream: impl Read + Write,
     answer: &dyn Fn(&str, u32) -> Answer,
     hits: &Mutex<HashMap<String, u32>>,
 ) -> std::io::Result<()> {
-    stream.set_nodelay(true)?;
-    let mut writer = stream.try_clone()?;
-    let mut reader = BufReader::new(stream);
+    let mut stream = BufReader::new(stream);
     loop {
         let mut request = String::new();
-        if reader.read_line(&mut request)? == 0 {
+        if stream.read_line(&mut request)? == 0 {
             return Ok(());
         }
         let path = request.split(' ').nth(1).unwrap_or("/").to_owned();
         let mut line = String::new();
-        while reader.read_line(&mut line)? > 2 {
+        while stream.read_line(&mut line)? > 2 {
             line.clear();
         }
         // Asked for by every child; not part of what a test counts.
-        if path == "/robots.txt" {
-            write!(writer, "HTTP/1.1 404 None\r\ncontent-length: 0\r\n\r\n")?;
-            continue;
-        }
-        let before = {
-            let mut hits = hits.lock().unwrap();
-            let count = hits.entry(path.clone()).or_default();
-            *count += 1;
-            *count - 1
+        let answered = if path == "/robots.txt" {
+            Answer::Status(404, Vec::new())
+        } else {
+            let before = {
+                let mut hits = hits.lock().unwrap();
+                let count = hits.entry(path.clone()).or_default();
+                *count += 1;
+                *count - 1
+            };
+            answer(&path, before)
         };
-        let mut next = answer(&path, before);
-        while let Answer::After(wait, then) = next {
-            std::thread::sleep(wait);
-            next = *then;
-        }
-        match next {
-            Answer::Json(body) => write!(
-                writer,
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
-            )?,
-            Answer::Status(status, headers) => {
-                write!(writer, "HTTP/1.1 {status} Told\r\ncontent-length: 0\r\n")?;
-                for (name, value) in headers {
-                    write!(writer, "{name}: {value}\r\n")?;
-                }
-                write!(writer, "\r\n")?;
-            }
-            Answer::Silence(long) => {
-                std::thread::sleep(long);
-                return Ok(());
-            }
-            Answer::After(..) => unreachable!("unwrapped above"),
-        }
-        writer.flush()?;
+        let Some(answered) = written(answered) else {
+            return Ok(());
+        };
+        stream.get_mut().write_all(answered.as_bytes())?;
+        stream.get_mut().flush()?;
     }
+}
+
+/// The answer as it is sent, after its time; `None` where there is none.
+fn written(answer: Answer) -> Option<String> {
+    Some(match answer {
+        Answer::Json(body) => format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        ),
+        Answer::Status(status, headers) => {
+            let headers = headers.into_iter().map(|(n, v)| format!("{n}: {v}\r\n"));
+            let headers: String = headers.collect();
+            format!("HTTP/1.1 {status} Told\r\ncontent-length: 0\r\n{headers}\r\n")
+        }
+        Answer::Silence(long) => {
+            std::thread::sleep(long);
+            return None;
+        }
+        Answer::After(wait, then) => {
+            std::thread::sleep(wait);
+            return written(*then);
+        }
+    })
 }
