@@ -16,36 +16,22 @@ pub fn interpreter() -> &'static Path {
 /// The interpreter of `target/<name>`, a venv with the packages of `python/<requirements>`. It is
 /// made where it is absent or of other packages, by one process at a time.
 pub(crate) fn venv(name: &str, requirements: &str) -> PathBuf {
-    let requirements = root().join("tests/python").join(requirements);
-    let wanted = std::fs::read_to_string(&requirements).unwrap();
     let test = std::env::current_exe().unwrap();
     let target = test.ancestors().nth(3).unwrap();
-    let venv = target.join(name);
     let lock = File::create(target.join(format!("{name}.lock"))).unwrap();
     lock.lock().unwrap();
-    let stamp = venv.join("requirements.txt");
-    if std::fs::read_to_string(&stamp).ok().as_ref() != Some(&wanted) {
-        let made = Command::new("python3")
-            .args(["-m", "venv", "--clear"])
-            .arg(&venv)
-            .status();
-        assert!(
-            made.as_ref().is_ok_and(|s| s.success()),
-            "the tests need python3 with its module venv (Debian: apt-get install python3-venv): \
-             {made:?}"
-        );
-        let installed = Command::new(venv.join("bin/pip"))
-            .args(["install", "--quiet", "--disable-pip-version-check", "-r"])
-            .arg(&requirements)
-            .status()
-            .unwrap();
-        assert!(
-            installed.success(),
-            "pip could not install {}",
-            requirements.display()
-        );
-        std::fs::write(&stamp, wanted).unwrap();
-    }
+    let scripts = root().join("tests/python");
+    let venv = target.join(name);
+    let made = Command::new("python3")
+        .arg(scripts.join("environment.py"))
+        .arg(&venv)
+        .arg(scripts.join(requirements))
+        .output();
+    assert!(
+        made.as_ref().is_ok_and(|made| made.status.success()),
+        "the tests need python3 with its module venv (Debian: apt-get install python3-venv) and \
+         packages from PyPI: {made:?}"
+    );
     venv.join("bin/python")
 }
 
