@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rowmill_domain::pipeline::ParameterValues;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -85,6 +86,26 @@ pub(crate) enum Command {
     Enrich,
 }
 
+/// What an upload may give beside the workbook.
+#[derive(Debug, Args)]
+pub(crate) struct SetArgs {
+    /// Give a parameter of the pipeline a value; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = named)]
+    set: Vec<(String, String)>,
+}
+
+impl SetArgs {
+    /// The values by name; of two for one name the last.
+    pub(crate) fn values(&self) -> ParameterValues {
+        self.set.iter().cloned().collect()
+    }
+}
+
+fn named(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it is written NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// The workbook: xlsx, xlsm, xlsb, xls or ods
@@ -98,6 +119,8 @@ pub(crate) struct RunArgs {
     /// Work on the first N records only; the other rows are listed as rejected
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
+    #[command(flatten)]
+    pub(crate) given: SetArgs,
     /// Children at work at the same time [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) slots: Option<u16>,
@@ -138,6 +161,8 @@ pub(crate) struct PreviewArgs {
     /// The pipeline file [default: pipeline.toml beside the workbook]
     #[arg(long, value_name = "FILE")]
     pub(crate) pipeline: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) given: SetArgs,
     /// How many records
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) rows: u8,
@@ -187,6 +212,8 @@ pub(crate) struct SplitArgs {
     /// Take the first N records only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
+    #[command(flatten)]
+    pub(crate) given: SetArgs,
 }
 
 #[derive(Debug, Args)]

@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use miette::miette;
+use rowmill_domain::pipeline::ParameterValues;
 use rowmill_domain::{Pipeline, limits, pipeline};
 use rowmill_split::CutError;
 use rowmill_workbook::{Header, ReadOptions, read_header};
 
-use crate::exit::Stop;
+use crate::exit::{Exit, Stop};
 
 /// A pipeline, and where it came from.
 #[derive(Debug)]
@@ -27,6 +28,23 @@ impl Chosen {
     /// How the workbook is to be read.
     pub(crate) fn read_options(&self) -> ReadOptions {
         ReadOptions::of(&self.pipeline.input)
+    }
+
+    /// The values of the pipeline's parameters, where a command gives these.
+    pub(crate) fn parameters(&self, given: &ParameterValues) -> Result<ParameterValues, Stop> {
+        self.pipeline.parameter_values(given).map_err(|wrong| {
+            let told = wrong.iter().map(|wrong| {
+                miette!(
+                    help = "--set NAME=VALUE gives a parameter",
+                    "pipeline {}: {wrong}",
+                    self.name
+                )
+            });
+            Stop {
+                reports: told.collect(),
+                exit: Exit::Refused,
+            }
+        })
     }
 
     /// Reads the workbook's header and checks that it has every column that the pipeline names.

@@ -22,6 +22,8 @@ const WIDTH: usize = 120;
 pub(crate) async fn preview(args: &PreviewArgs, secrets: &Secrets) -> Result<Exit, Stop> {
     input::is_file(&args.workbook)?;
     let chosen = input::required(&args.workbook, args.pipeline.as_deref())?;
+    let given = args.given.values();
+    chosen.parameters(&given)?;
     chosen.check_columns(&args.workbook)?;
     let mut stop = signals::stop(Exit::Interrupted)?;
 
@@ -40,7 +42,13 @@ pub(crate) async fn preview(args: &PreviewArgs, secrets: &Secrets) -> Result<Exi
         amazon: None,
         ..Surroundings::default()
     };
-    let work = run_steps(&chosen.pipeline, &columns, records.clone(), &surroundings);
+    let work = run_steps(
+        &chosen.pipeline,
+        &columns,
+        records.clone(),
+        &given,
+        &surroundings,
+    );
     let outcomes = tokio::select! {
         outcomes = work => outcomes.map_err(|wrong| refused(&chosen, wrong))?,
         _ = stop.wait_for(|stop| *stop) => return Ok(Exit::Interrupted),

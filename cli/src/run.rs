@@ -46,7 +46,8 @@ pub(crate) async fn run(
     let began = Instant::now();
     input::is_file(&args.workbook)?;
     let chosen = input::required(&args.workbook, args.pipeline.as_deref())?;
-    let unusable = check::set_up(&chosen, secrets)?;
+    let given = args.given.values();
+    let unusable = check::set_up(&chosen, chosen.parameters(&given)?, secrets)?;
     let unusable = unusable.iter().map(|e| miette!("{e}")).collect::<Vec<_>>();
     if let Some(stop) = Stop::all_refused(unusable) {
         return Err(stop);
@@ -78,7 +79,10 @@ pub(crate) async fn run(
         &*machine.ledger,
         &args.workbook,
         &chosen,
-        args.limit,
+        upload::Order {
+            limit: args.limit,
+            parameters: &given,
+        },
         args.force,
     )
     .await

@@ -25,6 +25,8 @@ use crate::{input, output};
 pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
     input::is_file(&args.workbook)?;
     let chosen = input::optional(&args.workbook, args.pipeline.as_deref())?;
+    let given = args.given.values();
+    chosen.parameters(&given)?;
     chosen.check_columns(&args.workbook)?;
 
     // In the directory asked for, so that what is kept needs no copy.
@@ -48,7 +50,10 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
         &*ledger,
         &args.workbook,
         &chosen,
-        args.limit,
+        upload::Order {
+            limit: args.limit,
+            parameters: &given,
+        },
         false,
     );
     let (object, run) = match uploaded.await.map_err(failed)? {

@@ -8,27 +8,36 @@ use std::fs::File;
 use std::path::Path;
 
 use bytes::Bytes;
+use rowmill_domain::pipeline::ParameterValues;
 use rowmill_domain::{RunId, RunItem, keys};
 use rowmill_ports::{Ledger, Location, ObjectInfo, Objects, PortError, Put};
+use rowmill_split::{LIMIT_METADATA, PARAMETER_METADATA};
 
 use crate::cloud::{INBOX, WORK};
 use crate::input::Chosen;
 
 /// The object's metadata, in which the object's version has a part: the same workbook with
-/// another pipeline or limit is another upload.
+/// another pipeline or order is another upload.
 mod metadata {
     /// blake3 of the workbook.
     pub(super) const CONTENT: &str = "content";
     /// blake3 of the pipeline file.
     pub(super) const PIPELINE: &str = "pipeline";
-    /// `--limit`; split reads it.
-    pub(super) const LIMIT: &str = "limit";
     /// How often it was uploaded before, with `--force`.
     pub(super) const AGAIN: &str = "again";
 }
 
 /// Metadata of a pipeline in the work bucket: the folder that its programs are found in.
 pub(crate) const DIRECTORY: &str = "directory";
+
+/// What a command asks for beside the pipeline.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Order<'a> {
+    /// `--limit`
+    pub(crate) limit: Option<u64>,
+    /// `--set`
+    pub(crate) parameters: &'a ParameterValues,
+}
 
 /// What a command is to do with a workbook.
 #[derive(Debug)]
@@ -54,14 +63,14 @@ pub(crate) async fn pipeline(objects: &dyn Objects, chosen: &Chosen) -> Result<(
     Ok(())
 }
 
-/// Finds the run of this workbook with this pipeline and limit, or puts the workbook into the
+/// Finds the run of this workbook with this pipeline and order, or puts the workbook into the
 /// inbox. `force`: a run that is over does not count.
 pub(crate) async fn workbook(
     objects: &dyn Objects,
     ledger: &dyn Ledger,
     file: &Path,
     chosen: &Chosen,
-    limit: Option<u64>,
+    order: Order<'_>,
     force: bool,
 ) -> Result<Upload, PortError> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -77,9 +86,15 @@ pub(crate) async fn workbook(
             blake3::hash(chosen.toml.as_bytes()).to_hex().to_string(),
         ),
     ]);
-    if let Some(limit) = limit {
-        metadata.insert(metadata::LIMIT.to_owned(), limit.to_string());
+    if let Some(limit) = order.limit {
+        metadata.insert(LIMIT_METADATA.to_owned(), limit.to_string());
     }
+    metadata.extend(
+        order
+            .parameters
+            .iter()
+            .map(|(name, value)| (format!("{PARAMETER_METADATA}{name}"), value.clone())),
+    );
 
     let runs = runs_of(objects, ledger, &key, &metadata).await?;
     let times = runs.len();

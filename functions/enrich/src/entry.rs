@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rowmill_domain::event::Invocation;
 use rowmill_domain::limits::{LAMBDA_RESPONSE_MAX, PREVIEW_ROWS};
-use rowmill_domain::pipeline::{self, Input};
+use rowmill_domain::pipeline::{self, Input, ParameterValues};
 use rowmill_domain::record::Json;
 use rowmill_domain::{Columns, Kind, Outcome, Pipeline, Record, Value, keys};
 use rowmill_ports::{Location, Objects, PortError};
@@ -39,12 +39,15 @@ pub enum PreviewError {
 struct Request {
     /// A pipeline's name, or its text.
     pipeline: String,
+    #[serde(default)]
+    parameters: ParameterValues,
     rows: Vec<Map<String, serde_json::Value>>,
 }
 
 impl Previews {
     /// Answers `{"pipeline": "<name or text>", "rows": [{"<column>": value}]}`, of at most
-    /// [`PREVIEW_ROWS`] rows, by `{"columns": [..], "added": [..], "rows": [{"row", "status",
+    /// [`PREVIEW_ROWS`] rows, with `"parameters": {"<name>": "<value>"}` where the pipeline wants
+    /// some, by `{"columns": [..], "added": [..], "rows": [{"row", "status",
     /// "values", "error", "attempts"}]}`. Rows are counted from 1; `values` holds the input and
     /// what was added.
     ///
@@ -70,9 +73,15 @@ impl Previews {
         let pipeline = self.pipeline(&request.pipeline).await?;
         let columns = columns(&request.rows);
         let records = records(&request.rows, &columns, &pipeline.input)?;
-        let outcomes = preview(&pipeline, &columns, records.clone(), &self.surroundings)
-            .await
-            .map_err(|wrong| PreviewError::Request(wrong.join("\n")))?;
+        let outcomes = preview(
+            &pipeline,
+            &columns,
+            records.clone(),
+            &request.parameters,
+            &self.surroundings,
+        )
+        .await
+        .map_err(|wrong| PreviewError::Request(wrong.join("\n")))?;
         let answer = answer(&pipeline, &columns, &records, &outcomes);
         let bytes = answer.to_string().len();
         if bytes > LAMBDA_RESPONSE_MAX {

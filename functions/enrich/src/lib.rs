@@ -156,7 +156,7 @@ impl Enrich {
         let misconfigured = |wrong: String| EnrichError::Misconfigured(format!("{child}: {wrong}"));
         let mut setup = self
             .surroundings
-            .setup(&pipeline)
+            .setup(&pipeline, manifest.parameters)
             .map_err(|wrong| misconfigured(wrong.join("; ")))?;
         setup.turns = Some(Arc::new(turns::RunTurns {
             ledger: self.ledger.clone(),

@@ -2,7 +2,7 @@
 
 use futures::StreamExt as _;
 use futures::stream;
-use rowmill_domain::pipeline::PipelineError;
+use rowmill_domain::pipeline::{ParameterValues, PipelineError};
 use rowmill_domain::{Columns, Outcome, Pipeline, Record};
 
 use crate::record::Worker;
@@ -10,16 +10,18 @@ use crate::slice::Task;
 use crate::{Surroundings, stage_steps};
 
 /// Runs the steps of all stages, the checks and the derived columns on records of these columns, as
-/// children do, several at once. Nothing is stored, and nothing is taken from a run. The outcomes
-/// are in the order of the records.
+/// children do, several at once. Nothing is stored, and nothing is taken from a run. `parameters`
+/// are given as an upload gives them. The outcomes are in the order of the records.
 ///
 /// # Errors
 /// What is wrong with the pipeline or the surroundings, for the person who wrote it: a column that
-/// is not there, a step that cannot be set up, a secret that is not set. Records never are.
+/// is not there, a step that cannot be set up, a parameter or a secret that is not set. Records
+/// never are.
 pub async fn preview(
     pipeline: &Pipeline,
     columns: &Columns,
     records: Vec<Record>,
+    parameters: &ParameterValues,
     surroundings: &Surroundings,
 ) -> Result<Vec<Outcome>, Vec<String>> {
     let header: Vec<String> = columns.names().iter().map(ToString::to_string).collect();
@@ -27,7 +29,8 @@ pub async fn preview(
     if !wrong.is_empty() {
         return Err(wrong.iter().map(problem).collect());
     }
-    let setup = surroundings.setup(pipeline)?;
+    let parameters = pipeline.parameter_values(parameters)?;
+    let setup = surroundings.setup(pipeline, parameters)?;
     let all = 0..pipeline.steps.len();
     let programs = surroundings.programs(pipeline, all.clone()).await;
     let programs = programs.map_err(|e| vec![e.told()])?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rowmill_domain::Pipeline;
+use rowmill_domain::pipeline::ParameterValues;
 use rowmill_domain::secret::Secrets;
 use rowmill_steps::{Setup, Translator};
 
@@ -24,8 +25,13 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// What the steps of this pipeline are set up with; or the secrets that cannot be used.
-    pub(crate) fn setup(&self, pipeline: &Pipeline) -> Result<Setup, Vec<String>> {
+    /// What the steps of this pipeline are set up with, where its parameters have these values; or
+    /// the secrets that cannot be used.
+    pub(crate) fn setup(
+        &self,
+        pipeline: &Pipeline,
+        parameters: ParameterValues,
+    ) -> Result<Setup, Vec<String>> {
         let (secrets, wrong) = self.secrets.declared(pipeline);
         if !wrong.is_empty() {
             return Err(wrong.iter().map(ToString::to_string).collect());
@@ -33,6 +39,7 @@ impl Surroundings {
         let concurrency = pipeline.batch.concurrency as usize;
         let mut setup = Setup::new(concurrency, &self.program_directory);
         setup.secrets = Arc::new(secrets);
+        setup.parameters = Arc::new(parameters);
         setup.amazon = self.amazon.clone();
         Ok(setup)
     }

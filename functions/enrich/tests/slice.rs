@@ -174,6 +174,7 @@ fn manifest(run: &RunId, toml: &str, stages: usize, records: u32, children: u32)
         rejected: BTreeMap::new(),
         notes: Vec::new(),
         notify: Vec::new(),
+        parameters: Default::default(),
     }
 }
 

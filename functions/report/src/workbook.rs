@@ -160,6 +160,8 @@ pub(crate) fn summary(
 ) -> Summary {
     let time = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
     let source = &manifest.source;
+    let parameters = manifest.parameters.iter();
+    let parameters = parameters.map(|(name, value)| (format!("Parameter {name}"), value.clone()));
     let facts = [
         ("File", keys::file_name(&source.key).to_owned()),
         ("Sheet", manifest.sheet.clone()),
@@ -179,6 +181,7 @@ pub(crate) fn summary(
         facts: facts
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
+            .chain(parameters)
             .chain(rejected)
             .collect(),
         counts: figures.counts(),

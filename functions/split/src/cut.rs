@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use rowmill_domain::manifest::{ColumnProfile, MANIFEST_VERSION, RejectReason, Rejected};
-use rowmill_domain::pipeline::{Batch, Pipeline, result_headers};
+use rowmill_domain::pipeline::{Batch, ParameterValues, Pipeline, result_headers};
 use rowmill_domain::plan::ChunkPlan;
 use rowmill_domain::run::Source;
 use rowmill_domain::{Columns, Manifest, Plan, RunId, Value, keys};
@@ -90,6 +90,8 @@ pub struct About {
     pub stages: u16,
     /// Recipients in place of the pipeline's.
     pub notify: Vec<String>,
+    /// Values of the pipeline's parameters.
+    pub parameters: ParameterValues,
 }
 
 /// Reads, cleans and profiles the workbook at `path`, and serialises its records. `name` is what
@@ -195,6 +197,7 @@ impl Cut {
             rejected: self.rejected.clone(),
             notes: self.notes.clone(),
             notify: about.notify,
+            parameters: about.parameters,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The stage around the cut.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,15 +22,11 @@ use tempfile::TempDir;
 
 use crate::cut::{About, CutOptions, cut};
 use crate::error::{CutError, Refusal, SplitError};
+use crate::order::Order;
 use crate::recipe::Recipe;
 
 /// How long a claim on a run's split is held: as long as a Lambda function can run.
 pub const LEASE: Duration = Duration::from_secs(15 * 60);
-/// Object metadata: at most so many rows become records.
-pub const LIMIT_METADATA: &str = "limit";
-/// Object metadata: recipients in place of the pipeline's, with commas between.
-pub const NOTIFY_METADATA: &str = "notify";
-
 /// The run that an upload makes.
 pub fn run_id(event: &ObjectCreated) -> RunId {
     RunId::new(
@@ -59,13 +56,12 @@ pub struct Split {
     pub rows_read: Arc<AtomicU64>,
 }
 
-/// An upload on the machine's disk, and what its metadata asks for.
+/// An upload on the machine's disk.
 struct Upload {
     directory: TempDir,
     path: PathBuf,
     name: String,
-    limit: Option<u64>,
-    notify: Vec<String>,
+    metadata: BTreeMap<String, String>,
 }
 
 /// What came of reading an upload: a manifest in its place, or a refusal.
@@ -231,10 +227,17 @@ impl Split {
             directory,
             path,
             name,
-            limit,
-            notify,
+            metadata,
         } = match self.fetch(event).await? {
             Ok(upload) => upload,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let Order {
+            limit,
+            notify,
+            parameters,
+        } = match Order::read(&name, &metadata, &pipeline) {
+            Ok(order) => order,
             Err(refusal) => return Ok(Err(refusal)),
         };
         let options = CutOptions {
@@ -276,6 +279,7 @@ impl Split {
                 pipeline_toml: toml,
                 stages,
                 notify,
+                parameters,
             },
             chunks,
         );
@@ -313,35 +317,11 @@ impl Split {
             }
             Err(error) => return Err(error.into()),
         };
-        let limit = match info
-            .metadata
-            .get(LIMIT_METADATA)
-            .map(|l| (l, l.parse::<u64>()))
-        {
-            None => None,
-            Some((_, Ok(limit))) if limit > 0 => Some(limit),
-            Some((text, _)) => {
-                return Ok(Err(Refusal::new(
-                    format!(
-                        "{name}: its metadata `{LIMIT_METADATA}` is `{text}`, no number above 0"
-                    ),
-                    "upload it again without it, or with a number of rows",
-                )));
-            }
-        };
-        let notify = info
-            .metadata
-            .get(NOTIFY_METADATA)
-            .map_or_else(Vec::new, |list| {
-                let addresses = list.split(',').map(str::trim).filter(|a| !a.is_empty());
-                addresses.map(str::to_owned).collect()
-            });
         Ok(Ok(Upload {
             directory,
             path,
             name,
-            limit,
-            notify,
+            metadata: info.metadata,
         }))
     }
 

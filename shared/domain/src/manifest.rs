@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline::ParameterValues;
 use crate::plan::ChunkPlan;
 use crate::record::Columns;
 use crate::run::{RunId, Source};
@@ -49,6 +50,9 @@ pub struct Manifest {
     /// Recipients from the object's metadata, in place of the pipeline's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notify: Vec<String>,
+    /// The values of the pipeline's parameters: what the object's metadata gives, and defaults.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: ParameterValues,
 }
 
 /// A manifest that cannot be read.

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rowmill_domain::pipeline::{Step, StepKind};
+use rowmill_domain::pipeline::{ParameterValues, Step, StepKind};
 use rowmill_domain::record::Outputs;
 use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Row, Value};
@@ -99,6 +99,8 @@ pub struct Setup {
     pub directory: PathBuf,
     /// The secrets that the pipeline declares, with their values.
     pub secrets: Arc<Secrets>,
+    /// The run's values of the parameters that uploads give.
+    pub parameters: Arc<ParameterValues>,
     /// Amazon Translate; `None` on a machine that has no AWS.
     pub amazon: Option<Arc<dyn Translator>>,
     /// Turns for requests that all children of a run share. Without them a rate holds for this
@@ -113,6 +115,7 @@ impl Setup {
             concurrency,
             directory: directory.into(),
             secrets: Arc::default(),
+            parameters: Arc::default(),
             amazon: None,
             turns: None,
         }
@@ -173,6 +176,9 @@ pub enum SetupError {
         "service \"amazon\" is Amazon Translate, which only children on AWS can reach; here, name a server that speaks LibreTranslate's protocol: service = {{ url = \"http://localhost:5000\", allow_hosts = [\"localhost\"] }}"
     )]
     NoAmazon,
+    /// An argument of a `command` step is a parameter of which there is no value.
+    #[error("the parameter `{0}` has no value")]
+    Parameter(String),
     /// The program of a `command` step does not exist.
     #[error(
         "program `{program}` was not found in {searched}; install it, or name it with its path (relative to {directory})"

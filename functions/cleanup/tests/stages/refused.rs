@@ -156,6 +156,50 @@ async fn metadata_limits_the_rows_and_names_recipients() {
 }
 
 #[tokio::test]
+async fn parameters_of_an_upload_are_checked_before_anything_is_submitted_and_kept() {
+    let place = Place::new();
+    let pipeline = "[parameters]\nmode = \"strict\"\nmonth = { matches = \"[0-9]{4}-[0-9]{2}\" }\n\
+                    rate = { default = \"1.5\", type = \"number\" }\n";
+    place.pipeline("p", pipeline).await;
+    let body = "id\n1\n";
+    let missing = refusal(&place, "p/a.csv", body, &[]).await;
+    assert_says(
+        &missing,
+        &["a.csv: ", "`month` has no value"],
+        &["upload it again", "--metadata parameter-NAME=VALUE"],
+    );
+    let metadata = [
+        ("parameter-month", "May"),
+        ("parameter-rat", "2"),
+        ("parameter-mode", "lax"),
+        ("s3cmd-attrs", "uid:1000"),
+    ];
+    let wrong = refusal(&place, "p/b.csv", body, &metadata).await;
+    assert_says(
+        &wrong,
+        &[
+            "`month` cannot be `May`",
+            "no parameter `rat`; did you mean `rate`?",
+            "`mode` is fixed by the pipeline",
+        ],
+        &[],
+    );
+    assert!(!wrong.what.contains("s3cmd"), "{wrong:?}");
+
+    let event = place
+        .upload("p/c.csv", body, &[("parameter-month", "2026-05")])
+        .await;
+    let run = rowmill_split::run_id(&event);
+    place.split.handle(&event, &at("split", 0)).await.unwrap();
+    let manifest = Location::new(crate::place::WORK, keys::manifest(&run));
+    let manifest = place.objects.get(&manifest).await.unwrap();
+    let manifest = Manifest::from_json(&manifest.body).unwrap();
+    let kept = [("month", "2026-05"), ("rate", "1.5")];
+    let kept = kept.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(manifest.parameters, kept.into());
+}
+
+#[tokio::test]
 async fn a_run_that_batch_refuses_fails_and_leaves_no_job_at_work() {
     let mut place = Place::new();
     place.pipeline("p", "").await;

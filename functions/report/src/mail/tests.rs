@@ -39,6 +39,7 @@ fn manifest(run: &RunItem, records: u64) -> Manifest {
         rejected: BTreeMap::from([(RejectReason::Blank, 2), (RejectReason::DuplicateKey, 1)]),
         notes: vec!["column C had no header and is called `Column C`".into()],
         notify: Vec::new(),
+        parameters: Default::default(),
     }
 }
 

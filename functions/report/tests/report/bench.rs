@@ -490,6 +490,7 @@ fn manifest(run: &RunId, spec: &Spec) -> Manifest {
         rejected: BTreeMap::from([(RejectReason::MissingRequired, 2)]),
         notes: Vec::new(),
         notify: Vec::new(),
+        parameters: Default::default(),
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) enum Shape {
     Tables(&'static Section),
     /// `[[step]]`, whose keys depend on its kind.
     Steps,
-    /// A table from name to text.
+    /// A table from name to text, or to [`PARAMETER`].
     Parameters,
     /// `"amazon"`, or a table of [`SERVER`].
     Service,
@@ -124,7 +124,7 @@ pub(super) static ROOT: Section = Section {
             "parameters",
             Shape::Parameters,
             "none",
-            "Texts by name, for arguments of programs: `Ref::name` in `program` is the text.",
+            "Values by name, for arguments of programs: `Ref::name` in `program` is the value. A text is fixed; a table lets each upload give it.",
         ),
         optional(
             "input",
@@ -167,6 +167,27 @@ pub(super) static ROOT: Section = Section {
             Shape::Table(&BATCH),
             "see there",
             "How the work is spread.",
+        ),
+    ],
+};
+
+/// An entry of `[parameters]` that an upload may give.
+pub(super) static PARAMETER: Section = Section {
+    title: "[parameters]: name = { .. }",
+    meaning: "A value that each upload may give: on AWS by the metadata `parameter-name` of the workbook, on one machine by `--set name=value`. A name is of lower-case letters, digits, `-` and `_`. What is given wrongly, or is missing, refuses the workbook before anything is submitted.",
+    keys: &[
+        optional(
+            "default",
+            Shape::Text,
+            "none: each upload must give it",
+            "Its value where the upload gives none.",
+        ),
+        optional("type", Shape::OneOf(KINDS), "text", "The value's type."),
+        optional(
+            "matches",
+            Shape::Text,
+            "a text that does not begin with `-`",
+            "A regular expression that all of the value must match.",
         ),
     ],
 };
@@ -580,7 +601,7 @@ static COMMAND: Section = Section {
         required(
             "program",
             Shape::Program,
-            "The program and its arguments, started in the pipeline's folder, or with `fetch` in that of what was fetched. An argument `Ref::name` is that text of `[parameters]`.",
+            "The program and its arguments, started in the pipeline's folder, or with `fetch` in that of what was fetched. An argument `Ref::name` is that one of `[parameters]`.",
         ),
         required("outputs", Shape::Texts, "The columns it adds."),
         optional(

@@ -5,6 +5,7 @@ mod check;
 pub mod expr;
 mod keys;
 pub mod names;
+mod parameters;
 mod parse;
 mod reference;
 pub mod template;
@@ -16,6 +17,7 @@ use std::time::Duration;
 pub use built_in::{BUILT_IN, built_in};
 pub use check::{RESULT_COLUMNS, result_headers};
 pub use expr::Expr;
+pub use parameters::{Parameter, ParameterForm, ParameterFrom, ParameterValues};
 pub use template::Template;
 
 use crate::secret::Secret;
@@ -37,6 +39,8 @@ pub struct Pipeline {
     pub description: Option<String>,
     /// The secrets that its steps may use.
     pub secrets: Vec<Secret>,
+    /// Texts for the arguments of programs, in the order of the file.
+    pub parameters: Vec<Parameter>,
     /// Which sheet and columns come in.
     pub input: Input,
     /// What is done, in order.
@@ -299,8 +303,8 @@ pub enum Extract {
 /// `kind = "command"`
 #[derive(Clone, Debug)]
 pub struct CommandStep {
-    /// The program and its arguments.
-    pub program: Vec<String>,
+    /// The program and its arguments; the program itself is a text.
+    pub program: Vec<Argument>,
     /// The columns it adds.
     pub outputs: Vec<String>,
     /// Per record. Default 60 s.
@@ -314,6 +318,15 @@ pub struct CommandStep {
     pub memory_mib: Option<u32>,
     /// What each child fetches first.
     pub fetch: Option<Fetch>,
+}
+
+/// An argument of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// As it stands, or the text of a parameter that the pipeline fixes.
+    Text(String),
+    /// A parameter that an upload may give, by its name.
+    Parameter(String),
 }
 
 /// `[step.fetch]` of a `command` step.

@@ -3,6 +3,7 @@
 
 mod http;
 mod pages;
+mod parameters;
 pub(super) mod reader;
 mod secrets;
 mod step;
@@ -20,8 +21,8 @@ use super::check::{Mention, Mentions, RESULT_COLUMNS};
 use super::keys::Section;
 use super::names::{Origin, Reference, nearest};
 use super::{
-    Batch, Check, DerivedColumn, Expr, Input, Notify, OnFailure, Pipeline, PipelineError,
-    ReportSpec, SheetRef, Template, keys,
+    Batch, Check, DerivedColumn, Expr, Input, Notify, OnFailure, Parameter, Pipeline,
+    PipelineError, ReportSpec, SheetRef, Template, keys,
 };
 use crate::limits::{ATTEMPT_SECONDS_MIN, FARGATE_SIZES, RECIPIENTS_MAX};
 use crate::value::{Kind, Value};
@@ -78,7 +79,7 @@ struct Builder<'a> {
     /// Names of the secrets that are declared.
     secrets: Vec<String>,
     /// `[parameters]`, in the order of the file.
-    parameters: Vec<(String, String)>,
+    parameters: Vec<Parameter>,
     added: Vec<(Arc<str>, Range<usize>)>,
 }
 
@@ -95,10 +96,8 @@ impl<'a> Builder<'a> {
             pipeline.secrets = self.secrets(&node);
         }
         let parameters = root.optional("parameters").and_then(|n| n.entries());
-        for (name, _, node) in parameters.unwrap_or_default() {
-            if let Some(text) = node.text() {
-                self.parameters.push((name.to_owned(), text.to_owned()));
-            }
+        for (name, at, node) in parameters.unwrap_or_default() {
+            self.parameter(name, &at, &node);
         }
         if let Some(table) = table(root, "input", &keys::INPUT) {
             pipeline.input = self.input(&table);
@@ -125,6 +124,7 @@ impl<'a> Builder<'a> {
             pipeline.batch = batch(&table);
         }
         root.finish();
+        pipeline.parameters = std::mem::take(&mut self.parameters);
         pipeline
     }
 

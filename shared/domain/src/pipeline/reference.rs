@@ -110,7 +110,7 @@ fn shape(shape: &Shape) -> Value {
                 {"type": "object", "propertyNames": name, "additionalProperties": text()},
             ]})
         }
-        Shape::Parameters => values(text()),
+        Shape::Parameters => values(json!({"anyOf": [text(), object(&[&keys::PARAMETER])]})),
         Shape::Service => json!({"oneOf": [{"const": "amazon"}, object(&[&keys::SERVER])]}),
         Shape::Table(section) => object(&[section]),
         Shape::Tables(section) => json!({"type": "array", "items": object(&[section])}),
@@ -129,8 +129,9 @@ fn shape(shape: &Shape) -> Value {
 }
 
 fn keys_markdown() -> String {
-    let order: [&Section; 20] = [
+    let order: [&Section; 21] = [
         &ROOT,
+        &keys::PARAMETER,
         &keys::INPUT,
         &keys::LIMITS,
         &STEP,
@@ -213,7 +214,7 @@ fn shape_words(shape: &Shape) -> String {
         Shape::Types => "table: column = type".to_owned(),
         Shape::Extracts => "table: column = { .. }".to_owned(),
         Shape::Secrets => "list of names, or table: name = text".to_owned(),
-        Shape::Parameters => "table: name = text".to_owned(),
+        Shape::Parameters => "table: name = text or table".to_owned(),
         Shape::Service => "`\"amazon\"` or table".to_owned(),
         Shape::Table(_) => "table".to_owned(),
         Shape::Tables(_) | Shape::Steps => "tables".to_owned(),
@@ -259,10 +260,11 @@ mod tests {
             1000
         );
         let reference = Pipeline::reference_markdown();
-        for section in STEPS
-            .iter()
-            .copied()
-            .chain([&ROOT, &STEP, &EXTRACT, &keys::SERVER])
+        for section in
+            STEPS
+                .iter()
+                .copied()
+                .chain([&ROOT, &keys::PARAMETER, &STEP, &EXTRACT, &keys::SERVER])
         {
             for key in section.keys {
                 let row = format!("| `{}` |", key.name);

@@ -310,6 +310,12 @@ fn what_is_wrong_is_told_where_it_stands() {
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nprocess = \"recrd\"".to_owned(), "5:11", "`process` cannot be", "did you mean `record`?"),
         ("[parameters]\nlimit = \"5\"\n[[step]]\nkind = \"command\"\nprogram = [\"a\", \"Ref::limt\"]\noutputs = [\"a\"]".to_owned(), "5:17", "no parameter `limt`", "did you mean `limit`?"),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\", \"Ref::x\"]\noutputs = [\"a\"]".to_owned(), "3:17", "no parameter `x`", "[parameters], x ="),
+        ("[parameters]\nx = {}\n[[step]]\nkind = \"command\"\nprogram = [\"Ref::x\"]\noutputs = [\"a\"]".to_owned(), "5:12", "no upload says which program runs", "x = \"..\""),
+        ("[parameters]\nMax = {}".to_owned(), "2:1", "`Max` cannot be the name", "lower-case"),
+        ("[parameters]\nx = { default = \"a\", type = \"number\" }".to_owned(), "2:17", "`default` cannot be `a`: it is no number", ""),
+        ("[parameters]\nx = { matches = \"(\" }".to_owned(), "2:17", "no regular expression", ""),
+        ("[parameters]\nx = { matches = \"a)|(b\" }".to_owned(), "2:17", "no regular expression", ""),
+        ("[parameters]\nx = { defalt = \"a\" }".to_owned(), "2:7", "no key `defalt`", "`default`"),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"s3://b/k\" }".to_owned(), "5:9", "`sha256` is missing", ""),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"s3://b\", sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\" }".to_owned(), "5:17", "no address of a program", "s3://bucket/key"),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"https://a/b\", sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\" }".to_owned(), "5:17", "no address of a program", ""),
@@ -753,13 +759,14 @@ fn columns_that_would_stand_twice_in_the_result_are_shown_by_another_name() {
 fn parameters_and_what_is_fetched_are_read() {
     let hash = "AB".repeat(32);
     let toml = format!(
-        "[parameters]\nlimit = \"0.5\"\n[[step]]\nkind = \"command\"\nprogram = [\"./score\", \"--limit\", \"Ref::limit\"]\noutputs = [\"a\"]\nfetch = {{ url = \"s3://b/k/score.ZIP\", sha256 = \"{hash}\" }}"
+        "[parameters]\nlimit = \"0.5\"\nmonth = {{}}\n[[step]]\nkind = \"command\"\nprogram = [\"./score\", \"Ref::limit\", \"Ref::month\"]\noutputs = [\"a\"]\nfetch = {{ url = \"s3://b/k/score.ZIP\", sha256 = \"{hash}\" }}"
     );
     let pipeline = Pipeline::parse("p.toml", &toml).unwrap();
     let StepKind::Command(command) = &pipeline.steps[0].kind else {
         panic!("{pipeline:?}")
     };
-    assert_eq!(command.program, ["./score", "--limit", "0.5"]);
+    let month = Argument::Parameter("month".to_owned());
+    assert_eq!(command.program, ["./score".into(), "0.5".into(), month]);
     let fetch = command.fetch.as_ref().unwrap();
     assert_eq!(
         (fetch.kind, &*fetch.sha256),

@@ -50,14 +50,14 @@ struct Handle {
 
 impl Command {
     pub(crate) fn new(step: &CommandStep, setup: &Setup) -> Result<Command, SetupError> {
+        let arguments = step.program.iter().map(|a| a.text(&setup.parameters));
+        let program = arguments
+            .map(|text| text.map(str::to_owned))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|name| SetupError::Parameter(name.to_owned()))?;
         Ok(Command {
-            launch: Launch::find(
-                &step.program,
-                &setup.directory,
-                step.memory_mib,
-                &setup.secrets,
-            )?
-            .with_fetched(step.fetch.as_ref()),
+            launch: Launch::find(&program, &setup.directory, step.memory_mib, &setup.secrets)?
+                .with_fetched(step.fetch.as_ref()),
             outputs: step.outputs.iter().map(|o| o.as_str().into()).collect(),
             timeout: step.timeout,
             attempts: step.attempts.max(1),

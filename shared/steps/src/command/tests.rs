@@ -34,7 +34,7 @@ fn build<S: AsRef<str>>(
 
 fn command<S: AsRef<str>>(program: &[S], timeout_ms: u64, attempts: u32) -> CommandStep {
     CommandStep {
-        program: program.iter().map(|p| p.as_ref().to_owned()).collect(),
+        program: program.iter().map(|p| p.as_ref().into()).collect(),
         outputs: vec!["n".into()],
         timeout: Duration::from_millis(timeout_ms),
         attempts,

@@ -8,7 +8,7 @@ use crate::pipeline::keys::{FETCH, SERVER, STEP_KINDS, STEPS};
 use crate::pipeline::names::suggest;
 use crate::pipeline::parse::reader::{Node, Table};
 use crate::pipeline::{
-    ClassifyStep, ClassifyWords, CommandStep, Fetch, FetchKind, LanguageStep, ProcessPer,
+    Argument, ClassifyStep, ClassifyWords, CommandStep, Fetch, FetchKind, LanguageStep, ProcessPer,
     SentimentStep, Step, StepKind, TranslateServer, TranslateService, TranslateStep,
 };
 
@@ -50,10 +50,10 @@ impl<'a> Builder<'a> {
                 .iter()
                 .enumerate()
                 .map(|(i, a)| match a.value.as_str() {
-                    Some("") if i > 0 => Some(String::new()),
-                    _ => self.argument(a),
+                    Some("") if i > 0 => Some(Argument::from("")),
+                    _ => self.argument(a, i),
                 })
-                .collect::<Option<Vec<String>>>()
+                .collect::<Option<Vec<Argument>>>()
         });
         let outputs = table.required("outputs").and_then(|n| {
             let texts = n.texts()?;
@@ -92,22 +92,6 @@ impl<'a> Builder<'a> {
                 Some(fetch) => Some(fetch?),
             },
         })
-    }
-
-    /// An argument of a program: the parameter that `Ref::name` stands for, else as it is.
-    fn argument(&self, node: &Node<'a>) -> Option<String> {
-        let text = node.text()?;
-        let Some(name) = text.strip_prefix("Ref::") else {
-            return Some(text.to_owned());
-        };
-        let found = self.parameters.iter().find(|(n, _)| n == name);
-        if found.is_none() {
-            let names = self.parameters.iter().map(|(n, _)| n.as_str());
-            let help = suggest(name, names);
-            let help = help.unwrap_or_else(|| format!("add it: [parameters], {name} = \"..\""));
-            node.error(format!("there is no parameter `{name}`"), Some(&help));
-        }
-        found.map(|(_, value)| value.clone())
     }
 
     fn sentiment(&mut self, table: &Table<'a>) -> Option<SentimentStep> {
