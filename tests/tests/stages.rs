@@ -79,6 +79,98 @@ fn a_child_that_fails_in_the_second_stage_costs_its_own_records_only() {
     assert!(status[75..].iter().all(|s| s == "missing"));
 }
 
+/// The second stage's own program: it reads what the first one made, and notes whom it was asked
+/// about.
+const SECOND: &str = r#"
+import json, sys
+
+for line in sys.stdin:
+    record = json.loads(line)
+    values = record["values"]
+    with open("asked", "a") as asked:
+        asked.write(f"{record['row']}\n")
+    if "half" not in values:
+        answer = {"error": "no half"}
+    elif values["n"] % 10 == 2:
+        answer = {"error": "two"}
+    else:
+        answer = {"outputs": {"quarter": values["half"] / 2, "seen": ",".join(values)}}
+    print(json.dumps({"row": record["row"], **answer}), flush=True)
+"#;
+
+/// Fails every tenth record, and gives every tenth but one no output.
+const FIRST: &str = r#"
+import json, sys
+
+for line in sys.stdin:
+    record = json.loads(line)
+    n = record["values"]["n"]
+    if n % 10 == 0:
+        answer = {"error": "a tenth"}
+    else:
+        answer = {"outputs": {"half": None if n % 10 == 1 else n / 2}}
+    print(json.dumps({"row": record["row"], **answer}), flush=True)
+"#;
+
+#[test]
+fn the_second_stages_program_reads_what_the_first_made_and_no_row_that_failed_there() {
+    let step = |program: &str, outputs: &str, image: &str| {
+        format!(
+            "[[step]]\nkind = \"command\"\nprogram = [\"python3\", \"{program}\"]\n\
+             outputs = [{outputs}]\n{image}"
+        )
+    };
+    let first = step("first.py", "\"half\"", "");
+    let image = "image = \"example/two:1\"\n";
+    let second = step("second.py", "\"quarter\", \"seen\"", image);
+    let column = "[[column]]\nname = \"sum\"\nvalue = \"half + quarter\"\n";
+    // One at a time and 25 a child: 4 children a stage.
+    let batch = "[batch]\nseconds_per_record = 9.6\nconcurrency = 1\n";
+    let pipeline = format!("{first}{second}{column}{batch}");
+    let job = Job::new(&book(100, ""), &pipeline);
+    std::fs::write(job.folder().join("first.py"), FIRST).unwrap();
+    std::fs::write(job.folder().join("second.py"), SECOND).unwrap();
+    let ran = job.run(&[]).expect(3);
+    assert_eq!(
+        (&ran.json["ok"], &ran.json["failed"]),
+        (&70.into(), &30.into())
+    );
+
+    let result = job.result();
+    let [status, error, half, quarter, seen, sum] =
+        ["status", "error", "half", "quarter", "seen", "sum"].map(|name| result.texts(name));
+    for n in 0..100 {
+        let told = match n % 10 {
+            0 => Some("step 1 (command): a tenth"),
+            1 => Some("step 2 (command): no half"),
+            2 => Some("step 2 (command): two"),
+            _ => None,
+        };
+        assert_eq!(
+            status[n],
+            if told.is_some() { "failed" } else { "ok" },
+            "{n}"
+        );
+        assert_eq!(error[n], told.unwrap_or(""), "{n}");
+        // What the first stage gave stays, whatever the second one makes of it.
+        let of = |factor: f64| (n as f64 * factor).to_string();
+        let given = (n % 10 > 1).then(|| of(0.5));
+        assert_eq!(half[n], given.unwrap_or_default(), "{n}");
+        if told.is_some() {
+            assert_eq!([&quarter[n], &seen[n], &sum[n]], [""; 3], "{n}");
+            continue;
+        }
+        assert_eq!([&quarter[n], &sum[n]], [&of(0.25), &of(0.75)], "{n}");
+        assert_eq!(seen[n], "n,note,half");
+    }
+    // What the second stage was asked: every row once, but those that the first one failed.
+    let asked = std::fs::read_to_string(job.folder().join("asked")).unwrap();
+    let mut asked: Vec<usize> = asked.lines().map(|row| row.parse().unwrap()).collect();
+    asked.sort_unstable();
+    let expected: Vec<usize> = (0..100).filter(|n| n % 10 != 0).map(|n| n + 2).collect();
+    assert_eq!(asked, expected);
+}
+
 #[test]
 fn all_children_failing_is_one_mail_that_says_why() {
     let book = Book::new(
