@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use miette::miette;
 use rowmill_domain::Pipeline;
-use rowmill_domain::pipeline::{CommandStep, ParameterFrom, ParameterValues, StepKind};
-use rowmill_domain::secret::{Secrets, Unusable};
+use rowmill_domain::pipeline::{CommandStep, ParameterFrom, ParameterValues, Step, StepKind};
+use rowmill_domain::secret::Secrets;
 use rowmill_enrich::check_local;
-use rowmill_steps::{Setup, runner};
+use rowmill_steps::{Setup, SetupError, runner};
 
 use crate::args::CheckArgs;
 use crate::exit::{Exit, Stop};
@@ -17,10 +17,10 @@ use crate::output::{self, say};
 /// Reads the pipeline, sets its steps up, and looks for its columns in the workbook.
 pub(crate) fn check(args: &CheckArgs, secrets: &Secrets) -> Result<Exit, Stop> {
     let chosen = input::read(&args.pipeline)?;
-    // On AWS they are set by Batch, so here they are only told.
-    let parameters = stand_ins(&chosen.pipeline);
-    for unusable in set_up(&chosen, parameters, secrets)? {
-        say!("{unusable}");
+    // The pipeline may be meant for AWS, so here it is only told.
+    let lacks = set_up(&chosen, stand_ins(&chosen.pipeline), secrets)?;
+    for lack in &lacks {
+        say!("{lack}");
     }
     for parameter in &chosen.pipeline.parameters {
         if let ParameterFrom::Upload { default: None, .. } = parameter.from {
@@ -39,13 +39,17 @@ pub(crate) fn check(args: &CheckArgs, secrets: &Secrets) -> Result<Exit, Stop> {
         );
     }
     output::line(format_args!(
-        "{}: ok, {} steps, {} checks, adds {}{fits}",
+        "{}: ok, {} steps, {} checks, adds {}{fits}{}",
         args.pipeline.display(),
         chosen.pipeline.steps.len(),
         chosen.pipeline.checks.len(),
         match chosen.pipeline.added_columns() {
             added if added.is_empty() => "no columns".to_owned(),
             added => added.join(", "),
+        },
+        match lacks.is_empty() {
+            true => "",
+            false => "; `rowmill run` on this machine needs what is said above",
         },
     ));
     Ok(Exit::Done)
@@ -66,30 +70,52 @@ fn stand_ins(pipeline: &Pipeline) -> ParameterValues {
 }
 
 /// Sets every step up, as a child will: what is wrong with an expression or a program is told
-/// before the first record. Gives what is wrong with the secrets that it declares.
+/// before the first record. Gives, in words, what this machine lacks and AWS may have.
 pub(crate) fn set_up(
     chosen: &Chosen,
     parameters: ParameterValues,
     secrets: &Secrets,
-) -> Result<Vec<Unusable>, Stop> {
+) -> Result<Vec<String>, Stop> {
     let (secrets, unusable) = secrets.declared(&chosen.pipeline);
+    let mut lacks: Vec<String> = unusable.iter().map(ToString::to_string).collect();
+    let mut wrong = Vec::new();
     let mut setup = Setup::new(1, &chosen.directory);
     setup.secrets = Arc::new(secrets);
     setup.parameters = Arc::new(parameters);
-    let wrong: Vec<miette::Report> = (1..)
-        .zip(&chosen.pipeline.steps)
-        .filter_map(|(n, step)| {
-            let e = match &step.kind {
-                // What is not fetched yet cannot be set up.
-                StepKind::Command(CommandStep {
-                    fetch: Some(fetch), ..
-                }) => check_local(fetch, &chosen.directory).err()?,
-                _ => runner(step, &setup).err()?.to_string(),
-            };
-            let kind = step.kind_name();
-            let e = setup.secrets.redact(&e);
-            Some(miette!("pipeline {}: step {n} ({kind}): {e}", chosen.name))
-        })
-        .collect();
-    Stop::all_refused(wrong).map_or(Ok(unusable), Err)
+    for (n, step) in (1..).zip(&chosen.pipeline.steps) {
+        let (of_machine, e) = match &step.kind {
+            // What is not fetched yet cannot be set up.
+            StepKind::Command(CommandStep {
+                fetch: Some(fetch), ..
+            }) => match check_local(fetch, &chosen.directory) {
+                Ok(()) => continue,
+                Err(e) => (false, e),
+            },
+            _ => match runner(step, &setup) {
+                Ok(_) => continue,
+                Err(e) => (is_of_machine(step, &e), e.to_string()),
+            },
+        };
+        let e = setup.secrets.redact(&e);
+        let told = format!(
+            "pipeline {}: step {n} ({}): {e}",
+            chosen.name,
+            step.kind_name()
+        );
+        match of_machine {
+            true => lacks.push(told),
+            false => wrong.push(miette!("{told}")),
+        }
+    }
+    Stop::all_refused(wrong).map_or(Ok(lacks), Err)
+}
+
+/// Whether this machine is the reason, and not the pipeline: Amazon's services are asked by
+/// children on AWS, and the program of a step may be in the step's own image.
+fn is_of_machine(step: &Step, error: &SetupError) -> bool {
+    match error {
+        SetupError::NoAmazon => true,
+        SetupError::ProgramNotFound { .. } => step.image.is_some(),
+        _ => false,
+    }
 }

@@ -47,9 +47,12 @@ pub(crate) async fn run(
     input::is_file(&args.workbook)?;
     let chosen = input::required(&args.workbook, args.pipeline.as_deref())?;
     let given = args.given.values();
-    let unusable = check::set_up(&chosen, chosen.parameters(&given)?, secrets)?;
-    let unusable = unusable.iter().map(|e| miette!("{e}")).collect::<Vec<_>>();
-    if let Some(stop) = Stop::all_refused(unusable) {
+    let lacks = check::set_up(&chosen, chosen.parameters(&given)?, secrets)?;
+    let lacks = lacks
+        .iter()
+        .map(|lack| miette!("{lack}"))
+        .collect::<Vec<_>>();
+    if let Some(stop) = Stop::all_refused(lacks) {
         return Err(stop);
     }
     chosen.check_columns(&args.workbook)?;

@@ -30,8 +30,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// Starts it on a free port of 127.0.0.1. `answer` is given the path and how often the path
-    /// was asked for before.
+    /// Starts it on a free port of 127.0.0.1. `answer` is given the path, after it a space and the
+    /// body where the request has one, and how often just that was asked for before.
     pub fn start(answer: impl Fn(&str, u32) -> Answer + Send + Sync + 'static) -> Source {
         Source::listen(answer, Ok)
     }
@@ -87,7 +87,7 @@ impl Source {
         self.address.port()
     }
 
-    /// How often each path was asked for.
+    /// How often each path, with its body where there was one, was asked for.
     pub fn hits(&self) -> HashMap<String, u32> {
         self.hits.lock().unwrap().clone()
     }
@@ -125,10 +125,19 @@ fn serve(
         if stream.read_line(&mut request)? == 0 {
             return Ok(());
         }
-        let path = request.split(' ').nth(1).unwrap_or("/").to_owned();
-        let mut line = String::new();
+        let mut path = request.split(' ').nth(1).unwrap_or("/").to_owned();
+        let (mut line, mut length) = (String::new(), 0);
         while stream.read_line(&mut line)? > 2 {
+            let header = line.to_ascii_lowercase();
+            if let Some(value) = header.strip_prefix("content-length:") {
+                length = value.trim().parse().map_err(std::io::Error::other)?;
+            }
             line.clear();
+        }
+        if length > 0 {
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body)?;
+            path = format!("{path} {}", String::from_utf8_lossy(&body));
         }
         // Asked for by every child; not part of what a test counts.
         let answered = if path == "/robots.txt" {

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use rowmill_domain::Pipeline;
 use rowmill_domain::record::{Columns, Record, Row};
 use rowmill_steps::{Runner, Setup, StepResult, runner};
 use rowmill_tests::emulators::sdk_config;
-use rowmill_tests::program::{Job, root};
+use rowmill_tests::program::{Job, Ran, binary, root};
+use rowmill_tests::source::{Answer, Source};
 use rowmill_tests::workbook::{Book, Cell};
 use serde_json::{Value, json};
 
@@ -97,19 +99,87 @@ fn a_thousand_reviews_in_six_languages_are_translated_and_scored() {
 }
 
 #[test]
-fn amazon_on_this_machine_is_refused_before_the_first_record() {
-    let pipeline = "[[step]]\nkind = \"translate\"\ncolumn = \"n\"\nservice = \"amazon\"";
+fn a_text_is_translated_once_in_a_run_of_many_children() {
+    // It turns texts to capitals, slowly enough for other children to come and want them too.
+    let source = Source::start(|asked, _| match asked.split_once(' ') {
+        Some(("/translate", body)) => {
+            let body: Value = serde_json::from_str(body).unwrap();
+            let text = body["q"].as_str().unwrap().to_uppercase();
+            let answer = Answer::Json(json!({ "translatedText": text }).to_string());
+            Answer::After(Duration::from_millis(50), Box::new(answer))
+        }
+        _ => Answer::Status(404, Vec::new()),
+    });
+    let pipeline = format!(
+        "[[step]]\nkind = \"translate\"\ncolumn = \"Text\"\n\
+         service = {{ url = \"{}\", allow_hosts = [\"127.0.0.1\"] }}\n\
+         [batch]\nseconds_per_record = 4.8\nconcurrency = 2\n",
+        source.url()
+    );
+    // Eight children of 100 records, each of which has all of the texts.
+    let text = |row: usize| format!("Satz {}", row * 7 % 40);
+    let book = Book::new(&["Text"], (0..800).map(|row| vec![text(row)]));
+    let job = Job::new(&book, &pipeline);
+    // Each run is for itself.
+    for (runs, args) in [
+        (1, &["--slots", "8"][..]),
+        (2, &["--slots", "8", "--force"]),
+    ] {
+        let ran = job.run(args).expect(0);
+        assert_eq!(ran.json["ok"], 800);
+        let translated = job.result().texts("translated");
+        for (row, translated) in translated.iter().enumerate() {
+            assert_eq!(*translated, text(row).to_uppercase());
+        }
+        let mut asked = source.hits();
+        asked.retain(|asked, _| asked.starts_with("/translate"));
+        assert_eq!(asked.len(), 40);
+        assert!(asked.values().all(|times| *times == runs), "{asked:?}");
+    }
+}
+
+#[test]
+fn what_only_aws_has_passes_a_check_and_is_refused_before_the_first_record() {
+    let pipeline = "[[step]]\nkind = \"translate\"\ncolumn = \"n\"\nservice = \"amazon\"\n\
+                    [[step]]\nkind = \"command\"\nprogram = [\"/app/score\"]\noutputs = [\"score\"]\n\
+                    image = \"123456789012.dkr.ecr.eu-central-1.amazonaws.com/score:1\"\n";
     let job = Job::new(
         &Book::new(&["n"], [vec![Cell::from("Guten Tag")]]),
         pipeline,
     );
-    let ran = job.run(&[]).expect(2);
-    let said: String = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(
-        said.contains("Amazon Translate, which only children on AWS can reach"),
-        "{said}"
+    let told = |ran: Ran| {
+        let said: String = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [
+            "step 1 (translate): service \"amazon\" is Amazon Translate, which only children on AWS can reach",
+            "LibreTranslate",
+            "step 2 (command): program `/app/score` was not found",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+    };
+    told(job.run(&[]).expect(2));
+    assert!(!job.out().exists());
+    let check = |file: &str| {
+        let mut command = Command::new(binary());
+        let output = command
+            .args(["check", file])
+            .current_dir(job.folder())
+            .output()
+            .unwrap();
+        let line = String::from_utf8(output.stdout.clone()).unwrap();
+        (Ran::from(output), line)
+    };
+    let (ran, line) = check("pipeline.toml");
+    told(ran.expect(0));
+    assert_eq!(
+        line,
+        "pipeline.toml: ok, 2 steps, 0 checks, adds translated, score; `rowmill run` on this machine needs what is said above\n"
     );
-    assert!(said.contains("LibreTranslate"), "{said}");
+    // A program of the deployment's own image, or of this machine, is looked for here.
+    let own = pipeline.split("image").next().unwrap();
+    std::fs::write(job.folder().join("own.toml"), own).unwrap();
+    let ran = check("own.toml").0.expect(2);
+    assert!(ran.stderr.contains("program `/app/score` was not found"), "{}", ran.stderr);
 }
 
 /// A server that speaks what the SDK speaks with Amazon Translate (Smithy RPC v2 CBOR) and turns

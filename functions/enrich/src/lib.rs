@@ -8,6 +8,7 @@
 //! where the machine or a service does ([`EnrichError`], whose [`EnrichError::exit_code`] tells
 //! Batch whether to try again).
 
+mod answers;
 mod child;
 mod entry;
 mod error;
@@ -162,6 +163,10 @@ impl Enrich {
             ledger: self.ledger.clone(),
             run: child.run.clone(),
         }));
+        setup.answers = Some(Arc::new(answers::RunAnswers::new(
+            self.ledger.clone(),
+            child,
+        )));
         let programs = self.surroundings.programs(&pipeline, steps.clone());
         let programs = programs.await.map_err(|e| e.of(child))?;
         let last = child.stage + 1 == manifest.stages;

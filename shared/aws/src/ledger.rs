@@ -7,10 +7,12 @@
 //! | | run id | `job#<name>` | a job: id, ended |
 //! | `<stack>-run-<run id>` | `<chunk>#<row mod 4>` | row | an outcome: stage, status, and the outcome as JSON |
 //! | | `lane#<lane>` | 0 | a lane: when its next turn is (epoch nanoseconds) |
+//! | | `question#<question>` | 0 | a question: owner, until (epoch milliseconds), answer |
 //!
 //! All runs are in one partition, so that they can be listed in the order of their ids: it takes
 //! 1,000 writes a second, and a run makes about ten in all.
 
+mod answers;
 mod claims;
 mod item;
 mod jobs;
@@ -32,7 +34,7 @@ use chrono::{DateTime, Utc};
 use rowmill_domain::job::{JobId, JobName};
 use rowmill_domain::run::Work;
 use rowmill_domain::{Outcome, RunId, RunItem, RunState};
-use rowmill_ports::{Claim, JobRecord, Ledger, Result, RunPatch, TablePlan};
+use rowmill_ports::{Asked, Claim, JobRecord, Ledger, Result, RunPatch, TablePlan};
 
 /// An item, or a part of one.
 type Item = HashMap<String, AttributeValue>;
@@ -133,6 +135,27 @@ impl Ledger for DynamoLedger {
         now: DateTime<Utc>,
     ) -> Result<DateTime<Utc>> {
         self.move_lane(id, lane, turns, gap, now).await
+    }
+
+    async fn ask(
+        &self,
+        id: &RunId,
+        question: &str,
+        owner: &str,
+        now: DateTime<Utc>,
+        lease: Duration,
+    ) -> Result<Asked> {
+        self.take_question(id, question, owner, now, lease).await
+    }
+
+    async fn answer(
+        &self,
+        id: &RunId,
+        question: &str,
+        owner: &str,
+        answer: Option<&str>,
+    ) -> Result<()> {
+        self.keep_answer(id, question, owner, answer).await
     }
 
     async fn create_table(&self, id: &RunId, plan: TablePlan) -> Result<()> {

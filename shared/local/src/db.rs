@@ -10,8 +10,8 @@ use tokio::sync::watch;
 use crate::LocalError;
 
 /// Format of the state directory's databases, in SQLite's `user_version`. Since 2 `cloud.db` has
-/// the table `schedule`.
-const FORMAT: i64 = 2;
+/// the table `schedule`, since 3 the table of a run `answer`.
+const FORMAT: i64 = 3;
 
 /// How long a statement waits for another process's transaction. Transactions last milliseconds;
 /// this leaves room for a disk that stalls.

@@ -13,7 +13,9 @@ use chrono::{DateTime, Utc};
 use rowmill_domain::job::{JobId, JobName};
 use rowmill_domain::run::Work;
 use rowmill_domain::{Outcome, RunId, RunItem, RunState};
-use rowmill_ports::{Claim, ErrorKind, JobRecord, Ledger, PortError, Result, RunPatch, TablePlan};
+use rowmill_ports::{
+    Asked, Claim, ErrorKind, JobRecord, Ledger, PortError, Result, RunPatch, TablePlan,
+};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use crate::LocalError;
@@ -401,6 +403,38 @@ impl Ledger for SqliteLedger {
             .with_table("UpdateItem", id, move |table| table.take(&lane, taken, now))
             .await?;
         Ok(DateTime::from_timestamp_nanos(first))
+    }
+
+    async fn ask(
+        &self,
+        id: &RunId,
+        question: &str,
+        owner: &str,
+        now: DateTime<Utc>,
+        lease: Duration,
+    ) -> Result<Asked> {
+        let (question, owner) = (question.to_owned(), owner.to_owned());
+        let now = now.timestamp_millis();
+        let until = now.saturating_add(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX));
+        self.with_table("UpdateItem", id, move |table| {
+            table.ask(&question, &owner, now, until)
+        })
+        .await
+    }
+
+    async fn answer(
+        &self,
+        id: &RunId,
+        question: &str,
+        owner: &str,
+        answer: Option<&str>,
+    ) -> Result<()> {
+        let (question, owner) = (question.to_owned(), owner.to_owned());
+        let answer = answer.map(str::to_owned);
+        self.with_table("UpdateItem", id, move |table| {
+            table.answer(&question, &owner, answer.as_deref())
+        })
+        .await
     }
 
     async fn create_table(&self, id: &RunId, _plan: TablePlan) -> Result<()> {

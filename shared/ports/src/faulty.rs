@@ -15,8 +15,9 @@ use rowmill_domain::run::Work;
 use rowmill_domain::{Outcome, RunId, RunItem, RunState};
 
 use crate::{
-    Claim, Envelope, ErrorKind, JobFilter, JobRecord, Jobs, Ledger, Location, Mailer, Object,
-    ObjectInfo, Objects, Page, PortError, Put, Result, RunPatch, Scheduler, TablePlan, Topic,
+    Asked, Claim, Envelope, ErrorKind, JobFilter, JobRecord, Jobs, Ledger, Location, Mailer,
+    Object, ObjectInfo, Objects, Page, PortError, Put, Result, RunPatch, Scheduler, TablePlan,
+    Topic,
 };
 
 /// When a call fails.
@@ -234,6 +235,27 @@ impl<T: Ledger + ?Sized> Ledger for Faulty<T> {
     ) -> Result<DateTime<Utc>> {
         let call = self.inner.take_turns(id, lane, turns, gap, now);
         self.call("take_turns", id, call).await
+    }
+    async fn ask(
+        &self,
+        id: &RunId,
+        question: &str,
+        owner: &str,
+        now: DateTime<Utc>,
+        lease: Duration,
+    ) -> Result<Asked> {
+        let call = self.inner.ask(id, question, owner, now, lease);
+        self.call("ask", id, call).await
+    }
+    async fn answer(
+        &self,
+        id: &RunId,
+        question: &str,
+        owner: &str,
+        answer: Option<&str>,
+    ) -> Result<()> {
+        let call = self.inner.answer(id, question, owner, answer);
+        self.call("answer", id, call).await
     }
     async fn create_table(&self, id: &RunId, plan: TablePlan) -> Result<()> {
         self.call("create_table", id, self.inner.create_table(id, plan))

@@ -31,6 +31,17 @@ pub enum Claim {
     Done,
 }
 
+/// What [`Ledger::ask`] answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asked {
+    /// The answer.
+    Known(String),
+    /// Nobody has it: the caller is to find it, until its lease ends.
+    Yours,
+    /// Another owner is at it.
+    Awaited,
+}
+
 /// What to change of a run; absent fields stay.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RunPatch {
@@ -133,6 +144,31 @@ pub trait Ledger: Send + Sync {
         gap: Duration,
         now: DateTime<Utc>,
     ) -> Result<DateTime<Utc>>;
+
+    /// Asks for the answer to a question, as the translation of a text, for all children of the
+    /// run, so that one of them finds it and all have it. The question is the caller's where nobody
+    /// has answered it and nobody is at it, where `owner` itself is, or where the lease of who is
+    /// ended before `now`; by one conditional write. Kept in the run's table, and gone with it.
+    /// [`crate::ErrorKind::NotFound`] without a table.
+    async fn ask(
+        &self,
+        id: &RunId,
+        question: &str,
+        owner: &str,
+        now: DateTime<Utc>,
+        lease: Duration,
+    ) -> Result<Asked>;
+    /// Keeps the answer to a question; or, without one, gives the question back, so that anyone can
+    /// take it: then nothing happens where `owner` does not hold it.
+    /// [`crate::ErrorKind::NotFound`] without a table; [`crate::ErrorKind::Invalid`], and nothing
+    /// kept, for an answer above [`rowmill_domain::limits::OUTCOME_BYTES`].
+    async fn answer(
+        &self,
+        id: &RunId,
+        question: &str,
+        owner: &str,
+        answer: Option<&str>,
+    ) -> Result<()>;
 
     /// Creates the run's table and waits until it can be used; nothing happens where it exists.
     async fn create_table(&self, id: &RunId, plan: TablePlan) -> Result<()>;

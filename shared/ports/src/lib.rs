@@ -15,7 +15,7 @@ mod topic;
 
 pub use error::{ErrorKind, PortError, Result};
 pub use jobs::{JobFilter, Jobs};
-pub use ledger::{Claim, JobRecord, Ledger, RunPatch, TablePlan};
+pub use ledger::{Asked, Claim, JobRecord, Ledger, RunPatch, TablePlan};
 pub use mailer::{Envelope, Mailer};
 pub use objects::{Location, Object, ObjectInfo, Objects, Page, Put};
 pub use scheduler::{Scheduler, check_schedule_name};

@@ -4,6 +4,7 @@
 //! several at once. Nothing that happens to a record is an error of the step: it is the reason
 //! in the record's row.
 
+mod answers;
 mod cache;
 mod classify;
 mod command;
@@ -25,6 +26,7 @@ use rowmill_domain::record::Outputs;
 use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Row, Value};
 
+pub use answers::Answers;
 pub use translate::{Limit, Translation, Translator, Untranslated};
 
 pub use guard::{Guard, GuardError, Refused, refused_range};
@@ -106,6 +108,9 @@ pub struct Setup {
     /// Turns for requests that all children of a run share. Without them a rate holds for this
     /// child alone.
     pub turns: Option<Arc<dyn Turns>>,
+    /// Answers that all children of a run share. Without them a text is translated once in this
+    /// child.
+    pub answers: Option<Arc<dyn Answers>>,
 }
 
 impl Setup {
@@ -118,6 +123,7 @@ impl Setup {
             parameters: Arc::default(),
             amazon: None,
             turns: None,
+            answers: None,
         }
     }
 }

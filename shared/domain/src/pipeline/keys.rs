@@ -695,7 +695,7 @@ static LANGUAGE: Section = Section {
 
 static TRANSLATE: Section = Section {
     title: "[[step]] kind = \"translate\"",
-    meaning: "Translates a text. Adds `translated`. A text is translated once in a child, however many records have it; one in the wanted language already, and one without a letter, comes back as it is. What is longer than the service takes is cut at the ends of sentences.",
+    meaning: "Translates a text. Adds `translated`. A text is translated once in a run, however many records of however many children have it; one in the wanted language already, and one without a letter, comes back as it is. What is longer than the service takes is cut at the ends of sentences.",
     keys: &[
         required("column", Shape::Text, "The column with the text."),
         optional("to", Shape::Text, "\"en\"", "The language to translate to."),

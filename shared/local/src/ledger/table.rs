@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rowmill_domain::Outcome;
 use rowmill_domain::limits::OUTCOME_BYTES;
-use rowmill_ports::ErrorKind;
+use rowmill_ports::{Asked, ErrorKind};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::Refusal;
@@ -34,6 +34,13 @@ const SCHEMA: &str = "
         name TEXT PRIMARY KEY,
         next INTEGER NOT NULL
     ) WITHOUT ROWID;
+    -- Answers that children share.
+    CREATE TABLE IF NOT EXISTS answer (
+        question TEXT PRIMARY KEY,
+        owner TEXT NOT NULL,               -- who was at it last
+        until INTEGER NOT NULL,            -- epoch milliseconds; 0: given back
+        answer TEXT
+    ) WITHOUT ROWID;
 ";
 
 /// An open table. Writers and readers have a connection each, so that in WAL mode neither waits
@@ -44,8 +51,8 @@ pub(super) struct Table {
     identity: (u64, u64),
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
-    /// Opened when first needed.
-    lanes: Mutex<Option<Connection>>,
+    /// For what children tell each other, lanes and answers; opened when first needed.
+    shared: Mutex<Option<Connection>>,
 }
 
 /// Outcomes on their way into a table.
@@ -87,7 +94,7 @@ impl Table {
             identity: identity(path).map_err(LocalError::file(path))?,
             writer: Mutex::new(writer),
             reader: Mutex::new(reader),
-            lanes: Mutex::default(),
+            shared: Mutex::default(),
         })
     }
 
@@ -115,25 +122,99 @@ impl Table {
 
     /// Moves a lane on by `taken`, from `now` at the earliest; the time it is moved from.
     pub(super) fn take(&self, lane: &str, taken: i64, now: i64) -> Result<i64, Refusal> {
-        let mut place = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let conn = match &mut *place {
-            Some(conn) => conn,
+        self.shared(|conn| {
+            let first = conn
+                .prepare_cached(
+                    "INSERT INTO lane (name, next) VALUES (?1, ?2 + ?3)
+                     ON CONFLICT DO UPDATE SET next = max(next, ?2) + ?3
+                     RETURNING next - ?3",
+                )?
+                .query_row(params![lane, now, taken], |row| row.get(0))?;
+            Ok(first)
+        })
+    }
+
+    /// Gives the answer to a question, or the question to `owner` until then.
+    pub(super) fn ask(
+        &self,
+        question: &str,
+        owner: &str,
+        now: i64,
+        until: i64,
+    ) -> Result<Asked, Refusal> {
+        self.shared(|conn| {
+            let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let found: Option<(String, i64, Option<String>)> = transaction
+                .prepare_cached("SELECT owner, until, answer FROM answer WHERE question = ?1")?
+                .query_row([question], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+                })
+                .optional()?;
+            match found {
+                Some((_, _, Some(answer))) => return Ok(Asked::Known(answer)),
+                Some((holder, until, None)) if holder != owner && until > now => {
+                    return Ok(Asked::Awaited);
+                }
+                _ => {}
+            }
+            transaction
+                .prepare_cached(
+                    "INSERT INTO answer (question, owner, until) VALUES (?1, ?2, ?3)
+                     ON CONFLICT DO UPDATE SET owner = ?2, until = ?3",
+                )?
+                .execute(params![question, owner, until])?;
+            transaction.commit()?;
+            Ok(Asked::Yours)
+        })
+    }
+
+    /// Keeps the answer to a question, or gives the question back.
+    pub(super) fn answer(
+        &self,
+        question: &str,
+        owner: &str,
+        answer: Option<&str>,
+    ) -> Result<(), Refusal> {
+        if let Some(bytes) = answer.map(str::len).filter(|bytes| *bytes > OUTCOME_BYTES) {
+            let message =
+                format!("the answer has {bytes} bytes, and at most {OUTCOME_BYTES} are taken");
+            return Err(Refusal::Other(ErrorKind::Invalid, message));
+        }
+        self.shared(|conn| {
+            match answer {
+                Some(answer) => conn
+                    .prepare_cached(
+                        "INSERT INTO answer (question, owner, until, answer) VALUES (?1, ?2, 0, ?3)
+                         ON CONFLICT DO UPDATE SET answer = ?3",
+                    )?
+                    .execute(params![question, owner, answer])?,
+                None => conn
+                    .prepare_cached(
+                        "UPDATE answer SET until = 0
+                         WHERE question = ?1 AND owner = ?2 AND answer IS NULL",
+                    )?
+                    .execute(params![question, owner])?,
+            };
+            Ok(())
+        })
+    }
+
+    /// Works on what children tell each other.
+    fn shared<T>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let mut place = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *place {
+            Some(conn) => work(conn),
             empty => {
                 let conn = db::open(&self.path, SCHEMA)?;
-                // Turns lost to a power cut were of a machine that is gone as well; children ask
-                // many times a second, and wait for the answer.
+                // Children ask many times a second, and wait for it. Turns that a power cut loses
+                // were of a machine that is gone as well; for a lost answer one asks again.
                 conn.pragma_update(None, "synchronous", "normal")?;
-                empty.insert(conn)
+                work(empty.insert(conn))
             }
-        };
-        let first = conn
-            .prepare_cached(
-                "INSERT INTO lane (name, next) VALUES (?1, ?2 + ?3)
-                 ON CONFLICT DO UPDATE SET next = max(next, ?2) + ?3
-                 RETURNING next - ?3",
-            )?
-            .query_row(params![lane, now, taken], |row| row.get(0))?;
-        Ok(first)
+        }
     }
 
     /// Stores outcomes in one transaction; a row's later one replaces the earlier.

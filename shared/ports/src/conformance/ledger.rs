@@ -10,7 +10,7 @@ use rowmill_domain::outcome::StepTime;
 use rowmill_domain::run::{Counts, Source, Work};
 use rowmill_domain::{Kind, Outcome, RunId, RunItem, RunState, Status, Value};
 
-use crate::{Claim, ErrorKind, JobRecord, Ledger, RunPatch, TablePlan};
+use crate::{Asked, Claim, ErrorKind, JobRecord, Ledger, RunPatch, TablePlan};
 
 /// Checks an adapter. The ledger must be empty; it keeps a few runs, and no table.
 ///
@@ -25,6 +25,8 @@ pub async fn ledger(ledger: &dyn Ledger) {
     tables(ledger).await;
     turns(ledger).await;
     turns_at_once(ledger).await;
+    answers(ledger).await;
+    answers_at_once(ledger).await;
     outcomes(ledger).await;
     outcomes_at_once(ledger).await;
 }
@@ -396,6 +398,87 @@ async fn turns_at_once(ledger: &dyn Ledger) {
         assert_eq!(first, next, "no turn twice, and none left out");
         next += 10 * i64::from(turns);
     }
+    ledger.drop_table(&run).await.unwrap();
+}
+
+async fn answers(ledger: &dyn Ledger) {
+    let run = id("answers");
+    let lease = Duration::from_secs(60);
+    let ask = |question: &'static str, owner: &'static str, seconds| {
+        ledger.ask(&run, question, owner, at(seconds), lease)
+    };
+    let answer = |question: &'static str, owner: &'static str, text: Option<&'static str>| {
+        ledger.answer(&run, question, owner, text)
+    };
+    let absent = ask("q", "a", 0).await;
+    assert_eq!(absent.unwrap_err().kind, ErrorKind::NotFound);
+    let absent = answer("q", "a", Some("x")).await;
+    assert_eq!(absent.unwrap_err().kind, ErrorKind::NotFound);
+
+    ledger.create_table(&run, PLAN).await.unwrap();
+    assert_eq!(ask("q", "a", 0).await.unwrap(), Asked::Yours);
+    assert_eq!(ask("other", "b", 0).await.unwrap(), Asked::Yours);
+    assert_eq!(ask("q", "b", 59).await.unwrap(), Asked::Awaited);
+    let retry = ask("q", "a", 10).await.unwrap();
+    assert_eq!(retry, Asked::Yours, "the owner's retry, with a lease anew");
+    assert_eq!(ask("q", "b", 69).await.unwrap(), Asked::Awaited);
+    let late = ask("q", "b", 71).await.unwrap();
+    assert_eq!(late, Asked::Yours, "after the lease");
+    answer("q", "a", None).await.unwrap();
+    let held = ask("q", "c", 72).await.unwrap();
+    assert_eq!(
+        held,
+        Asked::Awaited,
+        "only the holder gives a question back"
+    );
+    answer("q", "b", None).await.unwrap();
+    let back = ask("q", "c", 72).await.unwrap();
+    assert_eq!(back, Asked::Yours, "given back");
+
+    // Empty, and of more than ASCII: any text.
+    for (question, text) in [("q", "\u{1F600} \"=1+1\"\n"), ("other", "")] {
+        answer(question, "c", Some(text)).await.unwrap();
+        answer(question, "c", Some(text))
+            .await
+            .expect("the retry of a lost answer");
+        answer(question, "c", None).await.unwrap();
+        for owner in ["a", "c"] {
+            let known = ask(question, owner, 10_000).await.unwrap();
+            assert_eq!(known, Asked::Known(text.to_owned()));
+        }
+    }
+    let large = "x".repeat(OUTCOME_BYTES + 1);
+    let refused = ledger.answer(&run, "large", "a", Some(&large)).await;
+    assert_eq!(refused.unwrap_err().kind, ErrorKind::Invalid);
+    assert_eq!(ask("large", "b", 0).await.unwrap(), Asked::Yours);
+    let most = &large[1..];
+    ledger.answer(&run, "large", "b", Some(most)).await.unwrap();
+    let known = ask("large", "a", 1).await.unwrap();
+    assert_eq!(known, Asked::Known(most.to_owned()));
+    let none = ledger.outcomes(&run, 0, 0..=u32::MAX).await.unwrap();
+    assert_eq!(none, [], "an answer is no outcome");
+
+    ledger.drop_table(&run).await.unwrap();
+    ledger.create_table(&run, PLAN).await.unwrap();
+    let anew = ask("q", "z", 0).await.unwrap();
+    assert_eq!(anew, Asked::Yours, "answers are gone with their table");
+    ledger.drop_table(&run).await.unwrap();
+}
+
+/// However many ask at once, one of them finds the answer.
+async fn answers_at_once(ledger: &dyn Ledger) {
+    let run = id("answers at once");
+    ledger.create_table(&run, PLAN).await.unwrap();
+    let owners: Vec<String> = (0..16).map(|n| format!("owner-{n}")).collect();
+    let lease = Duration::from_secs(60);
+    let asked = owners
+        .iter()
+        .map(|owner| ledger.ask(&run, "question", owner, at(0), lease));
+    let asked = futures::future::join_all(asked).await;
+    let yours = asked.iter().filter(|a| matches!(a, Ok(Asked::Yours)));
+    assert_eq!(yours.count(), 1, "{asked:?}");
+    let awaited = asked.iter().filter(|a| matches!(a, Ok(Asked::Awaited)));
+    assert_eq!(awaited.count(), 15, "{asked:?}");
     ledger.drop_table(&run).await.unwrap();
 }
 

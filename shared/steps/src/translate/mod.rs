@@ -1,7 +1,7 @@
 //! `translate`: a text into another language, by a service.
 //!
-//! What any service needs is here: the same text is asked for once in a child, a long one is cut,
-//! and what needs no translation is not sent. A service is a [`Translator`]: Amazon Translate
+//! What any service needs is here: the same text is asked for once in a run, a long one is cut, and
+//! what needs no translation is not sent. A service is a [`Translator`]: Amazon Translate
 //! behind the SDK, and [`libre`], any server that speaks LibreTranslate's protocol.
 
 mod libre;
@@ -15,7 +15,7 @@ use rowmill_domain::{Row, Value};
 
 use self::libre::LibreTranslate;
 use crate::cache::Cache;
-use crate::{Runner, Setup, SetupError, StepResult};
+use crate::{Answers, Runner, Setup, SetupError, StepResult};
 
 /// A service that translates.
 #[async_trait]
@@ -75,14 +75,25 @@ pub(crate) struct Translate {
     to: String,
     translated: Arc<str>,
     service: Arc<dyn Translator>,
+    /// Tells the service from others.
+    service_name: String,
+    /// The texts that this child knows.
     kept: Cache<String>,
+    /// Those that any child of the run does.
+    shared: Option<Arc<dyn Answers>>,
 }
 
 impl Translate {
     pub(crate) fn new(step: &TranslateStep, setup: &Setup) -> Result<Translate, SetupError> {
-        let service: Arc<dyn Translator> = match &step.service {
-            TranslateService::Amazon => setup.amazon.clone().ok_or(SetupError::NoAmazon)?,
-            TranslateService::Server(server) => Arc::new(LibreTranslate::new(server, setup)?),
+        let (service, service_name): (Arc<dyn Translator>, _) = match &step.service {
+            TranslateService::Amazon => (
+                setup.amazon.clone().ok_or(SetupError::NoAmazon)?,
+                "amazon".to_owned(),
+            ),
+            TranslateService::Server(server) => (
+                Arc::new(LibreTranslate::new(server, setup)?),
+                server.url.clone(),
+            ),
         };
         Ok(Translate {
             column: step.column.clone(),
@@ -90,8 +101,34 @@ impl Translate {
             to: step.to.clone(),
             translated: step.translated.as_str().into(),
             service,
+            service_name,
             kept: Cache::default(),
+            shared: setup.answers.clone(),
         })
+    }
+
+    /// Has a text translated, by whichever child of the run comes first.
+    async fn once(&self, text: &str, from: Option<&str>) -> Result<Translation, Untranslated> {
+        let find = || self.whole(text, from);
+        let Some(shared) = &self.shared else {
+            return find().await;
+        };
+        let (service, to) = (&self.service_name, &self.to);
+        let question = format!("{service}\n{to}\n{}\n{text}", from.unwrap_or(""));
+        match shared.ask(&question).await {
+            Ok(Some(text)) => return Ok(Translation { text, attempts: 1 }),
+            Ok(None) => {}
+            Err(reason) => {
+                tracing::warn!(reason, "no other child can be asked for a translation");
+                return find().await;
+            }
+        }
+        let translated = find().await;
+        let answer = translated.as_ref().ok().map(|done| &*done.text);
+        if let Err(reason) = shared.answer(&question, answer).await {
+            tracing::warn!(reason, "other children cannot be told a translation");
+        }
+        translated
     }
 
     /// Translates a text of any length, part by part.
@@ -159,7 +196,7 @@ impl Runner for Translate {
         let slot = self.kept.slot(format!("{}\n{text}", from.unwrap_or("")));
         let kept = slot
             .get_or_try_init(|| async {
-                let translated = self.whole(&text, from).await;
+                let translated = self.once(&text, from).await;
                 let attempts = match &translated {
                     Ok(done) => done.attempts,
                     Err(failed) => failed.attempts,
