@@ -179,7 +179,11 @@ fn what_only_aws_has_passes_a_check_and_is_refused_before_the_first_record() {
     let own = pipeline.split("image").next().unwrap();
     std::fs::write(job.folder().join("own.toml"), own).unwrap();
     let ran = check("own.toml").0.expect(2);
-    assert!(ran.stderr.contains("program `/app/score` was not found"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("program `/app/score` was not found"),
+        "{}",
+        ran.stderr
+    );
 }
 
 /// A server that speaks what the SDK speaks with Amazon Translate (Smithy RPC v2 CBOR) and turns

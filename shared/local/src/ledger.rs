@@ -17,6 +17,7 @@ use rowmill_ports::{
     Asked, Claim, ErrorKind, JobRecord, Ledger, PortError, Result, RunPatch, TablePlan,
 };
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use serde_json::Value;
 
 use crate::LocalError;
 use crate::db;
@@ -248,15 +249,18 @@ impl Ledger for SqliteLedger {
     ) -> Result<bool> {
         let (key, from) = (id.clone(), from.to_vec());
         self.transact("UpdateItem", id.as_str(), move |t| {
-            let Some(mut run) = read_run(t, &key)? else {
+            let Some(run) = read_run(t, &key)? else {
                 return Err(Refusal::Other(ErrorKind::NotFound, "no such run".into()));
             };
             if !from.contains(&run.state) {
                 return Ok(false);
             }
-            apply(&mut run, patch, now);
+            let mut item = serde_json::to_value(run)?;
+            if let Value::Object(item) = &mut item {
+                item.extend(patch.fields(now)?);
+            }
             t.prepare_cached("UPDATE run SET item = ?2 WHERE id = ?1")?
-                .execute(params![key.as_str(), serde_json::to_string(&run)?])?;
+                .execute(params![key.as_str(), item.to_string()])?;
             Ok(true)
         })
         .await
@@ -499,30 +503,6 @@ fn read_run(conn: &Connection, id: &RunId) -> std::result::Result<Option<RunItem
         .query_row([id.as_str()], |row| row.get(0))
         .optional()?;
     Ok(json.map(|json| serde_json::from_str(&json)).transpose()?)
-}
-
-fn apply(run: &mut RunItem, patch: RunPatch, now: DateTime<Utc>) {
-    let RunPatch {
-        state,
-        jobs,
-        counts,
-        failure,
-        result,
-        mail,
-        definitions,
-        cleaned,
-    } = patch;
-    run.updated = now;
-    run.state = state.unwrap_or(run.state);
-    run.jobs = jobs.or(run.jobs);
-    run.counts = counts.unwrap_or(run.counts);
-    run.failure = failure.or(run.failure.take());
-    run.result = result.or(run.result.take());
-    run.mail = mail.or(run.mail.take());
-    if let Some(definitions) = definitions {
-        run.definitions = definitions;
-    }
-    run.cleaned = cleaned.or(run.cleaned);
 }
 
 /// Keeps the job's id under its name where none is kept, and gives the one that is.

@@ -8,6 +8,7 @@ use rowmill_domain::message::Failure;
 use rowmill_domain::run::{Counts, Work};
 use rowmill_domain::{Outcome, RunId, RunItem, RunState};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::Result;
 
@@ -42,8 +43,8 @@ pub enum Asked {
     Awaited,
 }
 
-/// What to change of a run; absent fields stay.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What to change of a run; absent fields stay. Their names are those of [`RunItem`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RunPatch {
     /// The new state.
     pub state: Option<RunState>,
@@ -61,6 +62,23 @@ pub struct RunPatch {
     pub definitions: Option<Vec<String>>,
     /// When everything temporary was removed.
     pub cleaned: Option<DateTime<Utc>>,
+}
+
+impl RunPatch {
+    /// The fields of a [`RunItem`] that change, as its JSON has them; `updated` is `now`.
+    ///
+    /// # Errors
+    /// None as long as a run is JSON.
+    pub fn fields(&self, now: DateTime<Utc>) -> serde_json::Result<Map<String, Value>> {
+        let mut fields = match serde_json::to_value(self)? {
+            Value::Object(fields) => fields,
+            // A struct is an object.
+            _ => Map::new(),
+        };
+        fields.retain(|_, value| !value.is_null());
+        fields.insert("updated".to_owned(), serde_json::to_value(now)?);
+        Ok(fields)
+    }
 }
 
 /// A job of a run as the ledger keeps it.

@@ -7,7 +7,6 @@ use aws_sdk_dynamodb::types::ReturnValuesOnConditionCheckFailure;
 use chrono::{DateTime, Utc};
 use rowmill_domain::{RunId, RunItem, RunState};
 use rowmill_ports::{ErrorKind, PortError, Result, RunPatch};
-use serde::Serialize;
 use serde_json::Value;
 
 use super::item::{KEY, RUNS, attribute, attributes, object, run_key, text, unreadable};
@@ -16,7 +15,8 @@ use crate::error::failed;
 
 impl DynamoLedger {
     pub(super) async fn put_run(&self, run: &RunItem) -> Result<bool> {
-        let Value::Object(fields) = to_json("PutItem", &run.id, run)? else {
+        let json = serde_json::to_value(run).map_err(invalid("PutItem", &run.id))?;
+        let Value::Object(fields) = json else {
             return Err(unreadable("PutItem", run.id.as_str(), "a run is an object"));
         };
         let mut item = attributes(fields);
@@ -96,7 +96,7 @@ impl DynamoLedger {
         patch: RunPatch,
         now: DateTime<Utc>,
     ) -> Result<bool> {
-        let fields = fields(id, patch, now)?;
+        let fields = patch.fields(now).map_err(invalid("UpdateItem", id))?;
         let mut update = self
             .client
             .update_item()
@@ -109,7 +109,7 @@ impl DynamoLedger {
         for (n, (name, value)) in fields.iter().enumerate() {
             sets.push(format!("#f{n} = :f{n}"));
             update = update
-                .expression_attribute_names(format!("#f{n}"), *name)
+                .expression_attribute_names(format!("#f{n}"), name)
                 .expression_attribute_values(format!(":f{n}"), attribute(value.clone()));
         }
         let mut states = Vec::new();
@@ -151,46 +151,14 @@ impl DynamoLedger {
         // The SDK tries again where the answer was lost: then the item is as this call has made
         // it, at this very time, and it is not another one that came first.
         let ours =
-            |(name, value): &(&str, Value)| item.get(*name) == Some(&attribute(value.clone()));
+            |(name, value): (&String, &Value)| item.get(name) == Some(&attribute(value.clone()));
         Ok(fields.iter().all(ours))
     }
 }
 
-/// The fields that a patch changes.
-fn fields(id: &RunId, patch: RunPatch, now: DateTime<Utc>) -> Result<Vec<(&'static str, Value)>> {
-    let RunPatch {
-        state,
-        jobs,
-        counts,
-        failure,
-        result,
-        mail,
-        definitions,
-        cleaned,
-    } = patch;
-    let mut fields = vec![("updated", json(id, now)?)];
-    let mut set = |name, value: Option<Result<Value>>| {
-        fields.extend(value.transpose()?.map(|value| (name, value)));
-        Ok(())
-    };
-    set("state", state.map(|state| json(id, state)))?;
-    set("jobs", jobs.map(|jobs| json(id, jobs)))?;
-    set("counts", counts.map(|counts| json(id, counts)))?;
-    set("failure", failure.map(|failure| json(id, failure)))?;
-    set("result", result.map(|result| json(id, result)))?;
-    set("mail", mail.map(|mail| json(id, mail)))?;
-    set("definitions", definitions.map(|all| json(id, all)))?;
-    set("cleaned", cleaned.map(|cleaned| json(id, cleaned)))?;
-    Ok(fields)
-}
-
-fn json(id: &RunId, value: impl Serialize) -> Result<Value> {
-    to_json("UpdateItem", id, value)
-}
-
-fn to_json(operation: &'static str, id: &RunId, value: impl Serialize) -> Result<Value> {
-    let invalid = |error| PortError::new(operation, id.as_str(), ErrorKind::Invalid, error);
-    serde_json::to_value(value).map_err(invalid)
+/// For `map_err`: a run that is no JSON.
+fn invalid(operation: &'static str, id: &RunId) -> impl FnOnce(serde_json::Error) -> PortError {
+    move |error| PortError::new(operation, id.as_str(), ErrorKind::Invalid, error)
 }
 
 fn read_run(operation: &'static str, resource: &str, mut item: Item) -> Result<RunItem> {
