@@ -2,13 +2,15 @@
 //!
 //! `cargo bench -p rowmill-steps --bench http [-- REQUESTS AT_ONCE LATENCY_MS]` (100,000, 64 and
 //! 0 by default). Server and client are pinned to a core each with taskset. With a latency, the
-//! ideal is AT_ONCE requests each LATENCY_MS. `-- serve` is the server alone, for peers: it
-//! prints its address.
+//! ideal is AT_ONCE requests each LATENCY_MS. `-- serve` is the server alone, for
+//! `benches/http.py`, which compares the whole program with its peers: it prints its address.
 
 #![allow(clippy::print_stdout)]
 
+use std::cell::RefCell;
 use std::io::BufRead;
 use std::process::Stdio;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -20,40 +22,79 @@ use rowmill_domain::record::Columns;
 use rowmill_domain::{Kind, Record, Row};
 use rowmill_steps::{Setup, runner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const BODY: &str = r#"{"parcel":"00501-17","owner":"Ada Lovelace","due":812.5,"paid":false}"#;
 
+/// What the server was asked for since it was last asked about that.
+#[derive(Default)]
+struct Figures {
+    requests: u32,
+    /// When the first request came, and when the last answer went.
+    span: Option<(Instant, Instant)>,
+}
+
+/// Answers `/<milliseconds>/..` after that time by [`BODY`], `/figures` by the requests since the
+/// last time and the seconds from the first one to the last answer, and all else by 404.
 async fn serve() -> Result<()> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
+    let figures = Rc::new(RefCell::new(Figures::default()));
     loop {
-        let (mut stream, _) = listener.accept().await?;
+        let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        tokio::spawn(async move {
-            let answer = format!(
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{BODY}",
-                BODY.len()
-            );
-            let mut asked = Vec::with_capacity(4096);
-            while matches!(stream.read_buf(&mut asked).await, Ok(1..)) {
-                if !asked.ends_with(b"\r\n\r\n") {
-                    continue;
-                }
-                // The path is the latency in milliseconds.
-                let path = asked[5..].split(|b| *b == b'/' || *b == b' ').next();
-                let ms = path.and_then(|p| std::str::from_utf8(p).ok()?.parse().ok());
-                if let Some(ms @ 1..) = ms {
+        // A client that goes away ends its connection, nothing else.
+        tokio::task::spawn_local(answer(stream, figures.clone()));
+    }
+}
+
+async fn answer(mut stream: TcpStream, figures: Rc<RefCell<Figures>>) -> std::io::Result<()> {
+    let value = response("200 OK", BODY);
+    let mut asked = Vec::with_capacity(4096);
+    while stream.read_buf(&mut asked).await? > 0 {
+        if !asked.ends_with(b"\r\n\r\n") {
+            continue;
+        }
+        let came = Instant::now();
+        let part = asked[5..].split(|b| *b == b'/' || *b == b' ').next();
+        let part = part.and_then(|part| std::str::from_utf8(part).ok());
+        match part.map(|part| (part, part.parse())) {
+            Some((_, Ok(ms))) => {
+                if ms > 0 {
                     tokio::time::sleep(Duration::from_millis(ms)).await;
                 }
-                asked.clear();
-                if stream.write_all(answer.as_bytes()).await.is_err() {
-                    return;
-                }
+                stream.write_all(value.as_bytes()).await?;
+                let mut figures = figures.borrow_mut();
+                figures.requests += 1;
+                let first = figures.span.map_or(came, |(first, _)| first.min(came));
+                figures.span = Some((first, Instant::now()));
             }
-        });
+            Some(("figures", _)) => {
+                let Figures { requests, span } = figures.take();
+                let seconds = span.map_or(0.0, |(first, last)| (last - first).as_secs_f64());
+                let body = format!("{{\"requests\": {requests}, \"seconds\": {seconds}}}");
+                stream
+                    .write_all(response("200 OK", &body).as_bytes())
+                    .await?;
+            }
+            _ => {
+                stream
+                    .write_all(response("404 Not Found", "").as_bytes())
+                    .await?
+            }
+        }
+        asked.clear();
     }
+    Ok(())
+}
+
+fn response(status: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
 }
 
 async fn ask(address: &str, requests: u32, at_once: usize, latency: u64) -> Result<Duration> {
@@ -129,7 +170,7 @@ fn main() -> Result<()> {
         given.unwrap_or(default)
     };
     match arguments.get(1).map(String::as_str) {
-        Some("serve") => runtime.block_on(serve()),
+        Some("serve") => tokio::task::LocalSet::new().block_on(&runtime, serve()),
         Some("ask") => {
             let address = arguments.get(2).ok_or("an address")?;
             let (requests, at_once, latency) = (number(3, 0), number(4, 1), number(5, 0));

@@ -1,0 +1,259 @@
+"""Requests for small JSON, of which one field is taken, by a pipeline with an `http` step beside
+aiohttp and Scrapy, one core each, with as many requests at once; and a source that takes 200 ms
+beside the ideal. Prints ratios measured in the same run.
+
+    python3 benches/http.py [--requests N] [--at-once N] [--runs N]
+
+Rowmill's time is that of the whole program: a workbook in, a row a request, outcomes stored
+durably, workbook and mail out. The peers' is that from the first request to the last answer, as the
+source sees it, with all in memory and nothing kept; so is Rowmill's where it says so. The source is
+our own (shared/steps/benches/http.rs), on the other core; how busy it is says that it is not what
+is measured. All take turns.
+
+Builds rowmill and the source in release and makes a venv under target/. Needs Linux and two cores.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PEERS = ["aiohttp==3.14.5", "uvloop==0.23.0", "Scrapy==2.19.0", "XlsxWriter==3.3.1"]
+# How many of the requests Scrapy makes: it takes seconds for these.
+SCRAPY_SHARE = 20
+# Requests at once, and rounds of them, of the source that takes its time.
+SLOW = [(64, 50), (256, 39)]
+LATENCY = 0.2
+
+MAKE = """
+import sys, xlsxwriter
+book = xlsxwriter.Workbook(sys.argv[1], {"constant_memory": True})
+sheet = book.add_worksheet()
+sheet.write_string(0, 0, "ID")
+for i in range(int(sys.argv[2])):
+    sheet.write_string(i + 1, 0, f"{i:07}")
+book.close()
+"""
+
+PIPELINE = """
+[[step]]
+kind = "http"
+url = "{address}/{ms}/{{{{ row.ID }}}}"
+allow_hosts = ["127.0.0.1"]
+outputs = {{ due = {{ json = "$.due", type = "number" }} }}
+
+[batch]
+concurrency = {at_once}
+seconds_per_record = 0.0001
+"""
+
+AIOHTTP = """
+import asyncio, json, sys, aiohttp
+
+async def main(address, requests, at_once):
+    ids, due = iter(range(requests)), {}
+
+    async def work(session):
+        for i in ids:
+            async with session.get(f"{address}/0/{i:07}") as response:
+                due[i] = json.loads(await response.read())["due"]
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=at_once)) as session:
+        await asyncio.gather(*(work(session) for _ in range(at_once)))
+    assert len(due) == requests and set(due.values()) == {812.5}
+
+run = asyncio.run
+if sys.argv[4:]:
+    import uvloop
+    run = uvloop.run
+run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3])))
+"""
+
+SCRAPY = """
+import sys, scrapy
+from scrapy.crawler import CrawlerProcess
+
+address, requests, at_once = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+due = {}
+
+class Spider(scrapy.Spider):
+    name = "spider"
+    custom_settings = {
+        "CONCURRENT_REQUESTS": at_once,
+        "CONCURRENT_REQUESTS_PER_DOMAIN": at_once,
+        "DOWNLOAD_DELAY": 0,
+        "AUTOTHROTTLE_ENABLED": False,
+        "ROBOTSTXT_OBEY": False,
+        "COOKIES_ENABLED": False,
+        "TELNETCONSOLE_ENABLED": False,
+        "LOG_LEVEL": "ERROR",
+    }
+
+    async def start(self):
+        for i in range(requests):
+            yield scrapy.Request(f"{address}/0/{i:07}", dont_filter=True, cb_kwargs={"i": i})
+
+    def parse(self, response, i):
+        due[i] = response.json()["due"]
+
+process = CrawlerProcess()
+process.crawl(Spider)
+process.start()
+assert len(due) == requests and set(due.values()) == {812.5}
+"""
+
+
+def venv():
+    """The interpreter of a venv with the peers."""
+    home = ROOT / "target/bench-http-venv"
+    stamp = home / "peers.txt"
+    if not stamp.exists() or stamp.read_text() != "\n".join(PEERS):
+        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
+        subprocess.run([home / "bin/pip", "install", "--quiet", *PEERS], check=True)
+        stamp.write_text("\n".join(PEERS))
+    return home / "bin/python"
+
+
+def built():
+    """The program, and the bench with the source."""
+    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
+    bench = ["cargo", "build", "--release", "--locked", "--quiet", "-p", "rowmill-steps", "--bench", "http"]
+    made = subprocess.run([*bench, "--message-format=json"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    for line in made.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("executable") and message["target"]["name"] == "http":
+            return ROOT / "target/release/rowmill", message["executable"]
+    sys.exit("cargo names no executable of the bench")
+
+
+def on_core(core, command):
+    return ["taskset", "--cpu-list", str(core), *(str(c) for c in command)]
+
+
+class Source:
+    """The server, on a core of its own."""
+
+    def __init__(self, program, core):
+        self.process = subprocess.Popen(on_core(core, [program, "serve"]), stdout=subprocess.PIPE, text=True)
+        self.address = f"http://{self.process.stdout.readline().strip()}"
+
+    def cpu(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def figures(self):
+        with urllib.request.urlopen(f"{self.address}/figures") as answer:
+            return json.load(answer)
+
+    def measured(self, command, requests):
+        """Runs a client. Its wall time, the source's seconds from the first request to the last
+        answer, and how busy the source was in them."""
+        self.figures()
+        cpu, start = self.cpu(), time.monotonic()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        wall, cpu = time.monotonic() - start, self.cpu() - cpu
+        seen = self.figures()
+        if seen["requests"] != requests:
+            sys.exit(f"the source was asked {seen['requests']} times, not {requests}: {command}")
+        return wall, seen["seconds"], cpu / seen["seconds"]
+
+
+class Rowmill:
+    """`rowmill run` on a workbook of so many rows, at so many requests at once."""
+
+    def __init__(self, folder, rowmill, python, core):
+        self.folder, self.rowmill, self.python, self.core = folder, rowmill, python, core
+
+    def measured(self, source, requests, at_once, latency=0.0):
+        job, out = self.folder / f"job-{requests}-{at_once}", self.folder / "out"
+        if not job.exists():
+            job.mkdir()
+            subprocess.run([self.python, "-c", MAKE, job / "rows.xlsx", str(requests)], check=True)
+        text = PIPELINE.format(address=source.address, ms=round(latency * 1000), at_once=at_once)
+        (job / "pipeline.toml").write_text(text)
+        shutil.rmtree(out, ignore_errors=True)
+        # One child at a time: it has the core to itself.
+        run = [self.rowmill, "run", job / "rows.xlsx", "--out", out, "--slots", "1", "--json"]
+        return source.measured(on_core(self.core, run), requests)
+
+
+def spread(values):
+    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--requests", type=int, default=100_000)
+    options.add_argument("--at-once", type=int, default=64)
+    options.add_argument("--runs", type=int, default=5)
+    options = options.parse_args()
+
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        sys.exit("it needs two cores: one for the source, one for its clients")
+    (rowmill, bench), python = built(), venv()
+    with tempfile.TemporaryDirectory() as folder:
+        source = Source(bench, cores[0])
+        try:
+            ours = Rowmill(pathlib.Path(folder), rowmill, python, cores[1])
+            fast(source, ours, python, cores[1], options)
+            slow(source, ours, options)
+        finally:
+            source.process.kill()
+            source.process.wait()
+
+
+def fast(source, ours, python, core, options):
+    at_once = str(options.at_once)
+
+    def peer(program, requests, *more):
+        command = [python, "-c", program, source.address, requests, at_once, *more]
+        _, seconds, busy = source.measured(on_core(core, command), requests)
+        return requests / seconds, busy
+
+    rates = {name: [] for name in ("whole", "seen", "aiohttp", "aiohttp with uvloop", "Scrapy")}
+    busiest = 0.0
+    # One round more than is counted: files come into the cache, and Python compiles its modules.
+    for run in range(options.runs + 1):
+        wall, seconds, busy = ours.measured(source, options.requests, options.at_once)
+        found = {"whole": options.requests / wall, "seen": options.requests / seconds}
+        busiest = max(busiest, busy)
+        found["aiohttp"], busy = peer(AIOHTTP, options.requests)
+        found["aiohttp with uvloop"], more = peer(AIOHTTP, options.requests, "uvloop")
+        found["Scrapy"], _ = peer(SCRAPY, options.requests // SCRAPY_SHARE)
+        busiest = max(busiest, busy, more)
+        if run:
+            for name, rate in found.items():
+                rates[name].append(rate)
+            told = ", ".join(f"{name} {rate:.0f}" for name, rate in found.items())
+            print(f"run {run}, requests a second: {told}", flush=True)
+    print(f"\n{options.requests} requests, {at_once} at once, one core each, {options.runs} rounds in turn")
+    for side, name in (("whole", "rowmill, the whole program"), ("seen", "rowmill, as the source sees it")):
+        for theirs in ("aiohttp", "aiohttp with uvloop", "Scrapy"):
+            ratios = [a / b for a, b in zip(rates[side], rates[theirs])]
+            print(f"{name}, to {theirs}: {spread(ratios)}")
+    print(f"noise: the fastest run to the slowest, {', '.join(f'{n} {max(r) / min(r):.2f}' for n, r in rates.items())}")
+    print(f"the source was busy for {busiest:.2f} of the time at most")
+
+
+def slow(source, ours, options):
+    print(f"\na source that takes {LATENCY * 1000:.0f} ms: throughput, to the ideal")
+    for at_once, rounds in SLOW:
+        seen, whole = [], []
+        for _ in range(options.runs):
+            wall, seconds, _ = ours.measured(source, at_once * rounds, at_once, LATENCY)
+            seen.append(rounds * LATENCY / seconds)
+            whole.append(rounds * LATENCY / wall)
+        print(f"{at_once} at once, {rounds} rounds: as the source sees it {spread(seen)}, the whole program {spread(whole)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

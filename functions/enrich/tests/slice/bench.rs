@@ -1,0 +1,174 @@
+//! A run of one chunk over the adapters of one machine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rowmill_domain::manifest::{ColumnProfile, MANIFEST_VERSION};
+use rowmill_domain::plan::{ChunkPlan, stages};
+use rowmill_domain::run::Source;
+use rowmill_domain::{Columns, Manifest, Outcome, Pipeline, Record, RunId, keys};
+use rowmill_enrich::{Child, ChildReport, Enrich, EnrichError, Programs, Surroundings};
+use rowmill_local::{Bucket, DirObjects, SqliteLedger};
+use rowmill_ports::{Ledger, Objects, Put, TablePlan};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+pub(crate) const WORK: &str = "work";
+/// Longer than any test waits for one thing.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A run of one chunk whose rows 2, 3, ... hold `n` = 2, 3, ...
+pub(crate) struct Bench {
+    pub(crate) enrich: Arc<Enrich>,
+    pub(crate) ledger: Arc<SqliteLedger>,
+    pub(crate) objects: Arc<DirObjects>,
+    pub(crate) run: RunId,
+    records: u32,
+    pub(crate) directory: TempDir,
+}
+
+impl Bench {
+    pub(crate) async fn new(pipeline: &str, records: u32, children: u32) -> Bench {
+        let directory = tempfile::tempdir().unwrap();
+        let objects = Arc::new(
+            DirObjects::open(vec![Bucket {
+                name: WORK.into(),
+                path: directory.path().join(WORK),
+                versioned: false,
+            }])
+            .unwrap(),
+        );
+        let ledger = Arc::new(SqliteLedger::open(directory.path()).unwrap());
+        let run: RunId = "20261121-numbers-0123456789ab".parse().unwrap();
+        let columns = Columns::new(["n", "text"]);
+        let mut chunk = Vec::new();
+        for row in 2..2 + records {
+            let record = Record {
+                row,
+                values: vec![Some(f64::from(row).into()), Some("good".into())],
+            };
+            record.write_json(&columns, &mut chunk).unwrap();
+            chunk.push(b'\n');
+        }
+        let parsed = Pipeline::parse("numbers.toml", pipeline).unwrap();
+        let manifest = manifest(&run, pipeline, stages(&parsed).len(), records, children);
+        for (key, body) in [
+            (keys::chunk(&run, 0), Bytes::from(chunk)),
+            (
+                keys::manifest(&run),
+                serde_json::to_vec(&manifest).unwrap().into(),
+            ),
+        ] {
+            objects.put(WORK, &key, body, Put::default()).await.unwrap();
+        }
+        let plan = TablePlan {
+            writes_per_second: 1000,
+            records: records.into(),
+        };
+        ledger.create_table(&run, plan).await.unwrap();
+        let enrich = Arc::new(Enrich {
+            objects: objects.clone(),
+            ledger: ledger.clone(),
+            work_bucket: WORK.into(),
+            surroundings: Surroundings {
+                program_directory: directory.path().to_owned(),
+                programs: Programs {
+                    objects: Some(objects.clone()),
+                    work_bucket: WORK.into(),
+                    buckets: vec!["shared".into()],
+                    scratch: Some(directory.path().join("scratch")),
+                },
+                ..Surroundings::default()
+            },
+        });
+        Bench {
+            enrich,
+            ledger,
+            objects,
+            run,
+            records,
+            directory,
+        }
+    }
+
+    pub(crate) fn child(&self, stage: u16, index: Option<u32>) -> Child {
+        Child {
+            run: self.run.clone(),
+            chunk: 0,
+            stage,
+            index,
+        }
+    }
+
+    pub(crate) async fn work(
+        &self,
+        stage: u16,
+        index: Option<u32>,
+    ) -> Result<ChildReport, EnrichError> {
+        let (_stop, stopped) = watch::channel(false);
+        self.enrich.run(&self.child(stage, index), stopped).await
+    }
+
+    pub(crate) async fn outcomes(&self) -> Vec<Outcome> {
+        let rows = 2..=1 + self.records;
+        self.ledger.outcomes(&self.run, 0, rows).await.unwrap()
+    }
+
+    /// Waits until a program has made the file.
+    pub(crate) async fn appeared(&self, name: &str) {
+        let path = self.directory.path().join(name);
+        tokio::time::timeout(PATIENCE, async {
+            while !path.exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .expect("the program makes the file");
+    }
+}
+
+fn manifest(run: &RunId, toml: &str, stages: usize, records: u32, children: u32) -> Manifest {
+    let now = "2026-11-21T10:00:00Z".parse().unwrap();
+    let column = |name: &str| ColumnProfile {
+        name: name.into(),
+        kind: None,
+        format: None,
+        filled: records.into(),
+        distinct: 0,
+        min: None,
+        max: None,
+        width: 0,
+    };
+    Manifest {
+        version: MANIFEST_VERSION,
+        run: run.clone(),
+        source: Source {
+            bucket: "inbox".into(),
+            key: "numbers/n.xlsx".into(),
+            version: "v".into(),
+            size: 1,
+            uploaded: now,
+        },
+        created: now,
+        pipeline: "numbers".into(),
+        pipeline_toml: toml.into(),
+        sheet: "S".into(),
+        columns: vec![column("n"), column("text")],
+        chunks: vec![ChunkPlan {
+            chunk: 0,
+            first_row: 2,
+            last_row: 1 + records,
+            records,
+            children,
+        }],
+        stages: stages as u16,
+        rows_in: records.into(),
+        records: records.into(),
+        rejected: BTreeMap::new(),
+        notes: Vec::new(),
+        notify: Vec::new(),
+        parameters: Default::default(),
+    }
+}

@@ -1,0 +1,101 @@
+//! What a child makes of a source that takes its time.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::bench::Bench;
+
+const LATENCY: Duration = Duration::from_millis(200);
+
+/// When the first request came and the last answer went.
+type Span = Arc<Mutex<Option<(Instant, Instant)>>>;
+
+/// A source that answers each request after [`LATENCY`], on a thread of its own; its port.
+fn source(span: Span) -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    listener.set_nonblocking(true).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            let listener = TcpListener::from_std(listener).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                // A client that goes away ends its connection, nothing else.
+                tokio::spawn(serve(stream, span.clone()));
+            }
+        });
+    });
+    port
+}
+
+async fn serve(stream: TcpStream, span: Span) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if stream.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let counts = line.starts_with("GET /value ");
+        while line != "\r\n" {
+            line.clear();
+            stream.read_line(&mut line).await?;
+        }
+        let came = Instant::now();
+        let (status, body) = if counts {
+            tokio::time::sleep(LATENCY).await;
+            ("200 OK", "{\"value\":812.5}")
+        } else {
+            ("404 Not Found", "")
+        };
+        let length = body.len();
+        let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
+        stream.write_all(answer.as_bytes()).await?;
+        if counts {
+            let mut span = span.lock().unwrap();
+            let first = span.map_or(came, |(first, _)| first.min(came));
+            *span = Some((first, Instant::now()));
+        }
+    }
+}
+
+/// A child of so many records at once keeps that many requests under way: as the source sees it,
+/// with connecting at the start and storing throughout, it takes no more than a twentieth longer
+/// than an ideal one.
+async fn takes_the_ideal_time(at_once: u32, rounds: u32) {
+    let span = Span::default();
+    let pipeline = format!(
+        "[[step]]\nkind = \"http\"\nurl = \"http://127.0.0.1:{}/value\"\n\
+         allow_hosts = [\"127.0.0.1\"]\noutputs = {{ value = {{ json = \"$.value\" }} }}\n\
+         [batch]\nconcurrency = {at_once}\n",
+        source(span.clone())
+    );
+    let records = at_once * rounds;
+    let bench = Bench::new(&pipeline, records, 1).await;
+    let report = bench.work(0, None).await.unwrap();
+    assert_eq!(report.ok, u64::from(records));
+    let (first, last) = span.lock().unwrap().unwrap();
+    let ratio = (LATENCY * rounds).div_duration_f64(last - first);
+    println!("{records} records, {at_once} at once: {ratio:.3} of the ideal throughput");
+    assert!(ratio >= 0.95, "{ratio:.3} of the ideal throughput");
+}
+
+/// `cargo test --release -p rowmill-enrich --test slice -- --ignored --nocapture latency`
+#[tokio::test]
+#[ignore = "a measurement: ten seconds in release, on a machine that has time"]
+async fn sixty_four_at_once_keep_a_slow_source_busy() {
+    takes_the_ideal_time(64, 50).await;
+}
+
+#[tokio::test]
+#[ignore = "a measurement: eight seconds in release, on a machine that has time"]
+async fn two_hundred_and_fifty_six_at_once_keep_a_slow_source_busy() {
+    takes_the_ideal_time(256, 39).await;
+}

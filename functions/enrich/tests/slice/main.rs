@@ -1,0 +1,228 @@
+//! The stage over the adapters of one machine.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test that panics has failed"
+)]
+
+mod bench;
+mod fetch;
+mod latency;
+
+use bytes::Bytes;
+use rowmill_domain::config::child_exit;
+use rowmill_domain::limits::CHUNK_RECORDS;
+use rowmill_domain::{Status, Value, keys};
+use rowmill_enrich::{ChildReport, EnrichError};
+use rowmill_ports::{Ledger, Objects, Put, TablePlan};
+use tokio::sync::watch;
+
+use self::bench::{Bench, PATIENCE, WORK};
+
+/// A `command` step of a shell script that is run for each line it reads, with `$row`.
+fn command(script: &str, output: &str) -> String {
+    let program =
+        format!("while read -r line; do row=${{line#*:}}; row=${{row%%,*}}; {script}; done");
+    format!(
+        "[[step]]\nkind = \"command\"\nprogram = ['sh', '-c', '''{program}''']\noutputs = [\"{output}\"]\n"
+    )
+}
+
+const SQUARE: &str = "[[column]]\nname = \"square\"\nvalue = 'row[\"n\"] * row[\"n\"]'\n";
+
+#[tokio::test]
+async fn children_share_a_chunk_and_each_row_gets_one_outcome() {
+    let bench = Bench::new(SQUARE, 101, 3).await;
+    let mut records = 0;
+    for index in 0..3 {
+        let report = bench.work(0, Some(index)).await.unwrap();
+        assert_eq!((report.ok, report.resumed), (report.records, 0));
+        records += report.records;
+        assert_eq!(bench.outcomes().await.len() as u64, records);
+    }
+    for (outcome, row) in bench.outcomes().await.iter().zip(2..) {
+        let square = Value::Number(f64::from(row) * f64::from(row));
+        assert_eq!(
+            (outcome.row, outcome.status, outcome.attempts),
+            (row, Status::Ok, 0)
+        );
+        assert_eq!(outcome.outputs, [("square".into(), square)]);
+    }
+    // Again: nothing is left to do.
+    let again = bench.work(0, Some(1)).await.unwrap();
+    assert_eq!((again.ok, again.resumed), (0, again.records));
+}
+
+#[tokio::test]
+async fn a_resumed_child_does_the_rest() {
+    let step = command(
+        r#"echo x >> calls; echo "{\"row\":$row,\"outputs\":{\"y\":$row}}""#,
+        "y",
+    );
+    let bench = Bench::new(&step, 20, 1).await;
+    let (_stop, stopped) = watch::channel(false);
+    bench
+        .enrich
+        .run(&bench.child(0, None), stopped)
+        .await
+        .unwrap();
+    // The table loses half of the rows, as if the child had been killed before storing them.
+    let all = bench.outcomes().await;
+    bench.ledger.drop_table(&bench.run).await.unwrap();
+    let plan = TablePlan {
+        writes_per_second: 1,
+        records: 20,
+    };
+    bench.ledger.create_table(&bench.run, plan).await.unwrap();
+    let half: Vec<_> = all.iter().filter(|o| o.row % 2 == 0).cloned().collect();
+    bench
+        .ledger
+        .put_outcomes(&bench.run, 0, &half)
+        .await
+        .unwrap();
+    let report = bench.work(0, None).await.unwrap();
+    assert_eq!((report.records, report.resumed, report.ok), (20, 10, 10));
+    let calls = std::fs::read_to_string(bench.directory.path().join("calls")).unwrap();
+    assert_eq!(calls.lines().count(), 30);
+    let rows: Vec<u32> = bench.outcomes().await.iter().map(|o| o.row).collect();
+    assert_eq!(rows, (2..22).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn two_stages_check_and_derive_in_the_last() {
+    let first = command(
+        r#"if [ $row = 3 ]; then echo "{\"row\":3,\"error\":\"no such parcel\"}"; else echo "{\"row\":$row,\"outputs\":{\"a\":$row}}"; fi"#,
+        "a",
+    );
+    let second = command(r#"echo "{\"row\":$row,\"outputs\":{\"b\":1}}""#, "b");
+    let pipeline = format!(
+        "{first}{second}image = \"other\"\n[[check]]\nrule = 'a < 4'\n\
+         [[column]]\nname = \"c\"\nvalue = 'a + b'\n"
+    );
+    let bench = Bench::new(&pipeline, 3, 1).await;
+    let one = bench.work(0, None).await.unwrap();
+    assert_eq!((one.ok, one.failed), (2, 1));
+    for outcome in bench.outcomes().await {
+        assert_eq!(outcome.stage, 0);
+        assert!(outcome.outputs.iter().all(|(name, _)| &**name == "a"));
+    }
+    let two = bench.work(1, None).await.unwrap();
+    assert_eq!((two.records, two.resumed, two.ok, two.failed), (3, 0, 1, 2));
+    let outcomes = bench.outcomes().await;
+    assert!(outcomes.iter().all(|o| o.stage == 1));
+    assert_eq!(
+        outcomes[0].outputs,
+        [
+            ("a".into(), 2.0.into()),
+            ("b".into(), 1.0.into()),
+            ("c".into(), 3.0.into())
+        ]
+    );
+    let error = |i: usize| outcomes[i].error.as_deref().unwrap();
+    assert!(
+        error(1).starts_with("step 1 (command): ") && error(1).contains("no such parcel"),
+        "{}",
+        error(1)
+    );
+    assert_eq!(error(2), "check `a < 4` does not hold");
+    let steps: Vec<u16> = outcomes[0].times.iter().map(|t| t.step).collect();
+    assert_eq!(steps, [0, 1]);
+}
+
+#[tokio::test]
+async fn stopping_finishes_what_is_in_flight_and_stores_it() {
+    // The second record says that it runs, and waits until it may go on.
+    let step = command(
+        r#"if [ $row = 3 ]; then touch begun; while ! [ -e go ]; do sleep 0.01; done; fi; echo "{\"row\":$row,\"outputs\":{\"y\":1}}""#,
+        "y",
+    );
+    let bench = Bench::new(&format!("{step}[batch]\nconcurrency = 1\n"), 10, 1).await;
+    let (stop, stopped) = watch::channel(false);
+    let (enrich, child) = (bench.enrich.clone(), bench.child(0, None));
+    let running = tokio::spawn(async move { enrich.run(&child, stopped).await });
+    bench.appeared("begun").await;
+    stop.send_replace(true);
+    std::fs::write(bench.directory.path().join("go"), "").unwrap();
+    let error = tokio::time::timeout(PATIENCE, running)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap_err();
+    assert!(
+        matches!(error, EnrichError::Interrupted { left: Some(8) }),
+        "{error}"
+    );
+    assert_eq!(error.exit_code(), child_exit::INTERRUPTED);
+    let rows: Vec<u32> = bench.outcomes().await.iter().map(|o| o.row).collect();
+    assert_eq!(rows, [2, 3]);
+    let rest = bench.work(0, None).await.unwrap();
+    assert_eq!((rest.resumed, rest.ok), (2, 8));
+}
+
+#[tokio::test]
+async fn a_child_that_cannot_work_says_whether_to_try_again() {
+    let bench = Bench::new(SQUARE, 4, 2).await;
+    let exit = |result: Result<ChildReport, EnrichError>| {
+        let error = result.unwrap_err();
+        (error.exit_code(), error.to_string())
+    };
+    let misconfigured = [
+        (1, Some(0), "1 stages"),
+        (0, Some(2), "shared by 2 children"),
+        (0, None, "shared by 2 children"),
+    ];
+    for (stage, index, part) in misconfigured {
+        let (code, text) = exit(bench.work(stage, index).await);
+        assert_eq!(code, child_exit::MISCONFIGURED);
+        assert!(text.contains(part), "{text}");
+    }
+    let lines = Bytes::from_static(b"{\"row\":2,\"values\":{}}\nnonsense\n");
+    let key = keys::chunk(&bench.run, 0);
+    bench
+        .objects
+        .put(WORK, &key, lines, Put::default())
+        .await
+        .unwrap();
+    let (code, text) = exit(bench.work(0, Some(0)).await);
+    assert_eq!(code, child_exit::MISCONFIGURED);
+    assert!(text.contains("line 2"), "{text}");
+    bench
+        .objects
+        .delete(WORK, &[keys::manifest(&bench.run)])
+        .await
+        .unwrap();
+    let (code, text) = exit(bench.work(0, Some(0)).await);
+    assert_eq!(code, child_exit::MISCONFIGURED);
+    assert!(text.contains("manifest.json"), "{text}");
+
+    let missing = "[[step]]\nkind = \"command\"\nprogram = [\"./no-such\"]\noutputs = [\"y\"]\n";
+    let bench = Bench::new(missing, 1, 1).await;
+    let (code, text) = exit(bench.work(0, None).await);
+    assert_eq!(code, child_exit::MISCONFIGURED);
+    assert!(
+        text.contains("./no-such") && text.contains("step 1"),
+        "{text}"
+    );
+    assert!(bench.outcomes().await.is_empty());
+}
+
+#[tokio::test]
+async fn without_a_table_a_child_fails_and_not_its_records() {
+    let bench = Bench::new(SQUARE, 3, 1).await;
+    bench.ledger.drop_table(&bench.run).await.unwrap();
+    let error = bench.work(0, None).await.unwrap_err();
+    assert!(matches!(error, EnrichError::Port(_)), "{error}");
+    assert_eq!(error.exit_code(), child_exit::MISCONFIGURED);
+}
+
+/// `cargo test --release -p rowmill-enrich --test slice -- --ignored --nocapture`
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn how_long_a_chunk_with_one_derived_column_takes() {
+    let bench = Bench::new(SQUARE, CHUNK_RECORDS, 1).await;
+    let begun = std::time::Instant::now();
+    let report = bench.work(0, None).await.unwrap();
+    println!("{} records in {:?}", report.ok, begun.elapsed());
+}
