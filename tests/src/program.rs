@@ -79,10 +79,15 @@ impl Job {
 
     /// `rowmill run` on the workbook, with further arguments, not yet started.
     pub fn command(&self, args: &[&str]) -> Command {
+        self.command_on(&self.workbook, args)
+    }
+
+    /// The same on another workbook.
+    pub fn command_on(&self, workbook: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command
             .arg("run")
-            .arg(&self.workbook)
+            .arg(workbook)
             .arg("--out")
             .arg(self.out())
             .arg("--json")

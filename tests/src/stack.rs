@@ -35,16 +35,26 @@ pub async fn bucket(config: &SdkConfig, name: &str, versioned: bool) -> aws_sdk_
 
 /// Creates `<stack>-runs`, as the template does.
 pub async fn runs_table(config: &SdkConfig, stack: &str) {
+    let keys = [("pk", KeyType::Hash), ("sk", KeyType::Range)];
+    table(config, format!("{stack}-runs"), &keys).await;
+}
+
+/// Creates `<stack>-lanes`, as the template does.
+pub async fn lanes_table(config: &SdkConfig, stack: &str) {
+    table(config, format!("{stack}-lanes"), &[("lane", KeyType::Hash)]).await;
+}
+
+async fn table(config: &SdkConfig, name: String, keys: &[(&str, KeyType)]) {
     let mut create = aws_sdk_dynamodb::Client::new(config)
         .create_table()
-        .table_name(format!("{stack}-runs"))
+        .table_name(name)
         .billing_mode(BillingMode::PayPerRequest);
-    for (name, key) in [("pk", KeyType::Hash), ("sk", KeyType::Range)] {
+    for (name, key) in keys {
         let schema = KeySchemaElement::builder()
-            .attribute_name(name)
-            .key_type(key);
+            .attribute_name(*name)
+            .key_type(key.clone());
         let attribute = AttributeDefinition::builder()
-            .attribute_name(name)
+            .attribute_name(*name)
             .attribute_type(ScalarAttributeType::S);
         create = create
             .key_schema(schema.build().unwrap())

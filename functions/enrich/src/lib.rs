@@ -159,10 +159,7 @@ impl Enrich {
             .surroundings
             .setup(&pipeline, manifest.parameters)
             .map_err(|wrong| misconfigured(wrong.join("; ")))?;
-        setup.turns = Some(Arc::new(turns::RunTurns {
-            ledger: self.ledger.clone(),
-            run: child.run.clone(),
-        }));
+        setup.turns = Some(Arc::new(turns::LedgerTurns(self.ledger.clone())));
         setup.answers = Some(Arc::new(answers::RunAnswers::new(
             self.ledger.clone(),
             child,

@@ -1,4 +1,4 @@
-//! Turns for requests, shared by all children of a run through its ledger.
+//! Turns for requests, shared by the children of all runs through the ledger.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,31 +6,24 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use rowmill_domain::RunId;
 use rowmill_ports::Ledger;
 use rowmill_steps::Turns;
 
 use crate::retry::retry;
 
-/// The turns that a run's table gives.
-pub(crate) struct RunTurns {
-    pub(crate) ledger: Arc<dyn Ledger>,
-    pub(crate) run: RunId,
-}
+/// The turns that the ledger gives.
+pub(crate) struct LedgerTurns(pub(crate) Arc<dyn Ledger>);
 
-impl fmt::Debug for RunTurns {
+impl fmt::Debug for LedgerTurns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RunTurns").field(&self.run).finish()
+        f.write_str("LedgerTurns")
     }
 }
 
 #[async_trait]
-impl Turns for RunTurns {
+impl Turns for LedgerTurns {
     async fn take(&self, lane: &str, turns: u32, gap: Duration) -> Result<DateTime<Utc>, String> {
-        let take = || {
-            self.ledger
-                .take_turns(&self.run, lane, turns, gap, Utc::now())
-        };
+        let take = || self.0.take_turns(lane, turns, gap, Utc::now());
         retry(take).await.map_err(|e| e.to_string())
     }
 }

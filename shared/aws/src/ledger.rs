@@ -6,8 +6,8 @@
 //! | | run id | `claim#<work>` | a claim: owner, until (epoch milliseconds), done |
 //! | | run id | `job#<name>` | a job: id, ended |
 //! | `<stack>-run-<run id>` | `<chunk>#<row mod 4>` | row | an outcome: stage, status, and the outcome as JSON |
-//! | | `lane#<lane>` | 0 | a lane: when its next turn is (epoch nanoseconds) |
 //! | | `question#<question>` | 0 | a question: owner, until (epoch milliseconds), answer |
+//! | `<stack>-lanes` | lane | | when its next turn is (epoch nanoseconds), and when it is forgotten (seconds) |
 //!
 //! All runs are in one partition, so that they can be listed in the order of their ids: it takes
 //! 1,000 writes a second, and a run makes about ten in all.
@@ -45,18 +45,21 @@ pub struct DynamoLedger {
     stack: String,
     /// `<stack>-runs`
     runs: String,
+    /// `<stack>-lanes`
+    lanes: String,
     /// How the configuration sleeps, where it says; for the waits between rounds of a batch.
     sleep: Option<SharedAsyncSleep>,
 }
 
 impl DynamoLedger {
-    /// The ledger of that stack. Its table `<stack>-runs` is the template's; those of the runs
-    /// are made and dropped here.
+    /// The ledger of that stack. Its tables `<stack>-runs` and `<stack>-lanes` are the
+    /// template's; those of the runs are made and dropped here.
     pub fn new(config: &SdkConfig, stack: impl Into<String>) -> DynamoLedger {
         let stack = stack.into();
         DynamoLedger {
             client: Client::new(config),
             runs: format!("{stack}-runs"),
+            lanes: format!("{stack}-lanes"),
             stack,
             sleep: config.sleep_impl(),
         }
@@ -128,13 +131,12 @@ impl Ledger for DynamoLedger {
 
     async fn take_turns(
         &self,
-        id: &RunId,
         lane: &str,
         turns: u32,
         gap: Duration,
         now: DateTime<Utc>,
     ) -> Result<DateTime<Utc>> {
-        self.move_lane(id, lane, turns, gap, now).await
+        self.move_lane(lane, turns, gap, now).await
     }
 
     async fn ask(

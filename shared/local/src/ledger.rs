@@ -1,5 +1,6 @@
-//! Runs, claims and jobs in `ledger.db`; outcomes in one database a run.
+//! Runs, claims and jobs in `ledger.db`; turns in `lanes.db`; outcomes in one database a run.
 
+mod lanes;
 mod table;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use serde_json::Value;
 
 use crate::LocalError;
 use crate::db;
+use lanes::Lanes;
 use table::{Table, Writes};
 
 const SCHEMA: &str = "
@@ -52,6 +54,7 @@ pub struct SqliteLedger {
     path: PathBuf,
     tables: PathBuf,
     conn: Arc<Mutex<Connection>>,
+    lanes: Arc<Lanes>,
     /// Tables in use: opened once a process.
     open: Arc<Mutex<HashMap<RunId, Arc<Table>>>>,
 }
@@ -70,6 +73,7 @@ impl SqliteLedger {
             path,
             tables,
             conn: Arc::new(Mutex::new(conn)),
+            lanes: Arc::new(Lanes::new(state)),
             open: Arc::default(),
         })
     }
@@ -392,21 +396,21 @@ impl Ledger for SqliteLedger {
 
     async fn take_turns(
         &self,
-        id: &RunId,
         lane: &str,
         turns: u32,
         gap: Duration,
         now: DateTime<Utc>,
     ) -> Result<DateTime<Utc>> {
-        let lane = lane.to_owned();
         // Nanoseconds reach to the year 2262.
         let now = now.timestamp_nanos_opt().unwrap_or(i64::MAX);
         let gap = i64::try_from(gap.as_nanos()).unwrap_or(i64::MAX);
         let taken = gap.saturating_mul(turns.into());
-        let first = self
-            .with_table("UpdateItem", id, move |table| table.take(&lane, taken, now))
-            .await?;
-        Ok(DateTime::from_timestamp_nanos(first))
+        let (lanes, name) = (Arc::clone(&self.lanes), lane.to_owned());
+        let done = tokio::task::spawn_blocking(move || lanes.take(&name, taken, now));
+        let first = done.await.unwrap_or_else(|e| Err(Refusal::panicked(e)));
+        first
+            .map(DateTime::from_timestamp_nanos)
+            .map_err(|refusal| refusal.into_port("UpdateItem", lane, &self.lanes.path))
     }
 
     async fn ask(

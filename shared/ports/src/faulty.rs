@@ -227,14 +227,13 @@ impl<T: Ledger + ?Sized> Ledger for Faulty<T> {
     }
     async fn take_turns(
         &self,
-        id: &RunId,
         lane: &str,
         turns: u32,
         gap: Duration,
         now: DateTime<Utc>,
     ) -> Result<DateTime<Utc>> {
-        let call = self.inner.take_turns(id, lane, turns, gap, now);
-        self.call("take_turns", id, call).await
+        let call = self.inner.take_turns(lane, turns, gap, now);
+        self.call("take_turns", lane, call).await
     }
     async fn ask(
         &self,

@@ -101,7 +101,8 @@ pub struct TablePlan {
     pub records: u64,
 }
 
-/// Runs, their claims and jobs, and the outcomes of their records: DynamoDB, or SQLite.
+/// Runs, their claims and jobs, the outcomes of their records, and turns at sources: DynamoDB, or
+/// SQLite.
 ///
 /// Every write is durable when the call returns, and every read sees the writes before it.
 #[async_trait]
@@ -150,13 +151,12 @@ pub trait Ledger: Send + Sync {
     /// The run's jobs by name.
     async fn jobs(&self, id: &RunId) -> Result<Vec<JobRecord>>;
 
-    /// Takes turns of a lane, such as a host, for all children of the run: so many, `gap` apart,
-    /// and all of them after every turn of the lane taken before. The answer is the time of the
-    /// first, and not before `now`. Kept in the run's table, and gone with it.
-    /// [`crate::ErrorKind::NotFound`] without a table.
+    /// Takes turns of a lane, such as a host at a rate, for all children of all runs: so many,
+    /// `gap` apart, and all of them after every turn of the lane taken before. The answer is the
+    /// time of the first, and not before `now`. A lane is forgotten some time after its last turn;
+    /// until then none would be any different.
     async fn take_turns(
         &self,
-        id: &RunId,
         lane: &str,
         turns: u32,
         gap: Duration,

@@ -105,7 +105,7 @@ pub struct Setup {
     pub parameters: Arc<ParameterValues>,
     /// Amazon Translate; `None` on a machine that has no AWS.
     pub amazon: Option<Arc<dyn Translator>>,
-    /// Turns for requests that all children of a run share. Without them a rate holds for this
+    /// Turns for requests that the children of all runs share. Without them a rate holds for this
     /// child alone.
     pub turns: Option<Arc<dyn Turns>>,
     /// Answers that all children of a run share. Without them a text is translated once in this

@@ -1,4 +1,4 @@
-//! Turns for requests at a rate that holds for all children of a run together.
+//! Turns for requests at a rate that holds for the children of all runs together.
 //!
 //! A child takes turns for the requests that wait for one, and no others: none is kept in stock,
 //! so that a child that has nothing to send, is slow or dies takes nothing from the others.
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::pace::Pace;
 
-/// Turns that all children of a run share.
+/// Turns that the children of all runs share.
 #[async_trait]
 pub trait Turns: fmt::Debug + Send + Sync {
     /// Takes so many turns of a lane, `gap` apart; the time of the first. An error where that
@@ -38,7 +38,7 @@ type Waiting = oneshot::Sender<Result<Instant, String>>;
 pub(crate) enum Rate {
     /// Of this child.
     Own(Pace),
-    /// Of all children of the run.
+    /// Of all children.
     Shared(mpsc::UnboundedSender<Waiting>),
 }
 

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::TableStatus;
+use aws_sdk_dynamodb::types::{AttributeValue, TableStatus};
+use chrono::{DateTime, Utc};
 use rowmill_aws::DynamoLedger;
 use rowmill_domain::run::Work;
 use rowmill_domain::{Outcome, RunId, Status};
 use rowmill_ports::{Claim, ErrorKind, Ledger, TablePlan, conformance};
 use rowmill_tests::emulators::Emulator;
-use rowmill_tests::stack::runs_table;
+use rowmill_tests::stack::{lanes_table, runs_table};
 use rowmill_tests::wire::Wire;
 
 const PLAN: TablePlan = TablePlan {
@@ -38,6 +39,7 @@ async fn ledger() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
     runs_table(&config, "suite").await;
+    lanes_table(&config, "suite").await;
     conformance::ledger::ledger(&DynamoLedger::new(&config, "suite")).await;
 }
 
@@ -165,6 +167,39 @@ async fn an_update_whose_answer_was_lost_is_known_as_ours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lane_is_kept_for_longer_than_its_turns() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    lanes_table(&config, "suite").await;
+    let ledger = DynamoLedger::new(&config, "suite");
+    let client = Client::new(&config);
+    let now: DateTime<Utc> = "2026-11-21T10:00:00.9Z".parse().unwrap();
+    // From a turn in no time to two years of them, one after the other.
+    for (turns, gap) in [
+        (1, 1),
+        (7, 100_000),
+        (100, 86_400_000_000),
+        (1, 1),
+        (630, 86_400_000_000),
+    ] {
+        let gap = Duration::from_micros(gap);
+        ledger
+            .take_turns("a.example", turns, gap, now)
+            .await
+            .unwrap();
+        let item = client.get_item().table_name("suite-lanes");
+        let item = item.key("lane", AttributeValue::S("a.example".into()));
+        let item = item.send().await.unwrap().item.unwrap();
+        let [next, expires] = ["next", "expires"].map(|name| {
+            let number: i64 = item[name].as_n().unwrap().parse().unwrap();
+            number
+        });
+        let kept = expires - next / 1_000_000_000;
+        assert!((86_400..86_500).contains(&kept), "{kept} s");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn errors_say_what_was_asked_of_what_and_the_request_id() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
@@ -186,14 +221,14 @@ async fn errors_say_what_was_asked_of_what_and_the_request_id() {
 
     // The stack's own table is not there.
     let lease = Duration::from_secs(60);
-    let claim = ledger.claim(&id, Work::Split, "me", chrono::Utc::now(), lease);
+    let claim = ledger.claim(&id, Work::Split, "me", Utc::now(), lease);
     let error = claim.await.unwrap_err();
     assert_eq!(
         (error.operation, error.resource.as_str()),
         ("UpdateItem", id.as_str())
     );
     runs_table(&config, "suite").await;
-    let claim = ledger.claim(&id, Work::Split, "me", chrono::Utc::now(), lease);
+    let claim = ledger.claim(&id, Work::Split, "me", Utc::now(), lease);
     assert_eq!(claim.await.unwrap(), Claim::Taken { resumed: false });
     let lost = ledger.complete(&id, Work::Split, "you").await.unwrap_err();
     assert_eq!(lost.message, "you does not hold split");

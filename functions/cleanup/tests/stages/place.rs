@@ -96,7 +96,7 @@ fused!(Ledger {
     fn drop_table(id: &RunId) -> ();
     fn tables() -> Vec<RunId>;
     fn put_outcomes(id: &RunId, chunk: u32, outcomes: &[Outcome]) -> ();
-    fn take_turns(id: &RunId, lane: &str, turns: u32, gap: Duration, now: DateTime<Utc>) -> DateTime<Utc>;
+    fn take_turns(lane: &str, turns: u32, gap: Duration, now: DateTime<Utc>) -> DateTime<Utc>;
     fn ask(id: &RunId, question: &str, owner: &str, now: DateTime<Utc>, lease: Duration) -> Asked;
     fn answer(id: &RunId, question: &str, owner: &str, answer: Option<&str>) -> ();
     fn outcomes(id: &RunId, chunk: u32, rows: std::ops::RangeInclusive<u32>) -> Vec<Outcome>;

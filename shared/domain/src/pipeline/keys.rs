@@ -404,7 +404,7 @@ static HTTP: Section = Section {
             "rate",
             Shape::Rate,
             "no limit",
-            "Most requests in a time to one host, of all children of a run together: `50/s`, `10/m`, `1000/h`.",
+            "Most requests in a time to one host, of all children of all runs that name the same rate together: `50/s`, `10/m`, `1000/h`.",
         ),
         optional(
             "robots",

@@ -168,7 +168,8 @@ pub struct HttpStep {
     pub timeout: Duration,
     /// Attempts in all, 1 to 10. Default 4.
     pub attempts: u32,
-    /// Requests a second to one host, of all children of a run. Default: no limit.
+    /// Requests a second to one host, of all children of all runs that name the same. Default: no
+    /// limit.
     pub rate: Option<f64>,
     /// Whether a host's robots.txt is asked for and obeyed. Default: true.
     pub robots: bool,

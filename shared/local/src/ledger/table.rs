@@ -29,11 +29,6 @@ const SCHEMA: &str = "
         stage INTEGER PRIMARY KEY,
         rows INTEGER NOT NULL
     );
-    -- Turns for requests: the time of the next one, in epoch nanoseconds.
-    CREATE TABLE IF NOT EXISTS lane (
-        name TEXT PRIMARY KEY,
-        next INTEGER NOT NULL
-    ) WITHOUT ROWID;
     -- Answers that children share.
     CREATE TABLE IF NOT EXISTS answer (
         question TEXT PRIMARY KEY,
@@ -51,7 +46,7 @@ pub(super) struct Table {
     identity: (u64, u64),
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
-    /// For what children tell each other, lanes and answers; opened when first needed.
+    /// For the answers that children share; opened when first needed.
     shared: Mutex<Option<Connection>>,
 }
 
@@ -120,20 +115,6 @@ impl Table {
         identity(&self.path).is_ok_and(|now| now == self.identity)
     }
 
-    /// Moves a lane on by `taken`, from `now` at the earliest; the time it is moved from.
-    pub(super) fn take(&self, lane: &str, taken: i64, now: i64) -> Result<i64, Refusal> {
-        self.shared(|conn| {
-            let first = conn
-                .prepare_cached(
-                    "INSERT INTO lane (name, next) VALUES (?1, ?2 + ?3)
-                     ON CONFLICT DO UPDATE SET next = max(next, ?2) + ?3
-                     RETURNING next - ?3",
-                )?
-                .query_row(params![lane, now, taken], |row| row.get(0))?;
-            Ok(first)
-        })
-    }
-
     /// Gives the answer to a question, or the question to `owner` until then.
     pub(super) fn ask(
         &self,
@@ -199,7 +180,7 @@ impl Table {
         })
     }
 
-    /// Works on what children tell each other.
+    /// Works on the answers.
     fn shared<T>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, Refusal>,
@@ -209,8 +190,8 @@ impl Table {
             Some(conn) => work(conn),
             empty => {
                 let conn = db::open(&self.path, SCHEMA)?;
-                // Children ask many times a second, and wait for it. Turns that a power cut loses
-                // were of a machine that is gone as well; for a lost answer one asks again.
+                // Children ask many times a second, and wait for it; for an answer that a power
+                // cut loses one asks again.
                 conn.pragma_update(None, "synchronous", "normal")?;
                 work(empty.insert(conn))
             }

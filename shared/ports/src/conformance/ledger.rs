@@ -344,17 +344,8 @@ fn outcome(row: u32) -> Outcome {
 }
 
 async fn turns(ledger: &dyn Ledger) {
-    let run = id("turns");
     let gap = Duration::from_millis(250);
-    let take = |lane: &'static str, turns, now| ledger.take_turns(&run, lane, turns, gap, now);
-    let absent = take("a.example:80", 1, at(0)).await;
-    assert_eq!(absent.unwrap_err().kind, ErrorKind::NotFound);
-
-    let plan = TablePlan {
-        writes_per_second: 1,
-        records: 1,
-    };
-    ledger.create_table(&run, plan).await.unwrap();
+    let take = |lane: &'static str, turns, now| ledger.take_turns(lane, turns, gap, now);
     let quarters = |n: i64| at(0) + TimeDelta::milliseconds(250 * n);
     assert_eq!(take("a.example:80", 4, at(0)).await.unwrap(), at(0));
     let next = take("a.example:80", 1, at(0)).await.unwrap();
@@ -369,24 +360,24 @@ async fn turns(ledger: &dyn Ledger) {
         take("a.example:80", 1, at(60)).await.unwrap(),
         at(60) + TimeDelta::milliseconds(500)
     );
-
+    // One request a day: far ahead, and no turn is given twice for that.
+    let day = Duration::from_secs(86_400);
+    for n in 0..3 {
+        let first = ledger.take_turns("slow", 100, day, at(0)).await.unwrap();
+        assert_eq!(first, at(0) + TimeDelta::days(100 * n));
+    }
+    // Turns are of no run: those that runs drop with their tables are others.
+    let run = id("turns");
+    ledger.create_table(&run, PLAN).await.unwrap();
     ledger.drop_table(&run).await.unwrap();
-    ledger.create_table(&run, plan).await.unwrap();
-    let anew = take("a.example:80", 1, at(0)).await.unwrap();
-    assert_eq!(anew, at(0), "turns are gone with their table");
-    ledger.drop_table(&run).await.unwrap();
+    let kept = take("b.example:80", 1, at(0)).await.unwrap();
+    assert_eq!(kept, quarters(1));
 }
 
 /// No turn is given twice, however many ask at once.
 async fn turns_at_once(ledger: &dyn Ledger) {
-    let run = id("turns at once");
-    let plan = TablePlan {
-        writes_per_second: 1,
-        records: 1,
-    };
-    ledger.create_table(&run, plan).await.unwrap();
     let gap = Duration::from_micros(10);
-    let ask = (1..=20).map(|turns| ledger.take_turns(&run, "lane", turns, gap, at(0)));
+    let ask = (1..=20).map(|turns| ledger.take_turns("lane", turns, gap, at(0)));
     let firsts = futures::future::join_all(ask).await;
     let mut taken: Vec<(i64, u32)> = (1..=20)
         .zip(firsts)
@@ -398,7 +389,6 @@ async fn turns_at_once(ledger: &dyn Ledger) {
         assert_eq!(first, next, "no turn twice, and none left out");
         next += 10 * i64::from(turns);
     }
-    ledger.drop_table(&run).await.unwrap();
 }
 
 async fn answers(ledger: &dyn Ledger) {

@@ -72,8 +72,13 @@ impl Http {
         }
         let rate = host.rate.get_or_init(|| {
             let gap = self.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
-            let lane = &hop.url[Position::BeforeHost..Position::AfterPort];
-            let rate = |gap| Rate::new(gap, self.turns.clone(), lane);
+            let name = &hop.url[Position::BeforeHost..Position::AfterPort];
+            // Who names another rate takes other turns: else a pipeline that is slow with the
+            // host would hold up all that are fast.
+            let rate = |gap| {
+                let lane = format!("{name} every {gap:?}");
+                Rate::new(gap, self.turns.clone(), &lane)
+            };
             gap.max(delay).map(rate)
         });
         if let Some(rate) = rate {
