@@ -8,7 +8,8 @@ use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Row};
 use url::Url;
 
-use super::{AGENT, IDLE, innermost};
+use super::fault::innermost;
+use super::{AGENT, IDLE};
 use crate::guard::{Guard, Lookup};
 use crate::{Setup, SetupError};
 

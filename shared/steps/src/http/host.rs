@@ -9,10 +9,12 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use url::{Position, Url};
 
+use super::Http;
+use super::attempt::Answer;
+use super::fault::Fault;
 use super::gate::{Gate, Sign};
 use super::request::{Request, shown};
 use super::robots::{Robots, token};
-use super::{Answer, Fault, Http};
 use crate::turns::Rate;
 
 /// Redirects followed on the way to a robots.txt. Source: RFC 9309, section 2.3.1.2.

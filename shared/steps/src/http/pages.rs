@@ -9,9 +9,11 @@ use rowmill_domain::Row;
 use rowmill_domain::pipeline::{Extract, HttpOutput, NextPage, Pages};
 use url::Url;
 
-use super::extract::{Extractor, Fetched, Gathered};
+use super::Http;
+use super::extract::{Extractor, Gathered};
+use super::fetch::Tried;
 use super::request::{Request, shown};
-use super::{Http, Tried};
+use super::response::Fetched;
 use crate::{SetupError, StepResult, brief};
 
 /// How a step goes from page to page.

@@ -10,62 +10,27 @@
 //!   connection is made, trying costs no attempt either. Else it does: the host may be well and
 //!   these records bad, and then each ends after its own attempts and the next one tries.
 //! - A host that stays down for [`PATIENCE`], to which no connection is made or which failed for
-//!   [`EVIDENCE`] records without one success, is given up: still one record at a time tries it,
+//!   100 records without one success, is given up: still one record at a time tries it,
 //!   once, and those that waited for it meanwhile fail with it.
 
-use std::collections::HashSet;
+mod state;
+
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::latency::Latency;
-use super::retry;
+use self::state::{Leave, State};
 
 /// How long a host that is down is waited for at least, and how long a record waits for one that
 /// throttles. Restarts and failovers take less; a child has time left for its other records.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
-/// Failures in a row, of more than one record, after which a host that answers is down.
-const STREAK: u32 = 3;
-/// Records that fail without one success between them, before a host that takes connections is
-/// given up: so many bad records in a row are no accident.
-const EVIDENCE: usize = 100;
-/// Longest pause that a host gets by Retry-After. It is asked again then; a record that is told to
-/// wait again loses no attempt by it.
-const PAUSE: Duration = Duration::from_secs(30);
 
 /// One host's gate.
 pub(super) struct Gate {
-    most: f64,
-    patience: Duration,
     state: Mutex<State>,
     changed: Notify,
-}
-
-struct State {
-    /// Requests at once that the host bears, at least 1.
-    limit: f64,
-    latency: Latency,
-    under_way: u32,
-    /// No request before this.
-    not_before: Option<Instant>,
-    /// Whether it has ever answered well.
-    answered: bool,
-    /// Pauses since the last good answer.
-    pauses: u32,
-    /// Failures since the last good answer, and the rows that failed (at most [`EVIDENCE`]).
-    streak: u32,
-    failing: HashSet<u32>,
-    /// Rows that were told to wait; two are enough to know.
-    throttled: HashSet<u32>,
-    /// Since when it is down, and why.
-    down: Option<(Instant, String)>,
-    /// Whether the last failure was to connect.
-    unreachable: bool,
-    probing: bool,
-    /// Tries of the host while it was down.
-    probes: u64,
 }
 
 /// How an attempt went, as far as the host is concerned.
@@ -104,23 +69,7 @@ pub(super) struct Permit {
 impl Gate {
     pub(super) fn new(most: usize, patience: Duration) -> Arc<Gate> {
         Arc::new(Gate {
-            most: most.max(1) as f64,
-            patience,
-            state: Mutex::new(State {
-                limit: most.max(1) as f64,
-                latency: Latency::default(),
-                under_way: 0,
-                not_before: None,
-                pauses: 0,
-                answered: false,
-                streak: 0,
-                failing: HashSet::new(),
-                throttled: HashSet::new(),
-                down: None,
-                unreachable: false,
-                probing: false,
-                probes: 0,
-            }),
+            state: Mutex::new(State::new(most.max(1) as f64, patience)),
             changed: Notify::new(),
         })
     }
@@ -134,60 +83,28 @@ impl Gate {
 
     /// Waits for leave to send a request; an error where the host is given up.
     pub(super) async fn enter(self: &Arc<Self>) -> Result<Permit, String> {
-        // The try of a host given up that this record waits for.
         let mut waits_for = None;
         loop {
             // Listens before it looks, so that no change in between is missed.
             let changed = self.changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            let until = {
-                let now = Instant::now();
-                let mut state = self.state();
-                let given_up = state.given_up(now, self.patience);
-                let paused = state.not_before.filter(|at| *at > now && !given_up);
-                match &state.down {
-                    Some((since, reason)) if waits_for.is_some_and(|n| n != state.probes) => {
-                        return Err(format!(
-                            "not tried, for the host has been down for {} s: {reason}",
-                            since.elapsed().as_secs()
-                        ));
-                    }
-                    Some(_) if paused.is_some() || state.probing => {
-                        if given_up {
-                            waits_for = Some(state.probes);
-                        }
-                        paused
-                    }
-                    Some(_) => {
-                        state.probing = true;
-                        state.under_way += 1;
-                        return Ok(self.permit(true));
-                    }
-                    None if paused.is_some() => paused,
-                    None if f64::from(state.under_way) + 1.0 > state.limit => None,
-                    None => {
-                        state.under_way += 1;
-                        return Ok(self.permit(false));
-                    }
+            let leave = self.state().enter(Instant::now(), &mut waits_for)?;
+            match leave {
+                Leave::Sent { probe } => {
+                    return Ok(Permit {
+                        gate: self.clone(),
+                        probe,
+                        done: false,
+                        took: None,
+                    });
                 }
-            };
-            match until {
-                Some(at) => tokio::select! {
+                Leave::Waits(Some(at)) => tokio::select! {
                     () = changed => {}
                     () = sleep_until(at) => {}
                 },
-                None => changed.await,
+                Leave::Waits(None) => changed.await,
             }
-        }
-    }
-
-    fn permit(self: &Arc<Self>, probe: bool) -> Permit {
-        Permit {
-            gate: self.clone(),
-            probe,
-            done: false,
-            took: None,
         }
     }
 }
@@ -201,112 +118,21 @@ impl Permit {
     /// Ends the request of the record of `row`, and says what its failure costs.
     pub(super) fn exit(mut self, row: u32, sign: Sign) -> Cost {
         self.done = true;
-        let gate = self.gate.clone();
-        let mut state = gate.state();
+        let mut state = self.gate.state();
         state.leave(self.probe);
         let now = Instant::now();
         let cost = match sign {
             Sign::None => Cost::Attempt,
             Sign::Good => {
-                let at_once = state.limit;
-                let learn = |took| state.latency.learn(took, at_once);
-                let slower = self.took.and_then(learn);
-                if slower == Some(true) {
-                    // A quarter of what is configured stays, as nothing says that less would help.
-                    let least = (gate.most / 4.0).max(1.0).min(state.limit);
-                    state.limit = (state.limit * 0.75).max(least);
-                    tracing::debug!(limit = state.limit, "the host has become slow");
-                } else if !state.latency.is_slow() {
-                    state.limit = (state.limit + 1.0 / state.limit).min(gate.most);
-                }
-                state.answered = true;
-                state.streak = 0;
-                state.failing.clear();
-                state.pauses = 0;
-                state.down = None;
+                state.good(self.took);
                 Cost::Attempt
             }
-            Sign::Throttled(asked) => {
-                if state.throttled.len() < 2 {
-                    state.throttled.insert(row);
-                }
-                if state.throttled.len() < 2 {
-                    Cost::Wait(asked)
-                } else {
-                    if state.pause(now, asked.map(|a| a.min(PAUSE)), Duration::MAX) {
-                        state.limit = (state.limit / 2.0).max(1.0);
-                    }
-                    if state.answered {
-                        Cost::Time
-                    } else {
-                        Cost::Attempt
-                    }
-                }
-            }
-            Sign::Bad { connect, reason } => {
-                state.streak += 1;
-                state.unreachable = connect;
-                if state.failing.len() < EVIDENCE {
-                    state.failing.insert(row);
-                }
-                let all = state.streak >= STREAK && state.failing.len() > 1;
-                if state.down.is_none() && state.answered && (connect || all) {
-                    tracing::warn!(reason, "the host is down; its records wait");
-                    state.down = Some((now, reason));
-                }
-                if state.down.is_none() {
-                    Cost::Attempt
-                } else if state.given_up(now, gate.patience) {
-                    Cost::All
-                } else {
-                    // 5 s and 1 s where the patience is 2 minutes: what takes no connection
-                    // needs longer to come back.
-                    let longest = gate.patience / if connect { 24 } else { 120 };
-                    state.pause(now, None, longest);
-                    if connect || !self.probe {
-                        Cost::Time
-                    } else {
-                        Cost::Attempt
-                    }
-                }
-            }
+            Sign::Throttled(asked) => state.throttled(now, row, asked),
+            Sign::Bad { connect, reason } => state.bad(now, row, self.probe, connect, reason),
         };
         drop(state);
-        gate.changed.notify_waiters();
+        self.gate.changed.notify_waiters();
         cost
-    }
-}
-
-impl State {
-    fn leave(&mut self, probe: bool) {
-        self.under_way -= 1;
-        if probe {
-            self.probing = false;
-            self.probes += 1;
-        }
-    }
-
-    /// Whether it is down for so long and so surely that records need not wait for it.
-    fn given_up(&self, now: Instant, patience: Duration) -> bool {
-        let long = self
-            .down
-            .as_ref()
-            .is_some_and(|(since, _)| now >= *since + patience);
-        long && (self.unreachable || self.failing.len() >= EVIDENCE)
-    }
-
-    /// Makes a pause, longer with each one since the last good answer, or keeps to the one that
-    /// there is: what was under way together fails together, and is one sign. Whether it is new.
-    fn pause(&mut self, now: Instant, asked: Option<Duration>, longest: Duration) -> bool {
-        let new = self.not_before.is_none_or(|at| at <= now);
-        if new {
-            self.pauses += 1;
-        }
-        let until = now + retry::wait(self.pauses.max(1), asked).min(longest);
-        if new || asked.is_some() {
-            self.not_before = self.not_before.max(Some(until));
-        }
-        new
     }
 }
 
@@ -477,7 +303,7 @@ mod tests {
                 );
             }
         }
-        assert!(start.elapsed() > gate.patience);
+        assert!(start.elapsed() > Duration::from_millis(200));
         enter(&gate).await.exit(50, Sign::Good);
         assert!(!waits(&gate).await);
     }

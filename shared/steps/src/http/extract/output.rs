@@ -1,40 +1,27 @@
-//! Outputs out of a response: by JSONPath (RFC 9535), CSS selector or regular expression, from
-//! its headers, or its status.
+//! One output: its expression, and its value in a response.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use regex::Regex;
-use reqwest::StatusCode;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use reqwest::header::HeaderName;
 use rowmill_domain::pipeline::{Extract, HttpOutput};
-use rowmill_domain::record::Outputs;
 use rowmill_domain::{Kind, Value};
-use scraper::{Html, Selector};
+use scraper::Selector;
 use serde_json_path::JsonPath;
-use url::Url;
 
+use super::{BETWEEN, Forms};
 use crate::{SetupError, brief};
 
-/// What stands between the texts of several elements in one cell.
-const BETWEEN: &str = "; ";
-/// Bytes of texts kept of all pages of a record; a cell holds 32,767 characters.
-const GATHERED_MAX: usize = 1024 * 1024;
 /// Integers beyond this are not exact as doubles; they stay text, so that no digit is lost.
 const EXACT_INTEGER: u64 = 1 << 53;
 
-/// All outputs of a step.
-pub(super) struct Extractor {
-    outputs: Vec<Output>,
-}
-
-struct Output {
-    name: Arc<str>,
+pub(super) struct Output {
+    pub(super) name: Arc<str>,
     /// As the pipeline has it, for reasons.
-    expression: String,
+    pub(super) expression: String,
     from: From,
     kind: Option<Kind>,
-    optional: bool,
+    pub(super) optional: bool,
 }
 
 enum From {
@@ -49,175 +36,21 @@ enum From {
     Status,
 }
 
-/// A response as far as outputs are concerned.
-pub(super) struct Fetched {
-    /// Where it came from, after redirects.
-    pub(super) url: Url,
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) body: bytes::Bytes,
-}
-
-impl crate::cache::Answer for Fetched {
-    fn bytes(&self) -> usize {
-        self.body.len()
-    }
-}
-
-/// A response's body in the forms that outputs are taken from, each made when first needed.
-struct Forms<'a> {
-    fetched: &'a Fetched,
-    json: Option<Result<serde_json::Value, String>>,
-    html: Option<Html>,
-    text: Option<Cow<'a, str>>,
-}
-
-impl<'a> Forms<'a> {
-    fn new(fetched: &'a Fetched) -> Forms<'a> {
-        Forms {
-            fetched,
-            json: None,
-            html: None,
-            text: None,
-        }
-    }
-
-    fn json(&mut self) -> Result<&serde_json::Value, String> {
-        let parsed = self.json.get_or_insert_with(|| parse_json(self.fetched));
-        parsed.as_ref().map_err(Clone::clone)
-    }
-
-    fn text(&mut self) -> &str {
-        self.text.get_or_insert_with(|| decode(self.fetched))
-    }
-
-    fn html(&mut self) -> &Html {
-        let fetched = self.fetched;
-        self.html
-            .get_or_insert_with(|| Html::parse_document(&decode(fetched)))
-    }
-}
-
-impl Extractor {
-    pub(super) fn new(outputs: &[HttpOutput]) -> Result<Extractor, SetupError> {
-        let outputs = outputs.iter().map(Output::new).collect::<Result<_, _>>()?;
-        Ok(Extractor { outputs })
-    }
-
-    /// The outputs that have a value, or why a required one has none.
-    pub(super) fn extract(&self, fetched: &Fetched) -> Result<Outputs, String> {
-        let mut found = Vec::with_capacity(self.outputs.len());
-        for (output, value) in self.values(fetched) {
-            match value? {
-                Some(value) => found.push((output.name.clone(), value)),
-                None if output.optional => {}
-                None => {
-                    return Err(format!(
-                        "output `{}`: {} gives no value in the response ({})",
-                        output.name,
-                        output.expression,
-                        excerpt(&fetched.body)
-                    ));
-                }
-            }
-        }
-        Ok(found)
-    }
-
-    /// The outputs that have a value; nothing is said of the others.
-    pub(super) fn present(&self, fetched: &Fetched) -> Outputs {
-        self.values(fetched)
-            .filter_map(|(output, value)| Some((output.name.clone(), value.ok()??)))
-            .collect()
-    }
-
-    fn values<'a>(
-        &'a self,
-        fetched: &'a Fetched,
-    ) -> impl Iterator<Item = (&'a Output, Result<Option<Value>, String>)> {
-        let mut forms = Forms::new(fetched);
-        self.outputs
-            .iter()
-            .map(move |output| (output, output.value(&mut forms)))
-    }
-}
-
-/// Outputs of several pages as they come.
-#[derive(Default)]
-pub(super) struct Gathered {
-    /// By output: the first value, or all texts.
-    found: Vec<(Option<Value>, Vec<String>)>,
-    bytes: usize,
-    pages: usize,
-}
-
-impl Extractor {
-    /// Adds a page. Whether an output got a value out of its body.
-    pub(super) fn gather(&self, fetched: &Fetched, into: &mut Gathered) -> Result<bool, String> {
-        into.found.resize_with(self.outputs.len(), Default::default);
-        into.pages += 1;
-        let mut forms = Forms::new(fetched);
-        let mut any = false;
-        for (output, (first, all)) in self.outputs.iter().zip(&mut into.found) {
-            if output.is_all() {
-                let texts = output.all(&mut forms)?;
-                any |= !texts.is_empty();
-                into.bytes += texts.iter().map(String::len).sum::<usize>();
-                all.extend(texts);
-            } else {
-                let value = output.value(&mut forms)?;
-                any |= value.is_some() && !matches!(output.from, From::Header(_) | From::Status);
-                if first.is_none() {
-                    *first = value;
-                }
-            }
-        }
-        if into.bytes > GATHERED_MAX {
-            let pages = into.pages;
-            return Err(format!("{pages} pages give more text than fits a cell"));
-        }
-        Ok(any)
-    }
-
-    /// The outputs that have a value, or why a required one has none.
-    pub(super) fn gathered(&self, gathered: Gathered) -> Result<Outputs, String> {
-        let mut outputs = Vec::with_capacity(self.outputs.len());
-        for (output, (first, all)) in self.outputs.iter().zip(gathered.found) {
-            let value = match all.is_empty() {
-                true => first,
-                false => Some(Value::Text(all.join(BETWEEN))),
-            };
-            match value {
-                Some(value) => outputs.push((output.name.clone(), value)),
-                None if output.optional => {}
-                None => {
-                    return Err(format!(
-                        "output `{}`: {} gives no value on any of {} pages",
-                        output.name, output.expression, gathered.pages
-                    ));
-                }
-            }
-        }
-        Ok(outputs)
-    }
-
-    /// The text of the only output.
-    pub(super) fn only(&self, fetched: &Fetched) -> Option<String> {
-        let value = self.values(fetched).next()?.1.ok()??;
-        Some(value.to_text())
-    }
-}
-
 impl Output {
     /// Whether it takes all matches.
-    fn is_all(&self) -> bool {
+    pub(super) fn is_all(&self) -> bool {
         matches!(
             self.from,
             From::JsonAll(_) | From::CssAll(_) | From::RegexAll(_)
         )
     }
 
-    fn new(output: &HttpOutput) -> Result<Output, SetupError> {
+    /// Whether its value comes out of the body.
+    pub(super) fn is_of_body(&self) -> bool {
+        !matches!(self.from, From::Header(_) | From::Status)
+    }
+
+    pub(super) fn new(output: &HttpOutput) -> Result<Output, SetupError> {
         let wrong = |expression: &str, language, message: String| SetupError::Expression {
             output: output.name.clone(),
             expression: expression.to_owned(),
@@ -266,7 +99,7 @@ impl Output {
         })
     }
 
-    fn value(&self, forms: &mut Forms<'_>) -> Result<Option<Value>, String> {
+    pub(super) fn value(&self, forms: &mut Forms<'_>) -> Result<Option<Value>, String> {
         let text = match &self.from {
             From::Json(path) => {
                 return match path.query(forms.json()?).first() {
@@ -304,7 +137,7 @@ impl Output {
     }
 
     /// The texts of all matches that are not empty.
-    fn all(&self, forms: &mut Forms<'_>) -> Result<Vec<String>, String> {
+    pub(super) fn all(&self, forms: &mut Forms<'_>) -> Result<Vec<String>, String> {
         let mut texts: Vec<String> = match &self.from {
             From::JsonAll(path) => {
                 let nodes = path.query(forms.json()?).all();
@@ -388,29 +221,6 @@ fn is_exact(number: &serde_json::Number) -> bool {
     }
 }
 
-/// JSON is UTF-8 (RFC 8259), and yet some servers declare another charset and send it.
-fn parse_json(fetched: &Fetched) -> Result<serde_json::Value, String> {
-    let bytes = &fetched.body[..];
-    // A reader may pass over a byte order mark; some servers send one.
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let parsed = match declared(fetched) {
-        Some(encoding) if encoding != encoding_rs::UTF_8 => {
-            serde_json::from_str(&encoding.decode(bytes).0)
-        }
-        _ => serde_json::from_slice(bytes),
-    };
-    parsed.map_err(|e| match &*excerpt(bytes) {
-        "" => "the response is empty where JSON is expected".to_owned(),
-        start => format!("the response is no JSON ({e}): {start}"),
-    })
-}
-
-/// The start of a body, for reasons.
-fn excerpt(body: &[u8]) -> String {
-    let body = body.trim_ascii_start();
-    brief(&String::from_utf8_lossy(&body[..body.len().min(400)]), 80)
-}
-
 /// An element's text as a reader sees it: runs of white space are one space.
 fn words<'a>(text: impl Iterator<Item = &'a str>) -> String {
     let text: String = text.collect();
@@ -424,43 +234,18 @@ fn words<'a>(text: impl Iterator<Item = &'a str>) -> String {
     words
 }
 
-/// The page's text: by byte order mark, else by the charset of Content-Type, else of a `<meta>`
-/// in the first kilobyte, else UTF-8.
-fn decode(fetched: &Fetched) -> Cow<'_, str> {
-    let start = &fetched.body[..fetched.body.len().min(1024)];
-    let encoding = declared(fetched)
-        .or_else(|| charset(&String::from_utf8_lossy(start)))
-        .unwrap_or(encoding_rs::UTF_8);
-    encoding.decode(&fetched.body).0
-}
-
-/// The charset of Content-Type.
-fn declared(fetched: &Fetched) -> Option<&'static encoding_rs::Encoding> {
-    charset(fetched.headers.get(CONTENT_TYPE)?.to_str().ok()?)
-}
-
-/// The encoding after the first `charset=`.
-fn charset(text: &str) -> Option<&'static encoding_rs::Encoding> {
-    let lower = text.to_ascii_lowercase();
-    let (_, rest) = lower.split_once("charset=")?;
-    let rest = rest.trim_start_matches(['"', '\'']);
-    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-_:".contains(c)));
-    encoding_rs::Encoding::for_label(&rest.as_bytes()[..end.unwrap_or(rest.len())])
-}
-
 #[cfg(test)]
 mod tests {
-    use reqwest::header::HeaderValue;
-
+    use super::super::Fetched;
     use super::*;
 
-    fn output(name: &str, from: Extract, kind: Option<Kind>, optional: bool) -> HttpOutput {
-        HttpOutput {
-            name: name.into(),
+    fn output(from: Extract, kind: Option<Kind>) -> Result<Output, SetupError> {
+        Output::new(&HttpOutput {
+            name: "x".into(),
             from,
             kind,
-            optional,
-        }
+            optional: true,
+        })
     }
 
     fn json(path: &str) -> Extract {
@@ -471,25 +256,11 @@ mod tests {
         Extract::Css(selector.into())
     }
 
-    fn extract_as(outputs: &[HttpOutput], body: &[u8], media: &str) -> Result<Outputs, String> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_str(media).unwrap());
-        headers.insert("x-total", HeaderValue::from_static(" 17 "));
-        Extractor::new(outputs).unwrap().extract(&Fetched {
-            url: Url::parse("http://a.example/").unwrap(),
-            status: StatusCode::OK,
-            headers,
-            body: bytes::Bytes::copy_from_slice(body),
-        })
-    }
-
     fn one(from: Extract, kind: Option<Kind>, body: &str) -> Result<Option<Value>, String> {
-        extract_as(
-            &[output("x", from, kind, true)],
-            body.as_bytes(),
-            "text/html",
-        )
-        .map(|found| found.into_iter().next().map(|(_, v)| v))
+        let mut fetched = Fetched::of(body.as_bytes(), "text/html");
+        let total = reqwest::header::HeaderValue::from_static(" 17 ");
+        fetched.headers.insert("x-total", total);
+        output(from, kind).unwrap().value(&mut Forms::new(&fetched))
     }
 
     #[test]
@@ -604,68 +375,6 @@ mod tests {
     }
 
     #[test]
-    fn a_required_output_without_value_is_the_reason() {
-        let outputs = [
-            output("a", json("$.a"), None, true),
-            output("due", json("$.due"), Some(Kind::Number), false),
-        ];
-        let extract = |body: &str| extract_as(&outputs, body.as_bytes(), "application/json");
-        assert_eq!(
-            extract(r#"{"due":3}"#),
-            Ok(vec![("due".into(), 3.0.into())])
-        );
-        assert_eq!(
-            extract(r#"{"due":null}"#).unwrap_err(),
-            r#"output `due`: $.due gives no value in the response ({"due":null})"#
-        );
-        assert!(extract("").unwrap_err().contains("the response is empty"));
-        let html = extract("<html><body>Maintenance").unwrap_err();
-        assert!(
-            html.contains("no JSON") && html.contains("Maintenance"),
-            "{html}"
-        );
-        assert_eq!(extract("\u{feff}{\"due\":3}").unwrap().len(), 1);
-    }
-
-    #[test]
-    fn pages_are_decoded_by_header_meta_or_mark() {
-        let outputs = [output("x", css("p"), None, false)];
-        let value =
-            |body: &[u8], media: &str| extract_as(&outputs, body, media).unwrap()[0].1.to_text();
-        assert_eq!(
-            value(b"<p>caf\xe9", "text/html; charset=ISO-8859-1"),
-            "café"
-        );
-        assert_eq!(
-            value(b"<meta charset='windows-1252'><p>caf\xe9", "text/html"),
-            "café"
-        );
-        assert_eq!(value("<p>café".as_bytes(), "text/html"), "café");
-        assert_eq!(
-            value(b"\xef\xbb\xbf<p>caf\xc3\xa9", "text/html; charset=latin1"),
-            "café"
-        );
-    }
-
-    #[test]
-    fn json_is_decoded_as_its_header_says() {
-        let outputs = [output("x", json("$.x"), None, false)];
-        let value =
-            |body: &[u8], media: &str| extract_as(&outputs, body, media).unwrap()[0].1.to_text();
-        let latin = b"{\"x\":\"caf\xe9\"}";
-        assert_eq!(value(latin, "application/json; charset=iso-8859-1"), "café");
-        assert_eq!(
-            value(
-                "{\"x\":\"café\"}".as_bytes(),
-                "application/json; charset=utf-8"
-            ),
-            "café"
-        );
-        let wrong = extract_as(&outputs, latin, "application/json").unwrap_err();
-        assert!(wrong.contains("no JSON"), "{wrong}");
-    }
-
-    #[test]
     fn expressions_that_do_not_parse_are_told_at_once() {
         for (from, language) in [
             (json("$.["), "JSONPath"),
@@ -674,10 +383,7 @@ mod tests {
             (Extract::Regex("(".into()), "regular expression"),
             (Extract::Header("a b".into()), "header"),
         ] {
-            let error = Extractor::new(&[output("x", from, None, false)])
-                .err()
-                .unwrap()
-                .to_string();
+            let error = output(from, None).err().unwrap().to_string();
             assert!(
                 error.contains("output `x`") && error.contains(language),
                 "{error}"

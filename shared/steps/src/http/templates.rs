@@ -1,0 +1,122 @@
+//! The request of a step, before a record fills it in.
+
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use rowmill_domain::Row;
+use rowmill_domain::pipeline::{HttpMethod, HttpStep, Template};
+use rowmill_domain::secret::Secrets;
+use url::Url;
+
+use super::request::{Request, shown};
+use crate::guard::Guard;
+use crate::{SetupError, brief};
+
+/// What a step's requests are made of.
+pub(super) struct Templates {
+    method: Method,
+    url: Template,
+    query: Vec<(String, Template)>,
+    headers: Vec<(HeaderName, Template)>,
+    body: Option<Template>,
+    form: Vec<(String, Template)>,
+}
+
+impl Templates {
+    pub(super) fn new(step: &HttpStep) -> Result<Templates, SetupError> {
+        let headers = step.headers.iter().map(|(name, value)| {
+            let parsed = HeaderName::from_bytes(name.as_bytes());
+            let name = parsed.map_err(|_| SetupError::Header(name.clone()))?;
+            Ok((name, value.clone()))
+        });
+        Ok(Templates {
+            method: match step.method {
+                HttpMethod::Get => Method::GET,
+                HttpMethod::Post => Method::POST,
+                HttpMethod::Put => Method::PUT,
+                HttpMethod::Patch => Method::PATCH,
+                HttpMethod::Delete => Method::DELETE,
+                HttpMethod::Head => Method::HEAD,
+            },
+            url: step.url.clone(),
+            query: step.query.clone(),
+            headers: headers.collect::<Result<_, SetupError>>()?,
+            body: step.body.clone(),
+            form: step.form.clone(),
+        })
+    }
+
+    /// The request for a record, or why there can be none.
+    pub(super) fn request(
+        &self,
+        row: Row<'_>,
+        guard: &Guard,
+        secrets: &Secrets,
+    ) -> Result<Request, String> {
+        let text = self
+            .url
+            .render_with(row, secrets)
+            .map_err(|e| format!("url: {e}"))?;
+        let mut url = Url::parse(text.trim())
+            .map_err(|e| format!("`{}` is no valid URL: {e}", brief(&text, 200)))?;
+        guard
+            .check_url(&url)
+            .map_err(|e| format!("{}: {e}", shown(&url)))?;
+        let mut headers = HeaderMap::new();
+        for (name, template) in &self.headers {
+            let text = template
+                .render_with(row, secrets)
+                .map_err(|e| format!("header {name}: {e}"))?;
+            let mut value = HeaderValue::from_bytes(text.as_bytes())
+                .map_err(|_| format!("header {name}: control characters cannot be sent"))?;
+            value.set_sensitive(!template.secrets().is_empty());
+            headers.append(name, value);
+        }
+        for (name, template) in &self.query {
+            let value = template
+                .render_with(row, secrets)
+                .map_err(|e| format!("query {name}: {e}"))?;
+            url.query_pairs_mut().append_pair(name, &value);
+        }
+        let (body, media) = self.body(row, secrets)?;
+        if body.is_some() && !headers.contains_key(CONTENT_TYPE) {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
+        }
+        Ok(Request {
+            method: self.method.clone(),
+            url,
+            headers,
+            body: body.map(Bytes::from),
+        })
+    }
+
+    /// The body for a record, and its media type where no header gives one.
+    fn body(
+        &self,
+        row: Row<'_>,
+        secrets: &Secrets,
+    ) -> Result<(Option<String>, &'static str), String> {
+        if !self.form.is_empty() {
+            let mut form = url::form_urlencoded::Serializer::new(String::new());
+            for (name, template) in &self.form {
+                let value = template
+                    .render_with(row, secrets)
+                    .map_err(|e| format!("form {name}: {e}"))?;
+                form.append_pair(name, &value);
+            }
+            return Ok((Some(form.finish()), "application/x-www-form-urlencoded"));
+        }
+        let Some(template) = &self.body else {
+            return Ok((None, ""));
+        };
+        let body = template
+            .render_with(row, secrets)
+            .map_err(|e| format!("body: {e}"))?;
+        let media = if body.trim_start().starts_with(['{', '[']) {
+            "application/json"
+        } else {
+            "text/plain; charset=utf-8"
+        };
+        Ok((Some(body), media))
+    }
+}

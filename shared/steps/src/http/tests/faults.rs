@@ -1,0 +1,93 @@
+//! Attempts that fail, and their reasons.
+
+use super::*;
+
+#[tokio::test]
+async fn passing_faults_are_tried_again() {
+    let server = Server::start(|_, before| match before {
+        0 => reply("503 Service Unavailable\r\nRetry-After: 0", ""),
+        1 => Reply::Close,
+        2 => Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{\"due\":".to_vec()),
+        _ => reply("200 OK", r#"{"due":3}"#),
+    })
+    .await;
+    let mut step = step(&server.address);
+    step.attempts = 4;
+    assert_eq!(run(&step, "1").await, due(3.0, 4));
+}
+
+#[tokio::test]
+async fn a_fault_that_stays_is_the_reason() {
+    let server = Server::start(
+        |asked, _| match asked.line.split([' ', '?']).nth(1).unwrap() {
+            "/busy" => reply("429 Too Many Requests", ""),
+            "/none" => reply("404 Not Found", "no such parcel"),
+            "/moved" => reply("302 Found", ""),
+            _ => reply("200 OK", "<html>Maintenance</html>"),
+        },
+    )
+    .await;
+    let mut step = step(&format!(
+        "{}/{{{{ row['ID'] }}}}?key=secret",
+        server.address
+    ));
+    step.attempts = 2;
+    for (path, expected, attempts) in [
+        ("busy", "429 Too Many Requests, 2 attempts", 2),
+        ("none", "404 Not Found", 1),
+        ("moved", "302 Found", 1),
+        ("page", "the response is no JSON", 1),
+    ] {
+        let result = run(&step, path).await;
+        assert_eq!(result.attempts, attempts);
+        let reason = reason(result);
+        let told = format!("GET {}/{path}: {expected}", server.address);
+        assert!(reason.starts_with(&told), "{reason}");
+        assert!(!reason.contains("secret"));
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_never_answers_takes_its_time_limit_and_no_more() {
+    let server = Server::start(|_, _| Reply::Silence).await;
+    let mut step = step(&server.address);
+    step.timeout = Duration::from_millis(100);
+    step.attempts = 2;
+    let start = Instant::now();
+    let result = run(&step, "1").await;
+    assert_eq!(result.attempts, 2);
+    assert!(reason(result).ends_with("no answer within 100ms, 2 attempts"));
+    assert!(start.elapsed() < Duration::from_secs(3));
+}
+
+#[tokio::test]
+async fn a_source_that_dribbles_is_cut_off_as_well() {
+    let body = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n".to_vec(),
+        b"{".to_vec(),
+    ]
+    .concat();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+        stream.write_all(&body).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let mut step = step(&address);
+    step.timeout = Duration::from_millis(150);
+    assert!(reason(run(&step, "1").await).ends_with("no answer within 150ms"));
+}
+
+#[tokio::test]
+async fn nobody_listens() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    let told = reason(run(&step(&address), "1").await);
+    assert!(
+        told.contains("cannot connect: Connection refused"),
+        "{told}"
+    );
+}

@@ -1,0 +1,102 @@
+//! What comes back: successes, sizes, responses and connections used again.
+
+use super::*;
+
+#[tokio::test]
+async fn what_a_success_is_can_be_said() {
+    let server = Server::start(
+        |asked, before| match asked.line.split(' ').nth(1).unwrap() {
+            "/gone" => reply("404 Not Found", r#"{"due":0}"#),
+            "/later" if before == 0 => reply("200 OK", r#"{"due":-1}"#),
+            "/busy" => reply("503 Service Unavailable", "{}"),
+            "/no" => reply("400 Bad Request", r#"{"due":-1}"#),
+            _ => reply("200 OK", r#"{"due":3}"#),
+        },
+    )
+    .await;
+    let mut step = step(&format!("{}/{{{{ row['ID'] }}}}", server.address));
+    step.attempts = 2;
+    step.ok_when = Some(Expr::compile("status == 404 || due >= 0").ok().unwrap());
+    assert_eq!(run(&step, "later").await, due(3.0, 2));
+    assert_eq!(run(&step, "gone").await, due(0.0, 1));
+    let result = run(&step, "no").await;
+    assert_eq!(result.attempts, 1);
+    assert!(
+        reason(result).ends_with("400 Bad Request, and `status == 404 || due >= 0` does not hold")
+    );
+    let result = run(&step, "busy").await;
+    assert_eq!(result.attempts, 2);
+    assert!(reason(result).contains("503 Service Unavailable, and `status"));
+}
+
+#[tokio::test]
+async fn large_responses_are_cut_off_packed_or_not() {
+    use std::io::Write;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    for _ in 0..64 {
+        gzip.write_all(&vec![b' '; 1 << 20]).unwrap();
+    }
+    let bomb = gzip.finish().unwrap();
+    assert!(bomb.len() < 100_000);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(br#"{"due":5}"#).unwrap();
+    let small = gzip.finish().unwrap();
+    let server = Server::start(
+        move |asked, _| match asked.line.split(' ').nth(1).unwrap() {
+            "/bomb" => Reply::Http("200 OK\r\nContent-Encoding: gzip".into(), bomb.clone()),
+            "/small" => Reply::Http("200 OK\r\nContent-Encoding: gzip".into(), small.clone()),
+            "/announced" => {
+                Reply::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n".to_vec())
+            }
+            "/fits" => reply("200 OK", &format!("{}{{\"due\":6}}", " ".repeat(9 << 20))),
+            _ => Reply::Http("200 OK".into(), vec![b' '; 11 << 20]),
+        },
+    )
+    .await;
+    let step = step(&format!("{}/{{{{ row['ID'] }}}}", server.address));
+    for path in ["bomb", "announced", "plain"] {
+        let told = reason(run(&step, path).await);
+        assert!(
+            told.ends_with("the response is larger than 10 MiB"),
+            "{path}: {told}"
+        );
+    }
+    assert_eq!(run(&step, "small").await, due(5.0, 1));
+    assert_eq!(run(&step, "fits").await, due(6.0, 1));
+}
+
+#[tokio::test]
+async fn the_same_request_is_sent_once_where_responses_are_kept() {
+    let server = Server::start(
+        |asked, before| match asked.line.split(' ').nth(1).unwrap() {
+            "/bad" => reply("404 Not Found", ""),
+            _ => reply("200 OK", &format!("{{\"due\":{before}}}")),
+        },
+    )
+    .await;
+    let mut step = step(&server.address);
+    step.cache = true;
+    let results = run_all(Http::new(&step, &setup()).unwrap(), 50, 4).await;
+    assert!(results.iter().all(|result| *result == due(0.0, 1)));
+    assert_eq!(server.asked().len(), 1);
+    // Another URL, other headers: other requests. What fails is not kept.
+    step.url = Template::compile(&format!("{}/{{{{ row['ID'] }}}}", server.address)).unwrap();
+    step.headers = vec![("X-Id".into(), Template::compile("{{ row['ID'] }}").unwrap())];
+    let http = Http::new(&step, &setup()).unwrap();
+    for path in ["a", "b", "a", "bad", "bad"] {
+        let _ = run_on(&http, path).await;
+    }
+    let lines: Vec<String> = server.asked()[1..].iter().map(|a| a.line.clone()).collect();
+    let get = |path: &str| format!("GET /{path} HTTP/1.1");
+    assert_eq!(lines, [get("a"), get("b"), get("bad"), get("bad")]);
+}
+
+#[tokio::test]
+async fn connections_are_used_again() {
+    let server = Server::start(|_, _| reply("200 OK", r#"{"due":2}"#)).await;
+    let http = Http::new(&step(&server.address), &setup()).unwrap();
+    for _ in 0..20 {
+        assert_eq!(run_on(&http, "1").await, due(2.0, 1));
+    }
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+}
