@@ -10,6 +10,10 @@ with ministack for S3, DynamoDB, SNS and Scheduler. The peer runs under AWS's ow
 Python (awslambdaric), its modules compiled beforehand. Neither profiles, checks or rejects rows, as
 split does. Every run has an upload of its own. Memory is the peak of resident memory.
 
+Root certificates come from the machine's one bundle where it has one (SSL_CERT_FILE): Lambda's
+machine, Amazon Linux 2023, has a bundle, where Debian's has a file for each certificate too, and a
+program that looks for certificates reads all of them.
+
 Builds the functions (.ci/build-functions) and makes venvs under target/. Needs Linux.
 """
 
@@ -31,6 +35,7 @@ import uuid
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PEERS = ["awslambdaric==4.2.2", "boto3==1.43.106", "pandas==3.1.1", "openpyxl==3.1.5"]
+BUNDLE = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
 REGION, ACCOUNT, STACK = "eu-central-1", "000000000000", "rowmill"
 INBOX, WORK = "inbox", "work"
 
@@ -332,6 +337,8 @@ def measure(options, base, folder, ours, python):
     (folder / "reads.py").write_text(READS)
     (folder / "does.py").write_text(DOES)
     size = options.workbook.stat().st_size
+    if BUNDLE.exists():
+        base = base | {"SSL_CERT_FILE": str(BUNDLE)}
     sides = {
         "split": ([str(ours)], base | {
             "ROWMILL_STACK": STACK,

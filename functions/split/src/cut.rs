@@ -211,6 +211,12 @@ impl Cut {
         chunks: &[ChunkPlan],
     ) -> Result<(), SplitError> {
         let mut puts = JoinSet::new();
+        puts.spawn(put_file(
+            objects.clone(),
+            bucket.to_owned(),
+            keys::rejected(run),
+            rejected_file(self.scratch.path()),
+        ));
         let (mut line, mut offset) = (0, 0);
         for chunk in chunks {
             let lines = &self.records[line..line + chunk.records as usize];
@@ -233,14 +239,6 @@ impl Cut {
         while !puts.is_empty() {
             joined(puts.join_next().await)?;
         }
-        objects
-            .upload(
-                bucket,
-                &keys::rejected(run),
-                &rejected_file(self.scratch.path()),
-                json_lines(),
-            )
-            .await?;
         Ok(())
     }
 
@@ -308,6 +306,17 @@ fn joined(
         Some(Err(error)) => Err(io::Error::other(error).into()),
         None => Ok(()),
     }
+}
+
+/// Puts a file as an object.
+async fn put_file(
+    objects: Arc<dyn Objects>,
+    bucket: String,
+    key: String,
+    file: PathBuf,
+) -> Result<(), SplitError> {
+    objects.upload(&bucket, &key, &file, json_lines()).await?;
+    Ok(())
 }
 
 /// Puts a part of the spool as an object.

@@ -2,8 +2,8 @@
 //!
 //! [`cut`] is the core, for a file on the machine; [`Split`] is the stage around it, entered by the
 //! event of an upload. Everything split leaves is written in an order that lets it be run again
-//! from any point: chunks and rejected rows, the run's table, the manifest (the commit point: one
-//! that exists is never written again), the run's state, the message to submit.
+//! from any point: chunks, rejected rows and the run's table beside each other, the manifest (the
+//! commit point: one that exists is never written again), the run's state, the message to submit.
 
 mod clean;
 mod cut;

@@ -64,6 +64,9 @@ struct Upload {
     metadata: BTreeMap<String, String>,
 }
 
+/// What a run is made of, or why it is not.
+type Input = Result<(Recipe, Upload), Refusal>;
+
 /// What came of reading an upload: a manifest in its place, or a refusal.
 type Read = Result<Manifest, Refusal>;
 
@@ -92,26 +95,21 @@ impl Split {
             .ledger
             .claim(&run, Work::Split, &cx.owner, cx.now, LEASE)
             .await?;
-        match claim {
-            Claim::Taken { .. } => {}
+        let (item, input) = match claim {
+            // Nobody has begun, so it is to be read. That changes nothing, and goes on beside.
+            Claim::Taken { resumed: false } => {
+                let (item, input) = tokio::join!(self.begin(&run, event, cx), self.input(event));
+                (item?, Some(input?))
+            }
+            Claim::Taken { resumed: true } => (self.begin(&run, event, cx).await?, None),
             Claim::Done => return Ok(()),
             Claim::Held { owner, until } => {
                 tracing::info!(%run, %owner, %until, "another invocation is splitting this run");
                 return Ok(());
             }
-        }
-        // Before there is a run, so that there is none that nobody looks at.
-        let due = Message::Due { run: run.clone() };
-        self.scheduler
-            .at(run.as_str(), cx.now + self.stalled_after, &due)
-            .await?;
-        let item = RunItem::new(run.clone(), source(event), cx.now);
-        let item = match self.ledger.create_run(&item).await? {
-            true => item,
-            false => self.ledger.run(&run).await?.unwrap_or(item),
         };
         match (item.state, item.failure) {
-            (RunState::Splitting, None) => self.split(&run, event, cx).await?,
+            (RunState::Splitting, None) => self.split(&run, event, input, cx).await?,
             (RunState::Splitting, Some(failure)) => {
                 self.topic
                     .publish(&Message::Failed {
@@ -135,15 +133,42 @@ impl Split {
         }
     }
 
-    async fn split(
+    /// The run in the ledger, where it is now if it was not.
+    async fn begin(
         &self,
         run: &RunId,
         event: &ObjectCreated,
         cx: &Invocation,
+    ) -> Result<RunItem, SplitError> {
+        // Before there is a run, so that there is none that nobody looks at.
+        let due = Message::Due { run: run.clone() };
+        self.scheduler
+            .at(run.as_str(), cx.now + self.stalled_after, &due)
+            .await?;
+        let item = RunItem::new(run.clone(), source(event), cx.now);
+        Ok(match self.ledger.create_run(&item).await? {
+            true => item,
+            false => self.ledger.run(run).await?.unwrap_or(item),
+        })
+    }
+
+    /// `input`: what the run is made of, where it is the first try.
+    async fn split(
+        &self,
+        run: &RunId,
+        event: &ObjectCreated,
+        input: Option<Input>,
+        cx: &Invocation,
     ) -> Result<(), SplitError> {
-        let read = match self.committed(run).await? {
-            Some(read) => read,
-            None => self.read(run, event, cx).await?,
+        let read = match input {
+            Some(input) => self.read(run, event, input, cx).await?,
+            None => match self.committed(run).await? {
+                Some(read) => read,
+                None => {
+                    let input = self.input(event).await?;
+                    self.read(run, event, input, cx).await?
+                }
+            },
         };
         match read {
             Ok(manifest) => {
@@ -209,29 +234,34 @@ impl Split {
         }
     }
 
+    /// The pipeline and the workbook.
+    async fn input(&self, event: &ObjectCreated) -> Result<Input, SplitError> {
+        let (recipe, upload) = tokio::try_join!(self.recipe(&event.key), self.fetch(event))?;
+        Ok(recipe.and_then(|recipe| Ok((recipe, upload?))))
+    }
+
     async fn read(
         &self,
         run: &RunId,
         event: &ObjectCreated,
+        input: Input,
         cx: &Invocation,
     ) -> Result<Read, SplitError> {
+        let (recipe, upload) = match input {
+            Ok(input) => input,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
         let Recipe {
             name: pipeline_name,
             toml,
             pipeline,
-        } = match self.recipe(&event.key).await? {
-            Ok(recipe) => recipe,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
+        } = recipe;
         let Upload {
             directory,
             path,
             name,
             metadata,
-        } = match self.fetch(event).await? {
-            Ok(upload) => upload,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
+        } = upload;
         let Order {
             limit,
             notify,
@@ -265,11 +295,12 @@ impl Split {
         };
 
         let chunks = cut.chunks(&batch, stages);
-        cut.store(&self.objects, &self.work_bucket, run, &chunks)
-            .await?;
-        self.ledger
-            .create_table(run, table_plan(&chunks, &batch))
-            .await?;
+        let table = async {
+            let plan = table_plan(&chunks, &batch);
+            Ok::<_, SplitError>(self.ledger.create_table(run, plan).await?)
+        };
+        let stored = cut.store(&self.objects, &self.work_bucket, run, &chunks);
+        tokio::try_join!(stored, table)?;
         let manifest = cut.manifest(
             About {
                 run: run.clone(),
