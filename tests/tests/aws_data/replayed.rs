@@ -216,6 +216,24 @@ async fn a_table_is_waited_for_until_it_can_be_used() {
     assert_eq!(wire.sent("DynamoDB_20120810.DescribeTable").len(), 3);
 }
 
+/// A new table is there after some seconds as a rule, which the SDK's waiter would make 20; one that
+/// takes minutes is left to it.
+#[tokio::test]
+async fn a_table_that_comes_soon_is_seen_soon_and_a_slow_one_is_waited_for() {
+    for (looks, least, most) in [(6, 5, 5), (14, 100, 600)] {
+        let mut answers = vec![status(TableStatus::Creating); looks - 1];
+        answers.push(status(TableStatus::Active));
+        let (wire, ledger, run) = dynamo(vec![
+            ("CreateTable", vec![(200, "{}".to_owned())]),
+            ("DescribeTable", answers),
+        ]);
+        ledger.create_table(&run, PLAN).await.unwrap();
+        assert_eq!(wire.sent("DynamoDB_20120810.DescribeTable").len(), looks);
+        let waited = wire.waited().as_secs();
+        assert!((least..=most).contains(&waited), "{looks}: {waited} s");
+    }
+}
+
 #[tokio::test]
 async fn a_table_that_is_being_dropped_must_go_before_it_is_created() {
     let in_use = || (400, error_json("ResourceInUseException"));

@@ -22,6 +22,11 @@ use crate::error::failed;
 /// created warm. Less than a Lambda invocation may last.
 const WAIT: Duration = Duration::from_secs(600);
 
+/// Milliseconds between the first looks at a table that comes or goes, 20 seconds in all. Either
+/// takes seconds as a rule, and the SDK's waiter, which looks after that, sleeps 20 after its first
+/// look.
+const LOOKS: [u64; 9] = [500, 500, 1000, 1000, 2000, 2000, 3000, 5000, 5000];
+
 /// Rounds of creating or dropping while the same is done elsewhere.
 const ROUNDS: u32 = 4;
 
@@ -36,13 +41,13 @@ impl DynamoLedger {
         for _ in 0..ROUNDS {
             match self.create(&table, id, plan).await? {
                 Created::Under => return self.wait_until_there(&table, "CreateTable").await,
-                Created::Being => {
+                Created::Being => match self.status(&table).await? {
                     // Being dropped, it must go first.
-                    if self.status(&table).await? != Some(TableStatus::Deleting) {
-                        return self.wait_until_there(&table, "CreateTable").await;
+                    None | Some(TableStatus::Deleting) => {
+                        self.wait_until_gone(&table, "CreateTable").await?;
                     }
-                    self.wait_until_gone(&table, "CreateTable").await?;
-                }
+                    Some(_) => return self.wait_until_there(&table, "CreateTable").await,
+                },
             }
         }
         let message = "the table is dropped elsewhere again and again";
@@ -137,6 +142,7 @@ impl DynamoLedger {
         Ok(runs)
     }
 
+    /// How it stands with the table; `None` where there is none.
     async fn status(&self, table: &str) -> Result<Option<TableStatus>> {
         let described = self.client.describe_table().table_name(table).send().await;
         match described {
@@ -147,18 +153,35 @@ impl DynamoLedger {
                     DescribeTableError::ResourceNotFoundException(_)
                 ) =>
             {
-                Ok(Some(TableStatus::Deleting))
+                Ok(None)
             }
             Err(error) => Err(failed("DescribeTable", table)(error)),
         }
     }
 
+    /// Looks often, for [`LOOKS`]; whether it came to be as wanted meanwhile.
+    async fn soon(&self, table: &str, wanted: Option<TableStatus>) -> Result<bool> {
+        for wait in LOOKS {
+            if self.status(table).await? == wanted {
+                return Ok(true);
+            }
+            self.sleep(Duration::from_millis(wait)).await;
+        }
+        Ok(false)
+    }
+
     async fn wait_until_there(&self, table: &str, operation: &'static str) -> Result<()> {
+        if self.soon(table, Some(TableStatus::Active)).await? {
+            return Ok(());
+        }
         let wait = self.client.wait_until_table_exists().table_name(table);
         waited(operation, table, wait.wait(WAIT).await)
     }
 
     async fn wait_until_gone(&self, table: &str, operation: &'static str) -> Result<()> {
+        if self.soon(table, None).await? {
+            return Ok(());
+        }
         let wait = self.client.wait_until_table_not_exists().table_name(table);
         waited(operation, table, wait.wait(WAIT).await)
     }
