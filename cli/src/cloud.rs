@@ -167,6 +167,7 @@ impl Machine {
                 topic: topic.clone(),
                 config: SubmitConfig {
                     work_bucket: WORK.to_owned(),
+                    fetch_buckets: Vec::new(),
                     queue: STACK.to_owned(),
                     stack: STACK.to_owned(),
                     image: STACK.to_owned(),

@@ -29,7 +29,7 @@ pub struct Programs {
     pub objects: Option<Arc<dyn Objects>>,
     /// The work bucket, of which programs have a prefix.
     pub work_bucket: String,
-    /// Further buckets.
+    /// Further buckets, by name or ARN.
     pub buckets: Vec<String>,
     /// A directory of temporary files that nothing outlives. Default: the system's.
     pub scratch: Option<PathBuf>,
@@ -150,7 +150,9 @@ impl Surroundings {
             return refused("programs in buckets are not fetched here".to_owned());
         };
         let own = bucket == work_bucket;
-        if !own && !buckets.iter().any(|b| b == bucket) {
+        // `arn:aws:s3:::name`; a name has no colon.
+        let mut names = buckets.iter().filter_map(|b| b.rsplit(':').next());
+        if !own && !names.any(|name| name == bucket) {
             return refused(format!(
                 "programs are not fetched from the bucket {bucket}; put it under {PROGRAMS} in the bucket {work_bucket}"
             ));

@@ -2,21 +2,35 @@
 
 use std::collections::BTreeMap;
 
-use rowmill_domain::config;
+use rowmill_domain::config::{ROWMILL_FETCH_BUCKETS, ROWMILL_STACK, ROWMILL_WORK_BUCKET};
 use rowmill_domain::job::{EvaluateOnExit, ExitAction, JobDefinition, RetryStrategy};
 use rowmill_domain::limits::{ATTEMPT_SECONDS_MIN, ATTEMPTS_MAX};
 use rowmill_domain::pipeline::Batch;
 use rowmill_domain::secret::Secret;
 
+use crate::SubmitConfig;
+
 /// The definition of a stage whose container has that image, named
 /// `<stack>-<12 hex of a hash of all that is in it>`: the same content has the same name.
 pub fn definition(
-    stack: &str,
+    config: &SubmitConfig,
     image: &str,
-    work_bucket: &str,
     batch: &Batch,
     secrets: &[Secret],
 ) -> JobDefinition {
+    let SubmitConfig {
+        stack,
+        work_bucket,
+        fetch_buckets,
+        ..
+    } = config;
+    let mut environment = BTreeMap::from([
+        (ROWMILL_STACK.to_owned(), stack.clone()),
+        (ROWMILL_WORK_BUCKET.to_owned(), work_bucket.clone()),
+    ]);
+    if !fetch_buckets.is_empty() {
+        environment.insert(ROWMILL_FETCH_BUCKETS.to_owned(), fetch_buckets.join(","));
+    }
     let mut definition = JobDefinition {
         name: String::new(),
         image: image.to_owned(),
@@ -24,13 +38,7 @@ pub fn definition(
         command: Vec::new(),
         vcpu: batch.vcpu,
         memory_mib: batch.memory_mib,
-        environment: BTreeMap::from([
-            (config::ROWMILL_STACK.to_owned(), stack.to_owned()),
-            (
-                config::ROWMILL_WORK_BUCKET.to_owned(),
-                work_bucket.to_owned(),
-            ),
-        ]),
+        environment,
         secrets: secrets
             .iter()
             .map(|secret| (secret.variable(), secret.reference(stack)))
@@ -53,8 +61,8 @@ pub fn definition(
 /// | status reason `Host EC2*` | the EC2 host was lost or reclaimed: retry |
 /// | status reason `Your Spot Task was interrupted*` | Fargate took its spare capacity back: retry |
 /// | reason `Cannot*` | the container could not be pulled, created or started: retry |
-/// | exit code `1*` | 137 killed, 143 interrupted ([`config::child_exit::INTERRUPTED`]), 175 a service failed ([`config::child_exit::UNAVAILABLE`]), 101 a crash of the program: retry, a child resumes at the records that have no outcome yet |
-/// | reason `*` | all else, among it exit code 2 ([`config::child_exit::MISCONFIGURED`]): never |
+/// | exit code `1*` | 137 killed, 143 interrupted ([`INTERRUPTED`]), 175 a service failed ([`UNAVAILABLE`]), 101 a crash of the program: retry, a child resumes at the records that have no outcome yet |
+/// | reason `*` | all else, among it exit code 2 ([`MISCONFIGURED`]): never |
 ///
 /// A child that exits by itself has no reason, and the last rule takes it all the same: AWS gives
 /// `onReason: "*"` as the final rule that "matches all other job failures and exits".
@@ -62,6 +70,10 @@ pub fn definition(
 /// Source of that: AWS CloudFormation, AWS::Batch::JobDefinition RetryStrategy, "Retrying jobs", and
 /// AWS Batch user guide, "Automated job retries"; of the texts: the same, and Amazon ECS, "Stopped
 /// tasks error messages". Batch does not retry what was terminated or ran out of its time limit.
+///
+/// [`INTERRUPTED`]: rowmill_domain::config::child_exit::INTERRUPTED
+/// [`MISCONFIGURED`]: rowmill_domain::config::child_exit::MISCONFIGURED
+/// [`UNAVAILABLE`]: rowmill_domain::config::child_exit::UNAVAILABLE
 pub fn retry_strategy(attempts: u32) -> RetryStrategy {
     let rule = |action| EvaluateOnExit {
         on_status_reason: None,
@@ -97,12 +109,22 @@ pub fn retry_strategy(attempts: u32) -> RetryStrategy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use config::child_exit::{INTERRUPTED, MISCONFIGURED, UNAVAILABLE};
+    use rowmill_domain::config::child_exit::{INTERRUPTED, MISCONFIGURED, UNAVAILABLE};
     use rowmill_domain::limits::{EVALUATE_ON_EXIT_MAX, JOB_NAME_MAX};
     use rowmill_domain::secret::SecretFrom;
 
-    fn definition(stack: &str, image: &str, bucket: &str, batch: &Batch) -> JobDefinition {
-        super::definition(stack, image, bucket, batch, &[])
+    fn config() -> SubmitConfig {
+        SubmitConfig {
+            work_bucket: "work".into(),
+            fetch_buckets: Vec::new(),
+            queue: "queue".into(),
+            stack: "rowmill".into(),
+            image: String::new(),
+        }
+    }
+
+    fn definition(image: &str, batch: &Batch) -> JobDefinition {
+        super::definition(&config(), image, batch, &[])
     }
 
     #[test]
@@ -110,66 +132,68 @@ mod tests {
         let batch = Batch::default();
         let from = SecretFrom::parse("ssm:tax").unwrap();
         let name = "API_KEY".to_owned();
-        let with = super::definition("prod", "image:1", "work", &batch, &[Secret { name, from }]);
+        let with = super::definition(&config(), "image:1", &batch, &[Secret { name, from }]);
         let told: Vec<_> = with.secrets.iter().collect();
         let expected = (
             &"ROWMILL_SECRET_API_KEY".to_owned(),
-            &"ssm:/prod/tax".to_owned(),
+            &"ssm:/rowmill/tax".to_owned(),
         );
         assert_eq!(told, [expected]);
-        assert_ne!(
-            with.name,
-            definition("prod", "image:1", "work", &batch).name
-        );
+        assert_ne!(with.name, definition("image:1", &batch).name);
+    }
+
+    #[test]
+    fn the_container_is_told_where_things_are() {
+        let told = |config: &SubmitConfig| {
+            let definition = super::definition(config, "image:1", &Batch::default(), &[]);
+            let told = definition.environment.into_iter();
+            told.map(|(name, value)| format!("{name}={value}"))
+                .collect::<Vec<_>>()
+        };
+        let always = ["ROWMILL_STACK=rowmill", "ROWMILL_WORK_BUCKET=work"];
+        assert_eq!(told(&config()), always);
+        let further = SubmitConfig {
+            fetch_buckets: vec!["arn:aws:s3:::tools".into(), "more".into()],
+            ..config()
+        };
+        let fetch = "ROWMILL_FETCH_BUCKETS=arn:aws:s3:::tools,more";
+        assert_eq!(told(&further), [fetch, always[0], always[1]]);
     }
 
     #[test]
     fn the_same_content_has_the_same_name_and_other_content_another() {
         let batch = Batch::default();
-        let base = definition("rowmill", "image:1", "work", &batch);
-        assert_eq!(base, definition("rowmill", "image:1", "work", &batch));
+        let base = definition("image:1", &batch);
+        assert_eq!(base, definition("image:1", &batch));
         assert!(base.name.len() <= JOB_NAME_MAX && base.name.starts_with("rowmill-"));
-        let others = [
-            definition("rowmill", "image:2", "work", &batch),
-            definition("rowmill", "image:1", "work2", &batch),
-            definition(
-                "rowmill",
-                "image:1",
-                "work",
-                &Batch {
-                    vcpu: 1.0,
-                    ..batch.clone()
-                },
-            ),
-            definition(
-                "rowmill",
-                "image:1",
-                "work",
-                &Batch {
-                    memory_mib: 1024,
-                    ..batch.clone()
-                },
-            ),
-            definition(
-                "rowmill",
-                "image:1",
-                "work",
-                &Batch {
-                    attempts: 3,
-                    ..batch.clone()
-                },
-            ),
-            definition(
-                "rowmill",
-                "image:1",
-                "work",
-                &Batch {
-                    timeout_seconds: 90,
-                    ..batch
-                },
-            ),
-        ];
-        for other in others {
+        let work2 = SubmitConfig {
+            work_bucket: "work2".into(),
+            ..config()
+        };
+        let vcpu = Batch {
+            vcpu: 1.0,
+            ..batch.clone()
+        };
+        let memory = Batch {
+            memory_mib: 1024,
+            ..batch.clone()
+        };
+        let attempts = Batch {
+            attempts: 3,
+            ..batch.clone()
+        };
+        let timeout = Batch {
+            timeout_seconds: 90,
+            ..batch.clone()
+        };
+        for other in [
+            definition("image:2", &batch),
+            super::definition(&work2, "image:1", &batch, &[]),
+            definition("image:1", &vcpu),
+            definition("image:1", &memory),
+            definition("image:1", &attempts),
+            definition("image:1", &timeout),
+        ] {
             assert_ne!(other.name, base.name);
         }
     }

@@ -36,6 +36,7 @@ async fn set_up(env: &Environment) -> anyhow::Result<Submit> {
         topic: Arc::new(SnsTopic::new(&sdk, env.text(ROWMILL_TOPIC)?)),
         config: SubmitConfig {
             work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
+            fetch_buckets: env.list(ROWMILL_FETCH_BUCKETS),
             queue: env.text(ROWMILL_QUEUE)?,
             stack,
             // Once a container: a new image comes with new containers.

@@ -36,11 +36,13 @@ pub struct Submit {
     pub config: SubmitConfig,
 }
 
-/// Names that submit needs.
+/// Names that submit and its jobs need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubmitConfig {
     /// The work bucket.
     pub work_bucket: String,
+    /// Further buckets that jobs may fetch programs from, by name or ARN.
+    pub fetch_buckets: Vec<String>,
     /// The job queue.
     pub queue: String,
     /// The stack, which starts the names of job definitions.
@@ -182,13 +184,8 @@ impl Submit {
             .map(|steps| {
                 let step = pipeline.steps.get(steps.start);
                 let image = step.and_then(|step| step.image.as_deref());
-                definition(
-                    &self.config.stack,
-                    image.unwrap_or(&self.config.image),
-                    &self.config.work_bucket,
-                    &pipeline.batch,
-                    &pipeline.secrets,
-                )
+                let image = image.unwrap_or(&self.config.image);
+                definition(&self.config, image, &pipeline.batch, &pipeline.secrets)
             })
             .collect()
     }

@@ -82,8 +82,9 @@ pub const ROWMILL_SMTP: &str = "ROWMILL_SMTP";
 /// follows. Set by Batch from the job definition, locally by whoever starts `rowmill`.
 pub const SECRET_PREFIX: &str = "ROWMILL_SECRET_";
 
-/// In the container of a job, from its image: further buckets that programs may be fetched from,
-/// with commas between. Its role must be allowed to read them. Default: only the work bucket.
+/// submit, enrich: further buckets that programs may be fetched from, by name or ARN, with commas
+/// between; submit tells its jobs, whose role must be allowed to read them. Default: only the work
+/// bucket.
 pub const ROWMILL_FETCH_BUCKETS: &str = "ROWMILL_FETCH_BUCKETS";
 /// A program of a `command` step that was fetched: `script` or `zip`. Set for it, by the name that
 /// AWS's "fetch and run" gave it.

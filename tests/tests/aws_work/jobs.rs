@@ -10,6 +10,7 @@ use rowmill_aws::{Architecture, BatchConfig, BatchJobs, Capacity};
 use rowmill_domain::job::{JobId, JobName};
 use rowmill_domain::pipeline::Batch;
 use rowmill_ports::{ErrorKind, JobFilter, Jobs, conformance};
+use rowmill_submit::SubmitConfig;
 use rowmill_tests::batch_endpoint::{BatchEndpoint, Setup};
 use rowmill_tests::emulators::{self, Emulator};
 use tempfile::TempDir;
@@ -85,8 +86,14 @@ async fn jobs_in_motos_shapes() {
     conformance::jobs::limits_of_requests(&jobs, QUEUE).await;
 
     // What submit registers.
-    let definition =
-        rowmill_submit::definition("rowmill", "image:1", "work", &Batch::default(), &[]);
+    let submit = SubmitConfig {
+        work_bucket: "work".into(),
+        fetch_buckets: vec!["tools".into()],
+        queue: QUEUE.into(),
+        stack: "rowmill".into(),
+        image: "image:1".into(),
+    };
+    let definition = rowmill_submit::definition(&submit, &submit.image, &Batch::default(), &[]);
     let arn = jobs.register(&definition).await.unwrap();
     let client = Client::new(&config);
     let described = client.describe_job_definitions().job_definitions(&arn);
@@ -104,6 +111,7 @@ async fn jobs_in_motos_shapes() {
     let variables: Vec<_> = variables.map(|v| (v.name(), v.value())).collect();
     let expected = [
         (Some("AWS_REGION"), Some(emulators::REGION)),
+        (Some("ROWMILL_FETCH_BUCKETS"), Some("tools")),
         (Some("ROWMILL_STACK"), Some("rowmill")),
         (Some("ROWMILL_WORK_BUCKET"), Some("work")),
     ];

@@ -183,6 +183,7 @@ impl Place {
                 topic: fused_topic.clone(),
                 config: SubmitConfig {
                     work_bucket: WORK.into(),
+                    fetch_buckets: Vec::new(),
                     queue: QUEUE.into(),
                     stack: "rowmill".into(),
                     image: "image".into(),

@@ -77,7 +77,7 @@ impl Bench {
                 programs: Programs {
                     objects: Some(objects.clone()),
                     work_bucket: WORK.into(),
-                    buckets: vec!["shared".into()],
+                    buckets: vec!["arn:aws:s3:::shared".into()],
                     scratch: Some(directory.path().join("scratch")),
                 },
                 ..Surroundings::default()
