@@ -160,10 +160,7 @@ async fn ses_sends_too_much() {
     conformance::mailer::mailer(&mailer, from, to).await;
     assert!(wire.refused().0 >= 1, "{:?}", wire.refused());
     wire.refuse_every(1);
-    let envelope = rowmill_ports::Envelope {
-        from: from.to_owned(),
-        to: vec![to.to_owned()],
-    };
+    let envelope = conformance::mailer::envelope(from, to);
     let mime = conformance::mailer::mime(from, to);
     let error = mailer.send(&envelope, &mime).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Throttled, "{error}");

@@ -10,11 +10,11 @@ use tracing::Instrument;
 use crate::{Report, ReportError, ReportEvent};
 
 impl Report {
-    /// Handles what EventBridge or the topic says. Answers `{"run": ..}`, which goes to cleanup,
+    /// Handles what EventBridge, the topic or SES says. Answers `{"run": ..}`, which goes to cleanup,
     /// where a run's mail is sent. One record that fails keeps no other from being worked on.
     ///
     /// # Errors
-    /// It is neither's event, or a record failed: then the same event may be given again.
+    /// It is none of their events, or a record failed: then the same event may be given again.
     pub async fn invoke(
         &self,
         payload: &Value,
@@ -43,6 +43,7 @@ fn run(event: &ReportEvent) -> Option<RunId> {
     match event {
         ReportEvent::Job(change) => Some(JobName::parse(&change.name.0)?.0),
         ReportEvent::Failed { run, .. } | ReportEvent::Check { run } => Some(run.clone()),
+        ReportEvent::Bounced(bounce) => Some(bounce.run.clone()),
     }
 }
 
@@ -52,6 +53,7 @@ impl From<ToReport> for ReportEvent {
             ToReport::Job(change) => ReportEvent::Job(change),
             ToReport::Failed { run, failure } => ReportEvent::Failed { run, failure },
             ToReport::Check { run } => ReportEvent::Check { run },
+            ToReport::Bounced(bounce) => ReportEvent::Bounced(bounce),
         }
     }
 }

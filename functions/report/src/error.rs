@@ -16,6 +16,9 @@ pub enum ReportError {
     /// A failure is to be told of a run that the ledger does not know.
     #[error("run {0} is not in the ledger, so its failure cannot be reported")]
     UnknownRun(RunId),
+    /// Another invocation works on mail of the run that came back.
+    #[error("run {0}: another invocation is at mail that came back; this one must come again")]
+    Busy(RunId),
     /// What an earlier stage wrote does not fit together.
     #[error("run {run}: {what}")]
     Inconsistent {
@@ -69,7 +72,7 @@ impl ReportError {
     pub fn is_retryable(&self) -> bool {
         match self {
             ReportError::Port(error) => error.is_retryable(),
-            ReportError::Io(_) => true,
+            ReportError::Io(_) | ReportError::Busy(_) => true,
             _ => false,
         }
     }

@@ -5,8 +5,11 @@
 //! one mail: delivered, delivered with errors, or failed. It may be killed at any time; the next
 //! event goes on where it stopped. The mail is kept before it is sent, so that sending it twice
 //! sends the same message with the same Message-ID.
+//!
+//! It is entered once more where that mail comes back from a recipient.
 
 mod again;
+mod bounced;
 mod build;
 mod ended;
 mod entry;
@@ -15,20 +18,24 @@ mod figures;
 mod mail;
 mod missing;
 mod outcome;
+mod send;
 mod workbook;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use rowmill_domain::event::{Invocation, Reported};
+use rowmill_domain::event::{Bounce, Invocation, Reported};
 use rowmill_domain::job::{JobName, JobStateChange};
 use rowmill_domain::link::{Link, LinkKey};
 use rowmill_domain::message::Failure;
 use rowmill_domain::run::Work;
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
-use rowmill_ports::{Claim, ErrorKind, Jobs, Ledger, Location, Mailer, Objects, RunPatch};
+use rowmill_ports::{
+    Claim, ErrorKind, Jobs, Ledger, Location, Mailer, Objects, PortError, RunPatch,
+};
 
 pub use again::{about, again};
 pub use error::ReportError;
@@ -114,6 +121,8 @@ pub enum ReportEvent {
         /// The run.
         run: RunId,
     },
+    /// The run's mail came back from a recipient.
+    Bounced(Bounce),
 }
 
 impl Report {
@@ -134,6 +143,10 @@ impl Report {
                 Some(run) => self.finish(run, Some(failure), cx).await,
                 None => Err(ReportError::UnknownRun(run.clone())),
             },
+            ReportEvent::Bounced(bounce) => {
+                self.bounced(bounce, cx).await?;
+                Ok(None)
+            }
         }
     }
 
@@ -247,17 +260,25 @@ impl Report {
     /// The run's manifest; `None` where split has not written it.
     async fn manifest(&self, run: &RunId) -> Result<Option<Manifest>, ReportError> {
         let key = keys::manifest(run);
-        let at = Location::new(&self.config.work_bucket, &key);
-        let object = match self.objects.get(&at).await {
-            Err(error) if error.is_not_found() => return Ok(None),
-            object => object?,
+        let Some(json) = self.object(&key).await? else {
+            return Ok(None);
         };
-        match Manifest::from_json(&object.body) {
+        match Manifest::from_json(&json) {
             Ok(manifest) => Ok(Some(manifest)),
             Err(error) => Err(ReportError::Inconsistent {
                 run: run.clone(),
                 what: format!("{key}: {error}"),
             }),
+        }
+    }
+
+    /// An object of the work bucket; `None` where there is none of the key.
+    async fn object(&self, key: &str) -> Result<Option<Bytes>, PortError> {
+        let at = Location::new(&self.config.work_bucket, key);
+        match self.objects.get(&at).await {
+            Ok(object) => Ok(Some(object.body)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

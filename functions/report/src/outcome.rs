@@ -1,8 +1,7 @@
-//! How a run ends: the state, the workbook, the mail.
+//! How a run ends: the state, the workbook, what the mail says.
 
 use std::path::Path;
 
-use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use rowmill_domain::event::Invocation;
 use rowmill_domain::kept::{About, KEPT_VERSION};
@@ -10,12 +9,13 @@ use rowmill_domain::limits::MAIL_MAX;
 use rowmill_domain::link::LINK_DAYS;
 use rowmill_domain::message::Failure;
 use rowmill_domain::run::Counts;
-use rowmill_domain::{Manifest, Pipeline, RunItem, RunState, keys};
-use rowmill_ports::{Envelope, ErrorKind, Location, PortError, Put, RunPatch};
+use rowmill_domain::{Manifest, RunItem, RunState, keys};
+use rowmill_ports::{Location, Put, RunPatch};
 
 use crate::ended::Ended;
 use crate::figures::Figures;
-use crate::mail::{self, Allowed, Content, Recipients, Workbook};
+use crate::mail::{Content, Workbook};
+use crate::send::{Attached, Ending};
 use crate::workbook::{pipeline, summary};
 use crate::{Report, ReportError};
 
@@ -24,15 +24,6 @@ pub(crate) const XLSX: &str = "application/vnd.openxmlformats-officedocument.spr
 /// How long a link to the object itself works, in hours: as long as S3 lets one. Source: S3 user
 /// guide, "Download and upload objects with presigned URLs" (7 days).
 const LINK_HOURS: u64 = 7 * 24;
-
-/// What is known of a run when its mail is written.
-struct Ending {
-    state: RunState,
-    content: Content,
-    recipients: Recipients,
-    /// The workbook's bytes, where it is attached.
-    attachment: Option<Vec<u8>>,
-}
 
 impl Report {
     /// Ends a run that another stage gave up.
@@ -149,13 +140,13 @@ impl Report {
         content.figures(&figures);
         content.notes.extend(notes);
         content.notes.append(&mut recipients.notes);
-        let (workbook, attachment) = self.workbook(run, &key, &path, cx.now).await?;
+        let (workbook, attached) = self.workbook(run, &key, &path, cx.now).await?;
         content.workbook = Some(workbook);
         Ok(Ending {
             state: state(counts, None),
             content,
             recipients,
-            attachment,
+            attached,
         })
     }
 
@@ -207,13 +198,16 @@ impl Report {
             state: RunState::Failed,
             content,
             recipients,
-            attachment: None,
+            attached: None,
         })
     }
 
     /// The run's manifest, where there is one that can be read: one that cannot may be the very
     /// failure that is to be told.
-    async fn readable_manifest(&self, run: &RunItem) -> Result<Option<Manifest>, ReportError> {
+    pub(crate) async fn readable_manifest(
+        &self,
+        run: &RunItem,
+    ) -> Result<Option<Manifest>, ReportError> {
         match self.manifest(&run.id).await {
             Err(ReportError::Inconsistent { .. }) => Ok(None),
             manifest => manifest,
@@ -227,181 +221,53 @@ impl Report {
         key: &str,
         path: &Path,
         now: DateTime<Utc>,
-    ) -> Result<(Workbook, Option<Vec<u8>>), ReportError> {
+    ) -> Result<(Workbook, Option<Attached>), ReportError> {
         let name = keys::file_name(key).to_owned();
         let size = tokio::fs::metadata(path).await?.len();
+        let by_api = self.config.links.as_ref().map(|links| {
+            let expires = now + TimeDelta::days(LINK_DAYS);
+            Workbook {
+                name: name.clone(),
+                size,
+                link: Some(links.to(&run.id, key, expires)),
+                until: Some(expires.format("%-d %B %Y").to_string()),
+            }
+        });
         // Base64 makes four bytes of three, and a line end of two for every 76; the rest of the
         // mail is small.
         let encoded = size / 3 * 4 / 76 * 78 + 64 * 1024;
         if size <= self.config.attach_limit && encoded <= MAIL_MAX as u64 {
-            let attached = Workbook {
+            let attached = Attached {
+                bytes: tokio::fs::read(path).await?,
+                linked: by_api,
+            };
+            let workbook = Workbook {
                 name,
                 size,
                 link: None,
                 until: None,
             };
-            return Ok((attached, Some(tokio::fs::read(path).await?)));
+            return Ok((workbook, Some(attached)));
         }
-        let (link, until) = match &self.config.links {
-            Some(links) => {
-                let expires = now + TimeDelta::days(LINK_DAYS);
-                let until = expires.format("%-d %B %Y").to_string();
-                (links.to(&run.id, key, expires), Some(until))
-            }
+        let linked = match by_api {
+            Some(linked) => linked,
             None => {
                 let at = Location::new(&self.config.work_bucket, key);
                 let valid = std::time::Duration::from_secs(LINK_HOURS * 3600);
-                (self.objects.link(&at, &name, valid).await?, None)
+                Workbook {
+                    link: Some(self.objects.link(&at, &name, valid).await?),
+                    name,
+                    size,
+                    until: None,
+                }
             }
-        };
-        let linked = Workbook {
-            name,
-            size,
-            link: Some(link),
-            until,
         };
         Ok((linked, None))
-    }
-
-    /// Keeps the mail, sends it, and notes both.
-    async fn keep_and_send(
-        &self,
-        run: &RunItem,
-        ending: Ending,
-        cx: &Invocation,
-    ) -> Result<(), ReportError> {
-        let failed = |message: String| ReportError::Mail {
-            run: run.id.clone(),
-            message,
-        };
-        let rendered =
-            mail::render(ending.state, &ending.content).map_err(|e| failed(e.to_string()))?;
-        let attachment = ending
-            .attachment
-            .zip(ending.content.workbook)
-            .map(|(bytes, workbook)| (workbook.name, bytes));
-        let mime = mail::mime(
-            &run.id,
-            &self.config.from,
-            &ending.recipients,
-            rendered,
-            attachment,
-            cx.now,
-        )
-        .map_err(failed)?;
-
-        let key = keys::mail(&run.id);
-        let mime = Bytes::from(mime);
-        let put = Put {
-            content_type: Some("message/rfc822".to_owned()),
-            if_absent: true,
-            ..Put::default()
-        };
-        let kept = self
-            .objects
-            .put(&self.config.work_bucket, &key, mime.clone(), put)
-            .await;
-        let mime = match kept {
-            Ok(_) => mime,
-            // Another invocation, whose lease ended meanwhile, kept one first: that one counts.
-            Err(error) if error.kind == ErrorKind::Conflict => self
-                .kept_mail(run)
-                .await?
-                .ok_or_else(|| failed("the mail kept is gone".to_owned()))?,
-            Err(error) => return Err(error.into()),
-        };
-        self.send(run, ending.state, &ending.recipients, &mime, cx)
-            .await
-    }
-
-    /// Sends the mail that an earlier try has kept. `false` where there is none.
-    async fn send_kept(&self, run: &RunItem, cx: &Invocation) -> Result<bool, ReportError> {
-        let Some(mime) = self.kept_mail(run).await? else {
-            return Ok(false);
-        };
-        let manifest = self.readable_manifest(run).await?;
-        let recipients = self.recipients(run, manifest.as_ref()).await?;
-        let state = state(run.counts, run.failure.as_ref());
-        self.send(run, state, &recipients, &mime, cx).await?;
-        Ok(true)
-    }
-
-    async fn kept_mail(&self, run: &RunItem) -> Result<Option<Bytes>, PortError> {
-        let at = Location::new(&self.config.work_bucket, keys::mail(&run.id));
-        match self.objects.get(&at).await {
-            Ok(object) => Ok(Some(object.body)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn send(
-        &self,
-        run: &RunItem,
-        state: RunState,
-        recipients: &Recipients,
-        mime: &[u8],
-        cx: &Invocation,
-    ) -> Result<(), ReportError> {
-        let envelope = Envelope {
-            from: mail::address(&self.config.from).map_err(|message| ReportError::Mail {
-                run: run.id.clone(),
-                message,
-            })?,
-            to: recipients.addresses(),
-        };
-        let id = self.mailer.send(&envelope, mime).await?;
-        tracing::info!(run = %run.id, state = state.name(), mail = id, "the mail is sent");
-        let patch = RunPatch {
-            state: Some(state),
-            mail: Some(id),
-            ..RunPatch::default()
-        };
-        self.update(&run.id, patch, cx).await
-    }
-
-    /// Whom the mail goes to: those the upload names, else the pipeline's, else the default.
-    async fn recipients(
-        &self,
-        run: &RunItem,
-        manifest: Option<&Manifest>,
-    ) -> Result<Recipients, ReportError> {
-        let none = Vec::new();
-        let uploaded = manifest.map_or(&none, |m| &m.notify);
-        let pipeline = match manifest {
-            Some(manifest) => Some(manifest.pipeline_toml.clone()),
-            None => self.pipeline_file(run).await?,
-        };
-        // Of a pipeline that cannot be read, nobody can tell whom it notifies.
-        let pipeline = pipeline
-            .and_then(|toml| Pipeline::parse("pipeline.toml", &toml).ok())
-            .map_or(none.clone(), |pipeline| pipeline.notify.to);
-        let allowed = Allowed {
-            domains: &self.config.allowed_domains,
-            default_to: &self.config.default_to,
-        };
-        Recipients::choose(&[uploaded, &pipeline], allowed).map_err(|tried| {
-            ReportError::NoRecipient {
-                run: run.id.clone(),
-                tried,
-            }
-        })
-    }
-
-    /// The pipeline's file in the work bucket, where the run has no manifest that holds it.
-    async fn pipeline_file(&self, run: &RunItem) -> Result<Option<String>, ReportError> {
-        let key = keys::pipeline(run.id.pipeline());
-        let at = Location::new(&self.config.work_bucket, key);
-        match self.objects.get(&at).await {
-            Ok(object) => Ok(String::from_utf8(object.body.into()).ok()),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 
 /// The state that a run ends in.
-fn state(counts: Counts, failure: Option<&Failure>) -> RunState {
+pub(crate) fn state(counts: Counts, failure: Option<&Failure>) -> RunState {
     match failure {
         Some(_) => RunState::Failed,
         None if counts.ok == counts.records => RunState::Delivered,

@@ -3,9 +3,11 @@
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_sesv2::Client;
+use aws_sdk_sesv2::error::BuildError;
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
 use aws_sdk_sesv2::primitives::Blob;
-use aws_sdk_sesv2::types::{Destination, EmailContent, RawMessage};
+use aws_sdk_sesv2::types::{Destination, EmailContent, MessageTag, RawMessage};
+use rowmill_domain::event::RUN_TAG;
 use rowmill_ports::{Envelope, ErrorKind, Mailer, Result};
 
 use crate::error::failed;
@@ -32,10 +34,12 @@ impl SesMailer {
 impl Mailer for SesMailer {
     async fn send(&self, envelope: &Envelope, mime: &[u8]) -> Result<String> {
         envelope.check(mime)?;
-        let raw = RawMessage::builder()
-            .data(Blob::new(mime))
-            .build()
-            .map_err(|error| envelope.error(ErrorKind::Invalid, error))?;
+        let invalid = |error: BuildError| envelope.error(ErrorKind::Invalid, error);
+        let raw = RawMessage::builder().data(Blob::new(mime));
+        let raw = raw.build().map_err(invalid)?;
+        let run = MessageTag::builder()
+            .name(RUN_TAG)
+            .value(envelope.run.as_str());
         let to = Destination::builder()
             .set_to_addresses(Some(envelope.to.clone()))
             .build();
@@ -45,6 +49,7 @@ impl Mailer for SesMailer {
             .from_email_address(&envelope.from)
             .destination(to)
             .content(EmailContent::builder().raw(raw).build())
+            .email_tags(run.build().map_err(invalid)?)
             .set_configuration_set_name(self.configuration_set.clone())
             .send()
             .await;

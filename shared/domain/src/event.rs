@@ -1,6 +1,8 @@
 //! The events that enter stages, without their envelopes (those are read by the crate
 //! `rowmill-events`).
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -38,4 +40,20 @@ pub struct ObjectCreated {
 pub struct Reported {
     /// The run.
     pub run: RunId,
+}
+
+/// The tag by which a mail names its run to SES, which names it again where the mail comes back.
+pub const RUN_TAG: &str = "rowmill-run";
+
+/// A run's mail came back from recipients: report's event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bounce {
+    /// The run.
+    pub run: RunId,
+    /// The mail's id, as the mail service gave it.
+    pub mail: String,
+    /// By address, what the service and the mailbox say of it.
+    pub recipients: BTreeMap<String, String>,
+    /// Whether the workbook may be why: with a link in its place the mail may be taken.
+    pub by_workbook: bool,
 }

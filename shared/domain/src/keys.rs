@@ -75,6 +75,12 @@ pub fn mail(run: &RunId) -> String {
     format!("results/{run}/mail.eml")
 }
 
+/// `results/<id>/mail-linked.eml`: the same with a link in place of the workbook, for mailboxes that
+/// refuse its size.
+pub fn linked_mail(run: &RunId) -> String {
+    format!("results/{run}/mail-linked.eml")
+}
+
 /// The file's name in a key, without folder and extension: `reviews/my file.v2.xlsx` gives
 /// `my file.v2`.
 pub fn stem(key: &str) -> &str {

@@ -1,5 +1,6 @@
 //! A run: one upload of one workbook, from the inbox to the mail.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -143,6 +144,16 @@ pub enum RunState {
 }
 
 impl RunState {
+    /// All there are.
+    pub const ALL: [RunState; 6] = [
+        RunState::Splitting,
+        RunState::Running,
+        RunState::Reporting,
+        RunState::Delivered,
+        RunState::DeliveredWithErrors,
+        RunState::Failed,
+    ];
+
     /// Whether the run has ended: its mail is sent.
     pub fn is_terminal(self) -> bool {
         self >= RunState::Delivered
@@ -204,6 +215,13 @@ pub struct RunItem {
     /// The mail's id as the mail service gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<String>,
+    /// Addresses that the mail came back from, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bounced: BTreeMap<String, String>,
+    /// The id of the mail that was sent once more, with a link in place of the workbook, as a
+    /// mailbox did not take that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub linked_mail: Option<String>,
     /// Job definitions registered for the run, by stage.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub definitions: Vec<String>,
@@ -226,6 +244,8 @@ impl RunItem {
             failure: None,
             result: None,
             mail: None,
+            bounced: BTreeMap::new(),
+            linked_mail: None,
             definitions: Vec::new(),
             cleaned: None,
         }
@@ -242,6 +262,8 @@ pub enum Work {
     Submit,
     /// Workbook and mail.
     Report,
+    /// Mail that came back.
+    Bounce,
     /// Removing what is temporary.
     Cleanup,
 }
@@ -253,6 +275,7 @@ impl Work {
             Work::Split => "split",
             Work::Submit => "submit",
             Work::Report => "report",
+            Work::Bounce => "bounce",
             Work::Cleanup => "cleanup",
         }
     }

@@ -1,9 +1,10 @@
-//! Event envelopes: what S3, SNS, EventBridge and Lambda send, read into the domain's events,
+//! Event envelopes: what S3, SNS, EventBridge, SES and Lambda send, read into the domain's events,
 //! and written for the adapters on one machine, which send the same.
 //!
 //! One real payload of each lies in `events/`, with the expected reading beside it.
 
 mod batch;
+mod bounce;
 mod cleanup;
 mod error;
 mod report;

@@ -1,9 +1,10 @@
+use rowmill_domain::event::Bounce;
 use rowmill_domain::job::JobStateChange;
 use rowmill_domain::message::{Failure, Message};
 use rowmill_domain::run::RunId;
 use serde_json::Value;
 
-use crate::{EventError, batch, job_state_change, sns_messages};
+use crate::{EventError, batch, bounce, job_state_change, sns};
 
 /// What enters report.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,13 +23,15 @@ pub enum ToReport {
         /// The run.
         run: RunId,
     },
+    /// A run's mail came back.
+    Bounced(Bounce),
 }
 
-/// What enters report by that payload: EventBridge's event, or the topic's. Messages and events of
-/// Batch that are not for report are passed over.
+/// What enters report by that payload: EventBridge's event, or what SNS hands on of the topic and of
+/// SES. What is not for report is passed over.
 ///
 /// # Errors
-/// It is neither.
+/// It is none of these.
 pub fn to_report(payload: &Value) -> Result<Vec<ToReport>, EventError> {
     if batch::is_batch(payload) {
         if !batch::is_job_state_change(payload) {
@@ -36,12 +39,21 @@ pub fn to_report(payload: &Value) -> Result<Vec<ToReport>, EventError> {
         }
         return Ok(vec![ToReport::Job(job_state_change(payload)?)]);
     }
-    let messages = sns_messages(payload)?.into_iter();
-    Ok(messages
-        .filter_map(|message| match message {
-            Message::Failed { run, failure } => Some(ToReport::Failed { run, failure }),
-            Message::Check { run } => Some(ToReport::Check { run }),
-            Message::Split { .. } | Message::Due { .. } => None,
-        })
-        .collect())
+    let mut events = Vec::new();
+    for text in sns::texts(payload)? {
+        let json = serde_json::from_str(&text).map_err(EventError::malformed(sns::MESSAGE))?;
+        events.extend(match bounce::is_ses(&json) {
+            true => bounce::bounce(&json)?.map(ToReport::Bounced),
+            false => sns::message(json)?.and_then(of_topic),
+        });
+    }
+    Ok(events)
+}
+
+fn of_topic(message: Message) -> Option<ToReport> {
+    match message {
+        Message::Failed { run, failure } => Some(ToReport::Failed { run, failure }),
+        Message::Check { run } => Some(ToReport::Check { run }),
+        Message::Split { .. } | Message::Due { .. } => None,
+    }
 }

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use crate::{EventError, LOCAL_ACCOUNT, LOCAL_REGION, time_text};
 
 const EXPECTED: &str = "SNS event";
+/// What is published on the topic.
+pub(crate) const MESSAGE: &str = "message of the topic";
 
 /// Whether it is what SNS hands to a Lambda function.
 pub(crate) fn is_sns(payload: &Value) -> bool {
@@ -25,20 +27,26 @@ pub(crate) fn texts(payload: &Value) -> Result<Vec<String>, EventError> {
 /// # Errors
 /// It is no SNS event, or what was published is no message of the topic.
 pub fn sns_messages(payload: &Value) -> Result<Vec<Message>, EventError> {
+    let mut messages = Vec::new();
+    for text in texts(payload)? {
+        let json = serde_json::from_str(&text).map_err(EventError::malformed(MESSAGE))?;
+        messages.extend(message(json)?);
+    }
+    Ok(messages)
+}
+
+/// A message of the topic; `None` where it is of a kind that this program does not know.
+pub(crate) fn message(json: Value) -> Result<Option<Message>, EventError> {
     #[derive(Deserialize)]
     struct Kind {
         kind: String,
     }
-    const EXPECTED: &str = "message of the topic";
-    let mut messages = Vec::new();
-    for text in texts(payload)? {
-        let Kind { kind } = serde_json::from_str(&text).map_err(EventError::malformed(EXPECTED))?;
-        if Message::KINDS.contains(&kind.as_str()) {
-            let message = serde_json::from_str(&text);
-            messages.push(message.map_err(EventError::malformed(EXPECTED))?);
-        }
+    let Kind { kind } = Kind::deserialize(&json).map_err(EventError::malformed(MESSAGE))?;
+    if !Message::KINDS.contains(&kind.as_str()) {
+        return Ok(None);
     }
-    Ok(messages)
+    let message = serde_json::from_value(json).map_err(EventError::malformed(MESSAGE))?;
+    Ok(Some(message))
 }
 
 /// What SNS hands to a Lambda function for that message. `id` is the message's, the same in

@@ -78,6 +78,19 @@ fn job_state_changes() {
 }
 
 #[test]
+fn mail_that_came_back() {
+    let (payload, expected) = pair("sns-bounce");
+    let [ToReport::Bounced(read)] = &to_report(&payload).unwrap()[..] else {
+        panic!("one bounce")
+    };
+    let read = json!({
+        "run": read.run, "mail": read.mail, "recipients": read.recipients,
+        "by_workbook": read.by_workbook,
+    });
+    assert_eq!(read, expected);
+}
+
+#[test]
 fn report_takes_its_own_messages_from_the_topic_and_passes_over_the_rest() {
     let (payload, _) = pair("sns-failed");
     let [Message::Failed { run, failure }] = &sns_messages(&payload).unwrap()[..] else {

@@ -107,10 +107,7 @@ async fn the_relay_passes_the_suite_and_gets_what_was_sent() {
 }
 
 fn envelope(to: &str) -> Envelope {
-    Envelope {
-        from: FROM.into(),
-        to: vec![to.into()],
-    }
+    mailer::envelope(FROM, to)
 }
 
 #[tokio::test(flavor = "multi_thread")]

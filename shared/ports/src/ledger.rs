@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -58,6 +59,10 @@ pub struct RunPatch {
     pub result: Option<String>,
     /// The mail's id.
     pub mail: Option<String>,
+    /// All addresses that the mail came back from, and why.
+    pub bounced: Option<BTreeMap<String, String>>,
+    /// The id of the mail with a link in place of the workbook.
+    pub linked_mail: Option<String>,
     /// Job definitions, by stage.
     pub definitions: Option<Vec<String>>,
     /// When everything temporary was removed.

@@ -1,4 +1,5 @@
 use async_trait::async_trait;
+use rowmill_domain::RunId;
 use rowmill_domain::limits::{MAIL_MAX, RECIPIENTS_MAX};
 
 use crate::{ErrorKind, PortError, Result};
@@ -6,6 +7,8 @@ use crate::{ErrorKind, PortError, Result};
 /// Whom a mail is from and to, apart from its headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
+    /// The run that it tells of; SES names it where the mail comes back.
+    pub run: RunId,
     /// The sender's address.
     pub from: String,
     /// The recipients' addresses, 1 to [`rowmill_domain::limits::RECIPIENTS_MAX`].

@@ -13,8 +13,10 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::STACK;
 use super::stack::signed_for;
+use crate::batch_endpoint::{ACCOUNT, REGION};
 use crate::emulators::Emulator;
 use crate::http;
+use crate::program::root;
 
 /// The pipeline of whose jobs no event arrives.
 pub const LOSES_EVENTS: &str = "lost";
@@ -154,6 +156,28 @@ async fn subscriptions(ministack: &Emulator) -> Vec<Subscription> {
         })
     });
     all.collect()
+}
+
+/// Publishes what SES does where a mail comes back: the payload in `events/`, of that run.
+pub(super) async fn bounced(
+    ministack: &Emulator,
+    run: &RunId,
+    recipient: &str,
+    [kind, sub_kind]: [&str; 2],
+) {
+    let payload = std::fs::read_to_string(root().join("events/sns-bounce.json")).unwrap();
+    let payload: Value = serde_json::from_str(&payload).unwrap();
+    let message = payload["Records"][0]["Sns"]["Message"].as_str().unwrap();
+    let mut event: Value = serde_json::from_str(message).unwrap();
+    event["mail"]["tags"]["rowmill-run"] = json!([run]);
+    event["bounce"]["bounceType"] = json!(kind);
+    event["bounce"]["bounceSubType"] = json!(sub_kind);
+    let recipient = json!({ "emailAddress": recipient, "action": "failed" });
+    event["bounce"]["bouncedRecipients"] = json!([recipient]);
+    let topic = format!("arn:aws:sns:{REGION}:{ACCOUNT}:{STACK}-operator");
+    let message = form(&event.to_string());
+    let query = format!("Action=Publish&TopicArn={}&Message={message}", form(&topic));
+    sns(ministack, &query).await;
 }
 
 async fn sns(ministack: &Emulator, query: &str) -> String {

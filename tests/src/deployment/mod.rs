@@ -7,6 +7,7 @@
 //! | S3 tells split, SNS tells submit, report and cleanup, Scheduler tells SNS | ministack |
 //! | EventBridge tells report of jobs | `deliver`, where ministack says that the deployed rule matches: it takes no events in Batch's name |
 //! | report's answer goes to cleanup (OnSuccess) | `deliver`: ministack has no such destination |
+//! | SES tells the topic of mail that came back | the test |
 //! | what of the template ministack takes | `python/for_ministack.py` |
 
 mod deliver;
@@ -178,13 +179,23 @@ impl Deployment {
 
     /// Waits until that holds of the run, and gives it.
     pub async fn until(&self, run: &RunId, holds: impl Fn(&RunItem) -> bool) -> RunItem {
+        self.until_within(PATIENCE, run, holds).await
+    }
+
+    /// The same, for so long.
+    pub async fn until_within(
+        &self,
+        patience: Duration,
+        run: &RunId,
+        holds: impl Fn(&RunItem) -> bool,
+    ) -> RunItem {
         let started = std::time::Instant::now();
         loop {
             let found = self.ledger.run(run).await.unwrap();
             if let Some(item) = found.as_ref().filter(|item| holds(item)) {
                 return item.clone();
             }
-            let late = started.elapsed() > PATIENCE;
+            let late = started.elapsed() > patience;
             let troubles = self.deliverer.troubles();
             if late || !troubles.is_empty() {
                 panic!("{run} stands at {found:#?}\n{troubles:?}\n{}", self.logs());
@@ -203,6 +214,11 @@ impl Deployment {
     pub async fn reported_by_topic(&self, run: &RunId) {
         self.until(run, |item| item.state.is_terminal()).await;
         self.deliverer.reported(run).await;
+    }
+
+    /// Tells of a mail of the run that came back, as SES does.
+    pub async fn bounced(&self, run: &RunId, recipient: &str, kind: [&str; 2]) {
+        deliver::bounced(&self.ministack, run, recipient, kind).await;
     }
 
     /// Makes it an hour since anything was heard of a run, and its time to be looked at now.

@@ -2,9 +2,10 @@
 
 use rowmill_aws::SesMailer;
 use rowmill_ports::conformance;
-use rowmill_ports::{Envelope, ErrorKind, Mailer};
-use rowmill_tests::emulators::Emulator;
-use serde_json::Value;
+use rowmill_ports::{ErrorKind, Mailer};
+use rowmill_tests::emulators::{Emulator, sdk_config};
+use rowmill_tests::wire::Wire;
+use serde_json::{Value, json};
 
 const FROM: &str = "rowmill@example.com";
 const TO: &str = "ana@example.com";
@@ -14,10 +15,7 @@ async fn a_mailer() {
     let aws = Emulator::moto();
     let config = aws.sdk_config();
     let mailer = SesMailer::new(&config, None);
-    let envelope = Envelope {
-        from: FROM.to_owned(),
-        to: vec![TO.to_owned()],
-    };
+    let envelope = conformance::mailer::envelope(FROM, TO);
     let mime = conformance::mailer::mime(FROM, TO);
 
     let error = mailer.send(&envelope, &mime).await.unwrap_err();
@@ -50,4 +48,16 @@ async fn a_mailer() {
         let raw = mail["raw_data"].as_str().unwrap();
         assert_eq!(raw.as_bytes(), mime, "byte for byte");
     }
+}
+
+/// moto keeps no tags.
+#[tokio::test]
+async fn a_mail_names_its_run() {
+    let wire = Wire::replay(|_| Some((200, r#"{"MessageId":"m"}"#.to_owned())));
+    let mailer = SesMailer::new(&wire.on(&sdk_config("http://127.0.0.1:1")), None);
+    let envelope = conformance::mailer::envelope(FROM, TO);
+    mailer.send(&envelope, b"mail").await.unwrap();
+    let tags = &wire.sent("")[0].body["EmailTags"];
+    let run = envelope.run.as_str();
+    assert_eq!(*tags, json!([{ "Name": "rowmill-run", "Value": run }]));
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::place::{INBOX, Place, at};
 
 /// The payloads kept in `events/`, and the stages that take each.
-const PAYLOADS: [(&str, &[&str]); 12] = [
+const PAYLOADS: [(&str, &[&str]); 13] = [
     ("api-download", &[]),
     ("batch-child", &[]),
     ("batch-job-failed", &[]),
@@ -20,6 +20,7 @@ const PAYLOADS: [(&str, &[&str]); 12] = [
     ("cleanup-schedule", &["cleanup"]),
     ("s3-put", &["split"]),
     ("s3-put-in-sns", &["split"]),
+    ("sns-bounce", &[]),
     ("sns-check", &["submit", "cleanup"]),
     ("sns-due", &["submit", "cleanup"]),
     ("sns-failed", &["submit", "cleanup"]),

@@ -3,15 +3,14 @@ use std::time::SystemTime;
 use chrono::{DateTime, Utc};
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Message, MultiPart, SinglePart};
-use rowmill_domain::RunId;
 
 use super::Rendered;
 use super::recipients::{Recipients, sender};
 
 /// The mail as raw MIME. The same input gives the same bytes: the Message-ID and the boundaries
-/// come from the run.
+/// come from its name.
 pub(crate) fn mime(
-    run: &RunId,
+    name: &str,
     from: &str,
     recipients: &Recipients,
     rendered: Rendered,
@@ -19,7 +18,7 @@ pub(crate) fn mime(
     date: DateTime<Utc>,
 ) -> Result<Vec<u8>, String> {
     let from = sender(from)?;
-    let id = format!("<{run}@{}>", from.email.domain());
+    let id = format!("<{name}@{}>", from.email.domain());
     let mut message = Message::builder()
         .from(from)
         .subject(rendered.subject)
@@ -34,17 +33,17 @@ pub(crate) fn mime(
         message = message.to(mailbox.clone());
     }
     let texts = MultiPart::alternative()
-        .boundary(format!("texts-{run}"))
+        .boundary(format!("texts-{name}"))
         .singlepart(SinglePart::plain(rendered.text))
         .singlepart(SinglePart::html(rendered.html));
     let body = match attachment {
         None => texts,
-        Some((name, bytes)) => {
+        Some((file, bytes)) => {
             let kind = ContentType::parse(crate::outcome::XLSX).map_err(|e| e.to_string())?;
             MultiPart::mixed()
-                .boundary(format!("parts-{run}"))
+                .boundary(format!("parts-{name}"))
                 .multipart(texts)
-                .singlepart(Attachment::new(name).body(bytes, kind))
+                .singlepart(Attachment::new(file).body(bytes, kind))
         }
     };
     let message = message.multipart(body).map_err(|e| e.to_string())?;

@@ -155,13 +155,12 @@ fn the_same_mail_gives_the_same_bytes() {
         default_to: &[],
     };
     let recipients = Recipients::choose(&[&to], anybody).unwrap();
-    let run: RunId = "20261121-reviews-0123456789ab".parse().unwrap();
     let make = || {
         let attachment = ("my file (1)+ü-result.xlsx".to_owned(), b"PK".to_vec());
         let rendered = render(RunState::Delivered, &content).unwrap();
         let from = "Rowmill <rowmill@example.com>";
         let mime = mime(
-            &run,
+            "20261121-reviews-0123456789ab",
             from,
             &recipients,
             rendered,

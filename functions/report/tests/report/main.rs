@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod bounced;
 
 use bench::{Bench, QUEUE, Spec, TWO_STAGES, WORK, at, kept};
 use rowmill_domain::event::Reported;

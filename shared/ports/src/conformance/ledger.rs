@@ -103,6 +103,8 @@ async fn updates(ledger: &dyn Ledger) {
         }),
         result: Some("results/r.xlsx".into()),
         mail: Some("mail@example.com".into()),
+        bounced: Some([("a@example.com".into(), "full".into())].into()),
+        linked_mail: Some("linked@example.com".into()),
         definitions: Some(vec!["arn:1".into(), "arn:2".into()]),
         cleaned: Some(at(3)),
     };
@@ -119,6 +121,8 @@ async fn updates(ledger: &dyn Ledger) {
     expected.failure = all.failure;
     expected.result = all.result;
     expected.mail = all.mail;
+    expected.bounced = all.bounced.unwrap();
+    expected.linked_mail = all.linked_mail;
     expected.definitions = all.definitions.unwrap();
     expected.cleaned = all.cleaned;
     expected.updated = at(2);

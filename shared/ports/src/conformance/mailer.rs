@@ -10,8 +10,8 @@ use crate::{Envelope, ErrorKind, Mailer};
 /// Where a guarantee of [`Mailer`] does not hold.
 pub async fn mailer(mailer: &dyn Mailer, from: &str, to: &str) {
     let envelope = |recipients: usize| Envelope {
-        from: from.to_owned(),
         to: vec![to.to_owned(); recipients],
+        ..envelope(from, to)
     };
     let most = limits::RECIPIENTS_MAX;
     mailer
@@ -38,6 +38,15 @@ pub async fn mailer(mailer: &dyn Mailer, from: &str, to: &str) {
         .await
         .expect_err("a limit");
     assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
+}
+
+/// The envelope of a mail.
+pub fn envelope(from: &str, to: &str) -> Envelope {
+    Envelope {
+        run: "20261121-suite-0123456789ab".parse().unwrap(),
+        from: from.to_owned(),
+        to: vec![to.to_owned()],
+    }
 }
 
 /// The same mail as [`mime`], whose recipients stand in the envelope alone.

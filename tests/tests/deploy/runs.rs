@@ -1,39 +1,25 @@
-//! The whole flow on a deployment without AWS; see `rowmill_tests::deployment` for what stands
-//! for what.
+//! Runs of every kind, each to its mail.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use rowmill_domain::{RunId, RunState};
 use rowmill_ports::{Jobs, Ledger};
-use rowmill_tests::deployment::{Deliver, Deployment, LOSES_EVENTS, Mail, RECIPIENT, SENDER};
+use rowmill_tests::deployment::{Deployment, LOSES_EVENTS, Mail, RECIPIENT, SENDER};
 use rowmill_tests::program::{Read, root};
 use rowmill_tests::source::{Answer, Source};
 use rowmill_tests::workbook::{Book, read};
 use tempfile::TempDir;
 
-/// What children run: the real enrich, but child 1 of a run of the pipeline `breaks` ends with the
-/// exit code that says that trying again cannot help.
-const ENRICH: [&str; 3] = [
-    "/bin/sh",
-    "-c",
-    r#"
-        case "$ROWMILL_RUN $AWS_BATCH_JOB_ARRAY_INDEX" in
-            *-breaks-*" 1") echo "this child breaks"; exit 2;;
-        esac
-        exec "$0" "$@"
-    "#,
-];
-
 /// A fixture in a file of its own.
-fn workbook(folder: &TempDir, book: &Book) -> PathBuf {
+pub(crate) fn workbook(folder: &TempDir, book: &Book) -> PathBuf {
     let path = folder.path().join("book.xlsx");
     book.save(&path);
     path
 }
 
 /// One record a child, at most 50 children.
-const SMALL: &str = r#"
+pub(crate) const SMALL: &str = r#"
 [input]
 types = { ID = "text" }
 [[column]]
@@ -63,14 +49,14 @@ value = {{ json = "$.value", type = "number" }}
 }
 
 /// A run that has ended and has left nothing but its result and its mail.
-struct Ended {
-    state: RunState,
-    mail: Mail,
-    result: Option<Read>,
+pub(crate) struct Ended {
+    pub(crate) state: RunState,
+    pub(crate) mail: Mail,
+    pub(crate) result: Option<Read>,
 }
 
 /// Waits for the end, and asserts what holds of every run.
-async fn ended(deployment: &Deployment, run: &RunId) -> Ended {
+pub(crate) async fn ended(deployment: &Deployment, run: &RunId) -> Ended {
     let item = deployment.ended(run).await;
     let remains = deployment.remains(run).await;
     assert!(remains.is_empty(), "{run} has left {remains:?}");
@@ -91,7 +77,7 @@ async fn ended(deployment: &Deployment, run: &RunId) -> Ended {
 }
 
 /// The first file anyone tries: no pipeline is set up, and the key is one that must be encoded.
-async fn the_first_file(deployment: &Deployment) {
+pub(crate) async fn the_first_file(deployment: &Deployment) {
     let example = root().join("examples/reviews/reviews.xlsx");
     let key = "reviews/my file (1)+ü.xlsx";
     let upload = deployment.upload(key, &example).await;
@@ -128,7 +114,7 @@ async fn the_first_file(deployment: &Deployment) {
 
 /// A run of so many records: how many children it was cut into (none: a plain job), and that each
 /// row has its result.
-async fn of_records(deployment: &Deployment, records: u32, children: Option<u64>) {
+pub(crate) async fn of_records(deployment: &Deployment, records: u32, children: Option<u64>) {
     let folder = TempDir::new().unwrap();
     let book = workbook(&folder, &Book::numbered(records));
     let key = format!("small/{records}.xlsx");
@@ -154,7 +140,7 @@ fn jobs_of(deployment: &Deployment, run: &RunId) -> Vec<serde_json::Value> {
 }
 
 /// A record whose source refuses it costs no other its result.
-async fn a_poisoned_record(deployment: &Deployment) {
+pub(crate) async fn a_poisoned_record(deployment: &Deployment) {
     let source = Source::start(|path, _| match path {
         "/0000003" => Answer::Status(404, vec![]),
         path => Answer::Json(format!("{{\"value\": {}}}", path.len())),
@@ -175,7 +161,7 @@ async fn a_poisoned_record(deployment: &Deployment) {
 
 /// Where a child fails for good the other rows come, and the mail says which did not and what to
 /// do.
-async fn an_array_that_fails(deployment: &Deployment) {
+pub(crate) async fn an_array_that_fails(deployment: &Deployment) {
     deployment.put_pipeline("breaks", SMALL).await;
     let folder = TempDir::new().unwrap();
     let book = workbook(&folder, &Book::numbered(3));
@@ -192,7 +178,7 @@ async fn an_array_that_fails(deployment: &Deployment) {
 
 /// A machine that is lost under a child: the next attempt goes on with the records that have no
 /// outcome yet.
-async fn a_lost_machine(deployment: &Deployment) {
+pub(crate) async fn a_lost_machine(deployment: &Deployment) {
     const RECORDS: u32 = 24;
     let source = Source::start(|_, _| {
         let answer = Answer::Json("{\"value\": 1}".into());
@@ -228,7 +214,7 @@ async fn a_lost_machine(deployment: &Deployment) {
 }
 
 /// A run of whose jobs no event arrives is found by its schedule, and moved on.
-async fn lost_events(deployment: &Deployment) {
+pub(crate) async fn lost_events(deployment: &Deployment) {
     deployment.put_pipeline(LOSES_EVENTS, SMALL).await;
     let folder = TempDir::new().unwrap();
     let book = workbook(&folder, &Book::numbered(1));
@@ -251,7 +237,7 @@ async fn lost_events(deployment: &Deployment) {
 }
 
 /// A folder without a pipeline is answered with the pipelines that there are.
-async fn an_unknown_folder(deployment: &Deployment) {
+pub(crate) async fn an_unknown_folder(deployment: &Deployment) {
     let folder = TempDir::new().unwrap();
     let book = workbook(&folder, &Book::numbered(1));
     let upload = deployment.upload("nowhere/book.xlsx", &book).await;
@@ -266,85 +252,4 @@ async fn an_unknown_folder(deployment: &Deployment) {
             ended.mail.text
         );
     }
-}
-
-/// What holds of a deployment once all its runs have ended.
-async fn nothing_is_left(deployment: &Deployment) {
-    let active = deployment.batch.active_definitions();
-    assert!(active.is_empty(), "job definitions no run uses: {active:?}");
-    let letters = deployment.dead_letters().await;
-    assert!(letters.is_empty(), "{letters:?}\n{}", deployment.logs());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-#[ignore = "builds the functions in release, deploys, and starts some hundred processes: minutes"]
-async fn every_kind_of_run_comes_back_by_mail_and_leaves_nothing() {
-    let deployment = Deployment::start(Deliver::Once, &ENRICH, &[]).await;
-    let d = &deployment;
-    d.put_pipeline("small", SMALL).await;
-    tokio::join!(
-        the_first_file(d),
-        of_records(d, 1, None),
-        of_records(d, 2, Some(2)),
-        of_records(d, 250, Some(50)),
-        a_poisoned_record(d),
-        an_array_that_fails(d),
-        a_lost_machine(d),
-        lost_events(d),
-        an_unknown_folder(d),
-    );
-    nothing_is_left(d).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-#[ignore = "builds the functions in release, deploys, and starts some hundred processes: minutes"]
-async fn every_event_twice_changes_nothing() {
-    let deployment = Deployment::start(Deliver::Twice, &ENRICH, &[]).await;
-    let d = &deployment;
-    d.put_pipeline("small", SMALL).await;
-    tokio::join!(
-        the_first_file(d),
-        of_records(d, 1, None),
-        of_records(d, 250, Some(50)),
-        a_poisoned_record(d),
-        an_array_that_fails(d),
-        an_unknown_folder(d),
-    );
-    nothing_is_left(d).await;
-}
-
-/// The link of a mail whose workbook is not attached.
-fn link(mail: &Mail) -> &str {
-    let mut lines = mail.text.lines();
-    let link = lines.find(|line| line.starts_with("http") && line.contains("/d/"));
-    link.unwrap_or_else(|| panic!("no link in {}", mail.text))
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-#[ignore = "builds the functions in release, and deploys: a minute"]
-async fn a_workbook_too_large_to_attach_is_downloaded_by_its_link() {
-    let limit = [("AttachLimit", "100")];
-    let deployment = Deployment::start(Deliver::Once, &ENRICH, &limit).await;
-    let d = &deployment;
-    d.put_pipeline("small", SMALL).await;
-    let folder = TempDir::new().unwrap();
-    let book = workbook(&folder, &Book::numbered(2));
-    let upload = d.upload("small/book.xlsx", &book).await;
-    let ended = ended(d, &upload.run).await;
-    assert_eq!(ended.state, RunState::Delivered);
-    assert!(ended.mail.attachments.is_empty(), "{}", ended.mail.text);
-
-    let link = link(&ended.mail);
-    assert!(link.starts_with(d.output("ApiUrl")), "{link}");
-    let (status, bytes) = d.get(link).await;
-    assert_eq!(status, 200, "{}", String::from_utf8_lossy(&bytes));
-    let path = folder.path().join("downloaded.xlsx");
-    std::fs::write(&path, bytes).unwrap();
-    assert_eq!(Read(read(&path, false)).texts("double"), ["0", "2"]);
-
-    let (before, last) = link.split_at(link.len() - 1);
-    let other = if last == "A" { "B" } else { "A" };
-    let (status, _) = d.get(&format!("{before}{other}")).await;
-    assert!((400..500).contains(&status), "a forged link: {status}");
-    nothing_is_left(d).await;
 }

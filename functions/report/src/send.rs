@@ -1,0 +1,168 @@
+//! The mail of a run: kept, then sent.
+
+use bytes::Bytes;
+use rowmill_domain::event::Invocation;
+use rowmill_domain::{Manifest, Pipeline, RunItem, RunState, keys};
+use rowmill_ports::{Envelope, ErrorKind, PortError, Put, RunPatch};
+
+use crate::mail::{self, Allowed, Content, Recipients, Workbook};
+use crate::outcome::state;
+use crate::{Report, ReportError};
+
+/// What is known of a run when its mail is written.
+pub(crate) struct Ending {
+    pub(crate) state: RunState,
+    pub(crate) content: Content,
+    pub(crate) recipients: Recipients,
+    /// The workbook, where it is attached.
+    pub(crate) attached: Option<Attached>,
+}
+
+/// A workbook that goes with a mail.
+pub(crate) struct Attached {
+    pub(crate) bytes: Vec<u8>,
+    /// How the mail presents it instead where a mailbox refuses its size; `None` where nobody
+    /// would tell.
+    pub(crate) linked: Option<Workbook>,
+}
+
+impl Report {
+    /// Keeps the mail, sends it, and notes both.
+    pub(crate) async fn keep_and_send(
+        &self,
+        run: &RunItem,
+        ending: Ending,
+        cx: &Invocation,
+    ) -> Result<(), ReportError> {
+        let failed = |message: String| ReportError::Mail {
+            run: run.id.clone(),
+            message,
+        };
+        let make = |name: &str, content: &Content, attachment| {
+            let rendered = mail::render(ending.state, content).map_err(|e| e.to_string())?;
+            let (from, to) = (&self.config.from, &ending.recipients);
+            mail::mime(name, from, to, rendered, attachment, cx.now).map(Bytes::from)
+        };
+        let (content, mut attachment) = (&ending.content, None);
+        if let Some(Attached { bytes, linked }) = ending.attached {
+            if let Some(linked) = linked {
+                let mut by_link = content.clone();
+                by_link.workbook = Some(linked);
+                let name = format!("{}-linked", run.id);
+                let mime = make(&name, &by_link, None).map_err(failed)?;
+                self.keep(&keys::linked_mail(&run.id), mime, false).await?;
+            }
+            attachment = content.workbook.as_ref().map(|w| (w.name.clone(), bytes));
+        }
+        let mime = make(run.id.as_str(), content, attachment).map_err(failed)?;
+        let mime = match self.keep(&keys::mail(&run.id), mime.clone(), true).await {
+            Ok(()) => mime,
+            // Another invocation, whose lease ended meanwhile, kept one first: that one counts.
+            Err(error) if error.kind == ErrorKind::Conflict => self
+                .object(&keys::mail(&run.id))
+                .await?
+                .ok_or_else(|| failed("the mail kept is gone".to_owned()))?,
+            Err(error) => return Err(error.into()),
+        };
+        self.end(run, ending.state, &ending.recipients, &mime, cx)
+            .await
+    }
+
+    /// Sends the mail that an earlier try has kept. `false` where there is none.
+    pub(crate) async fn send_kept(
+        &self,
+        run: &RunItem,
+        cx: &Invocation,
+    ) -> Result<bool, ReportError> {
+        let Some(mime) = self.object(&keys::mail(&run.id)).await? else {
+            return Ok(false);
+        };
+        let manifest = self.readable_manifest(run).await?;
+        let recipients = self.recipients(run, manifest.as_ref()).await?;
+        let state = state(run.counts, run.failure.as_ref());
+        self.end(run, state, &recipients, &mime, cx).await?;
+        Ok(true)
+    }
+
+    async fn keep(&self, key: &str, mime: Bytes, if_absent: bool) -> Result<(), PortError> {
+        let put = Put {
+            content_type: Some("message/rfc822".to_owned()),
+            if_absent,
+            ..Put::default()
+        };
+        let bucket = &self.config.work_bucket;
+        self.objects.put(bucket, key, mime, put).await.map(drop)
+    }
+
+    /// Sends a mail of a run, and gives its id.
+    pub(crate) async fn send(
+        &self,
+        run: &RunItem,
+        recipients: &Recipients,
+        mime: &[u8],
+    ) -> Result<String, ReportError> {
+        let from = mail::address(&self.config.from).map_err(|message| ReportError::Mail {
+            run: run.id.clone(),
+            message,
+        })?;
+        let envelope = Envelope {
+            run: run.id.clone(),
+            from,
+            to: recipients.addresses(),
+        };
+        Ok(self.mailer.send(&envelope, mime).await?)
+    }
+
+    /// Sends the mail that the run ends with.
+    async fn end(
+        &self,
+        run: &RunItem,
+        state: RunState,
+        recipients: &Recipients,
+        mime: &[u8],
+        cx: &Invocation,
+    ) -> Result<(), ReportError> {
+        let id = self.send(run, recipients, mime).await?;
+        tracing::info!(run = %run.id, state = state.name(), mail = id, "the mail is sent");
+        let patch = RunPatch {
+            state: Some(state),
+            mail: Some(id),
+            ..RunPatch::default()
+        };
+        self.update(&run.id, patch, cx).await
+    }
+
+    /// Whom the mail goes to: those the upload names, else the pipeline's, else the default.
+    pub(crate) async fn recipients(
+        &self,
+        run: &RunItem,
+        manifest: Option<&Manifest>,
+    ) -> Result<Recipients, ReportError> {
+        let none = Vec::new();
+        let uploaded = manifest.map_or(&none, |m| &m.notify);
+        let pipeline = match manifest {
+            Some(manifest) => Some(manifest.pipeline_toml.clone()),
+            None => self.pipeline_file(run).await?,
+        };
+        // Of a pipeline that cannot be read, nobody can tell whom it notifies.
+        let pipeline = pipeline
+            .and_then(|toml| Pipeline::parse("pipeline.toml", &toml).ok())
+            .map_or(none.clone(), |pipeline| pipeline.notify.to);
+        let allowed = Allowed {
+            domains: &self.config.allowed_domains,
+            default_to: &self.config.default_to,
+        };
+        Recipients::choose(&[uploaded, &pipeline], allowed).map_err(|tried| {
+            ReportError::NoRecipient {
+                run: run.id.clone(),
+                tried,
+            }
+        })
+    }
+
+    /// The pipeline's file in the work bucket, where the run has no manifest that holds it.
+    async fn pipeline_file(&self, run: &RunItem) -> Result<Option<String>, ReportError> {
+        let file = self.object(&keys::pipeline(run.id.pipeline())).await?;
+        Ok(file.and_then(|file| String::from_utf8(file.into()).ok()))
+    }
+}
