@@ -151,7 +151,7 @@ impl RowSink for Rows<'_> {
         }
     }
 
-    fn row(&mut self, row: u32, cells: &mut Vec<Cell>) -> ControlFlow<()> {
+    fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()> {
         let text = |at: usize| match cells.get(at) {
             Some(Cell::Value(value)) => Some(value.to_text()).filter(|t| !t.trim().is_empty()),
             Some(Cell::Empty | Cell::Error(_)) | None => None,

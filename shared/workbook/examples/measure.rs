@@ -61,7 +61,7 @@ fn read(file: &Path) -> Outcome {
         fn header(&mut self, _: &Header) -> ControlFlow<()> {
             ControlFlow::Continue(())
         }
-        fn row(&mut self, _: u32, cells: &mut Vec<Cell>) -> ControlFlow<()> {
+        fn row(&mut self, _: u32, cells: &mut [Cell]) -> ControlFlow<()> {
             for cell in cells {
                 if let Cell::Value(value) = cell {
                     self.values += 1;

@@ -101,8 +101,8 @@ impl RowSink for All {
         assert_eq!(header.columns.len(), 4);
         ControlFlow::Continue(())
     }
-    fn row(&mut self, row: u32, cells: &mut Vec<Cell>) -> ControlFlow<()> {
-        self.0.push((row, std::mem::take(cells)));
+    fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()> {
+        self.0.push((row, cells.to_vec()));
         ControlFlow::Continue(())
     }
 }

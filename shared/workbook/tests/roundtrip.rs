@@ -28,8 +28,8 @@ impl RowSink for All {
         self.header = Some(header.clone());
         ControlFlow::Continue(())
     }
-    fn row(&mut self, row: u32, cells: &mut Vec<Cell>) -> ControlFlow<()> {
-        self.rows.push((row, std::mem::take(cells)));
+    fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()> {
+        self.rows.push((row, cells.to_vec()));
         ControlFlow::Continue(())
     }
 }
@@ -419,7 +419,7 @@ impl RowSink for Count {
         assert_eq!(header.columns[0], "n");
         ControlFlow::Continue(())
     }
-    fn row(&mut self, row: u32, cells: &mut Vec<Cell>) -> ControlFlow<()> {
+    fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()> {
         self.rows += 1;
         assert_eq!(row, self.rows + 1);
         assert_eq!(cells[0], Cell::Value(Value::Number(self.next)));

@@ -24,7 +24,7 @@ impl<W: Write> RowSink for Lines<W> {
     fn header(&mut self, header: &Header) -> ControlFlow<()> {
         self.line(&json!({"row": header.row, "columns": header.columns, "notes": header.notes}))
     }
-    fn row(&mut self, row: u32, cells: &mut Vec<Cell>) -> ControlFlow<()> {
+    fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()> {
         let cells: Vec<Value> = cells
             .iter()
             .map(|cell| match cell {

@@ -379,7 +379,7 @@ impl RowSink for Texts {
         self.0.push(header.columns.clone());
         ControlFlow::Continue(())
     }
-    fn row(&mut self, _: u32, cells: &mut Vec<Cell>) -> ControlFlow<()> {
+    fn row(&mut self, _: u32, cells: &mut [Cell]) -> ControlFlow<()> {
         let text = |cell: &Cell| match cell {
             Cell::Empty => String::new(),
             Cell::Value(value) => value.to_text(),

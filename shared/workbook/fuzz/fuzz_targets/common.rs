@@ -11,7 +11,7 @@ impl RowSink for Ignore {
     fn header(&mut self, _: &Header) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
-    fn row(&mut self, _: u32, _: &mut Vec<Cell>) -> ControlFlow<()> {
+    fn row(&mut self, _: u32, _: &mut [Cell]) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 }

@@ -23,14 +23,14 @@ const CENTRAL: u32 = 0x0201_4b50;
 const LOCAL: u32 = 0x0403_4b50;
 
 /// An archive's directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Archive {
     file: PathBuf,
     entries: Vec<Entry>,
 }
 
 /// One file of an archive.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry {
     /// Its path as the directory says it.
     pub name: String,
@@ -187,6 +187,16 @@ impl Archive {
             }
         }
         Ok(())
+    }
+
+    /// The error for a limit that the archive's content passes.
+    pub(crate) fn limit(&self, limit: &'static str, found: u64, allowed: u64) -> ReadError {
+        ReadError::Limit {
+            file: self.file.clone(),
+            limit,
+            found,
+            allowed,
+        }
     }
 
     /// The error for a part that cannot be read.

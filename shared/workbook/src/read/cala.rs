@@ -15,7 +15,8 @@ use super::archive::Archive;
 use super::compound::{self, Compound};
 use super::header::Merge;
 use super::number_format::Shown;
-use super::rows::{Assembler, Halt, RowCells};
+use super::row::RowCells;
+use super::rows::{Assembler, Halt};
 use super::{Cell, ReadError, ReadLimits, ReadOptions, ReadSummary, ods, serial};
 
 pub(crate) fn read_xlsb(
@@ -104,7 +105,7 @@ pub(crate) fn read_ods(
 ) -> Result<ReadSummary, Halt> {
     let archive = Archive::open(path, &mut file, &options.limits)?;
     archive.verify()?;
-    ods::check(path, &archive, &options.limits)?;
+    ods::check(&archive, &options.limits)?;
     let mut book = Ods::new(rewound(path, file)?).map_err(|e| match e {
         calamine::OdsError::Password => ReadError::Encrypted {
             file: path.to_owned(),
@@ -116,9 +117,9 @@ pub(crate) fn read_ods(
         .worksheet_range(&sheet)
         .map_err(|e| broken(path, &format!("sheet `{sheet}`"), &e))?;
     rows.sheet(&sheet);
-    let (at, limits) = (path.to_owned(), options.limits.clone());
+    let limits = options.limits.clone();
     rows.merges(Box::new(move |row| {
-        ods::merges(&at, &archive, &limits, &sheet, row)
+        ods::merges(&archive, &limits, &sheet, row)
     }));
     whole(path, &options.limits, &range, rows)?;
     rows.finish(&|_| None)

@@ -9,7 +9,8 @@ use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use memchr::{memchr, memchr3};
 use rowmill_domain::Value;
 
-use super::rows::{Assembler, Halt, RowCells};
+use super::row::RowCells;
+use super::rows::{Assembler, Halt};
 use super::{Cell, ReadError, ReadLimits, ReadOptions, ReadSummary};
 
 /// Bytes read and decoded at once.
@@ -223,7 +224,8 @@ impl<'a> Parser<'a> {
 
     fn end_field(&mut self) -> Result<(), ReadError> {
         if !self.field.is_empty() {
-            let text = String::from_utf8_lossy(&self.field).into_owned();
+            let mut text = self.cells.spare.text();
+            text.push_str(&String::from_utf8_lossy(&self.field));
             let cell = Cell::Value(Value::Text(text));
             self.cells.push(self.column, 0, cell)?;
             self.field.clear();

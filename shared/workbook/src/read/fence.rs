@@ -60,7 +60,6 @@ pub(crate) fn run(
 
     let mut rows = 0;
     let mut allowed = Duration::from_secs(options.limits.seconds);
-    let mut cells = Vec::new();
     loop {
         let waiting = Instant::now();
         let message = match from_reader.recv_timeout(allowed) {
@@ -80,9 +79,7 @@ pub(crate) fn run(
         let flow = match message {
             Message::Header(header) => sink.header(&header),
             Message::Rows(mut batch) => {
-                let flow = hand_on(&mut batch, &mut cells, &mut rows, sink);
-                batch.numbers.clear();
-                batch.cells.clear();
+                let flow = hand_on(&mut batch, &mut rows, sink);
                 // A full or closed channel only costs the batch's memory.
                 let _ = give_back.try_send(batch);
                 flow
@@ -107,17 +104,11 @@ pub(crate) fn run(
     }
 }
 
-fn hand_on(
-    batch: &mut Batch,
-    cells: &mut Vec<super::Cell>,
-    rows: &mut u64,
-    sink: &mut dyn RowSink,
-) -> ControlFlow<()> {
+fn hand_on(batch: &mut Batch, rows: &mut u64, sink: &mut dyn RowSink) -> ControlFlow<()> {
     let width = batch.cells.len() / batch.numbers.len().max(1);
-    let mut all = batch.cells.drain(..);
-    for number in &batch.numbers {
-        cells.clear();
-        cells.extend(all.by_ref().take(width));
+    // A header has at least one column.
+    let cells = batch.cells.chunks_exact_mut(width.max(1));
+    for (number, cells) in batch.numbers.iter().zip(cells) {
         *rows += 1;
         sink.row(*number, cells)?;
     }
@@ -142,7 +133,7 @@ mod tests {
         fn header(&mut self, _: &Header) -> ControlFlow<()> {
             ControlFlow::Continue(())
         }
-        fn row(&mut self, _: u32, _: &mut Vec<Cell>) -> ControlFlow<()> {
+        fn row(&mut self, _: u32, _: &mut [Cell]) -> ControlFlow<()> {
             ControlFlow::Continue(())
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::Header;
-use super::rows::RawRow;
+use super::row::RawRow;
 
 /// The header among the first rows of a sheet: its place in `rows`, or `None` where no row has a
 /// value (`given`: where there is no such row).

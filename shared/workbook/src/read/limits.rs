@@ -25,7 +25,7 @@ pub struct ReadLimits {
     pub whole_cells: u64,
     /// `whole_bytes`: bytes of a file that can only be read whole (xls). Default 128 MiB.
     pub whole_bytes: u64,
-    /// `string_bytes`: bytes of the shared string table in memory, with 24 bytes a string on top.
+    /// `string_bytes`: bytes of the shared string table in memory, with 8 bytes a string on top.
     /// Default 256 MiB.
     pub string_bytes: u64,
     /// `text_bytes`: bytes of the text of one cell. Default 1 MiB: Excel's 32,767 characters, in

@@ -11,9 +11,11 @@ mod header;
 mod limits;
 pub(crate) mod number_format;
 mod ods;
+mod row;
 mod rows;
 mod serial;
 mod xlsx;
+mod xml;
 
 use std::fs::File;
 use std::ops::ControlFlow;
@@ -91,9 +93,9 @@ pub trait RowSink {
     /// Called once, before the first row.
     fn header(&mut self, header: &Header) -> ControlFlow<()>;
     /// A data row: its number in the sheet, from 1, and one cell for each column of the header.
-    /// Rows come in order, blank ones included, down to the last that has a value. `cells` may be
-    /// emptied; it is filled anew for each row.
-    fn row(&mut self, row: u32, cells: &mut Vec<Cell>) -> ControlFlow<()>;
+    /// Rows come in order, blank ones included, down to the last that has a value. What becomes of
+    /// `cells` is the sink's.
+    fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()>;
 }
 
 /// What was read.
@@ -119,7 +121,7 @@ pub fn read_header(path: &Path, options: &ReadOptions) -> Result<Header, ReadErr
             self.0 = Some(header.clone());
             ControlFlow::Break(())
         }
-        fn row(&mut self, _: u32, _: &mut Vec<Cell>) -> ControlFlow<()> {
+        fn row(&mut self, _: u32, _: &mut [Cell]) -> ControlFlow<()> {
             ControlFlow::Break(())
         }
     }

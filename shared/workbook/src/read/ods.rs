@@ -3,11 +3,10 @@
 //! which cells are merged.
 
 use std::ops::Range;
-use std::path::Path;
 
-use super::archive::{Archive, Entry, Part};
+use super::archive::{Archive, Part};
 use super::header::Merge;
-use super::xlsx::scan::{Event, ScanError, Scanner};
+use super::xml::{self, Event, ScanError, Scanner};
 use super::{ReadError, ReadLimits};
 
 /// Cells of the tables, as calamine lays them out.
@@ -90,21 +89,29 @@ impl Open {
     }
 }
 
+/// Runs `read` over the part that holds the tables; in a file without it there is nothing.
+fn content<T: Default>(
+    archive: &Archive,
+    limits: &ReadLimits,
+    read: impl FnOnce(&mut Scanner<Part>) -> Result<T, ScanError>,
+) -> Result<T, ReadError> {
+    match archive.find("content.xml") {
+        Some(entry) => xml::scan(archive, entry, limits, read),
+        None => Ok(T::default()),
+    }
+}
+
 /// Fails where the file's cells or texts pass the limits, and where its elements do not nest:
 /// calamine would wait for an end that does not come for ever.
-pub(crate) fn check(path: &Path, archive: &Archive, limits: &ReadLimits) -> Result<(), ReadError> {
-    let Some(entry) = archive.find("content.xml") else {
-        return Ok(());
-    };
-    let part = archive.part(entry)?;
-    let mut scanner = Scanner::new(part, limits.text_bytes, limits.nesting);
+pub(crate) fn check(archive: &Archive, limits: &ReadLimits) -> Result<(), ReadError> {
+    content(archive, limits, |scanner| count(scanner, limits))
+}
+
+fn count(scanner: &mut Scanner<Part>, limits: &ReadLimits) -> Result<(), ScanError> {
     let mut count = Count::default();
     let mut open = Open::default();
     loop {
-        let event = scanner
-            .next()
-            .map_err(|e| broken(path, archive, entry, &e))?;
-        match event {
+        match scanner.next()? {
             Event::Start {
                 name,
                 attributes,
@@ -113,7 +120,7 @@ pub(crate) fn check(path: &Path, archive: &Archive, limits: &ReadLimits) -> Resu
                 if !empty {
                     open.start(scanner.bytes(&name));
                 }
-                let number = |name| number(&scanner, &attributes, name);
+                let number = |name| number(scanner, &attributes, name);
                 match scanner.local(&name) {
                     b"table-row" => {
                         count.row_repeats = number(b"number-rows-repeated");
@@ -140,14 +147,14 @@ pub(crate) fn check(path: &Path, archive: &Archive, limits: &ReadLimits) -> Resu
                     // Blanks, by their number.
                     b"s" => {
                         count.cell_text = count.cell_text.saturating_add(number(b"c"));
-                        ReadError::check(path, "text_bytes", count.cell_text, limits.text_bytes)?;
+                        ScanError::check("text_bytes", count.cell_text, limits.text_bytes)?;
                     }
                     _ => {}
                 }
             }
             Event::End { name } => {
                 if !open.end(scanner.bytes(&name)) {
-                    return Err(archive.broken(entry, &"an element ends that was not begun"));
+                    return Err(ScanError::Broken("an element ends that was not begun"));
                 }
                 match scanner.local(&name) {
                     b"table-cell" | b"covered-table-cell" => count.end_cell(),
@@ -161,24 +168,12 @@ pub(crate) fn check(path: &Path, archive: &Archive, limits: &ReadLimits) -> Resu
                 continue;
             }
             Event::Eof if scanner.depth() > 0 => {
-                return Err(archive.broken(entry, &"it ends inside an element"));
+                return Err(ScanError::Broken("it ends inside an element"));
             }
             Event::Eof => return Ok(()),
         }
-        ReadError::check(path, "whole_cells", count.cells(), limits.whole_cells)?;
-        ReadError::check(path, "string_bytes", count.text, limits.string_bytes)?;
-    }
-}
-
-fn broken(path: &Path, archive: &Archive, entry: &Entry, error: &ScanError) -> ReadError {
-    match *error {
-        ScanError::Limit(limit, found, allowed) => ReadError::Limit {
-            file: path.to_owned(),
-            limit,
-            found,
-            allowed,
-        },
-        ref error => archive.broken(entry, error),
+        ScanError::check("whole_cells", count.cells(), limits.whole_cells)?;
+        ScanError::check("string_bytes", count.text, limits.string_bytes)?;
     }
 }
 
@@ -190,18 +185,20 @@ fn number(scanner: &Scanner<Part>, attributes: &Range<usize>, name: &[u8]) -> u6
 
 /// The merged cells that begin in a row, from 0, of the table of that name.
 pub(crate) fn merges(
-    path: &Path,
     archive: &Archive,
     limits: &ReadLimits,
     table: &str,
-    wanted: u32,
+    row: u32,
 ) -> Result<Vec<Merge>, ReadError> {
+    content(archive, limits, |scanner| find_merges(scanner, table, row))
+}
+
+fn find_merges(
+    scanner: &mut Scanner<Part>,
+    table: &str,
+    wanted: u32,
+) -> Result<Vec<Merge>, ScanError> {
     let mut merges = Vec::new();
-    let Some(entry) = archive.find("content.xml") else {
-        return Ok(merges);
-    };
-    let part = archive.part(entry)?;
-    let mut scanner = Scanner::new(part, limits.text_bytes, limits.nesting);
     let mut inside = false;
     // The row and the cell at hand, from 0, and how often the row comes.
     let (mut row, mut column, mut repeats) = (0u64, 0u64, 0);
@@ -210,16 +207,13 @@ pub(crate) fn merges(
         u32::try_from(last).unwrap_or(u32::MAX)
     };
     loop {
-        let event = scanner
-            .next()
-            .map_err(|e| broken(path, archive, entry, &e))?;
-        match event {
+        match scanner.next()? {
             Event::Start {
                 name,
                 attributes,
                 empty,
             } => {
-                let number = |name| number(&scanner, &attributes, name);
+                let number = |name| number(scanner, &attributes, name);
                 match scanner.local(&name) {
                     b"table" => {
                         let name = scanner.text_attribute(&attributes, b"name");

@@ -6,7 +6,8 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use rowmill_domain::Value;
 
 use super::header::{self, Merge, column_letters};
-use super::{Cell, Header, ReadError, ReadLimits, ReadOptions, ReadSummary};
+use super::row::{RawCell, RawRow, RowCells};
+use super::{Cell, Header, ReadError, ReadOptions, ReadSummary};
 
 /// Rows looked at before the header is settled: columns without a header show by their values.
 const LOOKAHEAD_ROWS: usize = 1000;
@@ -34,108 +35,6 @@ impl From<ReadError> for Halt {
     }
 }
 
-/// A cell with a value, or an error in its place.
-#[derive(Clone, Debug)]
-pub(crate) struct RawCell {
-    /// The sheet's column, from 0.
-    pub column: u32,
-    /// A number that the reader knows the format by; 0 where it is `General` or not known.
-    pub format: u32,
-    /// What it holds.
-    pub cell: Cell,
-}
-
-/// The cells of the row that a reader is at, within the limits of a row.
-pub(crate) struct RowCells {
-    file: PathBuf,
-    columns: u64,
-    row_bytes: u64,
-    cells: Vec<RawCell>,
-    bytes: u64,
-}
-
-impl RowCells {
-    pub(crate) fn new(file: &Path, limits: &ReadLimits) -> RowCells {
-        RowCells {
-            file: file.to_owned(),
-            columns: limits.columns,
-            row_bytes: limits.row_bytes,
-            cells: Vec::new(),
-            bytes: 0,
-        }
-    }
-
-    /// Adds a cell; an empty one is passed over.
-    pub(crate) fn push(&mut self, column: u32, format: u32, cell: Cell) -> Result<(), ReadError> {
-        match &cell {
-            Cell::Empty => return Ok(()),
-            Cell::Value(Value::Text(text)) | Cell::Error(text) => {
-                self.bytes += text.len() as u64;
-                ReadError::check(&self.file, "row_bytes", self.bytes, self.row_bytes)?;
-            }
-            Cell::Value(_) => {}
-        }
-        ReadError::check(&self.file, "columns", u64::from(column) + 1, self.columns)?;
-        // A cell may come twice, but not without end.
-        let count = self.cells.len() as u64 + 1;
-        ReadError::check(&self.file, "columns", count, self.columns)?;
-        self.cells.push(RawCell {
-            column,
-            format,
-            cell,
-        });
-        Ok(())
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.cells.is_empty()
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.cells.clear();
-        self.bytes = 0;
-    }
-}
-
-/// A row held until the header is settled.
-#[derive(Debug)]
-pub(crate) struct RawRow {
-    /// Its number, from 1.
-    pub number: u32,
-    /// Its cells that are not empty.
-    pub cells: Vec<RawCell>,
-}
-
-impl RawRow {
-    /// How many cells have a value.
-    pub(crate) fn filled(&self) -> usize {
-        self.cells.len()
-    }
-
-    /// Its cells' texts, of `width` columns from `first` on.
-    fn as_texts(&self, first: u32, width: usize) -> Vec<Option<String>> {
-        let mut texts = vec![None; width];
-        for cell in &self.cells {
-            if let Some(text) = texts.get_mut(cell.column.wrapping_sub(first) as usize) {
-                *text = match &cell.cell {
-                    Cell::Empty => None,
-                    Cell::Value(value) => Some(value.to_text()),
-                    Cell::Error(error) => Some(error.clone()),
-                };
-            }
-        }
-        texts
-    }
-
-    /// How many hold a text.
-    pub(crate) fn texts(&self) -> usize {
-        self.cells
-            .iter()
-            .filter(|c| matches!(c.cell, Cell::Value(Value::Text(_))))
-            .count()
-    }
-}
-
 /// What goes to the sink's thread.
 pub(crate) enum Message {
     /// The header, once.
@@ -159,7 +58,7 @@ pub(crate) struct Assembler {
     file: PathBuf,
     options: ReadOptions,
     to_sink: SyncSender<Message>,
-    /// Batches come back empty, with their memory.
+    /// Batches come back, for their memory and that of their texts.
     back: Receiver<Batch>,
     sheet: String,
     ahead: Vec<RawRow>,
@@ -169,6 +68,8 @@ pub(crate) struct Assembler {
     cells: u64,
     summary: ReadSummary,
     batch: Batch,
+    /// Cells that came back.
+    used: Vec<Cell>,
     /// Bytes of the texts held: in the batch, or in the rows looked ahead at.
     bytes: u64,
     merges: Option<FindMerges>,
@@ -213,6 +114,7 @@ impl Assembler {
             cells: 0,
             summary: ReadSummary::default(),
             batch: Batch::default(),
+            used: Vec::new(),
             bytes: 0,
             merges: None,
         }
@@ -230,8 +132,8 @@ impl Assembler {
 
     /// Takes a row; `row` comes back empty. Rows without cells may be left out.
     pub(crate) fn row(&mut self, number: u32, row: &mut RowCells) -> Result<(), Halt> {
-        let bytes = std::mem::take(&mut row.bytes);
-        let cells = &mut row.cells;
+        row.spare.keep(&mut self.used);
+        let (cells, bytes) = row.taken();
         let limits = &self.options.limits;
         if number <= self.last_row {
             return Err(ReadError::malformed(
@@ -433,7 +335,9 @@ impl Assembler {
         if self.batch.numbers.is_empty() {
             return Ok(());
         }
-        let empty = self.back.try_recv().unwrap_or_default();
+        let mut empty = self.back.try_recv().unwrap_or_default();
+        empty.numbers.clear();
+        self.used.append(&mut empty.cells);
         let full = std::mem::replace(&mut self.batch, empty);
         self.send(Message::Rows(full))
     }

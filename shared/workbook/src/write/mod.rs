@@ -4,6 +4,8 @@ mod error;
 mod formats;
 mod package;
 mod row;
+mod sheets;
+mod spec;
 mod stream;
 mod summary;
 
@@ -11,100 +13,20 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use rowmill_domain::limits::SHEET_ROWS;
 use rowmill_domain::manifest::Rejected;
-use rowmill_domain::run::Counts;
-use rowmill_domain::{Kind, Status, Value};
+use rowmill_domain::{Status, Value};
 use rust_xlsxwriter::{DocProperties, Workbook, XlsxError};
 
 pub use error::WriteError;
+pub use spec::{Chart, ColumnSpec, ResultSpec, StepFigures, Summary};
 
 use formats::{Formats, Tint};
-use package::SheetRows;
-use row::{Cut, Row, shortened};
-use stream::Stream;
-
-use crate::read::column_letters;
+use row::{Cut, shortened};
+use sheets::{Framed, Sheets};
 
 /// Deflate's level. Measured on 200,000 rows of 13 columns: 3 takes 0.62 of the CPU time of 6, for
 /// a file 10 % larger; 1 takes 0.53 for a file 64 % larger.
 const COMPRESSION: u32 = 3;
-
-/// What a result workbook has besides its rows.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ResultSpec {
-    /// The input's columns, in order.
-    pub columns: Vec<ColumnSpec>,
-    /// Names of the columns that steps and expressions added, in order.
-    pub added: Vec<String>,
-    /// The run, for the document's properties.
-    pub run_id: String,
-    /// The document's title.
-    pub title: String,
-}
-
-impl ResultSpec {
-    /// The name of a column, of the input's and then of the added ones.
-    fn column_name(&self, at: usize) -> &str {
-        let inputs = self.columns.iter().map(|column| column.name.as_str());
-        let mut names = inputs.chain(self.added.iter().map(String::as_str));
-        names.nth(at).unwrap_or_default()
-    }
-}
-
-/// A column of the input.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ColumnSpec {
-    /// Its header.
-    pub name: String,
-    /// What its values are; `None` where they are mixed.
-    pub kind: Option<Kind>,
-    /// Excel's number format for its numbers or dates.
-    pub format: Option<String>,
-    /// Characters of its longest value; 0 where that is not known.
-    pub width: u32,
-}
-
-/// What the sheet `Summary` says.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Summary {
-    /// Names and values, one a line: the file, the run, how long it took.
-    pub facts: Vec<(String, String)>,
-    /// Rows in and out.
-    pub counts: Counts,
-    /// Per step.
-    pub steps: Vec<StepFigures>,
-    /// The distribution of a column, as asked for by the pipeline.
-    pub chart: Option<Chart>,
-    /// What the reader of the workbook should know.
-    pub notes: Vec<String>,
-}
-
-/// What a step took.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct StepFigures {
-    /// The step.
-    pub step: String,
-    /// Records it was done for.
-    pub ok: u64,
-    /// Records it failed on.
-    pub failed: u64,
-    /// Milliseconds a record on average.
-    pub mean_ms: f64,
-    /// Milliseconds that 95 of 100 records stayed within.
-    pub p95_ms: f64,
-    /// Milliseconds of the slowest record.
-    pub max_ms: f64,
-}
-
-/// A bar chart.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Chart {
-    /// Its title.
-    pub title: String,
-    /// A bar each: its label and its height.
-    pub bars: Vec<(String, u64)>,
-}
 
 /// What came of writing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -128,20 +50,6 @@ pub struct ResultWriter {
     results: Sheets,
     rejected: Sheets,
     cut: Cut,
-}
-
-/// The sheets of one kind, of which the last is being written.
-struct Sheets {
-    name: &'static str,
-    headers: Vec<(String, u32)>,
-    /// The columns' letters.
-    letters: Vec<String>,
-    /// Sheets that are full: their rows.
-    full: Vec<SheetRows>,
-    /// The last sheet's rows.
-    stream: Stream,
-    /// Rows of the last sheet, the header counted.
-    rows: u32,
 }
 
 impl ResultWriter {
@@ -291,15 +199,6 @@ impl ResultWriter {
     }
 }
 
-/// A sheet of the frame and the rows that go into it.
-struct Framed {
-    name: String,
-    headers: Vec<(String, u32)>,
-    rows: SheetRows,
-    /// The last row, from 0.
-    last: u32,
-}
-
 /// Writes a sheet without its rows. On the first one a cell of each format stands below the header,
 /// which numbers them: in constant memory a format's number is the order of its first use.
 fn frame(
@@ -339,87 +238,6 @@ fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory,
         _ => Path::new("."),
-    }
-}
-
-impl Sheets {
-    fn begin(
-        path: &Path,
-        name: &'static str,
-        headers: Vec<(String, u32)>,
-    ) -> Result<Sheets, WriteError> {
-        Ok(Sheets {
-            name,
-            letters: (0..headers.len() as u32).map(column_letters).collect(),
-            headers,
-            full: Vec::new(),
-            stream: Stream::begin(directory(path), COMPRESSION)
-                .map_err(|e| WriteError::io(path, e))?,
-            rows: 1,
-        })
-    }
-
-    /// The name of the last sheet.
-    fn sheet_name(&self) -> Cow<'static, str> {
-        sheet_name(self.name, self.full.len())
-    }
-
-    fn row(
-        &mut self,
-        path: &Path,
-        formats: &Formats,
-        tint: Tint,
-        cells: impl FnOnce(&mut Row<'_>),
-    ) -> Result<(), WriteError> {
-        let io = |e| WriteError::io(path, e);
-        if self.rows == SHEET_ROWS {
-            let next = Stream::begin(directory(path), COMPRESSION).map_err(io)?;
-            let stream = std::mem::replace(&mut self.stream, next);
-            self.full.push(SheetRows {
-                rows: stream.end().map_err(io)?,
-                dimension: dimension(&self.letters, SHEET_ROWS),
-            });
-            self.rows = 1;
-        }
-        self.rows += 1;
-        let xml = &mut self.stream.block;
-        let mut row = Row::begin(xml, self.rows, formats, &self.letters, tint);
-        cells(&mut row);
-        row.end();
-        self.stream.pass_on().map_err(io)
-    }
-
-    fn end(self, path: &Path) -> Result<Vec<Framed>, WriteError> {
-        let rows = self.stream.end().map_err(|e| WriteError::io(path, e))?;
-        let dimension = dimension(&self.letters, self.rows);
-        let mut full = self.full;
-        full.push(SheetRows { rows, dimension });
-        let count = full.len();
-        let sheets = full.into_iter().enumerate().map(|(place, rows)| Framed {
-            name: sheet_name(self.name, place).into_owned(),
-            headers: self.headers.clone(),
-            rows,
-            last: if place + 1 == count {
-                self.rows - 1
-            } else {
-                SHEET_ROWS - 1
-            },
-        });
-        Ok(sheets.collect())
-    }
-}
-
-/// The range of a sheet's cells.
-fn dimension(letters: &[String], rows: u32) -> String {
-    let last = letters.last().map_or("A", String::as_str);
-    format!("A1:{last}{rows}")
-}
-
-/// `Results`, then `Results 2` and so on.
-fn sheet_name(name: &'static str, place: usize) -> Cow<'static, str> {
-    match place {
-        0 => Cow::Borrowed(name),
-        place => Cow::Owned(format!("{name} {}", place + 1)),
     }
 }
 

@@ -1,10 +1,11 @@
 //! xlsx and xlsm, streamed. docs/decisions/0004-own-xlsx-reader.md says why this is own code.
 
-pub(super) mod scan;
+mod cell;
+mod escapes;
+mod merges;
 mod sheet;
 mod strings;
 mod styles;
-mod text;
 
 use std::fs::File;
 use std::path::Path;
@@ -13,8 +14,9 @@ use super::archive::{Archive, Entry, Part};
 use super::cala::choose_sheet;
 use super::header::column_letters;
 use super::rows::{Assembler, Halt};
+use super::xml::{self, Event, ScanError, Scanner};
 use super::{ReadError, ReadOptions, ReadSummary};
-use scan::{Event, ScanError, Scanner};
+use cell::Book;
 use sheet::Stop;
 use strings::Strings;
 use styles::Styles;
@@ -64,10 +66,16 @@ pub(crate) fn read(
     let workbook = package.workbook(main)?;
     let relations = package.relations(main)?;
 
+    // A chart on a sheet of its own has no rows: it is only taken where it is asked for.
+    let has_rows = |s: &SheetEntry| {
+        let mut own = relations.iter().filter(|r| r.id == s.relation);
+        s.visible && own.any(|r| r.kind == "worksheet")
+    };
+    let some_have = workbook.sheets.iter().any(has_rows);
     let listed: Vec<(&str, bool)> = workbook
         .sheets
         .iter()
-        .map(|s| (s.name.as_str(), s.visible))
+        .map(|s| (s.name.as_str(), s.visible && (has_rows(s) || !some_have)))
         .collect();
     let sheet = &workbook.sheets[choose_sheet(path, options.sheet.as_ref(), &listed)?];
     rows.sheet(&sheet.name);
@@ -96,39 +104,31 @@ pub(crate) fn read(
         .archive
         .find(&relation.target)
         .ok_or_else(|| broken(&format!("its part `{}` is missing", relation.target)))?;
-    let book = sheet::Book {
-        path,
-        limits: &options.limits,
+    let book = Book {
         strings: &strings,
         styles: &styles,
         is_1904: workbook.is_1904,
-        skip_hidden: options.skip_hidden_rows,
     };
-    let (file, settings, part) = (path.to_owned(), options.clone(), entry.name.clone());
+    let (archive, part, limits) = (
+        package.archive.clone(),
+        entry.clone(),
+        options.limits.clone(),
+    );
     rows.merges(Box::new(move |row| {
-        let package = Package {
-            path: &file,
-            options: &settings,
-            archive: Archive::open(
-                &file,
-                &mut File::open(&file).map_err(|e| ReadError::io(&file, e))?,
-                &settings.limits,
-            )?,
-        };
-        match package.archive.find(&part) {
-            Some(entry) => package.scan(entry, |scanner| sheet::merges(scanner, row)),
-            None => Ok(Vec::new()),
-        }
+        xml::scan(&archive, &part, &limits, |scanner| {
+            merges::read(scanner, row)
+        })
     }));
-    let mut scanner = package.scanner(entry)?;
-    let skipped = sheet::read(&mut scanner, &book, rows).map_err(|stop| match stop {
-        Stop::Halt(halt) => halt,
-        Stop::Scan(error) => package.error(entry, error).into(),
-        Stop::Cell(row, column, what) => {
-            let at = format!("{place}, cell {}{}", column_letters(column), row + 1);
-            ReadError::malformed(path, at, what).into()
-        }
-    })?;
+    let mut scanner = xml::scanner(&package.archive, entry, &options.limits)?;
+    let skipped =
+        sheet::read(&mut scanner, path, options, &book, rows).map_err(|stop| match stop {
+            Stop::Halt(halt) => halt,
+            Stop::Scan(error) => xml::error(&package.archive, entry, error).into(),
+            Stop::Cell(row, column, what) => {
+                let at = format!("{place}, cell {}{}", column_letters(column), row + 1);
+                ReadError::malformed(path, at, what).into()
+            }
+        })?;
     let mut summary = rows.finish(&|format| styles.code(format))?;
     if skipped > 0 {
         summary
@@ -139,30 +139,12 @@ pub(crate) fn read(
 }
 
 impl Package<'_> {
-    fn scanner(&self, entry: &Entry) -> Result<Scanner<Part>, ReadError> {
-        let limits = &self.options.limits;
-        let part = self.archive.part(entry)?;
-        Ok(Scanner::new(part, limits.text_bytes, limits.nesting))
-    }
-
     fn scan<T>(
         &self,
         entry: &Entry,
         read: impl FnOnce(&mut Scanner<Part>) -> Result<T, ScanError>,
     ) -> Result<T, ReadError> {
-        read(&mut self.scanner(entry)?).map_err(|e| self.error(entry, e))
-    }
-
-    fn error(&self, entry: &Entry, error: ScanError) -> ReadError {
-        match error {
-            ScanError::Limit(limit, found, allowed) => ReadError::Limit {
-                file: self.path.to_owned(),
-                limit,
-                found,
-                allowed,
-            },
-            error => self.archive.broken(entry, &error),
-        }
+        xml::scan(&self.archive, entry, &self.options.limits, read)
     }
 
     fn workbook(&self, main: &str) -> Result<Workbook, ReadError> {

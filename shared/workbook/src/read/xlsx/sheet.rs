@@ -4,29 +4,16 @@ use std::io::Read;
 use std::path::Path;
 
 use memchr::memchr;
-use rowmill_domain::{Kind, Value};
 
-use super::super::header::Merge;
-use super::super::number_format::Shown;
-use super::super::rows::{Assembler, Halt, RowCells};
-use super::super::{Cell, ReadError, ReadLimits, serial};
-use super::scan::{self, Event, ScanError, Scanner};
-use super::strings::{self, Strings};
-use super::styles::Styles;
+use super::cell::{Book, CellHead, CellKind, digits, kind, reference, text_cell};
+use super::{escapes, strings};
+use crate::read::row::RowCells;
+use crate::read::rows::{Assembler, Halt};
+use crate::read::xml::{Event, ScanError, Scanner, tag_end, unescape};
+use crate::read::{Cell, ReadError, ReadOptions};
 
 /// Why a formula's cell has no value.
 pub(super) const NO_RESULT: &str = "a formula without a saved result";
-
-/// What the cells of a sheet refer to.
-pub(super) struct Book<'a> {
-    pub(super) path: &'a Path,
-    pub(super) limits: &'a ReadLimits,
-    pub(super) strings: &'a Strings,
-    pub(super) styles: &'a Styles,
-    pub(super) is_1904: bool,
-    /// Hidden rows are left out.
-    pub(super) skip_hidden: bool,
-}
 
 /// Why a sheet cannot be read on.
 pub(super) enum Stop {
@@ -54,31 +41,11 @@ impl From<ScanError> for Stop {
     }
 }
 
-/// Attributes of `<c>` that count.
-#[derive(Clone, Copy, Default)]
-struct CellHead {
-    row: u32,
-    column: u32,
-    style: u32,
-    kind: CellKind,
-}
-
-/// The attribute `t`.
-#[derive(Clone, Copy, Default, PartialEq)]
-enum CellKind {
-    #[default]
-    Number,
-    Shared,
-    Text,
-    Inline,
-    Bool,
-    Error,
-    Date,
-}
-
 /// Reads the cells and hands on the rows; gives how many hidden rows were left out.
 pub(super) fn read<R: Read>(
     scanner: &mut Scanner<R>,
+    path: &Path,
+    options: &ReadOptions,
     book: &Book<'_>,
     rows: &mut Assembler,
 ) -> Result<u64, Stop> {
@@ -86,8 +53,9 @@ pub(super) fn read<R: Read>(
         book,
         row: 0,
         column: 0,
-        cells: RowCells::new(book.path, book.limits),
+        cells: RowCells::new(path, &options.limits),
         hidden: false,
+        skip_hidden: options.skip_hidden_rows,
         skipped: 0,
     };
     // What stands before the cells: views, columns.
@@ -152,37 +120,6 @@ pub(super) fn read<R: Read>(
     }
 }
 
-/// The merged cells that begin in a row, from 0. They stand after all cells.
-pub(super) fn merges<R: Read>(scanner: &mut Scanner<R>, row: u32) -> Result<Vec<Merge>, ScanError> {
-    let mut merges = Vec::new();
-    loop {
-        match scanner.next()? {
-            Event::Start {
-                name,
-                attributes,
-                empty,
-            } => match scanner.local(&name) {
-                b"sheetData" if !empty => scanner.skip_element()?,
-                b"mergeCell" => {
-                    let range = scanner.attribute(&attributes, b"ref").unwrap_or_default();
-                    let mut ends = range.split(|b| *b == b':').filter_map(reference);
-                    if let (Some(start), Some(end)) = (ends.next(), ends.next())
-                        && start.0 == row
-                    {
-                        merges.push(Merge {
-                            rows: (start.0, end.0),
-                            columns: (start.1, end.1),
-                        });
-                    }
-                }
-                _ => {}
-            },
-            Event::Eof => return Ok(merges),
-            _ => {}
-        }
-    }
-}
-
 struct Sheet<'a> {
     book: &'a Book<'a>,
     /// The row at hand, from 0.
@@ -190,14 +127,17 @@ struct Sheet<'a> {
     /// The column of the next cell that does not say its own.
     column: u32,
     cells: RowCells,
+    /// Whether the row at hand is hidden.
     hidden: bool,
+    /// Whether hidden rows are left out.
+    skip_hidden: bool,
     skipped: u64,
 }
 
 impl Sheet<'_> {
     fn end_row(&mut self, rows: &mut Assembler) -> Result<(), Halt> {
         self.column = 0;
-        if std::mem::take(&mut self.hidden) && self.book.skip_hidden && !self.cells.is_empty() {
+        if std::mem::take(&mut self.hidden) && self.skip_hidden && !self.cells.is_empty() {
             self.cells.clear();
             self.skipped += 1;
         }
@@ -297,7 +237,7 @@ impl Sheet<'_> {
         let Some(after) = body[length..].strip_prefix(b"</t></is></c>") else {
             return Ok(false);
         };
-        let mut text = String::with_capacity(length);
+        let mut text = self.cells.spare.text();
         strings::append(&body[..length], trim, 0, &mut text);
         let taken = ahead.len() - after.len();
         self.place(head, text_cell(text))?;
@@ -341,7 +281,7 @@ impl Sheet<'_> {
                         let mut text = String::new();
                         value_text(scanner, &mut text)?;
                         cell = if head.kind == CellKind::Text {
-                            super::text::resolve_excel_escapes(&mut text, 0);
+                            escapes::resolve(&mut text, 0);
                             text_cell(text)
                         } else {
                             self.value(&head, text.as_bytes())?
@@ -373,62 +313,9 @@ impl Sheet<'_> {
         self.place(head, cell)
     }
 
-    /// A cell's value from what its `<v>` says.
-    fn value(&self, head: &CellHead, raw: &[u8]) -> Result<Option<Cell>, Stop> {
-        let wrong = |what| Stop::Cell(head.row, head.column, what);
-        if raw.is_empty() {
-            return Ok(None);
-        }
-        Ok(match head.kind {
-            CellKind::Number => Some(match self.number(head.style, raw) {
-                Some(value) => Cell::Value(value),
-                // What is no number is kept as it is written.
-                None => Cell::Value(Value::Text(String::from_utf8_lossy(raw).into_owned())),
-            }),
-            CellKind::Shared => {
-                let text =
-                    digits(raw.trim_ascii()).and_then(|at| self.book.strings.get(at as usize));
-                let text = text.ok_or_else(|| wrong("its text is not in the string table"))?;
-                (!text.is_empty()).then(|| Cell::Value(Value::from(text)))
-            }
-            CellKind::Text | CellKind::Inline => {
-                let mut text = String::with_capacity(raw.len());
-                strings::append(raw, false, 0, &mut text);
-                text_cell(text)
-            }
-            CellKind::Bool => match raw.trim_ascii() {
-                b"1" | b"true" | b"TRUE" => Some(Cell::Value(Value::Bool(true))),
-                b"0" | b"false" | b"FALSE" => Some(Cell::Value(Value::Bool(false))),
-                b"" => None,
-                _ => return Err(wrong("it is neither true nor false")),
-            },
-            CellKind::Error => Some(Cell::Error(String::from_utf8_lossy(raw).into_owned())),
-            CellKind::Date => {
-                let text = String::from_utf8_lossy(raw);
-                let text = text.trim().trim_end_matches('Z');
-                let kinds = [Kind::Date, Kind::DateTime, Kind::Time];
-                let value = kinds.iter().find_map(|kind| Value::parse(text, *kind));
-                Some(Cell::Value(value.unwrap_or_else(|| Value::from(text))))
-            }
-        })
-    }
-
-    fn number(&self, style: u32, raw: &[u8]) -> Option<Value> {
-        let number = match small_integer(raw) {
-            Some(integer) => integer as f64,
-            None => {
-                let text = std::str::from_utf8(raw).ok()?.trim();
-                // `f64::from_str` also takes words such as "inf" and "nan".
-                if !text.ends_with(|c: char| c.is_ascii_digit() || c == '.') {
-                    return None;
-                }
-                text.parse().ok().filter(|n: &f64| n.is_finite())?
-            }
-        };
-        Some(match self.book.styles.shown(style) {
-            Shown::Number => Value::Number(number),
-            shown => serial::value(number, shown, self.book.is_1904),
-        })
+    fn value(&mut self, head: &CellHead, raw: &[u8]) -> Result<Option<Cell>, Stop> {
+        let value = self.book.value(head, raw, &mut self.cells.spare);
+        value.map_err(|what| Stop::Cell(head.row, head.column, what))
     }
 
     fn place(&mut self, head: CellHead, cell: Option<Cell>) -> Result<(), Stop> {
@@ -448,15 +335,11 @@ impl Sheet<'_> {
     }
 }
 
-fn text_cell(text: String) -> Option<Cell> {
-    (!text.is_empty()).then_some(Cell::Value(Value::Text(text)))
-}
-
 /// The text of a `<v>`, with entities resolved; blanks count.
 fn value_text<R: Read>(scanner: &mut Scanner<R>, to: &mut String) -> Result<(), ScanError> {
     loop {
         match scanner.next()? {
-            Event::Text(text) => super::text::unescape(scanner.bytes(&text), to),
+            Event::Text(text) => unescape(scanner.bytes(&text), to),
             Event::Raw(text) => to.push_str(&String::from_utf8_lossy(scanner.bytes(&text))),
             Event::End { .. } => return Ok(()),
             Event::Start { empty: false, .. } => scanner.skip_element()?,
@@ -464,19 +347,6 @@ fn value_text<R: Read>(scanner: &mut Scanner<R>, to: &mut String) -> Result<(), 
             Event::Eof => return Err(ScanError::Broken("a value does not end")),
         }
     }
-}
-
-fn kind(name: &[u8]) -> Option<CellKind> {
-    Some(match name {
-        b"n" => CellKind::Number,
-        b"s" => CellKind::Shared,
-        b"str" => CellKind::Text,
-        b"inlineStr" => CellKind::Inline,
-        b"b" => CellKind::Bool,
-        b"e" => CellKind::Error,
-        b"d" => CellKind::Date,
-        _ => return None,
-    })
 }
 
 /// Where a byte is, looked for one by one: in the few bytes of a value that is faster than
@@ -492,7 +362,7 @@ fn memchr_short(byte: u8, bytes: &[u8]) -> Option<usize> {
 /// What follows a formula, from the `>` of its end on; `tail` is what follows its `<f`. `None` where
 /// it is not all there, or written in an odd way.
 fn after_formula(tail: &[u8]) -> Option<&[u8]> {
-    let end = scan::tag_end(tail)?;
+    let end = tag_end(tail)?;
     if end > 0 && tail[end - 1] == b'/' {
         return Some(&tail[end..]);
     }
@@ -500,86 +370,4 @@ fn after_formula(tail: &[u8]) -> Option<&[u8]> {
     let close = memchr(b'<', text)?;
     let after = text[close..].strip_prefix(b"</f")?;
     (after.first() == Some(&b'>')).then_some(after)
-}
-
-/// A number without sign, in at most 9 digits.
-fn digits(raw: &[u8]) -> Option<u32> {
-    if raw.is_empty() || raw.len() > 9 {
-        return None;
-    }
-    raw.iter().try_fold(0u32, |n, b| {
-        let digit = b.wrapping_sub(b'0');
-        (digit < 10).then(|| n * 10 + u32::from(digit))
-    })
-}
-
-/// A number without point and exponent that a double holds exactly.
-fn small_integer(raw: &[u8]) -> Option<i64> {
-    let (sign, digits) = match raw {
-        [b'-', digits @ ..] => (-1, digits),
-        digits => (1, digits),
-    };
-    // -0 is left to the general way, which keeps the sign.
-    if digits.is_empty() || digits.len() > 15 || (sign < 0 && digits[0] == b'0') {
-        return None;
-    }
-    let magnitude = digits.iter().try_fold(0i64, |n, b| {
-        let digit = b.wrapping_sub(b'0');
-        (digit < 10).then(|| n * 10 + i64::from(digit))
-    })?;
-    Some(sign * magnitude)
-}
-
-/// Row and column, from 0, of a reference such as `B12`.
-fn reference(raw: &[u8]) -> Option<(u32, u32)> {
-    let letters = raw.iter().take_while(|b| b.is_ascii_alphabetic()).count();
-    if letters == 0 || letters > 3 {
-        return None;
-    }
-    let column = raw[..letters].iter().fold(0u32, |n, b| {
-        n * 26 + u32::from(b.to_ascii_uppercase() - b'A') + 1
-    });
-    let row = digits(&raw[letters..])?;
-    Some((row.checked_sub(1)?, column - 1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references() {
-        for (text, want) in [
-            ("A1", Some((0, 0))),
-            ("xfd1048576", Some((1_048_575, 16_383))),
-            ("AA10", Some((9, 26))),
-            ("A0", None),
-            ("1", None),
-            ("A", None),
-            ("", None),
-            ("ABCD1", None),
-            ("A1B", None),
-            ("A99999999999", None),
-        ] {
-            assert_eq!(reference(text.as_bytes()), want, "{text}");
-        }
-    }
-
-    #[test]
-    fn integers() {
-        for (text, want) in [
-            ("0", Some(0)),
-            ("-12", Some(-12)),
-            ("999999999999999", Some(999_999_999_999_999)),
-            ("1000000000000000", None),
-            ("-0", None),
-            ("1.0", None),
-            ("1e3", None),
-            ("", None),
-            ("-", None),
-            ("+1", None),
-        ] {
-            assert_eq!(small_integer(text.as_bytes()), want, "{text}");
-        }
-    }
 }

@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
-use super::scan::{Event, ScanError, Scanner};
-use super::text;
+use super::escapes;
+use crate::read::xml::{Event, ScanError, Scanner, unescape};
 
 /// Bytes of memory a string takes beside its text.
 const PER_STRING: u64 = 8;
@@ -53,10 +53,7 @@ impl Strings {
 
     fn check(&self, budget: u64) -> Result<(), ScanError> {
         let bytes = self.text.len() as u64 + self.ends.len() as u64 * PER_STRING;
-        if bytes > budget {
-            return Err(ScanError::Limit("string_bytes", bytes, budget));
-        }
-        Ok(())
+        ScanError::check("string_bytes", bytes, budget)
     }
 
     /// Takes `<si><t>text</t></si>`, as most strings are, off the bytes at hand; `false` where
@@ -82,8 +79,8 @@ impl Strings {
 
 /// Appends a `<t>`'s text. Without `xml:space="preserve"` blanks around it do not count.
 pub(super) fn append(raw: &[u8], trim: bool, from: usize, to: &mut String) {
-    text::unescape(if trim { raw.trim_ascii() } else { raw }, to);
-    text::resolve_excel_escapes(to, from);
+    unescape(if trim { raw.trim_ascii() } else { raw }, to);
+    escapes::resolve(to, from);
 }
 
 /// Appends the text of a string item: that of its `<t>`, or those of its runs one after another;
@@ -123,7 +120,7 @@ pub(super) fn plain_text<R: Read>(
     let from = to.len();
     loop {
         match scanner.next()? {
-            Event::Text(text) => text::unescape(scanner.bytes(&text), to),
+            Event::Text(text) => unescape(scanner.bytes(&text), to),
             Event::Raw(text) => to.push_str(&String::from_utf8_lossy(scanner.bytes(&text))),
             Event::End { .. } => break,
             Event::Start { empty: false, .. } => scanner.skip_element()?,
@@ -137,7 +134,7 @@ pub(super) fn plain_text<R: Read>(
         let start = to[from..].len() - to[from..].trim_start_matches(blank).len();
         to.drain(from..from + start);
     }
-    text::resolve_excel_escapes(to, from);
+    escapes::resolve(to, from);
     Ok(())
 }
 

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::io::Read;
 
-use super::super::number_format::{self, Shown};
-use super::scan::{Event, ScanError, Scanner};
+use crate::read::number_format::{self, Shown};
+use crate::read::xml::{Event, ScanError, Scanner};
 
 /// Most formats that are kept; Excel's own limit is 65,490.
 const FORMATS_MAX: usize = 100_000;

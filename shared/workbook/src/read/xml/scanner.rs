@@ -10,7 +10,7 @@ use std::ops::Range;
 use memchr::{memchr, memchr3, memmem};
 
 /// Bytes asked of the source at once.
-pub(in crate::read) const CHUNK: usize = 128 << 10;
+const CHUNK: usize = 128 << 10;
 
 /// What cannot be scanned.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,20 @@ pub(in crate::read) enum ScanError {
     /// A limit: its name, what was found, what is allowed.
     #[error("limit `{0}`")]
     Limit(&'static str, u64, u64),
+}
+
+impl ScanError {
+    /// Fails where more was found than the limit of that name allows.
+    pub(in crate::read) fn check(
+        limit: &'static str,
+        found: u64,
+        allowed: u64,
+    ) -> Result<(), ScanError> {
+        if found > allowed {
+            return Err(ScanError::Limit(limit, found, allowed));
+        }
+        Ok(())
+    }
 }
 
 /// One thing in the XML. The ranges are good until the next call of [`Scanner::next`].
@@ -50,7 +64,7 @@ pub(in crate::read) struct Scanner<R> {
     at: usize,
     end: usize,
     depth: u64,
-    token_max: usize,
+    token_max: u64,
     depth_max: u64,
 }
 
@@ -63,7 +77,7 @@ impl<R: Read> Scanner<R> {
             at: 0,
             end: 0,
             depth: 0,
-            token_max: usize::try_from(token_max).unwrap_or(usize::MAX),
+            token_max,
             depth_max,
         }
     }
@@ -99,13 +113,7 @@ impl<R: Read> Scanner<R> {
             self.end -= self.at;
             self.at = 0;
         }
-        if self.end > self.token_max {
-            return Err(ScanError::Limit(
-                "text_bytes",
-                self.end as u64,
-                self.token_max as u64,
-            ));
-        }
+        ScanError::check("text_bytes", self.end as u64, self.token_max)?;
         if self.buffer.len() - self.end < CHUNK {
             self.buffer.resize(self.buffer.len() * 2, 0);
         }
@@ -239,9 +247,7 @@ impl<R: Read> Scanner<R> {
             end -= 1;
         } else {
             self.depth += 1;
-            if self.depth > self.depth_max {
-                return Err(ScanError::Limit("nesting", self.depth, self.depth_max));
-            }
+            ScanError::check("nesting", self.depth, self.depth_max)?;
         }
         let blank = |b: &u8| b.is_ascii_whitespace();
         let name_end = self.buffer[start..end]
@@ -302,13 +308,13 @@ impl<R: Read> Scanner<R> {
     ) -> Option<String> {
         let raw = self.attribute(attributes, name)?;
         let mut text = String::new();
-        super::text::unescape(raw, &mut text);
+        super::unescape(raw, &mut text);
         Some(text)
     }
 }
 
 /// Where a start tag's `>` is: one between quotes does not end it.
-pub(super) fn tag_end(bytes: &[u8]) -> Option<usize> {
+pub(in crate::read) fn tag_end(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         let i = at + memchr3(b'>', b'"', b'\'', &bytes[at..])?;

@@ -1,0 +1,204 @@
+//! A cell's value from what the XML says of it.
+
+use rowmill_domain::{Kind, Value};
+
+use super::strings::{self, Strings};
+use super::styles::Styles;
+use crate::read::number_format::Shown;
+use crate::read::row::Spare;
+use crate::read::{Cell, serial};
+
+/// What the cells of a sheet refer to.
+pub(super) struct Book<'a> {
+    pub(super) strings: &'a Strings,
+    pub(super) styles: &'a Styles,
+    pub(super) is_1904: bool,
+}
+
+/// Attributes of `<c>` that count.
+#[derive(Clone, Copy, Default)]
+pub(super) struct CellHead {
+    pub(super) row: u32,
+    pub(super) column: u32,
+    pub(super) style: u32,
+    pub(super) kind: CellKind,
+}
+
+/// The attribute `t`.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub(super) enum CellKind {
+    #[default]
+    Number,
+    Shared,
+    Text,
+    Inline,
+    Bool,
+    Error,
+    Date,
+}
+
+impl Book<'_> {
+    /// A cell's value from what its `<v>` says; the error is what is wrong with it.
+    pub(super) fn value(
+        &self,
+        head: &CellHead,
+        raw: &[u8],
+        spare: &mut Spare,
+    ) -> Result<Option<Cell>, &'static str> {
+        if raw.is_empty() {
+            return Ok(None);
+        }
+        Ok(match head.kind {
+            CellKind::Number => Some(match self.number(head.style, raw) {
+                Some(value) => Cell::Value(value),
+                // What is no number is kept as it is written.
+                None => Cell::Value(Value::Text(String::from_utf8_lossy(raw).into_owned())),
+            }),
+            CellKind::Shared => {
+                let text = digits(raw.trim_ascii()).and_then(|at| self.strings.get(at as usize));
+                let text = text.ok_or("its text is not in the string table")?;
+                let mut owned = spare.text();
+                owned.push_str(text);
+                text_cell(owned)
+            }
+            CellKind::Text | CellKind::Inline => {
+                let mut text = spare.text();
+                strings::append(raw, false, 0, &mut text);
+                text_cell(text)
+            }
+            CellKind::Bool => match raw.trim_ascii() {
+                b"1" | b"true" | b"TRUE" => Some(Cell::Value(Value::Bool(true))),
+                b"0" | b"false" | b"FALSE" => Some(Cell::Value(Value::Bool(false))),
+                b"" => None,
+                _ => return Err("it is neither true nor false"),
+            },
+            CellKind::Error => Some(Cell::Error(String::from_utf8_lossy(raw).into_owned())),
+            CellKind::Date => {
+                let text = String::from_utf8_lossy(raw);
+                let text = text.trim().trim_end_matches('Z');
+                let kinds = [Kind::Date, Kind::DateTime, Kind::Time];
+                let value = kinds.iter().find_map(|kind| Value::parse(text, *kind));
+                Some(Cell::Value(value.unwrap_or_else(|| Value::from(text))))
+            }
+        })
+    }
+
+    fn number(&self, style: u32, raw: &[u8]) -> Option<Value> {
+        let number = match small_integer(raw) {
+            Some(integer) => integer as f64,
+            None => {
+                let text = std::str::from_utf8(raw).ok()?.trim();
+                // `f64::from_str` also takes words such as "inf" and "nan".
+                if !text.ends_with(|c: char| c.is_ascii_digit() || c == '.') {
+                    return None;
+                }
+                text.parse().ok().filter(|n: &f64| n.is_finite())?
+            }
+        };
+        Some(match self.styles.shown(style) {
+            Shown::Number => Value::Number(number),
+            shown => serial::value(number, shown, self.is_1904),
+        })
+    }
+}
+
+/// A text's cell; an empty text is none.
+pub(super) fn text_cell(text: String) -> Option<Cell> {
+    (!text.is_empty()).then_some(Cell::Value(Value::Text(text)))
+}
+
+/// What the attribute `t` says.
+pub(super) fn kind(name: &[u8]) -> Option<CellKind> {
+    Some(match name {
+        b"n" => CellKind::Number,
+        b"s" => CellKind::Shared,
+        b"str" => CellKind::Text,
+        b"inlineStr" => CellKind::Inline,
+        b"b" => CellKind::Bool,
+        b"e" => CellKind::Error,
+        b"d" => CellKind::Date,
+        _ => return None,
+    })
+}
+
+/// A number without sign, in at most 9 digits.
+pub(super) fn digits(raw: &[u8]) -> Option<u32> {
+    if raw.is_empty() || raw.len() > 9 {
+        return None;
+    }
+    raw.iter().try_fold(0u32, |n, b| {
+        let digit = b.wrapping_sub(b'0');
+        (digit < 10).then(|| n * 10 + u32::from(digit))
+    })
+}
+
+/// A number without point and exponent that a double holds exactly.
+fn small_integer(raw: &[u8]) -> Option<i64> {
+    let (sign, digits) = match raw {
+        [b'-', digits @ ..] => (-1, digits),
+        digits => (1, digits),
+    };
+    // -0 is left to the general way, which keeps the sign.
+    if digits.is_empty() || digits.len() > 15 || (sign < 0 && digits[0] == b'0') {
+        return None;
+    }
+    let magnitude = digits.iter().try_fold(0i64, |n, b| {
+        let digit = b.wrapping_sub(b'0');
+        (digit < 10).then(|| n * 10 + i64::from(digit))
+    })?;
+    Some(sign * magnitude)
+}
+
+/// Row and column, from 0, of a reference such as `B12`.
+pub(super) fn reference(raw: &[u8]) -> Option<(u32, u32)> {
+    let letters = raw.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+    if letters == 0 || letters > 3 {
+        return None;
+    }
+    let column = raw[..letters].iter().fold(0u32, |n, b| {
+        n * 26 + u32::from(b.to_ascii_uppercase() - b'A') + 1
+    });
+    let row = digits(&raw[letters..])?;
+    Some((row.checked_sub(1)?, column - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references() {
+        for (text, want) in [
+            ("A1", Some((0, 0))),
+            ("xfd1048576", Some((1_048_575, 16_383))),
+            ("AA10", Some((9, 26))),
+            ("A0", None),
+            ("1", None),
+            ("A", None),
+            ("", None),
+            ("ABCD1", None),
+            ("A1B", None),
+            ("A99999999999", None),
+        ] {
+            assert_eq!(reference(text.as_bytes()), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn integers() {
+        for (text, want) in [
+            ("0", Some(0)),
+            ("-12", Some(-12)),
+            ("999999999999999", Some(999_999_999_999_999)),
+            ("1000000000000000", None),
+            ("-0", None),
+            ("1.0", None),
+            ("1e3", None),
+            ("", None),
+            ("-", None),
+            ("+1", None),
+        ] {
+            assert_eq!(small_integer(text.as_bytes()), want, "{text}");
+        }
+    }
+}

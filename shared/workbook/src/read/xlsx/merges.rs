@@ -1,0 +1,38 @@
+//! The merged cells of a sheet.
+
+use std::io::Read;
+
+use super::cell::reference;
+use crate::read::header::Merge;
+use crate::read::xml::{Event, ScanError, Scanner};
+
+/// The merged cells that begin in a row, from 0. They stand after all cells.
+pub(super) fn read<R: Read>(scanner: &mut Scanner<R>, row: u32) -> Result<Vec<Merge>, ScanError> {
+    let mut merges = Vec::new();
+    loop {
+        match scanner.next()? {
+            Event::Start {
+                name,
+                attributes,
+                empty,
+            } => match scanner.local(&name) {
+                b"sheetData" if !empty => scanner.skip_element()?,
+                b"mergeCell" => {
+                    let range = scanner.attribute(&attributes, b"ref").unwrap_or_default();
+                    let mut ends = range.split(|b| *b == b':').filter_map(reference);
+                    if let (Some(start), Some(end)) = (ends.next(), ends.next())
+                        && start.0 == row
+                    {
+                        merges.push(Merge {
+                            rows: (start.0, end.0),
+                            columns: (start.1, end.1),
+                        });
+                    }
+                }
+                _ => {}
+            },
+            Event::Eof => return Ok(merges),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Sheets of rows: when one is full, the next goes on.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use rowmill_domain::limits::SHEET_ROWS;
+
+use super::formats::{Formats, Tint};
+use super::package::SheetRows;
+use super::row::Row;
+use super::stream::Stream;
+use super::{COMPRESSION, WriteError, directory};
+use crate::read::column_letters;
+
+/// The sheets of one kind, of which the last is being written.
+pub(super) struct Sheets {
+    name: &'static str,
+    pub(super) headers: Vec<(String, u32)>,
+    /// The columns' letters.
+    letters: Vec<String>,
+    /// Sheets that are full: their rows.
+    full: Vec<SheetRows>,
+    /// The last sheet's rows.
+    stream: Stream,
+    /// Rows of the last sheet, the header counted.
+    rows: u32,
+}
+
+/// A sheet of the frame and the rows that go into it.
+pub(super) struct Framed {
+    pub(super) name: String,
+    pub(super) headers: Vec<(String, u32)>,
+    pub(super) rows: SheetRows,
+    /// The last row, from 0.
+    pub(super) last: u32,
+}
+
+impl Sheets {
+    pub(super) fn begin(
+        path: &Path,
+        name: &'static str,
+        headers: Vec<(String, u32)>,
+    ) -> Result<Sheets, WriteError> {
+        Ok(Sheets {
+            name,
+            letters: (0..headers.len() as u32).map(column_letters).collect(),
+            headers,
+            full: Vec::new(),
+            stream: Stream::begin(directory(path), COMPRESSION)
+                .map_err(|e| WriteError::io(path, e))?,
+            rows: 1,
+        })
+    }
+
+    /// The name of the last sheet.
+    pub(super) fn sheet_name(&self) -> Cow<'static, str> {
+        sheet_name(self.name, self.full.len())
+    }
+
+    pub(super) fn row(
+        &mut self,
+        path: &Path,
+        formats: &Formats,
+        tint: Tint,
+        cells: impl FnOnce(&mut Row<'_>),
+    ) -> Result<(), WriteError> {
+        let io = |e| WriteError::io(path, e);
+        if self.rows == SHEET_ROWS {
+            let next = Stream::begin(directory(path), COMPRESSION).map_err(io)?;
+            let stream = std::mem::replace(&mut self.stream, next);
+            self.full.push(SheetRows {
+                rows: stream.end().map_err(io)?,
+                dimension: dimension(&self.letters, SHEET_ROWS),
+            });
+            self.rows = 1;
+        }
+        self.rows += 1;
+        let xml = &mut self.stream.block;
+        let mut row = Row::begin(xml, self.rows, formats, &self.letters, tint);
+        cells(&mut row);
+        row.end();
+        self.stream.pass_on().map_err(io)
+    }
+
+    pub(super) fn end(self, path: &Path) -> Result<Vec<Framed>, WriteError> {
+        let rows = self.stream.end().map_err(|e| WriteError::io(path, e))?;
+        let dimension = dimension(&self.letters, self.rows);
+        let mut full = self.full;
+        full.push(SheetRows { rows, dimension });
+        let count = full.len();
+        let sheets = full.into_iter().enumerate().map(|(place, rows)| Framed {
+            name: sheet_name(self.name, place).into_owned(),
+            headers: self.headers.clone(),
+            rows,
+            last: if place + 1 == count {
+                self.rows - 1
+            } else {
+                SHEET_ROWS - 1
+            },
+        });
+        Ok(sheets.collect())
+    }
+}
+
+/// The range of a sheet's cells.
+fn dimension(letters: &[String], rows: u32) -> String {
+    let last = letters.last().map_or("A", String::as_str);
+    format!("A1:{last}{rows}")
+}
+
+/// `Results`, then `Results 2` and so on.
+fn sheet_name(name: &'static str, place: usize) -> Cow<'static, str> {
+    match place {
+        0 => Cow::Borrowed(name),
+        place => Cow::Owned(format!("{name} {}", place + 1)),
+    }
+}

@@ -1,0 +1,143 @@
+//! Zip archives, whatever is in them, and files that are not what their name says.
+
+use rowmill_workbook::ReadOptions;
+
+use crate::Table;
+use crate::files::{Xlsx, archive, cell, patched, sheet};
+
+pub(crate) fn archives(table: &mut Table) {
+    let whole = cell("<c r=\"A2\"><v>1</v></c>");
+    table.bad(
+        "half.xlsx",
+        &whole[..whole.len() / 2],
+        "there is none; the file is cut off",
+    );
+    table.bad("no-end.xlsx", &whole[..whole.len() - 10], "zip directory");
+    let mark = b"xl/worksheets/sheet1.xml";
+    let flipped = patched(whole.clone(), mark, mark.len() + 40, &[0xff, 0xff, 0xff]);
+    table.bad("flipped.xlsx", &flipped, "part `xl/worksheets/sheet1.xml`");
+    // The directory's entry of the first part.
+    let central = b"PK\x01\x02";
+    // The directory's entry of the sheet: its name stands 46 bytes after the start.
+    let entry = whole.windows(mark.len()).rposition(|w| w == mark).unwrap() - 46;
+    let mut lying = whole.clone();
+    lying[entry + 24..entry + 28].copy_from_slice(&5u32.to_le_bytes());
+    table.bad(
+        "understated.xlsx",
+        &lying,
+        "it inflates to more than the directory says",
+    );
+    let encrypted = patched(whole.clone(), central, 8, &[1]);
+    table.bad("encrypted-zip.xlsx", &encrypted, "is encrypted");
+    let method = patched(whole.clone(), central, 10, &[12]);
+    table.bad("method.xlsx", &method, "not read (method 12)");
+    let overlap = patched(whole.clone(), central, 20, &0x00ff_ffffu32.to_le_bytes());
+    table.bad(
+        "overlap.xlsx",
+        &overlap,
+        "part `[Content_Types].xml`: it overlaps with another",
+    );
+    let many: Vec<(String, &str)> = (0..10_001).map(|i| (format!("xl/{i}"), "")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(n, b)| (n.as_str(), *b)).collect();
+    table.bad(
+        "entries.xlsx",
+        &archive(&many),
+        "10001 is more than the limit `entries` of 10000",
+    );
+    let blanks = " ".repeat(100 << 20);
+    let bomb = Xlsx {
+        sheet: sheet(&blanks),
+        ..Xlsx::default()
+    };
+    table.bad(
+        "bomb.xlsx",
+        &bomb.bytes(),
+        "is more than the limit `ratio` of 300",
+    );
+    let mut small = ReadOptions::default();
+    small.limits.inflated_bytes = 1000;
+    table.with(
+        "inflated.xlsx",
+        &whole,
+        &small,
+        Err("the limit `inflated_bytes` of 1000"),
+    );
+    let mut tiny = ReadOptions::default();
+    tiny.limits.file_bytes = 100;
+    table.with(
+        "file.xlsx",
+        &whole,
+        &tiny,
+        Err("the limit `file_bytes` of 100"),
+    );
+    let prefixed = [b"MZ self-extracting".to_vec(), whole.clone()].concat();
+    table.bad(
+        "prefixed.exe",
+        &prefixed,
+        "is no text and no known kind of workbook",
+    );
+    table.good("commented.xlsx", &commented(whole), "A\n2: 1");
+}
+
+/// The archive with a comment at its end.
+fn commented(mut bytes: Vec<u8>) -> Vec<u8> {
+    let at = bytes.len() - 2;
+    bytes[at..].copy_from_slice(&9u16.to_le_bytes());
+    bytes.extend(b"a comment");
+    bytes
+}
+
+pub(crate) fn mislabelled(table: &mut Table) {
+    table.good("text.xls", b"a,b\n1,2\n", "a | b\n2: '1 | '2");
+    let lock = [&b"\x06Nobody"[..], &[b' '; 158]].concat();
+    table.bad(
+        "~$book.xlsx",
+        &lock,
+        "only marks `book.xlsx` as open in a spreadsheet program",
+    );
+    table.bad(
+        ".~lock.book.ods#",
+        b",me,host,01.02.2026 10:00,file:///home/me;",
+        "take `book.ods` itself, saved and closed",
+    );
+    table.good("~$book.csv", &b"a,b\n1,2\n".repeat(200), "a | b\n399 rows");
+    table.good("book.csv", &cell("<c r=\"A2\"><v>1</v></c>"), "A\n2: 1");
+    for (name, bytes, want) in [
+        (
+            "page.xls",
+            &b"\n<!DOCTYPE html><table>"[..],
+            "is an HTML page",
+        ),
+        (
+            "xml.xls",
+            b"\xef\xbb\xbf<?xml version=\"1.0\"?><Workbook/>",
+            "is an XML document",
+        ),
+        ("doc.pdf", b"%PDF-1.7", "is a PDF document"),
+        ("a.csv.gz", b"\x1f\x8b\x08\0", "is compressed with gzip"),
+        (
+            "old.xls",
+            b"\x09\x04\x06\0\0\0\x10\0\0\0",
+            "is a workbook of Excel 2, 3 or 4",
+        ),
+        ("nothing.xlsx", b"", "is empty"),
+        ("noise.xlsx", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is no text"),
+    ] {
+        table.bad(name, bytes, want);
+    }
+    table.bad(
+        "word.xlsx",
+        &archive(&[("word/document.xml", "")]),
+        "is a Word document",
+    );
+    table.bad(
+        "numbers.xlsx",
+        &archive(&[("Index/Tables.iwa", "")]),
+        "is a Numbers document",
+    );
+    table.bad(
+        "photos.xlsx",
+        &archive(&[("a.jpg", "")]),
+        "without a workbook in it",
+    );
+}

@@ -1,0 +1,74 @@
+//! Delimited text.
+
+use crate::Table;
+
+pub(crate) fn every(table: &mut Table) {
+    let utf16 = |text: &str, mark: bool| -> Vec<u8> {
+        let mark = if mark { "\u{feff}" } else { "" };
+        format!("{mark}{text}")
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect()
+    };
+    for (name, bytes, want) in [
+        (
+            "marked.csv",
+            "\u{feff}a,b\nä,2\n".as_bytes().to_vec(),
+            "a | b\n2: 'ä | '2",
+        ),
+        (
+            "utf16.csv",
+            utf16("a\tb\r\nä\t2\r\n", true),
+            "a | b\n2: 'ä | '2",
+        ),
+        (
+            "utf16-unmarked.csv",
+            utf16("a\tb\r\nä\t2\r\n", false),
+            "a | b\n2: 'ä | '2",
+        ),
+        (
+            "latin1.csv",
+            b"a;b\n\xe4;\x80\n".to_vec(),
+            "a | b\n2: 'ä | '€",
+        ),
+        (
+            "sep.csv",
+            b"sep=|\na|b\n1,5|2\n".to_vec(),
+            "a | b\n3: '1,5 | '2",
+        ),
+        (
+            "quoted.csv",
+            b"a,b\r\n\"x,\"\"y\"\"\r\nz\",00501\r\n".to_vec(),
+            "a | b\n2: 'x,\"y\"\r\nz | '00501",
+        ),
+        ("cr.csv", b"a,b\r1,2\r".to_vec(), "a | b\n2: '1 | '2"),
+        (
+            "ragged.csv",
+            b"a,b\n1\n1,2,3\n".to_vec(),
+            "a | b | Column C\n2: '1 |  | \n3: '1 | '2 | '3",
+        ),
+        (
+            "blank-lines.csv",
+            b"\n\na,b\n\n1,2\n\n".to_vec(),
+            "a | b\n4:  | \n5: '1 | '2",
+        ),
+        ("no-end.csv", b"a,b\n1,".to_vec(), "a | b\n2: '1 | "),
+        (
+            "formulas.csv",
+            b"a\n=1+1\n@x\n".to_vec(),
+            "a\n2: '=1+1\n3: '@x",
+        ),
+    ] {
+        table.good(name, &bytes, want);
+    }
+    let long = format!("a\n\"{}", "x\n".repeat(1 << 20));
+    table.bad(
+        "open-field.csv",
+        long.as_bytes(),
+        "the limit `text_bytes` of 1048576",
+    );
+    let wide = format!("a\n{}", "x,".repeat(20_000));
+    table.bad("wide.csv", wide.as_bytes(), "the limit `columns` of 16384");
+    let late = [b"a,b\n".repeat(40_000), b"\xe4,1\n".to_vec()].concat();
+    table.good("late-latin1.csv", &late, "a | b\n40000 rows");
+}

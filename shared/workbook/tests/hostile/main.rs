@@ -1,0 +1,156 @@
+//! Odd and hostile files: each ends in the right values or the right error, in time and within
+//! memory. The modules' tables say which.
+
+// A test's helpers fail as tests do.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod archives;
+mod delimited;
+#[path = "../files/mod.rs"]
+mod files;
+mod ods;
+mod xls;
+mod xlsb;
+mod xlsx;
+mod xlsx_hostile;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
+
+/// No file may take longer.
+const TIME: Duration = Duration::from_secs(20);
+/// Nor may reading all of them take more memory at its peak, in kB.
+const MEMORY: u64 = 512 << 10;
+/// Rows shown; of more only the number is.
+const SHOWN: usize = 8;
+
+/// A file's rows as text: the columns' names, then `row: value | value`, where `!` marks an error
+/// and `'` a text.
+#[derive(Default)]
+struct Shown {
+    lines: Vec<String>,
+    rows: usize,
+}
+
+impl RowSink for Shown {
+    fn header(&mut self, header: &Header) -> ControlFlow<()> {
+        self.lines.push(header.columns.join(" | "));
+        ControlFlow::Continue(())
+    }
+    fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()> {
+        self.rows += 1;
+        if self.rows <= SHOWN {
+            let cells: Vec<String> = cells.iter().map(show).collect();
+            self.lines.push(format!("{row}: {}", cells.join(" | ")));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn show(cell: &Cell) -> String {
+    let text = match cell {
+        Cell::Empty => String::new(),
+        Cell::Value(rowmill_domain::Value::Text(text)) => format!("'{text}"),
+        Cell::Value(value) => value.to_text(),
+        Cell::Error(error) => format!("!{error}"),
+    };
+    match text.chars().count() {
+        0..=60 => text,
+        length => format!("{length} characters"),
+    }
+}
+
+/// What reading `bytes` gives: the rows, or the error's text after the file's name.
+fn outcome(name: &str, bytes: &[u8], options: &ReadOptions) -> Result<String, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    std::fs::write(&path, bytes).unwrap();
+    let mut options = options.clone();
+    options.limits.seconds = TIME.as_secs();
+    let mut shown = Shown::default();
+    let start = Instant::now();
+    let read = read_rows(&path, &options, &mut shown);
+    assert!(start.elapsed() < TIME, "{name} took {:?}", start.elapsed());
+    match read {
+        Ok(summary) => {
+            assert_eq!(summary.rows as usize, shown.rows);
+            if shown.rows > SHOWN {
+                shown.lines.truncate(1);
+                shown.lines.push(format!("{} rows", shown.rows));
+            }
+            shown.lines.extend(summary.notes);
+            Ok(shown.lines.join("\n"))
+        }
+        Err(error) => {
+            let text = error.to_string();
+            let after = text.strip_prefix(&path.display().to_string());
+            Err(after
+                .unwrap_or_else(|| panic!("{text}: no file named"))
+                .to_owned())
+        }
+    }
+}
+
+#[derive(Default)]
+struct Table {
+    failures: Vec<String>,
+    count: usize,
+}
+
+impl Table {
+    fn good(&mut self, name: &str, bytes: &[u8], want: &str) {
+        self.with(name, bytes, &ReadOptions::default(), Ok(want));
+    }
+
+    fn bad(&mut self, name: &str, bytes: &[u8], want: &str) {
+        self.with(name, bytes, &ReadOptions::default(), Err(want));
+    }
+
+    fn with(&mut self, name: &str, bytes: &[u8], options: &ReadOptions, want: Result<&str, &str>) {
+        self.count += 1;
+        let got = outcome(name, bytes, options);
+        let fits = match (&got, want) {
+            (Ok(got), Ok(want)) => got == want,
+            (Err(got), Err(want)) => got.contains(want),
+            _ => false,
+        };
+        if !fits {
+            self.failures
+                .push(format!("{name}: got {got:#?}, want {want:#?}"));
+        }
+    }
+}
+
+#[test]
+fn every_file_ends_in_the_right_values_or_the_right_error() {
+    let mut table = Table::default();
+    xlsx::values(&mut table);
+    xlsx::structure(&mut table);
+    xlsx::headers(&mut table);
+    xlsx_hostile::every(&mut table);
+    archives::archives(&mut table);
+    archives::mislabelled(&mut table);
+    xls::every(&mut table);
+    ods::every(&mut table);
+    xlsb::every(&mut table);
+    delimited::every(&mut table);
+    assert!(table.failures.is_empty(), "{}", table.failures.join("\n"));
+    assert!(table.count >= 60, "{} files", table.count);
+    if let Ok(status) = std::fs::read_to_string("/proc/self/status") {
+        let line = status
+            .lines()
+            .find_map(|l| l.strip_prefix("VmHWM:"))
+            .unwrap();
+        let peak: u64 = line.split_whitespace().next().unwrap().parse().unwrap();
+        assert!(peak < MEMORY, "{peak} kB at the peak");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let error = rowmill_workbook::detect(Path::new("not-there.xlsx")).unwrap_err();
+    assert!(error.to_string().starts_with("not-there.xlsx: "), "{error}");
+}
