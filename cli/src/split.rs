@@ -1,33 +1,38 @@
-//! `rowmill split`: the first stage alone, into a directory.
+//! `rowmill split`: what the first stage makes of a workbook, into a directory.
 
+use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use async_trait::async_trait;
+use bytes::Bytes;
 use chrono::Utc;
-use miette::miette;
-use rowmill_domain::event::Invocation;
-use rowmill_domain::message::Message;
-use rowmill_domain::{Manifest, keys};
-use rowmill_events::s3_created;
-use rowmill_local::{Cloud, LocalScheduler, SqliteLedger, inbox_event};
-use rowmill_ports::{Location, Objects, PortError, Topic};
-use rowmill_split::Split;
+use rowmill_domain::pipeline::ParameterValues;
+use rowmill_domain::run::Source;
+use rowmill_domain::{RunId, keys, plan};
+use rowmill_ports::{Objects, Put};
+use rowmill_split::{About, CutOptions, cut};
 
 use crate::args::SplitArgs;
-use crate::cloud::{INBOX, STALLED_AFTER, WORK, buckets};
+use crate::cloud::{INBOX, WORK, buckets};
 use crate::exit::{Exit, Stop};
-use crate::upload::{self, Upload};
+use crate::input::Chosen;
 use crate::{input, output};
 
-/// Runs the stage in a state directory that is gone afterwards, and keeps what it wrote.
+/// Cuts the workbook and keeps its chunks and manifest. There is no run: neither an upload nor a
+/// ledger, and nothing goes on from here.
 pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
     input::is_file(&args.workbook)?;
     let chosen = input::optional(&args.workbook, args.pipeline.as_deref())?;
-    let given = args.given.values();
-    chosen.parameters(&given)?;
-    chosen.check_columns(&args.workbook)?;
+    let parameters = chosen.parameters(&args.given.values())?;
+    let source = source(&args.workbook, &chosen, args.limit, &parameters)
+        .map_err(|e| Stop::failed(format_args!("cannot read {}", args.workbook.display()), e))?;
+    let pipeline = &chosen.pipeline;
+    let options = CutOptions {
+        limit: args.limit,
+        ..CutOptions::default()
+    };
+    let name = args.workbook.display().to_string();
+    let cut = cut(&args.workbook, &name, pipeline, &options).map_err(input::refusal)?;
 
     // In the directory asked for, so that what is kept needs no copy.
     let state = std::fs::create_dir_all(&args.out)
@@ -36,66 +41,42 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
             builder.prefix(".rowmill-split-").tempdir_in(&args.out)
         })
         .map_err(|e| Stop::failed(format_args!("cannot write to {}", args.out.display()), e))?;
-    let failed = |e: PortError| Stop::failed("cannot split the workbook", e);
     let objects = buckets(state.path()).map_err(|e| Stop::failed("cannot split", e))?;
-    let objects = Arc::new(objects);
-    let ledger = SqliteLedger::open(state.path()).map_err(|e| Stop::failed("cannot split", e))?;
-    let ledger = Arc::new(ledger);
-    let cloud = Cloud::open(state.path()).map_err(|e| Stop::failed("cannot split", e))?;
-    let heard = Arc::new(Heard::default());
-
-    upload::pipeline(&*objects, &chosen).await.map_err(failed)?;
-    let uploaded = upload::workbook(
-        &*objects,
-        &*ledger,
-        &args.workbook,
-        &chosen,
-        upload::Order {
-            limit: args.limit,
-            parameters: &given,
-        },
-        false,
+    let objects: Arc<dyn Objects> = Arc::new(objects);
+    let run = RunId::new(
+        &source.bucket,
+        &source.key,
+        &source.version,
+        source.uploaded,
+        &chosen.name,
     );
-    let (object, run) = match uploaded.await.map_err(failed)? {
-        Upload::New(object, run) => (object, run),
-        Upload::Known(run) => {
-            return Err(Stop::failed(
-                "cannot split",
-                format_args!("{} exists", run.id),
-            ));
-        }
+    let stages = u16::try_from(plan::stages(pipeline).len()).unwrap_or(u16::MAX);
+    let chunks = cut.chunks(&pipeline.batch, stages);
+    cut.store(&objects, WORK, &run, &chunks)
+        .await
+        .map_err(|e| Stop::failed("cannot split the workbook", e))?;
+    let about = About {
+        run: run.clone(),
+        created: source.uploaded,
+        source,
+        pipeline: chosen.name,
+        pipeline_toml: chosen.toml,
+        stages,
+        notify: Vec::new(),
+        parameters,
     };
-    let stage = Split {
-        objects: objects.clone(),
-        ledger,
-        topic: heard.clone(),
-        scheduler: Arc::new(LocalScheduler::new(cloud)),
-        work_bucket: WORK.to_owned(),
-        stalled_after: STALLED_AFTER,
-        rows_read: Arc::new(AtomicU64::new(0)),
-    };
-    let invocation = Invocation {
-        owner: "rowmill split".to_owned(),
-        now: Utc::now(),
-    };
-    let event = s3_created(&inbox_event(INBOX, &object));
-    for object in event.map_err(|e| Stop::failed("cannot split the workbook", e))? {
-        let done = stage.handle(&object, &invocation).await;
-        done.map_err(|e| Stop::failed("cannot split the workbook", e))?;
-    }
-    if let Some(Message::Failed { failure, .. }) = heard.last() {
-        return Err(Stop::refused(miette!(
-            help = failure.advice,
-            "{}",
-            failure.what
-        )));
-    }
-
-    let manifest = objects
-        .get(&Location::new(WORK, keys::manifest(&run)))
-        .await;
-    let manifest: Manifest = serde_json::from_slice(&manifest.map_err(failed)?.body)
-        .map_err(|e| Stop::failed("cannot read the manifest", e))?;
+    let manifest = cut.manifest(about, chunks);
+    let json =
+        serde_json::to_vec(&manifest).map_err(|e| Stop::failed("cannot write the manifest", e))?;
+    objects
+        .put(
+            WORK,
+            &keys::manifest(&run),
+            Bytes::from(json),
+            Put::default(),
+        )
+        .await
+        .map_err(|e| Stop::failed("cannot split the workbook", e))?;
     keep(state.path(), &keys::run_prefix(&run), &args.out)
         .map_err(|e| Stop::failed(format_args!("cannot write to {}", args.out.display()), e))?;
     output::line(format_args!(
@@ -107,6 +88,32 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
         args.out.join(keys::manifest(&run)).display(),
     ));
     Ok(Exit::Done)
+}
+
+/// The workbook as if it had been uploaded now. The same content with the same pipeline, limit and
+/// parameters is the same version.
+fn source(
+    workbook: &Path,
+    chosen: &Chosen,
+    limit: Option<u64>,
+    parameters: &ParameterValues,
+) -> std::io::Result<Source> {
+    let file = File::open(workbook)?;
+    let size = file.metadata()?.len();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file)?;
+    hasher.update(&size.to_le_bytes());
+    hasher.update(chosen.toml.as_bytes());
+    hasher.update(&limit.unwrap_or(u64::MAX).to_le_bytes());
+    hasher.update(&serde_json::to_vec(parameters)?);
+    let name = workbook.file_name().unwrap_or_default().to_string_lossy();
+    Ok(Source {
+        bucket: INBOX.to_owned(),
+        key: format!("{}/{name}", chosen.name),
+        version: hasher.finalize().to_string(),
+        size,
+        uploaded: Utc::now(),
+    })
 }
 
 /// Moves the folder of objects below a prefix out of the work bucket, in place of what an earlier
@@ -122,27 +129,4 @@ fn keep(state: &Path, prefix: &str, out: &Path) -> std::io::Result<()> {
     }
     // Keys of runs are their paths in the bucket.
     std::fs::rename(state.join(WORK).join(prefix), to)
-}
-
-/// A topic with nobody behind it: it keeps what was said.
-#[derive(Debug, Default)]
-struct Heard(Mutex<Vec<Message>>);
-
-impl Heard {
-    fn last(&self) -> Option<Message> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .last()
-            .cloned()
-    }
-}
-
-#[async_trait]
-impl Topic for Heard {
-    async fn publish(&self, message: &Message) -> Result<(), PortError> {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.push(message.clone());
-        Ok(())
-    }
 }

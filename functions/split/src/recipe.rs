@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use rowmill_domain::pipeline::{self, Pipeline};
+use rowmill_domain::pipeline::{self, Pipeline, PipelineError};
 use rowmill_domain::{keys, limits};
 use rowmill_ports::Location;
 
-use crate::cut::problem;
 use crate::error::{Refusal, SplitError};
 use crate::stage::Split;
 
@@ -116,4 +115,18 @@ impl Split {
             ),
         ))
     }
+}
+
+/// A pipeline's error in one line, with its place.
+pub(crate) fn problem(error: &PipelineError) -> String {
+    let (line, column) = error.position();
+    let mut text = format!(
+        "{} ({}, line {line}, column {column}",
+        error.message,
+        error.file.name()
+    );
+    if let Some(help) = &error.help {
+        text += &format!("; {help}");
+    }
+    text + ")"
 }

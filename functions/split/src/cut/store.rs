@@ -1,0 +1,129 @@
+//! The chunks of a cut, put into the work bucket.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rowmill_domain::plan::ChunkPlan;
+use rowmill_domain::{RunId, keys};
+use rowmill_ports::{Objects, Put};
+use tokio::task::JoinSet;
+
+use super::{Cut, rejected_file};
+use crate::error::SplitError;
+
+/// Chunks that are put at once.
+const PUTS_AT_ONCE: usize = 4;
+/// A chunk of more bytes than this is put from a file and not from memory: buffers of its size on
+/// several threads stay with the allocator, which was half of split's memory.
+const CHUNK_IN_MEMORY: u64 = 1 << 20;
+
+impl Cut {
+    /// Puts these chunks, as [`Cut::chunks`] gave them, and the rejected rows into the work
+    /// bucket. May be done twice.
+    pub async fn store(
+        &self,
+        objects: &Arc<dyn Objects>,
+        bucket: &str,
+        run: &RunId,
+        chunks: &[ChunkPlan],
+    ) -> Result<(), SplitError> {
+        let mut puts = JoinSet::new();
+        puts.spawn(put_file(
+            objects.clone(),
+            bucket.to_owned(),
+            keys::rejected(run),
+            rejected_file(self.scratch.path()),
+        ));
+        let (mut line, mut offset) = (0, 0);
+        for chunk in chunks {
+            let lines = &self.records[line..line + chunk.records as usize];
+            let bytes = lines.iter().map(|l| u64::from(l.bytes)).sum();
+            if puts.len() == PUTS_AT_ONCE {
+                joined(puts.join_next().await)?;
+            }
+            puts.spawn(put_part(
+                objects.clone(),
+                bucket.to_owned(),
+                keys::chunk(run, chunk.chunk),
+                self.spool(),
+                self.scratch.path().join(format!("chunk-{}", chunk.chunk)),
+                offset,
+                bytes,
+            ));
+            line += lines.len();
+            offset += bytes;
+        }
+        while !puts.is_empty() {
+            joined(puts.join_next().await)?;
+        }
+        Ok(())
+    }
+}
+
+fn json_lines() -> Put {
+    Put {
+        content_type: Some("application/jsonl".into()),
+        ..Put::default()
+    }
+}
+
+fn joined(
+    result: Option<Result<Result<(), SplitError>, tokio::task::JoinError>>,
+) -> Result<(), SplitError> {
+    match result {
+        Some(Ok(result)) => result,
+        // Cancelled with the runtime, or a bug: either way nothing was lost.
+        Some(Err(error)) => Err(io::Error::other(error).into()),
+        None => Ok(()),
+    }
+}
+
+/// Puts a file as an object.
+async fn put_file(
+    objects: Arc<dyn Objects>,
+    bucket: String,
+    key: String,
+    file: PathBuf,
+) -> Result<(), SplitError> {
+    objects.upload(&bucket, &key, &file, json_lines()).await?;
+    Ok(())
+}
+
+/// Puts a part of the spool as an object.
+async fn put_part(
+    objects: Arc<dyn Objects>,
+    bucket: String,
+    key: String,
+    spool: PathBuf,
+    large: PathBuf,
+    offset: u64,
+    bytes: u64,
+) -> Result<(), SplitError> {
+    let to = large.clone();
+    let body = tokio::task::spawn_blocking(move || {
+        let mut spool = File::open(spool)?;
+        spool.seek(SeekFrom::Start(offset))?;
+        let mut part = spool.take(bytes);
+        if bytes > CHUNK_IN_MEMORY {
+            io::copy(&mut part, &mut File::create(to)?)?;
+            return Ok(None);
+        }
+        let mut body = Vec::with_capacity(bytes as usize);
+        part.read_to_end(&mut body)?;
+        Ok::<_, io::Error>(Some(Bytes::from(body)))
+    })
+    .await
+    .map_err(io::Error::other)??;
+    match body {
+        Some(body) => objects.put(&bucket, &key, body, json_lines()).await?,
+        None => {
+            let info = objects.upload(&bucket, &key, &large, json_lines()).await?;
+            tokio::fs::remove_file(&large).await?;
+            info
+        }
+    };
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! The reader's rows, cleaned, profiled and serialised as they come.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
+use std::sync::atomic::Ordering;
+
+use rowmill_domain::manifest::{RejectReason, Rejected};
+use rowmill_domain::pipeline::{Pipeline, result_headers};
+use rowmill_domain::{Columns, Value};
+use rowmill_workbook::{Cell, Header, RowSink};
+use tempfile::TempDir;
+
+use super::{Cut, CutOptions, Line, rejected_file, spool_file};
+use crate::clean::{Cleaner, LISTED, Verdict};
+use crate::error::{CutError, Refusal};
+use crate::line::LineWriter;
+use crate::profile::Profile;
+use crate::recipe::problem;
+
+/// Takes the reader's rows.
+pub(super) struct Sink<'a> {
+    /// What messages call the workbook.
+    pub(super) name: &'a str,
+    pub(super) pipeline: &'a Pipeline,
+    pub(super) options: &'a CutOptions,
+    pub(super) scratch: TempDir,
+    /// The records, once the header has come.
+    pub(super) table: Option<Table>,
+    /// Why it took no more.
+    pub(super) broken: Option<CutError>,
+}
+
+impl RowSink for Sink<'_> {
+    fn header(&mut self, header: &Header) -> ControlFlow<()> {
+        match self.start(header) {
+            Ok(table) => {
+                self.table = Some(table);
+                ControlFlow::Continue(())
+            }
+            Err(error) => self.stop(error),
+        }
+    }
+
+    fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()> {
+        // Relaxed: a progress bar and a stop flag order nothing else.
+        self.options.rows_read.fetch_add(1, Ordering::Relaxed);
+        if self.options.stop.load(Ordering::Relaxed) {
+            return self.stop(CutError::Stopped);
+        }
+        match self.table.as_mut().map(|table| table.row(row, cells)) {
+            Some(Err(error)) => self.stop(error.into()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Sink<'_> {
+    fn stop(&mut self, error: CutError) -> ControlFlow<()> {
+        self.broken = Some(error);
+        ControlFlow::Break(())
+    }
+
+    fn start(&self, header: &Header) -> Result<Table, CutError> {
+        let columns = Columns::new(&header.columns);
+        let refused = |what: String| {
+            Refusal::new(
+                format!("{}, sheet `{}`: {what}", self.name, header.sheet),
+                format!(
+                    "correct the workbook's header (row {}) or the pipeline, and upload it again",
+                    header.row
+                ),
+            )
+        };
+        let problems = self.pipeline.check_columns(&header.columns);
+        if !problems.is_empty() {
+            let mut texts: Vec<String> = problems.iter().take(LISTED).map(problem).collect();
+            if problems.len() > LISTED {
+                texts.push(format!("and {} more", problems.len() - LISTED));
+            }
+            return Err(refused(texts.join("; ")).into());
+        }
+        let cleaner = Cleaner::new(columns.clone(), &self.pipeline.input, self.options.limit)
+            .map_err(|name| refused(format!("no column `{name}`, which [input] mentions")))?;
+        let create = |path| File::create(path).map(|f| BufWriter::with_capacity(1 << 20, f));
+        Ok(Table {
+            sheet: header.sheet.clone(),
+            notes: [header.notes.clone(), renamed(&header.columns)].concat(),
+            lines: LineWriter::new(&columns).map_err(io::Error::from)?,
+            profiles: columns
+                .names()
+                .iter()
+                .map(|_| Profile::new(columns.len()))
+                .collect(),
+            columns,
+            cleaner,
+            buffer: Vec::new(),
+            records: Vec::new(),
+            spool: create(spool_file(self.scratch.path()))?,
+            rejects: create(rejected_file(self.scratch.path()))?,
+            rows_in: 0,
+            rejected: BTreeMap::new(),
+            examples: BTreeMap::new(),
+            blank: None,
+        })
+    }
+}
+
+/// Notes of the columns that the result cannot show by their own names.
+fn renamed(columns: &[String]) -> Vec<String> {
+    let shown = columns.iter().zip(result_headers(columns));
+    shown
+        .filter(|(own, shown)| *own != shown)
+        .map(|(own, shown)| {
+            format!("the workbook's column `{own}` is called `{shown}` in the result, which has a column `{own}` of its own")
+        })
+        .collect()
+}
+
+/// The records so far.
+pub(super) struct Table {
+    sheet: String,
+    notes: Vec<String>,
+    columns: Columns,
+    cleaner: Cleaner,
+    lines: LineWriter,
+    profiles: Vec<Profile>,
+    /// The line at hand.
+    buffer: Vec<u8>,
+    records: Vec<Line>,
+    spool: BufWriter<File>,
+    rejects: BufWriter<File>,
+    rows_in: u64,
+    rejected: BTreeMap<RejectReason, u64>,
+    examples: BTreeMap<RejectReason, (u32, String)>,
+    /// First and last of the blank rows just before; they count once a used one follows.
+    blank: Option<(u32, u32)>,
+}
+
+impl Table {
+    fn row(&mut self, row: u32, cells: &mut [Cell]) -> io::Result<()> {
+        match self.cleaner.clean(row, cells) {
+            Verdict::Rejected(RejectReason::Blank, _) => {
+                let first = self.blank.map_or(row, |(first, _)| first);
+                self.blank = Some((first, row));
+                Ok(())
+            }
+            Verdict::Rejected(reason, detail) => {
+                self.blanks()?;
+                let values = match reason {
+                    RejectReason::BeyondLimit => Vec::new(),
+                    _ => cells.iter().map(text).collect(),
+                };
+                self.reject(row, reason, detail, values)
+            }
+            Verdict::Record => {
+                self.blanks()?;
+                self.record(row, cells)
+            }
+        }
+    }
+
+    fn record(&mut self, row: u32, cells: &[Cell]) -> io::Result<()> {
+        self.buffer.clear();
+        let profiles = &mut self.profiles;
+        self.lines
+            .write(row, cells, &mut self.buffer, |at, value, length| {
+                profiles[at].add(value, length);
+            })?;
+        let bytes = u32::try_from(self.buffer.len())
+            .map_err(|_| io::Error::other(format!("row {row} is longer than 4 GiB as JSON")))?;
+        self.spool.write_all(&self.buffer)?;
+        self.records.push(Line { row, bytes });
+        self.rows_in += 1;
+        Ok(())
+    }
+
+    /// Rejects the blank rows before a used one.
+    fn blanks(&mut self) -> io::Result<()> {
+        let Some((first, last)) = self.blank.take() else {
+            return Ok(());
+        };
+        let reason = RejectReason::Blank;
+        for row in first..=last {
+            self.reject(row, reason, reason.text().to_owned(), Vec::new())?;
+        }
+        Ok(())
+    }
+
+    fn reject(
+        &mut self,
+        row: u32,
+        reason: RejectReason,
+        detail: String,
+        values: Vec<String>,
+    ) -> io::Result<()> {
+        let rejected = Rejected {
+            row,
+            reason,
+            detail,
+            values,
+        };
+        serde_json::to_writer(&mut self.rejects, &rejected)?;
+        self.rejects.write_all(b"\n")?;
+        *self.rejected.entry(reason).or_default() += 1;
+        self.examples
+            .entry(reason)
+            .or_insert((row, rejected.detail));
+        self.rows_in += 1;
+        Ok(())
+    }
+
+    pub(super) fn finish(
+        mut self,
+        formats: Vec<Option<String>>,
+        notes: Vec<String>,
+        scratch: TempDir,
+    ) -> io::Result<Cut> {
+        self.spool.flush()?;
+        self.rejects.flush()?;
+        let mut formats = formats.into_iter();
+        let columns = self.columns.names().iter().zip(&self.profiles).enumerate();
+        let columns = columns
+            .map(|(at, (name, profile))| {
+                profile.finish(name, self.cleaner.declared(at), formats.next().flatten())
+            })
+            .collect();
+        self.notes.extend(notes);
+        Ok(Cut {
+            sheet: self.sheet,
+            columns,
+            rows_in: self.rows_in,
+            rejected: self.rejected,
+            notes: self.notes,
+            examples: self.examples,
+            records: self.records,
+            scratch,
+        })
+    }
+}
+
+/// A rejected row's cell as text.
+fn text(cell: &Cell) -> String {
+    match cell {
+        Cell::Empty => String::new(),
+        Cell::Value(Value::Text(text)) => text.clone(),
+        Cell::Value(value) => value.to_text(),
+        Cell::Error(error) => error.clone(),
+    }
+}
