@@ -1,9 +1,8 @@
-"""LibreOffice opens a result workbook and saves it again with the same cells.
+"""LibreOffice opens a result workbook and saves it again with the same cells and looks.
 
     python office_equal.py result.xlsx
 
-Needs LibreOffice (Debian: libreoffice-calc), so it is run by hand: with the interpreter of
-target/test-venv on the result of any run.
+Needs LibreOffice (Debian: libreoffice-calc). Prints how many cells are the same.
 """
 
 import subprocess
@@ -14,9 +13,9 @@ from pathlib import Path
 import openpyxl
 
 
-def cells(path):
+def cells(book):
     # LibreOffice saves true as the formula TRUE() with its value.
-    for sheet in openpyxl.load_workbook(path, data_only=True).worksheets:
+    for sheet in book.worksheets:
         for row in sheet.iter_rows():
             for cell in row:
                 # An empty text and an empty cell are one to LibreOffice.
@@ -31,15 +30,39 @@ def same(a, b):
     return a == b
 
 
+def looks(book):
+    """What a reader of the sheets sees besides their cells."""
+    for sheet in book.worksheets:
+        fills = {}
+        for row in sheet.iter_rows(min_row=2, max_col=1):
+            fill = row[0].fill
+            if fill.fill_type == "solid":
+                fills[row[0].row] = fill.fgColor.rgb[-6:]
+        yield sheet.title, {
+            "frozen": sheet.freeze_panes,
+            "filter": sheet.auto_filter.ref,
+            "charts": len(sheet._charts),
+            "tinted": fills,
+        }
+
+
+def load(path):
+    return openpyxl.load_workbook(path, data_only=True)
+
+
 def main():
     path = Path(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
-        command = ["soffice", "--headless", "--convert-to", "xlsx:Calc MS Excel 2007 XML"]
+        # A profile of its own: another LibreOffice of this user may be open.
+        profile = f"-env:UserInstallation=file://{folder}/profile"
+        command = ["soffice", profile, "--headless", "--convert-to", "xlsx:Calc MS Excel 2007 XML"]
         subprocess.run([*command, "--outdir", folder, path], check=True, timeout=300)
-        ours, theirs = dict(cells(path)), dict(cells(Path(folder) / path.name))
+        ours, theirs = load(path), load(Path(folder) / path.name)
+    assert dict(looks(ours)) == dict(looks(theirs)), (dict(looks(ours)), dict(looks(theirs)))
+    ours, theirs = dict(cells(ours)), dict(cells(theirs))
     wrong = [(at, ours.get(at), theirs.get(at)) for at in ours | theirs if not same(ours.get(at), theirs.get(at))]
     assert not wrong, wrong[:10]
-    print(len(ours), "cells are the same")
+    print(len(ours))
 
 
 main()
