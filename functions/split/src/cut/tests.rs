@@ -1,6 +1,8 @@
 use super::*;
 use proptest::prelude::*;
-use rowmill_domain::{Kind, Record};
+use rowmill_domain::manifest::Rejected;
+use rowmill_domain::{Columns, Kind, Record, Value};
+use rowmill_workbook::{Cell, Header, RowSink};
 
 fn pipeline(required: &[&str], key: &[&str]) -> Pipeline {
     let mut pipeline = Pipeline::parse("p.toml", "").unwrap();
