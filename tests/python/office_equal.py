@@ -31,7 +31,8 @@ def same(a, b):
 
 
 def looks(book):
-    """What a reader of the sheets sees besides their cells."""
+    """What a reader of the sheets sees besides their cells; of a view, as of what is frozen, LibreOffice
+    without a screen knows nothing."""
     for sheet in book.worksheets:
         fills = {}
         for row in sheet.iter_rows(min_row=2, max_col=1):
@@ -39,7 +40,6 @@ def looks(book):
             if fill.fill_type == "solid":
                 fills[row[0].row] = fill.fgColor.rgb[-6:]
         yield sheet.title, {
-            "frozen": sheet.freeze_panes,
             "filter": sheet.auto_filter.ref,
             "charts": len(sheet._charts),
             "tinted": fills,
@@ -56,7 +56,7 @@ def main():
         # A profile of its own: another LibreOffice of this user may be open.
         profile = f"-env:UserInstallation=file://{folder}/profile"
         command = ["soffice", profile, "--headless", "--convert-to", "xlsx:Calc MS Excel 2007 XML"]
-        subprocess.run([*command, "--outdir", folder, path], check=True, timeout=300)
+        subprocess.run([*command, "--outdir", folder, path], check=True, timeout=300, stdout=subprocess.DEVNULL)
         ours, theirs = load(path), load(Path(folder) / path.name)
     assert dict(looks(ours)) == dict(looks(theirs)), (dict(looks(ours)), dict(looks(theirs)))
     ours, theirs = dict(cells(ours)), dict(cells(theirs))
