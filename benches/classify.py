@@ -21,6 +21,8 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tests/python"))
+from environment import environment
 PEERS = ["scikit-learn==1.9.1"]
 FOLDS = 5
 
@@ -78,12 +80,7 @@ def main():
 
     subprocess.run(["cargo", "build", "--release", "--locked"], cwd=ROOT, check=True)
     rowmill = ROOT / "target/release/rowmill"
-    venv = ROOT / "target/classify-venv"
-    stamp = venv / "peers.txt"
-    if not stamp.exists() or stamp.read_text() != "\n".join(PEERS):
-        subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
-        subprocess.run([venv / "bin/pip", "install", "--quiet", *PEERS], check=True)
-        stamp.write_text("\n".join(PEERS))
+    python = environment(ROOT / "target/classify-venv", "\n".join(PEERS))
 
     with args.data.open(encoding="utf-8", newline="") as f:
         pairs = [(row[args.text].strip(), row[args.label].strip()) for row in csv.DictReader(f)]
@@ -95,7 +92,7 @@ def main():
         model = work / "model"
         ours = [rowmill, "train", args.data, "--text", args.text, "--label", args.label,
                 "--folds", str(FOLDS), "--out", model, "--json"]
-        peer = [venv / "bin/python", "-c", SKLEARN, same, str(FOLDS)]
+        peer = [python, "-c", SKLEARN, same, str(FOLDS)]
         # A line a text, enough of them to time.
         lines = "".join(" ".join(text.split()) + "\n" for text, _ in pairs)
         asked = max(1, 100_000 // len(pairs))

@@ -20,6 +20,8 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tests/python"))
+from environment import environment
 PEERS = ["polars==2.1.0", "fastexcel==0.21.0", "XlsxWriter==3.3.1", "pandas==3.1.1", "openpyxl==3.1.5"]
 
 MAKE = """
@@ -117,13 +119,7 @@ def main():
 
     subprocess.run(["cargo", "build", "--release", "--locked"], cwd=ROOT, check=True)
     rowmill = ROOT / "target/release/rowmill"
-    venv = ROOT / "target/bench-venv"
-    stamp = venv / "peers.txt"
-    if not stamp.exists() or stamp.read_text() != "\n".join(PEERS):
-        subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
-        subprocess.run([venv / "bin/pip", "install", "--quiet", *PEERS], check=True)
-        stamp.write_text("\n".join(PEERS))
-    python = venv / "bin/python"
+    python = environment(ROOT / "target/bench-venv", "\n".join(PEERS))
 
     with tempfile.TemporaryDirectory() as work:
         work = pathlib.Path(work)

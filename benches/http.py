@@ -26,6 +26,8 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tests/python"))
+from environment import environment
 PEERS = ["aiohttp==3.14.5", "uvloop==0.23.0", "Scrapy==2.19.0", "XlsxWriter==3.3.1"]
 # How many of the requests Scrapy makes: it takes seconds for these.
 SCRAPY_SHARE = 20
@@ -111,17 +113,6 @@ assert len(due) == requests and set(due.values()) == {812.5}
 """
 
 
-def venv():
-    """The interpreter of a venv with the peers."""
-    home = ROOT / "target/bench-http-venv"
-    stamp = home / "peers.txt"
-    if not stamp.exists() or stamp.read_text() != "\n".join(PEERS):
-        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-        subprocess.run([home / "bin/pip", "install", "--quiet", *PEERS], check=True)
-        stamp.write_text("\n".join(PEERS))
-    return home / "bin/python"
-
-
 def built():
     """The program, and the bench with the source."""
     subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
@@ -199,7 +190,7 @@ def main():
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         sys.exit("it needs two cores: one for the source, one for its clients")
-    (rowmill, bench), python = built(), venv()
+    (rowmill, bench), python = built(), environment(ROOT / "target/bench-http-venv", "\n".join(PEERS))
     with tempfile.TemporaryDirectory() as folder:
         source = Source(bench, cores[0])
         try:

@@ -34,6 +34,8 @@ import urllib.request
 import uuid
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tests/python"))
+from environment import environment
 PEERS = ["awslambdaric==4.2.2", "boto3==1.43.106", "pandas==3.1.1", "openpyxl==3.1.5"]
 BUNDLE = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
 REGION, ACCOUNT, STACK = "eu-central-1", "000000000000", "rowmill"
@@ -165,20 +167,6 @@ print(sum(k.endswith("manifest.json") for k in keys), sum("/chunks/" in k for k 
 '''
 
 
-def venv(name, requirements):
-    """The interpreter of a venv under target/ with those packages."""
-    folder = ROOT / "target" / name
-    stamp = folder / "requirements.txt"
-    if not stamp.exists() or stamp.read_text() != requirements:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        listed = folder / "wanted.txt"
-        listed.write_text(requirements)
-        pip = [folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "-r", listed]
-        subprocess.run(pip, check=True)
-        stamp.write_text(requirements)
-    return folder / "bin/python"
-
-
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -288,8 +276,8 @@ def main():
 
     subprocess.run([ROOT / ".ci/build-functions"], check=True)
     ours = ROOT / "target/sam/build/SplitFunction/bootstrap"
-    emulators = venv("emulator-venv", (ROOT / "tests/python/emulators.txt").read_text())
-    python = venv("startup-venv", "\n".join(PEERS) + "\n")
+    emulators = environment(ROOT / "target/emulator-venv", (ROOT / "tests/python/emulators.txt").read_text())
+    python = environment(ROOT / "target/startup-venv", "\n".join(PEERS))
 
     port = free_port()
     base = {

@@ -20,6 +20,8 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tests/python"))
+from environment import environment
 PEERS = ["polars==2.1.0", "fastexcel==0.21.0", "XlsxWriter==3.3.1"]
 ROWMILL = ROOT / "target/release/rowmill"
 MEASURE = ROOT / "target/release/examples/measure"
@@ -59,17 +61,6 @@ for i in range(rows):
         sheet.write_number(r, columns + 2, 1)
 book.close()
 """
-
-
-def venv():
-    """The interpreter of a venv with the peers."""
-    home = ROOT / "target/bench-workbook-venv"
-    stamp = home / "peers.txt"
-    if not stamp.exists() or stamp.read_text() != "\n".join(PEERS):
-        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-        subprocess.run([home / "bin/pip", "install", "--quiet", *PEERS], check=True)
-        stamp.write_text("\n".join(PEERS))
-    return home / "bin/python"
 
 
 def run(command):
@@ -167,7 +158,7 @@ def main():
     build = ["cargo", "build", "--release", "--quiet"]
     subprocess.run([*build, "-p", "rowmill"], cwd=ROOT, check=True)
     subprocess.run([*build, "-p", "rowmill-workbook", "--example", "measure"], cwd=ROOT, check=True)
-    python, rows, runs = venv(), options.rows, options.runs
+    python, rows, runs = environment(ROOT / "target/bench-workbook-venv", "\n".join(PEERS)), options.rows, options.runs
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         shared, inline, wide = (folder / f"{n}.xlsx" for n in ("shared", "inline", "wide"))
