@@ -65,10 +65,11 @@ fn after(id: &JobId, kind: Option<DependencyType>) -> Dependency {
     }
 }
 
+/// Blocks its thread: a suite has no runtime to sleep in, and this is a test.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Submits, and again where there were too many calls.
 async fn submit(jobs: &dyn Jobs, job: &SubmitJob) -> Result<JobId> {
-    // Blocks its thread: a suite has no runtime to sleep in, and this is a test.
-    const PAUSE: Duration = Duration::from_millis(20);
     loop {
         match jobs.submit(job).await {
             Err(e) if e.kind == ErrorKind::Throttled => std::thread::sleep(PAUSE),
@@ -180,7 +181,7 @@ async fn in_states(
     filter: &dyn Fn(JobStatus) -> JobFilter,
     wanted: usize,
 ) -> Vec<JobDetail> {
-    for _ in 0..10 {
+    for _ in 0..100 {
         let mut found = Vec::new();
         for status in STATES {
             let page = list_all(jobs, &filter(status)).await;
@@ -190,6 +191,8 @@ async fn in_states(
         if found.len() == wanted {
             return found;
         }
+        // While many start, listings are seldom of one moment.
+        std::thread::sleep(PAUSE);
     }
     panic!("listings by state do not show {wanted} jobs");
 }
