@@ -3,7 +3,7 @@
 //! `cargo bench -p rowmill-steps --bench http [-- REQUESTS AT_ONCE LATENCY_MS]` (100,000, 64 and
 //! 0 by default). Server and client are pinned to a core each with taskset. With a latency, the
 //! ideal is AT_ONCE requests each LATENCY_MS. `-- serve` is the server alone, for
-//! `benches/http.py`, which compares the whole program with its peers: it prints its address.
+//! `benches/http_step.py`, which compares the whole program with its peers: it prints its address.
 
 #![allow(clippy::print_stdout)]
 

@@ -2,7 +2,7 @@
 aiohttp and Scrapy, one core each, with as many requests at once; and a source that takes 200 ms
 beside the ideal. Prints ratios measured in the same run.
 
-    python3 benches/http.py [--requests N] [--at-once N] [--runs N]
+    python3 benches/http_step.py [--requests N] [--at-once N] [--runs N]
 
 Rowmill's time is that of the whole program: a workbook in, a row a request, outcomes stored
 durably, workbook and mail out. The peers' is that from the first request to the last answer, as the
@@ -182,7 +182,7 @@ def spread(values):
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--requests", type=int, default=100_000)
+    options.add_argument("--requests", type=int, default=30_000)
     options.add_argument("--at-once", type=int, default=64)
     options.add_argument("--runs", type=int, default=5)
     options = options.parse_args()
