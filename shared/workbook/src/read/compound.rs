@@ -144,6 +144,7 @@ pub(crate) fn spanned_cells(stream: &[u8]) -> u64 {
     let mut total = 0u64;
     let mut span: Option<[u16; 4]> = None;
     let mut said = 0;
+    let mut formula = false;
     let area = |span: Option<[u16; 4]>| match span {
         Some([top, left, bottom, right]) => {
             (u64::from(bottom - top) + 1) * (u64::from(right - left) + 1)
@@ -157,10 +158,17 @@ pub(crate) fn spanned_cells(stream: &[u8]) -> u64 {
             // The start of a sheet's stream.
             0x0809 | 0x0409 | 0x0209 | 0x0009 => {
                 total += area(span.take()).max(std::mem::take(&mut said));
+                formula = false;
             }
             0x0200 => said = said.max(declared(stream, body, length).unwrap_or(0)),
+            // A formula's text has no place of its own: calamine puts it where the last formula was,
+            // and before a sheet's first one into the first cell.
+            0x0207 if !formula => {
+                span = Some(span.map_or([0; 4], |[_, _, bottom, right]| [0, 0, bottom, right]));
+            }
             // Formula, number, label, boolean or error, string, RK, multiple RK, shared text.
             0x0006 | 0x0203 | 0x0204 | 0x0205 | 0x00d6 | 0x027e | 0x00bd | 0x00fd => {
+                formula |= kind == 0x0006;
                 if let (Some(row), Some(column)) = (u16_at(stream, body), u16_at(stream, body + 2))
                 {
                     let last = match kind {
@@ -246,6 +254,16 @@ mod tests {
         assert_eq!(spanned_cells(&said), 65_533 * 15_104);
         let backwards = record(0x0200, &[2, 0, 1, 0, 0, 1, 0]);
         assert_eq!(spanned_cells(&backwards), u64::from(u32::MAX));
+    }
+
+    /// Found by fuzzing: of a few bytes calamine made a rectangle of 137 GB.
+    #[test]
+    fn a_text_before_any_formula_lies_in_the_first_cell() {
+        let number = record(0x0203, &[99, 9, 15, 0, 0, 0, 0]);
+        let formula = record(0x0006, &[99, 9, 15, 0, 0, 0, 0, 0, 0, 0]);
+        let text = record(0x0207, &[1, 0]);
+        assert_eq!(spanned_cells(&[number, text.clone()].concat()), 1000);
+        assert_eq!(spanned_cells(&[formula, text].concat()), 1);
     }
 
     #[test]
