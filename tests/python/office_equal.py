@@ -34,15 +34,17 @@ def looks(book):
     """What a reader of the sheets sees besides their cells; of a view, as of what is frozen, LibreOffice
     without a screen knows nothing."""
     for sheet in book.worksheets:
-        fills = {}
-        for row in sheet.iter_rows(min_row=2, max_col=1):
+        fills, links = {}, {}
+        for row in sheet.iter_rows(min_row=2):
             fill = row[0].fill
             if fill.fill_type == "solid":
                 fills[row[0].row] = fill.fgColor.rgb[-6:]
+            links |= {cell.coordinate: cell.hyperlink.target for cell in row if cell.hyperlink}
         yield sheet.title, {
             "filter": sheet.auto_filter.ref,
             "charts": len(sheet._charts),
             "tinted": fills,
+            "links": links,
         }
 
 

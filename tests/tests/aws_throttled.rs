@@ -19,7 +19,7 @@ use rowmill_domain::message::Message;
 use rowmill_ports::{ErrorKind, Location, Mailer, Objects, Scheduler, Topic, conformance};
 use rowmill_tests::batch_endpoint::{BatchEndpoint, Setup};
 use rowmill_tests::emulators::{Emulator, sdk_config};
-use rowmill_tests::stack::{bucket, runs_table};
+use rowmill_tests::stack::{bucket, lanes_table, runs_table};
 use rowmill_tests::wire::Wire;
 use tempfile::TempDir;
 
@@ -58,6 +58,7 @@ async fn s3_slows_down() {
 async fn dynamodb_throttles_and_leaves_items_unprocessed() {
     let aws = Emulator::ministack();
     runs_table(&aws.sdk_config(), "suite").await;
+    lanes_table(&aws.sdk_config(), "suite").await;
     let wire = Wire::new(3);
     let ledger = DynamoLedger::new(&wire.on(&aws.sdk_config()), "suite");
     conformance::ledger::ledger(&ledger).await;

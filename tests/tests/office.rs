@@ -4,7 +4,8 @@ use rowmill_tests::program::Job;
 use rowmill_tests::python;
 use rowmill_tests::workbook::{Book, Cell};
 
-/// Every kind of cell, rows that failed, rejected rows, a chart of a column and a step's times.
+/// Every kind of cell, links, rows that failed, rejected rows, a chart of a column and a step's
+/// times.
 const PIPELINE: &str = r#"
 [input]
 required = ["ID"]
@@ -23,6 +24,7 @@ value = "row.Amount * 2"
 
 [report]
 chart = "Flag"
+links = ["Note"]
 "#;
 
 #[test]

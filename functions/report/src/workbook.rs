@@ -124,6 +124,13 @@ fn outputs<'a>(added: &[String], outcome: &'a Outcome, to: &mut Vec<Option<&'a V
 /// The columns of the workbook.
 pub(crate) fn result_spec(manifest: &Manifest, pipeline: &Pipeline) -> ResultSpec {
     let names: Vec<&str> = manifest.columns.iter().map(|c| &*c.name).collect();
+    let added = pipeline.added_columns();
+    let columns = names
+        .iter()
+        .copied()
+        .chain(added.iter().map(String::as_str));
+    let is_link = |name: &str| pipeline.report.links.iter().any(|link| link == name);
+    let links = (0..).zip(columns).filter(|(_, name)| is_link(name));
     ResultSpec {
         columns: manifest
             .columns
@@ -136,7 +143,8 @@ pub(crate) fn result_spec(manifest: &Manifest, pipeline: &Pipeline) -> ResultSpe
                 width: column.width,
             })
             .collect(),
-        added: pipeline.added_columns(),
+        links: links.map(|(place, _)| place).collect(),
+        added,
         run_id: manifest.run.to_string(),
         title: format!("{}: results", keys::file_name(&manifest.source.key)),
     }

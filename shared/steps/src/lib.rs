@@ -108,8 +108,8 @@ pub struct Setup {
     /// Turns for requests that the children of all runs share. Without them a rate holds for this
     /// child alone.
     pub turns: Option<Arc<dyn Turns>>,
-    /// Answers that all children of a run share. Without them a text is translated once in this
-    /// child.
+    /// Answers that all children of a run share. Without them a text is translated, and a
+    /// response kept, for this child alone.
     pub answers: Option<Arc<dyn Answers>>,
 }
 

@@ -112,6 +112,7 @@ fn odd_values_come_back_as_they_went_in() {
         added: vec!["label".to_owned()],
         run_id: "20261121-a-0123456789ab".to_owned(),
         title: "A".to_owned(),
+        ..ResultSpec::default()
     };
     let values = odd_values();
     let mut writer = ResultWriter::create(&path, &spec).unwrap();
@@ -250,6 +251,76 @@ fn a_text_too_long_is_cut_with_a_mark_and_told() {
 }
 
 #[test]
+fn addresses_are_links_where_they_are_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.xlsx");
+    let spec = ResultSpec {
+        columns: vec![ColumnSpec {
+            name: "Site".to_owned(),
+            ..ColumnSpec::default()
+        }],
+        added: vec!["found".to_owned(), "mail".to_owned()],
+        links: vec![0, 2],
+        ..ResultSpec::default()
+    };
+    let mut writer = ResultWriter::create(&path, &spec).unwrap();
+    let text = Value::from;
+    let rows = [
+        ["https://a.example/?x=1&y=<2>#part", "mailto:a@b.example"],
+        ["no address", "file:///etc/passwd"],
+        ["http://ä.example/ü b", "http://b.example/"],
+    ];
+    let statuses = [Status::Ok, Status::Failed, Status::Missing];
+    // More rows than formats, and links in the rows of those too.
+    let rows = rows.iter().zip(statuses).cycle().take(300);
+    for ([site, mail], status) in rows.clone() {
+        let (site, mail, found) = (text(*site), text(*mail), text("http://c.example/"));
+        writer
+            .row(
+                &[Some(&site)],
+                &[Some(&found), Some(&mail)],
+                status,
+                None,
+                1,
+            )
+            .unwrap();
+    }
+    writer.finish(&Summary::default()).unwrap();
+
+    let (all, _) = read(&path, "Results");
+    for ((_, cells), ([site, mail], _)) in all.rows.iter().zip(rows) {
+        assert_eq!(cells[0], Cell::Value(text(*site)));
+        assert_eq!(cells[2], Cell::Value(text(*mail)));
+    }
+    let part = |name: &str| {
+        let mut zip = zip::ZipArchive::new(std::fs::File::open(&path).unwrap()).unwrap();
+        let mut text = String::new();
+        let mut part = zip.by_name(name).unwrap();
+        std::io::Read::read_to_string(&mut part, &mut text).unwrap();
+        text
+    };
+    let sheet = part("xl/worksheets/sheet1.xml");
+    assert_eq!(sheet.matches("<hyperlink ").count(), 400);
+    assert_eq!(sheet.matches("location=\"part\"").count(), 100);
+    for reference in ["A2", "C2", "A4", "C4", "A301", "C301"] {
+        assert!(sheet.contains(&format!("<hyperlink ref=\"{reference}\"")));
+    }
+    assert!(!sheet.contains("<hyperlink ref=\"A3\"") && !sheet.contains("ref=\"B2\" r:id"));
+    let relations = part("xl/worksheets/_rels/sheet1.xml.rels");
+    for target in [
+        "https://a.example/?x=1&amp;y=%3C2%3E",
+        "mailto:a@b.example",
+        "http://xn--4ca.example/%C3%BC%20b",
+    ] {
+        assert!(
+            relations.contains(&format!("Target=\"{target}\"")),
+            "{target}"
+        );
+    }
+    assert!(!relations.contains("c.example"));
+}
+
+#[test]
 fn a_number_among_dates_comes_back_as_a_number() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.xlsx");
@@ -334,6 +405,7 @@ fn failed_and_missing_rows_are_tinted_and_keep_their_formats() {
         added: vec!["n".to_owned()],
         run_id: "20261121-a-0123456789ab".to_owned(),
         title: "Title".to_owned(),
+        ..ResultSpec::default()
     };
     let mut writer = ResultWriter::create(&path, &spec).unwrap();
     let date = parsed("2024-03-01", Kind::Date);

@@ -21,7 +21,7 @@ pub(super) fn functions() -> PathBuf {
         // and all that depends on them be compiled again.
         for (name, _) in std::env::vars_os() {
             let ours = name.to_str().is_some_and(|n| n.starts_with("CARGO_"));
-            if ours && name != "CARGO_HOME" {
+            if ours && name != "CARGO_HOME" && name != "CARGO_INCREMENTAL" {
                 build.env_remove(name);
             }
         }

@@ -434,7 +434,7 @@ static HTTP: Section = Section {
             "cache",
             Shape::Bool,
             "false",
-            "Whether a GET with the same address and headers is sent once in a child and its answer used for all records that ask for it.",
+            "Whether a GET with the same address and headers is sent once in a run and its answer used for all records that ask for it. An answer of more than 16 KiB, compressed, is asked for once in each child.",
         ),
         optional(
             "ok_when",
@@ -822,12 +822,20 @@ pub(super) static COLUMN: Section = Section {
 pub(super) static REPORT: Section = Section {
     title: "[report]",
     meaning: "The result workbook.",
-    keys: &[optional(
-        "chart",
-        Shape::Text,
-        "no chart",
-        "The column whose values the sheet Summary counts and charts.",
-    )],
+    keys: &[
+        optional(
+            "chart",
+            Shape::Text,
+            "no chart",
+            "The column whose values the sheet Summary counts and charts.",
+        ),
+        optional(
+            "links",
+            Shape::Texts,
+            "no links",
+            "Columns whose web and mail addresses (http, https, mailto) can be clicked in the result; up to 65,530 in a sheet, as Excel takes them.",
+        ),
+    ],
 };
 
 /// `[notify]`

@@ -179,8 +179,8 @@ pub struct HttpStep {
     pub proxy: Option<Template>,
     /// PEM of certificates that are trusted as well.
     pub ca: Option<String>,
-    /// Whether a GET with the same URL and headers is sent once in a child, and its response used
-    /// for all records that ask for it.
+    /// Whether a GET with the same URL and headers is sent once in a run, and its response used for
+    /// all records that ask for it.
     pub cache: bool,
     /// True where a response of whatever status is a success; it sees the row, the outputs that
     /// the response has, and `status`. Default: the status is 200 to 299.
@@ -503,6 +503,8 @@ pub struct DerivedColumn {
 pub struct ReportSpec {
     /// The column whose distribution `Summary` charts.
     pub chart: Option<String>,
+    /// The columns whose addresses can be followed in the result.
+    pub links: Vec<String>,
 }
 
 /// `[notify]`

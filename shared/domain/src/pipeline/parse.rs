@@ -140,8 +140,8 @@ impl<'a> Builder<'a> {
             _ => node.text().map(|t| SheetRef::Name(t.to_owned())),
         });
         let header_row = table.optional("header_row").and_then(|n| n.whole());
-        let required = self.input_columns(table, "required");
-        let key = self.input_columns(table, "key");
+        let required = self.columns(table, "required", 0);
+        let key = self.columns(table, "key", 0);
         let mut types = Vec::new();
         let entries = table.optional("types").and_then(|n| n.entries());
         for (column, at, node) in entries.unwrap_or_default() {
@@ -165,11 +165,12 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn input_columns(&mut self, table: &Table<'a>, key: &str) -> Vec<String> {
+    /// Columns of the input, or of the first `outputs` that are added.
+    fn columns(&mut self, table: &Table<'a>, key: &str, outputs: usize) -> Vec<String> {
         let texts = table.optional(key).and_then(|n| n.texts());
         let texts = texts.unwrap_or_default();
         for (name, node) in &texts {
-            self.mention(name, node.at.clone(), 0);
+            self.mention(name, node.at.clone(), outputs);
         }
         texts.into_iter().map(|(t, _)| t.to_owned()).collect()
     }
@@ -225,8 +226,9 @@ impl<'a> Builder<'a> {
             self.mention(text, n.at.clone(), self.outputs.len());
             Some(text.to_owned())
         });
+        let links = self.columns(table, "links", self.outputs.len());
         table.finish();
-        ReportSpec { chart }
+        ReportSpec { chart, links }
     }
 
     /// Takes a name for a column that is added; notes where that cannot be.

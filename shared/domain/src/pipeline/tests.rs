@@ -645,6 +645,7 @@ name = "x"
 value = "row.due + row['Amuont'] + row.sa_score"
 [report]
 chart = "sa_clss"
+links = ["Website", "x"]
 "#;
     let pipeline = Pipeline::parse("p.toml", toml).unwrap();
     let header = ["Customer ID", "ZIP", "Notes", "Amount"].map(str::to_owned);
@@ -689,6 +690,7 @@ chart = "sa_clss"
             "the workbook has no column `sa_clss`",
             "did you mean `sa_class`?",
         ),
+        ("18:10", "the workbook has no column `Website`", ""),
     ];
     let all: Vec<_> = all.iter().map(|(a, b, c)| (&**a, &**b, &**c)).collect();
     assert_eq!(all, expected);

@@ -10,6 +10,7 @@ use super::gate::{Cost, Sign};
 use super::request::Request;
 use super::response::Fetched;
 use super::retry;
+use super::shared::Known;
 
 /// What came of a request, and how often it was sent.
 pub(super) struct Tried<T> {
@@ -18,7 +19,7 @@ pub(super) struct Tried<T> {
 }
 
 impl Http {
-    /// Fetches, or takes the response out of the cache where the step has one.
+    /// Fetches, or takes the response from another record where the step keeps them.
     pub(super) async fn get<T: Send>(
         &self,
         row: u32,
@@ -32,7 +33,7 @@ impl Http {
         let mut own = None;
         let kept = slot
             .get_or_try_init(|| async {
-                let tried = self.fetch(row, request, judge).await;
+                let tried = self.once(row, request, judge).await;
                 let fetched = tried
                     .result
                     .as_ref()
@@ -52,6 +53,34 @@ impl Http {
             return Tried { result, tries: 1 };
         }
         // What was good for another record is not for this one.
+        self.fetch(row, request, judge).await
+    }
+
+    /// Fetches, unless another child of the run has or does.
+    async fn once<T: Send>(
+        &self,
+        row: u32,
+        request: &Request,
+        judge: &(dyn Fn(&Fetched) -> Result<T, Fault> + Send + Sync),
+    ) -> Tried<(Arc<Fetched>, T)> {
+        let Some(shared) = &self.shared else {
+            return self.fetch(row, request, judge).await;
+        };
+        match shared.ask(request).await {
+            Known::Fetched(fetched) => {
+                if let Ok(made) = judge(&fetched) {
+                    let result = Ok((Arc::new(fetched), made));
+                    return Tried { result, tries: 1 };
+                }
+            }
+            Known::Ours => {
+                let tried = self.fetch(row, request, judge).await;
+                let fetched = tried.result.as_ref().ok().map(|(fetched, _)| &**fetched);
+                shared.tell(request, fetched).await;
+                return tried;
+            }
+            Known::Alone => {}
+        }
         self.fetch(row, request, judge).await
     }
 

@@ -13,6 +13,7 @@ mod request;
 mod response;
 mod retry;
 mod robots;
+mod shared;
 mod success;
 mod templates;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use self::fetch::Tried;
 use self::host::Host;
 use self::pages::Paging;
 use self::response::Fetched;
+use self::shared::Shared;
 use self::templates::Templates;
 use crate::cache::Cache;
 use crate::guard::{Guard, Lookup, SystemLookup};
@@ -62,7 +64,10 @@ pub(crate) struct Http {
     templates: Templates,
     ok_when: Option<Expr>,
     pages: Option<Paging>,
+    /// The responses that this child knows.
     cache: Option<Cache<Fetched>>,
+    /// Those that any child of the run does.
+    shared: Option<Shared>,
     timeout: Duration,
     attempts: u32,
     extractor: Extractor,
@@ -85,6 +90,8 @@ impl Http {
     ) -> Result<Http, SetupError> {
         let guard = Guard::new(&step.allow_hosts)?;
         let (client, guard) = client(step, guard, setup, lookup)?;
+        let cached = step.cache && step.method == HttpMethod::Get;
+        let answers = setup.answers.clone().filter(|_| cached);
         Ok(Http {
             client,
             guard,
@@ -94,7 +101,8 @@ impl Http {
             templates: Templates::new(step)?,
             ok_when: step.ok_when.clone(),
             pages: step.pages.as_ref().map(Paging::new).transpose()?,
-            cache: (step.cache && step.method == HttpMethod::Get).then(Cache::default),
+            cache: cached.then(Cache::default),
+            shared: answers.map(|answers| Shared::new(step, answers, setup.secrets.clone())),
             timeout: step.timeout,
             attempts: step.attempts.max(1),
             extractor: Extractor::new(&step.outputs)?,

@@ -12,7 +12,7 @@ use crate::brief;
 
 /// Largest response, in bytes after decompression: room for any page or JSON that cells are
 /// taken from, and 16 of them at once fit a child of 512 MiB.
-const RESPONSE_MAX: usize = 10 * 1024 * 1024;
+pub(super) const RESPONSE_MAX: usize = 10 * 1024 * 1024;
 
 /// A response, read whole.
 pub(super) struct Fetched {

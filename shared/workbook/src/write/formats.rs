@@ -40,6 +40,8 @@ pub(super) struct Formats {
     pub(super) others: Vec<Format>,
     /// Of texts and blanks, per tint.
     plain: [u32; 3],
+    /// Of links, per tint.
+    link: [u32; 3],
     columns: Vec<Column>,
     /// Of columns without a format of their own.
     other: Column,
@@ -53,21 +55,27 @@ struct Numbers {
 
 impl Numbers {
     fn number(&mut self, code: Option<&str>, tint: Tint) -> u32 {
-        let format = match tint {
-            Tint::None => Format::new(),
-            Tint::Failed => Format::new().set_background_color(Color::RGB(0x00F8_D7DA)),
-            Tint::Missing => Format::new().set_background_color(Color::RGB(0x00FF_F3CD)),
-        };
-        let format = match code {
-            Some(code) => format.set_num_format(code),
-            None if tint == Tint::None => return 0,
-            None => format,
-        };
+        match code {
+            Some(code) => self.of(tinted(tint).set_num_format(code)),
+            None if tint == Tint::None => 0,
+            None => self.of(tinted(tint)),
+        }
+    }
+
+    fn of(&mut self, format: Format) -> u32 {
         *self.known.entry(format).or_insert_with_key(|format| {
             self.list.push(format.clone());
             // 0 is the default format, 1 the header's.
             self.list.len() as u32 + 1
         })
+    }
+}
+
+fn tinted(tint: Tint) -> Format {
+    match tint {
+        Tint::None => Format::new(),
+        Tint::Failed => Format::new().set_background_color(Color::RGB(0x00F8_D7DA)),
+        Tint::Missing => Format::new().set_background_color(Color::RGB(0x00FF_F3CD)),
     }
 }
 
@@ -78,6 +86,10 @@ impl Formats {
             list: Vec::new(),
         };
         let plain = TINTS.map(|tint| numbers.number(None, tint));
+        let link = match spec.links.is_empty() {
+            true => plain,
+            false => TINTS.map(|tint| numbers.of(tinted(tint).set_hyperlink())),
+        };
         let mut column = |kind: Option<Kind>, code: Option<&str>| Column {
             numbers: TINTS.map(|tint| {
                 // A number among dates has no date's format: it would be read back as a day.
@@ -105,6 +117,7 @@ impl Formats {
                 .set_background_color(Color::RGB(0x00E7_EDF5)),
             others: numbers.list,
             plain,
+            link,
             columns,
             other,
         }
@@ -113,6 +126,11 @@ impl Formats {
     /// The format of texts, booleans and blanks.
     pub(super) fn plain(&self, tint: Tint) -> u32 {
         self.plain[tint as usize]
+    }
+
+    /// The format of links.
+    pub(super) fn link(&self, tint: Tint) -> u32 {
+        self.link[tint as usize]
     }
 
     /// The format of numbers in a column.

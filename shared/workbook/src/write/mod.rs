@@ -2,6 +2,7 @@
 
 mod error;
 mod formats;
+mod links;
 mod package;
 mod row;
 mod sheets;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use rowmill_domain::manifest::Rejected;
 use rowmill_domain::{Status, Value};
-use rust_xlsxwriter::{DocProperties, Workbook, XlsxError};
+use rust_xlsxwriter::{DocProperties, Url, Workbook, Worksheet, XlsxError};
 
 pub use error::WriteError;
 pub use spec::{Chart, ColumnSpec, ResultSpec, StepFigures, Summary};
@@ -39,7 +40,8 @@ pub struct Written {
 /// `error`, `attempts`), `Rejected` and `Summary`.
 ///
 /// Takes constant memory. More records than a sheet takes go on in `Results 2` and so on. Texts
-/// longer than a cell takes are cut, with a mark. No text becomes a formula or a link.
+/// longer than a cell takes are cut, with a mark. No text becomes a formula, and a link only where
+/// [`ResultSpec::links`] says so.
 ///
 /// rust_xlsxwriter writes everything but the rows; those are made and deflated here, at the same
 /// time, and put into its sheets at the end.
@@ -108,24 +110,33 @@ impl ResultWriter {
         let sheet = self.results.sheet_name();
         let (columns, added_columns) = (self.spec.columns.len(), self.spec.added.len());
         let (cut, spec) = (&mut self.cut, &self.spec);
-        self.results.row(&self.path, &self.formats, tint, |row| {
-            let values = padded(input, columns).chain(padded(added, added_columns));
-            let mut error = Cow::Borrowed(error.unwrap_or(""));
-            for (at, value) in values.enumerate() {
-                let before = cut.count;
-                row.value(value, cut, &sheet);
-                if cut.count > before {
-                    let parting = if error.is_empty() { "" } else { "; " };
-                    error.to_mut().push_str(&format!(
-                        "{parting}{}: the text is cut at 32,767 characters",
-                        spec.column_name(at)
-                    ));
+        self.results
+            .row(&self.path, &self.formats, tint, |row, links| {
+                let values = padded(input, columns).chain(padded(added, added_columns));
+                let mut error = Cow::Borrowed(error.unwrap_or(""));
+                for (at, value) in values.enumerate() {
+                    let before = cut.count;
+                    let place = row.place();
+                    match value {
+                        Some(Value::Text(text))
+                            if spec.links.contains(&at) && links.take(place.0, place.1, text) =>
+                        {
+                            row.link(text, cut, &sheet);
+                        }
+                        value => row.value(value, cut, &sheet),
+                    }
+                    if cut.count > before {
+                        let parting = if error.is_empty() { "" } else { "; " };
+                        error.to_mut().push_str(&format!(
+                            "{parting}{}: the text is cut at 32,767 characters",
+                            spec.column_name(at)
+                        ));
+                    }
                 }
-            }
-            row.text(status.name(), cut, &sheet);
-            row.text(&error, cut, &sheet);
-            row.count(attempts);
-        })
+                row.text(status.name(), cut, &sheet);
+                row.text(&error, cut, &sheet);
+                row.count(attempts);
+            })
     }
 
     /// Writes a row that did not become a record to the sheet `Rejected`.
@@ -137,7 +148,7 @@ impl ResultWriter {
         let columns = self.rejected.headers.len() - 3;
         let cut = &mut self.cut;
         self.rejected
-            .row(&self.path, &self.formats, Tint::None, |row| {
+            .row(&self.path, &self.formats, Tint::None, |row, _| {
                 row.count(rejected.row);
                 row.text(rejected.reason.text(), cut, &sheet);
                 row.text(&rejected.detail, cut, &sheet);
@@ -163,13 +174,19 @@ impl ResultWriter {
                 self.cut.count
             ));
         }
+        let mut sheets = self.results.end(&path)?;
+        sheets.extend(self.rejected.end(&path)?);
+        let beyond: u64 = sheets.iter().map(|sheet| sheet.links.beyond).sum();
+        if beyond > 0 {
+            written.notes.push(format!(
+                "{beyond} addresses are text and no links: a sheet takes 65,530 links."
+            ));
+        }
         let mut notes = summary.notes.clone();
         notes.extend(written.notes.iter().cloned());
 
         let mut book = Workbook::new();
         book.set_tempdir(directory(&path)).map_err(fail)?;
-        let mut sheets = self.results.end(&path)?;
-        sheets.extend(self.rejected.end(&path)?);
         for (place, sheet) in sheets.iter().enumerate() {
             frame(&mut book, sheet, &self.formats, place == 0).map_err(fail)?;
         }
@@ -216,12 +233,23 @@ fn frame(
     }
     let columns = framed.headers.len() as u16;
     sheet.autofilter(0, 0, framed.last, columns.saturating_sub(1))?;
+    // In constant memory rows come in order. The link's own cell is not kept, and its format is one
+    // that has its number.
+    let mut links = framed.links.list.iter().peekable();
+    let mut link = |sheet: &mut Worksheet, upto: u32| {
+        while let Some(link) = links.next_if(|link| link.row <= upto) {
+            let address = Url::new(&link.address).set_text("x");
+            sheet.write_url_with_format(link.row, link.column, address, &formats.header)?;
+        }
+        Ok::<(), XlsxError>(())
+    };
     if first {
         for (row, format) in (1..).zip(&formats.others) {
             sheet.write_blank(row, 0, format)?;
+            link(sheet, row)?;
         }
     }
-    Ok(())
+    link(sheet, u32::MAX)
 }
 
 /// Exactly `count` values.

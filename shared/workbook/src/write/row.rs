@@ -25,7 +25,9 @@ pub(super) struct Cut {
 /// The row being written: its XML goes to `xml`.
 pub(super) struct Row<'a> {
     pub(super) xml: &'a mut Vec<u8>,
-    /// The row's number in digits.
+    /// The row's number, from 1.
+    row: u32,
+    /// The same in digits.
     number: String,
     column: usize,
     formats: &'a Formats,
@@ -34,20 +36,21 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// Begins a row. `number` is from 1; `letters` are the columns' letters.
+    /// Begins a row. Its number is from 1; `letters` are the columns' letters.
     pub(super) fn begin(
         xml: &'a mut Vec<u8>,
-        number: u32,
+        row: u32,
         formats: &'a Formats,
         letters: &'a [String],
         tint: Tint,
     ) -> Row<'a> {
-        let number = number.to_string();
+        let number = row.to_string();
         xml.extend_from_slice(b"<row r=\"");
         xml.extend_from_slice(number.as_bytes());
         xml.extend_from_slice(b"\">");
         Row {
             xml,
+            row,
             number,
             column: 0,
             formats,
@@ -58,6 +61,11 @@ impl<'a> Row<'a> {
 
     pub(super) fn end(self) {
         self.xml.extend_from_slice(b"</row>");
+    }
+
+    /// The row and the column of the next cell, from 0.
+    pub(super) fn place(&self) -> (u32, usize) {
+        (self.row - 1, self.column)
     }
 
     /// The reference of the next cell.
@@ -106,6 +114,15 @@ impl<'a> Row<'a> {
 
     /// A text; it is no formula and no link, whatever it begins with.
     pub(super) fn text(&mut self, text: &str, cut: &mut Cut, sheet: &str) {
+        self.text_as(text, self.formats.plain(self.tint), cut, sheet);
+    }
+
+    /// A text that looks like a link; what it leads to stands outside of the rows.
+    pub(super) fn link(&mut self, text: &str, cut: &mut Cut, sheet: &str) {
+        self.text_as(text, self.formats.link(self.tint), cut, sheet);
+    }
+
+    fn text_as(&mut self, text: &str, format: u32, cut: &mut Cut, sheet: &str) {
         if text.is_empty() {
             return self.blank();
         }
@@ -116,7 +133,7 @@ impl<'a> Row<'a> {
                 cut.first = Some(format!("sheet `{sheet}`, cell {}", self.reference()));
             }
         }
-        self.open(self.formats.plain(self.tint));
+        self.open(format);
         let blank = |b: Option<&u8>| b.is_some_and(u8::is_ascii_whitespace);
         let bytes = text.as_bytes();
         self.xml

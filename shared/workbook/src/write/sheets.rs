@@ -6,6 +6,7 @@ use std::path::Path;
 use rowmill_domain::limits::SHEET_ROWS;
 
 use super::formats::{Formats, Tint};
+use super::links::Links;
 use super::package::SheetRows;
 use super::row::Row;
 use super::stream::Stream;
@@ -19,9 +20,11 @@ pub(super) struct Sheets {
     /// The columns' letters.
     letters: Vec<String>,
     /// Sheets that are full: their rows.
-    full: Vec<SheetRows>,
+    full: Vec<(SheetRows, Links)>,
     /// The last sheet's rows.
     stream: Stream,
+    /// The last sheet's links.
+    links: Links,
     /// Rows of the last sheet, the header counted.
     rows: u32,
 }
@@ -31,6 +34,7 @@ pub(super) struct Framed {
     pub(super) name: String,
     pub(super) headers: Vec<(String, u32)>,
     pub(super) rows: SheetRows,
+    pub(super) links: Links,
     /// The last row, from 0.
     pub(super) last: u32,
 }
@@ -48,6 +52,7 @@ impl Sheets {
             full: Vec::new(),
             stream: Stream::begin(directory(path), COMPRESSION)
                 .map_err(|e| WriteError::io(path, e))?,
+            links: Links::default(),
             rows: 1,
         })
     }
@@ -62,22 +67,23 @@ impl Sheets {
         path: &Path,
         formats: &Formats,
         tint: Tint,
-        cells: impl FnOnce(&mut Row<'_>),
+        cells: impl FnOnce(&mut Row<'_>, &mut Links),
     ) -> Result<(), WriteError> {
         let io = |e| WriteError::io(path, e);
         if self.rows == SHEET_ROWS {
             let next = Stream::begin(directory(path), COMPRESSION).map_err(io)?;
             let stream = std::mem::replace(&mut self.stream, next);
-            self.full.push(SheetRows {
+            let rows = SheetRows {
                 rows: stream.end().map_err(io)?,
                 dimension: dimension(&self.letters, SHEET_ROWS),
-            });
+            };
+            self.full.push((rows, std::mem::take(&mut self.links)));
             self.rows = 1;
         }
         self.rows += 1;
         let xml = &mut self.stream.block;
         let mut row = Row::begin(xml, self.rows, formats, &self.letters, tint);
-        cells(&mut row);
+        cells(&mut row, &mut self.links);
         row.end();
         self.stream.pass_on().map_err(io)
     }
@@ -86,12 +92,14 @@ impl Sheets {
         let rows = self.stream.end().map_err(|e| WriteError::io(path, e))?;
         let dimension = dimension(&self.letters, self.rows);
         let mut full = self.full;
-        full.push(SheetRows { rows, dimension });
+        full.push((SheetRows { rows, dimension }, self.links));
         let count = full.len();
-        let sheets = full.into_iter().enumerate().map(|(place, rows)| Framed {
+        let sheets = full.into_iter().enumerate();
+        let sheets = sheets.map(|(place, (rows, links))| Framed {
             name: sheet_name(self.name, place).into_owned(),
             headers: self.headers.clone(),
             rows,
+            links,
             last: if place + 1 == count {
                 self.rows - 1
             } else {

@@ -10,6 +10,8 @@ pub struct ResultSpec {
     pub columns: Vec<ColumnSpec>,
     /// Names of the columns that steps and expressions added, in order.
     pub added: Vec<String>,
+    /// The places of the columns whose addresses can be followed, the input's counted first.
+    pub links: Vec<usize>,
     /// The run, for the document's properties.
     pub run_id: String,
     /// The document's title.

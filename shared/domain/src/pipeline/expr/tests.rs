@@ -360,7 +360,7 @@ fn evaluation_is_cheap() {
 
 /// Run by hand: `cargo test --release -p rowmill-domain -- --ignored --nocapture cost`.
 #[test]
-#[ignore = "a measurement, meaningful in release only"]
+#[ignore = "a measurement"]
 fn cost_of_an_evaluation() {
     let columns = Columns::new(["ZIP", "Amount"]);
     let record = Record {
@@ -373,6 +373,8 @@ fn cost_of_an_evaluation() {
         record: &record,
         outputs: &outputs,
     };
+    // Without optimising, some ten times that.
+    let bound = std::time::Duration::from_micros(if cfg!(debug_assertions) { 100 } else { 5 });
     for source in [
         "tax_due < 1000 ? 'yes' : 'no'",
         "row.Amount * 2 + 1",
@@ -389,10 +391,7 @@ fn cost_of_an_evaluation() {
         }
         let each = start.elapsed() / 200_000;
         println!("{source}: {each:?}");
-        assert!(
-            each < std::time::Duration::from_micros(5),
-            "{source}: {each:?}"
-        );
+        assert!(each < bound, "{source}: {each:?}");
     }
     let text = crate::pipeline::Template::compile("http://a/{{ row.ZIP | urlencode }}").unwrap();
     let start = std::time::Instant::now();
@@ -401,7 +400,7 @@ fn cost_of_an_evaluation() {
     }
     let each = start.elapsed() / 200_000;
     println!("{}: {each:?}", text.source());
-    assert!(each < std::time::Duration::from_micros(5), "{each:?}");
+    assert!(each < bound, "{each:?}");
 }
 
 #[test]
