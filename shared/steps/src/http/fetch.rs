@@ -69,7 +69,7 @@ impl Http {
         match shared.ask(request).await {
             Known::Fetched(fetched) => {
                 if let Ok(made) = judge(&fetched) {
-                    let result = Ok((Arc::new(fetched), made));
+                    let result = Ok((fetched, made));
                     return Tried { result, tries: 1 };
                 }
             }

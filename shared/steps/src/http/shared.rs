@@ -36,7 +36,7 @@ pub(super) struct Shared {
 /// What is known of a response before it is asked for.
 pub(super) enum Known {
     /// It is there.
-    Fetched(Fetched),
+    Fetched(Arc<Fetched>),
     /// This child is to fetch it and to tell the others.
     Ours,
     /// Each child fetches it for itself.
@@ -68,7 +68,10 @@ impl Shared {
     /// Waits where another child is fetching it.
     pub(super) async fn ask(&self, request: &Request) -> Known {
         match self.answers.ask(&self.question(request)).await {
-            Ok(Some(answer)) => unpack(&answer).map_or(Known::Alone, Known::Fetched),
+            Ok(Some(answer)) => match unpack(&answer) {
+                Some(fetched) => Known::Fetched(Arc::new(fetched)),
+                None => Known::Alone,
+            },
             Ok(None) => Known::Ours,
             Err(reason) => {
                 tracing::warn!(reason, "no other child can be asked for a response");
