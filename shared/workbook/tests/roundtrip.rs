@@ -274,7 +274,7 @@ fn addresses_are_links_where_they_are_asked_for() {
     // More rows than formats, and links in the rows of those too.
     let rows = rows.iter().zip(statuses).cycle().take(300);
     for ([site, mail], status) in rows.clone() {
-        let (site, mail, found) = (text(*site), text(*mail), text("http://c.example/"));
+        let (site, mail, found) = (text(site), text(mail), text("http://c.example/"));
         writer
             .row(
                 &[Some(&site)],
@@ -289,8 +289,8 @@ fn addresses_are_links_where_they_are_asked_for() {
 
     let (all, _) = read(&path, "Results");
     for ((_, cells), ([site, mail], _)) in all.rows.iter().zip(rows) {
-        assert_eq!(cells[0], Cell::Value(text(*site)));
-        assert_eq!(cells[2], Cell::Value(text(*mail)));
+        assert_eq!(cells[0], Cell::Value(text(site)));
+        assert_eq!(cells[2], Cell::Value(text(mail)));
     }
     let part = |name: &str| {
         let mut zip = zip::ZipArchive::new(std::fs::File::open(&path).unwrap()).unwrap();

@@ -207,7 +207,7 @@ mod tests {
             };
             assert_eq!(told.body, fetched.body);
             assert_eq!(told.headers, fetched.headers);
-            assert_eq!((told.status, told.url), (fetched.status, fetched.url));
+            assert_eq!((told.status, &told.url), (fetched.status, &fetched.url));
         }
         // A step that may ask other hosts is another one.
         let other = shared(&answers, "\"10.0.0.1\"", Secrets::default());
