@@ -264,7 +264,7 @@ fn addresses_are_links_where_they_are_asked_for() {
         ..ResultSpec::default()
     };
     let mut writer = ResultWriter::create(&path, &spec).unwrap();
-    let text = Value::from;
+    let text = |text: &str| Value::from(text);
     let rows = [
         ["https://a.example/?x=1&y=<2>#part", "mailto:a@b.example"],
         ["no address", "file:///etc/passwd"],
