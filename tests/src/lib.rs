@@ -5,6 +5,7 @@ pub mod batch_endpoint;
 pub mod deployment;
 pub mod emulators;
 pub mod http;
+pub mod once;
 pub mod program;
 pub mod proxy;
 pub mod python;

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use rowmill_tests::program::Job;
+use rowmill_tests::once::eight_children_ask_once;
 use rowmill_tests::source::{Answer, Source};
-use rowmill_tests::workbook::Book;
 
 #[test]
 fn an_address_is_asked_for_once_in_a_run_of_many_children() {
@@ -13,31 +12,10 @@ fn an_address_is_asked_for_once_in_a_run_of_many_children() {
         let answer = Answer::Json(format!(r#"{{"said":"{}"}}"#, &path[1..]));
         Answer::After(Duration::from_millis(50), Box::new(answer))
     });
-    let pipeline = format!(
-        "[[step]]\nkind = \"http\"\nurl = \"{}/{{{{ row.Place }}}}\"\ncache = true\nrobots = false\n\
-         allow_hosts = [\"127.0.0.1\"]\noutputs = {{ said = {{ json = \"$.said\" }} }}\n\
-         [batch]\nseconds_per_record = 4.8\nconcurrency = 2\n",
+    let step = format!(
+        "kind = \"http\"\nurl = \"{}/{{{{ row.Text }}}}\"\ncache = true\nrobots = false\n\
+         allow_hosts = [\"127.0.0.1\"]\noutputs = {{ said = {{ json = \"$.said\" }} }}",
         source.url()
     );
-    // Eight children of 100 records, each of which has all of the places.
-    let place = |row: usize| format!("place-{}", row * 7 % 40);
-    let book = Book::new(&["Place"], (0..800).map(|row| vec![place(row)]));
-    let job = Job::new(&book, &pipeline);
-    // Each run is for itself.
-    for (runs, args) in [
-        (1, &["--slots", "8"][..]),
-        (2, &["--slots", "8", "--force"]),
-    ] {
-        let ran = job.run(args).expect(0);
-        assert_eq!(ran.json["ok"], 800);
-        let said = job.result().texts("said");
-        assert!(
-            said.iter()
-                .enumerate()
-                .all(|(row, said)| *said == place(row))
-        );
-        let asked = source.hits();
-        assert_eq!(asked.len(), 40);
-        assert!(asked.values().all(|times| *times == runs), "{asked:?}");
-    }
+    eight_children_ask_once(&source, "/", &step, "said", str::to_owned);
 }

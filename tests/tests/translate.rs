@@ -13,6 +13,7 @@ use rowmill_domain::Pipeline;
 use rowmill_domain::record::{Columns, Record, Row};
 use rowmill_steps::{Runner, Setup, StepResult, runner};
 use rowmill_tests::emulators::sdk_config;
+use rowmill_tests::once::eight_children_ask_once;
 use rowmill_tests::program::{Job, Ran, binary, root};
 use rowmill_tests::source::{Answer, Source};
 use rowmill_tests::workbook::{Book, Cell};
@@ -110,32 +111,18 @@ fn a_text_is_translated_once_in_a_run_of_many_children() {
         }
         _ => Answer::Status(404, Vec::new()),
     });
-    let pipeline = format!(
-        "[[step]]\nkind = \"translate\"\ncolumn = \"Text\"\n\
-         service = {{ url = \"{}\", allow_hosts = [\"127.0.0.1\"] }}\n\
-         [batch]\nseconds_per_record = 4.8\nconcurrency = 2\n",
+    let step = format!(
+        "kind = \"translate\"\ncolumn = \"Text\"\n\
+         service = {{ url = \"{}\", allow_hosts = [\"127.0.0.1\"] }}",
         source.url()
     );
-    // Eight children of 100 records, each of which has all of the texts.
-    let text = |row: usize| format!("Satz {}", row * 7 % 40);
-    let book = Book::new(&["Text"], (0..800).map(|row| vec![text(row)]));
-    let job = Job::new(&book, &pipeline);
-    // Each run is for itself.
-    for (runs, args) in [
-        (1, &["--slots", "8"][..]),
-        (2, &["--slots", "8", "--force"]),
-    ] {
-        let ran = job.run(args).expect(0);
-        assert_eq!(ran.json["ok"], 800);
-        let translated = job.result().texts("translated");
-        for (row, translated) in translated.iter().enumerate() {
-            assert_eq!(*translated, text(row).to_uppercase());
-        }
-        let mut asked = source.hits();
-        asked.retain(|asked, _| asked.starts_with("/translate"));
-        assert_eq!(asked.len(), 40);
-        assert!(asked.values().all(|times| *times == runs), "{asked:?}");
-    }
+    eight_children_ask_once(
+        &source,
+        "/translate",
+        &step,
+        "translated",
+        str::to_uppercase,
+    );
 }
 
 #[test]

@@ -690,7 +690,11 @@ links = ["Website", "x"]
             "the workbook has no column `sa_clss`",
             "did you mean `sa_class`?",
         ),
-        ("18:10", "the workbook has no column `Website`", ""),
+        (
+            "18:10",
+            "the workbook has no column `Website`",
+            "there are `Customer ID`, `ZIP`, `Notes`, `Amount`, `sa_class`, `sa_score`, `due`, `x`",
+        ),
     ];
     let all: Vec<_> = all.iter().map(|(a, b, c)| (&**a, &**b, &**c)).collect();
     assert_eq!(all, expected);

@@ -1,0 +1,37 @@
+//! A run whose children all need the same answers, and ask for each of them once.
+
+use crate::program::Job;
+use crate::source::Source;
+use crate::workbook::Book;
+
+/// Runs a step over 800 rows in eight children at once, each of which has all of forty texts in its
+/// column `Text`, and once more, as another run. `output` holds what `expected` makes of each text,
+/// and of the requests whose target begins with `path` the source gets each once a run.
+#[track_caller]
+pub fn eight_children_ask_once(
+    source: &Source,
+    path: &str,
+    step: &str,
+    output: &str,
+    expected: fn(&str) -> String,
+) {
+    let pipeline =
+        format!("[[step]]\n{step}\n[batch]\nseconds_per_record = 4.8\nconcurrency = 2\n");
+    let text = |row: usize| format!("satz-{}", row * 7 % 40);
+    let book = Book::new(&["Text"], (0..800).map(|row| vec![text(row)]));
+    let job = Job::new(&book, &pipeline);
+    for (runs, args) in [
+        (1, &["--slots", "8"][..]),
+        (2, &["--slots", "8", "--force"]),
+    ] {
+        let ran = job.run(args).expect(0);
+        assert_eq!(ran.json["ok"], 800);
+        for (row, found) in job.result().texts(output).iter().enumerate() {
+            assert_eq!(*found, expected(&text(row)));
+        }
+        let mut asked = source.hits();
+        asked.retain(|asked, _| asked.starts_with(path));
+        assert_eq!(asked.len(), 40);
+        assert!(asked.values().all(|times| *times == runs), "{asked:?}");
+    }
+}
