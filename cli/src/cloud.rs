@@ -17,7 +17,7 @@ use rowmill_local::{
     Bucket, Cloud, DirObjects, Dispatcher, EmlOutbox, LocalError, LocalScheduler, LocalTopic,
     SmtpMailer, SqliteLedger, StateLock, inbox_event,
 };
-use rowmill_ports::{Mailer, ObjectInfo, PortError};
+use rowmill_ports::{Mailer, ObjectInfo, Optional, PortError};
 use rowmill_report::{Report, ReportConfig};
 use rowmill_split::Split;
 use rowmill_submit::{Submit, SubmitConfig};
@@ -276,11 +276,9 @@ impl Machine {
     }
 
     async fn stored(&self, run: &RunId, stage: u16) -> Result<u64, PortError> {
-        match self.ledger.progress_at(run, stage).await {
-            // Between the state and the table.
-            Err(e) if e.is_not_found() => Ok(0),
-            other => other,
-        }
+        // No table: between the state and the table.
+        let stored = self.ledger.progress_at(run, stage).await.optional()?;
+        Ok(stored.unwrap_or_default())
     }
 
     /// Sets the dispatcher and the Batch to work.

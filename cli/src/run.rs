@@ -10,7 +10,7 @@ use rowmill_domain::secret::Secrets;
 use rowmill_domain::{RunId, RunItem, RunState, config, keys};
 use rowmill_local::bus::Target;
 use rowmill_local::{LocalError, SmtpMailer};
-use rowmill_ports::{Ledger, Location, Objects, PortError, Topic};
+use rowmill_ports::{Ledger, Location, Objects, Optional, PortError, Topic};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -336,14 +336,13 @@ async fn remake(
 /// such object.
 async fn fetch(machine: &Machine, key: &str, to: &Path) -> Result<Option<PathBuf>, Stop> {
     let part = machine.state.join("delivery.part");
-    match machine
-        .objects
-        .download(&Location::new(WORK, key), &part)
-        .await
+    let at = Location::new(WORK, key);
+    let found = machine.objects.download(&at, &part).await.optional();
+    if found
+        .map_err(|e| Stop::failed("cannot read the result", e))?
+        .is_none()
     {
-        Ok(_) => {}
-        Err(e) if e.is_not_found() => return Ok(None),
-        Err(e) => return Err(Stop::failed("cannot read the result", e)),
+        return Ok(None);
     }
     std::fs::rename(&part, to)
         .map_err(|e| Stop::failed(format_args!("cannot write {}", to.display()), e))?;

@@ -10,7 +10,7 @@ use std::path::Path;
 use bytes::Bytes;
 use rowmill_domain::pipeline::ParameterValues;
 use rowmill_domain::{RunId, RunItem, keys};
-use rowmill_ports::{Ledger, Location, ObjectInfo, Objects, PortError, Put};
+use rowmill_ports::{Ledger, Location, ObjectInfo, Objects, Optional, PortError, Put};
 use rowmill_split::{LIMIT_METADATA, PARAMETER_METADATA};
 
 use crate::cloud::{INBOX, WORK};
@@ -146,12 +146,11 @@ async fn runs_of(
                 key: key.to_owned(),
                 version: Some(run.source.version.clone()),
             };
-            let mut of = match objects.head(&at).await {
-                Ok(info) => info.metadata,
+            let Some(info) = objects.head(&at).await.optional()? else {
                 // Its upload was removed: nobody can say what it was.
-                Err(e) if e.is_not_found() => continue,
-                Err(e) => return Err(e),
+                continue;
             };
+            let mut of = info.metadata;
             of.remove(metadata::AGAIN);
             if of == *metadata {
                 found.push(run);

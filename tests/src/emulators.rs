@@ -198,6 +198,10 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Kept for the reader of a failed test: it goes with the directory.
+            eprintln!("{:?} said:\n{}", self.kind, self.log());
+        }
         // It ends what it has started, then itself; what is left of its group is killed.
         drop(self.process.stdin.take());
         let pid = Pid::from_child(&self.process);

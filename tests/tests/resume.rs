@@ -84,7 +84,7 @@ async fn job_ended(deployment: &Deployment) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "builds the functions in release, and deploys: a minute"]
+#[ignore = "builds the functions, and deploys: a minute"]
 async fn a_function_that_is_killed_is_resumed_by_its_retry_or_after_its_lease() {
     let deployment = Deployment::start(Deliver::ByHand, &[], &[]).await;
     let d = &deployment;

@@ -7,7 +7,7 @@ use rowmill_domain::limits::{LAMBDA_RESPONSE_MAX, PREVIEW_ROWS};
 use rowmill_domain::pipeline::{self, Input, ParameterValues};
 use rowmill_domain::record::Json;
 use rowmill_domain::{Columns, Kind, Outcome, Pipeline, Record, Value, keys};
-use rowmill_ports::{Location, Objects, PortError};
+use rowmill_ports::{Location, Objects, Optional, PortError};
 use serde::Deserialize;
 use serde_json::{Map, json};
 
@@ -100,18 +100,15 @@ impl Previews {
             true => {
                 let file = keys::pipeline(given);
                 let at = Location::new(&self.work_bucket, &file);
-                let text = match self.objects.get(&at).await {
-                    Ok(object) => String::from_utf8_lossy(&object.body).into_owned(),
-                    Err(error) if error.is_not_found() => pipeline::built_in(given)
-                        .ok_or_else(|| {
-                            PreviewError::Request(format!(
-                                "there is no pipeline `{given}`: no {file} in the bucket {}",
-                                self.work_bucket
-                            ))
-                        })?
-                        .to_owned(),
-                    Err(error) => return Err(error.into()),
-                };
+                let found = self.objects.get(&at).await.optional()?;
+                let found = found.map(|object| String::from_utf8_lossy(&object.body).into_owned());
+                let text = found.or_else(|| pipeline::built_in(given).map(str::to_owned));
+                let text = text.ok_or_else(|| {
+                    PreviewError::Request(format!(
+                        "there is no pipeline `{given}`: no {file} in the bucket {}",
+                        self.work_bucket
+                    ))
+                })?;
                 (file, text)
             }
         };

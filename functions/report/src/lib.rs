@@ -34,7 +34,7 @@ use rowmill_domain::message::Failure;
 use rowmill_domain::run::Work;
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
 use rowmill_ports::{
-    Claim, ErrorKind, Jobs, Ledger, Location, Mailer, Objects, PortError, RunPatch,
+    Claim, ErrorKind, Jobs, Ledger, Location, Mailer, Objects, Optional, PortError, RunPatch,
 };
 
 pub use again::{about, again};
@@ -275,11 +275,8 @@ impl Report {
     /// An object of the work bucket; `None` where there is none of the key.
     async fn object(&self, key: &str) -> Result<Option<Bytes>, PortError> {
         let at = Location::new(&self.config.work_bucket, key);
-        match self.objects.get(&at).await {
-            Ok(object) => Ok(Some(object.body)),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error),
-        }
+        let object = self.objects.get(&at).await.optional()?;
+        Ok(object.map(|object| object.body))
     }
 
     /// Changes a run that has not ended.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use rowmill_domain::pipeline::{self, Pipeline, PipelineError};
 use rowmill_domain::{keys, limits};
-use rowmill_ports::Location;
+use rowmill_ports::{Location, Optional};
 
 use crate::error::{Refusal, SplitError};
 use crate::stage::Split;
@@ -37,17 +37,11 @@ impl Split {
         }
         let file = keys::pipeline(folder);
         let at = Location::new(&self.work_bucket, &file);
-        let text = match self.objects.get(&at).await {
-            Ok(object) => object.body.to_vec(),
-            Err(error) if error.is_not_found() => match pipeline::built_in(folder) {
-                Some(text) => text.as_bytes().to_vec(),
-                None => {
-                    let what =
-                        format!("{name}: there is no pipeline `{folder}`, the folder it lies in");
-                    return Ok(Err(self.unknown(what, Some(folder)).await?));
-                }
-            },
-            Err(error) => return Err(error.into()),
+        let found = self.objects.get(&at).await.optional()?;
+        let found = found.map(|object| object.body.to_vec());
+        let Some(text) = found.or_else(|| pipeline::built_in(folder).map(Into::into)) else {
+            let what = format!("{name}: there is no pipeline `{folder}`, the folder it lies in");
+            return Ok(Err(self.unknown(what, Some(folder)).await?));
         };
         let correct = |what: String| {
             Refusal::new(

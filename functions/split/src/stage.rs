@@ -15,7 +15,8 @@ use rowmill_domain::plan::{self, ChunkPlan};
 use rowmill_domain::run::{Counts, Source, Work};
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
 use rowmill_ports::{
-    Claim, ErrorKind, Ledger, Location, Objects, Put, RunPatch, Scheduler, TablePlan, Topic,
+    Claim, ErrorKind, Ledger, Location, Objects, Optional, Put, RunPatch, Scheduler, TablePlan,
+    Topic,
 };
 use rowmill_workbook::ReadLimits;
 use tempfile::TempDir;
@@ -221,17 +222,12 @@ impl Split {
     /// The manifest, where an earlier try came so far.
     async fn committed(&self, run: &RunId) -> Result<Option<Read>, SplitError> {
         let at = Location::new(&self.work_bucket, keys::manifest(run));
-        match self.objects.get(&at).await {
-            Ok(object) => Ok(Some(match Manifest::from_json(&object.body) {
-                Ok(manifest) => Ok(manifest),
-                Err(error) => Err(Refusal::new(
-                    format!("{at}: {error}"),
-                    "upload the workbook again",
-                )),
-            })),
-            Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let object = self.objects.get(&at).await.optional()?;
+        Ok(object.map(|object| {
+            Manifest::from_json(&object.body).map_err(|error| {
+                Refusal::new(format!("{at}: {error}"), "upload the workbook again")
+            })
+        }))
     }
 
     /// The pipeline and the workbook.
@@ -338,15 +334,11 @@ impl Split {
             version: event.versioned.then(|| event.version.clone()),
             ..Location::new(&event.bucket, &event.key)
         };
-        let info = match self.objects.download(&at, &path).await {
-            Ok(info) => info,
-            Err(error) if error.is_not_found() => {
-                return Ok(Err(Refusal::new(
-                    format!("{name}: was deleted from the inbox before it could be read"),
-                    "upload it again",
-                )));
-            }
-            Err(error) => return Err(error.into()),
+        let Some(info) = self.objects.download(&at, &path).await.optional()? else {
+            return Ok(Err(Refusal::new(
+                format!("{name}: was deleted from the inbox before it could be read"),
+                "upload it again",
+            )));
         };
         Ok(Ok(Upload {
             directory,

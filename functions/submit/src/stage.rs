@@ -12,7 +12,8 @@ use rowmill_domain::plan::{self, PlannedJob, job_graph};
 use rowmill_domain::run::Work;
 use rowmill_domain::{Manifest, Pipeline, RunId, RunState, config, keys};
 use rowmill_ports::{
-    Claim, ErrorKind, JobFilter, Jobs, Ledger, Location, Objects, PortError, RunPatch, Topic,
+    Claim, ErrorKind, JobFilter, Jobs, Ledger, Location, Objects, Optional, PortError, RunPatch,
+    Topic,
 };
 
 use crate::definition::definition;
@@ -164,15 +165,11 @@ impl Submit {
 
     async fn manifest(&self, run: &RunId) -> Result<Manifest, Stop> {
         let at = Location::new(&self.config.work_bucket, keys::manifest(run));
-        let object = match self.objects.get(&at).await {
-            Ok(object) => object,
-            Err(error) if error.is_not_found() => {
-                return Err(refused(
-                    format!("the manifest {at} is gone"),
-                    "upload the workbook again",
-                ));
-            }
-            Err(error) => return Err(error.into()),
+        let Some(object) = self.objects.get(&at).await.optional()? else {
+            return Err(refused(
+                format!("the manifest {at} is gone"),
+                "upload the workbook again",
+            ));
         };
         Manifest::from_json(&object.body)
             .map_err(|error| refused(format!("{at}: {error}"), "upload the workbook again"))

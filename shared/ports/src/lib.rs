@@ -13,7 +13,7 @@ mod objects;
 mod scheduler;
 mod topic;
 
-pub use error::{ErrorKind, PortError, Result};
+pub use error::{ErrorKind, Optional, PortError, Result};
 pub use jobs::{JobFilter, Jobs};
 pub use ledger::{Asked, Claim, JobRecord, Ledger, RunPatch, TablePlan};
 pub use mailer::{Envelope, Mailer};

@@ -153,7 +153,7 @@ pub(super) static ROOT: Section = Section {
         optional(
             "report",
             Shape::Table(&REPORT),
-            "no chart",
+            "no chart, no links",
             "The result workbook.",
         ),
         optional(

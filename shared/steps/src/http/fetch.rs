@@ -10,12 +10,24 @@ use super::gate::{Cost, Sign};
 use super::request::Request;
 use super::response::Fetched;
 use super::retry;
-use super::shared::Known;
+use crate::answers::once;
 
 /// What came of a request, and how often it was sent.
 pub(super) struct Tried<T> {
     pub(super) result: Result<T, String>,
     pub(super) tries: u32,
+}
+
+impl<T> Tried<(Arc<Fetched>, T)> {
+    /// A response from before, where `judge` can use it.
+    fn kept(
+        fetched: &Arc<Fetched>,
+        judge: &(dyn Fn(&Fetched) -> Result<T, Fault> + Send + Sync),
+    ) -> Option<Self> {
+        let made = judge(fetched).ok()?;
+        let result = Ok((fetched.clone(), made));
+        Some(Tried { result, tries: 1 })
+    }
 }
 
 impl Http {
@@ -46,11 +58,8 @@ impl Http {
         if let Some(tried) = own {
             return tried;
         }
-        if let Ok(fetched) = kept
-            && let Ok(made) = judge(fetched)
-        {
-            let result = Ok((fetched.clone(), made));
-            return Tried { result, tries: 1 };
+        if let Some(tried) = kept.ok().and_then(|fetched| Tried::kept(fetched, judge)) {
+            return tried;
         }
         // What was good for another record is not for this one.
         self.fetch(row, request, judge).await
@@ -63,25 +72,24 @@ impl Http {
         request: &Request,
         judge: &(dyn Fn(&Fetched) -> Result<T, Fault> + Send + Sync),
     ) -> Tried<(Arc<Fetched>, T)> {
+        let fetch = self.fetch(row, request, judge);
         let Some(shared) = &self.shared else {
-            return self.fetch(row, request, judge).await;
+            return fetch.await;
         };
-        match shared.ask(request).await {
-            Known::Fetched(fetched) => {
-                if let Ok(made) = judge(&fetched) {
-                    let result = Ok((fetched, made));
-                    return Tried { result, tries: 1 };
-                }
-            }
-            Known::Ours => {
-                let tried = self.fetch(row, request, judge).await;
-                let fetched = tried.result.as_ref().ok().map(|(fetched, _)| &**fetched);
-                shared.tell(request, fetched).await;
-                return tried;
-            }
-            Known::Alone => {}
-        }
-        self.fetch(row, request, judge).await
+        let read = |answer: &str| {
+            let fetched = shared.unpack(request, answer)?;
+            Tried::kept(&Arc::new(fetched), judge)
+        };
+        // Without a response, or with one that cannot be shared, the others are told to fetch it
+        // for themselves: to wait for each other's failures would take each the time that the
+        // first took.
+        let tell = |tried: &Tried<(Arc<Fetched>, T)>| {
+            let fetched = tried.result.as_ref().ok().map(|(fetched, _)| fetched);
+            let packed = fetched.and_then(|fetched| shared.pack(request, fetched));
+            Some(packed.unwrap_or_default())
+        };
+        let question = shared.question(request);
+        once(&*shared.answers, &question, read, fetch, tell).await
     }
 
     /// Fetches, as often as the step allows: the response, and what `judge` makes of it.

@@ -14,6 +14,7 @@ use rowmill_domain::pipeline::{TranslateService, TranslateStep};
 use rowmill_domain::{Row, Value};
 
 use self::libre::LibreTranslate;
+use crate::answers::once;
 use crate::cache::Cache;
 use crate::{Answers, Runner, Setup, SetupError, StepResult};
 
@@ -109,26 +110,19 @@ impl Translate {
 
     /// Has a text translated, by whichever child of the run comes first.
     async fn once(&self, text: &str, from: Option<&str>) -> Result<Translation, Untranslated> {
-        let find = || self.whole(text, from);
+        let find = self.whole(text, from);
         let Some(shared) = &self.shared else {
-            return find().await;
+            return find.await;
         };
         let (service, to) = (&self.service_name, &self.to);
         let question = format!("{service}\n{to}\n{}\n{text}", from.unwrap_or(""));
-        match shared.ask(&question).await {
-            Ok(Some(text)) => return Ok(Translation { text, attempts: 1 }),
-            Ok(None) => {}
-            Err(reason) => {
-                tracing::warn!(reason, "no other child can be asked for a translation");
-                return find().await;
-            }
-        }
-        let translated = find().await;
-        let answer = translated.as_ref().ok().map(|done| &*done.text);
-        if let Err(reason) = shared.answer(&question, answer).await {
-            tracing::warn!(reason, "other children cannot be told a translation");
-        }
-        translated
+        let read = |answer: &str| {
+            let text = answer.to_owned();
+            Some(Ok(Translation { text, attempts: 1 }))
+        };
+        // A child that failed lets another one try.
+        let tell = |found: &Result<Translation, _>| found.as_ref().ok().map(|t| t.text.clone());
+        once(&**shared, &question, read, find, tell).await
     }
 
     /// Translates a text of any length, part by part.

@@ -16,12 +16,13 @@ use std::path::{Path, PathBuf};
 
 use rowmill_domain::manifest::Rejected;
 use rowmill_domain::{Status, Value};
-use rust_xlsxwriter::{DocProperties, Url, Workbook, Worksheet, XlsxError};
+use rust_xlsxwriter::{DocProperties, Format, Url, Workbook, XlsxError};
 
 pub use error::WriteError;
 pub use spec::{Chart, ColumnSpec, ResultSpec, StepFigures, Summary};
 
 use formats::{Formats, Tint};
+use links::Link;
 use row::{Cut, shortened};
 use sheets::{Framed, Sheets};
 
@@ -216,6 +217,12 @@ impl ResultWriter {
     }
 }
 
+/// What stands in a sheet before its rows are put in.
+enum Placed<'a> {
+    Blank(&'a Format),
+    Link(&'a Link),
+}
+
 /// Writes a sheet without its rows. On the first one a cell of each format stands below the header,
 /// which numbers them: in constant memory a format's number is the order of its first use.
 fn frame(
@@ -233,23 +240,24 @@ fn frame(
     }
     let columns = framed.headers.len() as u16;
     sheet.autofilter(0, 0, framed.last, columns.saturating_sub(1))?;
-    // In constant memory rows come in order. The link's own cell is not kept, and its format is one
+    // In constant memory rows come in order. A link's own cell is not kept, and its format is one
     // that has its number.
-    let mut links = framed.links.list.iter().peekable();
-    let mut link = |sheet: &mut Worksheet, upto: u32| {
-        while let Some(link) = links.next_if(|link| link.row <= upto) {
-            let address = Url::new(&link.address).set_text("x");
-            sheet.write_url_with_format(link.row, link.column, address, &formats.header)?;
-        }
-        Ok::<(), XlsxError>(())
-    };
-    if first {
-        for (row, format) in (1..).zip(&formats.others) {
-            sheet.write_blank(row, 0, format)?;
-            link(sheet, row)?;
-        }
+    let blanks = formats.others.iter().filter(|_| first);
+    let blanks = (1..).zip(blanks.map(Placed::Blank));
+    let links = framed.links.list.iter();
+    let links = links.map(|link| (link.row, Placed::Link(link)));
+    let mut cells: Vec<(u32, Placed)> = blanks.chain(links).collect();
+    cells.sort_by_key(|(row, _)| *row);
+    for (row, cell) in cells {
+        match cell {
+            Placed::Blank(format) => sheet.write_blank(row, 0, format)?,
+            Placed::Link(link) => {
+                let address = Url::new(&link.address).set_text("x");
+                sheet.write_url_with_format(row, link.column, address, &formats.header)?
+            }
+        };
     }
-    link(sheet, u32::MAX)
+    Ok(())
 }
 
 /// Exactly `count` values.
