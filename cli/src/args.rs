@@ -108,7 +108,7 @@ fn named(text: &str) -> Result<(String, String), String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
-    /// The workbook: xlsx, xlsm, xlsb, xls or ods
+    /// The workbook: xlsx, xlsm, xlsb, xls, ods, csv or tsv
     pub(crate) workbook: PathBuf,
     /// The pipeline file [default: pipeline.toml beside the workbook]
     #[arg(long, value_name = "FILE")]

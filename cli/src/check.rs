@@ -39,10 +39,10 @@ pub(crate) fn check(args: &CheckArgs, secrets: &Secrets) -> Result<Exit, Stop> {
         );
     }
     output::line(format_args!(
-        "{}: ok, {} steps, {} checks, adds {}{fits}{}",
+        "{}: ok, {}, {}, adds {}{fits}{}",
         args.pipeline.display(),
-        chosen.pipeline.steps.len(),
-        chosen.pipeline.checks.len(),
+        counted(chosen.pipeline.steps.len(), "step"),
+        counted(chosen.pipeline.checks.len(), "check"),
         match chosen.pipeline.added_columns() {
             added if added.is_empty() => "no columns".to_owned(),
             added => added.join(", "),
@@ -53,6 +53,11 @@ pub(crate) fn check(args: &CheckArgs, secrets: &Secrets) -> Result<Exit, Stop> {
         },
     ));
     Ok(Exit::Done)
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
 /// Values of the parameters, of which nobody can know those that an upload must give: no program

@@ -130,7 +130,7 @@ pub(crate) fn is_file(workbook: &Path) -> Result<(), Stop> {
     match std::fs::metadata(workbook) {
         Ok(m) if m.is_file() => Ok(()),
         Ok(_) => Err(Stop::refused(miette!(
-            "{} is no file: name a workbook (.xlsx, .xlsm, .xlsb, .xls or .ods)",
+            "{} is no file: name a workbook (.xlsx, .xlsm, .xlsb, .xls, .ods, .csv or .tsv)",
             workbook.display()
         ))),
         Err(e) => Err(Stop::refused(miette!(

@@ -66,10 +66,9 @@ async fn serve(stream: TcpStream, span: Span) -> std::io::Result<()> {
     }
 }
 
-/// A child of so many records at once keeps that many requests under way: as the source sees it,
-/// with connecting at the start and storing throughout, it takes no more than a twentieth longer
-/// than an ideal one.
-async fn takes_the_ideal_time(at_once: u32, rounds: u32) {
+/// The share of the ideal throughput that a child of so many records at once reaches, as the source
+/// sees it: with connecting at the start and storing throughout.
+async fn throughput(at_once: u32, rounds: u32) -> f64 {
     let span = Span::default();
     let pipeline = format!(
         "[[step]]\nkind = \"http\"\nurl = \"http://127.0.0.1:{}/value\"\n\
@@ -84,18 +83,31 @@ async fn takes_the_ideal_time(at_once: u32, rounds: u32) {
     let (first, last) = span.lock().unwrap().unwrap();
     let ratio = (LATENCY * rounds).div_duration_f64(last - first);
     println!("{records} records, {at_once} at once: {ratio:.3} of the ideal throughput");
-    assert!(ratio >= 0.95, "{ratio:.3} of the ideal throughput");
+    ratio
+}
+
+/// As many requests as configured are under way: a child takes no more than a twentieth longer than
+/// an ideal one. One of three tries shows it, for what else the machine does can only take time.
+async fn takes_the_ideal_time(at_once: u32, rounds: u32) {
+    static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _alone = ALONE.lock().await;
+    for _ in 0..3 {
+        if throughput(at_once, rounds).await >= 0.95 {
+            return;
+        }
+    }
+    panic!("never 0.95 of the ideal throughput");
 }
 
 /// `cargo test --release -p rowmill-enrich --test slice -- --ignored --nocapture latency`
 #[tokio::test]
-#[ignore = "a measurement: ten seconds in release, on a machine that has time"]
+#[ignore = "a measurement: ten to thirty seconds in release, on a machine that has time"]
 async fn sixty_four_at_once_keep_a_slow_source_busy() {
     takes_the_ideal_time(64, 50).await;
 }
 
 #[tokio::test]
-#[ignore = "a measurement: eight seconds in release, on a machine that has time"]
+#[ignore = "a measurement: eight to thirty seconds in release, on a machine that has time"]
 async fn two_hundred_and_fifty_six_at_once_keep_a_slow_source_busy() {
     takes_the_ideal_time(256, 39).await;
 }
