@@ -91,12 +91,13 @@ async fn throughput(at_once: u32, rounds: u32) -> f64 {
 async fn takes_the_ideal_time(at_once: u32, rounds: u32) {
     static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _alone = ALONE.lock().await;
+    let mut best = 0.0_f64;
     for _ in 0..3 {
-        if throughput(at_once, rounds).await >= 0.95 {
-            return;
+        if best < 0.95 {
+            best = throughput(at_once, rounds).await;
         }
     }
-    panic!("never 0.95 of the ideal throughput");
+    assert!(best >= 0.95, "{best:.3} of the ideal throughput");
 }
 
 /// `cargo test --release -p rowmill-enrich --test slice -- --ignored --nocapture latency`
