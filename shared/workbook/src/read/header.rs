@@ -31,11 +31,12 @@ pub(crate) struct Merge {
 }
 
 /// The texts of a header over two rows: an upper one with texts merged over several columns, and
-/// the texts below them. `None` where `upper` is a header by itself. `row` is the upper row's
-/// number and `first` the column of the first text, both from 0.
+/// the texts below them. `None` where `upper` is a header by itself. `years`: some of `lower` are
+/// numbers. `row` is the upper row's number and `first` the column of the first text, both from 0.
 pub(crate) fn join(
     upper: &[Option<String>],
     lower: &[Option<String>],
+    years: bool,
     row: u32,
     first: u32,
     merges: &[Merge],
@@ -51,12 +52,17 @@ pub(crate) fn join(
     if wide.is_empty() || !wide.iter().all(|m| below(m)) {
         return None;
     }
-    let joined = (0..upper.len()).map(|at| {
+    let above = |at: usize| {
         let column = first + at as u32;
-        let over = wide
-            .iter()
-            .find(|m| (m.columns.0..=m.columns.1).contains(&column))
-            .map_or(at, |m| (m.columns.0 - first) as usize);
+        let mut wide = wide.iter();
+        wide.find(|m| (m.columns.0..=m.columns.1).contains(&column))
+    };
+    // A row of data with such a number has a value beside it, in a column of its own.
+    if years && (0..lower.len()).any(|at| lower[at].is_some() && above(at).is_none()) {
+        return None;
+    }
+    let joined = (0..upper.len()).map(|at| {
+        let over = above(at).map_or(at, |m| (m.columns.0 - first) as usize);
         // A text over all columns is a title, and no part of their names.
         let title = wide.len() == 1 && upper.iter().flatten().count() == 1;
         let top = upper.get(over).and_then(Option::as_ref).filter(|_| !title);
@@ -264,7 +270,7 @@ mod tests {
         let upper = texts(&["ID", "Address", "", "Since"]);
         let lower = texts(&["", "City", "ZIP", "Year"]);
         let wide = merge((4, 4), (3, 4));
-        let joined = join(&upper, &lower, 4, 2, &[merge((4, 5), (2, 2)), wide]);
+        let joined = join(&upper, &lower, false, 4, 2, &[merge((4, 5), (2, 2)), wide]);
         let want = texts(&["ID", "Address City", "Address ZIP", "Since Year"]);
         assert_eq!(joined, Some(want));
         // Merged further down, one below the other, or with nothing below: one row.
@@ -274,11 +280,19 @@ mod tests {
             vec![merge((4, 4), (2, 3)), wide],
             vec![],
         ] {
-            assert_eq!(join(&upper, &lower, 4, 2, &merges), None, "{merges:?}");
+            let joined = join(&upper, &lower, false, 4, 2, &merges);
+            assert_eq!(joined, None, "{merges:?}");
         }
+        // Years stand below the wide cells, and nothing beside them.
+        let years = texts(&["", "2023", "2024", ""]);
+        let joined = join(&upper, &years, true, 4, 2, &[wide]);
+        let want = texts(&["ID", "Address 2023", "Address 2024", "Since"]);
+        assert_eq!(joined, Some(want));
+        let data = texts(&["", "2023", "2024", "x"]);
+        assert_eq!(join(&upper, &data, true, 4, 2, &[wide]), None);
         let title = texts(&["Customers", ""]);
         let names = texts(&["ID", "Name"]);
-        let joined = join(&title, &names, 0, 0, &[merge((0, 0), (0, 1))]);
+        let joined = join(&title, &names, false, 0, 0, &[merge((0, 0), (0, 1))]);
         assert_eq!(joined, Some(names));
     }
 

@@ -242,10 +242,11 @@ impl Assembler {
         if let (Some(merges), Some(next)) = (&self.merges, below.first())
             && gap
             && next.number == row + 1
-            && next.texts() == next.filled()
+            && next.may_be_header()
             && let Some(joined) = header::join(
                 &texts,
                 &next.as_texts(first, width),
+                next.texts() < next.filled(),
                 row - 1,
                 first,
                 &merges(row - 1)?,
