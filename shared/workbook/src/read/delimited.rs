@@ -67,7 +67,7 @@ pub(crate) fn read(
 }
 
 /// What is told of a file whose letters may be others than were meant.
-fn note(encoding: &Encoding, broken: Option<u32>) -> Option<String> {
+fn note(encoding: &'static Encoding, broken: Option<u32>) -> Option<String> {
     let name = encoding.name();
     match broken {
         Some(record) => Some(format!(
