@@ -123,15 +123,19 @@ pub fn cut(
     Ok(cut)
 }
 
-/// What the reader says of a workbook, under the name that its owner knows.
 fn unreadable(error: &ReadError, path: &Path, name: &str) -> CutError {
     if let ReadError::Io { source, .. } = error {
         return CutError::Temporary(io::Error::new(source.kind(), source.to_string()));
     }
+    refusal(error, path, name).into()
+}
+
+/// What the reader says of a workbook, under the name that its owner knows.
+pub(crate) fn refusal(error: &ReadError, path: &Path, name: &str) -> Refusal {
     let (what, advice) = error.told();
     let what = what.replace(&path.display().to_string(), name);
     let advice = advice.unwrap_or_else(|| "correct the workbook and upload it again".to_owned());
-    Refusal::new(what, advice).into()
+    Refusal::new(what, advice)
 }
 
 impl Cut {

@@ -18,10 +18,10 @@ use rowmill_ports::{
     Claim, ErrorKind, Ledger, Location, Objects, Optional, Put, RunPatch, Scheduler, TablePlan,
     Topic,
 };
-use rowmill_workbook::ReadLimits;
+use rowmill_workbook::{ReadError, ReadLimits, ReadOptions};
 use tempfile::TempDir;
 
-use crate::cut::{About, CutOptions, cut};
+use crate::cut::{About, CutOptions, cut, refusal};
 use crate::error::{CutError, Refusal, SplitError};
 use crate::order::Order;
 use crate::recipe::Recipe;
@@ -232,8 +232,27 @@ impl Split {
 
     /// The pipeline and the workbook.
     async fn input(&self, event: &ObjectCreated) -> Result<Input, SplitError> {
-        let (recipe, upload) = tokio::try_join!(self.recipe(&event.key), self.fetch(event))?;
-        Ok(recipe.and_then(|recipe| Ok((recipe, upload?))))
+        if event.size <= ReadLimits::default().file_bytes {
+            let (recipe, upload) = tokio::try_join!(self.recipe(&event.key), self.fetch(event))?;
+            return Ok(recipe.and_then(|recipe| Ok((recipe, upload?))));
+        }
+        // So much is fetched only where the pipeline says that it may be.
+        let recipe = match self.recipe(&event.key).await? {
+            Ok(recipe) => recipe,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let limits = ReadOptions::of(&recipe.pipeline.input).limits;
+        if event.size > limits.file_bytes {
+            let name = keys::file_name(&event.key);
+            let error = ReadError::Limit {
+                file: name.into(),
+                limit: "file_bytes",
+                found: event.size,
+                allowed: limits.file_bytes,
+            };
+            return Ok(Err(refusal(&error, name.as_ref(), name)));
+        }
+        Ok(self.fetch(event).await?.map(|upload| (recipe, upload)))
     }
 
     async fn read(
@@ -316,16 +335,6 @@ impl Split {
     /// Downloads an upload.
     async fn fetch(&self, event: &ObjectCreated) -> Result<Result<Upload, Refusal>, SplitError> {
         let name = keys::file_name(&event.key).to_owned();
-        let allowed = ReadLimits::default().file_bytes;
-        if event.size > allowed {
-            return Ok(Err(Refusal::new(
-                format!(
-                    "{name}: has {} bytes, more than the limit of {allowed}",
-                    event.size
-                ),
-                "split it into several workbooks and upload each",
-            )));
-        }
         let directory = tempfile::Builder::new()
             .prefix("rowmill-inbox-")
             .tempdir()?;

@@ -199,8 +199,8 @@ impl From<bool> for Value {
     }
 }
 
-/// A number as Excel's user reads it: whole numbers below 1e15 without a point, else the
-/// shortest text that reads back as the same double.
+/// A number as its user reads it: whole numbers up to 2^53 without a point, else the shortest text
+/// that reads back as the same double.
 pub fn number_text(n: f64) -> String {
     match whole(n) {
         Some(i) => i.to_string(),
@@ -218,8 +218,9 @@ pub fn number_json(n: f64) -> serde_json::Value {
 
 /// The integer that `n` is, where it is one that a double holds exactly and is not -0.0.
 pub fn whole(n: f64) -> Option<i64> {
-    // 1e15: Excel shows 15 significant digits; beyond that the exponent form is the honest one.
-    (n.fract() == 0.0 && n.abs() < 1e15 && !(n == 0.0 && n.is_sign_negative())).then_some(n as i64)
+    // 2^53: above it a double is not next to each integer, and its digits are not all meant.
+    let exact = n.fract() == 0.0 && n.abs() <= 9_007_199_254_740_992.0;
+    (exact && !(n == 0.0 && n.is_sign_negative())).then_some(n as i64)
 }
 
 fn date_time_text(t: &NaiveDateTime) -> String {
@@ -293,7 +294,11 @@ mod tests {
         for (n, text) in [
             (5.0, "5"),
             (-0.25, "-0.25"),
-            (1e15, "1000000000000000.0"),
+            (1e15, "1000000000000000"),
+            (-1_234_567_890_123_456.0, "-1234567890123456"),
+            (9_007_199_254_740_992.0, "9007199254740992"),
+            (9_007_199_254_740_994.0, "9007199254740994.0"),
+            (1e16, "1e16"),
             (1e21, "1e21"),
             (0.1 + 0.2, "0.30000000000000004"),
             (-0.0, "-0.0"),

@@ -2,6 +2,10 @@
 
 // A test's helpers fail as tests do.
 #![allow(clippy::unwrap_used, clippy::panic)]
+// The hostile files' builders are more than is used here.
+#![allow(dead_code)]
+
+mod files;
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -387,6 +391,66 @@ fn number_formats_of_the_input_are_kept() {
             None
         ]
     );
+}
+
+#[test]
+fn a_format_that_not_all_numbers_have_is_none_of_the_column() {
+    let styles = [0, 9, 2, 14]
+        .map(|id| format!("<xf numFmtId=\"{id}\"/>"))
+        .concat();
+    let cell = |style: u32, value: &str| format!("<c s=\"{style}\"><v>{value}</v></c>");
+    let text = |style: u32| format!("<c s=\"{style}\" t=\"str\"><v>x</v></c>");
+    let header = text(1).repeat(6);
+    // Per row: percent after General, before it, only; with a text; a day beside a number, and
+    // after one.
+    let rows = [
+        [
+            cell(0, "5"),
+            cell(1, "0.5"),
+            cell(1, "0.5"),
+            text(0),
+            cell(3, "45000"),
+            cell(0, "7"),
+        ],
+        [
+            cell(1, "0.5"),
+            cell(2, "5"),
+            cell(1, "0.1"),
+            cell(2, "1"),
+            cell(0, "7"),
+            cell(3, "45000"),
+        ],
+        [
+            cell(0, "5"),
+            cell(1, "0.5"),
+            text(0),
+            text(1),
+            cell(3, "45000"),
+            cell(0, "7"),
+        ],
+    ];
+    let rows: String = rows
+        .iter()
+        .map(|cells| format!("<row>{}</row>", cells.concat()))
+        .collect();
+    let book = files::Xlsx {
+        sheet: files::sheet(&format!("<row>{header}</row>{rows}")),
+        styles: Some(format!("<cellXfs>{styles}</cellXfs>")),
+        ..files::Xlsx::default()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.xlsx");
+    std::fs::write(&path, book.bytes()).unwrap();
+    let (_, summary) = read(&path, "Data");
+    let want = [
+        None,
+        None,
+        Some("0%"),
+        Some("0.00"),
+        Some("mm-dd-yy"),
+        Some("mm-dd-yy"),
+    ];
+    assert_eq!(summary.formats, want.map(|code| code.map(str::to_owned)));
 }
 
 #[test]

@@ -116,6 +116,38 @@ async fn what_is_wrong_with_an_input_is_told_with_its_place() {
 }
 
 #[tokio::test]
+async fn a_large_workbook_is_read_where_its_pipeline_allows_it() {
+    let place = Place::new();
+    place.pipeline("usual", "").await;
+    let raised = "[input.limits]\nfile_bytes = 3_000_000_000\n";
+    place.pipeline("raised", raised).await;
+    for (pipeline, size, allowed) in [
+        ("usual", 2_000_000_000, Some("1073741824")),
+        ("raised", 2_000_000_000, None),
+        ("raised", 4_000_000_000, Some("3000000000")),
+    ] {
+        let mut event = place
+            .upload(&format!("{pipeline}/{size}.csv"), "id\n1\n", &[])
+            .await;
+        event.size = size;
+        let run = rowmill_split::run_id(&event);
+        place.split.handle(&event, &at("split", 0)).await.unwrap();
+        let failure = place.item(&run).await.failure;
+        match (failure, allowed) {
+            (None, None) => {}
+            (Some(failure), Some(allowed)) => assert_says(
+                &failure,
+                &[&format!(
+                    "{size}.csv: {size} is more than the limit `file_bytes` of {allowed}"
+                )],
+                &["raise `file_bytes` under [input.limits]"],
+            ),
+            (failure, _) => assert_eq!(failure, None, "{pipeline}, {size}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_folder_marker_is_no_upload() {
     let place = Place::new();
     let event = rowmill_domain::event::ObjectCreated {

@@ -19,6 +19,8 @@ pub(crate) use recipients::{Allowed, Recipients, address};
 
 /// Reasons shown in a mail; the workbook has them all.
 const REASONS: usize = 10;
+/// Notes on the workbook shown in a mail; the sheet Summary has them all.
+const NOTES: usize = 20;
 
 /// What a mail says.
 #[derive(Clone, Debug, Serialize)]
@@ -40,6 +42,8 @@ pub(crate) struct Content {
     further: u64,
     /// What else should be known.
     pub(crate) notes: Vec<String>,
+    /// Notes on the workbook beside those.
+    further_notes: usize,
     pub(crate) workbook: Option<Workbook>,
     pub(crate) failure: Option<Failure>,
 }
@@ -74,6 +78,8 @@ impl Content {
         counts: Counts,
         now: DateTime<Utc>,
     ) -> Content {
+        let notes = manifest.map_or(&[][..], |m| m.notes.as_slice());
+        let shown = notes.len().min(NOTES);
         let key = &run.source.key;
         let folder = key.strip_suffix(keys::file_name(key)).unwrap_or_default();
         Content {
@@ -93,7 +99,8 @@ impl Content {
             steps: Vec::new(),
             reasons: Vec::new(),
             further: 0,
-            notes: manifest.map_or(Vec::new(), |m| m.notes.clone()),
+            notes: notes[..shown].to_vec(),
+            further_notes: notes.len() - shown,
             workbook: None,
             failure: None,
         }

@@ -144,6 +144,47 @@ fn failed() {
 }
 
 #[test]
+fn of_many_notes_the_first_are_shown() {
+    let run = run("reviews/reviews.xlsx");
+    let mut manifest = manifest(&run, 3);
+    manifest.notes = (1..=1020).map(|n| format!("note {n}.")).collect();
+    let delivered = content("reviews/reviews.xlsx", 2..5);
+    let mut content = Content::new(
+        &run,
+        Some(&manifest),
+        delivered.counts,
+        NOW.parse().unwrap(),
+    );
+    content.notes.push("of the mail".to_owned());
+    let last = |state: RunState, content: &Content| {
+        let rendered = render(state, content).unwrap();
+        let html = rendered.html;
+        assert!(html.len() < 10_000, "{} bytes", html.len());
+        assert!(html.contains("<li>and 1,000 more"), "{html}");
+        let (_, notes) = rendered.text.split_once("Notes\n").unwrap();
+        let notes: Vec<String> = notes.lines().map(str::to_owned).collect();
+        notes[19..22].to_vec()
+    };
+    content.workbook = delivered.workbook;
+    assert_eq!(
+        last(RunState::Delivered, &content),
+        [
+            "  - note 20.",
+            "  - of the mail",
+            "  - and 1,000 more in the sheet \"Summary\" of the result"
+        ]
+    );
+    // Where there is no result there is no sheet.
+    content.workbook = None;
+    content.failure = Some(Failure {
+        stage: "report".into(),
+        what: "no row has a result".into(),
+        advice: "Correct the rows.".into(),
+    });
+    assert_eq!(last(RunState::Failed, &content)[2], "  - and 1,000 more");
+}
+
+#[test]
 fn the_same_mail_gives_the_same_bytes() {
     let content = content("reviews/my file (1)+ü\r\nBcc: x@example.com.xlsx", 10..12);
     let to = vec![

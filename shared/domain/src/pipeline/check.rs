@@ -73,12 +73,13 @@ impl Pipeline {
                 .last()
                 .map_or(0..0, |(_, at)| at.clone());
             let message = format!(
-                "the result would have {columns} columns, and a sheet has {SHEET_COLUMNS}: {} of the workbook, {} added, and {}",
+                "the result would have {columns} columns, and a sheet has {SHEET_COLUMNS}: {} of the workbook, up to `{}`, {} added, and {}",
                 header.len(),
+                header.last().map_or("", String::as_str),
                 added.len(),
                 RESULT_COLUMNS.map(|name| format!("`{name}`")).join(", "),
             );
-            let help = "remove columns from the workbook that the result need not show";
+            let help = "remove columns from the workbook that the result need not show; if it should have far fewer, clear the stray cells in its last columns";
             file.error(at, message, Some(help.to_owned()));
         }
         file.into_errors()

@@ -252,7 +252,7 @@ pub(super) static LIMITS: Section = Section {
             "file_bytes",
             Shape::Count,
             "1073741824",
-            "Bytes of the file.",
+            "Bytes of the file. On AWS the function that reads it has 4,096 MB of temporary storage for the file and its rows together (`EphemeralStorage` of split in `template.yaml`).",
         ),
         optional(
             "inflated_bytes",

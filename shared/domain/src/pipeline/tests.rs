@@ -741,10 +741,15 @@ fn a_result_has_no_more_columns_than_a_sheet() {
     let found = pipeline.check_columns(&header(16_384 - 4));
     assert_eq!(found.len(), 1);
     assert!(
-        found[0].message.contains("would have 16385 columns"),
+        found[0].message.contains("would have 16385 columns")
+            && found[0]
+                .message
+                .contains("16380 of the workbook, up to `c16379`"),
         "{}",
         found[0]
     );
+    let help = found[0].help.as_deref().unwrap_or_default();
+    assert!(help.contains("stray cells"), "{help}");
 }
 
 #[test]

@@ -93,7 +93,7 @@ pub(crate) fn read_xls(
         let begin = merges.iter().filter(|merged| merged.rows.0 == row);
         Ok(begin.copied().collect())
     }));
-    whole(path, limits, &range, rows)?;
+    whole(path, limits, &range, &ods::Errors::new(), rows)?;
     rows.finish(&|_| None)
 }
 
@@ -105,7 +105,11 @@ pub(crate) fn read_ods(
 ) -> Result<ReadSummary, Halt> {
     let archive = Archive::open(path, &mut file, &options.limits)?;
     archive.verify()?;
-    ods::check(&archive, &options.limits)?;
+    if ods::is_encrypted(&archive, &options.limits) {
+        let file = path.to_owned();
+        return Err(ReadError::Encrypted { file }.into());
+    }
+    let mut errors = ods::check(&archive, &options.limits)?;
     let mut book = Ods::new(rewound(path, file)?).map_err(|e| match e {
         calamine::OdsError::Password => ReadError::Encrypted {
             file: path.to_owned(),
@@ -117,11 +121,12 @@ pub(crate) fn read_ods(
         .worksheet_range(&sheet)
         .map_err(|e| broken(path, &format!("sheet `{sheet}`"), &e))?;
     rows.sheet(&sheet);
+    let errors = errors.remove(&sheet).unwrap_or_default();
     let limits = options.limits.clone();
     rows.merges(Box::new(move |row| {
         ods::merges(&archive, &limits, &sheet, row)
     }));
-    whole(path, &options.limits, &range, rows)?;
+    whole(path, &options.limits, &range, &errors, rows)?;
     rows.finish(&|_| None)
 }
 
@@ -209,19 +214,27 @@ impl Gather<'_> {
     }
 }
 
+/// `errors`: which texts are errors.
 fn whole(
     path: &Path,
     limits: &ReadLimits,
     range: &Range<Data>,
+    errors: &ods::Errors,
     rows: &mut Assembler,
 ) -> Result<(), Halt> {
     let mut cells = RowCells::new(path, limits);
     let (first_row, first_column) = range.start().unwrap_or_default();
-    for (number, row) in (first_row + 1..).zip(range.rows()) {
-        for (column, data) in (first_column..).zip(row) {
-            cells.push(column, 0, from_data(data.clone()))?;
+    for (row, values) in (first_row..).zip(range.rows()) {
+        for (column, data) in (first_column..).zip(values) {
+            let cell = match data {
+                Data::String(text) if !text.is_empty() && errors.contains(&(row, column)) => {
+                    Cell::Error(text.clone())
+                }
+                data => from_data(data.clone()),
+            };
+            cells.push(column, 0, cell)?;
         }
-        rows.row(number, &mut cells)?;
+        rows.row(row + 1, &mut cells)?;
     }
     Ok(())
 }

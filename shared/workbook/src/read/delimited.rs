@@ -9,6 +9,7 @@ use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use memchr::{memchr, memchr3};
 use rowmill_domain::Value;
 
+use super::detect::{HEAD, is_utf16};
 use super::row::RowCells;
 use super::rows::{Assembler, Halt};
 use super::{Cell, ReadError, ReadLimits, ReadOptions, ReadSummary};
@@ -19,6 +20,8 @@ const CHUNK: usize = 64 << 10;
 const DELIMITERS: [u8; 4] = *b",;\t|";
 /// Records looked at to find the delimiter.
 const SAMPLE_RECORDS: usize = 100;
+/// Places that are not UTF-8, from which on no more is read where they are the most.
+const SURE: usize = 1000;
 
 pub(crate) fn read(
     path: &Path,
@@ -37,94 +40,160 @@ pub(crate) fn read(
     let mut raw = vec![0; CHUNK];
     let mut text = String::with_capacity(CHUNK * 3);
     let mut parser = None;
+    // The first record that cannot be read as it was meant.
+    let mut broken = None;
     loop {
         let read = file.read(&mut raw).map_err(io)?;
         text.clear();
         // A character of any encoding takes at most 3 bytes per byte read.
         text.reserve(decoder.max_utf8_buffer_length(read).unwrap_or(CHUNK * 3));
-        let _ = decoder.decode_to_string(&raw[..read], &mut text, read == 0);
+        let (_, _, lossy) = decoder.decode_to_string(&raw[..read], &mut text, read == 0);
         let parser = parser.get_or_insert_with(|| Parser::new(path, &options.limits, &text));
-        parser.feed(text.as_bytes(), rows)?;
+        let mut bytes = text.as_bytes();
+        if lossy && broken.is_none() {
+            let (before, after) = bytes.split_at(text.find('\u{fffd}').unwrap_or(0));
+            parser.feed(before, rows)?;
+            broken = Some(parser.row);
+            bytes = after;
+        }
+        parser.feed(bytes, rows)?;
         if read == 0 {
             parser.end(rows)?;
-            return rows.finish(&|_| None);
+            let mut summary = rows.finish(&|_| None)?;
+            summary.notes.extend(note(encoding, broken));
+            return Ok(summary);
         }
     }
 }
 
-/// The mark at the front tells, else what all bytes are valid as.
+/// What is told of a file whose letters may be others than were meant.
+fn note(encoding: &'static Encoding, broken: Option<u32>) -> Option<String> {
+    let name = encoding.name();
+    match broken {
+        Some(record) => Some(format!(
+            "The file is not valid {name}, first in record {record}: what could not be read there \
+             is shown as `\u{fffd}`. Save it anew as \"CSV UTF-8\" and try again, or correct these \
+             values."
+        )),
+        None if encoding == WINDOWS_1252 => Some(
+            "The file is not UTF-8 and was read as Windows-1252; if letters look wrong, save it \
+             as \"CSV UTF-8\" and try again."
+                .to_owned(),
+        ),
+        None => None,
+    }
+}
+
+/// The byte order of UTF-16 without a mark.
+fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
+    let head = bytes.get(..HEAD as usize).unwrap_or(bytes);
+    let zeros = |odd| {
+        head.iter()
+            .skip(odd)
+            .step_by(2)
+            .filter(|b| **b == 0)
+            .count()
+    };
+    let (even, odd) = (zeros(0), zeros(1));
+    is_utf16(head, even + odd).then_some(if odd >= even { UTF_16LE } else { UTF_16BE })
+}
+
+/// The mark at the front tells, else what the bytes are valid as.
 fn encoding(file: &mut File) -> std::io::Result<&'static Encoding> {
     file.seek(SeekFrom::Start(0))?;
     let mut raw = vec![0; CHUNK];
     let mut kept = 0;
     let mut first = true;
+    // Characters of several bytes, and places that are none.
+    let (mut valid, mut invalid) = (0, 0);
     loop {
         let read = file.read(&mut raw[kept..])?;
-        let chunk = &raw[..kept + read];
-        if first {
-            first = false;
-            if let Some((marked, _)) = Encoding::for_bom(chunk) {
+        let mut rest = &raw[..kept + read];
+        if std::mem::take(&mut first) {
+            if let Some((marked, _)) = Encoding::for_bom(rest) {
                 return Ok(marked);
             }
-            let zeros = |odd| {
-                chunk
-                    .iter()
-                    .skip(odd)
-                    .step_by(2)
-                    .filter(|b| **b == 0)
-                    .count()
-            };
-            let (even, odd) = (zeros(0), zeros(1));
-            if even + odd > 0 {
-                return Ok(if odd >= even { UTF_16LE } else { UTF_16BE });
+            if let Some(wide) = utf16(rest) {
+                return Ok(wide);
             }
         }
-        match std::str::from_utf8(chunk) {
-            Ok(_) if read == 0 => return Ok(UTF_8),
-            Ok(_) => kept = 0,
-            // A character may go on in the next chunk.
-            Err(e) if e.error_len().is_none() && read > 0 => {
-                let from = e.valid_up_to();
-                let end = chunk.len();
-                raw.copy_within(from..end, 0);
-                kept = end - from;
+        let cut: &[u8] = loop {
+            let error = std::str::from_utf8(rest).err();
+            let good = error.map_or(rest.len(), |e| e.valid_up_to());
+            let (text, after) = rest.split_at(good);
+            valid += text.iter().filter(|b| **b >= 0xc0).count();
+            match error.map(|e| e.error_len()) {
+                None => break &[],
+                Some(None) => break after,
+                Some(Some(length)) => {
+                    invalid += 1;
+                    rest = &after[length..];
+                }
             }
-            Err(_) => return Ok(WINDOWS_1252),
+        };
+        if read == 0 {
+            // Other encodings have next to nothing that is valid as characters of several bytes,
+            // so a few wrong bytes among many of those are damage. A character that is cut off
+            // at the end of the file is none either.
+            let whole = invalid == 0 && cut.is_empty();
+            return Ok(match whole || valid > 2 * invalid {
+                true => UTF_8,
+                false => WINDOWS_1252,
+            });
         }
+        if invalid >= SURE && valid < invalid {
+            return Ok(WINDOWS_1252);
+        }
+        // A character may go on in the next chunk.
+        let end = kept + read;
+        kept = cut.len();
+        raw.copy_within(end - kept..end, 0);
     }
 }
 
 /// The candidate that stands most evenly in the first records.
 fn delimiter(text: &[u8]) -> u8 {
-    let score = |delimiter: &u8| {
-        let mut counts = Vec::new();
-        let (mut count, mut quoted) = (0usize, false);
-        for byte in text {
-            match byte {
-                b'"' => quoted = !quoted,
-                b'\n' | b'\r' if !quoted => {
-                    if count > 0 {
-                        counts.push(count);
-                    }
-                    count = 0;
-                    if counts.len() >= SAMPLE_RECORDS {
-                        break;
-                    }
+    let mut records: Vec<[usize; DELIMITERS.len()]> = Vec::new();
+    let mut counts = [0; DELIMITERS.len()];
+    let (mut state, mut blank) = (State::Start, true);
+    for byte in text {
+        state = match (state, byte) {
+            (State::Start | State::Quote, b'"') => State::Quoted,
+            (State::Quoted, b'"') => State::Quote,
+            (State::Quoted, _) => State::Quoted,
+            (_, b'\n' | b'\r') => {
+                if !std::mem::replace(&mut blank, true) {
+                    records.push(counts);
                 }
-                b if b == delimiter && !quoted => count += 1,
-                _ => {}
+                counts = [0; DELIMITERS.len()];
+                if records.len() >= SAMPLE_RECORDS {
+                    break;
+                }
+                State::Start
             }
-        }
-        if count > 0 && counts.is_empty() {
-            counts.push(count);
-        }
-        let most = counts.first().copied().unwrap_or(0);
-        let even = counts.iter().filter(|c| **c == most).count();
-        // Records with the header's count, then how many columns that makes.
-        (even, most)
+            _ => match DELIMITERS.iter().position(|d| d == byte) {
+                Some(at) => {
+                    counts[at] += 1;
+                    State::Start
+                }
+                None => State::Plain,
+            },
+        };
+        blank &= byte.is_ascii_whitespace();
+    }
+    if records.is_empty() {
+        records.push(counts);
+    }
+    let score = |at: usize| {
+        let found = || records.iter().map(|r| r[at]).filter(|count| *count > 0);
+        let alike = |count| (found().filter(|c| *c == count).count(), count);
+        let (even, most) = found().map(alike).max().unwrap_or_default();
+        // A header has the delimiter, but no decimal commas; it may stand below a title.
+        let early = records.iter().take(2).filter(|r| r[at] > 0).count();
+        (even, early, most)
     };
-    let best = DELIMITERS.iter().rev().max_by_key(|d| score(d));
-    best.copied().unwrap_or(b',')
+    let best = (0..DELIMITERS.len()).rev().max_by_key(|at| score(*at));
+    best.map_or(b',', |at| DELIMITERS[at])
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -274,9 +343,25 @@ mod tests {
             ("a\tb c, d\n1\t2, 3\n4\t5\n", b'\t'),
             ("a|b|c\n1|2|3", b'|'),
             ("\"a,b\";c\n\"d,e\";f\n", b';'),
+            ("a;b\n5\" pipe;x,y\n", b';'),
             ("only\none\n", b','),
         ] {
             assert_eq!(delimiter(text.as_bytes()), want, "{text:?}");
+        }
+        // More records than are looked at.
+        for (head, row, want) in [
+            ("Artikel;Preis;Menge", "A0;0,50;0,25", b';'),
+            ("id;name", "0;Smith, John", b';'),
+            ("Umsatz, 2024\n\nArt;Preis;Menge", "A0;0,50;0,25", b';'),
+            ("Umsatz, 2024\nArt;Preis;Menge", "A0;0,50;1", b';'),
+            ("Umsatz 2024\nid;name;at", "0;Smith, John;x", b';'),
+            ("a;b;c", "0,5;1,5;x;", b';'),
+            ("id,\"a;b\",note", "1,\"x;y \"\"z\"\"\",\"one\ntwo\"", b','),
+            ("id\tname", "0\tSmith, John; Mrs", b'\t'),
+            ("id,name,note", "0,a;b,c|d", b','),
+        ] {
+            let text = format!("{head}\n{}", format!("{row}\r\n").repeat(300));
+            assert_eq!(delimiter(text.as_bytes()), want, "{head:?}");
         }
     }
 }

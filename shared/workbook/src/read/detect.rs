@@ -24,7 +24,7 @@ pub enum Format {
 }
 
 /// Bytes looked at.
-const HEAD: u64 = 8192;
+pub(super) const HEAD: u64 = 8192;
 /// Lock files hold a user's name and little else: Excel's are 165 bytes, LibreOffice's about 100.
 const LOCK_FILE_MAX: u64 = 1024;
 
@@ -80,6 +80,9 @@ pub(crate) fn detect_open(
                 Format::Xlsx
             } else if archive.find("content.xml").is_some() {
                 Format::Ods
+            } else if archive.find("encrypted-package").is_some() {
+                let file = path.to_owned();
+                return Err(ReadError::Encrypted { file });
             } else if archive.has_prefix("Index/") {
                 return not("is a Numbers document");
             } else if archive.has_prefix("word/") {
@@ -133,10 +136,14 @@ fn text(head: &[u8], not: impl Fn(&str) -> Result<Format, ReadError>) -> Result<
         return not("is an HTML page");
     }
     let zeros = head.iter().filter(|b| **b == 0).count();
-    // UTF-16 without a mark: western text has a zero in every second byte.
-    if zeros == 0 || (zeros * 5 >= head.len() * 2 && zeros * 5 <= head.len() * 3) {
+    if zeros == 0 || is_utf16(head, zeros) {
         Ok(Format::Delimited)
     } else {
         not("is no text and no known kind of workbook")
     }
+}
+
+/// Whether bytes, so many of them zeros, are UTF-16: western text has a zero in every second byte.
+pub(super) fn is_utf16(head: &[u8], zeros: usize) -> bool {
+    zeros > 0 && zeros * 5 >= head.len() * 2 && zeros * 5 <= head.len() * 3
 }

@@ -103,10 +103,11 @@ pub trait RowSink {
 pub struct ReadSummary {
     /// Data rows handed on.
     pub rows: u64,
-    /// Per column the number format of its first number or date, where it is not `General` and
-    /// the file's kind tells it (xlsx does).
+    /// Per column the number format of its first date, else of its numbers where all have the
+    /// same, where it is not `General` and the file's kind tells it (xlsx does).
     pub formats: Vec<Option<String>>,
-    /// What could not be kept, for the mail: values to the right of the last column.
+    /// What could not be kept, for the mail: values to the right of the last column, letters that
+    /// the file's encoding does not have.
     pub notes: Vec<String>,
 }
 

@@ -1,17 +1,28 @@
 //! What calamine does not tell of an ods file. What it would become in memory: a few bytes of repeat
-//! counts can stand for millions of cells, so they are added up before calamine reads the file. And
-//! which cells are merged.
+//! counts can stand for millions of cells, so they are added up before calamine reads the file.
+//! Which cells hold errors, and which are merged. And that the file is encrypted, which is to be
+//! known before anything else is read.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::archive::{Archive, Part};
 use super::header::Merge;
-use super::xml::{self, Event, ScanError, Scanner};
+use super::xml::{self, Attributes, Event, ScanError, Scanner};
 use super::{ReadError, ReadLimits};
+
+/// Rows and columns, from 0, of a table's cells with an error in place of a value.
+pub(crate) type Errors = HashSet<(u32, u32)>;
 
 /// Cells of the tables, as calamine lays them out.
 #[derive(Default)]
 struct Count {
+    /// By the table's name.
+    errors: HashMap<String, Errors>,
+    table: String,
+    /// What is known of the cell at hand.
+    error: bool,
+    formula: bool,
     /// In all tables before the one at hand.
     total: u64,
     /// Rows of the table, and those down to the last with a value.
@@ -29,10 +40,14 @@ struct Count {
     cell_repeats: u64,
     cell_text: u64,
     filled: bool,
+    errors_max: u64,
 }
 
 impl Count {
     fn end_cell(&mut self) {
+        if std::mem::take(&mut self.error) {
+            self.end_error();
+        }
         self.columns = self.columns.saturating_add(self.cell_repeats);
         if std::mem::take(&mut self.filled) {
             self.used_columns = self.columns;
@@ -41,6 +56,23 @@ impl Count {
             self.text = self.text.saturating_add(bytes);
         }
         self.cell_text = 0;
+    }
+
+    /// Remembers an error's places: not more than there may be cells, which is looked at next.
+    fn end_error(&mut self) {
+        let errors = self.errors.entry(self.table.clone()).or_default();
+        let rows = self.rows..self.rows.saturating_add(self.row_repeats);
+        for row in rows {
+            for column in self.columns..self.columns.saturating_add(self.cell_repeats) {
+                let (Ok(row), Ok(column)) = (u32::try_from(row), u32::try_from(column)) else {
+                    return;
+                };
+                if errors.len() as u64 >= self.errors_max {
+                    return;
+                }
+                errors.insert((row, column));
+            }
+        }
     }
 
     fn end_row(&mut self) {
@@ -101,14 +133,58 @@ fn content<T: Default>(
     }
 }
 
-/// Fails where the file's cells or texts pass the limits, and where its elements do not nest:
-/// calamine would wait for an end that does not come for ever.
-pub(crate) fn check(archive: &Archive, limits: &ReadLimits) -> Result<(), ReadError> {
+/// Whether the file's parts are encrypted, as its manifest says.
+pub(crate) fn is_encrypted(archive: &Archive, limits: &ReadLimits) -> bool {
+    let Some(manifest) = archive.find("META-INF/manifest.xml") else {
+        return false;
+    };
+    let read = xml::scan(archive, manifest, limits, |scanner| {
+        loop {
+            match scanner.next()? {
+                Event::Start { name, .. } if scanner.local(&name) == b"encryption-data" => {
+                    return Ok(true);
+                }
+                Event::Eof => return Ok(false),
+                _ => {}
+            }
+        }
+    });
+    // Old programs write manifests that are not scanned, with a document type.
+    read.unwrap_or(false)
+}
+
+/// The errors of each table, by its name. Fails where the file's cells or texts pass the limits,
+/// and where its elements do not nest: calamine would wait for an end that does not come for ever.
+pub(crate) fn check(
+    archive: &Archive,
+    limits: &ReadLimits,
+) -> Result<HashMap<String, Errors>, ReadError> {
     content(archive, limits, |scanner| count(scanner, limits))
 }
 
-fn count(scanner: &mut Scanner<Part>, limits: &ReadLimits) -> Result<(), ScanError> {
-    let mut count = Count::default();
+/// Whether a formula's text is an error's code. Only LibreOffice says that it is.
+fn is_error(text: &[u8]) -> bool {
+    let codes = [
+        &b"#N/A"[..],
+        b"#DIV/0!",
+        b"#REF!",
+        b"#NAME?",
+        b"#VALUE!",
+        b"#NUM!",
+        b"#NULL!",
+    ];
+    let number = |n: &[u8]| n.len() == 3 && n.iter().all(u8::is_ascii_digit);
+    codes.contains(&text) || text.strip_prefix(b"Err:").is_some_and(number)
+}
+
+fn count(
+    scanner: &mut Scanner<Part>,
+    limits: &ReadLimits,
+) -> Result<HashMap<String, Errors>, ScanError> {
+    let mut count = Count {
+        errors_max: limits.whole_cells,
+        ..Count::default()
+    };
     let mut open = Open::default();
     loop {
         match scanner.next()? {
@@ -122,6 +198,10 @@ fn count(scanner: &mut Scanner<Part>, limits: &ReadLimits) -> Result<(), ScanErr
                 }
                 let number = |name| number(scanner, &attributes, name);
                 match scanner.local(&name) {
+                    b"table" => {
+                        let name = scanner.text_attribute(&attributes, b"name");
+                        count.table = name.unwrap_or_default();
+                    }
                     b"table-row" => {
                         count.row_repeats = number(b"number-rows-repeated");
                         if empty {
@@ -134,6 +214,11 @@ fn count(scanner: &mut Scanner<Part>, limits: &ReadLimits) -> Result<(), ScanErr
                         count.filled = [&b"value-type"[..], b"formula"]
                             .iter()
                             .any(|name| given(name).is_some());
+                        count.formula = given(b"formula").is_some();
+                        let mut all = Attributes(scanner.bytes(&attributes));
+                        // LibreOffice gives a type of its own beside the standard's `string`.
+                        count.error =
+                            all.any(|(n, v)| n.ends_with(b":value-type") && v == b"error");
                         let text = [&b"string-value"[..], b"formula"];
                         count.cell_text = text
                             .iter()
@@ -164,13 +249,14 @@ fn count(scanner: &mut Scanner<Part>, limits: &ReadLimits) -> Result<(), ScanErr
                 }
             }
             Event::Text(text) | Event::Raw(text) => {
+                count.error |= count.formula && is_error(scanner.bytes(&text));
                 count.cell_text = count.cell_text.saturating_add(text.len() as u64);
                 continue;
             }
             Event::Eof if scanner.depth() > 0 => {
                 return Err(ScanError::Broken("it ends inside an element"));
             }
-            Event::Eof => return Ok(()),
+            Event::Eof => return Ok(count.errors),
         }
         ScanError::check("whole_cells", count.cells(), limits.whole_cells)?;
         ScanError::check("string_bytes", count.text, limits.string_bytes)?;

@@ -136,6 +136,15 @@ impl RawRow {
         texts
     }
 
+    /// Whether each is a text or a whole number as a year is, and so may be a header.
+    pub(crate) fn may_be_header(&self) -> bool {
+        self.cells.iter().all(|c| match &c.cell {
+            Cell::Value(Value::Text(_)) => true,
+            Cell::Value(Value::Number(n)) => n.fract() == 0.0 && (1900.0..=2100.0).contains(n),
+            _ => false,
+        })
+    }
+
     /// How many hold a text.
     pub(crate) fn texts(&self) -> usize {
         self.cells

@@ -20,6 +20,11 @@ const BATCH_ROWS: usize = 1024;
 /// Bytes of the texts of a batch, and of the rows looked ahead at: one row more may be held.
 const BATCH_BYTES: u64 = 4 << 20;
 
+/// No number has come yet.
+const UNKNOWN: u32 = u32::MAX;
+/// Numbers of several formats have come: with that of one, others would say something else.
+const MIXED: u32 = u32::MAX - 1;
+
 /// Why reading stops.
 #[derive(Debug)]
 pub(crate) enum Halt {
@@ -86,10 +91,10 @@ struct Settled {
     width: usize,
     /// The last row handed on, or the header's.
     row: u32,
-    /// Per column the format of its first number with one.
+    /// Per column the format of its numbers, [`UNKNOWN`] or [`MIXED`].
     formats: Vec<u32>,
-    /// Whether there are columns whose format is not known yet.
-    formats_open: bool,
+    /// Per column the format of its first date or time with one.
+    date_formats: Vec<u32>,
     /// Values beside the columns: how many, and the first one's row and column.
     beside: Option<(u64, u32, u32)>,
 }
@@ -182,10 +187,13 @@ impl Assembler {
         self.flush()?;
         let mut summary = std::mem::take(&mut self.summary);
         if let Some(settled) = self.settled.take() {
-            summary.formats = settled
-                .formats
-                .iter()
-                .map(|known| if *known == 0 { None } else { format(*known) })
+            let known = settled.date_formats.iter().zip(&settled.formats);
+            summary.formats = known
+                .map(|(date, number)| match (*date, *number) {
+                    (0, 0 | UNKNOWN | MIXED) => None,
+                    (0, number) => format(number),
+                    (date, _) => format(date),
+                })
                 .collect();
             if let Some((count, row, column)) = settled.beside {
                 summary.notes.push(format!(
@@ -234,10 +242,11 @@ impl Assembler {
         if let (Some(merges), Some(next)) = (&self.merges, below.first())
             && gap
             && next.number == row + 1
-            && next.texts() == next.filled()
+            && next.may_be_header()
             && let Some(joined) = header::join(
                 &texts,
                 &next.as_texts(first, width),
+                next.texts() < next.filled(),
                 row - 1,
                 first,
                 &merges(row - 1)?,
@@ -248,15 +257,19 @@ impl Assembler {
             row += 1;
             below.remove(0);
         }
-        let mut header = header::name(&self.sheet, row, first, &texts);
+        let end = first + width as u32 - 1;
+        let mut all = std::iter::once(&head).chain(&below);
+        let last = all.find(|r| r.cells.iter().any(|c| c.column == end));
+        let last_row = last.map(|r| r.number);
+        let mut header = header::name(&self.sheet, row, first, &texts, last_row);
         notes.append(&mut header.notes);
         header.notes = notes;
         self.settled = Some(Settled {
             first,
             width,
             row,
-            formats: vec![0; width],
-            formats_open: true,
+            formats: vec![UNKNOWN; width],
+            date_formats: vec![0; width],
             beside: None,
         });
         self.send(Message::Header(header))?;
@@ -294,14 +307,22 @@ impl Assembler {
                 *count += 1;
                 continue;
             }
-            if raw.format != 0 && settled.formats_open {
-                let numeric = !matches!(
-                    raw.cell,
-                    Cell::Value(Value::Text(_) | Value::Bool(_)) | Cell::Error(_)
-                );
-                if numeric && settled.formats[at] == 0 {
-                    settled.formats[at] = raw.format;
-                    settled.formats_open = settled.formats.contains(&0);
+            if raw.format != settled.formats[at] {
+                match &raw.cell {
+                    Cell::Value(Value::Number(_)) => {
+                        let format = &mut settled.formats[at];
+                        *format = if *format == UNKNOWN {
+                            raw.format
+                        } else {
+                            MIXED
+                        };
+                    }
+                    Cell::Empty | Cell::Error(_) | Cell::Value(Value::Text(_) | Value::Bool(_)) => {
+                    }
+                    Cell::Value(_) if settled.date_formats[at] == 0 => {
+                        settled.date_formats[at] = raw.format;
+                    }
+                    Cell::Value(_) => {}
                 }
             }
             self.batch.cells[start + at] = raw.cell;

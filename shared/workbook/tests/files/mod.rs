@@ -152,13 +152,17 @@ pub(crate) fn ods(tables: &str, manifest: &str) -> Vec<u8> {
         "<?xml version=\"1.0\"?><office:document-content {names}><office:body>\
          <office:spreadsheet>{tables}</office:spreadsheet></office:body></office:document-content>"
     );
+    ods_package(content.as_bytes(), manifest)
+}
+
+/// An ods document with this content, encrypted or not.
+pub(crate) fn ods_package(content: &[u8], manifest: &str) -> Vec<u8> {
+    let kind = b"application/vnd.oasis.opendocument.spreadsheet";
+    let manifest = format!("<manifest:manifest>{manifest}</manifest:manifest>");
     archive(&[
-        ("mimetype", "application/vnd.oasis.opendocument.spreadsheet"),
-        ("content.xml", &content),
-        (
-            "META-INF/manifest.xml",
-            &format!("<manifest:manifest>{manifest}</manifest:manifest>"),
-        ),
+        ("mimetype", &kind[..]),
+        ("content.xml", content),
+        ("META-INF/manifest.xml", manifest.as_bytes()),
     ])
 }
 

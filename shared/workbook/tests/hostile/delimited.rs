@@ -29,7 +29,7 @@ pub(crate) fn every(table: &mut Table) {
         (
             "latin1.csv",
             b"a;b\n\xe4;\x80\n".to_vec(),
-            "a | b\n2: 'ä | '€",
+            &format!("a | b\n2: 'ä | '€\n{LATIN1}"),
         ),
         (
             "sep.csv",
@@ -70,5 +70,33 @@ pub(crate) fn every(table: &mut Table) {
     let wide = format!("a\n{}", "x,".repeat(20_000));
     table.bad("wide.csv", wide.as_bytes(), "the limit `columns` of 16384");
     let late = [b"a,b\n".repeat(40_000), b"\xe4,1\n".to_vec()].concat();
-    table.good("late-latin1.csv", &late, "a | b\n40000 rows");
+    let want = format!("a | b\n40000 rows\n{LATIN1}");
+    table.good("late-latin1.csv", &late, &want);
+    // The whole of a file is looked at, and decoded, in pieces: damage comes in each.
+    let good = "äö,ü\n".repeat(20_000).into_bytes();
+    let damaged = [&b"a,b\n"[..], &good, b"x\xff,y\n", &good].concat();
+    let want = format!("a | b\n40001 rows\n{}", damage(20_002));
+    table.good("one-byte.csv", &damaged, &want);
+    let cut = [&b"a,b\n"[..], &good, b"x,\xc3"].concat();
+    let want = format!("a | b\n20001 rows\n{}", damage(20_002));
+    table.good("cut-character.csv", &cut, &want);
+    let want = format!("a | b\n2: 'ä | '\u{fffd}\n{}", damage(2));
+    table.good(
+        "marked-damaged.csv",
+        b"\xef\xbb\xbfa,b\n\xc3\xa4,\xe4\n",
+        &want,
+    );
+    let zero = [&b"a,b\n"[..], &b"1,2\n".repeat(3_000), b"\0,\xc3\xa4\n"].concat();
+    table.good("late-zero.csv", &zero, "a | b\n3001 rows");
+}
+
+const LATIN1: &str = "The file is not UTF-8 and was read as Windows-1252; if letters look wrong, \
+                      save it as \"CSV UTF-8\" and try again.";
+
+fn damage(record: u32) -> String {
+    format!(
+        "The file is not valid UTF-8, first in record {record}: what could not be read there is \
+         shown as `\u{fffd}`. Save it anew as \"CSV UTF-8\" and try again, or correct these \
+         values."
+    )
 }

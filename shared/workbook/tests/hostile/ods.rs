@@ -1,7 +1,7 @@
 //! Files of LibreOffice.
 
 use crate::Table;
-use crate::files::{ods, ods_row, ods_text};
+use crate::files::{archive, ods, ods_package, ods_row, ods_text};
 
 pub(crate) fn every(table: &mut Table) {
     let data = |rows: &str| {
@@ -70,6 +70,34 @@ pub(crate) fn every(table: &mut Table) {
         &data(&format!("{head}{typed}")),
         "A\n2: '00501\n3: 1.5\n4: true\n5: 2024-03-01\n6: PT36H15M\n7: 13:37:00",
     );
+    let formula = "table:formula=\"of:=A1\"";
+    let failed = "table:formula=\"of:=NA()\" office:string-value=\"\" calcext:value-type=\"error\"";
+    let twice = ods_row(
+        "table:number-rows-repeated=\"2\"",
+        &ods_text(failed, "#N/A"),
+    );
+    let errors = [
+        twice,
+        ods_row("", &ods_text(formula, "Err:502")),
+        // Typed, or made by a formula: no error.
+        ods_row("", &ods_text("", "#N/A")),
+        ods_row("", &ods_text(formula, "#N/A or so")),
+        ods_row("", &ods_text(failed, "#DIV/0!")),
+    ]
+    .concat();
+    let other = "<table:table table:name=\"Other\" table:display=\"false\">";
+    let rows = ods_row("", &ods_text(failed, "#N/A")).repeat(9);
+    table.good(
+        "errors.ods",
+        &ods(
+            &format!(
+                "<table:table table:name=\"Data\">{head}{errors}</table:table>{other}{rows}\
+                 </table:table>"
+            ),
+            "",
+        ),
+        "A\n2: !#N/A\n3: !#N/A\n4: !Err:502\n5: '#N/A\n6: '#N/A or so\n7: !#DIV/0!",
+    );
     let tail = ods_row(
         "table:number-rows-repeated=\"1048000\"",
         "<table:table-cell table:number-columns-repeated=\"16384\"/>",
@@ -120,9 +148,22 @@ pub(crate) fn every(table: &mut Table) {
         &data(&format!("{head}{long}")),
         "the limit `string_bytes`",
     );
+    // What is encrypted looks like nothing.
+    let random: Vec<u8> = (0..4000u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     table.bad(
         "encrypted.ods",
-        &ods("", "<manifest:file-entry manifest:full-path=\"content.xml\"><manifest:encryption-data/></manifest:file-entry>"),
+        &ods_package(
+            &random,
+            "<manifest:file-entry manifest:full-path=\"content.xml\"><manifest:encryption-data/>\
+             </manifest:file-entry>",
+        ),
+        "is encrypted",
+    );
+    table.bad(
+        "encrypted-whole.ods",
+        &archive(&[("mimetype", &b"x"[..]), ("encrypted-package", &random)]),
         "is encrypted",
     );
     table.bad(

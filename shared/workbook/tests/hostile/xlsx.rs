@@ -39,7 +39,7 @@ pub(crate) fn values(table: &mut Table) {
         (
             "integer",
             "<c r=\"A2\"><v>1234567890123456</v></c>",
-            "1234567890123456.0",
+            "1234567890123456",
         ),
         ("float", "<c r=\"A2\" t=\"n\"><v>1.5E-3</v></c>", "0.0015"),
         ("true", "<c r=\"A2\" t=\"b\"><v>1</v></c>", "true"),
@@ -110,10 +110,15 @@ pub(crate) fn values(table: &mut Table) {
             (3, "0.75"),
             (4, "1.5"),
             (1, "-1"),
+            (1, "2024-03-01T00:00:00"),
+            (2, "2024-03-01T00:00:00"),
         ]
         .iter()
         .zip(2..)
-        .map(|((s, v), r)| format!("<row r=\"{r}\"><c r=\"A{r}\" s=\"{s}\"><v>{v}</v></c></row>"))
+        .map(|((s, v), r)| {
+            let kind = if v.contains('T') { "d" } else { "n" };
+            format!("<row r=\"{r}\"><c r=\"A{r}\" s=\"{s}\" t=\"{kind}\"><v>{v}</v></c></row>")
+        })
         .collect();
         Xlsx {
             workbook: workbook(
@@ -138,12 +143,14 @@ pub(crate) fn values(table: &mut Table) {
     table.good(
         "dates.xlsx",
         &dates(""),
-        "A\n2: 2024-03-01\n3: 2024-03-01T06:00:00\n4: 18:00:00\n5: PT36H\n6: -1",
+        "A\n2: 2024-03-01\n3: 2024-03-01T06:00:00\n4: 18:00:00\n5: PT36H\n6: -1\n\
+         7: 2024-03-01\n8: 2024-03-01T00:00:00",
     );
     table.good(
         "dates-1904.xlsx",
         &dates("date1904=\"1\""),
-        "A\n2: 2028-03-02\n3: 2028-03-02T06:00:00\n4: 18:00:00\n5: PT36H\n6: 1903-12-31",
+        "A\n2: 2028-03-02\n3: 2028-03-02T06:00:00\n4: 18:00:00\n5: PT36H\n6: 1903-12-31\n\
+         7: 2024-03-01\n8: 2024-03-01T00:00:00",
     );
 }
 
@@ -316,6 +323,23 @@ pub(crate) fn headers(table: &mut Table) {
         "one-row.xlsx",
         &merged(""),
         "ID | Address | Column C\n2:  | 'City | 'ZIP\n3: 1 |  | '007",
+    );
+    let years = Xlsx {
+        sheet: sheet(
+            "<row r=\"1\"><c r=\"A1\" t=\"str\"><v>ID</v></c><c r=\"B1\" t=\"str\"><v>Sales</v></c>\
+             </row><row r=\"2\"><c r=\"B2\"><v>2023</v></c><c r=\"C2\"><v>2024</v></c></row>\
+             <row r=\"3\"><c r=\"A3\"><v>1</v></c><c r=\"C3\"><v>20</v></c></row>",
+        )
+        .replace(
+            "</sheetData>",
+            "</sheetData><mergeCells><mergeCell ref=\"B1:C1\"/></mergeCells>",
+        ),
+        ..Xlsx::default()
+    };
+    table.good(
+        "years.xlsx",
+        &years.bytes(),
+        "ID | Sales 2023 | Sales 2024\n3: 1 |  | 20",
     );
     table.good(
         "title.csv",

@@ -1,5 +1,6 @@
 //! A cell's value from what the XML says of it.
 
+use chrono::NaiveTime;
 use rowmill_domain::{Kind, Value};
 
 use super::strings::{self, Strings};
@@ -78,7 +79,16 @@ impl Book<'_> {
                 let text = text.trim().trim_end_matches('Z');
                 let kinds = [Kind::Date, Kind::DateTime, Kind::Time];
                 let value = kinds.iter().find_map(|kind| Value::parse(text, *kind));
-                Some(Cell::Value(value.unwrap_or_else(|| Value::from(text))))
+                Some(Cell::Value(match value {
+                    // Midnight is only told by the format from the day.
+                    Some(Value::DateTime(t))
+                        if t.time() == NaiveTime::MIN
+                            && self.styles.shown(head.style) == Shown::Date =>
+                    {
+                        Value::Date(t.date())
+                    }
+                    value => value.unwrap_or_else(|| Value::from(text)),
+                }))
             }
         })
     }

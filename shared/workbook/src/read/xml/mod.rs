@@ -3,7 +3,7 @@
 mod scanner;
 mod text;
 
-pub(super) use scanner::{Event, ScanError, Scanner, tag_end};
+pub(super) use scanner::{Attributes, Event, ScanError, Scanner, tag_end};
 pub(super) use text::unescape;
 
 use super::archive::{Archive, Entry, Part};
