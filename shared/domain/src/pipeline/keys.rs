@@ -465,7 +465,7 @@ pub(super) static PAGES: Section = Section {
             "next",
             Shape::Table(&NEXT),
             "-",
-            "Where a page says which is the next. The last one says nothing.",
+            "Where a page says which is the next. The last one says nothing, or `null` or `false`; what is no address fails the record.",
         ),
         optional(
             "page",
@@ -589,7 +589,7 @@ pub(super) static EXTRACT: Section = Section {
             "optional",
             Shape::Bool,
             "false",
-            "Whether a record without a match is ok. The cell is then empty.",
+            "Whether a record without a match is ok. The cell is then empty. An empty answer has no match, and with `json` neither has a body that is no JSON and comes with a status that only `ok_when` takes for a success.",
         ),
     ],
 };

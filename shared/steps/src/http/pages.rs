@@ -76,7 +76,9 @@ impl Paging {
                 let values: Vec<&str> = values.filter_map(|v| v.to_str().ok()).collect();
                 next_link(&values.join(", "))
             }
-            Next::Part(extractor) => extractor.only(page),
+            Next::Part(extractor) => extractor
+                .address(page)
+                .map_err(|e| format!("`next` in [step.pages]: {e}"))?,
             Next::Number { .. } => None,
         };
         let Some(found) = found else {

@@ -72,6 +72,11 @@ pub(super) async fn read(mut response: Response) -> Result<Fetched, Fault> {
 }
 
 impl Fetched {
+    /// Whether the body holds nothing but white space.
+    pub(super) fn is_empty(&self) -> bool {
+        self.body.trim_ascii().is_empty()
+    }
+
     /// JSON is UTF-8 (RFC 8259), and yet some servers declare another charset and send it.
     pub(super) fn json(&self) -> Result<serde_json::Value, String> {
         let bytes = &self.body[..];
@@ -83,10 +88,7 @@ impl Fetched {
             }
             _ => serde_json::from_slice(bytes),
         };
-        parsed.map_err(|e| match &*excerpt(bytes) {
-            "" => "the response is empty where JSON is expected".to_owned(),
-            start => format!("the response is no JSON ({e}): {start}"),
-        })
+        parsed.map_err(|e| format!("the response is no JSON ({e}): {}", excerpt(bytes)))
     }
 
     /// The page's text: by byte order mark, else by the charset of Content-Type, else of a `<meta>`

@@ -102,10 +102,8 @@ impl Output {
     pub(super) fn value(&self, forms: &mut Forms<'_>) -> Result<Option<Value>, String> {
         let text = match &self.from {
             From::Json(path) => {
-                return match path.query(forms.json()?).first() {
-                    Some(node) => self.value_of_json(node),
-                    None => Ok(None),
-                };
+                let node = forms.json()?.and_then(|json| path.query(json).first());
+                return node.map_or(Ok(None), |node| self.value_of_json(node));
             }
             From::Css(selector) => {
                 let first = forms.html().select(selector).next();
@@ -136,17 +134,37 @@ impl Output {
         }
     }
 
+    /// The value as an address; `false`, as `null`, says that there is none.
+    pub(super) fn address(&self, forms: &mut Forms<'_>) -> Result<Option<String>, String> {
+        use serde_json::Value as Json;
+        if let From::Json(path) = &self.from {
+            let node = forms.json()?.and_then(|json| path.query(json).first());
+            match node {
+                Some(Json::Bool(false)) => return Ok(None),
+                None | Some(Json::Null | Json::String(_)) => {}
+                Some(other) => {
+                    return Err(format!(
+                        "{} gives {}, which is no address; name the part that is one",
+                        self.expression,
+                        brief(&other.to_string(), 80)
+                    ));
+                }
+            }
+        }
+        Ok(self.value(forms)?.map(|value| value.to_text()))
+    }
+
     /// The texts of all matches that are not empty.
     pub(super) fn all(&self, forms: &mut Forms<'_>) -> Result<Vec<String>, String> {
         let mut texts: Vec<String> = match &self.from {
             From::JsonAll(path) => {
-                let nodes = path.query(forms.json()?).all();
+                let nodes = forms.json()?.map(|json| path.query(json).all());
                 let text = |node: &serde_json::Value| match node {
                     serde_json::Value::Null => String::new(),
                     serde_json::Value::String(text) => text.clone(),
                     other => other.to_string(),
                 };
-                nodes.into_iter().map(text).collect()
+                nodes.into_iter().flatten().map(text).collect()
             }
             From::CssAll(selector) => {
                 let all = forms.html().select(selector);
