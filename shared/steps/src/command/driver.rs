@@ -327,7 +327,10 @@ impl Driver {
 
     fn note(&mut self, line: &[u8]) {
         if !line.trim_ascii().is_empty() {
-            self.chatter = brief(&String::from_utf8_lossy(line), 120);
+            let mut text = String::from_utf8_lossy(line).into_owned();
+            // Here, since it goes into the log as well.
+            self.launch.redact(&mut text);
+            self.chatter = brief(&text, 120);
         }
     }
 
@@ -440,4 +443,25 @@ async fn dismiss(mut process: Process) {
         let _ = tokio::time::timeout(CLOSE_WAIT, process.ended()).await;
     }
     process.end().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use rowmill_domain::secret::Secrets;
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_programs_chatter_holds_no_secret() {
+        let secrets: Secrets = [("KEY", "s3cret-s3cret")].into_iter().collect();
+        let program = ["sh".to_owned()];
+        let launch = Launch::find(&program, &std::env::temp_dir(), None, &Arc::new(secrets));
+        let mut driver = Driver::new(launch.unwrap(), Vec::new(), Duration::from_secs(1), 1);
+        driver.note(b"using s3cret-s3cret\n");
+        assert_eq!(driver.chatter, "using [secret KEY]");
+        // Also where the text is cut within it.
+        let long = format!("{} s3cret-s3cret", "x".repeat(115));
+        driver.note(long.as_bytes());
+        assert!(!driver.chatter.contains("s3c"), "{}", driver.chatter);
+    }
 }

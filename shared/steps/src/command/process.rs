@@ -101,6 +101,11 @@ impl Launch {
         self
     }
 
+    /// Takes the values that the program was given out of what it wrote.
+    pub(super) fn redact(&self, text: &mut String) {
+        redact(&self.secrets, text);
+    }
+
     /// The program's name for reasons.
     pub(super) fn name(&self) -> String {
         let name = self.path.file_name().unwrap_or(self.path.as_os_str());

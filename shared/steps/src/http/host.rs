@@ -141,6 +141,7 @@ impl Http {
             url: address(&hop.url),
             headers,
             body: None,
+            confides: false,
         };
         for _ in 0..=REDIRECTS {
             let checked = self.guard.check_url(&ask.url);

@@ -168,7 +168,10 @@ impl Http {
             }
             request = match paging.after(&fetched, &first.url) {
                 Ok(Some(url)) if seen.contains(&url) => None,
-                Ok(Some(url)) => Some(page.towards(url)),
+                Ok(Some(url)) => match page.clone().towards(url) {
+                    Ok(next) => Some(next),
+                    Err(reason) => return told(format!("{page}: the next page: {reason}")),
+                },
                 Ok(None) => paging.numbered(&first, n).filter(|_| counted),
                 Err(reason) => return told(format!("{page}: {reason}")),
             };
