@@ -43,7 +43,7 @@ pub(crate) async fn preview(args: &PreviewArgs, secrets: &Secrets) -> Result<Exi
         ..Surroundings::default()
     };
     let stopped = async {
-        // Without a sender there is nothing to wait for, and it lives as long as the process.
+        // This fails only without its sender, which lives as long as the process.
         let _ = stop.wait_for(|stop| *stop).await;
     };
     let outcomes = run_steps(

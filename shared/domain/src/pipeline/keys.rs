@@ -583,7 +583,7 @@ pub(super) static EXTRACT: Section = Section {
             "type",
             Shape::OneOf(KINDS),
             "as JSON says; number for `status`; else text",
-            "The column's type. A value that is not of it fails the record.",
+            "The column's type. A value that is not of it fails the record. Without it a whole number of JSON beyond 2^53, which a number of Excel's does not hold, is a text, with all its digits.",
         ),
         optional(
             "optional",

@@ -10,10 +10,8 @@ use scraper::Selector;
 use serde_json_path::JsonPath;
 
 use super::{BETWEEN, Forms};
+use crate::digits::is_exact;
 use crate::{SetupError, brief};
-
-/// Integers beyond this are not exact as doubles; they stay text, so that no digit is lost.
-const EXACT_INTEGER: u64 = 1 << 53;
 
 pub(super) struct Output {
     pub(super) name: Arc<str>,
@@ -231,14 +229,6 @@ fn group(found: &regex::Captures<'_>) -> String {
     part.map_or("", |part| part.as_str()).trim().to_owned()
 }
 
-fn is_exact(number: &serde_json::Number) -> bool {
-    match (number.as_u64(), number.as_i64()) {
-        (Some(n), _) => n <= EXACT_INTEGER,
-        (None, Some(n)) => n.unsigned_abs() <= EXACT_INTEGER,
-        (None, None) => true,
-    }
-}
-
 /// An element's text as a reader sees it: runs of white space are one space.
 fn words<'a>(text: impl Iterator<Item = &'a str>) -> String {
     let text: String = text.collect();
@@ -299,6 +289,13 @@ mod tests {
             get("$.big", Some(Kind::Number)),
             number(1234567890123456789.0)
         );
+        for beyond in ["12345678901234567890123", "18446744073709551616"] {
+            let body = format!(r#"{{"n":{beyond}}}"#);
+            let get = |kind| one(json("$.n"), kind, &body);
+            assert_eq!(get(None), text(beyond));
+            assert_eq!(get(Some(Kind::Text)), text(beyond));
+            assert_eq!(get(Some(Kind::Number)), number(beyond.parse().unwrap()));
+        }
         assert_eq!(get("$.b", None), Ok(Some(Value::Bool(true))));
         assert_eq!(get("$.null", None), Ok(None));
         assert_eq!(get("$.empty", Some(Kind::Number)), Ok(None));
