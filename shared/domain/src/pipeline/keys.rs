@@ -552,7 +552,7 @@ pub(super) static EXTRACT: Section = Section {
             "css",
             Shape::Text,
             "-",
-            "CSS selector; the text of the first match.",
+            "CSS selector; the text of the first match, as a reader sees it: lines and cells stay apart, scripts and styles are left out. A page whose elements stand in each other more than 1,024 deep fails the record.",
         ),
         optional(
             "all",

@@ -3,6 +3,7 @@
 
 mod gathered;
 mod output;
+mod page;
 
 use std::borrow::Cow;
 
@@ -28,7 +29,7 @@ pub(super) struct Extractor {
 struct Forms<'a> {
     fetched: &'a Fetched,
     json: Option<Result<Option<serde_json::Value>, String>>,
-    html: Option<Html>,
+    html: Option<Result<Html, String>>,
     text: Option<Cow<'a, str>>,
 }
 
@@ -57,10 +58,12 @@ impl<'a> Forms<'a> {
         self.text.get_or_insert_with(|| self.fetched.text())
     }
 
-    fn html(&mut self) -> &Html {
+    fn html(&mut self) -> Result<&Html, String> {
         let fetched = self.fetched;
-        self.html
-            .get_or_insert_with(|| Html::parse_document(&fetched.text()))
+        let parsed = self
+            .html
+            .get_or_insert_with(|| page::parse(&fetched.text()));
+        parsed.as_ref().map_err(Clone::clone)
     }
 }
 

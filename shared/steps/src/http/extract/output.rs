@@ -9,6 +9,7 @@ use rowmill_domain::{Kind, Value};
 use scraper::Selector;
 use serde_json_path::JsonPath;
 
+use super::page::words;
 use super::{BETWEEN, Forms};
 use crate::digits::is_exact;
 use crate::{SetupError, brief};
@@ -104,14 +105,14 @@ impl Output {
                 return node.map_or(Ok(None), |node| self.value_of_json(node));
             }
             From::Css(selector) => {
-                let first = forms.html().select(selector).next();
-                first.map(|element| words(element.text()))
+                let first = forms.html()?.select(selector).next();
+                first.map(words)
             }
             From::JsonAll(_) | From::CssAll(_) | From::RegexAll(_) => {
                 Some(self.all(forms)?.join(BETWEEN))
             }
             From::CssAttribute(selector, attribute) => {
-                let first = forms.html().select(selector).next();
+                let first = forms.html()?.select(selector).next();
                 first
                     .and_then(|element| element.attr(attribute))
                     .map(|text| text.trim().to_owned())
@@ -164,10 +165,7 @@ impl Output {
                 };
                 nodes.into_iter().flatten().map(text).collect()
             }
-            From::CssAll(selector) => {
-                let all = forms.html().select(selector);
-                all.map(|element| words(element.text())).collect()
-            }
+            From::CssAll(selector) => forms.html()?.select(selector).map(words).collect(),
             From::RegexAll(regex) => {
                 let all = regex.captures_iter(forms.text());
                 all.map(|found| group(&found)).collect()
@@ -227,19 +225,6 @@ impl Output {
 fn group(found: &regex::Captures<'_>) -> String {
     let part = found.get(1).or_else(|| found.get(0));
     part.map_or("", |part| part.as_str()).trim().to_owned()
-}
-
-/// An element's text as a reader sees it: runs of white space are one space.
-fn words<'a>(text: impl Iterator<Item = &'a str>) -> String {
-    let text: String = text.collect();
-    let mut words = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
-        if !words.is_empty() {
-            words.push(' ');
-        }
-        words.push_str(word);
-    }
-    words
 }
 
 #[cfg(test)]
