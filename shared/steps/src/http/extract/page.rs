@@ -52,7 +52,27 @@ fn is_too_deep(page: &Html) -> bool {
 /// stays apart, runs of white space are one space, and what is not shown is left out.
 pub(super) fn words(element: ElementRef<'_>) -> String {
     let mut text = String::new();
-    read(element, &mut text);
+    // No recursion: a part of a page can go deeper than the stack.
+    let mut open = vec![(element.children(), "")];
+    while let Some((children, around)) = open.last_mut() {
+        let Some(child) = children.next() else {
+            text.push_str(around);
+            open.pop();
+            continue;
+        };
+        if let Some(part) = child.value().as_text() {
+            text.push_str(part);
+        }
+        let Some(child) = ElementRef::wrap(child) else {
+            continue;
+        };
+        let name = child.value().name();
+        if !HIDDEN.contains(&name) {
+            let around = if APART.contains(&name) { " " } else { "" };
+            text.push_str(around);
+            open.push((child.children(), around));
+        }
+    }
     let mut words = String::with_capacity(text.len());
     for word in text.split_whitespace() {
         if !words.is_empty() {
@@ -61,26 +81,6 @@ pub(super) fn words(element: ElementRef<'_>) -> String {
         words.push_str(word);
     }
     words
-}
-
-/// Adds the text within an element, which is no deeper than [`parse`] allows.
-fn read(element: ElementRef<'_>, text: &mut String) {
-    for child in element.children() {
-        if let Some(part) = child.value().as_text() {
-            text.push_str(part);
-        }
-        let Some(child) = ElementRef::wrap(child) else {
-            continue;
-        };
-        let name = child.value().name();
-        if HIDDEN.contains(&name) {
-            continue;
-        }
-        let around = if APART.contains(&name) { " " } else { "" };
-        text.push_str(around);
-        read(child, text);
-        text.push_str(around);
-    }
 }
 
 #[cfg(test)]
