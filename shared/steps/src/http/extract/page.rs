@@ -52,7 +52,7 @@ fn is_too_deep(page: &Html) -> bool {
 /// stays apart, runs of white space are one space, and what is not shown is left out.
 pub(super) fn words(element: ElementRef<'_>) -> String {
     let mut text = String::new();
-    // No recursion: a part of a page can go deeper than the stack.
+    // No recursion: between two looks at its depth a page may go deeper than the limit.
     let mut open = vec![(element.children(), "")];
     while let Some((children, around)) = open.last_mut() {
         let Some(child) = children.next() else {
