@@ -6,6 +6,7 @@ mod check;
 mod child;
 mod cloud;
 mod exit;
+mod file;
 mod input;
 mod new;
 mod output;

@@ -42,16 +42,22 @@ pub(crate) async fn preview(args: &PreviewArgs, secrets: &Secrets) -> Result<Exi
         amazon: None,
         ..Surroundings::default()
     };
-    let work = run_steps(
+    let stopped = async {
+        // This fails only without its sender, which lives as long as the process.
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    let outcomes = run_steps(
         &chosen.pipeline,
         &columns,
         records.clone(),
         &given,
         &surroundings,
-    );
-    let outcomes = tokio::select! {
-        outcomes = work => outcomes.map_err(|wrong| refused(&chosen, wrong))?,
-        _ = stop.wait_for(|stop| *stop) => return Ok(Exit::Interrupted),
+        stopped,
+    )
+    .await
+    .map_err(|wrong| refused(&chosen, wrong))?;
+    let Some(outcomes) = outcomes else {
+        return Ok(Exit::Interrupted);
     };
 
     if args.json {

@@ -10,6 +10,7 @@ use rowmill_report::{ReportError, about, again};
 use crate::args::ReportArgs;
 use crate::cloud::{STATE, WORK};
 use crate::exit::{Exit, Stop};
+use crate::file;
 use crate::output;
 
 /// Carries `rowmill report` out.
@@ -43,11 +44,9 @@ fn refused(error: ReportError) -> Stop {
 /// Makes the workbook of the rows kept in a folder.
 pub(crate) fn make(folder: &Path, to: &Path) -> Result<Counts, Stop> {
     let failed = |e: &dyn std::fmt::Display| Stop::failed("cannot make the workbook", e);
+    let to = file::target(to)?;
     // In the same directory, so that what stands there is replaced by a whole file or not at all.
-    let beside = match to.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
+    let beside = file::folder(&to);
     let made = tempfile::Builder::new()
         .prefix(".rowmill-")
         .suffix(".xlsx")
@@ -59,7 +58,7 @@ pub(crate) fn make(folder: &Path, to: &Path) -> Result<Counts, Stop> {
         e @ ReportError::Kept { .. } => refused(e),
         e => failed(&e),
     })?;
-    made.persist(to)
+    made.persist(&to)
         .map_err(|e| failed(&format_args!("{}: {e}", to.display())))?;
     Ok(counts)
 }

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::args::TrainArgs;
 use crate::exit::{Exit, Stop};
+use crate::file;
 use crate::input;
 use crate::output;
 use crate::output::say;
@@ -24,24 +25,14 @@ use crate::progress::seconds;
 pub(crate) fn train(args: &TrainArgs) -> Result<Exit, Stop> {
     let began = Instant::now();
     input::is_file(&args.data)?;
-    if args.out.is_dir() || !folder(&args.out).is_dir() {
-        return Err(Stop::refused(miette!(
-            "cannot write {}: {}",
-            args.out.display(),
-            if args.out.is_dir() {
-                "it is a folder"
-            } else {
-                "its folder does not exist"
-            }
-        )));
-    }
+    let out = file::target(&args.out)?;
     let data = read(args)?;
     say!("read     {} texts", HumanCount(data.corpus.len() as u64));
     let Trained { model, validation } = fit(&data.corpus, args)?;
 
     let bytes = model.to_bytes();
     let cannot = |e| Stop::failed(format_args!("cannot write {}", args.out.display()), e);
-    write(&args.out, &bytes).map_err(cannot)?;
+    write(&out, &bytes).map_err(cannot)?;
     if args.json {
         output::json(&json!({
             "texts": data.corpus.len(),
@@ -73,23 +64,15 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Exit, Stop> {
     Ok(Exit::Done)
 }
 
-/// The folder that a file is to lie in.
-fn folder(file: &Path) -> &Path {
-    match file.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    }
-}
-
 /// Writes a file whole or not at all.
-fn write(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
+fn write(out: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut new = tempfile::Builder::new()
         // As any file is made, less what the umask takes.
         .permissions(std::fs::Permissions::from_mode(0o666))
-        .tempfile_in(folder(file))?;
+        .tempfile_in(file::folder(out))?;
     new.write_all(bytes)?;
     new.as_file().sync_all()?;
-    new.persist(file)?;
+    new.persist(out)?;
     Ok(())
 }
 

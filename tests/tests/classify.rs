@@ -73,6 +73,13 @@ fn from_labelled_texts_to_labels_in_a_workbook() {
         first == std::fs::read(&model).unwrap(),
         "the same data, another file"
     );
+    // Through a link the file behind it is written, and the link stays one.
+    std::fs::write(&model, "old").unwrap();
+    let link = job.folder().join("link.model");
+    std::os::unix::fs::symlink("topics.model", &link).unwrap();
+    train(&link);
+    assert!(link.is_symlink());
+    assert!(first == std::fs::read(&model).unwrap());
 
     job.run(&[]).expect(0);
     let result = job.result();
@@ -136,4 +143,16 @@ fn data_that_cannot_be_trained_on_is_told_and_no_model_is_written() {
         assert!(told.stderr.contains(why), "{}", told.stderr);
     }
     assert!(!out.exists());
+    // What is no file is not replaced by one.
+    let _socket = std::os::unix::net::UnixListener::bind(&out).unwrap();
+    let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
+    let args = [
+        "train", data, "--text", "text", "--label", "label", "--out", out,
+    ];
+    let told = Ran::from(rowmill(&args)).expect(2);
+    assert!(
+        told.stderr.contains("it is a device, a pipe or a socket"),
+        "{}",
+        told.stderr
+    );
 }

@@ -1,9 +1,11 @@
 //! `rowmill preview`: the first records through the pipeline, shown and not kept.
 
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use rowmill_tests::program::{Job, binary, root};
 use rowmill_tests::workbook::Book;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 fn preview(job: &Job, args: &[&str], secrets: &[(&str, &str)]) -> Output {
@@ -77,4 +79,47 @@ fn what_cannot_be_previewed_is_refused_in_words() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert!(text.contains("no-such-program"), "{text}");
+}
+
+#[test]
+fn a_preview_that_is_stopped_leaves_no_process() {
+    let pipeline = r#"
+[[step]]
+kind = "command"
+program = ["sh", "-c", "sleep 600 & echo $! > pid; cat > /dev/null"]
+outputs = ["x"]
+"#;
+    let job = Job::new(&Book::numbered(2), pipeline);
+    let preview = Command::new(binary())
+        .arg("preview")
+        .arg(&job.workbook)
+        .current_dir(job.folder())
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn();
+    let mut preview = preview.unwrap();
+    let pid = wait_for(|| {
+        let pid = std::fs::read_to_string(job.folder().join("pid")).ok()?;
+        pid.trim().parse::<i32>().ok()
+    });
+    let process = Pid::from_raw(preview.id() as i32).unwrap();
+    kill_process(process, Signal::TERM).unwrap();
+    assert_eq!(preview.wait().unwrap().code(), Some(130));
+    wait_for(|| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.map_or(true, |stat| stat.contains(") Z "))
+            .then_some(())
+    });
+}
+
+/// Asks until there is an answer, for half a minute.
+#[track_caller]
+fn wait_for<T>(ask: impl Fn() -> Option<T>) -> T {
+    for _ in 0..3000 {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    unreachable!("half a minute is over")
 }

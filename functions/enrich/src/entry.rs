@@ -79,9 +79,12 @@ impl Previews {
             records.clone(),
             &request.parameters,
             &self.surroundings,
+            std::future::pending(),
         )
         .await
-        .map_err(|wrong| PreviewError::Request(wrong.join("\n")))?;
+        .map_err(|wrong| PreviewError::Request(wrong.join("\n")))?
+        // Nothing stops it.
+        .unwrap_or_default();
         let answer = answer(&pipeline, &columns, &records, &outcomes);
         let bytes = answer.to_string().len();
         if bytes > LAMBDA_RESPONSE_MAX {

@@ -11,7 +11,8 @@ use crate::{Surroundings, stage_steps};
 
 /// Runs the steps of all stages, the checks and the derived columns on records of these columns, as
 /// children do, several at once. Nothing is stored, and nothing is taken from a run. `parameters`
-/// are given as an upload gives them. The outcomes are in the order of the records.
+/// are given as an upload gives them. The outcomes are in the order of the records; `None` where
+/// `stop` came first. Either way the steps are closed, and no program is left.
 ///
 /// # Errors
 /// What is wrong with the pipeline or the surroundings, for the person who wrote it: a column that
@@ -23,7 +24,8 @@ pub async fn preview(
     records: Vec<Record>,
     parameters: &ParameterValues,
     surroundings: &Surroundings,
-) -> Result<Vec<Outcome>, Vec<String>> {
+    stop: impl Future<Output = ()>,
+) -> Result<Option<Vec<Outcome>>, Vec<String>> {
     let header: Vec<String> = columns.names().iter().map(ToString::to_string).collect();
     let wrong = pipeline.check_columns(&header);
     if !wrong.is_empty() {
@@ -32,7 +34,11 @@ pub async fn preview(
     let parameters = pipeline.parameter_values(parameters)?;
     let setup = surroundings.setup(pipeline, parameters)?;
     let all = 0..pipeline.steps.len();
-    let programs = surroundings.programs(pipeline, all.clone()).await;
+    tokio::pin!(stop);
+    let programs = tokio::select! {
+        programs = surroundings.programs(pipeline, all.clone()) => programs,
+        () = &mut stop => return Ok(None),
+    };
     let programs = programs.map_err(|e| vec![e.told()])?;
     let worker = Worker {
         columns,
@@ -48,8 +54,11 @@ pub async fn preview(
     let outcomes = stream::iter(tasks)
         .map(|task| worker.outcome(task))
         .buffered(setup.concurrency.max(1))
-        .collect()
-        .await;
+        .collect();
+    let outcomes = tokio::select! {
+        outcomes = outcomes => Some(outcomes),
+        () = stop => None,
+    };
     for step in &worker.steps {
         step.runner.close().await;
     }

@@ -92,6 +92,10 @@ pub const BATCH_FILE_TYPE: &str = "BATCH_FILE_TYPE";
 /// The same program's address, as in the pipeline.
 pub const BATCH_FILE_S3_URL: &str = "BATCH_FILE_S3_URL";
 
+/// A mark of its own for each program of a `command` step, set for it. What it starts inherits
+/// the mark, and is found by it when the program has ended.
+pub const ROWMILL_PROGRAM: &str = "ROWMILL_PROGRAM";
+
 /// Exit codes of an enrich child, which `evaluateOnExit` tells apart.
 pub mod child_exit {
     /// Every record of the slice has an outcome.

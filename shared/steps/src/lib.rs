@@ -8,6 +8,7 @@ mod answers;
 mod cache;
 mod classify;
 mod command;
+mod digits;
 mod guard;
 mod http;
 mod language;

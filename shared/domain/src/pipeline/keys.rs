@@ -465,7 +465,7 @@ pub(super) static PAGES: Section = Section {
             "next",
             Shape::Table(&NEXT),
             "-",
-            "Where a page says which is the next. The last one says nothing.",
+            "Where a page says which is the next. The last one says nothing, or `null` or `false`; what is no address fails the record.",
         ),
         optional(
             "page",
@@ -552,7 +552,7 @@ pub(super) static EXTRACT: Section = Section {
             "css",
             Shape::Text,
             "-",
-            "CSS selector; the text of the first match.",
+            "CSS selector; the text of the first match, as a reader sees it: lines and cells stay apart, scripts and styles are left out. A page whose elements stand in each other more than 1,024 deep fails the record.",
         ),
         optional(
             "all",
@@ -583,13 +583,13 @@ pub(super) static EXTRACT: Section = Section {
             "type",
             Shape::OneOf(KINDS),
             "as JSON says; number for `status`; else text",
-            "The column's type. A value that is not of it fails the record.",
+            "The column's type. A value that is not of it fails the record. Without it a whole number of JSON beyond 2^53, which a number of Excel's does not hold, is a text, with all its digits.",
         ),
         optional(
             "optional",
             Shape::Bool,
             "false",
-            "Whether a record without a match is ok. The cell is then empty.",
+            "Whether a record without a match is ok. The cell is then empty. An empty answer has no match, and with `json` neither has a body that is no JSON and comes with a status that only `ok_when` takes for a success.",
         ),
     ],
 };

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::LINE_MAX;
 use super::breaker::Breaker;
-use super::process::{Launch, Process};
+use super::process::{Launch, Process, gone};
 use super::wire::{self, Said};
 use crate::{StepResult, brief};
 
@@ -92,7 +92,7 @@ pub(super) struct Driver {
 enum End {
     /// There are no more records.
     Closed,
-    /// The program closed its output: it has ended, or is as good as ended.
+    /// The program has ended, or closed its output and is as good as ended.
     Gone,
     /// It answered nothing within the time limit.
     Silent,
@@ -182,14 +182,21 @@ impl Driver {
         jobs: &mut mpsc::UnboundedReceiver<Job>,
         close: &mut oneshot::Receiver<()>,
     ) -> End {
-        let Process { stdin, stdout, .. } = process;
+        let Process {
+            child,
+            stdin,
+            stdout,
+            ..
+        } = process;
         let mut out = BytesMut::new();
         let mut heard = BytesMut::with_capacity(64 * 1024);
         let mut scanned = 0;
         let mut batch = Vec::with_capacity(MANY);
         let timer = tokio::time::sleep(self.timeout);
         let hold = tokio::time::sleep(HOLD);
-        tokio::pin!(timer, hold);
+        // Its output does not end with it where something that it started holds it open.
+        let gone = gone(child);
+        tokio::pin!(timer, hold, gone);
         let mut held = false;
         let mut release = false;
         loop {
@@ -228,6 +235,7 @@ impl Driver {
                     // It reads no more; what it still says is worth hearing, up to its end.
                     Err(_) => *stdin = None,
                 },
+                () = &mut gone => return End::Gone,
                 n = jobs.recv_many(&mut batch, MANY) => match n {
                     0 => return End::Closed,
                     _ => self.waiting.extend(batch.drain(..)),
@@ -327,7 +335,10 @@ impl Driver {
 
     fn note(&mut self, line: &[u8]) {
         if !line.trim_ascii().is_empty() {
-            self.chatter = brief(&String::from_utf8_lossy(line), 120);
+            let mut text = String::from_utf8_lossy(line).into_owned();
+            // Here, since it goes into the log as well.
+            self.launch.redact(&mut text);
+            self.chatter = brief(&text, 120);
         }
     }
 
@@ -432,12 +443,40 @@ async fn write(
 /// Ends a program's input, lets it finish, and kills it where it does not.
 async fn dismiss(mut process: Process) {
     drop(process.stdin.take());
-    let finished = async {
+    let Process { child, stdout, .. } = &mut process;
+    // It may write until it ends, and must not wait for us.
+    let drain = async {
         let mut rest = [0; 4096];
-        while matches!(process.stdout.read(&mut rest).await, Ok(1..)) {}
+        while matches!(stdout.read(&mut rest).await, Ok(1..)) {}
+        std::future::pending().await
     };
-    if tokio::time::timeout(CLOSE_WAIT, finished).await.is_ok() {
-        let _ = tokio::time::timeout(CLOSE_WAIT, process.ended()).await;
-    }
+    let finished = async {
+        tokio::select! {
+            _ = child.wait() => {}
+            () = drain => {}
+        }
+    };
+    let _ = tokio::time::timeout(CLOSE_WAIT, finished).await;
     process.end().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use rowmill_domain::secret::Secrets;
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_programs_chatter_holds_no_secret() {
+        let secrets: Secrets = [("KEY", "s3cret-s3cret")].into_iter().collect();
+        let program = ["sh".to_owned()];
+        let launch = Launch::find(&program, &std::env::temp_dir(), None, &Arc::new(secrets));
+        let mut driver = Driver::new(launch.unwrap(), Vec::new(), Duration::from_secs(1), 1);
+        driver.note(b"using s3cret-s3cret\n");
+        assert_eq!(driver.chatter, "using [secret KEY]");
+        // Also where the text is cut within it.
+        let long = format!("{} s3cret-s3cret", "x".repeat(115));
+        driver.note(long.as_bytes());
+        assert!(!driver.chatter.contains("s3c"), "{}", driver.chatter);
+    }
 }

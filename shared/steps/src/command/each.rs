@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::breaker::Breaker;
-use super::process::Process;
+use super::process::{Process, gone};
 use super::wire::{self, Said};
 use super::{Command, LINE_MAX};
 use crate::StepResult;
@@ -35,13 +35,17 @@ impl Command {
                 }
             };
             let start = Instant::now();
-            let said = tokio::time::timeout(self.timeout, converse(&mut process, line)).await;
-            let late = said.is_err();
-            let said = said.unwrap_or_default();
+            let mut said = Vec::with_capacity(4096);
+            let talk = converse(&mut process, line, &mut said);
+            let late = tokio::time::timeout(self.timeout, talk).await.is_err();
+            if late {
+                // The line that it is at may be half an answer.
+                said.truncate(memchr::memrchr(b'\n', &said).map_or(0, |at| at + 1));
+            }
             // It has closed its output or is out of time; what it does after that is not ours.
             let left = self.timeout.saturating_sub(start.elapsed());
             let grace = left.min(Duration::from_secs(1));
-            let _ = tokio::time::timeout(grace, process.ended()).await;
+            let _ = tokio::time::timeout(grace, process.child.wait()).await;
             let (status, words) = process.end().await;
             let answer = said
                 .split(|b| *b == b'\n')
@@ -84,9 +88,15 @@ impl Command {
     }
 }
 
-/// Hands over the line, ends the input, and hears the program out, up to [`LINE_MAX`] bytes.
-async fn converse(process: &mut Process, line: &[u8]) -> Vec<u8> {
-    let Process { stdin, stdout, .. } = process;
+/// Hands over the line, ends the input, and hears the program out, up to [`LINE_MAX`] bytes: to the
+/// end of its output, or its own, where something that it started holds the output open.
+async fn converse(process: &mut Process, line: &[u8], heard: &mut Vec<u8>) {
+    let Process {
+        child,
+        stdin,
+        stdout,
+        ..
+    } = process;
     let write = async {
         if let Some(mut stdin) = stdin.take() {
             // A program need not read what it does not want.
@@ -94,9 +104,10 @@ async fn converse(process: &mut Process, line: &[u8]) -> Vec<u8> {
         }
     };
     let read = async {
-        let mut heard = Vec::new();
-        let _ = stdout.take(LINE_MAX as u64).read_to_end(&mut heard).await;
-        heard
+        while heard.len() < LINE_MAX && matches!(stdout.read_buf(heard).await, Ok(1..)) {}
     };
-    tokio::join!(write, read).1
+    tokio::select! {
+        _ = async { tokio::join!(write, read) } => {}
+        () = gone(child) => {}
+    }
 }

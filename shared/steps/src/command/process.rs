@@ -6,9 +6,10 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rowmill_domain::config::{BATCH_FILE_S3_URL, BATCH_FILE_TYPE, SECRET_PREFIX};
+use rowmill_domain::config::{BATCH_FILE_S3_URL, BATCH_FILE_TYPE, ROWMILL_PROGRAM, SECRET_PREFIX};
 use rowmill_domain::pipeline::Fetch;
 use rowmill_domain::secret::Secrets;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::task::JoinHandle;
@@ -24,6 +25,11 @@ const WORDS_MAX: usize = 500;
 const WORDS_LINE_MAX: u64 = 2000;
 /// How long a dead program's stderr is waited for: another process may hold it open.
 const WORDS_WAIT: Duration = Duration::from_millis(500);
+/// How long a dead program's stdout is read for the same reason. What the program itself wrote is
+/// there at once; the rest is for a helper at its end, as `tee`.
+const STDOUT_WAIT: Duration = Duration::from_millis(250);
+/// How often it is looked for what a killed program's processes had started meanwhile.
+const SWEEPS: usize = 10;
 
 /// How a program is started; found at setup.
 #[derive(Clone, Debug)]
@@ -39,13 +45,16 @@ pub(super) struct Launch {
 
 /// A program at work.
 pub(super) struct Process {
-    child: Child,
+    pub(super) child: Child,
     /// `None` once the program's input is ended.
     pub(super) stdin: Option<ChildStdin>,
     pub(super) stdout: ChildStdout,
     words: Arc<Mutex<VecDeque<String>>>,
     listener: JoinHandle<()>,
     secrets: Arc<Secrets>,
+    /// In its environment, as `NAME=value`.
+    mark: String,
+    killed: bool,
 }
 
 impl Launch {
@@ -101,6 +110,11 @@ impl Launch {
         self
     }
 
+    /// Takes the values that the program was given out of what it wrote.
+    pub(super) fn redact(&self, text: &mut String) {
+        redact(&self.secrets, text);
+    }
+
     /// The program's name for reasons.
     pub(super) fn name(&self) -> String {
         let name = self.path.file_name().unwrap_or(self.path.as_os_str());
@@ -116,7 +130,9 @@ impl Launch {
             command.env_remove(format!("{SECRET_PREFIX}{name}"));
             command.env(name, value);
         }
+        let mark = format!("{:032x}", rand::random::<u128>());
         let mut child = command
+            .env(ROWMILL_PROGRAM, &mark)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .args(&self.arguments)
             .current_dir(&self.directory)
@@ -141,6 +157,8 @@ impl Launch {
             stdout,
             words,
             listener,
+            mark: format!("{ROWMILL_PROGRAM}={mark}"),
+            killed: false,
         })
     }
 }
@@ -189,24 +207,10 @@ impl Process {
         brief(&text.chars().skip(skip).collect::<String>(), WORDS_MAX)
     }
 
-    /// Waits until the program has ended by itself.
-    pub(super) async fn ended(&mut self) -> std::io::Result<ExitStatus> {
-        self.child.wait().await
-    }
-
-    /// Kills what still runs of the program and its own children, reaps it, and gives how it
+    /// Kills what still runs of the program and of what it started, reaps it, and gives how it
     /// ended and its last words.
     pub(super) async fn end(mut self) -> (Option<ExitStatus>, String) {
-        if let Ok(None) = self.child.try_wait() {
-            // First the program, so that it cannot start more, then what it had started.
-            let offspring = self.child.id().map(descendants).unwrap_or_default();
-            let _ = self.child.start_kill();
-            for pid in offspring {
-                if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                }
-            }
-        }
+        self.kill();
         drop(self.stdin.take());
         let status = self.child.wait().await.ok();
         if tokio::time::timeout(WORDS_WAIT, &mut self.listener)
@@ -217,6 +221,61 @@ impl Process {
         }
         (status, self.words())
     }
+
+    fn kill(&mut self) {
+        if std::mem::replace(&mut self.killed, true) {
+            return;
+        }
+        let kill = |pid: i32| {
+            if let Some(pid) = Pid::from_raw(pid) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        };
+        if let Ok(None) = self.child.try_wait() {
+            // First the program, so that it cannot start more, then what it had started.
+            let offspring = self.child.id().map(descendants).unwrap_or_default();
+            let _ = self.child.start_kill();
+            offspring.into_iter().for_each(kill);
+        }
+        let mut known = Vec::new();
+        for _ in 0..SWEEPS {
+            let mut found = marked(&self.mark);
+            found.retain(|pid| !known.contains(pid));
+            if found.is_empty() {
+                break;
+            }
+            found.iter().copied().for_each(kill);
+            known.extend(found);
+        }
+    }
+}
+
+impl Drop for Process {
+    /// Where nobody waits for its end, as where the step is dropped at its work.
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Returns once the program has ended and what it wrote can be read.
+pub(super) async fn gone(child: &mut Child) {
+    // An error says that there is nothing to wait for.
+    let _ = child.wait().await;
+    tokio::time::sleep(STDOUT_WAIT).await;
+}
+
+/// The processes with `mark` in their environment, of whatever group, session or parent they are.
+/// Linux tells; elsewhere none.
+fn marked(mark: &str) -> Vec<i32> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| {
+            let pid = process.file_name().to_str()?.parse().ok()?;
+            // Others' processes do not show theirs, and are none of ours.
+            let environment = std::fs::read(process.path().join("environ")).ok()?;
+            memchr::memmem::find(&environment, mark.as_bytes()).map(|_| pid)
+        })
+        .collect()
 }
 
 /// The processes that `pid` started, and those that they did. Linux tells; elsewhere none.

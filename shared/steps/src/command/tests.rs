@@ -351,6 +351,84 @@ async fn a_call_that_is_dropped_leaves_the_step_usable() {
     assert_eq!(one(&step, 2, 2.0.into()).await, ok(2, 1));
 }
 
+/// Starts a process that holds the output and outlives the program, in a session of its own.
+const LEAVE: &str = "setsid sleep 600 & echo $! >> left";
+
+/// Asserts that what [`LEAVE`] started is gone.
+async fn nothing_left(directory: &Path, processes: usize) {
+    let left = written(&directory.join("left")).await;
+    assert_eq!(left.lines().count(), processes);
+    for pid in left.lines() {
+        // A killed process takes a moment to go.
+        for _ in 0..200 {
+            if !is_alive(pid) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(!is_alive(pid), "process {pid} is left");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_a_program_for_one_record_leaves_behind_keeps_no_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut program = script("answer; exit 0");
+    program[2] = format!("{LEAVE}; {}", program[2]);
+    let mut step = command(&program, 10_000, 1);
+    step.process = ProcessPer::Record;
+    let step = build_step(step, directory.path()).unwrap();
+    let begin = std::time::Instant::now();
+    assert_eq!(failed(&all(&step, 5).await), []);
+    assert!(begin.elapsed() < Duration::from_secs(9));
+    nothing_left(directory.path(), 5).await;
+}
+
+#[tokio::test]
+async fn an_answer_before_a_hang_is_an_answer() {
+    let mut step = command(&script("answer; sleep 600"), 1500, 1);
+    step.process = ProcessPer::Record;
+    let step = build_step(step, &std::env::temp_dir()).unwrap();
+    assert_eq!(failed(&all(&step, 2).await), []);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_program_that_leaves_a_process_behind_is_seen_to_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let body = format!("if [ $row = 3 ]; then {LEAVE}; exit 3; fi; answer");
+    let step = build(&script(&body), 20_000, 1, directory.path()).unwrap();
+    let begin = std::time::Instant::now();
+    let failed = failed(&all(&step, 20).await);
+    assert!(begin.elapsed() < Duration::from_secs(19));
+    assert_eq!(failed.len(), 1, "{failed:?}");
+    assert_eq!(failed[0].0, 3);
+    assert!(
+        failed[0].1.contains("`sh` ended (exit status: 3)"),
+        "{failed:?}"
+    );
+    let ends = std::fs::read_to_string(directory.path().join("left")).unwrap();
+    nothing_left(directory.path(), ends.lines().count()).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_closed_or_dropped_step_leaves_nothing_behind() {
+    for close in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut program = script("answer");
+        program[2] = format!("{LEAVE}; {}", program[2]);
+        let step = build(&program, 10_000, 1, directory.path()).unwrap();
+        assert_eq!(failed(&all(&step, 3).await), []);
+        match close {
+            true => step.close().await,
+            false => drop(step),
+        }
+        nothing_left(directory.path(), 1).await;
+    }
+}
+
 #[tokio::test]
 async fn closing_ends_the_program() {
     let directory = tempfile::tempdir().unwrap();

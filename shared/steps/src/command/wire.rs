@@ -12,7 +12,7 @@ use rowmill_domain::{Row, Value};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::brief;
+use crate::{brief, digits};
 
 /// A record as a line, its end included.
 pub(super) fn line(row: Row<'_>) -> Result<Vec<u8>, serde_json::Error> {
@@ -67,7 +67,22 @@ pub(super) fn read(line: &[u8], declared: &[Arc<str>]) -> Said {
             return row_of(line).map_or(Said::Chatter, |row| Said::Answer(row, Err(reason)));
         }
     };
+    // Looked at only here, since nearly no line has one.
+    if answer
+        .outputs
+        .iter()
+        .flat_map(|p| &p.0)
+        .any(|(_, v)| is_large(v))
+        && let Cow::Owned(line) = digits::keep(line)
+    {
+        return read(&line, declared);
+    }
     Said::Answer(answer.row, outputs(answer, line, declared))
+}
+
+/// Whether a number may be an integer that 64 bits do not hold.
+fn is_large(value: &serde_json::Value) -> bool {
+    value.is_f64() && value.as_f64().is_some_and(|n| n.abs() >= i64::MAX as f64)
 }
 
 fn outputs(answer: Answer<'_>, line: &[u8], declared: &[Arc<str>]) -> Result<Outputs, String> {
@@ -94,6 +109,9 @@ fn outputs(answer: Answer<'_>, line: &[u8], declared: &[Arc<str>]) -> Result<Out
                     "output `{name}` is {}, which is no cell's value; give a text, a number, true or false",
                     brief(&json.to_string(), 80)
                 ));
+            }
+            serde_json::Value::Number(n) if !digits::is_exact(n) => {
+                found.push((name.clone(), Value::Text(n.to_string())));
             }
             json => match Value::from_json(json) {
                 None => {}
@@ -194,6 +212,27 @@ mod tests {
             ok(3, vec![])
         );
         assert_eq!(said(r#"{"row":4,"outputs":{}}"#), ok(4, vec![]));
+        for digits in [
+            "9007199254740993",
+            "-9007199254740993",
+            "18446744073709551616",
+            "12345678901234567890123",
+        ] {
+            assert_eq!(
+                said(&format!(r#"{{"row":6,"outputs":{{"score":{digits}}}}}"#)),
+                ok(6, vec![("score", digits.into())])
+            );
+        }
+        assert_eq!(
+            said(r#"{"row":6,"outputs":{"score":9007199254740992,"label":1e300}}"#),
+            ok(
+                6,
+                vec![
+                    ("score", 9_007_199_254_740_992.0.into()),
+                    ("label", 1e300.into())
+                ]
+            )
+        );
         assert_eq!(
             said(r#"{"row":5,"error":"no such\nparcel"}"#),
             Said::Answer(5, Err("no such parcel".into()))

@@ -1,7 +1,7 @@
 //! One attempt: a request, and where redirects lead it.
 
-use reqwest::StatusCode;
-use reqwest::header::LOCATION;
+use reqwest::header::{CONTENT_LENGTH, LOCATION};
+use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::Http;
@@ -73,6 +73,9 @@ impl Http {
             .headers(hop.headers.clone());
         if let Some(body) = &hop.body {
             builder = builder.body(body.clone());
+        } else if [Method::POST, Method::PUT, Method::PATCH].contains(&hop.method) {
+            // Some servers take none of these without a length (RFC 9110, section 8.6).
+            builder = builder.header(CONTENT_LENGTH, 0);
         }
         let response = builder.send().await.map_err(|e| Fault::of(&e))?;
         let status = response.status();

@@ -101,7 +101,11 @@ impl Http {
             {
                 return Err(Fault::passing(reason.clone(), false));
             }
-            let fetched = self.fetch_robots(hop).await;
+            let fetched = tokio::time::timeout(self.timeout, self.fetch_robots(hop)).await;
+            let fetched = fetched.unwrap_or_else(|_| {
+                let reason = format!("no answer within {:?}", self.timeout);
+                Err(Fault::passing(reason, false))
+            });
             fetched.map_err(|fault| {
                 let name = address(&hop.url);
                 let reason = format!("{}: {}", shown(&name), fault.reason);
@@ -137,6 +141,7 @@ impl Http {
             url: address(&hop.url),
             headers,
             body: None,
+            confides: false,
         };
         for _ in 0..=REDIRECTS {
             let checked = self.guard.check_url(&ask.url);

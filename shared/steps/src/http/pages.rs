@@ -76,7 +76,9 @@ impl Paging {
                 let values: Vec<&str> = values.filter_map(|v| v.to_str().ok()).collect();
                 next_link(&values.join(", "))
             }
-            Next::Part(extractor) => extractor.only(page),
+            Next::Part(extractor) => extractor
+                .address(page)
+                .map_err(|e| format!("`next` in [step.pages]: {e}"))?,
             Next::Number { .. } => None,
         };
         let Some(found) = found else {
@@ -166,7 +168,10 @@ impl Http {
             }
             request = match paging.after(&fetched, &first.url) {
                 Ok(Some(url)) if seen.contains(&url) => None,
-                Ok(Some(url)) => Some(page.towards(url)),
+                Ok(Some(url)) => match page.clone().towards(url) {
+                    Ok(next) => Some(next),
+                    Err(reason) => return told(format!("{page}: the next page: {reason}")),
+                },
                 Ok(None) => paging.numbered(&first, n).filter(|_| counted),
                 Err(reason) => return told(format!("{page}: {reason}")),
             };

@@ -16,6 +16,8 @@ pub(super) struct Request {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
+    /// Whether a secret is in the body.
+    pub(super) confides: bool,
 }
 
 impl Request {
@@ -29,30 +31,40 @@ impl Request {
     }
 
     /// The hop that a redirect leads to, as browsers do it (WHATWG Fetch, "HTTP-redirect fetch"):
-    /// a POST becomes a GET by 301 and 302, and all but a HEAD by 303. To another origin go no
-    /// headers of the pipeline but these few: the others may hold what is meant for the first.
-    pub(super) fn redirected(self, status: StatusCode, location: &str) -> Result<Request, String> {
+    /// a POST becomes a GET by 301 and 302, and all but a HEAD by 303.
+    pub(super) fn redirected(
+        mut self,
+        status: StatusCode,
+        location: &str,
+    ) -> Result<Request, String> {
         let url = self.url.join(location).map_err(|e| {
             let location = brief(location, 200);
             format!("{status}: `{location}` is no valid URL: {e}")
         })?;
-        let mut to = self.towards(url);
         let becomes_get = match status.as_u16() {
-            301 | 302 => to.method == Method::POST,
-            303 => to.method != Method::HEAD,
+            301 | 302 => self.method == Method::POST,
+            303 => self.method != Method::HEAD,
             _ => false,
         };
         if becomes_get {
-            to.method = Method::GET;
-            to.body = None;
-            to.headers.remove(CONTENT_TYPE);
+            self.method = Method::GET;
+            self.body = None;
+            self.headers.remove(CONTENT_TYPE);
         }
-        Ok(to)
+        self.towards(url).map_err(|e| format!("{status}: {e}"))
     }
 
-    /// The same for another URL. To another origin go no headers of the pipeline but these few.
-    pub(super) fn towards(mut self, url: Url) -> Request {
+    /// The same for another URL. To another origin go no headers of the pipeline but these few,
+    /// for the others may hold what is meant for the first, and no body that holds a secret.
+    pub(super) fn towards(mut self, url: Url) -> Result<Request, String> {
         if url.origin() != self.url.origin() {
+            if self.confides && self.body.is_some() {
+                return Err(format!(
+                    "it leads to {}, another origin, where the body is not sent, for it holds a \
+                     secret; where it may go there, ask that address in `url`",
+                    shown(&url)
+                ));
+            }
             let all = std::mem::take(&mut self.headers);
             for name in [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT] {
                 if let Some(value) = all.get(&name) {
@@ -60,7 +72,7 @@ impl Request {
                 }
             }
         }
-        Request { url, ..self }
+        Ok(Request { url, ..self })
     }
 }
 
@@ -111,6 +123,7 @@ mod tests {
                 url: Url::parse("https://u:p@a.example/x?k=1").unwrap(),
                 headers,
                 body: Some(Bytes::from_static(b"x")),
+                confides: true,
             };
             let status = StatusCode::from_u16(status).unwrap();
             let to = from.redirected(status, "/y").unwrap();

@@ -8,7 +8,7 @@ use reqwest::{Response, StatusCode};
 use url::Url;
 
 use super::fault::Fault;
-use crate::brief;
+use crate::{brief, digits};
 
 /// Largest response, in bytes after decompression: room for any page or JSON that cells are
 /// taken from, and 16 of them at once fit a child of 512 MiB.
@@ -72,21 +72,24 @@ pub(super) async fn read(mut response: Response) -> Result<Fetched, Fault> {
 }
 
 impl Fetched {
+    /// Whether the body holds nothing but white space.
+    pub(super) fn is_empty(&self) -> bool {
+        self.body.trim_ascii().is_empty()
+    }
+
     /// JSON is UTF-8 (RFC 8259), and yet some servers declare another charset and send it.
     pub(super) fn json(&self) -> Result<serde_json::Value, String> {
         let bytes = &self.body[..];
         // A reader may pass over a byte order mark; some servers send one.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let parse = |bytes: &[u8]| serde_json::from_slice(&digits::keep(bytes));
         let parsed = match self.declared() {
             Some(encoding) if encoding != encoding_rs::UTF_8 => {
-                serde_json::from_str(&encoding.decode(bytes).0)
+                parse(encoding.decode(bytes).0.as_bytes())
             }
-            _ => serde_json::from_slice(bytes),
+            _ => parse(bytes),
         };
-        parsed.map_err(|e| match &*excerpt(bytes) {
-            "" => "the response is empty where JSON is expected".to_owned(),
-            start => format!("the response is no JSON ({e}): {start}"),
-        })
+        parsed.map_err(|e| format!("the response is no JSON ({e}): {}", excerpt(bytes)))
     }
 
     /// The page's text: by byte order mark, else by the charset of Content-Type, else of a `<meta>`

@@ -153,6 +153,7 @@ mod tests {
             url: Url::parse(url).unwrap(),
             headers: HeaderMap::new(),
             body: None,
+            confides: false,
         }
     }
 

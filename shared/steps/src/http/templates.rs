@@ -20,6 +20,8 @@ pub(super) struct Templates {
     headers: Vec<(HeaderName, Template)>,
     body: Option<Template>,
     form: Vec<(String, Template)>,
+    /// Whether body or form has a secret.
+    confides: bool,
 }
 
 impl Templates {
@@ -43,6 +45,9 @@ impl Templates {
             headers: headers.collect::<Result<_, SetupError>>()?,
             body: step.body.clone(),
             form: step.form.clone(),
+            confides: (step.body.iter())
+                .chain(step.form.iter().map(|(_, value)| value))
+                .any(|template| !template.secrets().is_empty()),
         })
     }
 
@@ -87,6 +92,7 @@ impl Templates {
             url,
             headers,
             body: body.map(Bytes::from),
+            confides: self.confides,
         })
     }
 

@@ -33,7 +33,10 @@ pub(super) fn held(value: &Value) -> String {
     match value {
         Value::Bool(b) => b.to_string(),
         Value::String(t) if t.chars().count() > SHOWN => {
-            format!("the text {:?}..", t.chars().take(SHOWN).collect::<String>())
+            // The dots stand right behind the text, where one who looks for a secret in it takes
+            // them for a cut.
+            let start: String = t.chars().take(SHOWN).collect();
+            format!("the text {:?}", start + "...")
         }
         Value::String(t) => format!("the text {:?}", t.as_str()),
         other => match number(other) {

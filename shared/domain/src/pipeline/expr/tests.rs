@@ -435,3 +435,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_secret_that_a_reason_cuts_is_still_found() {
+    let held = format!("{}s3cret-value", "x".repeat(34));
+    let reason = eval(&format!("'{held}' + 1")).unwrap_err();
+    assert!(reason.contains("xs3cret...\""), "{reason}");
+    let secrets: crate::secret::Secrets = [("KEY", "s3cret-value")].into_iter().collect();
+    let told = secrets.redact(&reason);
+    assert!(told.contains("x[secret KEY]...\""), "{told}");
+}

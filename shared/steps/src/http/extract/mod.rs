@@ -3,6 +3,7 @@
 
 mod gathered;
 mod output;
+mod page;
 
 use std::borrow::Cow;
 
@@ -27,8 +28,8 @@ pub(super) struct Extractor {
 /// A response's body in the forms that outputs are taken from, each made when first needed.
 struct Forms<'a> {
     fetched: &'a Fetched,
-    json: Option<Result<serde_json::Value, String>>,
-    html: Option<Html>,
+    json: Option<Result<Option<serde_json::Value>, String>>,
+    html: Option<Result<Html, String>>,
     text: Option<Cow<'a, str>>,
 }
 
@@ -42,19 +43,27 @@ impl<'a> Forms<'a> {
         }
     }
 
-    fn json(&mut self) -> Result<&serde_json::Value, String> {
-        let parsed = self.json.get_or_insert_with(|| self.fetched.json());
-        parsed.as_ref().map_err(Clone::clone)
+    /// `None` where there is nothing to take a value from: an empty body, or the page that a
+    /// server shows with a status that is no success and that the step's rule takes for one.
+    fn json(&mut self) -> Result<Option<&serde_json::Value>, String> {
+        let fetched = self.fetched;
+        let parsed = self.json.get_or_insert_with(|| match fetched.json() {
+            Err(_) if fetched.is_empty() || !fetched.status.is_success() => Ok(None),
+            parsed => parsed.map(Some),
+        });
+        parsed.as_ref().map(Option::as_ref).map_err(Clone::clone)
     }
 
     fn text(&mut self) -> &str {
         self.text.get_or_insert_with(|| self.fetched.text())
     }
 
-    fn html(&mut self) -> &Html {
+    fn html(&mut self) -> Result<&Html, String> {
         let fetched = self.fetched;
-        self.html
-            .get_or_insert_with(|| Html::parse_document(&fetched.text()))
+        let parsed = self
+            .html
+            .get_or_insert_with(|| page::parse(&fetched.text()));
+        parsed.as_ref().map_err(Clone::clone)
     }
 }
 
@@ -72,11 +81,13 @@ impl Extractor {
                 Some(value) => found.push((output.name.clone(), value)),
                 None if output.optional => {}
                 None => {
+                    let held = match fetched.is_empty() {
+                        true => ": the response is empty".to_owned(),
+                        false => format!(" in the response ({})", excerpt(&fetched.body)),
+                    };
                     return Err(format!(
-                        "output `{}`: {} gives no value in the response ({})",
-                        output.name,
-                        output.expression,
-                        excerpt(&fetched.body)
+                        "output `{}`: {} gives no value{held}",
+                        output.name, output.expression,
                     ));
                 }
             }
@@ -101,10 +112,12 @@ impl Extractor {
             .map(move |output| (output, output.value(&mut forms)))
     }
 
-    /// The text of the only output.
-    pub(super) fn only(&self, fetched: &Fetched) -> Option<String> {
-        let value = self.values(fetched).next()?.1.ok()??;
-        Some(value.to_text())
+    /// The address that the only output gives, or why what it finds is none.
+    pub(super) fn address(&self, fetched: &Fetched) -> Result<Option<String>, String> {
+        match self.outputs.first() {
+            Some(output) => output.address(&mut Forms::new(fetched)),
+            None => Ok(None),
+        }
     }
 }
 
@@ -127,10 +140,12 @@ mod tests {
             output("a", "$.a", None, true),
             output("due", "$.due", Some(Kind::Number), false),
         ];
-        let extract = |body: &str| {
-            let fetched = Fetched::of(body.as_bytes(), "application/json");
+        let answered = |status: u16, body: &str| {
+            let mut fetched = Fetched::of(body.as_bytes(), "application/json");
+            fetched.status = reqwest::StatusCode::from_u16(status).unwrap();
             Extractor::new(&outputs).unwrap().extract(&fetched)
         };
+        let extract = |body: &str| answered(200, body);
         assert_eq!(
             extract(r#"{"due":3}"#),
             Ok(vec![("due".into(), 3.0.into())])
@@ -139,12 +154,53 @@ mod tests {
             extract(r#"{"due":null}"#).unwrap_err(),
             r#"output `due`: $.due gives no value in the response ({"due":null})"#
         );
-        assert!(extract("").unwrap_err().contains("the response is empty"));
+        for (status, body) in [(200, ""), (204, ""), (200, " \n")] {
+            assert_eq!(
+                answered(status, body).unwrap_err(),
+                "output `due`: $.due gives no value: the response is empty"
+            );
+        }
+        assert_eq!(
+            answered(404, "<h1>None</h1>").unwrap_err(),
+            "output `due`: $.due gives no value in the response (<h1>None</h1>)"
+        );
         let html = extract("<html><body>Maintenance").unwrap_err();
         assert!(
             html.contains("no JSON") && html.contains("Maintenance"),
             "{html}"
         );
         assert_eq!(extract("\u{feff}{\"due\":3}").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_body_that_holds_no_json_gives_optional_outputs_no_value() {
+        let output = |name: &str, from| HttpOutput {
+            name: name.into(),
+            from,
+            kind: None,
+            optional: true,
+        };
+        let outputs = [
+            output("due", Extract::Json("$.due".into())),
+            output("tags", Extract::JsonAll("$.tags[*]".into())),
+        ];
+        let extract = |status: u16, body: &str| {
+            let mut fetched = Fetched::of(body.as_bytes(), "text/html");
+            fetched.status = reqwest::StatusCode::from_u16(status).unwrap();
+            Extractor::new(&outputs).unwrap().extract(&fetched)
+        };
+        assert_eq!(extract(204, ""), Ok(vec![]));
+        assert_eq!(extract(200, "\r\n"), Ok(vec![]));
+        assert_eq!(extract(404, "<h1>No such parcel</h1>"), Ok(vec![]));
+        assert_eq!(
+            extract(404, r#"{"due":3}"#),
+            Ok(vec![("due".into(), 3.0.into())])
+        );
+        // Where JSON is promised, a page is a fault: of a proxy, of maintenance.
+        assert!(
+            extract(200, "<h1>Soon</h1>")
+                .unwrap_err()
+                .contains("no JSON")
+        );
     }
 }

@@ -9,11 +9,10 @@ use rowmill_domain::{Kind, Value};
 use scraper::Selector;
 use serde_json_path::JsonPath;
 
+use super::page::words;
 use super::{BETWEEN, Forms};
+use crate::digits::is_exact;
 use crate::{SetupError, brief};
-
-/// Integers beyond this are not exact as doubles; they stay text, so that no digit is lost.
-const EXACT_INTEGER: u64 = 1 << 53;
 
 pub(super) struct Output {
     pub(super) name: Arc<str>,
@@ -102,20 +101,18 @@ impl Output {
     pub(super) fn value(&self, forms: &mut Forms<'_>) -> Result<Option<Value>, String> {
         let text = match &self.from {
             From::Json(path) => {
-                return match path.query(forms.json()?).first() {
-                    Some(node) => self.value_of_json(node),
-                    None => Ok(None),
-                };
+                let node = forms.json()?.and_then(|json| path.query(json).first());
+                return node.map_or(Ok(None), |node| self.value_of_json(node));
             }
             From::Css(selector) => {
-                let first = forms.html().select(selector).next();
-                first.map(|element| words(element.text()))
+                let first = forms.html()?.select(selector).next();
+                first.map(words)
             }
             From::JsonAll(_) | From::CssAll(_) | From::RegexAll(_) => {
                 Some(self.all(forms)?.join(BETWEEN))
             }
             From::CssAttribute(selector, attribute) => {
-                let first = forms.html().select(selector).next();
+                let first = forms.html()?.select(selector).next();
                 first
                     .and_then(|element| element.attr(attribute))
                     .map(|text| text.trim().to_owned())
@@ -136,22 +133,39 @@ impl Output {
         }
     }
 
+    /// The value as an address; `false`, as `null`, says that there is none.
+    pub(super) fn address(&self, forms: &mut Forms<'_>) -> Result<Option<String>, String> {
+        use serde_json::Value as Json;
+        if let From::Json(path) = &self.from {
+            let node = forms.json()?.and_then(|json| path.query(json).first());
+            match node {
+                Some(Json::Bool(false)) => return Ok(None),
+                None | Some(Json::Null | Json::String(_)) => {}
+                Some(other) => {
+                    return Err(format!(
+                        "{} gives {}, which is no address; name the part that is one",
+                        self.expression,
+                        brief(&other.to_string(), 80)
+                    ));
+                }
+            }
+        }
+        Ok(self.value(forms)?.map(|value| value.to_text()))
+    }
+
     /// The texts of all matches that are not empty.
     pub(super) fn all(&self, forms: &mut Forms<'_>) -> Result<Vec<String>, String> {
         let mut texts: Vec<String> = match &self.from {
             From::JsonAll(path) => {
-                let nodes = path.query(forms.json()?).all();
+                let nodes = forms.json()?.map(|json| path.query(json).all());
                 let text = |node: &serde_json::Value| match node {
                     serde_json::Value::Null => String::new(),
                     serde_json::Value::String(text) => text.clone(),
                     other => other.to_string(),
                 };
-                nodes.into_iter().map(text).collect()
+                nodes.into_iter().flatten().map(text).collect()
             }
-            From::CssAll(selector) => {
-                let all = forms.html().select(selector);
-                all.map(|element| words(element.text())).collect()
-            }
+            From::CssAll(selector) => forms.html()?.select(selector).map(words).collect(),
             From::RegexAll(regex) => {
                 let all = regex.captures_iter(forms.text());
                 all.map(|found| group(&found)).collect()
@@ -213,27 +227,6 @@ fn group(found: &regex::Captures<'_>) -> String {
     part.map_or("", |part| part.as_str()).trim().to_owned()
 }
 
-fn is_exact(number: &serde_json::Number) -> bool {
-    match (number.as_u64(), number.as_i64()) {
-        (Some(n), _) => n <= EXACT_INTEGER,
-        (None, Some(n)) => n.unsigned_abs() <= EXACT_INTEGER,
-        (None, None) => true,
-    }
-}
-
-/// An element's text as a reader sees it: runs of white space are one space.
-fn words<'a>(text: impl Iterator<Item = &'a str>) -> String {
-    let text: String = text.collect();
-    let mut words = String::with_capacity(text.len());
-    for word in text.split_whitespace() {
-        if !words.is_empty() {
-            words.push(' ');
-        }
-        words.push_str(word);
-    }
-    words
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Fetched;
@@ -281,6 +274,13 @@ mod tests {
             get("$.big", Some(Kind::Number)),
             number(1234567890123456789.0)
         );
+        for beyond in ["12345678901234567890123", "18446744073709551616"] {
+            let body = format!(r#"{{"n":{beyond}}}"#);
+            let get = |kind| one(json("$.n"), kind, &body);
+            assert_eq!(get(None), text(beyond));
+            assert_eq!(get(Some(Kind::Text)), text(beyond));
+            assert_eq!(get(Some(Kind::Number)), number(beyond.parse().unwrap()));
+        }
         assert_eq!(get("$.b", None), Ok(Some(Value::Bool(true))));
         assert_eq!(get("$.null", None), Ok(None));
         assert_eq!(get("$.empty", Some(Kind::Number)), Ok(None));

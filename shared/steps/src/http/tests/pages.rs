@@ -85,8 +85,38 @@ async fn the_link_header_says_which_is_the_next() {
 }
 
 #[tokio::test]
+async fn what_is_no_address_is_told_and_what_says_that_there_is_none_is_not() {
+    let server = Server::start(|asked, _| match asked.line.split(' ').nth(1).unwrap() {
+        "/object" => page(2, r#","next":{"href":"/2"}"#),
+        "/number" => page(2, r#","next":2"#),
+        "/null" => page(2, r#","next":null"#),
+        "/false" => page(2, r#","next":false"#),
+        "/empty" => page(2, ",\"next\":\"\""),
+        _ => reply("404 Not Found", ""),
+    })
+    .await;
+    let step = paged(
+        &format!("{}/{{{{ row['ID'] }}}}", server.address),
+        in_json(),
+        5,
+    );
+    for (path, found) in [("object", r#"{"href":"/2"}"#), ("number", "2")] {
+        let told = reason(run(&step, path).await);
+        let expected = format!(
+            "/{path}: `next` in [step.pages]: $.next gives {found}, which is no address; name \
+             the part that is one"
+        );
+        assert!(told.ends_with(&expected), "{told}");
+    }
+    for path in ["null", "false", "empty"] {
+        let result = run(&step, path).await;
+        assert_eq!(found(&result), (5.0, "c; d".into()), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn numbers_end_at_an_empty_page_at_a_404_and_at_the_same_page_again() {
-    for end in ["empty", "404", "same"] {
+    for end in ["empty", "404", "same", "204", "nothing"] {
         let server = Server::start(move |asked, _| {
             let target = asked.line.split(' ').nth(1).unwrap();
             let n: u32 = target.rsplit_once("k=1&page=").unwrap().1.parse().unwrap();
@@ -94,6 +124,8 @@ async fn numbers_end_at_an_empty_page_at_a_404_and_at_the_same_page_again() {
                 (1..=3, _) => page(n, ""),
                 (_, "404") => reply("404 Not Found", "no such page"),
                 (_, "same") => page(3, ""),
+                (_, "204") => reply("204 No Content", ""),
+                (_, "nothing") => reply("200 OK", ""),
                 _ => page(n, ""),
             }
         })

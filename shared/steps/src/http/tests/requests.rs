@@ -40,6 +40,9 @@ async fn a_post_with_a_body() {
         asked[1].headers["content-type"],
         "application/x-www-form-urlencoded"
     );
+    (step.body, step.headers) = (None, Vec::new());
+    assert_eq!(run(&step, "7").await, due(1.0, 1));
+    assert_eq!(server.asked()[2].headers["content-length"], "0");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ async fn what_a_success_is_can_be_said() {
     let server = Server::start(
         |asked, before| match asked.line.split(' ').nth(1).unwrap() {
             "/gone" => reply("404 Not Found", r#"{"due":0}"#),
+            "/none" => reply("404 Not Found", "<h1>No such parcel</h1>"),
             "/later" if before == 0 => reply("200 OK", r#"{"due":-1}"#),
             "/busy" => reply("503 Service Unavailable", "{}"),
             "/no" => reply("400 Bad Request", r#"{"due":-1}"#),
@@ -19,6 +20,9 @@ async fn what_a_success_is_can_be_said() {
     step.ok_when = Some(Expr::compile("status == 404 || due >= 0").ok().unwrap());
     assert_eq!(run(&step, "later").await, due(3.0, 2));
     assert_eq!(run(&step, "gone").await, due(0.0, 1));
+    assert!(reason(run(&step, "none").await).contains("gives no value"));
+    step.outputs[0].optional = true;
+    assert_eq!(run(&step, "none").await, StepResult::ok(vec![], 1));
     let result = run(&step, "no").await;
     assert_eq!(result.attempts, 1);
     assert!(

@@ -87,6 +87,31 @@ async fn without_a_robots_txt_all_is_allowed_and_without_an_answer_nothing() {
 }
 
 #[tokio::test]
+async fn a_robots_txt_that_never_comes_is_not_waited_for_longer_than_the_step_allows() {
+    let (_server, mut step) = with_robots(|before| match before {
+        0 => Reply::Silence,
+        _ => reply("200 OK", ""),
+    })
+    .await;
+    step.timeout = Duration::from_millis(200);
+    let told = reason(run(&step, "1").await);
+    assert!(
+        told.ends_with("/robots.txt: no answer within 200ms"),
+        "{told}"
+    );
+    // A stall passes, and so does the record.
+    let (_server, mut step) = with_robots(|before| match before {
+        0 => Reply::Silence,
+        _ => reply("200 OK", ""),
+    })
+    .await;
+    step.timeout = Duration::from_millis(500);
+    step.attempts = 5;
+    let result = run(&step, "1").await;
+    assert!(result.outputs.is_ok(), "{result:?}");
+}
+
+#[tokio::test]
 async fn a_crawl_delay_is_a_rate() {
     let (_server, mut step) =
         with_robots(|_| reply("200 OK", "User-agent: *\nCrawl-delay: 0.2")).await;
