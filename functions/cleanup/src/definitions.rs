@@ -25,10 +25,25 @@ impl Cleanup {
         &self,
         runs: &[RunItem],
     ) -> Result<Vec<String>, CleanupError> {
-        let prefix = format!("{}-", self.config.stack);
-        let arns = self.jobs.definitions(&prefix).await?;
+        let stack = &self.config.stack;
+        let mut arns = self.jobs.definitions(&format!("{stack}-")).await?;
+        arns.retain(|arn| is_of(arn, stack));
         Ok(unused(&arns, runs).into_iter().cloned().collect())
     }
+}
+
+/// Whether a definition is the stack's, and not one of a stack whose name begins with this one's:
+/// after it come the 12 hex that submit makes, and 12 more of the adapter for AWS.
+fn is_of(arn: &str, stack: &str) -> bool {
+    let name = arn
+        .rsplit('/')
+        .next()
+        .and_then(|name| name.split(':').next());
+    let rest = name.and_then(|name| name.strip_prefix(stack)?.strip_prefix('-'));
+    let is_hash = |part: &str| {
+        part.len() == 12 && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    rest.is_some_and(|rest| rest.split('-').count() <= 2 && rest.split('-').all(is_hash))
 }
 
 /// Those of `arns` that no live run uses: none of them while a run is about to be submitted, for
@@ -63,6 +78,23 @@ mod tests {
             state,
             definitions: definitions.iter().map(|d| d.to_string()).collect(),
             ..RunItem::new(RunId::new("inbox", "p/a.xlsx", "1", now, "p"), source, now)
+        }
+    }
+
+    #[test]
+    fn definitions_of_other_stacks_are_left_alone() {
+        for (name, ours) in [
+            ("rowmill-0123456789ab", true),
+            ("rowmill-0123456789ab-ba9876543210", true),
+            ("rowmill-dev-0123456789ab-ba9876543210", false),
+            ("rowmill-dev-0123456789ab", false),
+            ("rowmill-by-hand", false),
+            ("rowmill-0123456789AB", false),
+            ("rowmill-0123456789ab-ba9876543210-0123456789ab", false),
+            ("rowmill2-0123456789ab", false),
+        ] {
+            let arn = format!("arn:aws:batch:eu-central-1:123456789012:job-definition/{name}:3");
+            assert_eq!(is_of(&arn, "rowmill"), ours, "{name}");
         }
     }
 

@@ -48,7 +48,8 @@ pub struct CleanupConfig {
     pub stack: String,
     /// A run of which nothing was heard for so long is looked at.
     pub stalled_after: Duration,
-    /// A job that waits so long for a place, while the queue runs nothing at all, is given up.
+    /// A job that waits so long for a place, while the queue runs nothing at all, is told of, and
+    /// given up where Batch says that it can never run.
     pub runnable_after: Duration,
 }
 

@@ -19,6 +19,12 @@ use crate::error::CleanupError;
 use crate::stage::Cleanup;
 use crate::sweep::SweepAction;
 
+/// How Batch's reason begins where a job waits for a place that it can never get. All others end by
+/// themselves: where another stack uses the account's vCPUs or AWS has no room, a job only waits,
+/// and ended it would cost its rows their results. Source: AWS Batch user guide, "Jobs stuck in a
+/// RUNNABLE status".
+const MISCONFIGURED: &str = "MISCONFIGURATION";
+
 impl Cleanup {
     /// Looks at a run whose time has come, and moves it on where nothing was heard of it for
     /// [`crate::CleanupConfig::stalled_after`]. Sets the next time, until the run is cleaned.
@@ -191,14 +197,19 @@ impl Cleanup {
         }
         let mut actions = Vec::new();
         for job in alive {
-            if self.is_stuck(&job, cx.now).await? {
-                let reason = "waited for a place in the queue for too long while nothing ran: \
-                              the compute environment may be misconfigured";
-                self.jobs.terminate(&job.id, reason).await?;
-                actions.push(SweepAction::JobGivenUp {
-                    run: run.clone(),
+            let (run, id) = (run.clone(), job.id.clone());
+            match self.waits(&job, cx.now).await? {
+                None => {}
+                Some(why) if why.starts_with(MISCONFIGURED) => {
+                    let reason = format!("waited for a place in the queue and can get none: {why}");
+                    self.jobs.terminate(&id, &reason).await?;
+                    actions.push(SweepAction::JobGivenUp { run, job: job.name });
+                }
+                Some(why) => actions.push(SweepAction::JobWaits {
+                    run,
                     job: job.name,
-                });
+                    why,
+                }),
             }
         }
         Ok(actions)
@@ -211,34 +222,54 @@ impl Cleanup {
         Ok(vec![SweepAction::JobsEnded { run }])
     }
 
-    /// Whether a job, or a child of it, waits for a place since long ago while the whole queue
-    /// runs nothing. A queue that works on other jobs gets to this one in time.
-    async fn is_stuck(&self, job: &JobDetail, now: DateTime<Utc>) -> Result<bool, CleanupError> {
+    /// Why a job of long ago, or a child of it, waits for a place while the whole queue runs
+    /// nothing, in Batch's words; empty where it gives none. A queue that works on other jobs gets
+    /// to this one in time.
+    async fn waits(
+        &self,
+        job: &JobDetail,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, CleanupError> {
         let since = before(now, self.config.runnable_after).timestamp_millis();
         if job.created_at.is_none_or(|created| created > since) {
-            return Ok(false);
-        }
-        let waits = match job.array_size {
-            None => job.status == JobStatus::Runnable,
-            Some(_) => {
-                let filter = JobFilter::Children {
-                    parent: job.id.clone(),
-                    status: JobStatus::Runnable,
-                };
-                self.has_jobs(&filter).await?
-            }
-        };
-        if !waits {
-            return Ok(false);
+            return Ok(None);
         }
         for status in [JobStatus::Starting, JobStatus::Running] {
             let queue = self.config.queue.clone();
             if self.has_jobs(&JobFilter::Status { queue, status }).await? {
-                return Ok(false);
+                return Ok(None);
             }
             // Children at work do not show as jobs of the queue; their parents are PENDING.
         }
-        self.no_children_at_work().await
+        if !self.no_children_at_work().await? {
+            return Ok(None);
+        }
+        if job.array_size.is_none() {
+            let waits = job.status == JobStatus::Runnable;
+            return Ok(waits.then(|| job.status_reason.clone().unwrap_or_default()));
+        }
+        let filter = JobFilter::Children {
+            parent: job.id.clone(),
+            status: JobStatus::Runnable,
+        };
+        let (mut why, mut after) = (None::<String>, None);
+        loop {
+            let (page, next) = self.jobs.list(&filter, after.as_deref()).await?;
+            for child in page {
+                let reason = child.status_reason.unwrap_or_default();
+                // Batch says so of the one child that is first in the queue.
+                if reason.starts_with(MISCONFIGURED) {
+                    return Ok(Some(reason));
+                }
+                if why.as_ref().is_none_or(String::is_empty) {
+                    why = Some(reason);
+                }
+            }
+            after = next;
+            if after.is_none() {
+                return Ok(why);
+            }
+        }
     }
 
     async fn no_children_at_work(&self) -> Result<bool, CleanupError> {

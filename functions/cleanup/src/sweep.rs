@@ -37,8 +37,18 @@ pub enum SweepAction {
         /// The run.
         run: RunId,
     },
-    /// A job of the run waited for a place for too long while nothing ran: it is terminated, which
-    /// report hears of as of any end.
+    /// A job of the run waits for a place for long while nothing runs. Nothing is done: it may be
+    /// waiting for capacity, and the log tells the operator.
+    JobWaits {
+        /// The run.
+        run: RunId,
+        /// The job.
+        job: JobName,
+        /// Why, as Batch says; empty where it says nothing.
+        why: String,
+    },
+    /// A job of the run waits for a place that it can never get, as Batch says: it is terminated,
+    /// which report hears of as of any end.
     JobGivenUp {
         /// The run.
         run: RunId,

@@ -104,7 +104,7 @@ impl Report {
             .ok_or_else(|| inconsistent("the manifest is gone".to_owned()))?;
         let pipeline = pipeline(&manifest)?;
 
-        let directory = tempfile::tempdir()?;
+        let directory = tempfile::TempDir::with_prefix("rowmill-report-")?;
         let path = directory.path().join("result.xlsx");
         let (figures, notes) = self
             .build(&manifest, &pipeline, ended, directory.path(), &path, |f| {

@@ -122,7 +122,13 @@ impl Report {
         mime: &[u8],
         cx: &Invocation,
     ) -> Result<(), ReportError> {
-        let id = self.send(run, recipients, mime).await?;
+        let id = match self.send(run, recipients, mime).await {
+            Err(ReportError::Port(refusal)) if !refusal.is_retryable() => {
+                self.tell_of_refusal(run, recipients, mime, refusal, cx)
+                    .await?
+            }
+            sent => sent?,
+        };
         tracing::info!(run = %run.id, state = state.name(), mail = id, "the mail is sent");
         let patch = RunPatch {
             state: Some(state),
@@ -130,6 +136,31 @@ impl Report {
             ..RunPatch::default()
         };
         self.update(&run.id, patch, cx).await
+    }
+
+    /// Hands a mail that the mail service refuses for good to the default recipient, with what the
+    /// service said, so that one bad recipient does not keep the result from everybody.
+    async fn tell_of_refusal(
+        &self,
+        run: &RunItem,
+        recipients: &Recipients,
+        mime: &[u8],
+        refusal: PortError,
+        cx: &Invocation,
+    ) -> Result<String, ReportError> {
+        tracing::error!(run = %run.id, error = %refusal, "the mail is refused");
+        let default = match Recipients::choose(&[], self.allowed()) {
+            Ok(default) if default.to != recipients.to => default,
+            _ => return Err(refusal.into()),
+        };
+        let why = refusal.to_string();
+        let (from, tried) = (&self.config.from, recipients.addresses());
+        let notice = mail::refused(&run.id, from, &default, &tried, &why, mime, cx.now);
+        let notice = notice.map_err(|message| ReportError::Mail {
+            run: run.id.clone(),
+            message,
+        })?;
+        self.send(run, &default, &notice).await
     }
 
     /// Whom the mail goes to: those the upload names, else the pipeline's, else the default.
@@ -148,11 +179,7 @@ impl Report {
         let pipeline = pipeline
             .and_then(|toml| Pipeline::parse("pipeline.toml", &toml).ok())
             .map_or(none.clone(), |pipeline| pipeline.notify.to);
-        let allowed = Allowed {
-            domains: &self.config.allowed_domains,
-            default_to: &self.config.default_to,
-        };
-        Recipients::choose(&[uploaded, &pipeline], allowed).map_err(|tried| {
+        Recipients::choose(&[uploaded, &pipeline], self.allowed()).map_err(|tried| {
             ReportError::NoRecipient {
                 run: run.id.clone(),
                 tried,
@@ -160,9 +187,26 @@ impl Report {
         })
     }
 
-    /// The pipeline's file in the work bucket, where the run has no manifest that holds it.
+    fn allowed(&self) -> Allowed<'_> {
+        Allowed {
+            domains: &self.config.allowed_domains,
+            default_to: &self.config.default_to,
+        }
+    }
+
+    /// The pipeline's file in the work bucket, where the run has no manifest that holds it. One
+    /// that can never be read names nobody: a mail that tells of a failure must go out.
     async fn pipeline_file(&self, run: &RunItem) -> Result<Option<String>, ReportError> {
-        let file = self.object(&keys::pipeline(run.id.pipeline())).await?;
+        let file = match self.object(&keys::pipeline(run.id.pipeline())).await {
+            Err(error) if !error.is_retryable() => {
+                tracing::warn!(
+                    run = %run.id, %error,
+                    "whom the pipeline notifies cannot be read; the default recipient is told"
+                );
+                None
+            }
+            file => file?,
+        };
         Ok(file.and_then(|file| String::from_utf8(file.into()).ok()))
     }
 }

@@ -54,62 +54,52 @@ pub fn definition(
     definition
 }
 
-/// When a child is tried again. The first rule that matches decides.
+/// When a child is tried again. The first rule that matches decides, and where none does Batch
+/// tries again.
 ///
 /// | rule | what it stands for |
 /// |---|---|
-/// | status reason `Host EC2*` | the EC2 host was lost or reclaimed: retry |
-/// | status reason `Your Spot Task was interrupted*` | Fargate took its spare capacity back: retry |
-/// | reason `Cannot*` | the container could not be pulled, created or started: retry |
-/// | exit code `1*` | 137 killed, 143 interrupted ([`INTERRUPTED`]), 175 a service failed ([`UNAVAILABLE`]), 101 a crash of the program: retry, a child resumes at the records that have no outcome yet |
-/// | reason `*` | all else, among it exit code 2 ([`MISCONFIGURED`]): never |
+/// | exit code `1*` | 1 a program could not be fetched ([`NOT_FETCHED`]), 101 a crash of the program, 137 killed (out of memory, too), 143 interrupted ([`INTERRUPTED`]), 175 a service failed ([`UNAVAILABLE`]): retry, a child resumes at the records that have no outcome yet |
+/// | status reason `Essential container in task exited*` | the program ended by itself with any other code, among them 2 ([`MISCONFIGURED`]): never |
+/// | none | the machine failed, before the program ran (no network, no image, no secret) or under it (host lost, spare capacity taken back): retry |
 ///
-/// A child that exits by itself has no reason, and the last rule takes it all the same: AWS gives
-/// `onReason: "*"` as the final rule that "matches all other job failures and exits".
+/// Machines fail in more ways than five rules could list, and AWS adds to them: so the rules name
+/// what the program itself did, and there is no last rule for all else.
 ///
-/// Source of that: AWS CloudFormation, AWS::Batch::JobDefinition RetryStrategy, "Retrying jobs", and
-/// AWS Batch user guide, "Automated job retries"; of the texts: the same, and Amazon ECS, "Stopped
-/// tasks error messages". Batch does not retry what was terminated or ran out of its time limit.
+/// Source: AWS Batch API, EvaluateOnExit ("If none of the EvaluateOnExit conditions in a
+/// RetryStrategy match, then the job is retried"); of the text: Amazon ECS, "Stopped tasks error
+/// messages". Batch does not retry what was terminated or ran out of its time limit.
 ///
 /// [`INTERRUPTED`]: rowmill_domain::config::child_exit::INTERRUPTED
 /// [`MISCONFIGURED`]: rowmill_domain::config::child_exit::MISCONFIGURED
+/// [`NOT_FETCHED`]: rowmill_domain::config::child_exit::NOT_FETCHED
 /// [`UNAVAILABLE`]: rowmill_domain::config::child_exit::UNAVAILABLE
 pub fn retry_strategy(attempts: u32) -> RetryStrategy {
-    let rule = |action| EvaluateOnExit {
+    let again = EvaluateOnExit {
         on_status_reason: None,
         on_reason: None,
-        on_exit_code: None,
-        action,
+        on_exit_code: Some("1*".to_owned()),
+        action: ExitAction::Retry,
     };
-    let status = |pattern: &str| EvaluateOnExit {
-        on_status_reason: Some(pattern.to_owned()),
-        ..rule(ExitAction::Retry)
+    let never = EvaluateOnExit {
+        on_status_reason: Some("Essential container in task exited*".to_owned()),
+        on_reason: None,
+        on_exit_code: None,
+        action: ExitAction::Exit,
     };
     RetryStrategy {
         attempts: attempts.clamp(1, ATTEMPTS_MAX),
-        evaluate_on_exit: vec![
-            status("Host EC2*"),
-            status("Your Spot Task was interrupted*"),
-            EvaluateOnExit {
-                on_reason: Some("Cannot*".to_owned()),
-                ..rule(ExitAction::Retry)
-            },
-            EvaluateOnExit {
-                on_exit_code: Some("1*".to_owned()),
-                ..rule(ExitAction::Retry)
-            },
-            EvaluateOnExit {
-                on_reason: Some("*".to_owned()),
-                ..rule(ExitAction::Exit)
-            },
-        ],
+        evaluate_on_exit: vec![again, never],
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rowmill_domain::config::child_exit::{INTERRUPTED, MISCONFIGURED, UNAVAILABLE};
+    use rowmill_domain::config::child_exit::{
+        INTERRUPTED, MISCONFIGURED, NOT_FETCHED, UNAVAILABLE,
+    };
+    use rowmill_domain::job::AttemptEnd;
     use rowmill_domain::limits::{EVALUATE_ON_EXIT_MAX, JOB_NAME_MAX};
     use rowmill_domain::secret::SecretFrom;
 
@@ -199,25 +189,49 @@ mod tests {
     }
 
     #[test]
-    fn exit_codes_are_told_apart() {
+    fn a_machine_that_fails_is_tried_again_and_a_program_by_its_exit_code() {
         let strategy = retry_strategy(10);
         assert!(strategy.evaluate_on_exit.len() <= EVALUATE_ON_EXIT_MAX);
-        // As Batch evaluates a child that exits by itself.
-        let action = |code: u8| {
-            let rules = strategy.evaluate_on_exit.iter();
-            let mut matching = rules.filter(|rule| match &rule.on_exit_code {
-                Some(pattern) => code.to_string().starts_with(pattern.trim_end_matches('*')),
-                None => rule.on_reason.as_deref() == Some("*"),
-            });
-            matching.next().map(|rule| rule.action)
+        let exited = "Essential container in task exited";
+        let action = |status_reason, reason, exit_code| {
+            strategy.action(AttemptEnd {
+                status_reason,
+                reason,
+                exit_code,
+            })
         };
-        for code in [INTERRUPTED, UNAVAILABLE, 137] {
-            assert_eq!(action(code), Some(ExitAction::Retry), "{code}");
+        for code in [NOT_FETCHED, 101, 137, INTERRUPTED, UNAVAILABLE] {
+            let ended = action(exited, None, Some(code.into()));
+            assert_eq!(ended, ExitAction::Retry, "{code}");
         }
-        for code in [MISCONFIGURED, 64] {
-            assert_eq!(action(code), Some(ExitAction::Exit), "{code}");
+        let memory = Some("OutOfMemoryError: Container killed due to memory usage");
+        assert_eq!(action(exited, memory, Some(137)), ExitAction::Retry);
+        for code in [MISCONFIGURED, 64, 255] {
+            let ended = action(exited, None, Some(code.into()));
+            assert_eq!(ended, ExitAction::Exit, "{code}");
         }
-        let last = strategy.evaluate_on_exit.last().unwrap();
-        assert_eq!(last.action, ExitAction::Exit);
+        // Amazon ECS, "Stopped tasks error messages", and AWS Batch, "Troubleshooting".
+        let start = "Task failed to start";
+        for (status, reason) in [
+            (start, None),
+            (start, Some("CannotPullContainerError: i/o timeout")),
+            (start, Some("CannotStartContainerError: no space left")),
+            (start, Some("DockerTimeoutError: Could not transition")),
+            ("ContainerRuntimeTimeoutError: Could not transition", None),
+            ("ResourceInitializationError: unable to pull secrets", None),
+            (
+                "Timeout waiting for network interface provisioning to complete.",
+                None,
+            ),
+            ("Host EC2 (instance i-0a1b2c3d4e5f) terminated.", None),
+            ("Your Spot Task was interrupted.", None),
+            ("a reason that AWS has yet to invent", None),
+        ] {
+            let ended = action(status, reason, None);
+            assert_eq!(ended, ExitAction::Retry, "{status} {reason:?}");
+        }
+        // Whatever the program left with when its capacity was taken.
+        let taken = action("Your Spot Task was interrupted.", None, Some(2));
+        assert_eq!(taken, ExitAction::Retry);
     }
 }

@@ -4,19 +4,40 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rowmill_aws::{
-    BatchConfig, BatchJobs, DynamoLedger, S3Objects, SnsTopic, function_image, sdk_config,
+    BatchConfig, BatchJobs, DynamoLedger, S3Objects, SdkConfig, SnsTopic, function_image,
+    sdk_config,
 };
 use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
-use rowmill_submit::{Submit, SubmitConfig};
+use rowmill_domain::event::Invocation;
+use rowmill_submit::{Submit, SubmitConfig, SubmitError};
+use serde_json::Value;
+
+/// The stage, and where the image of its jobs is asked for.
+struct Function {
+    submit: Submit,
+    sdk: SdkConfig,
+    /// The name of the enrich function.
+    enrich: String,
+}
+
+impl Function {
+    /// Asks for the image at every event: a deploy that changes nothing else leaves this container
+    /// at work.
+    async fn invoke(&self, payload: &Value, cx: &Invocation) -> Result<Option<Value>, SubmitError> {
+        let mut submit = self.submit.clone();
+        submit.config.image = function_image(&self.sdk, &self.enrich).await?;
+        submit.invoke(payload, cx).await
+    }
+}
 
 #[expect(clippy::disallowed_methods, reason = "a main")]
 fn main() -> anyhow::Result<()> {
     let environment = Environment::new(|name| std::env::var(name).ok());
-    rowmill_lambda::run(environment, set_up, Submit::invoke)
+    rowmill_lambda::run(environment, set_up, Function::invoke)
 }
 
-async fn set_up(env: &Environment) -> anyhow::Result<Submit> {
+async fn set_up(env: &Environment) -> anyhow::Result<Function> {
     let (sdk, stack) = (sdk_config().await, env.text(ROWMILL_STACK)?);
     let batch = BatchConfig {
         job_role: env.text(ROWMILL_JOB_ROLE)?,
@@ -29,7 +50,7 @@ async fn set_up(env: &Environment) -> anyhow::Result<Submit> {
             .unwrap_or(false),
         tags: BTreeMap::from([("rowmill:stack".to_owned(), stack.clone())]),
     };
-    Ok(Submit {
+    let submit = Submit {
         objects: Arc::new(S3Objects::new(&sdk)),
         ledger: Arc::new(DynamoLedger::new(&sdk, &stack)),
         jobs: Arc::new(BatchJobs::new(&sdk, batch)),
@@ -39,8 +60,12 @@ async fn set_up(env: &Environment) -> anyhow::Result<Submit> {
             fetch_buckets: env.list(ROWMILL_FETCH_BUCKETS),
             queue: env.text(ROWMILL_QUEUE)?,
             stack,
-            // Once a container: a new image comes with new containers.
-            image: function_image(&sdk, &env.text(ROWMILL_IMAGE_FUNCTION)?).await?,
+            image: String::new(),
         },
+    };
+    Ok(Function {
+        submit,
+        enrich: env.text(ROWMILL_IMAGE_FUNCTION)?,
+        sdk,
     })
 }

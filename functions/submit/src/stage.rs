@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use rowmill_domain::event::Invocation;
 use rowmill_domain::job::{Dependency, JobDefinition, JobId, JobName, SubmitJob};
 use rowmill_domain::limits::SUBMIT_PER_SECOND;
@@ -23,7 +24,13 @@ use crate::pace::{Pace, patiently};
 /// How long a claim on a run's submit is held: as long as a Lambda function can run.
 pub const LEASE: Duration = Duration::from_secs(15 * 60);
 
+/// Tries in all to submit a job whose answer is lost. Lambda's retries of the event come on top.
+const SUBMIT_TRIES: u32 = 3;
+/// The pause before a job is looked for, which Batch may have taken only just now.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
 /// The stage.
+#[derive(Clone)]
 pub struct Submit {
     /// The work bucket.
     pub objects: Arc<dyn Objects>,
@@ -74,6 +81,7 @@ struct Order {
     arns: Vec<String>,
     /// Whether a submit before this one may have submitted jobs.
     resumed: bool,
+    now: DateTime<Utc>,
 }
 
 impl Submit {
@@ -135,18 +143,13 @@ impl Submit {
             arns: Vec::new(),
             manifest,
             resumed,
+            now: cx.now,
         };
         for definition in &order.definitions {
             order.arns.push(self.register(definition).await?);
         }
         // Before the first job, so that cleanup of another run knows that these are in use.
-        let patch = RunPatch {
-            definitions: Some(order.arns.clone()),
-            ..RunPatch::default()
-        };
-        self.ledger
-            .update_run(run, &[RunState::Running], patch, cx.now)
-            .await?;
+        self.note_definitions(&order).await?;
 
         let mut ids: HashMap<JobName, JobId> = HashMap::new();
         for job in self.ledger.jobs(run).await? {
@@ -193,6 +196,19 @@ impl Submit {
             .map_err(refused_or_trouble)
     }
 
+    /// Says in the ledger which definitions the run uses.
+    async fn note_definitions(&self, order: &Order) -> Result<(), Stop> {
+        let patch = RunPatch {
+            definitions: Some(order.arns.clone()),
+            ..RunPatch::default()
+        };
+        let (run, running) = (&order.manifest.run, [RunState::Running]);
+        self.ledger
+            .update_run(run, &running, patch, order.now)
+            .await?;
+        Ok(())
+    }
+
     /// Finds or submits a job, and records it.
     async fn place(
         &self,
@@ -202,14 +218,7 @@ impl Submit {
         pace: &mut Pace,
     ) -> Result<JobId, Stop> {
         let run = order.manifest.run.clone();
-        let found = match order.resumed {
-            true => self.find(&job.name).await?,
-            false => None,
-        };
-        let id = match found {
-            Some(id) => id,
-            None => self.submit_job(order, job, ids, pace).await?,
-        };
+        let id = self.find_or_submit(order, job, ids, pace).await?;
         match self.ledger.record_job(&run, &job.name, &id).await {
             Ok(()) => Ok(id),
             // Another invocation, taking this one for dead, was faster: its job is the one.
@@ -223,6 +232,37 @@ impl Submit {
                 Ok(theirs)
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Submits a job where there is none of its name. Where an answer is lost Batch may have taken
+    /// the job all the same, so it is looked for before it is submitted again.
+    async fn find_or_submit(
+        &self,
+        order: &mut Order,
+        job: &PlannedJob,
+        ids: &HashMap<JobName, JobId>,
+        pace: &mut Pace,
+    ) -> Result<JobId, Stop> {
+        let mut look = order.resumed;
+        for _ in 1..SUBMIT_TRIES {
+            if look && let Some(id) = self.find(&job.name).await? {
+                return Ok(id);
+            }
+            match self.submit_job(order, job, ids, pace).await {
+                Err(Stop::Trouble(SubmitError::Port(error)))
+                    if error.kind == ErrorKind::Unavailable =>
+                {
+                    tracing::warn!(job = %job.name, %error, "no answer; looking for the job");
+                    tokio::time::sleep(LOOK_AFTER).await;
+                    look = true;
+                }
+                answer => return answer,
+            }
+        }
+        match self.find(&job.name).await? {
+            Some(id) => Ok(id),
+            None => self.submit_job(order, job, ids, pace).await,
         }
     }
 
@@ -308,6 +348,7 @@ impl Submit {
         }
         let request = before(arn.clone());
         order.arns[stage] = arn;
+        self.note_definitions(order).await?;
         self.call(&request, pace).await.map_err(refused_or_trouble)
     }
 

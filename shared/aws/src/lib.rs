@@ -19,6 +19,7 @@ mod topic;
 #[cfg(feature = "translate")]
 mod translate;
 
+pub use aws_config::SdkConfig;
 #[cfg(feature = "batch")]
 pub use batch::{Architecture, BatchConfig, BatchJobs, Capacity, UnknownName};
 pub use config::{retries, sdk_config, timeouts};

@@ -72,6 +72,9 @@ pub const ROWMILL_SCHEDULE_ROLE: &str = "ROWMILL_SCHEDULE_ROLE";
 /// Lambda: the address of the runtime's API. Only in a function, so that it tells a function from
 /// a Batch child.
 pub const AWS_LAMBDA_RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
+/// Lambda: how the container was begun. AWS alone sets it, so where it is set nobody else uses the
+/// directory for temporary files.
+pub const AWS_LAMBDA_INITIALIZATION_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
 /// enrich, on one machine: the state directory that stands for AWS.
 pub const ROWMILL_STATE: &str = "ROWMILL_STATE";
 /// `rowmill run`: the relay that mail goes through, `smtps://user:password@host` or
@@ -107,7 +110,7 @@ pub mod child_exit {
     /// again cannot help.
     pub const MISCONFIGURED: u8 = 2;
     /// The machine or a service failed: try again. Starts with a 1, as 137 (killed) and
-    /// [`INTERRUPTED`] do, so that one of the five rules of a retry strategy covers all three.
+    /// [`INTERRUPTED`] do, so that one rule of a retry strategy covers all three.
     pub const UNAVAILABLE: u8 = 175;
     /// Ended by SIGTERM with all finished records stored: try again for the rest.
     pub const INTERRUPTED: u8 = 143;

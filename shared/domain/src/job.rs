@@ -102,6 +102,52 @@ pub struct RetryStrategy {
     pub evaluate_on_exit: Vec<EvaluateOnExit>,
 }
 
+/// How an attempt ended, as far as rules look at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttemptEnd<'a> {
+    /// The attempt's `statusReason`.
+    pub status_reason: &'a str,
+    /// The container's `reason`; none where its program ended by itself.
+    pub reason: Option<&'a str>,
+    /// The container's exit code; none where it never ran, or its host was taken away.
+    pub exit_code: Option<i32>,
+}
+
+impl RetryStrategy {
+    /// What becomes of a job, while attempts are left, whose attempt failed so.
+    pub fn action(&self, end: AttemptEnd<'_>) -> ExitAction {
+        let mut rules = self.evaluate_on_exit.iter();
+        let decides = rules.find(|rule| rule.matches(end));
+        decides.map_or(ExitAction::Retry, |rule| rule.action)
+    }
+}
+
+impl EvaluateOnExit {
+    fn matches(&self, end: AttemptEnd<'_>) -> bool {
+        let given = |pattern: &Option<String>, text: &str| {
+            pattern.as_ref().is_none_or(|pattern| glob(pattern, text))
+        };
+        let code = end.exit_code.map(|code| code.to_string());
+        given(&self.on_status_reason, end.status_reason)
+            // AWS's own final rule for "all other job failures" is `onReason: "*"`, so it takes
+            // attempts without a reason. Source: AWS CloudFormation, AWS::Batch::JobDefinition
+            // RetryStrategy, "Retrying jobs".
+            && given(&self.on_reason, end.reason.unwrap_or_default())
+            && given(&self.on_exit_code, code.as_deref().unwrap_or_default())
+    }
+}
+
+/// Whether `text` is `pattern`, or begins with what stands before its final `*`, in either case
+/// of letters.
+fn glob(pattern: &str, text: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => text
+            .get(..start.len())
+            .is_some_and(|text| text.eq_ignore_ascii_case(start)),
+        None => text.eq_ignore_ascii_case(pattern),
+    }
+}
+
 /// A job definition to register. Registering the same content again gives the same name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -273,4 +319,25 @@ pub struct JobStateChange {
     pub status_reason: Option<String>,
     /// Index, of a child; report looks at parents and plain jobs only.
     pub array_index: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_star_takes_every_text_that_begins_so(
+            start in "[a-zA-Z0-9.: ]{0,12}",
+            rest in "\\PC{0,12}",
+        ) {
+            let text = format!("{start}{rest}");
+            let pattern = format!("{start}*");
+            prop_assert!(glob(&pattern, &text));
+            prop_assert!(glob(&pattern.to_ascii_uppercase(), &text));
+            prop_assert_eq!(glob(&start, &text), rest.is_empty());
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What every function's `main` shares: logs, the invocation, the loop over events.
 
+mod leftovers;
 mod log;
 mod run;
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use anyhow::{Context as _, anyhow};
 use chrono::Utc;
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
-use rowmill_domain::config::AWS_LAMBDA_RUNTIME_API;
+use rowmill_domain::config::{AWS_LAMBDA_INITIALIZATION_TYPE, AWS_LAMBDA_RUNTIME_API};
 use rowmill_domain::environment::Environment;
 use rowmill_domain::event::Invocation;
 use serde_json::Value;
@@ -40,6 +40,13 @@ pub fn run<S, E: Display>(
     environment.text(AWS_LAMBDA_RUNTIME_API).context(
         "this program is a Lambda function, and starts only there; on one machine use `rowmill`",
     )?;
+    // Not beside an emulator of Lambda, on whose machine others have their files.
+    if environment
+        .optional(AWS_LAMBDA_INITIALIZATION_TYPE)
+        .is_some()
+    {
+        crate::leftovers::remove(&std::env::temp_dir());
+    }
     let function = Rc::new(Function {
         environment,
         set_up,

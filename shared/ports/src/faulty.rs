@@ -41,6 +41,7 @@ enum Plan {
     Never,
     Nth(u64, Moment),
     Seeded { seed: u64, one_in: u64 },
+    Denied { resource: &'static str },
 }
 
 impl Faults {
@@ -61,6 +62,12 @@ impl Faults {
         Faults::new(Plan::Seeded { seed, one_in })
     }
 
+    /// Every call on what has that in its name, with [`ErrorKind::Denied`]: trying again does not
+    /// help.
+    pub fn denied(resource: &'static str) -> Arc<Faults> {
+        Faults::new(Plan::Denied { resource })
+    }
+
     fn new(plan: Plan) -> Arc<Faults> {
         let calls = AtomicU64::new(0);
         Arc::new(Faults { calls, plan })
@@ -75,7 +82,7 @@ impl Faults {
     fn next(&self) -> Option<Moment> {
         let call = self.calls.fetch_add(1, Ordering::SeqCst);
         match self.plan {
-            Plan::Never => None,
+            Plan::Never | Plan::Denied { .. } => None,
             Plan::Nth(nth, moment) => (call == nth).then_some(moment),
             Plan::Seeded { seed, one_in } => {
                 let dice = mix(seed ^ mix(call));
@@ -98,7 +105,8 @@ fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// A port whose calls fail as its [`Faults`] say, with [`ErrorKind::Unavailable`].
+/// A port whose calls fail as its [`Faults`] say, with [`ErrorKind::Unavailable`] where they say no
+/// other.
 pub struct Faulty<T: ?Sized> {
     inner: Arc<T>,
     faults: Arc<Faults>,
@@ -116,10 +124,14 @@ impl<T: ?Sized> Faulty<T> {
         resource: impl ToString,
         call: impl Future<Output = Result<V>>,
     ) -> Result<V> {
-        let lost = |what| {
-            let resource = resource.to_string();
-            PortError::new(operation, resource, ErrorKind::Unavailable, what)
-        };
+        let resource = resource.to_string();
+        if let Plan::Denied { resource: denied } = self.faults.plan
+            && resource.contains(denied)
+        {
+            let what = "injected: not allowed";
+            return Err(PortError::new(operation, resource, ErrorKind::Denied, what));
+        }
+        let lost = |what| PortError::new(operation, resource, ErrorKind::Unavailable, what);
         match self.faults.next() {
             None => call.await,
             Some(Moment::Before) => Err(lost("injected: the request was lost")),

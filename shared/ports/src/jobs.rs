@@ -40,7 +40,8 @@ pub trait Jobs: Send + Sync {
     async fn definitions(&self, name_prefix: &str) -> Result<Vec<String>>;
     /// Deregisters; nothing happens where there is none.
     async fn deregister(&self, arn: &str) -> Result<()>;
-    /// Submits a job. Not idempotent: each call makes a job.
+    /// Submits a job. Not idempotent: each call makes a job, and one that is answered with
+    /// [`crate::ErrorKind::Unavailable`] may have made one.
     async fn submit(&self, job: &SubmitJob) -> Result<JobId>;
     /// What is known of these jobs, at most [`rowmill_domain::limits::DESCRIBE_JOBS_MAX`]
     /// (more: [`crate::ErrorKind::Invalid`]); unknown ones are left out.

@@ -143,6 +143,13 @@ impl Deployment {
         }
     }
 
+    /// Deploys another image for enrich, and nothing else.
+    pub async fn deploy_image(&self, image: &str) {
+        let update = self.lambda.update_function_code();
+        let update = update.function_name(format!("{STACK}-enrich"));
+        update.image_uri(image).send().await.unwrap();
+    }
+
     /// Puts a pipeline file into the work bucket.
     pub async fn put_pipeline(&self, name: &str, text: &str) {
         let put = self.s3.put_object().bucket(self.output("WorkBucket"));

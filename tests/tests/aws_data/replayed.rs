@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use aws_sdk_dynamodb::types::TableStatus;
 use bytes::Bytes;
-use rowmill_aws::{DynamoLedger, S3Objects, function_image};
+use rowmill_aws::{BatchJobs, DynamoLedger, S3Objects, function_image};
 use rowmill_domain::RunId;
-use rowmill_ports::{ErrorKind, Ledger, Location, Objects, Put, TablePlan};
+use rowmill_ports::{ErrorKind, Jobs, Ledger, Location, Objects, Put, TablePlan, conformance};
 use rowmill_tests::emulators::{Emulator, sdk_config};
 use rowmill_tests::stack::bucket;
 use rowmill_tests::wire::{Sent, Wire};
@@ -274,6 +274,23 @@ async fn a_table_that_is_being_created_is_dropped_once_it_is_there() {
     ledger.drop_table(&run).await.unwrap();
     assert_eq!(wire.sent("DynamoDB_20120810.DeleteTable").len(), 2);
     assert_eq!(wire.sent("DynamoDB_20120810.DescribeTable").len(), 4);
+}
+
+/// SubmitJob takes no token, so a second try could make a second job.
+#[tokio::test]
+async fn a_job_is_sent_once_whatever_the_answer() {
+    for (status, kind) in [
+        (500, ErrorKind::Unavailable),
+        (503, ErrorKind::Unavailable),
+        (429, ErrorKind::Throttled),
+    ] {
+        let wire = Wire::replay(move |_| Some((status, r#"{"message":"as it says"}"#.to_owned())));
+        let jobs = BatchJobs::asking(&wire.on(&sdk_config(NOBODY)));
+        let job = conformance::jobs::job("a", "queue", "d:1");
+        let error = jobs.submit(&job).await.unwrap_err();
+        assert_eq!(error.kind, kind, "{error}");
+        assert_eq!(wire.sent("").len(), 1, "{status}");
+    }
 }
 
 /// ministack resolves no image's digest.

@@ -117,9 +117,13 @@ async fn jobs_in_motos_shapes() {
     ];
     assert_eq!(variables, expected);
     let rules = found.retry_strategy().unwrap().evaluate_on_exit();
-    assert_eq!(rules.len(), 5);
+    assert_eq!(rules.len(), 2);
+    assert_eq!(rules[0].on_exit_code(), Some("1*"));
     let last = rules.last().unwrap();
-    assert_eq!(last.on_reason(), Some("*"));
+    assert_eq!(
+        last.on_status_reason(),
+        Some("Essential container in task exited*")
+    );
     assert_eq!(last.action().unwrap().as_str().to_ascii_uppercase(), "EXIT");
 
     // The same from a deployment whose roles changed is another one.

@@ -67,6 +67,7 @@ async fn every_event_twice_changes_nothing() {
         an_unknown_folder(d),
         a_mailbox_that_is_too_small(d),
     );
+    a_new_image(d).await;
     nothing_is_left(d).await;
 }
 

@@ -112,6 +112,16 @@ pub(crate) async fn the_first_file(deployment: &Deployment) {
     }
 }
 
+/// A deploy that changes nothing but the image: submit, which is at work already, takes it up.
+pub(crate) async fn a_new_image(deployment: &Deployment) {
+    let image = "000000000000.dkr.ecr.eu-central-1.amazonaws.com/rowmill/enrich:next";
+    deployment.deploy_image(image).await;
+    of_records(deployment, 3, Some(3)).await;
+    let registered = deployment.batch.registered();
+    let last = &registered.last().unwrap()["containerProperties"]["image"];
+    assert_eq!(last.as_str(), Some(image));
+}
+
 /// A run of so many records: how many children it was cut into (none: a plain job), and that each
 /// row has its result.
 pub(crate) async fn of_records(deployment: &Deployment, records: u32, children: Option<u64>) {

@@ -10,4 +10,5 @@ mod entry;
 mod killed_anywhere;
 mod place;
 mod refused;
+mod submit;
 mod sweep;

@@ -127,6 +127,7 @@ pub(crate) struct Place {
     pub(crate) objects: Arc<DirObjects>,
     pub(crate) ledger: Arc<SqliteLedger>,
     pub(crate) batch: Arc<LocalBatch>,
+    batch_config: BatchConfig,
     pub(crate) cloud: Cloud,
     pub(crate) split: Split,
     pub(crate) submit: Submit,
@@ -156,6 +157,7 @@ impl Place {
             clock_scale: 1.0,
         };
         let objects = Arc::new(objects);
+        let batch_config = config.clone();
         let ledger = Arc::new(SqliteLedger::open(&at("state")).unwrap());
         let batch = Arc::new(LocalBatch::open(cloud.clone(), config).unwrap());
         let topic = Arc::new(LocalTopic::new(cloud.clone(), None));
@@ -207,9 +209,20 @@ impl Place {
             objects,
             ledger,
             batch,
+            batch_config,
             cloud,
             _directory: directory,
         }
+    }
+
+    /// Lets Batch give that reason for the state of every job; cleanup asks it from now on.
+    pub(crate) fn batch_says(&mut self, why: &str) {
+        self.cloud
+            .with(|conn| conn.execute("UPDATE job_state SET status_reason = ?1", [why]))
+            .unwrap();
+        let batch = LocalBatch::open(self.cloud.clone(), self.batch_config.clone()).unwrap();
+        self.batch = Arc::new(batch);
+        self.cleanup.jobs = self.batch.clone();
     }
 
     pub(crate) async fn pipeline(&self, name: &str, toml: &str) {

@@ -140,23 +140,46 @@ async fn jobs_whose_end_nobody_heard_of_are_looked_at() {
 }
 
 #[tokio::test]
-async fn a_job_that_waits_for_ever_is_given_up() {
-    let place = Place::new();
-    let run = split(&place).await;
-    place.submit.handle(&run, &at("submit", 0)).await.unwrap();
-    let job = place.jobs().await.remove(0);
-    assert_eq!(job.status, JobStatus::Runnable);
-    // Batch's own clock says when the job was made.
-    let created = chrono::DateTime::from_timestamp_millis(job.created_at.unwrap()).unwrap();
-    let mut cx = at("sweep", 0);
-    cx.now = created + crate::place::HOUR * 5;
-    let swept = place.cleanup.sweep(&cx).await.unwrap();
-    assert_eq!(swept.actions, []);
-    cx.now = created + crate::place::HOUR * 7;
-    let swept = place.cleanup.sweep(&cx).await.unwrap();
-    let expected = SweepAction::JobGivenUp { run, job: job.name };
-    assert_eq!(swept.actions, [expected]);
-    assert_eq!(place.jobs().await[0].status, JobStatus::Failed);
+async fn a_job_that_waits_is_told_of_and_given_up_only_where_batch_says_that_it_can_never_run() {
+    let array = "[batch]\nseconds_per_record = 240\nconcurrency = 1\n";
+    for (pipeline, status) in [("", JobStatus::Runnable), (array, JobStatus::Pending)] {
+        let mut place = Place::new();
+        place.pipeline("p", pipeline).await;
+        let event = place.upload("p/a.csv", INPUT, &[]).await;
+        let run = rowmill_split::run_id(&event);
+        place.split.handle(&event, &at("split", 0)).await.unwrap();
+        place.submit.handle(&run, &at("submit", 0)).await.unwrap();
+        let job = place.jobs().await.remove(0);
+        assert_eq!(job.status, status);
+        // Batch's own clock says when the job was made.
+        let created = chrono::DateTime::from_timestamp_millis(job.created_at.unwrap()).unwrap();
+        let mut cx = at("sweep", 0);
+        cx.now = created + crate::place::HOUR * 5;
+        let swept = place.cleanup.sweep(&cx).await.unwrap();
+        assert_eq!(swept.actions, []);
+
+        cx.now = created + crate::place::HOUR * 7;
+        let capacity = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill it";
+        for why in ["", capacity] {
+            place.batch_says(why);
+            let swept = place.cleanup.sweep(&cx).await.unwrap();
+            let expected = SweepAction::JobWaits {
+                run: run.clone(),
+                job: job.name.clone(),
+                why: why.into(),
+            };
+            assert_eq!(swept.actions, [expected]);
+            assert_eq!(place.jobs().await[0].status, status);
+        }
+        place.batch_says("MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - It needs more than there is");
+        let swept = place.cleanup.sweep(&cx).await.unwrap();
+        let expected = SweepAction::JobGivenUp { run, job: job.name };
+        assert_eq!(swept.actions, [expected]);
+        let job = place.jobs().await.remove(0);
+        assert_eq!(job.status, JobStatus::Failed);
+        let reason = job.status_reason.unwrap();
+        assert!(reason.contains("JOB_RESOURCE_REQUIREMENT"), "{reason}");
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod mime;
 mod recipients;
+mod refused;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use minijinja::syntax::SyntaxConfig;
@@ -16,6 +17,7 @@ use crate::figures::{Figures, Reason};
 
 pub(crate) use mime::mime;
 pub(crate) use recipients::{Allowed, Recipients, address};
+pub(crate) use refused::refused;
 
 /// Reasons shown in a mail; the workbook has them all.
 const REASONS: usize = 10;

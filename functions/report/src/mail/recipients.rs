@@ -1,3 +1,4 @@
+use lettre::Address;
 use lettre::message::Mailbox;
 use rowmill_domain::limits::RECIPIENTS_MAX;
 
@@ -37,9 +38,9 @@ impl Recipients {
         let mut refused = false;
         for list in lists {
             for text in *list {
-                match text.trim().parse::<Mailbox>() {
-                    Ok(mailbox) if allowed.allows(&mailbox) => chosen.add(mailbox),
-                    Ok(mailbox) => {
+                match mailbox(text) {
+                    Some(mailbox) if allowed.allows(&mailbox) => chosen.add(mailbox),
+                    Some(mailbox) => {
                         refused = true;
                         chosen.notes.push(format!(
                             "`{}` got no mail: mail goes to addresses at {} only (AllowedDomains \
@@ -48,7 +49,7 @@ impl Recipients {
                             allowed.domains.join(", ")
                         ));
                     }
-                    Err(_) => chosen.notes.push(no_address(text)),
+                    None => chosen.notes.push(no_address(text)),
                 }
             }
             if !chosen.to.is_empty() {
@@ -57,9 +58,9 @@ impl Recipients {
         }
         if chosen.to.is_empty() || refused {
             for text in allowed.default_to {
-                match text.trim().parse::<Mailbox>() {
-                    Ok(mailbox) => chosen.add(mailbox),
-                    Err(_) => chosen.notes.push(no_address(text)),
+                match mailbox(text) {
+                    Some(mailbox) => chosen.add(mailbox),
+                    None => chosen.notes.push(no_address(text)),
                 }
             }
         }
@@ -88,6 +89,24 @@ impl Recipients {
     pub(crate) fn addresses(&self) -> Vec<String> {
         self.to.iter().map(|m| m.email.to_string()).collect()
     }
+}
+
+/// The mailbox as SES takes it, which takes addresses of 7-bit ASCII: a domain can be written so
+/// (`müller.example` is `xn--mller-kva.example`), what stands before it cannot. Source: SES API v2,
+/// Destination.
+fn mailbox(text: &str) -> Option<Mailbox> {
+    let Mailbox { name, email } = text.trim().parse().ok()?;
+    if !email.user().is_ascii() {
+        return None;
+    }
+    let email = match email.domain().is_ascii() {
+        true => email,
+        false => {
+            let domain = idna::domain_to_ascii(email.domain()).ok()?;
+            Address::new(email.user(), domain).ok()?
+        }
+    };
+    Some(Mailbox::new(name, email))
 }
 
 fn no_address(text: &str) -> String {
@@ -162,6 +181,28 @@ mod tests {
         };
         let tried = Recipients::choose(&[&list(&["eve@evil.example"])], nobody).unwrap_err();
         assert!(tried.contains("eve@evil.example"), "{tried}");
+    }
+
+    #[test]
+    fn addresses_are_written_as_the_mail_service_takes_them() {
+        let named = list(&["Jürgen <j@müller.example>", "jürgen@example.com"]);
+        let chosen = Recipients::choose(&[&named], ANYBODY).unwrap();
+        assert_eq!(chosen.addresses(), ["j@xn--mller-kva.example"]);
+        assert_eq!(chosen.to[0].name.as_deref(), Some("Jürgen"));
+        let [note] = &chosen.notes[..] else {
+            panic!("{:?}", chosen.notes)
+        };
+        assert!(
+            note.contains("jürgen@example.com") && note.contains("got no mail"),
+            "{note}"
+        );
+        let domains = list(&["xn--mller-kva.example"]);
+        let allowed = Allowed {
+            domains: &domains,
+            ..ANYBODY
+        };
+        let chosen = Recipients::choose(&[&named], allowed).unwrap();
+        assert_eq!(chosen.addresses(), ["j@xn--mller-kva.example"]);
     }
 
     #[test]

@@ -352,6 +352,57 @@ async fn a_failure_is_told_to_whom_the_pipeline_names() {
     }
 }
 
+/// As where the role may not read it: the mail goes out all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipeline_that_must_not_be_read_names_nobody() {
+    let bench = Bench::new(Spec::default()).await;
+    let manifest = keys::manifest(&bench.run);
+    bench.objects.delete(WORK, &[manifest]).await.unwrap();
+    let file = bench::PIPELINE.as_bytes().to_vec();
+    bench.put(&keys::pipeline("reviews"), file).await;
+    let event = ReportEvent::Failed {
+        run: bench.run.clone(),
+        failure: failure(),
+    };
+    let report = bench.report(&Faults::denied("/pipelines/"));
+    assert!(report.handle(&event, &at(1)).await.unwrap().is_some());
+    assert_eq!(bench.sent()[0].0.to, ["default@example.com"]);
+    assert_eq!(bench.item().await.state, RunState::Failed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_refused_for_good_goes_to_the_default_recipient_with_the_reason() {
+    let bench = Bench::new(Spec::default()).await;
+    bench.outcomes(Some).await;
+    let check = ReportEvent::Check {
+        run: bench.run.clone(),
+    };
+    let report = bench.report(&Faults::denied("pipeline@example.com"));
+    assert!(report.handle(&check, &at(3)).await.unwrap().is_some());
+    let sent = bench.sent();
+    let [(envelope, mail)] = &sent[..] else {
+        panic!("one mail: {sent:?}")
+    };
+    assert_eq!(envelope.to, ["default@example.com"]);
+    let text = mail.replace("=\r\n", "");
+    for part in ["pipeline@example.com", "injected: not allowed", "mail.eml"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    // The mail as it was to be sent, its workbook in it.
+    let kept = bench.get(&keys::mail(&bench.run)).await.unwrap();
+    let kept = String::from_utf8(kept.to_vec()).unwrap();
+    assert!(mail.contains(kept.trim_end()), "{mail}");
+    assert_eq!(bench.item().await.state, RunState::Delivered);
+
+    // Where the default recipient is refused too, nobody can be told.
+    let bench = Bench::new(Spec::default()).await;
+    bench.outcomes(Some).await;
+    let report = bench.report(&Faults::denied("@example.com"));
+    let error = report.handle(&check, &at(3)).await.unwrap_err();
+    assert!(!error.is_retryable(), "{error}");
+    assert_eq!(bench.item().await.state, RunState::Reporting);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_of_an_unknown_run_is_an_error() {
     let bench = Bench::new(Spec::default()).await;

@@ -9,6 +9,8 @@ use std::str::FromStr;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_batch::Client;
+use aws_sdk_batch::config::Config;
+use aws_sdk_batch::config::retry::RetryConfig;
 use aws_sdk_batch::types::{
     ArrayJobDependency, ArrayProperties, ContainerOverrides, JobDependency, JobTimeout,
     KeyValuesPair,
@@ -274,6 +276,10 @@ impl Jobs for BatchJobs {
             .set_retry_strategy(job.retry.as_ref().map(definition::retry))
             .set_timeout(timeout)
             .set_tags((!job.tags.is_empty()).then_some(tags))
+            .customize()
+            // Batch takes no token by which it would know a call again: the SDK's own second try
+            // after a lost answer would make a second job. Whoever submits looks for it first.
+            .config_override(Config::builder().retry_config(RetryConfig::disabled()))
             .send()
             .await
             .map_err(failed(OPERATION, name))?;

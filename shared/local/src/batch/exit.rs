@@ -1,6 +1,6 @@
 //! How an attempt ended, and what a retry strategy makes of it. Pure.
 
-use rowmill_domain::job::{EvaluateOnExit, ExitAction, RetryStrategy};
+use rowmill_domain::job::{self, ExitAction, RetryStrategy};
 
 /// `statusReason` of an attempt whose program ended, with whatever code.
 pub(super) const EXITED: &str = "Essential container in task exited";
@@ -63,43 +63,21 @@ impl AttemptEnd {
 
     /// Whether a job that failed so, after `attempts` attempts with this one, is tried again.
     pub(super) fn retried(&self, retry: &RetryStrategy, attempts: u32) -> bool {
+        let reason = self.reason();
+        let end = job::AttemptEnd {
+            status_reason: self.status_reason(),
+            reason: reason.as_deref(),
+            exit_code: self.exit_code(),
+        };
         attempts < retry.attempts
             && !matches!(self, AttemptEnd::TimedOut(_))
-            && retry
-                .evaluate_on_exit
-                .iter()
-                .find(|rule| self.matches(rule))
-                .is_none_or(|rule| rule.action == ExitAction::Retry)
-    }
-
-    fn matches(&self, rule: &EvaluateOnExit) -> bool {
-        let given = |pattern: &Option<String>, text: &str| {
-            pattern.as_ref().is_none_or(|pattern| glob(pattern, text))
-        };
-        let code = self.exit_code().map(|code| code.to_string());
-        given(&rule.on_status_reason, self.status_reason())
-            // AWS's own final rule for "all other job failures" is `onReason: "*"`, so it takes
-            // attempts without a reason. Source: AWS CloudFormation, AWS::Batch::JobDefinition
-            // RetryStrategy, "Retrying jobs".
-            && given(&rule.on_reason, self.reason().as_deref().unwrap_or_default())
-            && given(&rule.on_exit_code, code.as_deref().unwrap_or_default())
-    }
-}
-
-/// Whether `text` is `pattern`, or begins with what stands before its final `*`, in either case
-/// of letters.
-fn glob(pattern: &str, text: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(start) => text
-            .get(..start.len())
-            .is_some_and(|text| text.eq_ignore_ascii_case(start)),
-        None => text.eq_ignore_ascii_case(pattern),
+            && retry.action(end) == ExitAction::Retry
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use rowmill_domain::job::EvaluateOnExit;
 
     use super::*;
 
@@ -191,20 +169,6 @@ mod tests {
             };
             assert_eq!(end.retried(&retry, 1), again, "case {i}: {end:?} {retry:?}");
             assert!(!end.retried(&retry, 2), "case {i}: no attempt is left");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_star_takes_every_text_that_begins_so(
-            start in "[a-zA-Z0-9.: ]{0,12}",
-            rest in "\\PC{0,12}",
-        ) {
-            let text = format!("{start}{rest}");
-            let pattern = format!("{start}*");
-            prop_assert!(glob(&pattern, &text));
-            prop_assert!(glob(&pattern.to_ascii_uppercase(), &text));
-            prop_assert_eq!(glob(&start, &text), rest.is_empty());
         }
     }
 }
