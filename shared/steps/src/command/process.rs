@@ -30,6 +30,8 @@ const WORDS_WAIT: Duration = Duration::from_millis(500);
 const STDOUT_WAIT: Duration = Duration::from_millis(250);
 /// How often it is looked for what a killed program's processes had started meanwhile.
 const SWEEPS: usize = 10;
+/// The pause before those that may be another program's by now are looked at again.
+const UNSURE_WAIT: Duration = Duration::from_millis(2);
 
 /// How a program is started; found at setup.
 #[derive(Clone, Debug)]
@@ -239,10 +241,13 @@ impl Process {
         }
         let mut known = Vec::new();
         for _ in 0..SWEEPS {
-            let mut found = marked(&self.mark);
+            let Marked { mut found, unsure } = marked(&self.mark);
             found.retain(|pid| !known.contains(pid));
             if found.is_empty() {
-                break;
+                if !unsure {
+                    break;
+                }
+                std::thread::sleep(UNSURE_WAIT);
             }
             found.iter().copied().for_each(kill);
             known.extend(found);
@@ -264,18 +269,34 @@ pub(super) async fn gone(child: &mut Child) {
     tokio::time::sleep(STDOUT_WAIT).await;
 }
 
+/// What is known of the processes of a program.
+struct Marked {
+    found: Vec<i32>,
+    /// Whether some process shows an empty environment, as one does for a moment when another
+    /// program begins in it.
+    unsure: bool,
+}
+
 /// The processes with `mark` in their environment, of whatever group, session or parent they are.
 /// Linux tells; elsewhere none.
-fn marked(mark: &str) -> Vec<i32> {
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes
-        .filter_map(|process| {
-            let pid = process.file_name().to_str()?.parse().ok()?;
-            // Others' processes do not show theirs, and are none of ours.
-            let environment = std::fs::read(process.path().join("environ")).ok()?;
-            memchr::memmem::find(&environment, mark.as_bytes()).map(|_| pid)
-        })
-        .collect()
+fn marked(mark: &str) -> Marked {
+    let (mut found, mut unsure) = (Vec::new(), false);
+    for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(Ok(pid)) = process.file_name().to_str().map(str::parse) else {
+            continue;
+        };
+        // Others' processes do not show theirs, and are none of ours.
+        let Ok(environment) = std::fs::read(process.path().join("environ")) else {
+            continue;
+        };
+        if environment.is_empty() {
+            // What has ended has no program, and neither have the kernel's threads.
+            unsure |= std::fs::read_link(process.path().join("exe")).is_ok();
+        } else if memchr::memmem::find(&environment, mark.as_bytes()).is_some() {
+            found.push(pid);
+        }
+    }
+    Marked { found, unsure }
 }
 
 /// The processes that `pid` started, and those that they did. Linux tells; elsewhere none.
