@@ -1,6 +1,8 @@
 //! Runs of every kind, each to its mail.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use rowmill_domain::{RunId, RunState};
@@ -190,9 +192,15 @@ pub(crate) async fn an_array_that_fails(deployment: &Deployment) {
 /// outcome yet.
 pub(crate) async fn a_lost_machine(deployment: &Deployment) {
     const RECORDS: u32 = 24;
-    let source = Source::start(|_, _| {
-        let answer = Answer::Json("{\"value\": 1}".into());
-        Answer::After(Duration::from_millis(250), Box::new(answer))
+    // The child is at work until its machine is lost, however busy this one is.
+    let (asked, lost) = (AtomicU32::new(0), Arc::new(AtomicBool::new(false)));
+    let is_lost = lost.clone();
+    let source = Source::start(move |_, _| {
+        let held = asked.fetch_add(1, Ordering::SeqCst) >= RECORDS / 2;
+        match held && !is_lost.load(Ordering::SeqCst) {
+            true => Answer::Silence(Duration::from_secs(600)),
+            false => Answer::Json("{\"value\": 1}".into()),
+        }
     });
     let pipeline = asking(&source, "concurrency = 1");
     deployment.put_pipeline("dies", &pipeline).await;
@@ -209,6 +217,7 @@ pub(crate) async fn a_lost_machine(deployment: &Deployment) {
     }
     let jobs = deployment.ledger.jobs(run).await.unwrap();
     let id = jobs[0].id.clone();
+    lost.store(true, Ordering::SeqCst);
     deployment.batch.batch().lose_host(&id).unwrap();
     let ended = ended(deployment, run).await;
     assert_eq!(ended.state, RunState::Delivered, "{}", ended.mail.text);
