@@ -387,7 +387,7 @@ async fn what_a_program_for_one_record_leaves_behind_keeps_no_answer() {
 
 #[tokio::test]
 async fn an_answer_before_a_hang_is_an_answer() {
-    let mut step = command(&script("answer; sleep 600"), 1500, 1);
+    let mut step = command(&script("answer; sleep 600"), 3000, 1);
     step.process = ProcessPer::Record;
     let step = build_step(step, &std::env::temp_dir()).unwrap();
     assert_eq!(failed(&all(&step, 2).await), []);
