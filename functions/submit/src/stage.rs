@@ -244,25 +244,21 @@ impl Submit {
         ids: &HashMap<JobName, JobId>,
         pace: &mut Pace,
     ) -> Result<JobId, Stop> {
-        let mut look = order.resumed;
-        for _ in 1..SUBMIT_TRIES {
+        let (mut look, mut tries) = (order.resumed, 1);
+        loop {
             if look && let Some(id) = self.find(&job.name).await? {
                 return Ok(id);
             }
             match self.submit_job(order, job, ids, pace).await {
                 Err(Stop::Trouble(SubmitError::Port(error)))
-                    if error.kind == ErrorKind::Unavailable =>
+                    if error.kind == ErrorKind::Unavailable && tries < SUBMIT_TRIES =>
                 {
                     tracing::warn!(job = %job.name, %error, "no answer; looking for the job");
                     tokio::time::sleep(LOOK_AFTER).await;
-                    look = true;
+                    (look, tries) = (true, tries + 1);
                 }
                 answer => return answer,
             }
-        }
-        match self.find(&job.name).await? {
-            Some(id) => Ok(id),
-            None => self.submit_job(order, job, ids, pace).await,
         }
     }
 

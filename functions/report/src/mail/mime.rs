@@ -2,7 +2,7 @@ use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Attachment, Message, MultiPart, SinglePart};
+use lettre::message::{Attachment, Message, MessageBuilder, MultiPart, SinglePart};
 
 use super::Rendered;
 use super::recipients::{Recipients, sender};
@@ -17,21 +17,7 @@ pub(crate) fn mime(
     attachment: Option<(String, Vec<u8>)>,
     date: DateTime<Utc>,
 ) -> Result<Vec<u8>, String> {
-    let from = sender(from)?;
-    let id = format!("<{name}@{}>", from.email.domain());
-    let mut message = Message::builder()
-        .from(from)
-        .subject(rendered.subject)
-        .message_id(Some(id))
-        .date(SystemTime::from(date))
-        // RFC 3834: no out-of-office replies to this.
-        .raw_header(HeaderValue::new(
-            HeaderName::new_from_ascii_str("Auto-Submitted"),
-            "auto-generated".to_owned(),
-        ));
-    for mailbox in &recipients.to {
-        message = message.to(mailbox.clone());
-    }
+    let message = head(name, from, recipients, rendered.subject, date)?;
     let texts = MultiPart::alternative()
         .boundary(format!("texts-{name}"))
         .singlepart(SinglePart::plain(rendered.text))
@@ -48,4 +34,30 @@ pub(crate) fn mime(
     };
     let message = message.multipart(body).map_err(|e| e.to_string())?;
     Ok(message.formatted())
+}
+
+/// What stands above the body of every mail.
+pub(super) fn head(
+    name: &str,
+    from: &str,
+    recipients: &Recipients,
+    subject: String,
+    date: DateTime<Utc>,
+) -> Result<MessageBuilder, String> {
+    let from = sender(from)?;
+    let id = format!("<{name}@{}>", from.email.domain());
+    let mut message = Message::builder()
+        .from(from)
+        .subject(subject)
+        .message_id(Some(id))
+        .date(SystemTime::from(date))
+        // RFC 3834: no out-of-office replies to this.
+        .raw_header(HeaderValue::new(
+            HeaderName::new_from_ascii_str("Auto-Submitted"),
+            "auto-generated".to_owned(),
+        ));
+    for mailbox in &recipients.to {
+        message = message.to(mailbox.clone());
+    }
+    Ok(message)
 }
