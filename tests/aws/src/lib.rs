@@ -1,0 +1,10 @@
+//! Helpers of the tests that need the AWS SDK: emulators, a deployment without AWS, and connections
+//! that inject faults.
+
+pub mod batch_endpoint;
+pub mod deployment;
+pub mod emulators;
+pub mod http;
+pub mod runtime;
+pub mod stack;
+pub mod wire;

@@ -1,0 +1,199 @@
+//! Functions that are killed at their work on a deployment: their retry goes on at once, another
+//! event not before the lease has ended. Nothing delivers events here but the test.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use rowmill_domain::message::Message;
+use rowmill_domain::run::Work;
+use rowmill_domain::{RunId, RunState};
+use rowmill_events::{reported_event, sns_messages_event};
+use rowmill_ports::Ledger;
+use rowmill_tests_aws::deployment::{Deliver, Deployment};
+use rowmill_tests_aws::runtime::Function;
+use rowmill_tests_local::workbook::Book;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+
+/// Two stages, so two jobs.
+const PIPELINE: &str = r#"
+[input]
+types = { ID = "text" }
+[[step]]
+kind = "command"
+program = ["sh", "-c", '''while read -r line; do
+row=${line#*:}; row=${row%%,*}
+echo "{\"row\":$row,\"outputs\":{\"first\":\"yes\"}}"
+done''']
+outputs = ["first"]
+[[step]]
+kind = "command"
+image = "000000000000.dkr.ecr.eu-central-1.amazonaws.com/other:1"
+program = ["sh", "-c", '''while read -r line; do
+row=${line#*:}; row=${row%%,*}
+echo "{\"row\":$row,\"outputs\":{\"second\":\"yes\"}}"
+done''']
+outputs = ["second"]
+"#;
+
+/// A service that takes a call and never answers.
+struct Silent(TcpListener);
+
+impl Silent {
+    async fn start() -> Silent {
+        Silent(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    fn variable(&self, service: &str) -> (String, String) {
+        let url = format!("http://{}", self.0.local_addr().unwrap());
+        (format!("AWS_ENDPOINT_URL_{service}"), url)
+    }
+
+    /// Waits for the first call; it lasts as long as what is given.
+    async fn called(&self) -> TcpStream {
+        self.0.accept().await.unwrap().0
+    }
+}
+
+/// A function of the deployment, as a process of the test's.
+async fn function(
+    deployment: &Deployment,
+    stage: &str,
+    further: Option<(String, String)>,
+) -> Function {
+    let mut environment = deployment.environment(stage).await;
+    environment.extend(further);
+    Function::start(&deployment.program(stage), &environment).await
+}
+
+async fn state(deployment: &Deployment, run: &RunId) -> RunState {
+    deployment.ledger.run(run).await.unwrap().unwrap().state
+}
+
+/// Batch's next event of the end of a job.
+async fn job_ended(deployment: &Deployment) -> Value {
+    let mut events = deployment.events.as_ref().unwrap().lock().await;
+    loop {
+        let event = events.recv().await.unwrap();
+        let status = event["detail"]["status"].as_str().unwrap();
+        if ["SUCCEEDED", "FAILED"].contains(&status) {
+            return event;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "builds the functions, and deploys: a minute"]
+async fn a_function_that_is_killed_is_resumed_by_its_retry_or_after_its_lease() {
+    let deployment = Deployment::start(Deliver::ByHand, &[], &[]).await;
+    let d = &deployment;
+    d.put_pipeline("steps", PIPELINE).await;
+    let folder = TempDir::new().unwrap();
+    let book = folder.path().join("book.xlsx");
+    Book::numbered(2).save(&book);
+    let upload = d.upload("steps/book.xlsx", &book).await;
+    let run = &upload.run;
+
+    split(d, run, &upload.event).await;
+    let first_ended = submit(d, run).await;
+    report(d, run, &first_ended).await;
+
+    let event = reported_event(&json!({}), &json!({ "run": run }), "by-hand", Utc::now());
+    let cleanup = function(d, "cleanup", None).await;
+    cleanup.invoke("cleanup", &event).await.unwrap();
+    let remains = d.remains(run).await;
+    assert!(remains.is_empty(), "{remains:?}");
+    assert_eq!(d.batch.active_definitions(), Vec::<String>::new());
+}
+
+/// Killed while it reads the workbook.
+async fn split(d: &Deployment, run: &RunId, event: &Value) {
+    let silent = Silent::start().await;
+    let dying = function(d, "split", Some(silent.variable("S3"))).await;
+    let _answer = dying.send("split", event);
+    let _call = silent.called().await;
+    d.until(run, |item| item.state == RunState::Splitting).await;
+    dying.kill().await;
+
+    let split = function(d, "split", None).await;
+    split.invoke("another", event).await.unwrap();
+    assert_eq!(
+        state(d, run).await,
+        RunState::Splitting,
+        "the claim is held"
+    );
+    split.invoke("split", event).await.unwrap();
+    assert_eq!(state(d, run).await, RunState::Running);
+    // So that asserting their absence says something: what a run has while it is at work.
+    let has = d.remains(run).await.join("\n");
+    for what in [
+        "manifest.json",
+        "chunks/00000.json",
+        "rowmill-run-",
+        "schedule ",
+    ] {
+        assert!(has.contains(what), "{what} is not in {has}");
+    }
+}
+
+/// Killed between its two jobs; report, told of the first job's end meanwhile, waits. Gives that
+/// event.
+async fn submit(d: &Deployment, run: &RunId) -> Value {
+    let event = sns_messages_event(&Message::Split { run: run.clone() }, "m", Utc::now());
+    d.batch.answer_submits(1);
+    let dying = function(d, "submit", None).await;
+    let _answer = dying.send("submit", &event);
+    let first_ended = job_ended(d).await;
+    assert_eq!(first_ended["detail"]["status"], "SUCCEEDED", "{}", d.logs());
+
+    let report = function(d, "report", None).await;
+    let said = report.invoke("early", &first_ended).await.unwrap();
+    assert_eq!(
+        said,
+        Value::Null,
+        "the run's second job is not even submitted"
+    );
+    assert_eq!(state(d, run).await, RunState::Running);
+    assert!(d.mails().is_empty());
+
+    dying.kill().await;
+    // Until the endpoint sees that its caller is gone.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    d.batch.answer_all_submits();
+    let submit = function(d, "submit", None).await;
+    submit.invoke("another", &event).await.unwrap();
+    assert_eq!(d.batch.submitted().len(), 1, "the claim is held");
+    submit.invoke("submit", &event).await.unwrap();
+    let jobs = d.batch.submitted();
+    assert_eq!(
+        jobs.len(),
+        2,
+        "the first job was found and not submitted again: {jobs:?}"
+    );
+    submit.invoke("submit", &event).await.unwrap();
+    assert_eq!(d.batch.submitted().len(), 2, "what is done is done");
+    first_ended
+}
+
+/// Killed while it sends the mail; its lease ends, and then the next event goes on.
+async fn report(d: &Deployment, run: &RunId, first_ended: &Value) {
+    let last_ended = job_ended(d).await;
+    assert_eq!(last_ended["detail"]["status"], "SUCCEEDED", "{}", d.logs());
+    let silent = Silent::start().await;
+    let dying = function(d, "report", Some(silent.variable("SESV2"))).await;
+    let _answer = dying.send("report", &last_ended);
+    let _call = silent.called().await;
+    dying.kill().await;
+    assert_eq!(state(d, run).await, RunState::Reporting);
+
+    let report = function(d, "report", None).await;
+    let said = report.invoke("another", first_ended).await.unwrap();
+    assert_eq!(said, Value::Null, "the claim is held");
+    assert!(d.mails().is_empty());
+    d.end_lease(run, Work::Report).await;
+    let said = report.invoke("another", first_ended).await.unwrap();
+    assert_eq!(said, json!({ "run": run }));
+    assert_eq!(state(d, run).await, RunState::Delivered);
+    assert_eq!(d.mails_of(run).len(), 1);
+}

@@ -1,0 +1,235 @@
+//! DynamoDB.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, TableStatus};
+use chrono::{DateTime, Utc};
+use rowmill_aws::DynamoLedger;
+use rowmill_domain::run::Work;
+use rowmill_domain::{Outcome, RunId, Status};
+use rowmill_ports::{Claim, ErrorKind, Ledger, TablePlan, conformance};
+use rowmill_tests_aws::emulators::Emulator;
+use rowmill_tests_aws::stack::{lanes_table, runs_table};
+use rowmill_tests_aws::wire::Wire;
+
+const PLAN: TablePlan = TablePlan {
+    writes_per_second: 1000,
+    records: 100,
+};
+
+fn run() -> RunId {
+    "20261121-suite-0123456789ab".parse().unwrap()
+}
+
+fn outcome(row: u32) -> Outcome {
+    Outcome {
+        row,
+        stage: 0,
+        status: Status::Ok,
+        outputs: Vec::new(),
+        error: None,
+        attempts: 1,
+        times: Vec::new(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ledger() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    runs_table(&config, "suite").await;
+    lanes_table(&config, "suite").await;
+    conformance::ledger::ledger(&DynamoLedger::new(&config, "suite")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_stacks_share_an_account() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    for stack in ["mill", "mill-run-x"] {
+        runs_table(&config, stack).await;
+    }
+    let [one, two] = ["mill", "mill-run-x"].map(|stack| DynamoLedger::new(&config, stack));
+    two.create_table(&run(), PLAN).await.unwrap();
+    assert_eq!(one.tables().await.unwrap(), []);
+    assert_eq!(two.tables().await.unwrap(), [run()]);
+}
+
+/// More tables than ListTables gives at once (100).
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_listed_to_the_last() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    let ledger = DynamoLedger::new(&config, "suite");
+    let ids: Vec<RunId> = (0..120_u32)
+        .map(|n| format!("20261121-suite-{n:012x}").parse().unwrap())
+        .collect();
+    for id in &ids {
+        ledger.create_table(id, PLAN).await.unwrap();
+    }
+    assert_eq!(ledger.tables().await.unwrap(), ids);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_s_table_is_on_demand_tagged_and_warm_where_the_plan_needs_it() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    let client = Client::new(&config);
+    let wire = Wire::new(0);
+    let ledger = DynamoLedger::new(&wire.on(&config), "suite");
+    let name = format!("suite-run-{}", run());
+    for (writes, warm) in [(4000, None), (12_000, Some(12_000))] {
+        let plan = TablePlan {
+            writes_per_second: writes,
+            records: 1_000_000,
+        };
+        ledger.create_table(&run(), plan).await.unwrap();
+        let described = client.describe_table().table_name(&name).send().await;
+        let table = described.unwrap().table.unwrap();
+        assert_eq!(table.table_status(), Some(&TableStatus::Active));
+        let billing = table.billing_mode_summary().unwrap();
+        assert_eq!(billing.billing_mode().unwrap().as_str(), "PAY_PER_REQUEST");
+        assert_eq!(table.deletion_protection_enabled(), Some(false));
+        // ministack keeps no warm throughput of a table on demand: what is asked for counts.
+        let sent = wire.sent("DynamoDB_20120810.CreateTable");
+        let asked = &sent.last().unwrap().body["WarmThroughput"]["WriteUnitsPerSecond"];
+        assert_eq!(asked.as_i64(), warm);
+        let tags = client.list_tags_of_resource();
+        let tags = tags.resource_arn(table.table_arn().unwrap()).send().await;
+        let tags = tags.unwrap();
+        let mut tags: Vec<_> = tags.tags().iter().map(|t| (t.key(), t.value())).collect();
+        tags.sort_unstable();
+        let id = run();
+        assert_eq!(
+            tags,
+            [("rowmill:run", id.as_str()), ("rowmill:stack", "suite")]
+        );
+        ledger.drop_table(&run()).await.unwrap();
+    }
+}
+
+/// A query gives at most 1 MB at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn outcomes_of_several_megabytes_come_whole_and_in_order() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    let ledger = DynamoLedger::new(&config, "suite");
+    ledger.create_table(&run(), PLAN).await.unwrap();
+    let large = |row| Outcome {
+        // Quotes and backslashes, which take the most room on the way.
+        error: Some("\"\\".repeat(45_000)),
+        ..outcome(row)
+    };
+    // 60 items of 180 KB of JSON, 360 KB on the way.
+    let all: Vec<Outcome> = (2..62).map(large).collect();
+    ledger.put_outcomes(&run(), 3, &all).await.unwrap();
+    let stored = ledger.outcomes(&run(), 3, 0..=u32::MAX).await.unwrap();
+    assert!(stored == all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_whose_answer_was_lost_is_known_as_ours() {
+    use rowmill_domain::run::Source;
+    use rowmill_domain::{RunItem, RunState};
+    use rowmill_ports::RunPatch;
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    runs_table(&config, "suite").await;
+    let ledger = DynamoLedger::new(&config, "suite");
+    let now = "2026-11-21T10:00:00.123456789Z".parse().unwrap();
+    let source = Source {
+        bucket: "inbox".into(),
+        key: "suite/a.xlsx".into(),
+        version: "v1".into(),
+        size: 1,
+        uploaded: now,
+    };
+    let item = RunItem::new(run(), source, now);
+    ledger.create_run(&item).await.unwrap();
+    let patch = RunPatch {
+        state: Some(RunState::Running),
+        jobs: Some(2),
+        ..RunPatch::default()
+    };
+    let from = [RunState::Splitting];
+    let update = async |now| {
+        let patch = patch.clone();
+        ledger.update_run(&run(), &from, patch, now).await.unwrap()
+    };
+    assert!(update(now).await);
+    assert!(
+        update(now).await,
+        "the same call again, as the SDK sends it"
+    );
+    let later = now + Duration::from_nanos(1);
+    assert!(!update(later).await, "another one comes too late");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_is_kept_for_longer_than_its_turns() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    lanes_table(&config, "suite").await;
+    let ledger = DynamoLedger::new(&config, "suite");
+    let client = Client::new(&config);
+    let now: DateTime<Utc> = "2026-11-21T10:00:00.9Z".parse().unwrap();
+    // From a turn in no time to two years of them, one after the other.
+    for (turns, gap) in [
+        (1, 1),
+        (7, 100_000),
+        (100, 86_400_000_000),
+        (1, 1),
+        (630, 86_400_000_000),
+    ] {
+        let gap = Duration::from_micros(gap);
+        ledger
+            .take_turns("a.example", turns, gap, now)
+            .await
+            .unwrap();
+        let item = client.get_item().table_name("suite-lanes");
+        let item = item.key("lane", AttributeValue::S("a.example".into()));
+        let item = item.send().await.unwrap().item.unwrap();
+        let [next, expires] = ["next", "expires"].map(|name| {
+            let number: i64 = item[name].as_n().unwrap().parse().unwrap();
+            number
+        });
+        let kept = expires - next / 1_000_000_000;
+        assert!((86_400..86_500).contains(&kept), "{kept} s");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_say_what_was_asked_of_what_and_the_request_id() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    let ledger = DynamoLedger::new(&config, "suite");
+    let id = run();
+    let table = format!("suite-run-{id}");
+    let absent = ledger
+        .put_outcomes(&id, 0, &[outcome(1)])
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (absent.operation, absent.resource.as_str()),
+        ("BatchWriteItem", &*table)
+    );
+    assert_eq!(absent.kind, ErrorKind::NotFound);
+    let said = absent.to_string();
+    assert!(said.contains("ResourceNotFoundException: "), "{said}");
+    assert!(said.contains("(HTTP 400, request id "), "{said}");
+
+    // The stack's own table is not there.
+    let lease = Duration::from_secs(60);
+    let claim = ledger.claim(&id, Work::Split, "me", Utc::now(), lease);
+    let error = claim.await.unwrap_err();
+    assert_eq!(
+        (error.operation, error.resource.as_str()),
+        ("UpdateItem", id.as_str())
+    );
+    runs_table(&config, "suite").await;
+    let claim = ledger.claim(&id, Work::Split, "me", Utc::now(), lease);
+    assert_eq!(claim.await.unwrap(), Claim::Taken { resumed: false });
+    let lost = ledger.complete(&id, Work::Split, "you").await.unwrap_err();
+    assert_eq!(lost.message, "you does not hold split");
+}

@@ -1,0 +1,225 @@
+//! S3.
+
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use bytes::Bytes;
+use rowmill_aws::S3Objects;
+use rowmill_ports::{ErrorKind, Location, Objects, Put, conformance};
+use rowmill_tests_aws::emulators::Emulator;
+use rowmill_tests_aws::stack::bucket;
+use tempfile::TempDir;
+
+/// Bytes that differ from part to part.
+fn body(length: usize) -> Vec<u8> {
+    (0..length as u32)
+        .map(|n| (n % 251 + n / 100_000) as u8)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_without_versions() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    bucket(&config, "work", false).await;
+    let scratch = TempDir::new().unwrap();
+    conformance::objects::objects(&S3Objects::new(&config), "work", scratch.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_with_versions() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    let scratch = TempDir::new().unwrap();
+    let objects = S3Objects::new(&config);
+    bucket(&config, "versioned", true).await;
+    conformance::objects::versioned_objects(&objects, "versioned", scratch.path()).await;
+    bucket(&config, "all", true).await;
+    conformance::objects::objects(&objects, "all", scratch.path()).await;
+}
+
+/// moto refuses a part below 5 MB that is not the last, as S3 does; ministack takes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn large_objects_go_in_parts() {
+    let aws = Emulator::moto();
+    let config = aws.sdk_config();
+    let client = bucket(&config, "work", false).await;
+    let objects = S3Objects::new(&config);
+    let scratch = TempDir::new().unwrap();
+    let (from, to) = (scratch.path().join("from"), scratch.path().join("to"));
+    let put = Put {
+        content_type: Some("application/octet-stream".to_owned()),
+        metadata: [("note".to_owned(), "für Ana".to_owned())].into(),
+        if_absent: false,
+    };
+    // One byte around the size at which parts begin; several parts and a bit.
+    for (length, parts) in [
+        (8 << 20, None),
+        ((8 << 20) + 1, Some(2)),
+        ((20 << 20) + 3, Some(3)),
+    ] {
+        let bytes = body(length);
+        std::fs::write(&from, &bytes).unwrap();
+        for from_file in [true, false] {
+            let key = format!("{length}-{from_file}");
+            let info = if from_file {
+                objects.upload("work", &key, &from, put.clone()).await
+            } else {
+                let body = Bytes::from(bytes.clone());
+                objects.put("work", &key, body, put.clone()).await
+            };
+            let info = info.unwrap();
+            // S3's etag of an object in parts ends in their number.
+            let number = info.etag.split_once('-').map(|(_, n)| n.parse().unwrap());
+            assert_eq!(number, parts, "{key}: {}", info.etag);
+            let at = Location::new("work", &key);
+            let got = objects.download(&at, &to).await.unwrap();
+            assert!(
+                std::fs::read(&to).unwrap() == bytes,
+                "{key}: bytes come back"
+            );
+            assert_eq!((&got.etag, got.size), (&info.etag, length as u64));
+            assert_eq!(got.metadata, put.metadata);
+        }
+    }
+    assert_no_uploads(&client).await;
+}
+
+async fn assert_no_uploads(client: &Client) {
+    let uploads = client.list_multipart_uploads().bucket("work").send().await;
+    let uploads = uploads.unwrap();
+    assert!(uploads.uploads().is_empty(), "{:?}", uploads.uploads());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_object_in_the_way_is_left_and_no_parts_stay() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    let client = bucket(&config, "work", false).await;
+    let objects = S3Objects::new(&config);
+    let once = || Put {
+        if_absent: true,
+        ..Put::default()
+    };
+    let large = |first: u8| {
+        let mut bytes = body(9 << 20);
+        bytes[0] = first;
+        Bytes::from(bytes)
+    };
+    objects.put("work", "k", large(1), once()).await.unwrap();
+    let second = objects
+        .put("work", "k", large(2), once())
+        .await
+        .unwrap_err();
+    assert_eq!(second.kind, ErrorKind::Conflict);
+    assert_eq!(second.operation, "CompleteMultipartUpload");
+    let kept = objects.get(&Location::new("work", "k")).await.unwrap();
+    assert_eq!(kept.body[0], 1);
+    assert_no_uploads(&client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_is_as_s3_shows_it() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    let client = bucket(&config, "work", false).await;
+    let objects = S3Objects::new(&config);
+    let put = Put {
+        metadata: [
+            ("notify".to_owned(), "Jürgen <j@example.com>".to_owned()),
+            ("limit".to_owned(), "10".to_owned()),
+        ]
+        .into(),
+        ..Put::default()
+    };
+    let body = Bytes::from_static(b"x");
+    objects.put("work", "k", body, put.clone()).await.unwrap();
+    let at = Location::new("work", "k");
+    assert_eq!(objects.head(&at).await.unwrap().metadata, put.metadata);
+    let raw = client
+        .head_object()
+        .bucket("work")
+        .key("k")
+        .send()
+        .await
+        .unwrap();
+    let raw = raw.metadata().unwrap();
+    assert_eq!(raw["limit"], "10", "ASCII stays as it is");
+    assert_eq!(
+        raw["notify"],
+        "=?UTF-8?B?SsO8cmdlbiA8akBleGFtcGxlLmNvbT4=?="
+    );
+
+    // As an uploader with the command line has to give it.
+    let write = client.put_object().bucket("work").key("cli");
+    let write = write.metadata("Notify", "=?UTF-8?Q?J=C3=BCrgen_<j@example.com>?=");
+    write.body(Bytes::new().into()).send().await.unwrap();
+    let read = objects.head(&Location::new("work", "cli")).await.unwrap();
+    assert_eq!(read.metadata["notify"], "Jürgen <j@example.com>");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_gives_the_object_under_its_name_until_it_ends() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    bucket(&config, "work", false).await;
+    let objects = S3Objects::new(&config);
+    let key = "results/r/my file (1)+ü.xlsx";
+    let body = Bytes::from_static(b"workbook");
+    objects
+        .put("work", key, body, Put::default())
+        .await
+        .unwrap();
+    let at = Location::new("work", key);
+    let name = "my file (1)+ü-result.xlsx";
+    let client = rowmill_tests_aws::http::client();
+    let get = async |url: &str| client.get(url).send().await.unwrap();
+
+    let link = objects
+        .link(&at, name, Duration::from_secs(60))
+        .await
+        .unwrap();
+    let answer = get(&link).await;
+    assert_eq!(answer.status(), 200);
+    let disposition = answer.headers()["content-disposition"].to_str().unwrap();
+    assert_eq!(
+        disposition,
+        "attachment; filename=\"my file (1)+_-result.xlsx\"; \
+         filename*=UTF-8''my%20file%20%281%29+%C3%BC-result.xlsx"
+    );
+    assert_eq!(answer.bytes().await.unwrap(), "workbook");
+
+    let tampered = link.replace("results/r", "results/s");
+    assert_ne!(tampered, link);
+    assert_eq!(get(&tampered).await.status(), 403);
+    let short = objects
+        .link(&at, name, Duration::from_secs(1))
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(2100)).await;
+    assert_eq!(get(&short).await.status(), 403, "the link has ended");
+
+    let week = Duration::from_secs(7 * 86_400 + 1);
+    let error = objects.link(&at, name, week).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
+}
+
+#[tokio::test]
+async fn errors_say_what_was_asked_of_what_and_the_request_id() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    bucket(&config, "work", false).await;
+    let objects = S3Objects::new(&config);
+    let at = Location::new("work", "runs/r/manifest.json");
+    for (error, operation) in [
+        (objects.get(&at).await.unwrap_err(), "GetObject"),
+        (objects.head(&at).await.unwrap_err(), "HeadObject"),
+    ] {
+        assert_eq!(error.operation, operation);
+        assert_eq!(error.resource, "s3://work/runs/r/manifest.json");
+        let said = error.to_string();
+        assert!(said.contains("(HTTP 404, request id "), "{said}");
+    }
+    let error = objects.get(&at).await.unwrap_err().to_string();
+    assert!(error.contains("NoSuchKey: "), "{error}");
+}

@@ -1,0 +1,52 @@
+//! Python with the packages that the tests use, in venvs under `target/`.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::program::root;
+
+/// The interpreter that reads workbooks and mail back.
+pub fn interpreter() -> &'static Path {
+    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
+    PYTHON.get_or_init(|| venv("test-venv", "requirements.txt"))
+}
+
+/// The interpreter of `target/<name>`, a venv with the packages of `python/<requirements>`. It is
+/// made where it is absent or of other packages, by one process at a time.
+pub fn venv(name: &str, requirements: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let target = test.ancestors().nth(3).unwrap();
+    let lock = File::create(target.join(format!("{name}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let scripts = root().join("tests/python");
+    let venv = target.join(name);
+    let made = Command::new("python3")
+        .arg(scripts.join("environment.py"))
+        .arg(&venv)
+        .arg(scripts.join(requirements))
+        .output();
+    assert!(
+        made.as_ref().is_ok_and(|made| made.status.success()),
+        "the tests need python3 with its module venv (Debian: apt-get install python3-venv) and \
+         packages from PyPI: {made:?}"
+    );
+    venv.join("bin/python")
+}
+
+/// Runs a script of `tests/python` and gives what it prints.
+#[track_caller]
+pub fn run(script: &str, args: &[&Path]) -> String {
+    let output = Command::new(interpreter())
+        .arg(root().join("tests/python").join(script))
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{script}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}

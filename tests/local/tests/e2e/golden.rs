@@ -1,0 +1,202 @@
+//! Workbook in, workbook and mail out: every row accounted for, in order.
+
+use rowmill_tests_local::program::{Job, binary, files};
+use rowmill_tests_local::workbook::{Book, Cell};
+
+const DOUBLED: &str = r#"
+[input]
+required = ["ID"]
+key = ["ID"]
+
+[[column]]
+name = "doubled"
+value = "row.Amount * 2"
+
+[notify]
+to = ["analyst@example.com"]
+"#;
+
+/// Runs `n` records and checks all that is told of them.
+fn golden(n: u32) {
+    let job = Job::new(&Book::numbered(n), DOUBLED);
+    let ran = job.run(&[]).expect(0);
+    assert_eq!(ran.json["state"], "delivered");
+    assert_eq!(ran.json["records"], n);
+    assert_eq!(ran.json["ok"], n);
+    assert_eq!(ran.json["failed"], 0);
+    assert_eq!(ran.json["rejected"], 0);
+    let result = job.result_cells();
+    assert_eq!(
+        result.header(),
+        [
+            "ID", "Amount", "Note", "doubled", "status", "error", "attempts"
+        ]
+    );
+    let ids = result.texts("ID");
+    assert_eq!(ids.len(), n as usize);
+    let doubled = result.column("doubled");
+    for i in 0..n as usize {
+        assert_eq!(ids[i], format!("{i:07}"));
+        assert_eq!(doubled[i][0], "n");
+        assert_eq!(doubled[i][1].as_f64(), Some(2.0 * i as f64));
+    }
+    assert!(result.texts("status").iter().all(|s| s == "ok"));
+    assert_eq!(job.mails(), 1);
+    let mail = job.mail();
+    assert!(mail.contains("To: analyst@example.com"), "{mail}");
+    // What is temporary is gone: chunks, manifest, the run's table.
+    let left: Vec<_> = job
+        .state()
+        .into_iter()
+        .filter(|f| f.contains("/runs/") || f.starts_with("tables/"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn one_record() {
+    golden(1);
+}
+
+#[test]
+fn two_records() {
+    golden(2);
+}
+
+#[test]
+fn ten_thousand_records() {
+    golden(10_000);
+}
+
+#[test]
+fn ten_thousand_and_one_records() {
+    golden(10_001);
+}
+
+#[test]
+#[ignore = "a minute in a debug build"]
+fn two_hundred_thousand_and_one_records() {
+    golden(200_001);
+}
+
+#[test]
+fn no_record_is_refused_with_a_mail() {
+    let job = Job::new(&Book::numbered(0), DOUBLED);
+    let ran = job.run(&[]).expect(1);
+    assert_eq!(ran.json["state"], "failed");
+    assert_eq!(ran.json["records"], 0);
+    assert_eq!(job.mails(), 1);
+    let mail = job.mail();
+    assert!(mail.contains("input.xlsx"), "{mail}");
+    assert!(!job.out().join("input-result.xlsx").exists());
+}
+
+#[test]
+fn rejected_rows_are_on_their_own_sheet_with_reason_and_row_number() {
+    let text = |s: &str| Cell::from(s);
+    let book = Book::new(
+        &["ID", "Amount"],
+        [
+            vec![text("a"), Cell::Number(1.0)],
+            vec![Cell::Empty, Cell::Empty],
+            vec![text("a"), Cell::Number(2.0)],
+            vec![Cell::Empty, Cell::Number(3.0)],
+            vec![text(" b "), text("n/a")],
+            vec![text("c"), Cell::Number(4.0)],
+        ],
+    );
+    let pipeline = DOUBLED.replace("[input]", "[input]\ntypes = { Amount = \"number\" }");
+    let job = Job::new(&book, &pipeline);
+    let ran = job.run(&[]).expect(0);
+    assert_eq!(
+        (&ran.json["records"], &ran.json["rejected"]),
+        (&2.into(), &4.into())
+    );
+    let result = job.result();
+    assert_eq!(result.texts("ID"), ["a", "c"]);
+    let rejected: Vec<(u64, String)> = result.rows("Rejected")[1..]
+        .iter()
+        .map(|r| {
+            (
+                r[0][1].as_u64().unwrap(),
+                r[1][1].as_str().unwrap().to_owned(),
+            )
+        })
+        .collect();
+    let rejected: Vec<(u64, &str)> = rejected.iter().map(|(n, r)| (*n, r.as_str())).collect();
+    assert_eq!(
+        rejected,
+        [
+            (3, "blank row"),
+            (4, "duplicate key"),
+            (5, "required value missing"),
+            (6, "unreadable"),
+        ]
+    );
+}
+
+#[test]
+fn the_result_can_be_filtered_and_its_header_stays_in_sight() {
+    let job = Job::new(&Book::numbered(3), DOUBLED);
+    job.run(&[]).expect(0);
+    let result = job.result();
+    let sheet = result.sheet("Results").unwrap();
+    assert_eq!(sheet["freeze"], "A2");
+    assert_eq!(sheet["filter"], "A1:G4");
+    assert_eq!(sheet["tables"], 0);
+    assert!(result.sheet("Summary").unwrap()["charts"].as_u64() > Some(0));
+}
+
+#[test]
+fn chunks_are_balanced_and_no_array_has_one_child() {
+    // (records, seconds a record at concurrency 1) -> (records, children) of each chunk
+    type Case = (u32, f64, &'static [(u64, u64)]);
+    let table: &[Case] = &[
+        (1, 600.0, &[(1, 1)]),
+        (2, 600.0, &[(2, 2)]),
+        (10_000, 0.001, &[(10_000, 1)]),
+        (10_001, 0.001, &[(5_000, 1), (5_001, 1)]),
+    ];
+    for (records, seconds, chunks) in table {
+        let pipeline = format!(
+            "{DOUBLED}\n[batch]\nseconds_per_record = {seconds:?}\nconcurrency = 1\nmax_children = 20000\n"
+        );
+        let job = Job::new(&Book::numbered(*records), &pipeline);
+        let split = std::process::Command::new(binary())
+            .arg("split")
+            .arg(&job.workbook)
+            .arg("--out")
+            .arg(job.out())
+            .output()
+            .unwrap();
+        assert!(
+            split.status.success(),
+            "{}",
+            String::from_utf8_lossy(&split.stderr)
+        );
+        let all = files(&job.out());
+        let manifest = all.iter().find(|f| f.ends_with("manifest.json")).unwrap();
+        let manifest: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(job.out().join(manifest)).unwrap()).unwrap();
+        let got: Vec<(u64, u64)> = manifest["chunks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| {
+                (
+                    c["records"].as_u64().unwrap(),
+                    c["children"].as_u64().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(got, *chunks, "{records}");
+        for (i, (size, _)) in chunks.iter().enumerate() {
+            let key = all
+                .iter()
+                .find(|f| f.ends_with(&format!("chunks/{i:05}.json")))
+                .unwrap();
+            let text = std::fs::read_to_string(job.out().join(key)).unwrap();
+            assert_eq!(text.lines().count() as u64, *size);
+        }
+    }
+}

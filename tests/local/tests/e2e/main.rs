@@ -1,0 +1,22 @@
+//! The built program, run as a person runs it.
+
+mod cache;
+mod classify;
+mod fetch;
+mod fidelity;
+mod golden;
+mod guard;
+mod interrupt;
+mod office;
+mod pages;
+mod parameters;
+mod phases;
+mod poison;
+mod preview;
+mod proxy;
+mod reader;
+mod refused;
+mod repeat;
+mod report;
+mod secrets;
+mod translate;

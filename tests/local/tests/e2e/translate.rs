@@ -1,0 +1,165 @@
+//! Translation through a LibreTranslate-compatible server.
+
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rowmill_tests_local::once::eight_children_ask_once;
+use rowmill_tests_local::program::{Job, Ran, binary, root};
+use rowmill_tests_local::source::{Answer, Source};
+use rowmill_tests_local::workbook::{Book, Cell};
+use serde_json::{Value, json};
+
+#[allow(dead_code, reason = "its main is the example's")]
+#[path = "../../../../examples/reviews-multilingual/translator.rs"]
+mod translator;
+
+#[test]
+fn a_thousand_reviews_in_six_languages_are_translated_and_scored() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || translator::answer(&listener));
+    let example = root().join("examples/reviews-multilingual");
+    let pipeline = std::fs::read_to_string(example.join("pipeline.toml")).unwrap();
+    let pipeline = pipeline.replace(":8732", &format!(":{port}"));
+    let job = Job::of_file(&example.join("reviews.xlsx"), &pipeline);
+    let begun = Instant::now();
+    let ran = job.run(&[]).expect(0);
+    let took = begun.elapsed();
+    println!("1,000 reviews took {took:?}");
+    assert_eq!(
+        (&ran.json["records"], &ran.json["ok"]),
+        (&json!(1000), &json!(1000))
+    );
+    // Seconds; the bound leaves room for a busy machine and a build without optimisation.
+    assert!(took < Duration::from_secs(60), "{took:?}");
+
+    let result = job.result();
+    let added = [
+        "lang_detected",
+        "confidence",
+        "translated",
+        "sa_class",
+        "sa_score",
+    ];
+    let header = result.header();
+    assert_eq!(header[4..9], added);
+    let [texts, languages, translated, classes] =
+        ["Review", "lang_detected", "translated", "sa_class"].map(|name| result.texts(name));
+    let sentences = include_str!("../../../../examples/reviews-multilingual/sentences.tsv");
+    let known: Vec<Vec<&str>> = sentences.lines().map(|l| l.split('\t').collect()).collect();
+    let (mut right, mut told, mut agree, mut scored) = (0, 0, 0, 0);
+    for i in 0..1000 {
+        let parts: Vec<_> = known.iter().filter(|s| texts[i].contains(s[2])).collect();
+        // The short ones, which no language is told of.
+        if parts.is_empty() {
+            assert_eq!((&*languages[i], &translated[i]), ("", &texts[i]));
+            continue;
+        }
+        if !languages[i].is_empty() {
+            told += 1;
+            right += usize::from(parts[0][0] == languages[i]);
+        }
+        // Where the language was right or left to the server, no sentence is left as it was.
+        if languages[i].is_empty() || languages[i] == parts[0][0] {
+            for part in &parts {
+                assert!(
+                    translated[i].contains(part[3]),
+                    "{}: {}",
+                    texts[i],
+                    translated[i]
+                );
+            }
+            let tone = parts.iter().map(|p| p[1]).find(|tone| *tone != "plain");
+            scored += 1;
+            agree += usize::from(match tone {
+                Some("good") => classes[i] == "positive",
+                Some("bad") => classes[i] == "negative",
+                _ => true,
+            });
+        }
+    }
+    println!("told {told}, right {right}; scored {scored}, as written {agree}");
+    assert!(
+        told >= 950 && right * 100 >= told * 99,
+        "{right} of {told} languages"
+    );
+    assert!(agree * 100 >= scored * 99, "{agree} of {scored} classes");
+    let error = result.texts("error");
+    let note = "no lang_detected and confidence: the text";
+    assert!(error.iter().any(|e| e.contains(note)));
+}
+
+#[test]
+fn a_text_is_translated_once_in_a_run_of_many_children() {
+    // It turns texts to capitals, slowly enough for other children to come and want them too.
+    let source = Source::start(|asked, _| match asked.split_once(' ') {
+        Some(("/translate", body)) => {
+            let body: Value = serde_json::from_str(body).unwrap();
+            let text = body["q"].as_str().unwrap().to_uppercase();
+            let answer = Answer::Json(json!({ "translatedText": text }).to_string());
+            Answer::After(Duration::from_millis(50), Box::new(answer))
+        }
+        _ => Answer::Status(404, Vec::new()),
+    });
+    let step = format!(
+        "kind = \"translate\"\ncolumn = \"Text\"\n\
+         service = {{ url = \"{}\", allow_hosts = [\"127.0.0.1\"] }}",
+        source.url()
+    );
+    eight_children_ask_once(
+        &source,
+        "/translate",
+        &step,
+        "translated",
+        str::to_uppercase,
+    );
+}
+
+#[test]
+fn what_only_aws_has_passes_a_check_and_is_refused_before_the_first_record() {
+    let pipeline = "[[step]]\nkind = \"translate\"\ncolumn = \"n\"\nservice = \"amazon\"\n\
+                    [[step]]\nkind = \"command\"\nprogram = [\"/app/score\"]\noutputs = [\"score\"]\n\
+                    image = \"123456789012.dkr.ecr.eu-central-1.amazonaws.com/score:1\"\n";
+    let job = Job::new(
+        &Book::new(&["n"], [vec![Cell::from("Guten Tag")]]),
+        pipeline,
+    );
+    let told = |ran: Ran| {
+        let said: String = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [
+            "step 1 (translate): service \"amazon\" is Amazon Translate, which only children on AWS can reach",
+            "LibreTranslate",
+            "step 2 (command): program `/app/score` was not found",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+    };
+    told(job.run(&[]).expect(2));
+    assert!(!job.out().exists());
+    let check = |file: &str| {
+        let mut command = Command::new(binary());
+        let output = command
+            .args(["check", file])
+            .current_dir(job.folder())
+            .output()
+            .unwrap();
+        let line = String::from_utf8(output.stdout.clone()).unwrap();
+        (Ran::from(output), line)
+    };
+    let (ran, line) = check("pipeline.toml");
+    told(ran.expect(0));
+    assert_eq!(
+        line,
+        "pipeline.toml: ok, 2 steps, 0 checks, adds translated, score; `rowmill run` on this machine needs what is said above\n"
+    );
+    // A program of the deployment's own image, or of this machine, is looked for here.
+    let own = pipeline.split("image").next().unwrap();
+    std::fs::write(job.folder().join("own.toml"), own).unwrap();
+    let ran = check("own.toml").0.expect(2);
+    assert!(
+        ran.stderr.contains("program `/app/score` was not found"),
+        "{}",
+        ran.stderr
+    );
+}
