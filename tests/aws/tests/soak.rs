@@ -1,6 +1,6 @@
 //! A large run on a deployment without AWS, for its figures.
 //!
-//!     cargo test --workspace --test soak -- --ignored --nocapture
+//!     cargo test -p rowmill-tests-aws --test soak -- --ignored --nocapture
 
 use std::path::Path;
 use std::time::{Duration, Instant};
