@@ -1,8 +1,27 @@
-//! Stage cleanup: removes everything temporary, and sweeps for runs that stand still.
+//! Stage cleanup: removes everything temporary, and moves stalled runs on.
 //!
-//! Entered by what report answers, one run at a time ([`Cleanup::handle`]), by the time set for a
-//! run ([`Cleanup::due`]), and by a schedule ([`Cleanup::sweep`]).
+//! Cleanup is entered ([`Cleanup::invoke`]) by what report answers, once a run's mail is sent
+//! ([`Cleanup::handle`]); by the time that is set for each run ([`Cleanup::due`]); and by a schedule
+//! ([`Cleanup::sweep`]).
+//!
+//! | file | content |
+//! |---|---|
+//! | `entry.rs` | the events |
+//! | `stage.rs` | removing what one run left |
+//! | `stalled.rs` | a run without progress: which stage can move it on |
+//! | `sweep.rs` | all runs, and what belongs to no run |
+//! | `definitions.rs` | job definitions that no live run uses |
+//! | `action.rs` | what a sweep did |
+//! | `main.rs` | the Lambda function |
+//!
+//! # Guarantees
+//!
+//! - Nothing of a run is removed before its mail is sent. Results stay.
+//! - A lost event loses nothing: a run without progress is handed to the stage that can move it on,
+//!   or fails, so that every run ends with a mail.
+//! - Cleanup can stop anywhere and run again.
 
+mod action;
 mod definitions;
 mod entry;
 mod error;
@@ -10,6 +29,6 @@ mod stage;
 mod stalled;
 mod sweep;
 
+pub use action::{SweepAction, Swept};
 pub use error::CleanupError;
 pub use stage::{Cleanup, CleanupConfig, LEASE};
-pub use sweep::{SweepAction, Swept};

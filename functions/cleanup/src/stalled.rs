@@ -15,9 +15,9 @@ use rowmill_domain::run::Work;
 use rowmill_domain::{RunId, RunItem, RunState, keys};
 use rowmill_ports::{Claim, JobFilter, RunPatch};
 
+use crate::action::SweepAction;
 use crate::error::CleanupError;
 use crate::stage::Cleanup;
-use crate::sweep::SweepAction;
 
 /// How Batch's reason begins where a job waits for a place that it can never get. All others end by
 /// themselves: where another stack uses the account's vCPUs or AWS has no room, a job only waits,
