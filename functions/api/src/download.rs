@@ -13,8 +13,8 @@ use rowmill_domain::link::{CLICK_SECONDS, Link, LinkError};
 use rowmill_ports::Location;
 use tracing::Instrument as _;
 
-use crate::Api;
 use crate::page::{PRIVATE, page};
+use crate::stage::Api;
 
 pub(crate) async fn download(
     State(api): State<Arc<Api>>,

@@ -1,26 +1,41 @@
-//! The routes behind API Gateway's events.
+//! The routes, and the events of API Gateway that reach them.
+
+use std::sync::Arc;
 
 use axum::Router;
-use lambda_http::lambda_runtime::{Context, LambdaEvent};
-use lambda_http::request::LambdaRequest;
-use lambda_http::{Adapter, Service as _};
-use rowmill_domain::event::Invocation;
-use serde_json::Value;
+use axum::routing::get;
 
-/// An event that is no request.
-#[derive(Debug, thiserror::Error)]
-#[error("this is no request from API Gateway: {0}")]
-pub struct ApiError(#[from] serde_json::Error);
+use crate::download::download;
+use crate::stage::{Api, health, not_found};
 
-/// Answers a request that API Gateway hands on (HTTP API, payload version 2.0) by the routes.
+/// The routes.
+///
+/// | route | answer |
+/// |---|---|
+/// | `GET /health` | 200 with the version, and whether the work bucket answers |
+/// | `GET /d/{token}` | 302 to the result that the link in a mail names. The signed token replaces a sign-in |
+pub fn router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/health", get(health))
+        .route("/d/{token}", get(download))
+        .fallback(not_found)
+        .with_state(api)
+}
+
+/// Answers a request from API Gateway (HTTP API, payload version 2.0) through the routes.
 ///
 /// # Errors
-/// It is no such request.
+/// The payload is not such a request.
+#[cfg(feature = "lambda")]
 pub async fn invoke(
     router: &Router,
-    payload: &Value,
-    cx: &Invocation,
-) -> Result<Option<Value>, ApiError> {
+    payload: &serde_json::Value,
+    cx: &rowmill_domain::event::Invocation,
+) -> Result<Option<serde_json::Value>, crate::ApiError> {
+    use lambda_http::lambda_runtime::{Context, LambdaEvent};
+    use lambda_http::request::LambdaRequest;
+    use lambda_http::{Adapter, Service as _};
+
     let payload = serde_json::from_value::<LambdaRequest>(payload.clone())?;
     let mut context = Context::default();
     context.request_id.clone_from(&cx.owner);

@@ -1,11 +1,15 @@
+use std::sync::Arc;
+
+use axum::Router;
 use axum::body::Body;
-use axum::http::{Method, Request};
+use axum::http::{Method, Request, StatusCode, header};
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use rowmill_domain::RunId;
-use rowmill_domain::link::Link;
+use rowmill_domain::link::{Link, LinkKey};
+use rowmill_domain::{RunId, keys};
 use rowmill_local::{Bucket, DirObjects};
-use rowmill_ports::Put;
+use rowmill_ports::{Objects, Put};
+use serde_json::json;
 use tempfile::TempDir;
 use tower::ServiceExt;
 

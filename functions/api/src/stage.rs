@@ -1,0 +1,46 @@
+//! What the routes use, and the answers that need no file of their own.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use rowmill_domain::keys;
+use rowmill_domain::link::LinkKey;
+use rowmill_ports::Objects;
+use serde_json::json;
+
+use crate::page::page;
+
+/// What the routes use.
+pub struct Api {
+    /// The work bucket's objects.
+    pub objects: Arc<dyn Objects>,
+    /// The work bucket.
+    pub work_bucket: String,
+    /// The key that signs the links in mails.
+    pub link_key: LinkKey,
+}
+
+pub(crate) async fn health(State(api): State<Arc<Api>>) -> Response {
+    let listed = api.objects.list(&api.work_bucket, keys::PIPELINES, None);
+    let work_bucket = match listed.await {
+        Ok(_) => "answers",
+        Err(error) => {
+            // The log gets the error and the caller does not: anybody may call this route.
+            tracing::error!(%error, "the work bucket does not answer");
+            "does not answer"
+        }
+    };
+    let body = json!({ "version": env!("CARGO_PKG_VERSION"), "work_bucket": work_bucket });
+    ([(header::CACHE_CONTROL, "no-store")], Json(body)).into_response()
+}
+
+pub(crate) async fn not_found() -> Response {
+    page(
+        StatusCode::NOT_FOUND,
+        "There is nothing here",
+        "If you followed a link in a mail, copy it again as a whole.",
+    )
+}
