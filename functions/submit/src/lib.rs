@@ -1,13 +1,28 @@
 //! Stage submit: one Batch job per chunk and stage.
 //!
-//! SubmitJob takes no client token, so a job's name is a function of run, chunk and stage, its id
-//! is recorded as soon as it is given, and a submit that resumes another's work looks for a job of
-//! the name before it submits one.
+//! Submit is entered by the message that a run is split ([`Submit::invoke`]). It registers the job
+//! definitions that the run needs and submits its jobs, each dependent on the one before it.
+//!
+//! | file | content |
+//! |---|---|
+//! | `entry.rs` | the events |
+//! | `stage.rs` | the work on one run |
+//! | `definition.rs` | job definitions: image, resources, environment, when a child is retried |
+//! | `rate.rs` | keeps to the rate of SubmitJob |
+//! | `main.rs` | the Lambda function |
+//!
+//! # Guarantees
+//!
+//! - No job runs twice. SubmitJob has no idempotency token, so the name of a job is a function of
+//!   run, chunk and stage, its id is recorded as soon as it is known, and a submit that resumes
+//!   looks for a job of that name before it submits one.
+//! - A run that Batch refuses for good fails with the reason: its jobs are terminated, and report
+//!   sends the mail.
 
 mod definition;
 mod entry;
 mod error;
-mod pace;
+mod rate;
 mod stage;
 
 pub use definition::{definition, retry_strategy};

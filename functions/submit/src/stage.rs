@@ -19,7 +19,7 @@ use rowmill_ports::{
 
 use crate::definition::definition;
 use crate::error::SubmitError;
-use crate::pace::{Pace, patiently};
+use crate::rate::{RateLimiter, retry_throttled};
 
 /// How long a claim on a run's submit is held: as long as a Lambda function can run.
 pub const LEASE: Duration = Duration::from_secs(15 * 60);
@@ -60,28 +60,29 @@ pub struct SubmitConfig {
 }
 
 /// Why a run was not submitted.
-enum Stop {
-    /// It cannot be, now and always.
+enum NotSubmitted {
+    /// The run cannot be submitted, now or later: it fails.
     Refused(Failure),
-    /// The surroundings.
-    Trouble(SubmitError),
+    /// A service failed.
+    Error(SubmitError),
 }
 
-impl From<PortError> for Stop {
-    fn from(error: PortError) -> Stop {
-        Stop::Trouble(error.into())
+impl From<PortError> for NotSubmitted {
+    fn from(error: PortError) -> NotSubmitted {
+        NotSubmitted::Error(error.into())
     }
 }
 
-/// A run with all that submitting it takes.
-struct Order {
+/// What submitting the jobs of one run needs.
+struct SubmitContext {
     manifest: Manifest,
     definitions: Vec<JobDefinition>,
-    /// ARNs, by stage.
+    /// ARNs of the definitions, by stage.
     arns: Vec<String>,
-    /// Whether a submit before this one may have submitted jobs.
+    /// Whether an earlier invocation may have submitted some of the jobs.
     resumed: bool,
     now: DateTime<Utc>,
+    limiter: RateLimiter,
 }
 
 impl Submit {
@@ -113,8 +114,8 @@ impl Submit {
         match (item.state, item.failure) {
             (RunState::Running, None) => match self.submit(run, resumed, cx).await {
                 Ok(()) => {}
-                Err(Stop::Trouble(error)) => return Err(error),
-                Err(Stop::Refused(failure)) => self.fail(run, failure, cx).await?,
+                Err(NotSubmitted::Error(error)) => return Err(error),
+                Err(NotSubmitted::Refused(failure)) => self.fail(run, failure, cx).await?,
             },
             (RunState::Running, Some(failure)) => self.fail(run, failure, cx).await?,
             (state, _) => tracing::info!(%run, state = state.name(), "nothing to submit"),
@@ -126,7 +127,12 @@ impl Submit {
         }
     }
 
-    async fn submit(&self, run: &RunId, resumed: bool, cx: &Invocation) -> Result<(), Stop> {
+    async fn submit(
+        &self,
+        run: &RunId,
+        resumed: bool,
+        cx: &Invocation,
+    ) -> Result<(), NotSubmitted> {
         let manifest = self.manifest(run).await?;
         let pipeline =
             Pipeline::parse(&keys::pipeline(&manifest.pipeline), &manifest.pipeline_toml).map_err(
@@ -138,35 +144,35 @@ impl Submit {
                     )
                 },
             )?;
-        let mut order = Order {
+        let mut context = SubmitContext {
             definitions: self.definitions(&pipeline),
             arns: Vec::new(),
             manifest,
             resumed,
             now: cx.now,
+            limiter: RateLimiter::new(SUBMIT_PER_SECOND),
         };
-        for definition in &order.definitions {
-            order.arns.push(self.register(definition).await?);
+        for definition in &context.definitions {
+            context.arns.push(self.register(definition).await?);
         }
         // Before the first job, so that cleanup of another run knows that these are in use.
-        self.note_definitions(&order).await?;
+        self.note_definitions(&context).await?;
 
         let mut ids: HashMap<JobName, JobId> = HashMap::new();
         for job in self.ledger.jobs(run).await? {
             ids.insert(job.name, job.id);
         }
-        let mut pace = Pace::new(SUBMIT_PER_SECOND);
-        for job in job_graph(&order.manifest) {
+        for job in job_graph(&context.manifest) {
             if ids.contains_key(&job.name) {
                 continue;
             }
-            let id = self.place(&mut order, &job, &ids, &mut pace).await?;
+            let id = self.place(&mut context, &job, &ids).await?;
             ids.insert(job.name, id);
         }
         Ok(())
     }
 
-    async fn manifest(&self, run: &RunId) -> Result<Manifest, Stop> {
+    async fn manifest(&self, run: &RunId) -> Result<Manifest, NotSubmitted> {
         let at = Location::new(&self.config.work_bucket, keys::manifest(run));
         let Some(object) = self.objects.get(&at).await.optional()? else {
             return Err(refused(
@@ -190,21 +196,21 @@ impl Submit {
             .collect()
     }
 
-    async fn register(&self, definition: &JobDefinition) -> Result<String, Stop> {
-        patiently(|| self.jobs.register(definition))
+    async fn register(&self, definition: &JobDefinition) -> Result<String, NotSubmitted> {
+        retry_throttled(|| self.jobs.register(definition))
             .await
-            .map_err(refused_or_trouble)
+            .map_err(refused_or_error)
     }
 
     /// Says in the ledger which definitions the run uses.
-    async fn note_definitions(&self, order: &Order) -> Result<(), Stop> {
+    async fn note_definitions(&self, context: &SubmitContext) -> Result<(), NotSubmitted> {
         let patch = RunPatch {
-            definitions: Some(order.arns.clone()),
+            definitions: Some(context.arns.clone()),
             ..RunPatch::default()
         };
-        let (run, running) = (&order.manifest.run, [RunState::Running]);
+        let (run, running) = (&context.manifest.run, [RunState::Running]);
         self.ledger
-            .update_run(run, &running, patch, order.now)
+            .update_run(run, &running, patch, context.now)
             .await?;
         Ok(())
     }
@@ -212,13 +218,12 @@ impl Submit {
     /// Finds or submits a job, and records it.
     async fn place(
         &self,
-        order: &mut Order,
+        context: &mut SubmitContext,
         job: &PlannedJob,
         ids: &HashMap<JobName, JobId>,
-        pace: &mut Pace,
-    ) -> Result<JobId, Stop> {
-        let run = order.manifest.run.clone();
-        let id = self.find_or_submit(order, job, ids, pace).await?;
+    ) -> Result<JobId, NotSubmitted> {
+        let run = context.manifest.run.clone();
+        let id = self.find_or_submit(context, job, ids).await?;
         match self.ledger.record_job(&run, &job.name, &id).await {
             Ok(()) => Ok(id),
             // Another invocation, taking this one for dead, was faster: its job is the one.
@@ -239,18 +244,17 @@ impl Submit {
     /// the job all the same, so it is looked for before it is submitted again.
     async fn find_or_submit(
         &self,
-        order: &mut Order,
+        context: &mut SubmitContext,
         job: &PlannedJob,
         ids: &HashMap<JobName, JobId>,
-        pace: &mut Pace,
-    ) -> Result<JobId, Stop> {
-        let (mut look, mut tries) = (order.resumed, 1);
+    ) -> Result<JobId, NotSubmitted> {
+        let (mut look, mut tries) = (context.resumed, 1);
         loop {
             if look && let Some(id) = self.find(&job.name).await? {
                 return Ok(id);
             }
-            match self.submit_job(order, job, ids, pace).await {
-                Err(Stop::Trouble(SubmitError::Port(error)))
+            match self.submit_job(context, job, ids).await {
+                Err(NotSubmitted::Error(SubmitError::Port(error)))
                     if error.kind == ErrorKind::Unavailable && tries < SUBMIT_TRIES =>
                 {
                     tracing::warn!(job = %job.name, %error, "no answer; looking for the job");
@@ -264,14 +268,15 @@ impl Submit {
 
     /// The run's own job of that name, in any state. Where there are several, the first one
     /// submitted, so that all who look agree.
-    async fn find(&self, name: &JobName) -> Result<Option<JobId>, Stop> {
+    async fn find(&self, name: &JobName) -> Result<Option<JobId>, NotSubmitted> {
         let filter = JobFilter::Name {
             queue: self.config.queue.clone(),
             name: name.clone(),
         };
         let (mut oldest, mut after) = (None, None);
         loop {
-            let (page, next) = patiently(|| self.jobs.list(&filter, after.as_deref())).await?;
+            let (page, next) =
+                retry_throttled(|| self.jobs.list(&filter, after.as_deref())).await?;
             oldest = page.into_iter().next_back().map(|job| job.id).or(oldest);
             after = next;
             if after.is_none() {
@@ -282,11 +287,10 @@ impl Submit {
 
     async fn submit_job(
         &self,
-        order: &mut Order,
+        context: &mut SubmitContext,
         job: &PlannedJob,
         ids: &HashMap<JobName, JobId>,
-        pace: &mut Pace,
-    ) -> Result<JobId, Stop> {
+    ) -> Result<JobId, NotSubmitted> {
         let stage = usize::from(job.stage);
         let before = |arn: String| {
             let depends_on = job.after.as_ref().map(|(name, kind)| Dependency {
@@ -302,7 +306,7 @@ impl Submit {
                 environment: BTreeMap::from([
                     (
                         config::ROWMILL_RUN.to_owned(),
-                        order.manifest.run.to_string(),
+                        context.manifest.run.to_string(),
                     ),
                     (config::ROWMILL_CHUNK.to_owned(), job.chunk.to_string()),
                     (config::ROWMILL_STAGE.to_owned(), job.stage.to_string()),
@@ -310,47 +314,54 @@ impl Submit {
                 retry: None,
                 timeout_seconds: None,
                 tags: BTreeMap::from([
-                    ("rowmill:run".to_owned(), order.manifest.run.to_string()),
+                    ("rowmill:run".to_owned(), context.manifest.run.to_string()),
                     (
                         "rowmill:pipeline".to_owned(),
-                        order.manifest.pipeline.clone(),
+                        context.manifest.pipeline.clone(),
                     ),
                 ]),
             }
         };
-        let (Some(definition), Some(arn)) = (order.definitions.get(stage), order.arns.get(stage))
+        let (Some(definition), Some(arn)) =
+            (context.definitions.get(stage), context.arns.get(stage))
         else {
             return Err(refused(
                 format!(
                     "the manifest of {} has stage {stage}, and its pipeline has not",
-                    order.manifest.run
+                    context.manifest.run
                 ),
                 "upload the workbook again",
             ));
         };
         let request = before(arn.clone());
-        let refusal = match self.call(&request, pace).await {
+        let refusal = match self.call(&request, &mut context.limiter).await {
             Ok(id) => return Ok(id),
             Err(error) => error,
         };
         if !matches!(refusal.kind, ErrorKind::Invalid | ErrorKind::NotFound) {
-            return Err(refused_or_trouble(refusal));
+            return Err(refused_or_error(refusal));
         }
         // Cleanup of another run may have deregistered the definition just before this run said
         // that it uses it. Then registering gives another ARN.
         let arn = self.register(definition).await?;
         if arn == request.definition {
-            return Err(refused_or_trouble(refusal));
+            return Err(refused_or_error(refusal));
         }
         let request = before(arn.clone());
-        order.arns[stage] = arn;
-        self.note_definitions(order).await?;
-        self.call(&request, pace).await.map_err(refused_or_trouble)
+        context.arns[stage] = arn;
+        self.note_definitions(context).await?;
+        self.call(&request, &mut context.limiter)
+            .await
+            .map_err(refused_or_error)
     }
 
-    async fn call(&self, request: &SubmitJob, pace: &mut Pace) -> Result<JobId, PortError> {
-        pace.turn().await;
-        patiently(|| self.jobs.submit(request)).await
+    async fn call(
+        &self,
+        request: &SubmitJob,
+        limiter: &mut RateLimiter,
+    ) -> Result<JobId, PortError> {
+        limiter.wait().await;
+        retry_throttled(|| self.jobs.submit(request)).await
     }
 
     /// Fails the run: keeps why, ends what is at work, tells report. May be done twice.
@@ -383,8 +394,8 @@ impl Submit {
     }
 }
 
-fn refused(what: String, advice: &str) -> Stop {
-    Stop::Refused(Failure {
+fn refused(what: String, advice: &str) -> NotSubmitted {
+    NotSubmitted::Refused(Failure {
         stage: "submit".into(),
         what,
         advice: advice.into(),
@@ -392,7 +403,7 @@ fn refused(what: String, advice: &str) -> Stop {
 }
 
 /// What a service said to a request that is right by construction.
-fn refused_or_trouble(error: PortError) -> Stop {
+fn refused_or_error(error: PortError) -> NotSubmitted {
     match error.kind {
         ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::NotFound => refused(
             format!("AWS Batch refused the work: {error}"),
