@@ -75,9 +75,6 @@ pub(crate) struct Machine {
     pub(crate) topic: Arc<LocalTopic>,
     batch: LocalBatch,
     stages: Arc<Stages>,
-    /// What split has read.
-    pub(crate) rows_read: Arc<AtomicU64>,
-    rows_written: Arc<AtomicU64>,
     chaos: Option<Chaos>,
     _lock: StateLock,
 }
@@ -148,7 +145,6 @@ impl Machine {
             Some(relay) => Arc::new(relay),
             None => Arc::new(EmlOutbox::open(&state.join("outbox"))?),
         };
-        let (rows_read, rows_written) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
         let jobs = Arc::new(batch.clone());
         let stages = Stages {
             split: Split {
@@ -158,7 +154,7 @@ impl Machine {
                 scheduler: scheduler.clone(),
                 work_bucket: WORK.to_owned(),
                 stalled_after: STALLED_AFTER,
-                rows_read: rows_read.clone(),
+                rows_read: Arc::default(),
             },
             submit: Submit {
                 objects: objects.clone(),
@@ -187,7 +183,7 @@ impl Machine {
                     attach_limit: ATTACH_DEFAULT,
                     links: None,
                 },
-                rows_written: rows_written.clone(),
+                rows_written: Arc::default(),
             },
             cleanup: Cleanup {
                 objects: objects.clone(),
@@ -212,8 +208,6 @@ impl Machine {
             topic,
             batch,
             stages: Arc::new(stages),
-            rows_read,
-            rows_written,
             chaos,
             _lock: lock,
         })
@@ -250,11 +244,16 @@ impl Machine {
         Ok(())
     }
 
+    /// The number of rows that split has read so far.
+    pub(crate) fn rows_read(&self) -> &Arc<AtomicU64> {
+        &self.stages.split.rows_read
+    }
+
     /// How far a run is, whose pipeline has so many stages.
     pub(crate) async fn at(&self, run: &RunItem, stages: u16) -> Result<At, PortError> {
         let records = run.counts.records;
         Ok(match run.state {
-            RunState::Splitting => At::Split(self.rows_read.load(Ordering::Relaxed)),
+            RunState::Splitting => At::Split(self.rows_read().load(Ordering::Relaxed)),
             RunState::Running => {
                 let mut done = 0;
                 for stage in 0..stages {
@@ -268,7 +267,7 @@ impl Machine {
             }
             RunState::Reporting => {
                 // A try that begins again counts its rows again.
-                let written = self.rows_written.load(Ordering::Relaxed);
+                let written = self.stages.report.rows_written.load(Ordering::Relaxed);
                 At::Report(written.min(records), records)
             }
             RunState::Delivered | RunState::DeliveredWithErrors | RunState::Failed => At::Cleanup,

@@ -1,8 +1,10 @@
 //! `rowmill plan`: what a run would be, before anything is begun.
 
+use std::ops::ControlFlow;
+
 use rowmill_domain::Plan;
 use rowmill_domain::plan::stages;
-use rowmill_split::{CutOptions, cut};
+use rowmill_split::cut;
 use serde_json::json;
 
 use crate::args::PlanArgs;
@@ -16,12 +18,10 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, Stop> {
     chosen.check_columns(&args.workbook)?;
 
     // The very cut that split makes, so that rejected rows do not count.
-    let options = CutOptions {
-        limit: args.limit,
-        ..CutOptions::default()
-    };
+    let limit = args.limit;
     let name = args.workbook.display().to_string();
-    let cut = cut(&args.workbook, &name, &chosen.pipeline, &options).map_err(input::refusal)?;
+    let cut = cut(&args.workbook, &name, &chosen.pipeline, limit, |_| ControlFlow::Continue(()))
+        .map_err(input::refusal)?;
     let (records, rejected) = (cut.records(), cut.rejected_total());
 
     let batch = &chosen.pipeline.batch;

@@ -1,12 +1,14 @@
 //! `rowmill preview`: the pipeline on the first records of a workbook, before anyone pays for the
 //! rest.
 
+use std::ops::ControlFlow;
+
 use miette::miette;
 use rowmill_domain::manifest::RejectReason;
 use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Columns, Outcome, Record, Row, Status};
 use rowmill_enrich::{Surroundings, answer, preview as run_steps};
-use rowmill_split::{Cut, CutOptions, cut};
+use rowmill_split::{Cut, cut};
 
 use crate::args::PreviewArgs;
 use crate::exit::{Exit, Stop};
@@ -27,12 +29,10 @@ pub(crate) async fn preview(args: &PreviewArgs, secrets: &Secrets) -> Result<Exi
     chosen.check_columns(&args.workbook)?;
     let mut stop = signals::stop(Exit::Interrupted)?;
 
-    let options = CutOptions {
-        limit: Some(args.rows.into()),
-        ..CutOptions::default()
-    };
+    let limit = Some(args.rows.into());
     let name = args.workbook.display().to_string();
-    let cut = cut(&args.workbook, &name, &chosen.pipeline, &options).map_err(input::refusal)?;
+    let cut = cut(&args.workbook, &name, &chosen.pipeline, limit, |_| ControlFlow::Continue(()))
+        .map_err(input::refusal)?;
     let sample = cut.sample(args.rows.into());
     let (columns, records) = sample.map_err(|e| Stop::failed("cannot read the records", e))?;
 

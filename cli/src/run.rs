@@ -121,7 +121,7 @@ pub(crate) async fn run(
         }
     };
 
-    let mut progress = Progress::new(machine.rows_read.clone());
+    let mut progress = Progress::new(machine.rows_read().clone());
     let work = machine.start();
     let stages = u16::try_from(stages(&chosen.pipeline).len()).unwrap_or(u16::MAX);
     let ended = watch(&machine, &work, &id, stages, stop, &mut progress).await;

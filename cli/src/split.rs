@@ -1,6 +1,7 @@
 //! `rowmill split`: what the first stage makes of a workbook, into a directory.
 
 use std::fs::File;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use rowmill_domain::pipeline::ParameterValues;
 use rowmill_domain::run::Source;
 use rowmill_domain::{RunId, keys, plan};
 use rowmill_ports::{Objects, Put};
-use rowmill_split::{About, CutOptions, cut};
+use rowmill_split::{RunDetails, cut};
 
 use crate::args::SplitArgs;
 use crate::cloud::{INBOX, WORK, buckets};
@@ -27,12 +28,10 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
     let source = source(&args.workbook, &chosen, args.limit, &parameters)
         .map_err(|e| Stop::failed(format_args!("cannot read {}", args.workbook.display()), e))?;
     let pipeline = &chosen.pipeline;
-    let options = CutOptions {
-        limit: args.limit,
-        ..CutOptions::default()
-    };
+    let limit = args.limit;
     let name = args.workbook.display().to_string();
-    let cut = cut(&args.workbook, &name, pipeline, &options).map_err(input::refusal)?;
+    let cut = cut(&args.workbook, &name, pipeline, limit, |_| ControlFlow::Continue(()))
+        .map_err(input::refusal)?;
 
     // In the directory asked for, so that what is kept needs no copy.
     let state = std::fs::create_dir_all(&args.out)
@@ -55,7 +54,7 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
     cut.store(&objects, WORK, &run, &chunks)
         .await
         .map_err(|e| Stop::failed("cannot split the workbook", e))?;
-    let about = About {
+    let details = RunDetails {
         run: run.clone(),
         created: source.uploaded,
         source,
@@ -65,7 +64,7 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
         notify: Vec::new(),
         parameters,
     };
-    let manifest = cut.manifest(about, chunks);
+    let manifest = cut.manifest(details, chunks);
     let json =
         serde_json::to_vec(&manifest).map_err(|e| Stop::failed("cannot write the manifest", e))?;
     objects

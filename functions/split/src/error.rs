@@ -1,6 +1,7 @@
 use std::io;
 
 use rowmill_domain::message::Failure;
+use rowmill_domain::pipeline::PipelineError;
 use rowmill_events::EventError;
 use rowmill_ports::PortError;
 
@@ -42,12 +43,15 @@ pub enum CutError {
     /// The machine's own file system failed.
     #[error("temporary files: {0}")]
     Temporary(#[from] io::Error),
-    /// [`crate::CutOptions::stop`] was set.
+    /// The progress callback of [`crate::cut`] asked to stop.
     #[error("stopped before it was done")]
     Stopped,
 }
 
-/// An input that makes no run.
+/// A value, or the reason why the input is refused.
+pub(crate) type OrRefusal<T> = Result<T, Refusal>;
+
+/// Why an input is refused: the run fails with this reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// What is wrong with it, and where.
@@ -82,4 +86,18 @@ impl From<Refusal> for CutError {
     fn from(refusal: Refusal) -> CutError {
         CutError::Refused(Box::new(refusal))
     }
+}
+
+/// An error of a pipeline file in one line, with its position.
+pub(crate) fn one_line(error: &PipelineError) -> String {
+    let (line, column) = error.position();
+    let mut text = format!(
+        "{} ({}, line {line}, column {column}",
+        error.message,
+        error.file.name()
+    );
+    if let Some(help) = &error.help {
+        text += &format!("; {help}");
+    }
+    text + ")"
 }

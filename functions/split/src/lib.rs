@@ -1,22 +1,40 @@
-//! Stage split: reads a workbook, cleans and profiles it, writes chunks and the manifest.
+//! Stage split: turns an uploaded workbook into chunks of records.
 //!
-//! [`cut`] is the core, for a file on the machine; [`Split`] is the stage around it, entered by the
-//! event of an upload. Everything split leaves is written in an order that lets it be run again
-//! from any point: chunks, rejected rows and the run's table beside each other, the manifest (the
-//! commit point: one that exists is never written again), the run's state, the message to submit.
+//! Split is entered by the event of an upload ([`Split::invoke`]). It finds the pipeline that the
+//! inbox folder names, reads, cleans and profiles the workbook, and stores the records in chunks
+//! that enrich can work on in parallel. A workbook that cannot be processed is refused: the run
+//! fails with a reason and advice, and report mails both.
+//!
+//! | file | content |
+//! |---|---|
+//! | `entry.rs` | the events |
+//! | `stage.rs` | the work on one upload, from the claim to the message for submit |
+//! | `resolve.rs` | which pipeline an upload is for |
+//! | `upload_options.rs` | what the metadata of an upload asks for |
+//! | `cut.rs`, `cut/` | the core: a workbook on disk becomes cleaned records in temporary files |
+//! | `clean.rs` | the cleaning rules: what is trimmed, converted and rejected |
+//! | `line.rs`, `profile.rs` | writing a record's line; the profile of a column |
+//! | `main.rs` | the Lambda function |
+//!
+//! # Guarantees
+//!
+//! - Every data row becomes either a record or a rejected row with a reason.
+//! - Split can stop anywhere and run again. It writes in an order that allows this: the chunks, the
+//!   rejected rows and the run's table in any order, then the manifest, then the run's state, then
+//!   the message to submit. The manifest is the commit point: once written it never changes.
 
 mod clean;
 mod cut;
 mod entry;
 mod error;
 mod line;
-mod order;
 mod profile;
-mod recipe;
+mod resolve;
 mod stage;
+mod upload_options;
 
 pub use clean::convert;
-pub use cut::{About, Cut, CutOptions, cut};
+pub use cut::{Cut, RunDetails, cut};
 pub use error::{CutError, Refusal, SplitError};
-pub use order::{LIMIT_METADATA, NOTIFY_METADATA, PARAMETER_METADATA};
 pub use stage::{LEASE, Split, run_id};
+pub use upload_options::{LIMIT_METADATA, NOTIFY_METADATA, PARAMETER_METADATA};

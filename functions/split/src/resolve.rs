@@ -2,26 +2,35 @@
 
 use std::collections::BTreeSet;
 
-use rowmill_domain::pipeline::{self, Pipeline, PipelineError};
+use rowmill_domain::pipeline::{self, Pipeline};
 use rowmill_domain::{keys, limits};
-use rowmill_ports::{Location, Optional};
+use rowmill_ports::{Location, Objects, Optional};
 
-use crate::error::{Refusal, SplitError};
-use crate::stage::Split;
+use crate::error::{OrRefusal, Refusal, SplitError, one_line};
 
-/// Pipelines that a message names at most.
-const NAMED: usize = 20;
+/// The most pipelines that a message lists.
+const LISTED: usize = 20;
 
-/// What a workbook is cut by.
-pub(crate) struct Recipe {
+/// The pipeline of an upload, with the text that the manifest embeds.
+pub(crate) struct ResolvedPipeline {
     pub(crate) name: String,
     pub(crate) toml: String,
     pub(crate) pipeline: Pipeline,
 }
 
-impl Split {
-    /// The pipeline that the inbox's folder names.
-    pub(crate) async fn recipe(&self, key: &str) -> Result<Result<Recipe, Refusal>, SplitError> {
+/// Where pipelines are looked up.
+pub(crate) struct Resolver<'a> {
+    pub(crate) objects: &'a dyn Objects,
+    pub(crate) work_bucket: &'a str,
+}
+
+impl Resolver<'_> {
+    /// The pipeline that the inbox folder of `key` names: the file in the work bucket, else the
+    /// built-in one.
+    pub(crate) async fn resolve(
+        &self,
+        key: &str,
+    ) -> Result<OrRefusal<ResolvedPipeline>, SplitError> {
         let name = keys::file_name(key);
         let Some(folder) = keys::folder(key) else {
             let what = format!("{name}: lies in no folder, and the folder names the pipeline");
@@ -36,7 +45,7 @@ impl Split {
             return Ok(Err(self.unknown(what, Some(folder)).await?));
         }
         let file = keys::pipeline(folder);
-        let at = Location::new(&self.work_bucket, &file);
+        let at = Location::new(self.work_bucket, &file);
         let found = self.objects.get(&at).await.optional()?;
         let found = found.map(|object| object.body.to_vec());
         let Some(text) = found.or_else(|| pipeline::built_in(folder).map(Into::into)) else {
@@ -56,12 +65,12 @@ impl Split {
             return Ok(Err(correct(format!("{file}: is no UTF-8 text"))));
         };
         Ok(match Pipeline::parse(&file, &toml) {
-            Ok(pipeline) => Ok(Recipe {
+            Ok(pipeline) => Ok(ResolvedPipeline {
                 name: folder.to_owned(),
                 toml,
                 pipeline,
             }),
-            Err(error) => Err(correct(problem(&error))),
+            Err(error) => Err(correct(one_line(&error))),
         })
     }
 
@@ -76,7 +85,7 @@ impl Split {
             let prefix = keys::PIPELINES;
             let page = self
                 .objects
-                .list(&self.work_bucket, prefix, after.as_deref())
+                .list(self.work_bucket, prefix, after.as_deref())
                 .await?;
             names.extend(page.objects.iter().filter_map(|object| {
                 let name = object.key.strip_prefix(prefix)?.strip_suffix(".toml")?;
@@ -93,7 +102,7 @@ impl Split {
             (distance(nearest) <= (folder.chars().count() / 3).max(1)).then_some(nearest)
         });
         let meant = nearest.map_or_else(String::new, |n| format!("; did you mean `{n}`?"));
-        let mut listed: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+        let mut listed: Vec<&str> = names.iter().take(LISTED).map(String::as_str).collect();
         let more = format!("{} more", names.len() - listed.len());
         if names.len() > listed.len() {
             listed.push(&more);
@@ -109,18 +118,4 @@ impl Split {
             ),
         ))
     }
-}
-
-/// A pipeline's error in one line, with its place.
-pub(crate) fn problem(error: &PipelineError) -> String {
-    let (line, column) = error.position();
-    let mut text = format!(
-        "{} ({}, line {line}, column {column}",
-        error.message,
-        error.file.name()
-    );
-    if let Some(help) = &error.help {
-        text += &format!("; {help}");
-    }
-    text + ")"
 }

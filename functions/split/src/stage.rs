@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,10 +22,10 @@ use rowmill_ports::{
 use rowmill_workbook::{ReadError, ReadLimits, ReadOptions};
 use tempfile::TempDir;
 
-use crate::cut::{About, CutOptions, cut, refusal};
-use crate::error::{CutError, Refusal, SplitError};
-use crate::order::Order;
-use crate::recipe::Recipe;
+use crate::cut::{RunDetails, cut, refusal};
+use crate::error::{CutError, OrRefusal, Refusal, SplitError};
+use crate::resolve::{ResolvedPipeline, Resolver};
+use crate::upload_options::UploadOptions;
 
 /// How long a claim on a run's split is held: as long as a Lambda function can run.
 pub const LEASE: Duration = Duration::from_secs(15 * 60);
@@ -65,13 +66,13 @@ struct Upload {
     metadata: BTreeMap<String, String>,
 }
 
-/// What a run is made of, or why it is not.
-type Input = Result<(Recipe, Upload), Refusal>;
+/// What a run is made from.
+struct RunInput {
+    pipeline: ResolvedPipeline,
+    upload: Upload,
+}
 
-/// What came of reading an upload: a manifest in its place, or a refusal.
-type Read = Result<Manifest, Refusal>;
-
-/// Tells the cut, which blocks a thread of its own, that its caller went away.
+/// Stops the cut, which blocks another thread, when its caller is dropped.
 struct StopOnDrop(Arc<AtomicBool>);
 
 impl Drop for StopOnDrop {
@@ -158,7 +159,7 @@ impl Split {
         &self,
         run: &RunId,
         event: &ObjectCreated,
-        input: Option<Input>,
+        input: Option<OrRefusal<RunInput>>,
         cx: &Invocation,
     ) -> Result<(), SplitError> {
         let read = match input {
@@ -220,7 +221,7 @@ impl Split {
     }
 
     /// The manifest, where an earlier try came so far.
-    async fn committed(&self, run: &RunId) -> Result<Option<Read>, SplitError> {
+    async fn committed(&self, run: &RunId) -> Result<Option<OrRefusal<Manifest>>, SplitError> {
         let at = Location::new(&self.work_bucket, keys::manifest(run));
         let object = self.objects.get(&at).await.optional()?;
         Ok(object.map(|object| {
@@ -231,17 +232,23 @@ impl Split {
     }
 
     /// The pipeline and the workbook.
-    async fn input(&self, event: &ObjectCreated) -> Result<Input, SplitError> {
+    async fn input(&self, event: &ObjectCreated) -> Result<OrRefusal<RunInput>, SplitError> {
+        let resolver = Resolver {
+            objects: &*self.objects,
+            work_bucket: &self.work_bucket,
+        };
+        let input = |pipeline, upload| RunInput { pipeline, upload };
         if event.size <= ReadLimits::default().file_bytes {
-            let (recipe, upload) = tokio::try_join!(self.recipe(&event.key), self.fetch(event))?;
-            return Ok(recipe.and_then(|recipe| Ok((recipe, upload?))));
+            let (pipeline, upload) =
+                tokio::try_join!(resolver.resolve(&event.key), self.fetch(event))?;
+            return Ok(pipeline.and_then(|pipeline| Ok(input(pipeline, upload?))));
         }
-        // So much is fetched only where the pipeline says that it may be.
-        let recipe = match self.recipe(&event.key).await? {
-            Ok(recipe) => recipe,
+        // A larger file is downloaded only if the pipeline raises the limit.
+        let pipeline = match resolver.resolve(&event.key).await? {
+            Ok(pipeline) => pipeline,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let limits = ReadOptions::of(&recipe.pipeline.input).limits;
+        let limits = ReadOptions::of(&pipeline.pipeline.input).limits;
         if event.size > limits.file_bytes {
             let name = keys::file_name(&event.key);
             let error = ReadError::Limit {
@@ -252,56 +259,65 @@ impl Split {
             };
             return Ok(Err(refusal(&error, name.as_ref(), name)));
         }
-        Ok(self.fetch(event).await?.map(|upload| (recipe, upload)))
+        let upload = self.fetch(event).await?;
+        Ok(upload.map(|upload| input(pipeline, upload)))
     }
 
     async fn read(
         &self,
         run: &RunId,
         event: &ObjectCreated,
-        input: Input,
+        input: OrRefusal<RunInput>,
         cx: &Invocation,
-    ) -> Result<Read, SplitError> {
-        let (recipe, upload) = match input {
+    ) -> Result<OrRefusal<Manifest>, SplitError> {
+        let RunInput {
+            pipeline: resolved,
+            upload,
+        } = match input {
             Ok(input) => input,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let Recipe {
+        let ResolvedPipeline {
             name: pipeline_name,
             toml,
             pipeline,
-        } = recipe;
+        } = resolved;
         let Upload {
             directory,
             path,
             name,
             metadata,
         } = upload;
-        let Order {
+        let UploadOptions {
             limit,
             notify,
             parameters,
-        } = match Order::read(&name, &metadata, &pipeline) {
-            Ok(order) => order,
+        } = match UploadOptions::read(&name, &metadata, &pipeline) {
+            Ok(options) => options,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let options = CutOptions {
-            limit,
-            rows_read: self.rows_read.clone(),
-            stop: Arc::default(),
+        let stop = Arc::new(AtomicBool::new(false));
+        let stop_on_drop = StopOnDrop(stop.clone());
+        let rows_read = self.rows_read.clone();
+        // Relaxed: a progress bar and a stop flag order nothing else.
+        let progress = move |rows| {
+            rows_read.store(rows, Ordering::Relaxed);
+            match stop.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
         };
-        let stop = StopOnDrop(options.stop.clone());
         let batch = pipeline.batch.clone();
         let stages = u16::try_from(plan::stages(&pipeline).len()).unwrap_or(u16::MAX);
         let cut = tokio::task::spawn_blocking(move || {
-            let cut = cut(&path, &name, &pipeline, &options);
-            // The workbook is needed no more; it goes before the chunks come.
+            let cut = cut(&path, &name, &pipeline, limit, progress);
+            // Frees the disk space of the workbook before the chunks need theirs.
             drop(directory);
             cut
         })
         .await
         .map_err(io::Error::other)?;
-        drop(stop);
+        drop(stop_on_drop);
         let cut = match cut {
             Ok(cut) => cut,
             Err(CutError::Refused(refusal)) => return Ok(Err(*refusal)),
@@ -317,7 +333,7 @@ impl Split {
         let stored = cut.store(&self.objects, &self.work_bucket, run, &chunks);
         tokio::try_join!(stored, table)?;
         let manifest = cut.manifest(
-            About {
+            RunDetails {
                 run: run.clone(),
                 source: source(event),
                 created: cx.now,
@@ -333,7 +349,7 @@ impl Split {
     }
 
     /// Downloads an upload.
-    async fn fetch(&self, event: &ObjectCreated) -> Result<Result<Upload, Refusal>, SplitError> {
+    async fn fetch(&self, event: &ObjectCreated) -> Result<OrRefusal<Upload>, SplitError> {
         let name = keys::file_name(&event.key).to_owned();
         let directory = tempfile::Builder::new()
             .prefix("rowmill-inbox-")
@@ -358,7 +374,7 @@ impl Split {
     }
 
     /// Writes the manifest, unless another invocation did so first: then that one holds.
-    async fn commit(&self, manifest: Manifest) -> Result<Read, SplitError> {
+    async fn commit(&self, manifest: Manifest) -> Result<OrRefusal<Manifest>, SplitError> {
         let key = keys::manifest(&manifest.run);
         let json = serde_json::to_vec(&manifest).map_err(io::Error::from)?;
         let put = Put {

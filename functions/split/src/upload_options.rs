@@ -1,4 +1,4 @@
-//! What an upload's metadata asks for.
+//! What the metadata of an upload asks for.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +14,21 @@ pub const NOTIFY_METADATA: &str = "notify";
 /// Object metadata begins so where it gives a parameter of the pipeline; its name follows.
 pub const PARAMETER_METADATA: &str = "parameter-";
 
-/// What an upload's metadata asks for.
-pub(crate) struct Order {
+/// What the metadata of an upload asks for.
+pub(crate) struct UploadOptions {
     pub(crate) limit: Option<u64>,
     pub(crate) notify: Vec<String>,
     pub(crate) parameters: ParameterValues,
 }
 
-impl Order {
+impl UploadOptions {
     /// Reads the metadata of the object `name` that goes through this pipeline. What is no order is
     /// passed over: programs that upload put all kinds of things there.
     pub(crate) fn read(
         name: &str,
         metadata: &BTreeMap<String, String>,
         pipeline: &Pipeline,
-    ) -> Result<Order, Refusal> {
+    ) -> Result<UploadOptions, Refusal> {
         let limit = metadata.get(LIMIT_METADATA);
         let limit = limit.map(|text| match text.parse() {
             Ok(limit) if limit > 0 => Ok(limit),
@@ -44,7 +44,7 @@ impl Order {
             Some((name.to_owned(), value.clone()))
         });
         let parameters = pipeline.parameter_values(&given.collect());
-        Ok(Order {
+        Ok(UploadOptions {
             limit: limit.transpose()?,
             notify: notify.map(str::to_owned).collect(),
             parameters: parameters.map_err(|wrong| {

@@ -1,11 +1,10 @@
 //! The examples' workbooks through the cut.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use rowmill_domain::{Kind, Pipeline};
-use rowmill_split::{CutError, CutOptions, cut};
+use rowmill_split::{CutError, cut};
 
 fn example(name: &str, file: &str) -> PathBuf {
     let examples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples");
@@ -17,12 +16,16 @@ fn the_reviews_become_records() {
     let path = example("reviews", "reviews.xlsx");
     let toml = std::fs::read_to_string(example("reviews", "pipeline.toml")).unwrap();
     let pipeline = Pipeline::parse("pipeline.toml", &toml).unwrap();
-    let options = CutOptions::default();
-    let cut = cut(&path, "reviews.xlsx", &pipeline, &options).unwrap();
+    let mut rows_read = 0;
+    let progress = |rows| {
+        rows_read = rows;
+        ControlFlow::Continue(())
+    };
+    let cut = cut(&path, "reviews.xlsx", &pipeline, None, progress).unwrap();
     assert!(cut.records() >= 300, "{}", cut.records());
     assert_eq!(cut.sheet, "Reviews");
     assert_eq!(cut.rows_in, cut.records() + cut.rejected_total());
-    assert_eq!(options.rows_read.load(Ordering::Relaxed), cut.rows_in);
+    assert_eq!(rows_read, cut.rows_in);
     let column = |name: &str| cut.columns.iter().find(|c| c.name == name).unwrap();
     assert_eq!(column("Review ID").distinct, cut.records(), "it is the key");
     assert_eq!(column("Date").kind, Some(Kind::Date));
@@ -35,12 +38,10 @@ fn the_reviews_become_records() {
 
 #[test]
 fn a_cut_that_is_stopped_says_so() {
-    let options = CutOptions {
-        stop: Arc::new(true.into()),
-        ..CutOptions::default()
-    };
     let pipeline = Pipeline::parse("pipeline.toml", "").unwrap();
     let path = example("reviews", "reviews.xlsx");
-    let result = cut(&path, "reviews.xlsx", &pipeline, &options);
+    let result = cut(&path, "reviews.xlsx", &pipeline, None, |_| {
+        ControlFlow::Break(())
+    });
     assert!(matches!(result, Err(CutError::Stopped)), "{result:?}");
 }

@@ -5,7 +5,7 @@ use std::io::{self, BufRead as _, BufReader};
 
 use rowmill_domain::{Columns, Record};
 
-use super::Cut;
+use super::records::Cut;
 
 impl Cut {
     /// The first records, at most so many, with their columns.

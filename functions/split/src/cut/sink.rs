@@ -1,10 +1,9 @@
-//! The reader's rows, cleaned, profiled and serialised as they come.
+//! The reader's rows, cleaned, profiled and serialised one by one.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
 
 use rowmill_domain::manifest::{RejectReason, Rejected};
 use rowmill_domain::pipeline::{Pipeline, result_headers};
@@ -12,27 +11,29 @@ use rowmill_domain::{Columns, Value};
 use rowmill_workbook::{Cell, Header, RowSink};
 use tempfile::TempDir;
 
-use super::{Cut, CutOptions, Line, rejected_file, spool_file};
+use super::records::{Cut, Line, rejected_file, spool_file};
 use crate::clean::{Cleaner, LISTED, Verdict};
-use crate::error::{CutError, Refusal};
+use crate::error::{CutError, Refusal, one_line};
 use crate::line::LineWriter;
 use crate::profile::Profile;
-use crate::recipe::problem;
 
 /// Takes the reader's rows.
-pub(super) struct Sink<'a> {
+pub(super) struct Sink<'a, P> {
     /// What messages call the workbook.
-    pub(super) name: &'a str,
-    pub(super) pipeline: &'a Pipeline,
-    pub(super) options: &'a CutOptions,
+    name: &'a str,
+    pipeline: &'a Pipeline,
+    limit: Option<u64>,
     pub(super) scratch: TempDir,
-    /// The records, once the header has come.
+    /// Is told the number of rows after each of them, and may stop the cut.
+    progress: P,
+    rows_read: u64,
+    /// The records, once the header has been read.
     pub(super) table: Option<Table>,
-    /// Why it took no more.
+    /// Why the cut stopped early.
     pub(super) broken: Option<CutError>,
 }
 
-impl RowSink for Sink<'_> {
+impl<P: FnMut(u64) -> ControlFlow<()>> RowSink for Sink<'_, P> {
     fn header(&mut self, header: &Header) -> ControlFlow<()> {
         match self.start(header) {
             Ok(table) => {
@@ -44,9 +45,8 @@ impl RowSink for Sink<'_> {
     }
 
     fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()> {
-        // Relaxed: a progress bar and a stop flag order nothing else.
-        self.options.rows_read.fetch_add(1, Ordering::Relaxed);
-        if self.options.stop.load(Ordering::Relaxed) {
+        self.rows_read += 1;
+        if (self.progress)(self.rows_read).is_break() {
             return self.stop(CutError::Stopped);
         }
         match self.table.as_mut().map(|table| table.row(row, cells)) {
@@ -56,7 +56,26 @@ impl RowSink for Sink<'_> {
     }
 }
 
-impl Sink<'_> {
+impl<'a, P> Sink<'a, P> {
+    pub(super) fn new(
+        name: &'a str,
+        pipeline: &'a Pipeline,
+        limit: Option<u64>,
+        scratch: TempDir,
+        progress: P,
+    ) -> Sink<'a, P> {
+        Sink {
+            name,
+            pipeline,
+            limit,
+            scratch,
+            progress,
+            rows_read: 0,
+            table: None,
+            broken: None,
+        }
+    }
+
     fn stop(&mut self, error: CutError) -> ControlFlow<()> {
         self.broken = Some(error);
         ControlFlow::Break(())
@@ -75,13 +94,13 @@ impl Sink<'_> {
         };
         let problems = self.pipeline.check_columns(&header.columns);
         if !problems.is_empty() {
-            let mut texts: Vec<String> = problems.iter().take(LISTED).map(problem).collect();
+            let mut texts: Vec<String> = problems.iter().take(LISTED).map(one_line).collect();
             if problems.len() > LISTED {
                 texts.push(format!("and {} more", problems.len() - LISTED));
             }
             return Err(refused(texts.join("; ")).into());
         }
-        let cleaner = Cleaner::new(columns.clone(), &self.pipeline.input, self.options.limit)
+        let cleaner = Cleaner::new(columns.clone(), &self.pipeline.input, self.limit)
             .map_err(|name| refused(format!("no column `{name}`, which [input] mentions")))?;
         let create = |path| File::create(path).map(|f| BufWriter::with_capacity(1 << 20, f));
         Ok(Table {

@@ -11,7 +11,7 @@ use rowmill_domain::{RunId, keys};
 use rowmill_ports::{Objects, Put};
 use tokio::task::JoinSet;
 
-use super::{Cut, rejected_file};
+use super::records::{Cut, rejected_file};
 use crate::error::SplitError;
 
 /// Chunks that are put at once.

@@ -1,6 +1,10 @@
+use std::collections::BTreeMap;
+
+use super::records::{Line, rejected_file};
 use super::*;
 use proptest::prelude::*;
-use rowmill_domain::manifest::Rejected;
+use rowmill_domain::manifest::{RejectReason, Rejected};
+use rowmill_domain::pipeline::Batch;
 use rowmill_domain::{Columns, Kind, Record, Value};
 use rowmill_workbook::{Cell, Header, RowSink};
 
@@ -22,27 +26,21 @@ fn header(columns: usize) -> Header {
 
 /// What [`cut`] makes of these rows, which begin at row 2.
 fn cut_rows(rows: &[Vec<Cell>], columns: usize, pipeline: &Pipeline, limit: Option<u64>) -> Cut {
-    let options = CutOptions {
-        limit,
-        ..CutOptions::default()
+    let mut rows_read = 0;
+    let progress = |rows| {
+        rows_read = rows;
+        ControlFlow::Continue(())
     };
-    let mut sink = Sink {
-        name: "a.xlsx",
-        pipeline,
-        options: &options,
-        scratch: TempDir::new().unwrap(),
-        table: None,
-        broken: None,
-    };
+    let scratch = TempDir::new().unwrap();
+    let mut sink = Sink::new("a.xlsx", pipeline, limit, scratch, progress);
     assert!(sink.header(&header(columns)).is_continue());
     for (row, cells) in (2..).zip(rows) {
         assert!(sink.row(row, &mut cells.clone()).is_continue());
     }
-    assert_eq!(options.rows_read.load(Ordering::Relaxed), rows.len() as u64);
-    sink.table
-        .unwrap()
-        .finish(vec![Some("0.00".into())], vec![], sink.scratch)
-        .unwrap()
+    let (table, scratch) = (sink.table.unwrap(), sink.scratch);
+    assert_eq!(rows_read, rows.len() as u64);
+    let formats = vec![Some("0.00".into())];
+    table.finish(formats, vec![], scratch).unwrap()
 }
 
 fn rejected(cut: &Cut) -> Vec<Rejected> {
