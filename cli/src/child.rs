@@ -10,7 +10,7 @@ use rowmill_domain::config::{self, child_exit};
 use rowmill_domain::environment::Environment;
 use rowmill_domain::keys;
 use rowmill_domain::secret::Secrets;
-use rowmill_enrich::{Child, Enrich, Programs, Surroundings};
+use rowmill_enrich::{Child, Enrich, HostResources, ProgramFetcher};
 use rowmill_local::SqliteLedger;
 use rowmill_ports::{Location, Objects};
 
@@ -27,7 +27,7 @@ pub(crate) async fn enrich(environment: &Environment, secrets: Secrets) -> Resul
         ))
     };
     let state = PathBuf::from(environment.text(config::ROWMILL_STATE).map_err(refused)?);
-    let child = Child::of_environment(environment).map_err(refused)?;
+    let child = Child::from_environment(environment).map_err(refused)?;
     end_with_host();
     let stop = signals::stop(Exit::Child(child_exit::INTERRUPTED))?;
     let unavailable = |what: &str, e: &dyn std::fmt::Display| Stop {
@@ -53,11 +53,11 @@ pub(crate) async fn enrich(environment: &Environment, secrets: Secrets) -> Resul
         objects: objects.clone(),
         ledger: Arc::new(ledger),
         work_bucket: WORK.to_owned(),
-        surroundings: Surroundings {
+        host: HostResources {
             program_directory,
             secrets,
             amazon: None,
-            programs: Programs {
+            fetcher: ProgramFetcher {
                 objects: Some(objects),
                 work_bucket: WORK.to_owned(),
                 buckets: Vec::new(),

@@ -20,8 +20,10 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, Stop> {
     // The very cut that split makes, so that rejected rows do not count.
     let limit = args.limit;
     let name = args.workbook.display().to_string();
-    let cut = cut(&args.workbook, &name, &chosen.pipeline, limit, |_| ControlFlow::Continue(()))
-        .map_err(input::refusal)?;
+    let cut = cut(&args.workbook, &name, &chosen.pipeline, limit, |_| {
+        ControlFlow::Continue(())
+    })
+    .map_err(input::refusal)?;
     let (records, rejected) = (cut.records(), cut.rejected_total());
 
     let batch = &chosen.pipeline.batch;

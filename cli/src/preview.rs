@@ -7,7 +7,7 @@ use miette::miette;
 use rowmill_domain::manifest::RejectReason;
 use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Columns, Outcome, Record, Row, Status};
-use rowmill_enrich::{Surroundings, answer, preview as run_steps};
+use rowmill_enrich::{HostResources, preview as run_steps, preview_json};
 use rowmill_split::{Cut, cut};
 
 use crate::args::PreviewArgs;
@@ -31,16 +31,18 @@ pub(crate) async fn preview(args: &PreviewArgs, secrets: &Secrets) -> Result<Exi
 
     let limit = Some(args.rows.into());
     let name = args.workbook.display().to_string();
-    let cut = cut(&args.workbook, &name, &chosen.pipeline, limit, |_| ControlFlow::Continue(()))
-        .map_err(input::refusal)?;
+    let cut = cut(&args.workbook, &name, &chosen.pipeline, limit, |_| {
+        ControlFlow::Continue(())
+    })
+    .map_err(input::refusal)?;
     let sample = cut.sample(args.rows.into());
     let (columns, records) = sample.map_err(|e| Stop::failed("cannot read the records", e))?;
 
-    let surroundings = Surroundings {
+    let host = HostResources {
         program_directory: chosen.directory.clone(),
         secrets: secrets.clone(),
         amazon: None,
-        ..Surroundings::default()
+        ..HostResources::default()
     };
     let stopped = async {
         // This fails only without its sender, which lives as long as the process.
@@ -51,7 +53,7 @@ pub(crate) async fn preview(args: &PreviewArgs, secrets: &Secrets) -> Result<Exi
         &columns,
         records.clone(),
         &given,
-        &surroundings,
+        &host,
         stopped,
     )
     .await
@@ -61,7 +63,12 @@ pub(crate) async fn preview(args: &PreviewArgs, secrets: &Secrets) -> Result<Exi
     };
 
     if args.json {
-        output::json(&answer(&chosen.pipeline, &columns, &records, &outcomes));
+        output::json(&preview_json(
+            &chosen.pipeline,
+            &columns,
+            &records,
+            &outcomes,
+        ));
     } else {
         print(&chosen, &cut, &columns, &records, &outcomes);
     }

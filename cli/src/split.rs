@@ -30,8 +30,10 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, Stop> {
     let pipeline = &chosen.pipeline;
     let limit = args.limit;
     let name = args.workbook.display().to_string();
-    let cut = cut(&args.workbook, &name, pipeline, limit, |_| ControlFlow::Continue(()))
-        .map_err(input::refusal)?;
+    let cut = cut(&args.workbook, &name, pipeline, limit, |_| {
+        ControlFlow::Continue(())
+    })
+    .map_err(input::refusal)?;
 
     // In the directory asked for, so that what is kept needs no copy.
     let state = std::fs::create_dir_all(&args.out)

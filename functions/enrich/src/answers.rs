@@ -11,7 +11,7 @@ use rowmill_ports::{Asked, Ledger};
 use rowmill_steps::Answers;
 use tokio::time::sleep;
 
-use crate::Child;
+use crate::child::Child;
 use crate::retry::retry;
 
 /// How long a child has for an answer before another one looks for it too: what an answer takes

@@ -1,47 +1,31 @@
-//! Previews by request: how the function is entered.
+//! How the stage is entered: by Batch, through the environment of a child, and on Lambda by a
+//! request for a preview.
 
-use std::sync::Arc;
-
+use rowmill_domain::config::{
+    AWS_BATCH_JOB_ARRAY_INDEX, ROWMILL_CHUNK, ROWMILL_RUN, ROWMILL_STAGE,
+};
+use rowmill_domain::environment::{Environment, VariableError};
 use rowmill_domain::event::Invocation;
 use rowmill_domain::limits::{LAMBDA_RESPONSE_MAX, PREVIEW_ROWS};
-use rowmill_domain::pipeline::{self, Input, ParameterValues};
-use rowmill_domain::record::Json;
-use rowmill_domain::{Columns, Kind, Outcome, Pipeline, Record, Value, keys};
-use rowmill_ports::{Location, Objects, Optional, PortError};
 use serde::Deserialize;
-use serde_json::{Map, json};
 
-use crate::Surroundings;
-use crate::preview::{preview, problem};
+use crate::child::Child;
+use crate::error::PreviewError;
+use crate::preview::{PreviewRequest, Previews, columns, preview, preview_json, records};
 
-/// What previews work on.
-pub struct Previews {
-    /// The work bucket's objects, which pipelines are read from.
-    pub objects: Arc<dyn Objects>,
-    /// The work bucket.
-    pub work_bucket: String,
-    /// What is there for the steps.
-    pub surroundings: Surroundings,
-}
-
-/// Why there is no preview.
-#[derive(Debug, thiserror::Error)]
-pub enum PreviewError {
-    /// The request is wrong; its sender can mend it.
-    #[error("{0}")]
-    Request(String),
-    /// A service failed.
-    #[error(transparent)]
-    Port(#[from] PortError),
-}
-
-#[derive(Deserialize)]
-struct Request {
-    /// A pipeline's name, or its text.
-    pipeline: String,
-    #[serde(default)]
-    parameters: ParameterValues,
-    rows: Vec<Map<String, serde_json::Value>>,
+impl Child {
+    /// What Batch and submit say in the environment of a child. A plain job has no index.
+    ///
+    /// # Errors
+    /// A variable is absent or cannot be read: the job is set up wrongly.
+    pub fn from_environment(environment: &Environment) -> Result<Child, VariableError> {
+        Ok(Child {
+            run: environment.value(ROWMILL_RUN)?,
+            chunk: environment.value(ROWMILL_CHUNK)?,
+            stage: environment.value(ROWMILL_STAGE)?,
+            index: environment.optional_value(AWS_BATCH_JOB_ARRAY_INDEX)?,
+        })
+    }
 }
 
 impl Previews {
@@ -58,7 +42,7 @@ impl Previews {
         payload: &serde_json::Value,
         _: &Invocation,
     ) -> Result<Option<serde_json::Value>, PreviewError> {
-        let request = Request::deserialize(payload).map_err(|error| {
+        let request = PreviewRequest::deserialize(payload).map_err(|error| {
             PreviewError::Request(format!(
                 "this is no request for a preview: {error}; it is {{\"pipeline\": \"<name, or the \
                  text of the file>\", \"rows\": [{{\"<column>\": value}}]}}"
@@ -72,20 +56,21 @@ impl Previews {
         }
         let pipeline = self.pipeline(&request.pipeline).await?;
         let columns = columns(&request.rows);
-        let records = records(&request.rows, &columns, &pipeline.input)?;
+        let records =
+            records(&request.rows, &columns, &pipeline.input).map_err(PreviewError::Request)?;
         let outcomes = preview(
             &pipeline,
             &columns,
             records.clone(),
             &request.parameters,
-            &self.surroundings,
+            &self.host,
             std::future::pending(),
         )
         .await
         .map_err(|wrong| PreviewError::Request(wrong.join("\n")))?
         // Nothing stops it.
         .unwrap_or_default();
-        let answer = answer(&pipeline, &columns, &records, &outcomes);
+        let answer = preview_json(&pipeline, &columns, &records, &outcomes);
         let bytes = answer.to_string().len();
         if bytes > LAMBDA_RESPONSE_MAX {
             return Err(PreviewError::Request(format!(
@@ -95,119 +80,41 @@ impl Previews {
         }
         Ok(Some(answer))
     }
+}
 
-    /// The pipeline of that name, in the work bucket or built in; or of that text.
-    async fn pipeline(&self, given: &str) -> Result<Pipeline, PreviewError> {
-        let (file, text) = match pipeline::is_name(given) {
-            false => ("the pipeline".to_owned(), given.to_owned()),
-            true => {
-                let file = keys::pipeline(given);
-                let at = Location::new(&self.work_bucket, &file);
-                let found = self.objects.get(&at).await.optional()?;
-                let found = found.map(|object| String::from_utf8_lossy(&object.body).into_owned());
-                let text = found.or_else(|| pipeline::built_in(given).map(str::to_owned));
-                let text = text.ok_or_else(|| {
-                    PreviewError::Request(format!(
-                        "there is no pipeline `{given}`: no {file} in the bucket {}",
-                        self.work_bucket
-                    ))
-                })?;
-                (file, text)
-            }
-        };
-        Pipeline::parse(&file, &text).map_err(|error| PreviewError::Request(problem(&error)))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&'static str, &'static str)]) -> Result<Child, VariableError> {
+        let pairs = pairs.to_vec();
+        let environment = Environment::new(move |name| {
+            let found = pairs.iter().find(|(n, _)| *n == name)?;
+            Some(found.1.to_owned())
+        });
+        Child::from_environment(&environment)
     }
-}
 
-/// What came of a preview, as JSON.
-pub fn answer(
-    pipeline: &Pipeline,
-    columns: &Columns,
-    records: &[Record],
-    outcomes: &[Outcome],
-) -> serde_json::Value {
-    let rows = records.iter().zip(outcomes);
-    let rows: Vec<_> = rows
-        .map(|(record, outcome)| row(columns, record, outcome))
-        .collect();
-    let names: Vec<&str> = columns.names().iter().map(|name| &**name).collect();
-    json!({ "columns": names, "added": pipeline.added_columns(), "rows": rows })
-}
-
-/// The names in the rows, in the order they come.
-fn columns(rows: &[Map<String, serde_json::Value>]) -> Columns {
-    let mut names: Vec<&str> = Vec::new();
-    for name in rows.iter().flat_map(Map::keys) {
-        if !names.contains(&name.as_str()) {
-            names.push(name);
-        }
+    #[test]
+    fn a_plain_job_has_no_index() {
+        let mut pairs = vec![
+            ("ROWMILL_RUN", "20261121-reviews-0123456789ab"),
+            ("ROWMILL_CHUNK", "3"),
+            ("ROWMILL_STAGE", "1"),
+        ];
+        let plain = read(&pairs).unwrap();
+        assert_eq!((plain.chunk, plain.stage, plain.index), (3, 1, None));
+        pairs.push(("AWS_BATCH_JOB_ARRAY_INDEX", "7"));
+        assert_eq!(read(&pairs).unwrap().index, Some(7));
+        assert_eq!(
+            read(&pairs[1..]).unwrap_err().to_string(),
+            "ROWMILL_RUN is not set"
+        );
+        pairs[0].1 = "no run";
+        let error = read(&pairs).unwrap_err().to_string();
+        assert!(
+            error.starts_with("ROWMILL_RUN cannot be `no run`"),
+            "{error}"
+        );
     }
-    Columns::new(names)
-}
-
-/// The rows as records, with the kinds that `[input] types` says.
-fn records(
-    rows: &[Map<String, serde_json::Value>],
-    columns: &Columns,
-    input: &Input,
-) -> Result<Vec<Record>, PreviewError> {
-    let numbered = (1..).zip(rows);
-    numbered
-        .map(|(row, cells)| {
-            let values = columns.names().iter().map(|name| {
-                let kind = input.types.iter().find(|(n, _)| **n == **name);
-                let value = value(cells.get(&**name), kind.map(|(_, kind)| *kind));
-                value.map_err(|wrong| {
-                    PreviewError::Request(format!("row {row}, column `{name}`: {wrong}"))
-                })
-            });
-            Ok(Record {
-                row,
-                values: values.collect::<Result<_, _>>()?,
-            })
-        })
-        .collect()
-}
-
-/// A cell; empty where it is absent, null or an empty text.
-fn value(json: Option<&serde_json::Value>, kind: Option<Kind>) -> Result<Option<Value>, String> {
-    use serde_json::Value as Json;
-    let value = match json {
-        None | Some(Json::Null) => return Ok(None),
-        Some(Json::String(text)) if text.is_empty() => return Ok(None),
-        Some(Json::String(text)) => Value::Text(text.clone()),
-        Some(Json::Bool(b)) => Value::Bool(*b),
-        Some(Json::Number(n)) => Value::Number(n.as_f64().ok_or("no number")?),
-        Some(_) => return Err("a list or an object is no cell".to_owned()),
-    };
-    match kind {
-        Some(kind) if value.kind() != kind => {
-            let text = value.to_text();
-            let typed = Value::parse(&text, kind);
-            typed
-                .map(Some)
-                .ok_or_else(|| format!("`{text}` is no {kind}"))
-        }
-        _ => Ok(Some(value)),
-    }
-}
-
-fn row(columns: &Columns, record: &Record, outcome: &Outcome) -> serde_json::Value {
-    let seen = rowmill_domain::Row {
-        columns,
-        record,
-        outputs: &outcome.outputs,
-    };
-    let values: Map<String, serde_json::Value> = seen
-        .values()
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), json!(Json(value))))
-        .collect();
-    json!({
-        "row": record.row,
-        "status": outcome.status,
-        "values": values,
-        "error": outcome.error,
-        "attempts": outcome.attempts,
-    })
 }

@@ -42,3 +42,14 @@ impl EnrichError {
         }
     }
 }
+
+/// Why a preview was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum PreviewError {
+    /// The request, or the pipeline that it names, is wrong.
+    #[error("{0}")]
+    Request(String),
+    /// A service failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}

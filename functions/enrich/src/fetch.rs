@@ -13,68 +13,71 @@ use rowmill_ports::{Location, Objects, PortError};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use crate::child::Child;
+use crate::error::EnrichError;
 use crate::retry::retry;
 use crate::unpack::{UnpackError, make_executable, unpack};
-use crate::{Child, EnrichError, Surroundings};
 
 /// Largest script or zip, in bytes.
 const FETCHED_MAX: u64 = 256 << 20;
 /// What the folders' names begin with.
 const PREFIX: &str = "rowmill-fetch-";
 
-/// Where programs may come from, and where they are put.
+/// Fetches the programs of steps into temporary folders.
 #[derive(Clone, Default)]
-pub struct Programs {
-    /// The buckets; `None` where only paths can be fetched.
+pub struct ProgramFetcher {
+    /// The buckets. `None`: only paths can be fetched.
     pub objects: Option<Arc<dyn Objects>>,
-    /// The work bucket, of which programs have a prefix.
+    /// The work bucket, which keeps programs under a prefix of their own.
     pub work_bucket: String,
-    /// Further buckets, by name or ARN.
+    /// Further buckets that programs may come from, by name or ARN.
     pub buckets: Vec<String>,
-    /// A directory of temporary files that nothing outlives. Default: the system's.
+    /// The directory for temporary folders. Default: the system's.
     pub scratch: Option<PathBuf>,
 }
 
-/// Why a step has no program.
+/// Why the program of a step was not fetched.
 #[derive(Debug)]
 pub(crate) enum FetchError {
-    /// It cannot be meant.
+    /// It must not be used: trying again cannot help.
     Refused(String),
-    /// It may be there later.
+    /// Fetching failed: trying again may help.
     NotFetched(String),
 }
 
 impl FetchError {
-    /// The same with what was at work.
-    fn at(self, what: impl std::fmt::Display) -> FetchError {
+    /// The same error with what was being done.
+    fn context(self, what: impl std::fmt::Display) -> FetchError {
         match self {
             FetchError::Refused(why) => FetchError::Refused(format!("{what}: {why}")),
             FetchError::NotFetched(why) => FetchError::NotFetched(format!("{what}: {why}")),
         }
     }
 
-    /// What it means for a child.
-    pub(crate) fn of(self, child: &Child) -> EnrichError {
-        match self.at(child) {
+    /// The error that the child ends with.
+    pub(crate) fn in_child(self, child: &Child) -> EnrichError {
+        match self.context(child) {
             FetchError::Refused(why) => EnrichError::Misconfigured(why),
             FetchError::NotFetched(why) => EnrichError::NotFetched(why),
         }
     }
 
-    /// What to tell a person.
-    pub(crate) fn told(self) -> String {
+    /// The message alone.
+    pub(crate) fn into_message(self) -> String {
         match self {
             FetchError::Refused(why) | FetchError::NotFetched(why) => why,
         }
     }
 }
 
-impl Surroundings {
-    /// For each of the steps the folder of its program, where that is fetched.
-    pub(crate) async fn programs(
+impl ProgramFetcher {
+    /// For each of these steps, the folder of its program if that is fetched. Paths are relative to
+    /// `directory`.
+    pub(crate) async fn fetch_all(
         &self,
         pipeline: &Pipeline,
         steps: Range<usize>,
+        directory: &Path,
     ) -> Result<Vec<Option<TempDir>>, FetchError> {
         let mut programs = Vec::with_capacity(steps.len());
         for (step, number) in pipeline.steps[steps.clone()].iter().zip(steps.start + 1..) {
@@ -86,16 +89,16 @@ impl Surroundings {
                 continue;
             };
             let place = format_args!("step {number} (command): {}", fetch.url).to_string();
-            let program = self.program(fetch).await;
-            programs.push(Some(program.map_err(|e| e.at(place))?));
+            let program = self.fetch(fetch, directory).await;
+            programs.push(Some(program.map_err(|e| e.context(place))?));
         }
         Ok(programs)
     }
 
-    /// The folder with the step's program. It goes when the value does; what a killed child leaves
-    /// goes with its container, or locally at the next start.
-    async fn program(&self, fetch: &Fetch) -> Result<TempDir, FetchError> {
-        let scratch = self.programs.scratch.clone();
+    /// The folder with the step's program. It is deleted when the value is dropped. What a killed
+    /// child leaves goes with its container, or locally at the next start.
+    async fn fetch(&self, fetch: &Fetch, directory: &Path) -> Result<TempDir, FetchError> {
+        let scratch = self.scratch.clone();
         let scratch = scratch.unwrap_or_else(tempfile::env::temp_dir);
         let temporary = || {
             let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&scratch);
@@ -106,7 +109,7 @@ impl Surroundings {
             FetchKind::Script => folder.path().join(fetch.file_name()),
             FetchKind::Zip => packed.path().join("zip"),
         };
-        self.download(fetch, &file).await?;
+        self.download(fetch, directory, &file).await?;
         let (fetch, into) = (fetch.clone(), folder.path().to_owned());
         let work = move || {
             check(&fetch, &file)?;
@@ -123,7 +126,7 @@ impl Surroundings {
         }
     }
 
-    async fn download(&self, fetch: &Fetch, to: &Path) -> Result<(), FetchError> {
+    async fn download(&self, fetch: &Fetch, directory: &Path, to: &Path) -> Result<(), FetchError> {
         let refused = |why: String| Err(FetchError::Refused(why));
         let too_large = |bytes: u64| {
             refused(format!(
@@ -131,7 +134,7 @@ impl Surroundings {
             ))
         };
         let Some((bucket, key)) = fetch.location() else {
-            let path = local(fetch, &self.program_directory);
+            let path = local(fetch, directory);
             let failed = |e| FetchError::NotFetched(format!("{}: {e}", path.display()));
             let bytes = std::fs::metadata(&path).map_err(failed)?.len();
             if bytes > FETCHED_MAX {
@@ -140,12 +143,12 @@ impl Surroundings {
             std::fs::copy(&path, to).map_err(failed)?;
             return Ok(());
         };
-        let Programs {
+        let ProgramFetcher {
             objects,
             work_bucket,
             buckets,
             ..
-        } = &self.programs;
+        } = self;
         let Some(objects) = objects else {
             return refused("programs in buckets are not fetched here".to_owned());
         };

@@ -1,289 +1,51 @@
-//! Stage enrich: one child's slice of a chunk, one outcome a record.
+//! Stage enrich: one child's slice of a chunk, one outcome per record.
 //!
-//! A child reads the run's manifest and its chunk, passes over the rows that an earlier attempt
-//! has done, works on several records at once, and stores their outcomes in batches. It may be
-//! killed at any time: what is stored stays, and the next attempt does the rest.
+//! A child of a Batch job reads the run's manifest and its chunk, skips the rows that an earlier
+//! attempt has done, works on several records at once, and stores their outcomes in batches
+//! ([`Enrich::run`]). The same code previews a pipeline on a few rows, in memory ([`preview()`]).
 //!
-//! Records never fail a child: whatever goes wrong with one becomes its outcome. A child fails
-//! where the machine or a service does ([`EnrichError`], whose [`EnrichError::exit_code`] tells
-//! Batch whether to try again).
+//! | file | content |
+//! |---|---|
+//! | `entry.rs` | the environment of a child, and preview requests on Lambda |
+//! | `stage.rs` | the work of one child |
+//! | `child.rs` | which part of a run a child works on, and what it did |
+//! | `slice.rs` | which records are left to do |
+//! | `record.rs` | steps, checks and derived columns of one record |
+//! | `steps.rs` | the steps, ready to run |
+//! | `store.rs` | outcomes, stored in batches |
+//! | `host.rs` | what a host offers to the steps |
+//! | `fetch.rs`, `unpack.rs` | programs of `command` steps, fetched and unpacked |
+//! | `permits.rs`, `answers.rs` | request rates and answers that all children of a run share |
+//! | `preview.rs`, `preview/` | previews |
+//! | `retry.rs` | calls that are retried |
+//! | `main.rs` | the container, and the Lambda function from the same image |
+//!
+//! # Guarantees
+//!
+//! - A record never fails a child: whatever goes wrong with it becomes its outcome. A child fails
+//!   only when the machine or a service does ([`EnrichError`], whose [`EnrichError::exit_code`]
+//!   tells Batch whether to try again).
+//! - A child may be killed at any time. What is stored stays, and the next attempt does the rest.
 
 mod answers;
 mod child;
 mod entry;
 mod error;
 mod fetch;
+mod host;
+mod permits;
 mod preview;
 mod record;
 mod retry;
 mod slice;
+mod stage;
+mod steps;
 mod store;
-mod surroundings;
-mod turns;
 mod unpack;
 
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
-
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
-use rowmill_domain::limits::DRAIN_SECONDS;
-use rowmill_domain::{Manifest, Pipeline, Status};
-use rowmill_ports::{Ledger, Objects};
-use rowmill_steps::Setup;
-use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
-use tracing::Instrument as _;
-
-pub use child::Child;
-pub use entry::{PreviewError, Previews, answer};
-pub use error::EnrichError;
-pub use fetch::{Programs, check_local};
-pub use preview::preview;
-use record::{StageStep, Worker};
-use slice::Task;
-use store::Store;
-pub use surroundings::Surroundings;
-
-/// Time kept of [`DRAIN_SECONDS`] for storing, after records in flight were waited for.
-const STORE_SECONDS: u32 = 5;
-
-/// The stage, with what it works on.
-pub struct Enrich {
-    /// The work bucket's objects.
-    pub objects: Arc<dyn Objects>,
-    /// Where outcomes go.
-    pub ledger: Arc<dyn Ledger>,
-    /// The work bucket.
-    pub work_bucket: String,
-    /// What is there for the steps.
-    pub surroundings: Surroundings,
-}
-
-/// What a child did, once every record of its slice has an outcome.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ChildReport {
-    /// Records of the slice.
-    pub records: u64,
-    /// Of these, done by an earlier attempt.
-    pub resumed: u64,
-    /// Done now, with status `ok`.
-    pub ok: u64,
-    /// Done now, with status `failed` (those that failed in an earlier stage among them).
-    pub failed: u64,
-}
-
-impl ChildReport {
-    fn count(&mut self, status: Status) {
-        match status {
-            Status::Ok => self.ok += 1,
-            Status::Failed | Status::Missing => self.failed += 1,
-        }
-    }
-}
-
-impl Enrich {
-    /// Works until every record of the child's slice has an outcome of its stage.
-    ///
-    /// Once `stop` is true no new record is begun; those in flight are waited for, at most
-    /// [`DRAIN_SECONDS`] with the storing, and records left undone make it
-    /// [`EnrichError::Interrupted`].
-    pub async fn run(
-        &self,
-        child: &Child,
-        stop: watch::Receiver<bool>,
-    ) -> Result<ChildReport, EnrichError> {
-        let Child {
-            run,
-            chunk,
-            stage,
-            index,
-        } = child;
-        let span = tracing::info_span!("enrich", %run, chunk, stage, index);
-        let interrupted = drained(stop.clone(), DRAIN_SECONDS);
-        async {
-            tokio::select! {
-                done = self.work(child, stop) => done,
-                () = interrupted => Err(EnrichError::Interrupted { left: None }),
-            }
-        }
-        .instrument(span)
-        .await
-    }
-
-    async fn work(
-        &self,
-        child: &Child,
-        stop: watch::Receiver<bool>,
-    ) -> Result<ChildReport, EnrichError> {
-        let manifest = self.manifest(child).await?;
-        let file = format!("{}.toml", manifest.pipeline);
-        let pipeline = Pipeline::parse(&file, &manifest.pipeline_toml).map_err(|error| {
-            let (line, column) = error.position();
-            EnrichError::Misconfigured(format!(
-                "{child}: the pipeline in the manifest cannot be used: {file}:{line}:{column}: \
-                 {error}"
-            ))
-        })?;
-        let stages = rowmill_domain::plan::stages(&pipeline);
-        if stages.len() != usize::from(manifest.stages) {
-            return Err(EnrichError::Misconfigured(format!(
-                "{child}: the manifest says {} stages, its pipeline has {}: split and enrich are \
-                 of different versions",
-                manifest.stages,
-                stages.len()
-            )));
-        }
-        let steps = stages
-            .get(usize::from(child.stage))
-            .cloned()
-            .ok_or_else(|| {
-                EnrichError::Misconfigured(format!("{child}: the run has {} stages", stages.len()))
-            })?;
-
-        let columns = manifest.columns();
-        let tasks = self.tasks(child, &manifest, &columns).await?;
-        let mut report = ChildReport {
-            records: tasks.records,
-            resumed: tasks.records - tasks.todo.len() as u64,
-            ..ChildReport::default()
-        };
-        if tasks.todo.is_empty() {
-            return Ok(report);
-        }
-
-        let misconfigured = |wrong: String| EnrichError::Misconfigured(format!("{child}: {wrong}"));
-        let mut setup = self
-            .surroundings
-            .setup(&pipeline, manifest.parameters)
-            .map_err(|wrong| misconfigured(wrong.join("; ")))?;
-        setup.turns = Some(Arc::new(turns::LedgerTurns(self.ledger.clone())));
-        setup.answers = Some(Arc::new(answers::RunAnswers::new(
-            self.ledger.clone(),
-            child,
-        )));
-        let programs = self.surroundings.programs(&pipeline, steps.clone());
-        let programs = programs.await.map_err(|e| e.of(child))?;
-        let last = child.stage + 1 == manifest.stages;
-        let worker = Worker {
-            columns: &columns,
-            stage: child.stage,
-            steps: stage_steps(&pipeline, steps, &setup, &programs).map_err(misconfigured)?,
-            checks: if last { &pipeline.checks } else { &[] },
-            derived: if last { &pipeline.columns } else { &[] },
-        };
-        let todo = tasks.todo.len() as u64;
-        let done = self
-            .enrich(
-                child,
-                &worker,
-                tasks.todo,
-                setup.concurrency,
-                stop,
-                &mut report,
-            )
-            .await;
-        for step in &worker.steps {
-            step.runner.close().await;
-        }
-        done?;
-        match todo - report.ok - report.failed {
-            0 => Ok(report),
-            left => Err(EnrichError::Interrupted { left: Some(left) }),
-        }
-    }
-
-    async fn manifest(&self, child: &Child) -> Result<Manifest, EnrichError> {
-        let key = rowmill_domain::keys::manifest(&child.run);
-        let object = self.get(&key).await?;
-        Manifest::from_json(&object)
-            .map_err(|error| EnrichError::Misconfigured(format!("{child}: {key}: {error}")))
-    }
-
-    /// Works on the records and stores their outcomes, both at once: a slow write does not hold
-    /// up the requests in flight.
-    async fn enrich(
-        &self,
-        child: &Child,
-        worker: &Worker<'_>,
-        todo: Vec<Task>,
-        concurrency: usize,
-        stop: watch::Receiver<bool>,
-        report: &mut ChildReport,
-    ) -> Result<(), EnrichError> {
-        let (send, receive) = mpsc::channel(store::FLUSH_OUTCOMES);
-        let expired = drained(stop.clone(), DRAIN_SECONDS - STORE_SECONDS);
-        let work = async move {
-            let mut todo = todo.into_iter();
-            let mut running = FuturesUnordered::new();
-            let mut expired = pin!(expired);
-            loop {
-                while running.len() < concurrency.max(1) && !*stop.borrow() {
-                    match todo.next() {
-                        Some(task) => running.push(worker.outcome(task)),
-                        None => break,
-                    }
-                }
-                let outcome = tokio::select! {
-                    biased;
-                    () = &mut expired => break,
-                    next = running.next() => next,
-                };
-                let Some(outcome) = outcome else { break };
-                // Closed only where storing failed, and then that error ends both.
-                if send.send(outcome).await.is_err() {
-                    break;
-                }
-            }
-            Ok(())
-        };
-        let store = Store {
-            ledger: &*self.ledger,
-            run: &child.run,
-            chunk: child.chunk,
-        };
-        futures::future::try_join(work, store.run(receive, report)).await?;
-        Ok(())
-    }
-}
-
-/// These steps, ready to run; or what is wrong with one.
-fn stage_steps(
-    pipeline: &Pipeline,
-    steps: std::ops::Range<usize>,
-    setup: &Setup,
-    programs: &[Option<TempDir>],
-) -> Result<Vec<StageStep>, String> {
-    pipeline.steps[steps.clone()]
-        .iter()
-        .zip(programs)
-        .zip(steps)
-        .map(|((step, program), index)| {
-            let mut setup = setup.clone();
-            if let Some(folder) = program {
-                setup.directory = folder.path().to_owned();
-            }
-            let runner = rowmill_steps::runner(step, &setup).map_err(|error| {
-                let error = error.to_string();
-                let (number, kind) = (index + 1, step.kind_name());
-                format!("step {number} ({kind}): {}", setup.secrets.redact(&error))
-            })?;
-            Ok(StageStep {
-                // A pipeline file of more than 65,535 steps does not exist.
-                index: index as u16,
-                kind: step.kind_name(),
-                runner,
-            })
-        })
-        .collect()
-}
-
-/// Resolves so many seconds after `stop` became true; never where nobody can stop any more.
-async fn drained(mut stop: watch::Receiver<bool>, seconds: u32) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-    sleep(Duration::from_secs(u64::from(seconds))).await;
-}
+pub use child::{Child, ChildReport};
+pub use error::{EnrichError, PreviewError};
+pub use fetch::{ProgramFetcher, check_local};
+pub use host::HostResources;
+pub use preview::{Previews, preview, preview_json};
+pub use stage::Enrich;

@@ -8,7 +8,7 @@ use rowmill_aws::{AmazonTranslate, DynamoLedger, S3Objects, sdk_config};
 use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
 use rowmill_domain::secret::Secrets;
-use rowmill_enrich::{Child, Enrich, Previews, Programs, Surroundings};
+use rowmill_enrich::{Child, Enrich, HostResources, Previews, ProgramFetcher};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -30,7 +30,7 @@ fn main() -> anyhow::Result<ExitCode> {
 /// Works on the slice that the environment names; gives the exit code.
 async fn child(environment: &Environment) -> u8 {
     let worked = async {
-        let child = Child::of_environment(environment)?;
+        let child = Child::from_environment(environment)?;
         let enrich = enrich(environment).await?;
         // From now on SIGTERM, Batch's announcement of the end, lets records in flight finish.
         let (told, stop) = watch::channel(false);
@@ -64,7 +64,7 @@ async fn enrich(env: &Environment) -> anyhow::Result<Enrich> {
         objects: objects.clone(),
         ledger: Arc::new(DynamoLedger::new(&sdk, env.text(ROWMILL_STACK)?)),
         work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
-        surroundings: surroundings(env, objects, AmazonTranslate::new(&sdk))?,
+        host: host(env, objects, AmazonTranslate::new(&sdk))?,
     })
 }
 
@@ -74,21 +74,21 @@ async fn previews(env: &Environment) -> anyhow::Result<Previews> {
     Ok(Previews {
         objects: objects.clone(),
         work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
-        surroundings: surroundings(env, objects, AmazonTranslate::new(&sdk))?,
+        host: host(env, objects, AmazonTranslate::new(&sdk))?,
     })
 }
 
-fn surroundings(
+fn host(
     env: &Environment,
     objects: Arc<S3Objects>,
     amazon: AmazonTranslate,
-) -> anyhow::Result<Surroundings> {
-    Ok(Surroundings {
+) -> anyhow::Result<HostResources> {
+    Ok(HostResources {
         // The container's working directory.
         program_directory: ".".into(),
         secrets: Secrets::of_environment(std::env::vars_os()),
         amazon: Some(Arc::new(amazon)),
-        programs: Programs {
+        fetcher: ProgramFetcher {
             objects: Some(objects),
             work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
             buckets: env.list(ROWMILL_FETCH_BUCKETS),

@@ -1,13 +1,56 @@
-//! The pipeline on a few records, in memory: before anyone pays for a run.
+//! A pipeline on a few records, in memory: before anyone pays for a run.
+
+mod request;
+
+use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream;
-use rowmill_domain::pipeline::{ParameterValues, PipelineError};
-use rowmill_domain::{Columns, Outcome, Pipeline, Record};
+use rowmill_domain::pipeline::{self, ParameterValues, PipelineError};
+use rowmill_domain::{Columns, Outcome, Pipeline, Record, keys};
+use rowmill_ports::{Location, Objects, Optional};
 
-use crate::record::Worker;
-use crate::slice::Task;
-use crate::{Surroundings, stage_steps};
+use crate::error::PreviewError;
+use crate::host::HostResources;
+use crate::record::{Task, Worker};
+use crate::steps::stage_steps;
+
+pub use request::preview_json;
+pub(crate) use request::{PreviewRequest, columns, records};
+
+/// Previews by request, with the services they use.
+pub struct Previews {
+    /// The work bucket's objects, which pipelines are read from.
+    pub objects: Arc<dyn Objects>,
+    /// The work bucket.
+    pub work_bucket: String,
+    /// What this host offers to the steps.
+    pub host: HostResources,
+}
+
+impl Previews {
+    /// The pipeline of that name, in the work bucket or built in; or of that text.
+    pub(crate) async fn pipeline(&self, given: &str) -> Result<Pipeline, PreviewError> {
+        let (file, text) = match pipeline::is_name(given) {
+            false => ("the pipeline".to_owned(), given.to_owned()),
+            true => {
+                let file = keys::pipeline(given);
+                let at = Location::new(&self.work_bucket, &file);
+                let found = self.objects.get(&at).await.optional()?;
+                let found = found.map(|object| String::from_utf8_lossy(&object.body).into_owned());
+                let text = found.or_else(|| pipeline::built_in(given).map(str::to_owned));
+                let text = text.ok_or_else(|| {
+                    PreviewError::Request(format!(
+                        "there is no pipeline `{given}`: no {file} in the bucket {}",
+                        self.work_bucket
+                    ))
+                })?;
+                (file, text)
+            }
+        };
+        Pipeline::parse(&file, &text).map_err(|error| PreviewError::Request(problem(&error)))
+    }
+}
 
 /// Runs the steps of all stages, the checks and the derived columns on records of these columns, as
 /// children do, several at once. Nothing is stored, and nothing is taken from a run. `parameters`
@@ -23,7 +66,7 @@ pub async fn preview(
     columns: &Columns,
     records: Vec<Record>,
     parameters: &ParameterValues,
-    surroundings: &Surroundings,
+    host: &HostResources,
     stop: impl Future<Output = ()>,
 ) -> Result<Option<Vec<Outcome>>, Vec<String>> {
     let header: Vec<String> = columns.names().iter().map(ToString::to_string).collect();
@@ -32,14 +75,14 @@ pub async fn preview(
         return Err(wrong.iter().map(problem).collect());
     }
     let parameters = pipeline.parameter_values(parameters)?;
-    let setup = surroundings.setup(pipeline, parameters)?;
+    let setup = host.setup(pipeline, parameters)?;
     let all = 0..pipeline.steps.len();
     tokio::pin!(stop);
     let programs = tokio::select! {
-        programs = surroundings.programs(pipeline, all.clone()) => programs,
+        programs = host.programs(pipeline, all.clone()) => programs,
         () = &mut stop => return Ok(None),
     };
-    let programs = programs.map_err(|e| vec![e.told()])?;
+    let programs = programs.map_err(|e| vec![e.into_message()])?;
     let worker = Worker {
         columns,
         stage: 0,
@@ -66,7 +109,7 @@ pub async fn preview(
 }
 
 /// An error of a pipeline's file with its place: `reviews.toml:3:10: ..`.
-pub(crate) fn problem(error: &PipelineError) -> String {
+fn problem(error: &PipelineError) -> String {
     let (line, column) = error.position();
     let file = error.file.name();
     match &error.help {

@@ -11,17 +11,14 @@ use rowmill_domain::outcome::{StepTime, step_error};
 use rowmill_domain::pipeline::{Check, DerivedColumn, OnFailure};
 use rowmill_domain::record::{Columns, Outputs, Row};
 use rowmill_domain::{Outcome, Status, Value};
-use rowmill_steps::Runner;
 
-use crate::slice::Task;
+use crate::steps::StageStep;
 
-/// A step of the stage.
-pub(crate) struct StageStep {
-    /// Its index in the pipeline.
-    pub(crate) index: u16,
-    /// Its kind, as in the file.
-    pub(crate) kind: &'static str,
-    pub(crate) runner: Box<dyn Runner>,
+/// A record, with its outcome of the stage before.
+pub(crate) struct Task {
+    pub(crate) record: Record,
+    /// `None` in the first stage, and where the stage before stored nothing.
+    pub(crate) before: Option<Outcome>,
 }
 
 /// What a stage does to each record.
@@ -70,7 +67,7 @@ impl Worker<'_> {
     /// Runs the steps in order, up to the first that fails.
     async fn steps(
         &self,
-        record: &rowmill_domain::Record,
+        record: &Record,
         outcome: &mut Outcome,
         notes: &mut Vec<String>,
     ) -> Result<(), String> {
@@ -105,12 +102,7 @@ impl Worker<'_> {
     }
 
     /// Checks, then derived columns: none of a record that a check fails.
-    fn judge(
-        &self,
-        record: &rowmill_domain::Record,
-        outcome: &mut Outcome,
-        notes: &mut Vec<String>,
-    ) {
+    fn judge(&self, record: &Record, outcome: &mut Outcome, notes: &mut Vec<String>) {
         let mut failures = Vec::new();
         for check in self.checks {
             let row = Row {
@@ -224,9 +216,8 @@ fn fit(outcome: Outcome) -> Outcome {
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
-    use rowmill_domain::Record;
     use rowmill_domain::pipeline::Expr;
-    use rowmill_steps::StepResult;
+    use rowmill_steps::{Runner, StepResult};
 
     use super::*;
 

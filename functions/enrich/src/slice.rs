@@ -4,15 +4,11 @@ use bytes::Bytes;
 use rowmill_domain::{Columns, Manifest, Outcome, Record, keys};
 use rowmill_ports::Location;
 
+use crate::child::Child;
+use crate::error::EnrichError;
+use crate::record::Task;
 use crate::retry::retry;
-use crate::{Child, Enrich, EnrichError};
-
-/// A record, with its outcome of the stage before.
-pub(crate) struct Task {
-    pub(crate) record: Record,
-    /// `None` in the first stage, and where the stage before stored nothing.
-    pub(crate) before: Option<Outcome>,
-}
+use crate::stage::Enrich;
 
 /// The records of a slice.
 pub(crate) struct Tasks {

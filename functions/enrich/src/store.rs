@@ -7,8 +7,9 @@ use rowmill_ports::Ledger;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use crate::child::ChildReport;
+use crate::error::EnrichError;
 use crate::retry::retry;
-use crate::{ChildReport, EnrichError};
 
 /// Outcomes stored by one call at the most, and those that wait for it.
 pub(crate) const FLUSH_OUTCOMES: usize = 2000;

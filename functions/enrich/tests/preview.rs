@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rowmill_domain::event::Invocation;
 use rowmill_domain::keys;
-use rowmill_enrich::{PreviewError, Previews, Surroundings};
+use rowmill_enrich::{HostResources, PreviewError, Previews};
 use rowmill_local::{Bucket, DirObjects};
 use rowmill_ports::{Objects, Put};
 use serde_json::{Value, json};
@@ -56,9 +56,9 @@ impl Bench {
             previews: Previews {
                 objects: objects.clone(),
                 work_bucket: WORK.into(),
-                surroundings: Surroundings {
+                host: HostResources {
                     program_directory: directory.path().to_owned(),
-                    ..Surroundings::default()
+                    ..HostResources::default()
                 },
             },
             objects,

@@ -9,7 +9,7 @@ use rowmill_domain::manifest::{ColumnProfile, MANIFEST_VERSION};
 use rowmill_domain::plan::{ChunkPlan, stages};
 use rowmill_domain::run::Source;
 use rowmill_domain::{Columns, Manifest, Outcome, Pipeline, Record, RunId, keys};
-use rowmill_enrich::{Child, ChildReport, Enrich, EnrichError, Programs, Surroundings};
+use rowmill_enrich::{Child, ChildReport, Enrich, EnrichError, HostResources, ProgramFetcher};
 use rowmill_local::{Bucket, DirObjects, SqliteLedger};
 use rowmill_ports::{Ledger, Objects, Put, TablePlan};
 use tempfile::TempDir;
@@ -72,15 +72,15 @@ impl Bench {
             objects: objects.clone(),
             ledger: ledger.clone(),
             work_bucket: WORK.into(),
-            surroundings: Surroundings {
+            host: HostResources {
                 program_directory: directory.path().to_owned(),
-                programs: Programs {
+                fetcher: ProgramFetcher {
                     objects: Some(objects.clone()),
                     work_bucket: WORK.into(),
                     buckets: vec!["arn:aws:s3:::shared".into()],
                     scratch: Some(directory.path().join("scratch")),
                 },
-                ..Surroundings::default()
+                ..HostResources::default()
             },
         });
         Bench {

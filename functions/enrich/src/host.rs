@@ -1,5 +1,6 @@
-//! What is there for the steps, wherever they run.
+//! What a host offers to the steps: a container, a Lambda function or one machine.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,12 +8,13 @@ use rowmill_domain::Pipeline;
 use rowmill_domain::pipeline::ParameterValues;
 use rowmill_domain::secret::Secrets;
 use rowmill_steps::{Setup, Translator};
+use tempfile::TempDir;
 
-use crate::Programs;
+use crate::fetch::{FetchError, ProgramFetcher};
 
-/// What is there for the steps of any pipeline.
+/// What a host offers to the steps of any pipeline.
 #[derive(Clone, Default)]
-pub struct Surroundings {
+pub struct HostResources {
     /// Where the programs of `command` steps start: the pipeline's directory, or the container's
     /// working directory.
     pub program_directory: PathBuf,
@@ -20,13 +22,13 @@ pub struct Surroundings {
     pub secrets: Secrets,
     /// Amazon Translate, for `translate` steps that ask for it; `None` where there is no AWS.
     pub amazon: Option<Arc<dyn Translator>>,
-    /// Where programs that are not there yet come from.
-    pub programs: Programs,
+    /// Fetches the programs that pipelines name by URL.
+    pub fetcher: ProgramFetcher,
 }
 
-impl Surroundings {
-    /// What the steps of this pipeline are set up with, where its parameters have these values; or
-    /// the secrets that cannot be used.
+impl HostResources {
+    /// What the steps of this pipeline need, given the values of its parameters; or what is wrong
+    /// with the secrets that it declares.
     pub(crate) fn setup(
         &self,
         pipeline: &Pipeline,
@@ -42,5 +44,16 @@ impl Surroundings {
         setup.parameters = Arc::new(parameters);
         setup.amazon = self.amazon.clone();
         Ok(setup)
+    }
+
+    /// For each of these steps, the folder of its program if that is fetched.
+    pub(crate) async fn programs(
+        &self,
+        pipeline: &Pipeline,
+        steps: Range<usize>,
+    ) -> Result<Vec<Option<TempDir>>, FetchError> {
+        self.fetcher
+            .fetch_all(pipeline, steps, &self.program_directory)
+            .await
     }
 }

@@ -12,16 +12,16 @@ use rowmill_steps::Turns;
 use crate::retry::retry;
 
 /// The turns that the ledger gives.
-pub(crate) struct LedgerTurns(pub(crate) Arc<dyn Ledger>);
+pub(crate) struct LedgerPermits(pub(crate) Arc<dyn Ledger>);
 
-impl fmt::Debug for LedgerTurns {
+impl fmt::Debug for LedgerPermits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LedgerTurns")
+        f.write_str("LedgerPermits")
     }
 }
 
 #[async_trait]
-impl Turns for LedgerTurns {
+impl Turns for LedgerPermits {
     async fn take(&self, lane: &str, turns: u32, gap: Duration) -> Result<DateTime<Utc>, String> {
         let take = || self.0.take_turns(lane, turns, gap, Utc::now());
         retry(take).await.map_err(|e| e.to_string())

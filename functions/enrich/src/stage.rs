@@ -1,0 +1,208 @@
+//! The work of one child.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use rowmill_domain::limits::DRAIN_SECONDS;
+use rowmill_domain::{Manifest, Pipeline, keys, plan};
+use rowmill_ports::{Ledger, Objects};
+use tokio::sync::{mpsc, watch};
+use tokio::time::sleep;
+use tracing::Instrument as _;
+
+use crate::answers::RunAnswers;
+use crate::child::{Child, ChildReport};
+use crate::error::EnrichError;
+use crate::host::HostResources;
+use crate::permits::LedgerPermits;
+use crate::record::{Task, Worker};
+use crate::steps::stage_steps;
+use crate::store::{FLUSH_OUTCOMES, Store};
+
+/// Time kept of [`DRAIN_SECONDS`] for storing, after records in flight were waited for.
+const STORE_SECONDS: u32 = 5;
+
+/// The stage, with the services it uses.
+pub struct Enrich {
+    /// The work bucket's objects.
+    pub objects: Arc<dyn Objects>,
+    /// Where outcomes go.
+    pub ledger: Arc<dyn Ledger>,
+    /// The work bucket.
+    pub work_bucket: String,
+    /// What this host offers to the steps.
+    pub host: HostResources,
+}
+
+impl Enrich {
+    /// Works until every record of the child's slice has an outcome of its stage.
+    ///
+    /// Once `stop` is true no new record is begun; those in flight are waited for, at most
+    /// [`DRAIN_SECONDS`] with the storing, and records left undone make it
+    /// [`EnrichError::Interrupted`].
+    pub async fn run(
+        &self,
+        child: &Child,
+        stop: watch::Receiver<bool>,
+    ) -> Result<ChildReport, EnrichError> {
+        let Child {
+            run,
+            chunk,
+            stage,
+            index,
+        } = child;
+        let span = tracing::info_span!("enrich", %run, chunk, stage, index);
+        let interrupted = drained(stop.clone(), DRAIN_SECONDS);
+        async {
+            tokio::select! {
+                done = self.work(child, stop) => done,
+                () = interrupted => Err(EnrichError::Interrupted { left: None }),
+            }
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn work(
+        &self,
+        child: &Child,
+        stop: watch::Receiver<bool>,
+    ) -> Result<ChildReport, EnrichError> {
+        let manifest = self.manifest(child).await?;
+        let file = format!("{}.toml", manifest.pipeline);
+        let pipeline = Pipeline::parse(&file, &manifest.pipeline_toml).map_err(|error| {
+            let (line, column) = error.position();
+            EnrichError::Misconfigured(format!(
+                "{child}: the pipeline in the manifest cannot be used: {file}:{line}:{column}: \
+                 {error}"
+            ))
+        })?;
+        let stages = plan::stages(&pipeline);
+        if stages.len() != usize::from(manifest.stages) {
+            return Err(EnrichError::Misconfigured(format!(
+                "{child}: the manifest says {} stages, its pipeline has {}: split and enrich are \
+                 of different versions",
+                manifest.stages,
+                stages.len()
+            )));
+        }
+        let steps = stages
+            .get(usize::from(child.stage))
+            .cloned()
+            .ok_or_else(|| {
+                EnrichError::Misconfigured(format!("{child}: the run has {} stages", stages.len()))
+            })?;
+
+        let columns = manifest.columns();
+        let tasks = self.tasks(child, &manifest, &columns).await?;
+        let mut report = ChildReport {
+            records: tasks.records,
+            resumed: tasks.records - tasks.todo.len() as u64,
+            ..ChildReport::default()
+        };
+        if tasks.todo.is_empty() {
+            return Ok(report);
+        }
+
+        let misconfigured = |wrong: String| EnrichError::Misconfigured(format!("{child}: {wrong}"));
+        let mut setup = self
+            .host
+            .setup(&pipeline, manifest.parameters)
+            .map_err(|wrong| misconfigured(wrong.join("; ")))?;
+        setup.turns = Some(Arc::new(LedgerPermits(self.ledger.clone())));
+        setup.answers = Some(Arc::new(RunAnswers::new(self.ledger.clone(), child)));
+        let programs = self.host.programs(&pipeline, steps.clone());
+        let programs = programs.await.map_err(|e| e.in_child(child))?;
+        let last = child.stage + 1 == manifest.stages;
+        let worker = Worker {
+            columns: &columns,
+            stage: child.stage,
+            steps: stage_steps(&pipeline, steps, &setup, &programs).map_err(misconfigured)?,
+            checks: if last { &pipeline.checks } else { &[] },
+            derived: if last { &pipeline.columns } else { &[] },
+        };
+        let todo = tasks.todo.len() as u64;
+        let done = self
+            .enrich(
+                child,
+                &worker,
+                tasks.todo,
+                setup.concurrency,
+                stop,
+                &mut report,
+            )
+            .await;
+        for step in &worker.steps {
+            step.runner.close().await;
+        }
+        done?;
+        match todo - report.ok - report.failed {
+            0 => Ok(report),
+            left => Err(EnrichError::Interrupted { left: Some(left) }),
+        }
+    }
+
+    async fn manifest(&self, child: &Child) -> Result<Manifest, EnrichError> {
+        let key = keys::manifest(&child.run);
+        let object = self.get(&key).await?;
+        Manifest::from_json(&object)
+            .map_err(|error| EnrichError::Misconfigured(format!("{child}: {key}: {error}")))
+    }
+
+    /// Works on the records and stores their outcomes, both at once: a slow write does not hold
+    /// up the requests in flight.
+    async fn enrich(
+        &self,
+        child: &Child,
+        worker: &Worker<'_>,
+        todo: Vec<Task>,
+        concurrency: usize,
+        stop: watch::Receiver<bool>,
+        report: &mut ChildReport,
+    ) -> Result<(), EnrichError> {
+        let (send, receive) = mpsc::channel(FLUSH_OUTCOMES);
+        let expired = drained(stop.clone(), DRAIN_SECONDS - STORE_SECONDS);
+        let work = async move {
+            let mut todo = todo.into_iter();
+            let mut running = FuturesUnordered::new();
+            let mut expired = pin!(expired);
+            loop {
+                while running.len() < concurrency.max(1) && !*stop.borrow() {
+                    match todo.next() {
+                        Some(task) => running.push(worker.outcome(task)),
+                        None => break,
+                    }
+                }
+                let outcome = tokio::select! {
+                    biased;
+                    () = &mut expired => break,
+                    next = running.next() => next,
+                };
+                let Some(outcome) = outcome else { break };
+                // Closed only where storing failed, and then that error ends both.
+                if send.send(outcome).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let store = Store {
+            ledger: &*self.ledger,
+            run: &child.run,
+            chunk: child.chunk,
+        };
+        futures::future::try_join(work, store.run(receive, report)).await?;
+        Ok(())
+    }
+}
+
+/// Resolves so many seconds after `stop` became true; never where nobody can stop any more.
+async fn drained(mut stop: watch::Receiver<bool>, seconds: u32) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    sleep(Duration::from_secs(u64::from(seconds))).await;
+}

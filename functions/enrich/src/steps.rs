@@ -1,0 +1,47 @@
+//! The steps of a stage, ready to run.
+
+use std::ops::Range;
+
+use rowmill_domain::Pipeline;
+use rowmill_steps::{Runner, Setup};
+use tempfile::TempDir;
+
+/// A step of the stage.
+pub(crate) struct StageStep {
+    /// Its index in the pipeline.
+    pub(crate) index: u16,
+    /// Its kind, as in the file.
+    pub(crate) kind: &'static str,
+    pub(crate) runner: Box<dyn Runner>,
+}
+
+/// Makes these steps ready to run, or says what is wrong with one of them.
+pub(crate) fn stage_steps(
+    pipeline: &Pipeline,
+    steps: Range<usize>,
+    setup: &Setup,
+    programs: &[Option<TempDir>],
+) -> Result<Vec<StageStep>, String> {
+    pipeline.steps[steps.clone()]
+        .iter()
+        .zip(programs)
+        .zip(steps)
+        .map(|((step, program), index)| {
+            let mut setup = setup.clone();
+            if let Some(folder) = program {
+                setup.directory = folder.path().to_owned();
+            }
+            let runner = rowmill_steps::runner(step, &setup).map_err(|error| {
+                let error = error.to_string();
+                let (number, kind) = (index + 1, step.kind_name());
+                format!("step {number} ({kind}): {}", setup.secrets.redact(&error))
+            })?;
+            Ok(StageStep {
+                // A pipeline file of more than 65,535 steps does not exist.
+                index: index as u16,
+                kind: step.kind_name(),
+                runner,
+            })
+        })
+        .collect()
+}
