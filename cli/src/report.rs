@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use miette::miette;
 use rowmill_domain::keys;
 use rowmill_domain::run::Counts;
-use rowmill_report::{ReportError, about, again};
+use rowmill_report::{ReportError, archive_info, rebuild_from_archive};
 
 use crate::args::ReportArgs;
 use crate::cloud::{STATE, WORK};
@@ -19,7 +19,7 @@ pub(crate) fn report(args: &ReportArgs) -> Result<Exit, Stop> {
     let to = match &args.out {
         Some(to) => to.clone(),
         None => {
-            let about = about(&folder).map_err(refused)?;
+            let about = archive_info(&folder).map_err(refused)?;
             let stem = keys::stem(&about.manifest.source.key).to_owned();
             args.dir.join(format!("{stem}-result.xlsx"))
         }
@@ -54,8 +54,8 @@ pub(crate) fn make(folder: &Path, to: &Path) -> Result<Counts, Stop> {
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
         .tempfile_in(beside)
         .map_err(|e| failed(&format_args!("{}: {e}", beside.display())))?;
-    let (_, counts) = again(folder, made.path()).map_err(|e| match e {
-        e @ ReportError::Kept { .. } => refused(e),
+    let (_, counts) = rebuild_from_archive(folder, made.path()).map_err(|e| match e {
+        e @ ReportError::Archive { .. } => refused(e),
         e => failed(&e),
     })?;
     made.persist(&to)

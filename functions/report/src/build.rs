@@ -20,10 +20,11 @@ use rowmill_workbook::Summary;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::ended::Ended;
+use crate::error::ReportError;
 use crate::figures::Figures;
-use crate::workbook::{Job, Joined, Writer, account, result_spec};
-use crate::{Report, ReportError};
+use crate::jobs::EndedJobs;
+use crate::stage::Report;
+use crate::workbook::{Joined, WorkbookWriter, WriterCommand, check_totals, result_spec};
 
 /// Chunks that wait for the writer at the most, beside those in the hands of either half.
 const AHEAD: usize = 1;
@@ -36,7 +37,7 @@ impl Report {
         &self,
         manifest: &Manifest,
         pipeline: &Pipeline,
-        ended: &Ended,
+        ended: &EndedJobs,
         directory: &Path,
         path: &Path,
         summary: impl FnOnce(&Figures) -> Summary,
@@ -44,7 +45,7 @@ impl Report {
         let columns = Arc::new(manifest.columns());
         let rejected = self.rejected_file(manifest, directory).await?;
         let (send, receive) = mpsc::channel(AHEAD);
-        let writer = Writer {
+        let writer = WorkbookWriter {
             run: manifest.run.clone(),
             path: path.to_owned(),
             spec: result_spec(manifest, pipeline),
@@ -63,15 +64,15 @@ impl Report {
             .read(manifest, &columns, ended, &mut figures, &send)
             .await;
         if read.is_ok() {
-            let finish = Job::Finish(Box::new(summary(&figures)));
+            let finish = WriterCommand::Finish(Box::new(summary(&figures)));
             // Refused only where the writer failed; its own error says why.
             let _ = send.send(finish).await;
         }
         drop(send);
-        let written = joined(writer).await?;
+        let written = join_task(writer).await?;
         read?;
         let written = written?;
-        account(manifest, &figures, written.rejected)?;
+        check_totals(manifest, &figures, written.rejected)?;
         Ok((figures, written.notes))
     }
 
@@ -80,14 +81,18 @@ impl Report {
         &self,
         manifest: &Manifest,
         columns: &Arc<Columns>,
-        ended: &Ended,
+        ended: &EndedJobs,
         figures: &mut Figures,
-        writer: &mpsc::Sender<Job>,
+        writer: &mpsc::Sender<WriterCommand>,
     ) -> Result<(), ReportError> {
         for plan in &manifest.chunks {
             let (chunk, joined) = self.join(manifest, columns, plan, ended).await?;
             let joined = Arc::new(joined);
-            if writer.send(Job::Rows(joined.clone())).await.is_err() {
+            if writer
+                .send(WriterCommand::Rows(joined.clone()))
+                .await
+                .is_err()
+            {
                 // The writer's own error says why.
                 return Ok(());
             }
@@ -109,7 +114,7 @@ impl Report {
         manifest: &Manifest,
         columns: &Arc<Columns>,
         plan: &ChunkPlan,
-        ended: &Ended,
+        ended: &EndedJobs,
     ) -> Result<(Bytes, Joined), ReportError> {
         let run = &manifest.run;
         let key = keys::chunk(run, plan.chunk);
@@ -139,7 +144,7 @@ impl Report {
             });
         }
         if rows.iter().any(|(_, o)| o.status == Status::Missing) {
-            let missing = self.missing(plan, manifest.stages, ended).await?;
+            let missing = self.missing_reasons(plan, manifest.stages, ended).await?;
             for (place, (_, outcome)) in rows.iter_mut().enumerate() {
                 if outcome.status == Status::Missing {
                     outcome.error = Some(missing.reason(place));
@@ -248,11 +253,11 @@ fn gzipped() -> Put {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ReportError> {
-    joined(tokio::task::spawn_blocking(work)).await
+    join_task(tokio::task::spawn_blocking(work)).await
 }
 
 /// A task's value; that it panicked is an error like any other.
-async fn joined<T>(task: JoinHandle<T>) -> Result<T, ReportError> {
+async fn join_task<T>(task: JoinHandle<T>) -> Result<T, ReportError> {
     task.await
         .map_err(|error| ReportError::Io(std::io::Error::other(error)))
 }

@@ -7,7 +7,8 @@ use rowmill_events::{ToReport, Tried, to_report};
 use serde_json::{Value, json};
 use tracing::Instrument;
 
-use crate::{Report, ReportError, ReportEvent};
+use crate::error::ReportError;
+use crate::stage::Report;
 
 impl Report {
     /// Handles what EventBridge, the topic or SES says. Answers `{"run": ..}`, which goes to cleanup,
@@ -23,7 +24,6 @@ impl Report {
         let mut tried = Tried::new(ReportError::is_retryable);
         let mut answer = None;
         for event in to_report(payload)? {
-            let event = event.into();
             let span = match run(&event) {
                 Some(run) => tracing::info_span!("report", %run),
                 None => tracing::Span::none(),
@@ -39,21 +39,10 @@ impl Report {
 }
 
 /// The run that an event is of. `None` for a job of somebody else.
-fn run(event: &ReportEvent) -> Option<RunId> {
+fn run(event: &ToReport) -> Option<RunId> {
     match event {
-        ReportEvent::Job(change) => Some(JobName::parse(&change.name.0)?.0),
-        ReportEvent::Failed { run, .. } | ReportEvent::Check { run } => Some(run.clone()),
-        ReportEvent::Bounced(bounce) => Some(bounce.run.clone()),
-    }
-}
-
-impl From<ToReport> for ReportEvent {
-    fn from(event: ToReport) -> ReportEvent {
-        match event {
-            ToReport::Job(change) => ReportEvent::Job(change),
-            ToReport::Failed { run, failure } => ReportEvent::Failed { run, failure },
-            ToReport::Check { run } => ReportEvent::Check { run },
-            ToReport::Bounced(bounce) => ReportEvent::Bounced(bounce),
-        }
+        ToReport::Job(change) => Some(JobName::parse(&change.name.0)?.0),
+        ToReport::Failed { run, .. } | ToReport::Check { run } => Some(run.clone()),
+        ToReport::Bounced(bounce) => Some(bounce.run.clone()),
     }
 }

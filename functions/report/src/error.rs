@@ -35,9 +35,9 @@ pub enum ReportError {
         /// Why.
         message: String,
     },
-    /// What is kept of a run cannot be read.
+    /// The archived rows of a run cannot be read.
     #[error("{}: {what}", path.display())]
-    Kept {
+    Archive {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.

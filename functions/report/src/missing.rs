@@ -7,11 +7,11 @@ use rowmill_domain::limits::DESCRIBE_JOBS_MAX;
 use rowmill_domain::plan::ChunkPlan;
 use rowmill_ports::{JobFilter, PortError};
 
-use crate::Report;
-use crate::ended::Ended;
+use crate::jobs::EndedJobs;
+use crate::stage::Report;
 
 /// The reasons of a chunk's missing records.
-pub(crate) struct Missing {
+pub(crate) struct MissingReasons {
     plan: ChunkPlan,
     /// By child: its failure in the first stage in which it failed.
     children: HashMap<u32, String>,
@@ -19,7 +19,7 @@ pub(crate) struct Missing {
     otherwise: String,
 }
 
-impl Missing {
+impl MissingReasons {
     /// Why the record at that place in the chunk, from 0, is missing.
     pub(crate) fn reason(&self, place: usize) -> String {
         let child = self.plan.child_of(place);
@@ -29,12 +29,12 @@ impl Missing {
 
 impl Report {
     /// Asks Batch why children of this chunk failed.
-    pub(crate) async fn missing(
+    pub(crate) async fn missing_reasons(
         &self,
         plan: &ChunkPlan,
         stages: u16,
-        ended: &Ended,
-    ) -> Result<Missing, PortError> {
+        ended: &EndedJobs,
+    ) -> Result<MissingReasons, PortError> {
         let mut children: HashMap<u32, String> = HashMap::new();
         let mut otherwise = None;
         for stage in 0..stages {
@@ -65,7 +65,7 @@ impl Report {
             }
             otherwise.get_or_insert(parent);
         }
-        Ok(Missing {
+        Ok(MissingReasons {
             plan: *plan,
             children,
             otherwise: otherwise.unwrap_or_else(|| {
@@ -187,7 +187,7 @@ mod tests {
             records: 7,
             children: 3,
         };
-        let missing = Missing {
+        let missing = MissingReasons {
             plan,
             children: HashMap::from([(0, "zero".to_owned()), (2, "two".to_owned())]),
             otherwise: "other".to_owned(),

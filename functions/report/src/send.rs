@@ -5,26 +5,10 @@ use rowmill_domain::event::Invocation;
 use rowmill_domain::{Manifest, Pipeline, RunItem, RunState, keys};
 use rowmill_ports::{Envelope, ErrorKind, PortError, Put, RunPatch};
 
-use crate::mail::{self, Allowed, Content, Recipients, Workbook};
-use crate::outcome::state;
-use crate::{Report, ReportError};
-
-/// What is known of a run when its mail is written.
-pub(crate) struct Ending {
-    pub(crate) state: RunState,
-    pub(crate) content: Content,
-    pub(crate) recipients: Recipients,
-    /// The workbook, where it is attached.
-    pub(crate) attached: Option<Attached>,
-}
-
-/// A workbook that goes with a mail.
-pub(crate) struct Attached {
-    pub(crate) bytes: Vec<u8>,
-    /// How the mail presents it instead where a mailbox refuses its size; `None` where nobody
-    /// would tell.
-    pub(crate) linked: Option<Workbook>,
-}
+use crate::ending::{Attached, Ending, end_state};
+use crate::error::ReportError;
+use crate::mail::{self, Allowed, Content, Recipients};
+use crate::stage::Report;
 
 impl Report {
     /// Keeps the mail, sends it, and notes both.
@@ -79,7 +63,7 @@ impl Report {
         };
         let manifest = self.readable_manifest(run).await?;
         let recipients = self.recipients(run, manifest.as_ref()).await?;
-        let state = state(run.counts, run.failure.as_ref());
+        let state = end_state(run.counts, run.failure.as_ref());
         self.end(run, state, &recipients, &mime, cx).await?;
         Ok(true)
     }

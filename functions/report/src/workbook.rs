@@ -12,9 +12,9 @@ use rowmill_domain::{Manifest, Outcome, Pipeline, Record, RunId, Value, keys};
 use rowmill_workbook::{ColumnSpec, ResultSpec, ResultWriter, Summary};
 use tokio::sync::mpsc;
 
-use crate::ReportError;
+use crate::error::ReportError;
 use crate::figures::Figures;
-use crate::mail;
+use crate::format;
 
 /// Records, each with its outcome; those without one have
 /// [`rowmill_domain::outcome::Status::Missing`].
@@ -23,7 +23,7 @@ pub(crate) struct Joined {
 }
 
 /// What the writer is handed.
-pub(crate) enum Job {
+pub(crate) enum WriterCommand {
     Rows(Arc<Joined>),
     /// All rows are written: the rejected rows, the summary, the end.
     Finish(Box<Summary>),
@@ -36,7 +36,7 @@ pub(crate) struct Written {
 }
 
 /// The half that writes the workbook, on a thread of its own.
-pub(crate) struct Writer {
+pub(crate) struct WorkbookWriter {
     pub(crate) run: RunId,
     pub(crate) path: PathBuf,
     pub(crate) spec: ResultSpec,
@@ -45,19 +45,22 @@ pub(crate) struct Writer {
     pub(crate) rows_written: Arc<AtomicU64>,
 }
 
-impl Writer {
-    /// Writes what comes, to the end. Where the reader gives up before [`Job::Finish`], the file
+impl WorkbookWriter {
+    /// Writes what comes, to the end. Where the reader gives up before [`WriterCommand::Finish`], the file
     /// is left unfinished and nobody uses it.
-    pub(crate) fn run(self, mut jobs: mpsc::Receiver<Job>) -> Result<Written, ReportError> {
+    pub(crate) fn run(
+        self,
+        mut commands: mpsc::Receiver<WriterCommand>,
+    ) -> Result<Written, ReportError> {
         let failed = |error: &dyn std::fmt::Display| ReportError::Workbook {
             run: self.run.clone(),
             message: error.to_string(),
         };
         let mut writer =
             ResultWriter::create(&self.path, &self.spec).map_err(|error| failed(&error))?;
-        while let Some(job) = jobs.blocking_recv() {
-            match job {
-                Job::Rows(joined) => {
+        while let Some(command) = commands.blocking_recv() {
+            match command {
+                WriterCommand::Rows(joined) => {
                     let mut added = Vec::with_capacity(self.spec.added.len());
                     let mut input = Vec::with_capacity(self.spec.columns.len());
                     for (record, outcome) in &joined.rows {
@@ -76,7 +79,7 @@ impl Writer {
                         self.rows_written.fetch_add(1, Ordering::Relaxed);
                     }
                 }
-                Job::Finish(summary) => {
+                WriterCommand::Finish(summary) => {
                     let mut rejected = 0;
                     for line in self.rejected.into_iter().flat_map(BufRead::lines) {
                         let row: Rejected = serde_json::from_str(&line?).map_err(|error| {
@@ -178,7 +181,7 @@ pub(crate) fn summary(
         ("Uploaded", time(source.uploaded)),
         ("Started", time(started)),
         ("Finished", time(finished)),
-        ("Duration", mail::duration(finished - started)),
+        ("Duration", format::duration(finished - started)),
         ("Rows in", manifest.rows_in.to_string()),
     ];
     let rejected = manifest
@@ -200,7 +203,7 @@ pub(crate) fn summary(
 }
 
 /// Every row is accounted for, or this is an error.
-pub(crate) fn account(
+pub(crate) fn check_totals(
     manifest: &Manifest,
     figures: &Figures,
     rejected: u64,

@@ -4,8 +4,11 @@ use chrono::{DateTime, Utc};
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Message, MessageBuilder, MultiPart, SinglePart};
 
-use super::Rendered;
+use super::content::Rendered;
 use super::recipients::{Recipients, sender};
+
+/// The media type of a workbook.
+pub(crate) const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 
 /// The mail as raw MIME. The same input gives the same bytes: the Message-ID and the boundaries
 /// come from its name.
@@ -25,7 +28,7 @@ pub(crate) fn mime(
     let body = match attachment {
         None => texts,
         Some((file, bytes)) => {
-            let kind = ContentType::parse(crate::outcome::XLSX).map_err(|e| e.to_string())?;
+            let kind = ContentType::parse(XLSX).map_err(|e| e.to_string())?;
             MultiPart::mixed()
                 .boundary(format!("parts-{name}"))
                 .multipart(texts)

@@ -1,11 +1,14 @@
 use std::collections::BTreeMap;
 
 use rowmill_domain::manifest::{MANIFEST_VERSION, RejectReason};
+use rowmill_domain::message::Failure;
 use rowmill_domain::outcome::{Outcome, Status, StepTime, step_error};
 use rowmill_domain::run::Source;
-use rowmill_domain::{Columns, Pipeline, Record, RunId};
+use rowmill_domain::{Columns, Manifest, Pipeline, Record, RunId, RunItem, RunState};
 
+use super::content::Rendered;
 use super::*;
+use crate::figures::Figures;
 
 const NOW: &str = "2026-11-21T10:03:12Z";
 
@@ -217,26 +220,4 @@ fn the_same_mail_gives_the_same_bytes() {
     // A line end in a file's name begins no header.
     assert!(!headers.contains("\nBcc"), "{headers}");
     assert!(mail.contains("filename*0*=utf-8''my%20file"), "{mail}");
-}
-
-#[test]
-fn numbers_in_words() {
-    let seconds = |s| duration(TimeDelta::seconds(s));
-    for (s, text) in [
-        (-1, "under a second"),
-        (45, "45 s"),
-        (60, "1 min"),
-        (192, "3 min 12 s"),
-        (7200, "2 h"),
-        (7500, "2 h 5 min"),
-    ] {
-        assert_eq!(seconds(s), text);
-    }
-    assert_eq!(thousands(0), "0");
-    assert_eq!(thousands(999), "999");
-    assert_eq!(thousands(1_234_567), "1,234,567");
-    assert_eq!(size(1), "1 KB");
-    assert_eq!(size(7 * 1024 * 1024 + 300_000), "7.3 MB");
-    assert_eq!(milliseconds(0.2), "under 1 ms");
-    assert_eq!(milliseconds(2400.0), "2.4 s");
 }

@@ -19,13 +19,14 @@ use rowmill_domain::run::Source;
 use rowmill_domain::{
     Columns, Kind, Manifest, Outcome, Record, RunId, RunItem, RunState, Status, keys,
 };
+use rowmill_events::ToReport;
 use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::{Bucket, Cloud, DirObjects, EmlOutbox, SqliteLedger};
 use rowmill_ports::faulty::{Faults, Faulty};
 use rowmill_ports::{
     Envelope, Jobs, Ledger, Location, Mailer, Objects, Put, Result, RunPatch, TablePlan,
 };
-use rowmill_report::{Report, ReportConfig, ReportError, ReportEvent};
+use rowmill_report::{Report, ReportConfig, ReportError};
 use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -324,7 +325,7 @@ impl Bench {
     /// Hands an event to an undisturbed report.
     pub(crate) async fn handle(
         &self,
-        event: &ReportEvent,
+        event: &ToReport,
         minute: u32,
     ) -> std::result::Result<Option<Reported>, ReportError> {
         self.report(&Faults::never())
@@ -336,7 +337,7 @@ impl Bench {
     pub(crate) async fn handle_all(&self) -> Vec<Reported> {
         let mut reported = Vec::new();
         for event in self.events() {
-            let event = ReportEvent::Job(event);
+            let event = ToReport::Job(event);
             reported.extend(self.handle(&event, 3).await.unwrap());
         }
         reported

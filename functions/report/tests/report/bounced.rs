@@ -6,9 +6,10 @@ use rowmill_domain::event::Bounce;
 use rowmill_domain::link::LinkKey;
 use rowmill_domain::run::Work;
 use rowmill_domain::{RunState, keys};
+use rowmill_events::ToReport;
 use rowmill_ports::faulty::{Faults, Moment};
 use rowmill_ports::{Ledger, Objects};
-use rowmill_report::{Links, ReportEvent};
+use rowmill_report::Links;
 
 use crate::bench::{Bench, Spec, WORK, at};
 
@@ -28,8 +29,8 @@ async fn delivered() -> Bench {
     bench
 }
 
-fn bounce(bench: &Bench, address: &str, why: &str, by_workbook: bool) -> ReportEvent {
-    ReportEvent::Bounced(Bounce {
+fn bounce(bench: &Bench, address: &str, why: &str, by_workbook: bool) -> ToReport {
+    ToReport::Bounced(Bounce {
         run: bench.run.clone(),
         mail: "m".into(),
         recipients: BTreeMap::from([(address.to_owned(), why.to_owned())]),
@@ -86,11 +87,11 @@ async fn any_other_bounce_is_noted_and_nothing_is_sent() {
     assert_eq!(item.bounced[TO], "Transient/MailboxFull");
     assert_eq!(item.linked_mail, None);
 
-    let ReportEvent::Bounced(mut unknown) = full else {
+    let ToReport::Bounced(mut unknown) = full else {
         unreachable!()
     };
     unknown.run = "20261121-reviews-ffffffffffff".parse().unwrap();
-    let unknown = ReportEvent::Bounced(unknown);
+    let unknown = ToReport::Bounced(unknown);
     assert_eq!(bench.handle(&unknown, 6).await.unwrap(), None);
 }
 

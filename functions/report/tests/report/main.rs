@@ -16,9 +16,10 @@ use rowmill_domain::link::{Link, LinkKey};
 use rowmill_domain::message::Failure;
 use rowmill_domain::run::Counts;
 use rowmill_domain::{Outcome, RunState, Status, keys};
+use rowmill_events::ToReport;
 use rowmill_ports::faulty::{Faults, Moment};
 use rowmill_ports::{Ledger, Objects, RunPatch};
-use rowmill_report::{Links, ReportError, ReportEvent};
+use rowmill_report::{Links, ReportError};
 
 fn failure() -> Failure {
     Failure {
@@ -185,12 +186,12 @@ async fn every_event_twice_is_one_mail() {
     bench.outcomes(Some).await;
     let events = bench.events();
     for event in events.iter().chain(&events) {
-        let event = ReportEvent::Job(event.clone());
+        let event = ToReport::Job(event.clone());
         bench.handle(&event, 3).await.unwrap();
     }
     assert_eq!(bench.sent().len(), 1);
     // Until cleanup is done, an event of the run asks for it again; then nothing is left to do.
-    let last = ReportEvent::Job(events.last().unwrap().clone());
+    let last = ToReport::Job(events.last().unwrap().clone());
     assert!(bench.handle(&last, 4).await.unwrap().is_some());
     let patch = RunPatch {
         cleaned: Some(at(5).now),
@@ -243,11 +244,11 @@ async fn events_that_are_not_ours_change_nothing() {
         jobs.iter().filter(|job| job.ended).count()
     };
     for other in others {
-        let event = ReportEvent::Job(other);
+        let event = ToReport::Job(other);
         assert_eq!(bench.handle(&event, 1).await.unwrap(), None);
         assert_eq!(ended().await, 0);
     }
-    let event = ReportEvent::Job(ours);
+    let event = ToReport::Job(ours);
     assert_eq!(bench.handle(&event, 1).await.unwrap(), None);
     assert_eq!(ended().await, 1);
 }
@@ -256,7 +257,7 @@ async fn events_that_are_not_ours_change_nothing() {
 async fn the_sweep_finds_what_lost_events_did_not_tell() {
     let bench = Bench::new(Spec::default()).await;
     bench.outcomes(Some).await;
-    let check = ReportEvent::Check {
+    let check = ToReport::Check {
         run: bench.run.clone(),
     };
     assert!(bench.handle(&check, 20).await.unwrap().is_some());
@@ -329,7 +330,7 @@ async fn a_failure_is_told_to_whom_the_pipeline_names() {
                 .put(&keys::pipeline("reviews"), pipeline.as_bytes().to_vec())
                 .await;
         }
-        let event = ReportEvent::Failed {
+        let event = ToReport::Failed {
             run: bench.run.clone(),
             failure: failure(),
         };
@@ -360,7 +361,7 @@ async fn a_pipeline_that_must_not_be_read_names_nobody() {
     bench.objects.delete(WORK, &[manifest]).await.unwrap();
     let file = bench::PIPELINE.as_bytes().to_vec();
     bench.put(&keys::pipeline("reviews"), file).await;
-    let event = ReportEvent::Failed {
+    let event = ToReport::Failed {
         run: bench.run.clone(),
         failure: failure(),
     };
@@ -374,7 +375,7 @@ async fn a_pipeline_that_must_not_be_read_names_nobody() {
 async fn a_mail_refused_for_good_goes_to_the_default_recipient_with_the_reason() {
     let bench = Bench::new(Spec::default()).await;
     bench.outcomes(Some).await;
-    let check = ReportEvent::Check {
+    let check = ToReport::Check {
         run: bench.run.clone(),
     };
     let report = bench.report(&Faults::denied("pipeline@example.com"));
@@ -406,7 +407,7 @@ async fn a_mail_refused_for_good_goes_to_the_default_recipient_with_the_reason()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_of_an_unknown_run_is_an_error() {
     let bench = Bench::new(Spec::default()).await;
-    let event = ReportEvent::Failed {
+    let event = ToReport::Failed {
         run: "20261121-reviews-ffffffffffff".parse().unwrap(),
         failure: failure(),
     };
@@ -482,7 +483,7 @@ async fn a_lost_call_loses_nothing() {
         ..Spec::default()
     };
     let lost = |o: Outcome| (o.row < 8).then_some(o);
-    let check = |bench: &Bench| ReportEvent::Check {
+    let check = |bench: &Bench| ToReport::Check {
         run: bench.run.clone(),
     };
     let undisturbed = Bench::new(spec()).await;

@@ -6,7 +6,8 @@ use rowmill_domain::run::Work;
 use rowmill_domain::{RunItem, RunState, keys};
 use rowmill_ports::{Claim, RunPatch};
 
-use crate::{LEASE, Report, ReportError};
+use crate::error::ReportError;
+use crate::stage::{LEASE, Report};
 
 impl Report {
     /// Notes on the run's record whom its mail did not reach, and why. Where the workbook was the

@@ -8,15 +8,15 @@ use rowmill_domain::job::{JobDetail, JobName};
 use rowmill_domain::limits::DESCRIBE_JOBS_MAX;
 use rowmill_ports::{ErrorKind, PortError};
 
-use crate::Report;
+use crate::stage::Report;
 
 /// Batch forgets a job about 7 days after it ended. Source: AWS Batch user guide, "Job states".
 const JOBS_KEPT: TimeDelta = TimeDelta::days(7);
 
 /// The jobs of a run, all ended, by chunk and stage. `None` where Batch no longer knows one.
-pub(crate) struct Ended(BTreeMap<(u32, u16), Option<JobDetail>>);
+pub(crate) struct EndedJobs(BTreeMap<(u32, u16), Option<JobDetail>>);
 
-impl Ended {
+impl EndedJobs {
     /// The job of a chunk and stage, if Batch still knows it.
     pub(crate) fn job(&self, chunk: u32, stage: u16) -> Option<&JobDetail> {
         self.0.get(&(chunk, stage))?.as_ref()
@@ -26,12 +26,12 @@ impl Ended {
 impl Report {
     /// Asks Batch about every job of the run. `None` where one is still to be submitted or to
     /// end. Jobs found ended whose event never came are noted as ended.
-    pub(crate) async fn ended(
+    pub(crate) async fn ended_jobs(
         &self,
         run: &RunItem,
         jobs: u32,
         now: DateTime<Utc>,
-    ) -> Result<Option<Ended>, PortError> {
+    ) -> Result<Option<EndedJobs>, PortError> {
         let records = self.ledger.jobs(&run.id).await?;
         let mut known = BTreeMap::new();
         for record in &records {
@@ -76,6 +76,6 @@ impl Report {
             }
             ended.insert((chunk, stage), None);
         }
-        Ok((ended.len() as u32 >= jobs).then_some(Ended(ended)))
+        Ok((ended.len() as u32 >= jobs).then_some(EndedJobs(ended)))
     }
 }

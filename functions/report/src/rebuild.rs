@@ -1,4 +1,4 @@
-//! The workbook again, from what is kept of a run.
+//! The workbook of a run, rebuilt from its archived rows.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind};
@@ -12,18 +12,23 @@ use rowmill_domain::run::Counts;
 use rowmill_domain::{Columns, Outcome, Record, RunId, keys};
 use tokio::sync::mpsc;
 
-use crate::ReportError;
+use crate::error::ReportError;
 use crate::figures::Figures;
-use crate::workbook::{Job, Joined, Writer, account, pipeline, result_spec, summary};
+use crate::workbook::{
+    Joined, WorkbookWriter, WriterCommand, check_totals, pipeline, result_spec, summary,
+};
 
-/// Rows handed to the writer at once: enough that handing over costs nothing, few enough that
-/// memory stays small.
-const BATCH: usize = 1000;
+/// Rows sent to the writer at once: enough that sending costs nothing, few enough that memory use
+/// stays small.
+const ROWS_AT_ONCE: usize = 1000;
 
-/// Reads `about.json` of a folder of kept rows, `results/<id>`.
-pub fn about(folder: &Path) -> Result<About, ReportError> {
+/// Reads `about.json` of a folder of archived rows, `results/<id>`.
+///
+/// # Errors
+/// [`ReportError::Archive`] if the file is missing or cannot be read.
+pub fn archive_info(folder: &Path) -> Result<About, ReportError> {
     let path = folder.join(keys::ABOUT);
-    let failed = |what: String| ReportError::Kept {
+    let failed = |what: String| ReportError::Archive {
         path: path.clone(),
         what,
     };
@@ -31,11 +36,14 @@ pub fn about(folder: &Path) -> Result<About, ReportError> {
     About::from_json(&json).map_err(|error| failed(error.to_string()))
 }
 
-/// Makes the workbook of a run again from its folder of kept rows, `results/<id>`, in bounded
-/// memory: the sheets of rows have the same cells as those delivered. `to` is whole, or an error is
-/// answered and its content does not count.
-pub fn again(folder: &Path, to: &Path) -> Result<(About, Counts), ReportError> {
-    let about = about(folder)?;
+/// Rebuilds the workbook of a run from its folder of archived rows, `results/<id>`, in bounded
+/// memory. The sheets of rows have the same cells as those delivered.
+///
+/// # Errors
+/// [`ReportError::Archive`] if a file of the folder is missing or cannot be read. After any error the
+/// content of `to` is undefined.
+pub fn rebuild_from_archive(folder: &Path, to: &Path) -> Result<(About, Counts), ReportError> {
+    let about = archive_info(folder)?;
     let manifest = &about.manifest;
     let (run, pipeline) = (&manifest.run, pipeline(manifest)?);
     let rejected = match manifest.rejected_total() {
@@ -43,7 +51,7 @@ pub fn again(folder: &Path, to: &Path) -> Result<(About, Counts), ReportError> {
         _ => Some(Box::new(open(&inside(folder, run, &keys::rejected_kept(run)))?) as Box<_>),
     };
     let (send, receive) = mpsc::channel(1);
-    let writer = Writer {
+    let writer = WorkbookWriter {
         run: run.clone(),
         path: to.to_owned(),
         spec: result_spec(manifest, &pipeline),
@@ -56,7 +64,7 @@ pub fn again(folder: &Path, to: &Path) -> Result<(About, Counts), ReportError> {
         let read = read(folder, &about, &mut figures, &send).map(|()| {
             let summary = summary(manifest, &figures, about.started, about.finished);
             // Refused only where the writer failed; its own error says why.
-            let _ = send.blocking_send(Job::Finish(Box::new(summary)));
+            let _ = send.blocking_send(WriterCommand::Finish(Box::new(summary)));
         });
         drop(send);
         (read, writer.join())
@@ -66,7 +74,7 @@ pub fn again(folder: &Path, to: &Path) -> Result<(About, Counts), ReportError> {
         message: "its writer panicked".to_owned(),
     })?;
     read?;
-    account(manifest, &figures, written?.rejected)?;
+    check_totals(manifest, &figures, written?.rejected)?;
     Ok((about, figures.counts()))
 }
 
@@ -75,15 +83,15 @@ fn read(
     folder: &Path,
     about: &About,
     figures: &mut Figures,
-    writer: &mpsc::Sender<Job>,
+    writer: &mpsc::Sender<WriterCommand>,
 ) -> Result<(), ReportError> {
     let (run, columns) = (&about.manifest.run, about.manifest.columns());
     for plan in &about.manifest.chunks {
         let path = inside(folder, run, &keys::rows(run, plan.chunk));
         let mut lines = Lines::open(path)?;
         loop {
-            let mut rows = Vec::with_capacity(BATCH);
-            while rows.len() < BATCH
+            let mut rows = Vec::with_capacity(ROWS_AT_ONCE);
+            while rows.len() < ROWS_AT_ONCE
                 && let Some((record, outcome)) = lines.next(&columns)?
             {
                 figures.add(&columns, &record, &outcome);
@@ -92,8 +100,8 @@ fn read(
             if rows.is_empty() {
                 break;
             }
-            let job = Job::Rows(Arc::new(Joined { rows }));
-            if writer.blocking_send(job).is_err() {
+            let command = WriterCommand::Rows(Arc::new(Joined { rows }));
+            if writer.blocking_send(command).is_err() {
                 // The writer's own error says why.
                 return Ok(());
             }
@@ -128,7 +136,7 @@ impl Lines {
             Ok(_) => kept::read_line(&self.line, columns).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
-        read.map(Some).map_err(|error| ReportError::Kept {
+        read.map(Some).map_err(|error| ReportError::Archive {
             path: self.path.clone(),
             what: format!("line {}: {error}", self.at),
         })
@@ -142,7 +150,7 @@ fn inside(folder: &Path, run: &RunId, key: &str) -> PathBuf {
 }
 
 fn open(path: &Path) -> Result<BufReader<MultiGzDecoder<BufReader<File>>>, ReportError> {
-    let file = File::open(path).map_err(|error| ReportError::Kept {
+    let file = File::open(path).map_err(|error| ReportError::Archive {
         path: path.to_owned(),
         what: match error.kind() {
             ErrorKind::NotFound => "is not there: the folder is not whole".to_owned(),

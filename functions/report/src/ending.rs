@@ -12,18 +12,33 @@ use rowmill_domain::run::Counts;
 use rowmill_domain::{Manifest, RunItem, RunState, keys};
 use rowmill_ports::{Location, Put, RunPatch};
 
-use crate::ended::Ended;
+use crate::error::ReportError;
 use crate::figures::Figures;
-use crate::mail::{Content, Workbook};
-use crate::send::{Attached, Ending};
+use crate::jobs::EndedJobs;
+use crate::mail::{Content, Recipients, Workbook, XLSX};
+use crate::stage::Report;
 use crate::workbook::{pipeline, summary};
-use crate::{Report, ReportError};
 
-/// Media type of a workbook.
-pub(crate) const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 /// How long a link to the object itself works, in hours: as long as S3 lets one. Source: S3 user
 /// guide, "Download and upload objects with presigned URLs" (7 days).
 const LINK_HOURS: u64 = 7 * 24;
+
+/// What is known of a run when its mail is written.
+pub(crate) struct Ending {
+    pub(crate) state: RunState,
+    pub(crate) content: Content,
+    pub(crate) recipients: Recipients,
+    /// The workbook, where it is attached.
+    pub(crate) attached: Option<Attached>,
+}
+
+/// A workbook that goes with a mail.
+pub(crate) struct Attached {
+    pub(crate) bytes: Vec<u8>,
+    /// How the mail presents it instead where a mailbox refuses its size; `None` where nobody
+    /// would tell.
+    pub(crate) linked: Option<Workbook>,
+}
 
 impl Report {
     /// Ends a run that another stage gave up.
@@ -56,7 +71,7 @@ impl Report {
     pub(crate) async fn report_jobs(
         &self,
         run: &RunItem,
-        ended: &Ended,
+        ended: &EndedJobs,
         cx: &Invocation,
     ) -> Result<(), ReportError> {
         if self.send_kept(run, cx).await? {
@@ -91,7 +106,7 @@ impl Report {
     async fn result(
         &self,
         run: &RunItem,
-        ended: &Ended,
+        ended: &EndedJobs,
         cx: &Invocation,
     ) -> Result<Ending, ReportError> {
         let inconsistent = |what: String| ReportError::Inconsistent {
@@ -143,7 +158,7 @@ impl Report {
         let (workbook, attached) = self.workbook(run, &key, &path, cx.now).await?;
         content.workbook = Some(workbook);
         Ok(Ending {
-            state: state(counts, None),
+            state: end_state(counts, None),
             content,
             recipients,
             attached,
@@ -267,7 +282,7 @@ impl Report {
 }
 
 /// The state that a run ends in.
-pub(crate) fn state(counts: Counts, failure: Option<&Failure>) -> RunState {
+pub(crate) fn end_state(counts: Counts, failure: Option<&Failure>) -> RunState {
     match failure {
         Some(_) => RunState::Failed,
         None if counts.ok == counts.records => RunState::Delivered,
