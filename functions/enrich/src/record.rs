@@ -10,7 +10,7 @@ use rowmill_domain::limits::OUTCOME_BYTES;
 use rowmill_domain::outcome::{StepTime, step_error};
 use rowmill_domain::pipeline::{Check, DerivedColumn, OnFailure};
 use rowmill_domain::record::{Columns, Outputs, Row};
-use rowmill_domain::{Outcome, Status, Value};
+use rowmill_domain::{Outcome, Record, Status, Value};
 
 use crate::steps::StageStep;
 

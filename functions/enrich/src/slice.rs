@@ -1,7 +1,7 @@
 //! Which records a child has to work on.
 
 use bytes::Bytes;
-use rowmill_domain::{Columns, Manifest, Outcome, Record, keys};
+use rowmill_domain::{Columns, Manifest, Record, keys};
 use rowmill_ports::Location;
 
 use crate::child::Child;
