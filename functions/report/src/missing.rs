@@ -134,8 +134,9 @@ fn failure(job: &JobDetail) -> String {
 
 /// What an exit code of an enrich child says.
 fn exit_meaning(code: i32) -> Option<&'static str> {
-    use rowmill_domain::config::child_exit::{INTERRUPTED, MISCONFIGURED, UNAVAILABLE};
+    use rowmill_domain::config::child_exit::{INTERRUPTED, MISCONFIGURED, NOT_FETCHED, UNAVAILABLE};
     match u8::try_from(code).ok()? {
+        NOT_FETCHED => Some("a program could not be fetched; the job's log says why"),
         MISCONFIGURED => Some("set up wrongly; the job's log says how"),
         UNAVAILABLE => Some("a service or the machine failed; the job's log says which"),
         INTERRUPTED => Some("stopped"),
@@ -176,6 +177,20 @@ mod tests {
         (job.reason, job.status_reason, job.exit_code) = (None, None, None);
         (job.attempts, job.array_index) = (0, None);
         assert_eq!(failure(&job), "no result: job run-c00000-s0 failed");
+    }
+
+    #[test]
+    fn every_exit_code_of_a_failed_child_is_explained() {
+        use rowmill_domain::config::child_exit;
+        for code in [
+            child_exit::NOT_FETCHED,
+            child_exit::MISCONFIGURED,
+            child_exit::UNAVAILABLE,
+            child_exit::INTERRUPTED,
+        ] {
+            assert!(exit_meaning(code.into()).is_some(), "{code}");
+        }
+        assert_eq!(exit_meaning(3), None);
     }
 
     #[test]
