@@ -12,26 +12,29 @@ check:
     .ci/checks
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
-# Crates that link the AWS SDK, which takes minutes to build.
-sdk := "--exclude rowmill-aws --exclude rowmill-lambda --exclude rowmill-tests"
+# nextest if it is installed.
+run := `command -v cargo-nextest > /dev/null && echo 'nextest run' || echo test`
 
-# The quick path: unit tests and the tests that need no AWS SDK.
+# Everything except the crates and features that need the AWS SDK, which takes minutes to build.
+quick := "--workspace --exclude rowmill-aws --exclude rowmill-tests-aws --no-default-features --locked"
+
+# The quick path: unit tests and tests/local, without the AWS SDK.
 test *ARGS:
-    cargo test --workspace --no-default-features --locked {{ sdk }} {{ ARGS }}
+    cargo {{ run }} {{ if ARGS =~ '(^| )-p ' { "--no-default-features --locked" } else { quick } }} {{ ARGS }}
 
 # The built program end to end.
 e2e *ARGS:
-    cargo test --locked -p rowmill-tests {{ ARGS }}
+    cargo {{ run }} --locked -p rowmill-tests-local --test e2e {{ ARGS }}
 
 # Adapters and template against emulators of AWS (installs 400 MB under target/).
 aws *ARGS:
     .ci/build-functions
-    cargo test --locked -p rowmill-aws -p rowmill-lambda -p rowmill-tests {{ ARGS }} -- --include-ignored --skip twenty_five_thousand_records
+    cargo test --locked -p rowmill-aws -p rowmill-tests-aws --test services --test throttled --test deployment {{ ARGS }} -- --include-ignored
 
 # Rewrite generated files: the pipeline reference, its schema and the snapshots.
 bless:
     ROWMILL_BLESS=1 cargo test --locked -p rowmill-domain
-    INSTA_UPDATE=always cargo test --workspace --no-default-features --locked {{ sdk }}
+    INSTA_UPDATE=always cargo test {{ quick }}
 
 # Fuzz the workbook reader, SECONDS for each target.
 fuzz SECONDS="20":
