@@ -29,7 +29,8 @@ e2e *ARGS:
 # Adapters and template against emulators of AWS (installs 400 MB under target/).
 aws *ARGS:
     .ci/build-functions
-    cargo test --locked -p rowmill-aws -p rowmill-tests-aws --test services --test throttled --test deployment {{ ARGS }} -- --include-ignored
+    cargo test --locked -p rowmill-aws
+    cargo test --locked -p rowmill-tests-aws --test services --test throttled --test deployment {{ ARGS }} -- --include-ignored
 
 # Rewrite generated files: the pipeline reference, its schema and the snapshots.
 bless:
