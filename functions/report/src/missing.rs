@@ -134,7 +134,9 @@ fn failure(job: &JobDetail) -> String {
 
 /// What an exit code of an enrich child says.
 fn exit_meaning(code: i32) -> Option<&'static str> {
-    use rowmill_domain::config::child_exit::{INTERRUPTED, MISCONFIGURED, NOT_FETCHED, UNAVAILABLE};
+    use rowmill_domain::config::child_exit::{
+        INTERRUPTED, MISCONFIGURED, NOT_FETCHED, UNAVAILABLE,
+    };
     match u8::try_from(code).ok()? {
         NOT_FETCHED => Some("a program could not be fetched; the job's log says why"),
         MISCONFIGURED => Some("set up wrongly; the job's log says how"),
