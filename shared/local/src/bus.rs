@@ -13,24 +13,6 @@ use serde_json::Value;
 
 use crate::{Cloud, LocalError};
 
-pub(crate) const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS message (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        target TEXT NOT NULL,
-        payload TEXT NOT NULL,
-        due INTEGER NOT NULL,              -- epoch milliseconds
-        failures INTEGER NOT NULL DEFAULT 0
-    );
-    CREATE INDEX IF NOT EXISTS message_due ON message (due, id);
-    CREATE TABLE IF NOT EXISTS dead_letter (
-        id INTEGER PRIMARY KEY,            -- the message's
-        target TEXT NOT NULL,
-        payload TEXT NOT NULL,
-        error TEXT NOT NULL,
-        died INTEGER NOT NULL              -- epoch milliseconds
-    );
-";
-
 /// The stage that a message enters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {

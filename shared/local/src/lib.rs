@@ -15,6 +15,7 @@
 
 pub mod batch;
 pub mod bus;
+mod cloud;
 mod db;
 mod dispatch;
 mod error;
@@ -25,7 +26,7 @@ mod outbox;
 mod schedule;
 mod topic;
 
-pub use db::Cloud;
+pub use cloud::Cloud;
 pub use dispatch::{Dispatcher, Handler, HandlerError};
 pub use error::LocalError;
 pub use ledger::SqliteLedger;

@@ -12,15 +12,6 @@ use crate::Cloud;
 use crate::bus::Chaos;
 use crate::topic::publish_scheduled;
 
-pub(crate) const SCHEMA: &str = "
-    CREATE TABLE IF NOT EXISTS schedule (
-        name TEXT PRIMARY KEY,
-        due INTEGER NOT NULL,              -- epoch milliseconds
-        message TEXT NOT NULL              -- JSON
-    );
-    CREATE INDEX IF NOT EXISTS schedule_due ON schedule (due);
-";
-
 /// The scheduler. A message waits as a row and becomes an event of the topic in one transaction:
 /// one that came due while no command ran is published when the next one starts.
 pub struct LocalScheduler {

@@ -3,21 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rowmill_domain::job::{JobDetail, JobId, JobName, JobStateChange, JobStatus, RetryStrategy};
+use rowmill_domain::job::{JobDetail, JobId, JobName, JobStateChange, RetryStrategy};
 use serde::{Deserialize, Serialize};
 
 use super::exit::{CHILD_FAILED, DEPENDENCY_FAILED};
-use super::state::Change;
-
-/// One thing that has a state: a plain job, an array's parent (`index` is `None`), or a child.
-/// In the order of submission, an array's children by index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Unit {
-    /// The job's number, in the order of submission.
-    pub(super) job: i64,
-    /// Index, of a child.
-    pub(super) index: Option<u32>,
-}
+use super::unit::{Change, State, Unit};
 
 /// One resolved `dependsOn` on another job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +18,16 @@ pub(super) struct Link {
     pub(super) index: Option<u32>,
     /// N_TO_N.
     pub(super) each: bool,
+}
+
+impl Link {
+    /// What a unit of the dependent job waits for.
+    pub(super) fn of(&self, unit: Unit) -> Unit {
+        Unit {
+            job: self.on,
+            index: if self.each { unit.index } else { self.index },
+        }
+    }
 }
 
 /// What is fixed about a job when it is submitted.
@@ -45,40 +45,6 @@ pub(super) struct Spec {
     pub(super) sequential: bool,
 }
 
-/// What changes about a unit.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct State {
-    pub(super) status: JobStatus,
-    pub(super) status_reason: Option<Arc<str>>,
-    /// Of the last attempt that ended.
-    pub(super) exit_code: Option<i32>,
-    /// Of the last attempt that ended.
-    pub(super) reason: Option<Arc<str>>,
-    /// Attempts that ended and count.
-    pub(super) attempts: u32,
-    pub(super) created_at: i64,
-    pub(super) started_at: Option<i64>,
-    pub(super) stopped_at: Option<i64>,
-    /// It shall end, and for this reason.
-    pub(super) stop: Option<Arc<str>>,
-}
-
-impl State {
-    pub(super) fn new(status: JobStatus, now: i64) -> State {
-        State {
-            status,
-            status_reason: None,
-            exit_code: None,
-            reason: None,
-            attempts: 0,
-            created_at: now,
-            started_at: None,
-            stopped_at: None,
-            stop: None,
-        }
-    }
-}
-
 /// A job with all its states.
 #[derive(Clone, Debug)]
 pub(super) struct Job {
@@ -93,21 +59,13 @@ pub(super) struct Job {
     pub(super) dependents: Vec<(i64, Link)>,
 }
 
-impl Link {
-    /// What a unit of the dependent job waits for.
-    pub(super) fn of(&self, unit: Unit) -> Unit {
-        Unit {
-            job: self.on,
-            index: if self.each { unit.index } else { self.index },
-        }
-    }
-}
-
-impl State {
-    /// Whether an attempt is under way.
-    pub(super) fn at_work(&self) -> bool {
-        matches!(self.status, JobStatus::Starting | JobStatus::Running)
-    }
+/// An attempt to be started.
+#[derive(Debug)]
+pub(super) struct Launch {
+    pub(super) unit: Unit,
+    pub(super) id: String,
+    pub(super) attempt: u32,
+    pub(super) spec: Arc<Spec>,
 }
 
 impl Job {
@@ -176,20 +134,5 @@ impl Job {
             started_at: state.started_at,
             stopped_at: state.stopped_at,
         }
-    }
-}
-
-/// Whether Batch lets a job go from one state to the other.
-pub(super) fn can_follow(from: JobStatus, to: JobStatus) -> bool {
-    use JobStatus::*;
-    match to {
-        Submitted => false,
-        Pending => from == Submitted,
-        Runnable => matches!(from, Submitted | Pending | Starting | Running),
-        Starting => from == Runnable,
-        Running => from == Starting,
-        // PENDING: an array's parent.
-        Succeeded => matches!(from, Running | Pending),
-        Failed => !from.is_terminal(),
     }
 }

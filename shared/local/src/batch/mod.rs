@@ -16,17 +16,20 @@
 //! waits until its dependencies have ended); there is one queue; nothing is drawn from a pool of
 //! vCPUs and memory, only from a number of slots.
 
+mod api;
+mod config;
 mod exit;
 mod job;
-mod jobs;
+mod machine;
+mod orphans;
 mod process;
 mod scheduler;
-mod state;
 mod store;
 #[cfg(test)]
 mod tests;
+mod unit;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -36,34 +39,11 @@ use rowmill_domain::job::{JobDetail, JobId, JobStateChange};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 
-use crate::bus::Chaos;
 use crate::{Cloud, LocalError};
-use job::Unit;
+pub use config::BatchConfig;
+use machine::Machine;
 use process::Order;
-use state::{Change, Machine};
-
-/// How the local Batch is set up.
-#[derive(Clone, Debug)]
-pub struct BatchConfig {
-    /// The queue's name.
-    pub queue: String,
-    /// Attempts under way at once; at least 1, and at most a few hundred: each holds a thread
-    /// that waits for its end.
-    pub slots: usize,
-    /// Program and arguments of every attempt, as an image's entry point; the definition's
-    /// command follows them.
-    pub program: Vec<String>,
-    /// Environment of every attempt, on top of this process's own; the definition's and the
-    /// job's come on top of it.
-    pub environment: BTreeMap<String, String>,
-    /// Output goes to `<logs>/<job id>/<attempt>.log`.
-    pub logs: PathBuf,
-    /// Duplicates and reorders the events for report, in tests.
-    pub chaos: Option<Chaos>,
-    /// How many real seconds AWS's second lasts: 1.0, and less in tests. Applies to attempts'
-    /// time limits, the time between SIGTERM and SIGKILL, and the rate of SubmitJob.
-    pub clock_scale: f64,
-}
+use unit::{Change, Unit};
 
 /// The local Batch. Cheap to clone; all clones are the same one.
 ///
@@ -116,7 +96,7 @@ impl LocalBatch {
             }),
         };
         batch.transact(|machine| {
-            process::end_leftovers(|id| machine.find(&JobId(id.to_owned())).is_some());
+            orphans::kill_orphans(|id| machine.find(&JobId(id.to_owned())).is_some());
             machine.lose_all(now());
         })?;
         batch.forget_logs()?;

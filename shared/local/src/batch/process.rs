@@ -8,13 +8,12 @@
 //!
 //! **Hosts that die.** An attempt's standard input is a pipe whose other end this process holds;
 //! a program that reads end of file there knows that its host is gone. Programs that do not look
-//! are found by [`end_leftovers`].
+//! are found by [`super::orphans`].
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use rowmill_domain::config;
@@ -26,9 +25,9 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use super::BatchConfig;
+use super::config::BatchConfig;
 use super::exit::AttemptEnd;
-use super::job::{Spec, Unit};
+use super::job::Launch;
 
 /// Batch's variables that not every job has: one inherited from around must not be seen.
 const INHERITED: [&str; 2] = [
@@ -43,15 +42,6 @@ pub(super) enum Order {
     Stop,
     /// Go as if the host were taken away.
     LoseHost,
-}
-
-/// An attempt to be started.
-#[derive(Debug)]
-pub(super) struct Launch {
-    pub(super) unit: Unit,
-    pub(super) id: String,
-    pub(super) attempt: u32,
-    pub(super) spec: Arc<Spec>,
 }
 
 /// An attempt under way. Dropped, it is killed with all it started.
@@ -217,62 +207,3 @@ fn open_log(directory: &Path, attempt: u32) -> io::Result<File> {
         .open(&path)
         .map_err(named)
 }
-
-/// Kills processes left behind by a host that died: those in whose environment
-/// `AWS_BATCH_JOB_ID` is one that `ours` knows. Ids of jobs are unique, so no other process is
-/// meant, whatever became of process ids since; and a process is signalled through a descriptor
-/// that was opened before its environment was read, so it is that very process.
-#[cfg(target_os = "linux")]
-pub(super) fn end_leftovers(ours: impl Fn(&str) -> bool) {
-    use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
-
-    /// How long a killed process may take to let go. It does so at once unless the disk stalls.
-    const GONE: Duration = Duration::from_secs(5);
-
-    let Ok(processes) = std::fs::read_dir("/proc") else {
-        return;
-    };
-    let mut killed = Vec::new();
-    for process in processes.flatten() {
-        let name = process.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        let Some(pid) = Pid::from_raw(pid).filter(|pid| *pid != rustix::process::getpid()) else {
-            continue;
-        };
-        let Ok(descriptor) = pidfd_open(pid, PidfdFlags::empty()) else {
-            continue;
-        };
-        if job_of(&process.path()).is_some_and(|id| ours(&id)) {
-            tracing::info!(pid = pid.as_raw_nonzero().get(), "killing a leftover child");
-            if pidfd_send_signal(&descriptor, Signal::KILL).is_ok() {
-                killed.push(process.path());
-            }
-        }
-    }
-    let deadline = std::time::Instant::now() + GONE;
-    for process in killed {
-        // A process that has ended has no environment, even before it is reaped.
-        while job_of(&process).is_some_and(|id| ours(&id)) && std::time::Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-}
-
-/// The job that a process works on; `None` also where that may not be read.
-#[cfg(target_os = "linux")]
-fn job_of(process: &Path) -> Option<String> {
-    let environment = std::fs::read(process.join("environ")).ok()?;
-    environment.split(|byte| *byte == 0).find_map(|variable| {
-        let value = variable
-            .strip_prefix(config::AWS_BATCH_JOB_ID.as_bytes())?
-            .strip_prefix(b"=")?;
-        String::from_utf8(value.to_vec()).ok()
-    })
-}
-
-/// Elsewhere a process's environment is not to be read: programs end by themselves when they
-/// read end of file on their standard input.
-#[cfg(not(target_os = "linux"))]
-pub(super) fn end_leftovers(_ours: impl Fn(&str) -> bool) {}

@@ -16,8 +16,9 @@ use rowmill_domain::limits;
 use tokio::sync::{mpsc, watch};
 
 use super::exit::AttemptEnd;
-use super::job::Unit;
-use super::process::{Attempt, Launch, Order};
+use super::job::Launch;
+use super::process::{Attempt, Order};
+use super::unit::Unit;
 use super::{LocalBatch, now};
 use crate::LocalError;
 

@@ -1,6 +1,6 @@
 //! Definitions, jobs, their states and what was told of them, in `cloud.db`.
 //!
-//! The states in memory ([`super::state::Machine`]) are what is written here: all is read once,
+//! The states in memory ([`super::machine::Machine`]) are what is written here: all is read once,
 //! and every change is written before anybody hears of it.
 
 use std::collections::HashMap;
@@ -11,8 +11,9 @@ use rowmill_domain::job::{JobDefinition, JobStatus};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::job::{Spec, State, Unit};
-use super::state::{Change, Changes, Machine};
+use super::job::Spec;
+use super::machine::{Changes, Machine};
+use super::unit::{Change, State, Unit};
 use crate::bus::{self, Chaos, Target};
 
 /// How long a job that ended is kept. Source: AWS Batch, "Job states" (at least 7 days).

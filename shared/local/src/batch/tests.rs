@@ -1,5 +1,6 @@
 //! Through the port, with real processes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::exit::{DEPENDENCY_FAILED, EXITED, HOST_TERMINATED, TIMED_OUT};
 use super::*;
-use crate::bus::Target;
+use crate::bus::{Chaos, Target};
 
 mod killed;
 

@@ -15,17 +15,8 @@ use rowmill_domain::job::rules::Refusal;
 use rowmill_domain::job::{Dependency, DependencyType, JobId, JobStatus};
 
 use super::exit::{AttemptEnd, DEPENDENCY_FAILED};
-use super::job::{Job, Link, Spec, State, Unit, can_follow};
-use super::process::Launch;
-
-/// One change of state, to be told as an event.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Change {
-    pub(super) unit: Unit,
-    pub(super) status: JobStatus,
-    pub(super) status_reason: Option<Arc<str>>,
-    pub(super) at: i64,
-}
+use super::job::{Job, Launch, Link, Spec};
+use super::unit::{Change, State, Unit, can_follow};
 
 /// What happened since the last time: to be kept and told in one transaction.
 #[derive(Debug, Default)]
@@ -536,5 +527,4 @@ fn sized(size: Option<u32>) -> String {
 }
 
 #[cfg(test)]
-#[path = "state_tests.rs"]
 mod tests;

@@ -10,8 +10,8 @@ use rowmill_ports::{ErrorKind, JobFilter, Jobs, PortError, Result};
 use tokio::time::Instant;
 
 use super::job::{Job, Spec};
+use super::machine::Machine;
 use super::process::Order;
-use super::state::Machine;
 use super::{LocalBatch, now, store};
 
 /// Jobs on a page. Source: AWS Batch API, ListJobs (`maxResults`).
