@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
 
-use super::{ReadError, ReadLimits};
+use super::bytes::{u16_at, u32_at, u64_at};
+use super::error::ReadError;
+use super::limits::ReadLimits;
 
 /// From here on the ratio is looked at: below, even deflate's maximum does no harm.
 const RATIO_FROM: u64 = 64 << 20;
@@ -348,19 +350,4 @@ fn check_overlaps(entries: &[Entry], directory: u64) -> Result<(), &str> {
         }
     }
     Ok(())
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    let bytes = bytes.get(at..at + 2)?;
-    Some(u16::from_le_bytes(bytes.try_into().ok()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..at + 4)?;
-    Some(u32::from_le_bytes(bytes.try_into().ok()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    let bytes = bytes.get(at..at + 8)?;
-    Some(u64::from_le_bytes(bytes.try_into().ok()?))
 }

@@ -10,9 +10,13 @@ use memchr::{memchr, memchr3};
 use rowmill_domain::Value;
 
 use super::detect::{HEAD, is_utf16};
+use super::error::ReadError;
+use super::limits::ReadLimits;
+use super::options::ReadOptions;
 use super::row::RowCells;
 use super::rows::{Assembler, Halt};
-use super::{Cell, ReadError, ReadLimits, ReadOptions, ReadSummary};
+use super::sheet_select::select_sheet;
+use super::sink::{Cell, ReadSummary};
 
 /// Bytes read and decoded at once.
 const CHUNK: usize = 64 << 10;
@@ -30,7 +34,7 @@ pub(crate) fn read(
     rows: &mut Assembler,
 ) -> Result<ReadSummary, Halt> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    super::cala::choose_sheet(path, options.sheet.as_ref(), &[(&*stem, true)])?;
+    select_sheet(path, options.sheet.as_ref(), &[(&*stem, true)])?;
     rows.sheet(&stem);
     let io = |e| ReadError::io(path, e);
 

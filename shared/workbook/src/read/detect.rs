@@ -6,7 +6,8 @@ use std::path::Path;
 
 use super::archive::Archive;
 use super::compound::Compound;
-use super::{ReadError, ReadLimits};
+use super::error::ReadError;
+use super::limits::ReadLimits;
 
 /// The kinds of workbooks that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

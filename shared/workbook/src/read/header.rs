@@ -3,8 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::Header;
+use super::reference::column_letters;
 use super::row::RawRow;
+use super::sink::Header;
 
 /// The header among the first rows of a sheet: its place in `rows`, or `None` where no row has a
 /// value (`given`: where there is no such row).
@@ -188,17 +189,6 @@ fn clean(text: &str) -> String {
     cleaned
 }
 
-/// The letters of a column, from 0: `A`, `Z`, `AA`, `XFD`.
-pub(crate) fn column_letters(column: u32) -> String {
-    let mut letters = Vec::new();
-    let mut rest = column + 1;
-    while rest > 0 {
-        letters.push(char::from(b'A' + ((rest - 1) % 26) as u8));
-        rest = (rest - 1) / 26;
-    }
-    letters.iter().rev().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,19 +284,5 @@ mod tests {
         let names = texts(&["ID", "Name"]);
         let joined = join(&title, &names, false, 0, 0, &[merge((0, 0), (0, 1))]);
         assert_eq!(joined, Some(names));
-    }
-
-    #[test]
-    fn letters_of_columns() {
-        for (column, letters) in [
-            (0, "A"),
-            (25, "Z"),
-            (26, "AA"),
-            (701, "ZZ"),
-            (702, "AAA"),
-            (16_383, "XFD"),
-        ] {
-            assert_eq!(column_letters(column), letters);
-        }
     }
 }

@@ -1,19 +1,25 @@
 //! Foreign bytes to rows of values.
 
 mod archive;
-mod cala;
+mod biff;
+mod bytes;
+mod calamine;
 mod compound;
 mod delimited;
 mod detect;
 mod error;
-mod fence;
 mod header;
+mod isolated;
 mod limits;
 pub(crate) mod number_format;
 mod ods;
+mod options;
+mod reference;
 mod row;
 mod rows;
 mod serial;
+mod sheet_select;
+mod sink;
 mod xlsx;
 mod xml;
 
@@ -21,95 +27,15 @@ use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use rowmill_domain::Value;
-use rowmill_domain::pipeline::{Input, SheetRef};
-
 pub(crate) use archive::Archive;
 pub use detect::{Format, detect};
 pub use error::ReadError;
-pub(crate) use header::column_letters;
 pub use limits::ReadLimits;
+pub use options::ReadOptions;
+pub(crate) use reference::column_letters;
+pub use sink::{Cell, Header, ReadSummary, RowSink};
 
 use rows::{Assembler, Halt};
-
-/// Which sheet is read, and within which limits.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ReadOptions {
-    /// The sheet; default: the first visible one.
-    pub sheet: Option<SheetRef>,
-    /// The header's row in the sheet, from 1; default: found, as the first row with a value (a
-    /// single text above a row of texts is a title, and passed over).
-    pub header_row: Option<u32>,
-    /// Whether rows that are hidden in the sheet are left out; told by xlsx only. Default: no.
-    pub skip_hidden_rows: bool,
-    /// See [`ReadLimits`].
-    pub limits: ReadLimits,
-}
-
-impl ReadOptions {
-    /// As a pipeline's `[input]` says.
-    pub fn of(input: &Input) -> ReadOptions {
-        let mut limits = ReadLimits::default();
-        for (name, value) in &input.limits {
-            if let Some(limit) = limits.named(name) {
-                *limit = *value;
-            }
-        }
-        ReadOptions {
-            sheet: input.sheet.clone(),
-            header_row: input.header_row,
-            skip_hidden_rows: input.skip_hidden_rows,
-            limits,
-        }
-    }
-}
-
-/// A sheet's header.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
-    /// The sheet's name; of a delimited text file the file's stem.
-    pub sheet: String,
-    /// The header's row in the sheet, from 1.
-    pub row: u32,
-    /// The columns' names: unique, on one line, never empty.
-    pub columns: Vec<String>,
-    /// What was changed to make them so, for the mail.
-    pub notes: Vec<String>,
-}
-
-/// A cell of a data row.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Cell {
-    /// No value; an empty text is none.
-    Empty,
-    /// A value.
-    Value(Value),
-    /// An error in place of a value: `#N/A`, or why a formula has none.
-    Error(String),
-}
-
-/// Takes the rows of a sheet as they are read.
-pub trait RowSink {
-    /// Called once, before the first row.
-    fn header(&mut self, header: &Header) -> ControlFlow<()>;
-    /// A data row: its number in the sheet, from 1, and one cell for each column of the header.
-    /// Rows come in order, blank ones included, down to the last that has a value. What becomes of
-    /// `cells` is the sink's.
-    fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()>;
-}
-
-/// What was read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReadSummary {
-    /// Data rows handed on.
-    pub rows: u64,
-    /// Per column the number format of its first date, else of its numbers where all have the
-    /// same, where it is not `General` and the file's kind tells it (xlsx does).
-    pub formats: Vec<Option<String>>,
-    /// What could not be kept, for the mail: values to the right of the last column, letters that
-    /// the file's encoding does not have.
-    pub notes: Vec<String>,
-}
 
 /// Reads a sheet's header, and no more of the file than that takes.
 ///
@@ -146,7 +72,7 @@ pub fn read_rows(
     options: &ReadOptions,
     sink: &mut dyn RowSink,
 ) -> Result<ReadSummary, ReadError> {
-    fence::run(path, options, sink, read)
+    isolated::run(path, options, sink, read)
 }
 
 /// Reads on the fenced thread.
@@ -157,8 +83,8 @@ fn read(path: &Path, options: &ReadOptions, rows: &mut Assembler) -> Result<Read
     match detect::detect_open(path, &mut file, &options.limits)? {
         Format::Delimited => delimited::read(path, file, options, rows),
         Format::Xlsx => xlsx::read(path, file, options, rows),
-        Format::Xlsb => cala::read_xlsb(path, file, options, rows),
-        Format::Xls => cala::read_xls(path, file, options, rows),
-        Format::Ods => cala::read_ods(path, file, options, rows),
+        Format::Xlsb => calamine::read_xlsb(path, file, options, rows),
+        Format::Xls => calamine::read_xls(path, file, options, rows),
+        Format::Ods => calamine::read_ods(path, file, options, rows),
     }
 }

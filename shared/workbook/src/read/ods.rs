@@ -7,9 +7,10 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::archive::{Archive, Part};
+use super::error::ReadError;
 use super::header::Merge;
+use super::limits::ReadLimits;
 use super::xml::{self, Attributes, Event, ScanError, Scanner};
-use super::{ReadError, ReadLimits};
 
 /// Rows and columns, from 0, of a table's cells with an error in place of a value.
 pub(crate) type Errors = HashSet<(u32, u32)>;

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use rowmill_domain::Value;
 
-use super::{Cell, ReadError, ReadLimits};
+use super::error::ReadError;
+use super::limits::ReadLimits;
+use super::sink::Cell;
 
 /// A cell with a value, or an error in its place.
 #[derive(Clone, Debug)]

@@ -5,9 +5,12 @@ use std::sync::mpsc::{Receiver, SyncSender};
 
 use rowmill_domain::Value;
 
-use super::header::{self, Merge, column_letters};
+use super::error::ReadError;
+use super::header::{self, Merge};
+use super::options::ReadOptions;
+use super::reference::column_letters;
 use super::row::{RawCell, RawRow, RowCells};
-use super::{Cell, Header, ReadError, ReadOptions, ReadSummary};
+use super::sink::{Cell, Header, ReadSummary};
 
 /// Rows looked at before the header is settled: columns without a header show by their values.
 const LOOKAHEAD_ROWS: usize = 1000;

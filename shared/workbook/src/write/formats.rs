@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rowmill_domain::Kind;
 use rust_xlsxwriter::{Color, Format};
 
-use super::ResultSpec;
+use super::spec::ResultSpec;
 use crate::read::number_format::{Shown, shown};
 
 /// Number formats of the input that are kept, at most: Excel takes 65,490 cell formats in all, and

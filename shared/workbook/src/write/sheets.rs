@@ -5,13 +5,17 @@ use std::path::Path;
 
 use rowmill_domain::limits::SHEET_ROWS;
 
+use super::error::WriteError;
 use super::formats::{Formats, Tint};
 use super::links::Links;
 use super::package::SheetRows;
 use super::row::Row;
 use super::stream::Stream;
-use super::{COMPRESSION, WriteError, directory};
 use crate::read::column_letters;
+
+/// Deflate's level. Measured on 200,000 rows of 13 columns: 3 takes 0.62 of the CPU time of 6, for
+/// a file 10 % larger; 1 takes 0.53 for a file 64 % larger.
+pub(super) const COMPRESSION: u32 = 3;
 
 /// The sheets of one kind, of which the last is being written.
 pub(super) struct Sheets {
@@ -121,5 +125,13 @@ fn sheet_name(name: &'static str, place: usize) -> Cow<'static, str> {
     match place {
         0 => Cow::Borrowed(name),
         place => Cow::Owned(format!("{name} {}", place + 1)),
+    }
+}
+
+/// Where files beside `path` go.
+pub(super) fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
     }
 }

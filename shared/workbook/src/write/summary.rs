@@ -2,8 +2,8 @@
 
 use rust_xlsxwriter::{Chart, ChartDataLabel, ChartType, Format, Worksheet, XlsxError};
 
-use super::Summary;
 use super::row::shortened;
+use super::spec::Summary;
 
 /// Rows a chart of usual height covers, with one free.
 const CHART_ROWS: u32 = 16;

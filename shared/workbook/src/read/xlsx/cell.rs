@@ -6,8 +6,10 @@ use rowmill_domain::{Kind, Value};
 use super::strings::{self, Strings};
 use super::styles::Styles;
 use crate::read::number_format::Shown;
+use crate::read::reference::digits;
 use crate::read::row::Spare;
-use crate::read::{Cell, serial};
+use crate::read::serial;
+use crate::read::sink::Cell;
 
 /// What the cells of a sheet refer to.
 pub(super) struct Book<'a> {
@@ -131,17 +133,6 @@ pub(super) fn kind(name: &[u8]) -> Option<CellKind> {
     })
 }
 
-/// A number without sign, in at most 9 digits.
-pub(super) fn digits(raw: &[u8]) -> Option<u32> {
-    if raw.is_empty() || raw.len() > 9 {
-        return None;
-    }
-    raw.iter().try_fold(0u32, |n, b| {
-        let digit = b.wrapping_sub(b'0');
-        (digit < 10).then(|| n * 10 + u32::from(digit))
-    })
-}
-
 /// A number without point and exponent that a double holds exactly.
 fn small_integer(raw: &[u8]) -> Option<i64> {
     let (sign, digits) = match raw {
@@ -159,40 +150,9 @@ fn small_integer(raw: &[u8]) -> Option<i64> {
     Some(sign * magnitude)
 }
 
-/// Row and column, from 0, of a reference such as `B12`.
-pub(super) fn reference(raw: &[u8]) -> Option<(u32, u32)> {
-    let letters = raw.iter().take_while(|b| b.is_ascii_alphabetic()).count();
-    if letters == 0 || letters > 3 {
-        return None;
-    }
-    let column = raw[..letters].iter().fold(0u32, |n, b| {
-        n * 26 + u32::from(b.to_ascii_uppercase() - b'A') + 1
-    });
-    let row = digits(&raw[letters..])?;
-    Some((row.checked_sub(1)?, column - 1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn references() {
-        for (text, want) in [
-            ("A1", Some((0, 0))),
-            ("xfd1048576", Some((1_048_575, 16_383))),
-            ("AA10", Some((9, 26))),
-            ("A0", None),
-            ("1", None),
-            ("A", None),
-            ("", None),
-            ("ABCD1", None),
-            ("A1B", None),
-            ("A99999999999", None),
-        ] {
-            assert_eq!(reference(text.as_bytes()), want, "{text}");
-        }
-    }
 
     #[test]
     fn integers() {

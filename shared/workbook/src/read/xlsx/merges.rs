@@ -2,8 +2,8 @@
 
 use std::io::Read;
 
-use super::cell::reference;
 use crate::read::header::Merge;
+use crate::read::reference::reference;
 use crate::read::xml::{Event, ScanError, Scanner};
 
 /// The merged cells that begin in a row, from 0. They stand after all cells.

@@ -11,11 +11,13 @@ use std::fs::File;
 use std::path::Path;
 
 use super::archive::{Archive, Entry, Part};
-use super::cala::choose_sheet;
-use super::header::column_letters;
+use super::error::ReadError;
+use super::options::ReadOptions;
+use super::reference::column_letters;
 use super::rows::{Assembler, Halt};
+use super::sheet_select::select_sheet;
+use super::sink::ReadSummary;
 use super::xml::{self, Event, ScanError, Scanner};
-use super::{ReadError, ReadOptions, ReadSummary};
 use cell::Book;
 use sheet::Stop;
 use strings::Strings;
@@ -77,7 +79,7 @@ pub(crate) fn read(
         .iter()
         .map(|s| (s.name.as_str(), s.visible && (has_rows(s) || !some_have)))
         .collect();
-    let sheet = &workbook.sheets[choose_sheet(path, options.sheet.as_ref(), &listed)?];
+    let sheet = &workbook.sheets[select_sheet(path, options.sheet.as_ref(), &listed)?];
     rows.sheet(&sheet.name);
     let place = format!("sheet `{}`", sheet.name);
     let broken = |what: &str| ReadError::malformed(path, place.as_str(), what);

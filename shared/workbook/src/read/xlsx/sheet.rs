@@ -5,12 +5,15 @@ use std::path::Path;
 
 use memchr::memchr;
 
-use super::cell::{Book, CellHead, CellKind, digits, kind, reference, text_cell};
+use super::cell::{Book, CellHead, CellKind, kind, text_cell};
 use super::{escapes, strings};
+use crate::read::error::ReadError;
+use crate::read::options::ReadOptions;
+use crate::read::reference::{digits, reference};
 use crate::read::row::RowCells;
 use crate::read::rows::{Assembler, Halt};
+use crate::read::sink::Cell;
 use crate::read::xml::{Event, ScanError, Scanner, tag_end, unescape};
-use crate::read::{Cell, ReadError, ReadOptions};
 
 /// Why a formula's cell has no value.
 pub(super) const NO_RESULT: &str = "a formula without a saved result";

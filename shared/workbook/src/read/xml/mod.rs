@@ -7,7 +7,8 @@ pub(super) use scanner::{Attributes, Event, ScanError, Scanner, tag_end};
 pub(super) use text::unescape;
 
 use super::archive::{Archive, Entry, Part};
-use super::{ReadError, ReadLimits};
+use super::error::ReadError;
+use super::limits::ReadLimits;
 
 /// A scanner of a part.
 pub(super) fn scanner(

@@ -308,7 +308,7 @@ impl<R: Read> Scanner<R> {
     ) -> Option<String> {
         let raw = self.attribute(attributes, name)?;
         let mut text = String::new();
-        super::unescape(raw, &mut text);
+        super::text::unescape(raw, &mut text);
         Some(text)
     }
 }

@@ -8,16 +8,21 @@ use calamine::{
     Data, ExcelDateTime, ExcelDateTimeType, Ods, Range, Reader, SheetVisible, Xls, Xlsb,
 };
 use chrono::NaiveTime;
-use rowmill_domain::pipeline::SheetRef;
 use rowmill_domain::{Kind, Value};
 
 use super::archive::Archive;
-use super::compound::{self, Compound};
+use super::biff;
+use super::compound::Compound;
+use super::error::ReadError;
 use super::header::Merge;
+use super::limits::ReadLimits;
 use super::number_format::Shown;
+use super::options::ReadOptions;
 use super::row::RowCells;
 use super::rows::{Assembler, Halt};
-use super::{Cell, ReadError, ReadLimits, ReadOptions, ReadSummary, ods, serial};
+use super::sheet_select::select_sheet;
+use super::sink::{Cell, ReadSummary};
+use super::{ods, serial};
 
 pub(crate) fn read_xlsb(
     path: &Path,
@@ -65,7 +70,7 @@ pub(crate) fn read_xls(
     let stream = Compound::open(&bytes)
         .and_then(|c| c.stream("Workbook").or_else(|| c.stream("Book")))
         .ok_or_else(|| broken(path, "compound file", &"its tables are broken"))?;
-    let spanned = compound::spanned_cells(&stream);
+    let spanned = biff::spanned_cells(&stream);
     ReadError::check(path, "whole_cells", spanned, limits.whole_cells)?;
     drop(stream);
     let mut book = Xls::new(Cursor::new(bytes)).map_err(|e| match e {
@@ -150,44 +155,7 @@ fn choose(
         .iter()
         .map(|s| (s.name.as_str(), s.visible == SheetVisible::Visible))
         .collect();
-    choose_sheet(path, options.sheet.as_ref(), &all).map(|at| sheets[at].name.clone())
-}
-
-/// The place of the sheet asked for, else of the first visible one. `sheets`: names, and whether
-/// each is visible.
-pub(crate) fn choose_sheet(
-    path: &Path,
-    wanted: Option<&SheetRef>,
-    sheets: &[(&str, bool)],
-) -> Result<usize, ReadError> {
-    let found = match wanted {
-        None => sheets.iter().position(|s| s.1),
-        Some(SheetRef::Index(index)) => (*index as usize)
-            .checked_sub(1)
-            .filter(|i| *i < sheets.len()),
-        Some(SheetRef::Name(name)) => {
-            // Excel does not tell cases apart in sheet names.
-            let folded = name.to_lowercase();
-            let exact = sheets.iter().position(|s| s.0 == name);
-            exact.or_else(|| sheets.iter().position(|s| s.0.to_lowercase() == folded))
-        }
-    };
-    found.ok_or_else(|| {
-        let names: Vec<String> = sheets.iter().map(|s| format!("`{}`", s.0)).collect();
-        ReadError::NoSheet {
-            file: path.to_owned(),
-            wanted: match wanted {
-                None => "that is visible".to_owned(),
-                Some(SheetRef::Index(index)) => format!("number {index}"),
-                Some(SheetRef::Name(name)) => format!("`{name}`"),
-            },
-            sheets: if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(", ")
-            },
-        }
-    })
+    select_sheet(path, options.sheet.as_ref(), &all).map(|at| sheets[at].name.clone())
 }
 
 /// Hands on streamed cells, row by row.

@@ -8,8 +8,10 @@ use std::sync::Once;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use super::error::ReadError;
+use super::options::ReadOptions;
 use super::rows::{Assembler, Batch, Halt, Message};
-use super::{ReadError, ReadOptions, ReadSummary, RowSink};
+use super::sink::{ReadSummary, RowSink};
 
 /// Batches on their way to the sink; more would only wait.
 const IN_FLIGHT: usize = 4;

@@ -1,0 +1,73 @@
+//! References to cells and columns: `B12`, `XFD`.
+
+/// The letters of a column, from 0: `A`, `Z`, `AA`, `XFD`.
+pub(crate) fn column_letters(column: u32) -> String {
+    let mut letters = Vec::new();
+    let mut rest = column + 1;
+    while rest > 0 {
+        letters.push(char::from(b'A' + ((rest - 1) % 26) as u8));
+        rest = (rest - 1) / 26;
+    }
+    letters.iter().rev().collect()
+}
+
+/// A number without sign, in at most 9 digits.
+pub(crate) fn digits(raw: &[u8]) -> Option<u32> {
+    if raw.is_empty() || raw.len() > 9 {
+        return None;
+    }
+    raw.iter().try_fold(0u32, |n, b| {
+        let digit = b.wrapping_sub(b'0');
+        (digit < 10).then(|| n * 10 + u32::from(digit))
+    })
+}
+
+/// Row and column, from 0, of a reference such as `B12`.
+pub(crate) fn reference(raw: &[u8]) -> Option<(u32, u32)> {
+    let letters = raw.iter().take_while(|b| b.is_ascii_alphabetic()).count();
+    if letters == 0 || letters > 3 {
+        return None;
+    }
+    let column = raw[..letters].iter().fold(0u32, |n, b| {
+        n * 26 + u32::from(b.to_ascii_uppercase() - b'A') + 1
+    });
+    let row = digits(&raw[letters..])?;
+    Some((row.checked_sub(1)?, column - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_of_columns() {
+        for (column, letters) in [
+            (0, "A"),
+            (25, "Z"),
+            (26, "AA"),
+            (701, "ZZ"),
+            (702, "AAA"),
+            (16_383, "XFD"),
+        ] {
+            assert_eq!(column_letters(column), letters);
+        }
+    }
+
+    #[test]
+    fn references() {
+        for (text, want) in [
+            ("A1", Some((0, 0))),
+            ("xfd1048576", Some((1_048_575, 16_383))),
+            ("AA10", Some((9, 26))),
+            ("A0", None),
+            ("1", None),
+            ("A", None),
+            ("", None),
+            ("ABCD1", None),
+            ("A1B", None),
+            ("A99999999999", None),
+        ] {
+            assert_eq!(reference(text.as_bytes()), want, "{text}");
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Which sheet of a workbook is read.
+
+use std::path::Path;
+
+use rowmill_domain::pipeline::SheetRef;
+
+use super::error::ReadError;
+
+/// The place of the sheet asked for, else of the first visible one. `sheets`: names, and whether
+/// each is visible.
+pub(crate) fn select_sheet(
+    path: &Path,
+    wanted: Option<&SheetRef>,
+    sheets: &[(&str, bool)],
+) -> Result<usize, ReadError> {
+    let found = match wanted {
+        None => sheets.iter().position(|s| s.1),
+        Some(SheetRef::Index(index)) => (*index as usize)
+            .checked_sub(1)
+            .filter(|i| *i < sheets.len()),
+        Some(SheetRef::Name(name)) => {
+            // Excel does not tell cases apart in sheet names.
+            let folded = name.to_lowercase();
+            let exact = sheets.iter().position(|s| s.0 == name);
+            exact.or_else(|| sheets.iter().position(|s| s.0.to_lowercase() == folded))
+        }
+    };
+    found.ok_or_else(|| {
+        let names: Vec<String> = sheets.iter().map(|s| format!("`{}`", s.0)).collect();
+        ReadError::NoSheet {
+            file: path.to_owned(),
+            wanted: match wanted {
+                None => "that is visible".to_owned(),
+                Some(SheetRef::Index(index)) => format!("number {index}"),
+                Some(SheetRef::Name(name)) => format!("`{name}`"),
+            },
+            sheets: if names.is_empty() {
+                "none".to_owned()
+            } else {
+                names.join(", ")
+            },
+        }
+    })
+}
