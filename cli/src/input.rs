@@ -27,7 +27,7 @@ pub(crate) struct Chosen {
 impl Chosen {
     /// How the workbook is to be read.
     pub(crate) fn read_options(&self) -> ReadOptions {
-        ReadOptions::of(&self.pipeline.input)
+        ReadOptions::from_input(&self.pipeline.input)
     }
 
     /// The values of the pipeline's parameters, where a command gives these.
@@ -50,7 +50,7 @@ impl Chosen {
     /// Reads the workbook's header and checks that it has every column that the pipeline names.
     pub(crate) fn check_columns(&self, workbook: &Path) -> Result<Header, Stop> {
         let header = read_header(workbook, &self.read_options()).map_err(|e| {
-            let (what, advice) = e.told();
+            let (what, advice) = e.message_and_advice();
             Stop::refused(match advice {
                 Some(advice) => miette!(help = advice, "{what}"),
                 None => miette!("{what}"),

@@ -35,7 +35,7 @@ pub fn cut(
     limit: Option<u64>,
     progress: impl FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Cut, CutError> {
-    let read = ReadOptions::of(&pipeline.input);
+    let read = ReadOptions::from_input(&pipeline.input);
     let scratch = TempDir::with_prefix("rowmill-split-")?;
     let mut sink = Sink::new(name, pipeline, limit, scratch, progress);
     let summary = read_rows(path, &read, &mut sink);
@@ -66,7 +66,7 @@ fn unreadable(error: &ReadError, path: &Path, name: &str) -> CutError {
 
 /// What the reader says of a workbook, under the name that its owner knows.
 pub(crate) fn refusal(error: &ReadError, path: &Path, name: &str) -> Refusal {
-    let (what, advice) = error.told();
+    let (what, advice) = error.message_and_advice();
     let what = what.replace(&path.display().to_string(), name);
     let advice = advice.unwrap_or_else(|| "correct the workbook and upload it again".to_owned());
     Refusal::new(what, advice)

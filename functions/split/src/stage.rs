@@ -248,7 +248,7 @@ impl Split {
             Ok(pipeline) => pipeline,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let limits = ReadOptions::of(&pipeline.pipeline.input).limits;
+        let limits = ReadOptions::from_input(&pipeline.pipeline.input).limits;
         if event.size > limits.file_bytes {
             let name = keys::file_name(&event.key);
             let error = ReadError::Limit {

@@ -1,6 +1,6 @@
 //! Measures reading and writing: `measure read FILE`, `measure inflate FILE`, `measure events
-//! FILE`, `measure write ROWS FILE`, `measure bare ROWS FILE LEVEL`. Prints CPU seconds, wall
-//! seconds and the peak of memory in MB. `benches/workbook.py` runs it beside its peers.
+//! FILE`, `measure write ROWS FILE`, `measure bare ROWS FILE LEVEL`. Prints CPU seconds, wall-clock
+//! seconds and peak memory in MB. `benches/workbook.py` compares the results with other libraries.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ["events", file] => parts(Path::new(file), events),
         ["write", rows, file] => write(rows.parse()?, Path::new(file)),
         ["bare", rows, file, level] => bare(rows.parse()?, Path::new(file), level.parse()?),
-        _ => Err("see the comment at the top".into()),
+        _ => Err("unknown command; the comment at the top of measure.rs lists them".into()),
     }?;
     let wall = start.elapsed().as_secs_f64();
     let line = format!("{:.3} {wall:.3} {:.0} {what}\n", cpu()?, peak()?);
@@ -33,17 +33,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// CPU seconds of this process, user and system.
+/// User and system CPU time of this process in seconds.
 fn cpu() -> Result<f64, Box<dyn std::error::Error>> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let ticks = after_name.split_whitespace().skip(11).take(2);
     let ticks: Vec<f64> = ticks.map(str::parse).collect::<Result<_, _>>()?;
-    // Linux counts in hundredths of a second.
+    // Linux reports hundredths of a second.
     Ok(ticks.iter().sum::<f64>() / 100.0)
 }
 
-/// The peak of resident memory, in MB.
+/// Peak resident memory in MB.
 fn peak() -> Result<f64, Box<dyn std::error::Error>> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
@@ -81,7 +81,7 @@ fn read(file: &Path) -> Outcome {
     ))
 }
 
-/// Runs `each` on every part of an archive, inflated.
+/// Runs `each` on every inflated part of an archive.
 fn parts(file: &Path, each: fn(&mut dyn Read) -> Outcome) -> Outcome {
     let mut archive = zip::ZipArchive::new(BufReader::new(File::open(file)?))?;
     let mut all = Vec::new();
@@ -110,7 +110,7 @@ fn events(part: &mut dyn Read) -> Outcome {
 
 const CITIES: [&str; 5] = ["Zürich", "Łódź", "Berlin", "São Paulo", "東京"];
 
-/// A record of ten input columns and what three columns more hold of it.
+/// A record with ten columns.
 fn record(i: u64) -> [Value; 10] {
     let date = |days: u64| {
         let first = chrono::NaiveDate::from_ymd_opt(2015, 1, 1).unwrap_or_default();
@@ -155,7 +155,7 @@ fn write(rows: u64, file: &Path) -> Outcome {
     Ok(format!("{} bytes", file.metadata()?.len()))
 }
 
-/// The same cells with rust_xlsxwriter as it comes.
+/// Writes the same cells with plain rust_xlsxwriter.
 fn bare(rows: u64, file: &Path, level: u8) -> Outcome {
     let mut book = rust_xlsxwriter::Workbook::new();
     book.set_zip_compression_level(level);

@@ -1,5 +1,5 @@
-"""Writes the corpus that fuzzing begins with: a few small inputs for each target, of the constructs
-that its part of a file may hold. What is left in corpus/ from findings stays there.
+"""Writes the initial fuzzing corpus: for each target, a few small inputs with the constructs that its
+part of a file can contain. Inputs from earlier findings in corpus/ are kept.
 
     python3 shared/workbook/fuzz/corpus.py
 """
@@ -13,7 +13,7 @@ OFFICE = pathlib.Path(__file__).parent.parent.parent.parent / "tests/python/offi
 
 
 def xlsb(kind, payload=b""):
-    """A record of xlsb: its number and length by seven bits, then its bytes."""
+    """An xlsb record: its type and length, seven bits per byte, then its content."""
     head = bytes([kind]) if kind < 128 else bytes([kind & 0x7F | 0x80, kind >> 7])
     return head + bytes([len(payload)]) + payload
 
@@ -85,7 +85,7 @@ def main():
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in inputs.items():
             (folder / name).write_bytes(content)
-    # Stored and not deflated, so that a changed byte changes the XML.
+    # Stored, not deflated, so that a changed byte changes the XML.
     with zipfile.ZipFile(OFFICE / "mixed.xlsx") as book:
         with zipfile.ZipFile(HERE / "file/stored.xlsx", "w") as stored:
             for part in book.infolist():

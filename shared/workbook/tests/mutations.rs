@@ -1,8 +1,8 @@
-//! The own readers never panic and never hang, whatever bytes they meet: mutations of good files.
+//! Mutated files never make a reader panic or hang.
 
-// A test's helpers fail as tests do.
+// Helpers of a test may panic.
 #![allow(clippy::unwrap_used, clippy::panic)]
-// The hostile files' builders are more than is used here.
+// Not all builders are used here.
 #![allow(dead_code)]
 
 mod files;
@@ -24,7 +24,7 @@ impl RowSink for Ignore {
     }
 }
 
-fn comes_back(name: &str, bytes: &[u8]) {
+fn must_end(name: &str, bytes: &[u8]) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(name);
     std::fs::write(&path, bytes).unwrap();
@@ -42,7 +42,7 @@ fn comes_back(name: &str, bytes: &[u8]) {
     }
 }
 
-/// A change at a place, given as a part of the whole.
+/// A change at a position, given as a fraction of the length.
 #[derive(Clone, Debug)]
 enum Change {
     Put(f64, Vec<u8>),
@@ -139,16 +139,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn of_a_sheet(changes in changes()) {
+    fn mutated_sheets_never_crash_the_reader(changes in changes()) {
         let sheet = text(changed(sheet(ROWS).as_bytes(), &changes));
-        comes_back("a.xlsx", &Xlsx { sheet, ..good() }.bytes());
+        must_end("a.xlsx", &Xlsx { sheet, ..good() }.bytes());
     }
 
     #[test]
-    fn of_strings_styles_and_workbook(changes in changes()) {
+    fn mutated_strings_styles_and_workbooks_never_crash_the_reader(changes in changes()) {
         let part = |good: &str| text(changed(good.as_bytes(), &changes));
         let book = good();
-        comes_back("a.xlsx", &Xlsx {
+        must_end("a.xlsx", &Xlsx {
             strings: Some(part(STRINGS)),
             styles: Some(part(STYLES)),
             workbook: part(&book.workbook),
@@ -158,13 +158,13 @@ proptest! {
     }
 
     #[test]
-    fn of_an_archive(changes in changes()) {
-        comes_back("a.xlsx", &changed(&good().bytes(), &changes));
+    fn mutated_archives_never_crash_the_reader(changes in changes()) {
+        must_end("a.xlsx", &changed(&good().bytes(), &changes));
     }
 
     #[test]
-    fn of_delimited_text(changes in changes()) {
+    fn mutated_delimited_text_never_crashes_the_reader(changes in changes()) {
         let csv = "a;b;c\r\n\"1;\"\"2\"\"\";ä;\r\n\r\n3;4\r5;6;7\n";
-        comes_back("a.csv", &changed(csv.as_bytes(), &changes));
+        must_end("a.csv", &changed(csv.as_bytes(), &changes));
     }
 }

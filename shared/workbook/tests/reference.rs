@@ -1,7 +1,6 @@
-//! The own xlsx reader gives what calamine gives, on workbooks that rust_xlsxwriter makes of any
-//! values.
+//! The xlsx reader and calamine read the same values from workbooks that rust_xlsxwriter writes.
 
-// A test's helpers fail as tests do.
+// Helpers of a test may panic.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::ops::ControlFlow;
@@ -13,7 +12,7 @@ use rowmill_domain::Value;
 use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
 use rust_xlsxwriter::{Format, Formula, Workbook, XlsxError};
 
-/// What is written into a cell.
+/// The content to write into a cell.
 #[derive(Clone, Debug)]
 enum Written {
     Nothing,
@@ -107,8 +106,8 @@ impl RowSink for All {
     }
 }
 
-/// Whether our cell says what calamine's does. calamine does not tell dates, times and both
-/// apart, so those are compared as moments.
+/// Whether our cell equals that of calamine. calamine does not distinguish dates, times and
+/// date-times, so all are compared as points in time.
 fn same(ours: &Cell, theirs: &Data) -> bool {
     match (ours, theirs) {
         (Cell::Empty, Data::Empty) => true,
@@ -124,12 +123,12 @@ fn same(ours: &Cell, theirs: &Data) -> bool {
                 theirs.as_datetime() == Some(ours.and_time(chrono::NaiveTime::MIN))
             }
             Value::DateTime(ours) => theirs.as_datetime() == Some(*ours),
-            // Within the millisecond that keeps a time before midnight.
+            // Our times may be up to a millisecond earlier, so that they stay before midnight.
             Value::Time(ours) => {
                 let ms = (*ours - chrono::NaiveTime::MIN).num_milliseconds() as f64;
                 (ms - theirs.as_f64() * 86_400_000.0).abs() <= 1.0
             }
-            // What Excel cannot show as a moment stays the number it is.
+            // Numbers that Excel cannot display as a date stay numbers.
             Value::Number(ours) => *ours == theirs.as_f64() && !(1.0..2_958_465.9).contains(ours),
             _ => false,
         },
@@ -141,7 +140,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn own_reader_equals_calamine(
+    fn xlsx_reader_equals_calamine(
         rows in proptest::collection::vec(proptest::collection::vec(written(), 4), 0..12),
         constant in any::<bool>(),
     ) {
@@ -159,7 +158,7 @@ proptest! {
                 prop_assert!(same(cell, theirs), "row {row}: {cell:?}, calamine {theirs:?}");
             }
         }
-        // Every row down to the last with a value is there.
+        // All rows up to the last one with a value are delivered.
         let filled = |row: &Vec<Written>| row.iter().any(|c| match c {
             Written::Nothing | Written::Blank => false,
             Written::Text(text) => !text.is_empty(),

@@ -1,8 +1,8 @@
-//! What the writer writes, the reader reads as it was.
+//! The reader returns the values that the writer wrote.
 
-// A test's helpers fail as tests do.
+// Helpers of a test may panic.
 #![allow(clippy::unwrap_used, clippy::panic)]
-// The hostile files' builders are more than is used here.
+// Not all builders are used here.
 #![allow(dead_code)]
 
 mod files;
@@ -19,7 +19,7 @@ use rowmill_workbook::{
     StepFigures, Summary, read_rows,
 };
 
-/// Keeps all rows.
+/// Collects all rows.
 #[derive(Default)]
 struct All {
     header: Option<Header>,
@@ -28,7 +28,7 @@ struct All {
 
 impl RowSink for All {
     fn header(&mut self, header: &Header) -> ControlFlow<()> {
-        assert!(self.header.is_none(), "the header comes once");
+        assert!(self.header.is_none(), "more than one header");
         self.header = Some(header.clone());
         ControlFlow::Continue(())
     }
@@ -103,7 +103,7 @@ fn odd_values() -> Vec<Option<Value>> {
 }
 
 #[test]
-fn odd_values_come_back_as_they_went_in() {
+fn unusual_values_survive_a_round_trip() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a-result.xlsx");
     let spec = ResultSpec {
@@ -204,7 +204,7 @@ fn summary() -> Summary {
 }
 
 #[test]
-fn a_text_too_long_is_cut_with_a_mark_and_told() {
+fn long_texts_are_truncated_marked_and_noted() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.xlsx");
     let spec = ResultSpec {
@@ -215,7 +215,7 @@ fn a_text_too_long_is_cut_with_a_mark_and_told() {
         ..ResultSpec::default()
     };
     let mut writer = ResultWriter::create(&path, &spec).unwrap();
-    // Two units a character: the cut must not part one.
+    // Each character takes two code units and must not be split.
     let long = Value::Text("🙂".repeat(16_384));
     let exact = Value::Text("x".repeat(32_767));
     for value in [&long, &exact] {
@@ -242,20 +242,20 @@ fn a_text_too_long_is_cut_with_a_mark_and_told() {
     assert!(cut.encode_utf16().count() <= 32_767 && cut.encode_utf16().count() > 32_760);
     assert_eq!(all.rows[1].1[0], Cell::Value(exact));
     let errors: Vec<&Cell> = all.rows.iter().map(|(_, cells)| &cells[2]).collect();
-    let told = "Text: the text is cut at 32,767 characters";
+    let note = "Text: the text was truncated to 32,767 characters";
     let value = |text: &str| Cell::Value(Value::from(text));
     assert_eq!(
         errors,
         [
-            &value(told),
+            &value(note),
             &Cell::Empty,
-            &value(&format!("http 404; {told}"))
+            &value(&format!("http 404; {note}"))
         ]
     );
 }
 
 #[test]
-fn addresses_are_links_where_they_are_asked_for() {
+fn addresses_become_links_in_the_chosen_columns_only() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.xlsx");
     let spec = ResultSpec {
@@ -275,7 +275,7 @@ fn addresses_are_links_where_they_are_asked_for() {
         ["http://ä.example/ü b", "http://b.example/"],
     ];
     let statuses = [Status::Ok, Status::Failed, Status::Missing];
-    // More rows than formats, and links in the rows of those too.
+    // More rows than formats. The rows with the format cells contain links too.
     let rows = rows.iter().zip(statuses).cycle().take(300);
     for ([site, mail], status) in rows.clone() {
         let (site, mail, found) = (text(site), text(mail), text("http://c.example/"));
@@ -325,7 +325,7 @@ fn addresses_are_links_where_they_are_asked_for() {
 }
 
 #[test]
-fn a_number_among_dates_comes_back_as_a_number() {
+fn a_number_in_a_date_column_stays_a_number() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.xlsx");
     let spec = ResultSpec {
@@ -394,15 +394,15 @@ fn number_formats_of_the_input_are_kept() {
 }
 
 #[test]
-fn a_format_that_not_all_numbers_have_is_none_of_the_column() {
+fn a_column_with_mixed_number_formats_has_no_format() {
     let styles = [0, 9, 2, 14]
         .map(|id| format!("<xf numFmtId=\"{id}\"/>"))
         .concat();
     let cell = |style: u32, value: &str| format!("<c s=\"{style}\"><v>{value}</v></c>");
     let text = |style: u32| format!("<c s=\"{style}\" t=\"str\"><v>x</v></c>");
     let header = text(1).repeat(6);
-    // Per row: percent after General, before it, only; with a text; a day beside a number, and
-    // after one.
+    // By column: General before percent, percent before another format, percent only, a number among
+    // texts, a date before a number, a date after a number.
     let rows = [
         [
             cell(0, "5"),
@@ -454,7 +454,7 @@ fn a_format_that_not_all_numbers_have_is_none_of_the_column() {
 }
 
 #[test]
-fn failed_and_missing_rows_are_tinted_and_keep_their_formats() {
+fn failed_and_missing_rows_are_tinted_and_keep_number_formats() {
     use calamine::Reader as _;
 
     let directory = tempfile::tempdir().unwrap();
@@ -500,7 +500,7 @@ fn failed_and_missing_rows_are_tinted_and_keep_their_formats() {
     let (red, yellow) = (Some((0xf8, 0xd7, 0xda)), Some((0xff, 0xf3, 0xcd)));
     assert!(styles.get((0, 0)).unwrap().font.as_ref().unwrap().is_bold());
     assert_eq!([fill(1, 0), fill(2, 0), fill(3, 0)], [None, red, yellow]);
-    // Empty cells too, and those of the added columns and of `status`, `error` and `attempts`.
+    // Empty cells are tinted too, as are added columns and `status`, `error` and `attempts`.
     for column in 1..5 {
         assert_eq!([fill(2, column), fill(3, column)], [red, yellow]);
     }
@@ -510,7 +510,7 @@ fn failed_and_missing_rows_are_tinted_and_keep_their_formats() {
 }
 
 #[test]
-fn more_records_than_a_sheet_takes_go_on_in_the_next() {
+fn records_continue_on_a_second_sheet() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("a.xlsx");
     let spec = ResultSpec {
@@ -544,7 +544,7 @@ fn more_records_than_a_sheet_takes_go_on_in_the_next() {
     assert_eq!(seen, f64::from(records));
 }
 
-/// Sees that the first column counts on.
+/// Checks that the first column counts up.
 struct Count {
     next: f64,
     rows: u32,

@@ -1,4 +1,4 @@
-//! What all targets do with a file.
+//! Reads a file. Shared by all targets.
 
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -16,8 +16,8 @@ impl RowSink for Ignore {
     }
 }
 
-/// Reads `bytes` as a file. `own`: the reader is the project's, which must never panic; of calamine
-/// a panic is an error like others.
+/// Reads `bytes` as a file. `own` says that the reader is part of this project and must never panic.
+/// A panic of calamine is an error like any other.
 pub fn read(bytes: &[u8], own: bool) {
     let Ok(mut file) = tempfile::NamedTempFile::new() else {
         return;
@@ -33,7 +33,7 @@ pub fn read(bytes: &[u8], own: bool) {
         Err(ReadError::Panicked { detail, .. }) if own => panic!("{detail}"),
         Err(ReadError::Limit {
             limit: "seconds", ..
-        }) => panic!("it hangs"),
+        }) => panic!("the reader hangs"),
         _ => {}
     }
 }

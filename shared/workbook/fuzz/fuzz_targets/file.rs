@@ -1,4 +1,4 @@
-//! Any bytes as a file: csv, and whatever passes for an archive.
+//! Reads any bytes as a file.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Bytes as the tables of an ods document.
+//! Reads bytes as the tables of an ods document.
 
 #![no_main]
 

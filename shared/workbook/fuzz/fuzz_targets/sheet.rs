@@ -1,4 +1,4 @@
-//! Bytes as the cells of an xlsx sheet.
+//! Reads bytes as the cells of an xlsx sheet.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Bytes as the shared strings and styles of an xlsx workbook.
+//! Reads bytes as the shared strings and styles of an xlsx workbook.
 
 #![no_main]
 

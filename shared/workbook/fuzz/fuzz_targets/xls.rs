@@ -1,4 +1,4 @@
-//! Bytes as the cells of an xls sheet.
+//! Reads bytes as the cells of an xls sheet.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Bytes as the parts of an xlsb workbook.
+//! Reads bytes as the parts of an xlsb workbook.
 
 #![no_main]
 

@@ -1,5 +1,5 @@
-//! Zip archives, read with suspicion: the directory is checked against the limits before a byte
-//! is inflated, and no part may give more than the directory said.
+//! Reads untrusted zip archives: checks the directory against the limits before inflating anything,
+//! and stops if a part inflates to more than the directory declares.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Take};
@@ -12,11 +12,12 @@ use super::bytes::{u16_at, u32_at, u64_at};
 use super::error::ReadError;
 use super::limits::ReadLimits;
 
-/// From here on the ratio is looked at: below, even deflate's maximum does no harm.
+/// Inflated size from which to check the ratio. Below it, even the maximum ratio of deflate is
+/// harmless.
 const RATIO_FROM: u64 = 64 << 20;
-/// Bytes read from the file at once.
+/// Size of a read from the file in bytes.
 const FILE_BUFFER: usize = 64 << 10;
-/// The end record with the longest comment.
+/// Size of the end record with the longest possible comment.
 const END_MAX: u64 = 22 + 65_535;
 const END: u32 = 0x0605_4b50;
 const END64: u32 = 0x0606_4b50;
@@ -24,36 +25,36 @@ const END64_LOCATOR: u32 = 0x0706_4b50;
 const CENTRAL: u32 = 0x0201_4b50;
 const LOCAL: u32 = 0x0403_4b50;
 
-/// An archive's directory.
+/// The directory of an archive.
 #[derive(Clone, Debug)]
 pub(crate) struct Archive {
     file: PathBuf,
     entries: Vec<Entry>,
 }
 
-/// One file of an archive.
+/// A part of an archive, which is a file in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
-    /// Its path as the directory says it.
+    /// The path, as declared in the directory.
     pub name: String,
-    /// Whether it is deflated; else it is stored as it is.
+    /// Whether the part is deflated. If not, it is stored uncompressed.
     pub deflated: bool,
-    /// Checksum of its bytes.
+    /// The CRC-32 of the inflated content.
     pub crc: u32,
-    /// Bytes in the archive.
+    /// Size in the archive in bytes.
     pub compressed: u64,
-    /// Bytes after inflating, as the directory says.
+    /// Inflated size in bytes, as declared in the directory.
     pub inflated: u64,
     offset: u64,
 }
 
-/// Where the directory lies.
+/// The end record, which locates the directory.
 struct End {
     entries: u64,
     size: u64,
-    /// From the start of the file.
+    /// Offset of the directory from the start of the file.
     start: u64,
-    /// Bytes before the archive's own start, in a self-extracting file.
+    /// Bytes before the start of the archive, as in a self-extracting file.
     before: u64,
 }
 
@@ -69,11 +70,11 @@ impl Archive {
         let size = file.metadata().map_err(io)?.len();
         let end = find_end(file, size)
             .map_err(io)?
-            .ok_or_else(|| broken("there is none; the file is cut off"))?;
+            .ok_or_else(|| broken("it is missing: the file is incomplete"))?;
         ReadError::check(path, "entries", end.entries, limits.entries)?;
-        // 46 bytes are the least an entry takes, so the number is bounded by the size too.
+        // An entry takes at least 46 bytes, so the size also limits the number of entries.
         if end.size > size || end.entries.saturating_mul(46) > end.size {
-            return Err(broken("its size is not that of its entries"));
+            return Err(broken("its size does not match its entries"));
         }
         let mut directory = vec![0; end.size as usize];
         file.seek(SeekFrom::Start(end.start)).map_err(io)?;
@@ -83,7 +84,7 @@ impl Archive {
         let mut rest = &directory[..];
         for _ in 0..end.entries {
             let (mut entry, flags, method) =
-                parse_entry(&mut rest).ok_or_else(|| broken("an entry is cut off"))?;
+                parse_entry(&mut rest).ok_or_else(|| broken("an entry is incomplete"))?;
             if flags & 1 != 0 {
                 return Err(ReadError::Encrypted {
                     file: path.to_owned(),
@@ -96,9 +97,7 @@ impl Archive {
                     return Err(ReadError::malformed(
                         path,
                         format!("part `{}`", entry.name),
-                        format_args!(
-                            "it is compressed in a way that is not read (method {method})"
-                        ),
+                        format_args!("its compression method {method} is not supported"),
                     ));
                 }
             };
@@ -114,7 +113,7 @@ impl Archive {
             ReadError::check(path, "ratio", inflated / size.max(1), limits.ratio)?;
         }
         check_overlaps(&entries, end.start).map_err(|name| {
-            ReadError::malformed(path, format!("part `{name}`"), "it overlaps with another")
+            ReadError::malformed(path, format!("part `{name}`"), "it overlaps another part")
         })?;
         Ok(Archive {
             file: path.to_owned(),
@@ -122,25 +121,25 @@ impl Archive {
         })
     }
 
-    /// A part by its path; case does not count, nor does a slash at the front.
+    /// Finds a part by its path, ignoring case and leading slashes.
     pub(crate) fn find(&self, name: &str) -> Option<&Entry> {
         let name = name.trim_start_matches('/');
-        // Of a repeated name the last one counts, as in other readers.
+        // If a name is repeated, the last entry counts, as in other readers.
         let named = |e: &&Entry| e.name.trim_start_matches('/').eq_ignore_ascii_case(name);
         self.entries.iter().rev().find(named)
     }
 
-    /// Whether a part's path starts so.
+    /// Whether the path of any part starts with `prefix`.
     pub(crate) fn has_prefix(&self, prefix: &str) -> bool {
         self.entries.iter().any(|e| e.name.starts_with(prefix))
     }
 
-    /// All parts, in the order of the directory.
+    /// All parts, in directory order.
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// The bytes of a part, inflated.
+    /// The inflated content of a part.
     pub(crate) fn part(&self, entry: &Entry) -> Result<Part, ReadError> {
         let raw = self.raw(entry)?;
         Ok(Part {
@@ -156,19 +155,21 @@ impl Archive {
         })
     }
 
-    /// The bytes of a part as they lie in the archive.
+    /// The content of a part as stored in the archive.
     pub(crate) fn raw(&self, entry: &Entry) -> Result<Take<File>, ReadError> {
         let broken =
             |what: &str| ReadError::malformed(&self.file, format!("part `{}`", entry.name), what);
         let io = |e| ReadError::io(&self.file, e);
-        // Opened anew: readers of two parts must not share a position.
+        // A new handle, because readers of two parts must not share a file position.
         let mut file = File::open(&self.file).map_err(io)?;
         file.seek(SeekFrom::Start(entry.offset)).map_err(io)?;
         let mut local = [0; 30];
         file.read_exact(&mut local)
-            .map_err(|_| broken("it begins beyond the end of the file"))?;
+            .map_err(|_| broken("it starts after the end of the file"))?;
         if u32_at(&local, 0) != Some(LOCAL) {
-            return Err(broken("it is not where the directory says"));
+            return Err(broken(
+                "it is not at the offset that the directory declares",
+            ));
         }
         let skip = |at| u64::from(u16_at(&local, at).unwrap_or(0));
         let start = entry.offset + 30 + skip(26) + skip(28);
@@ -176,7 +177,7 @@ impl Archive {
         Ok(file.take(entry.compressed))
     }
 
-    /// Inflates every part once, so that a reader which does not check sizes meets none that lies.
+    /// Inflates every part once, to protect readers that do not check declared sizes.
     pub(crate) fn verify(&self) -> Result<(), ReadError> {
         let mut buffer = vec![0; FILE_BUFFER];
         for entry in &self.entries {
@@ -191,7 +192,7 @@ impl Archive {
         Ok(())
     }
 
-    /// The error for a limit that the archive's content passes.
+    /// The error for content that exceeds a limit.
     pub(crate) fn limit(&self, limit: &'static str, found: u64, allowed: u64) -> ReadError {
         ReadError::Limit {
             file: self.file.clone(),
@@ -201,7 +202,7 @@ impl Archive {
         }
     }
 
-    /// The error for a part that cannot be read.
+    /// The error for a part that could not be read.
     pub(crate) fn broken(&self, entry: &Entry, error: &dyn std::fmt::Display) -> ReadError {
         ReadError::malformed(&self.file, format!("part `{}`", entry.name), error)
     }
@@ -212,7 +213,7 @@ enum Source {
     Deflated(DeflateDecoder<Take<File>>),
 }
 
-/// A part's bytes, inflated as they are read; at the end its length and checksum are checked.
+/// Inflates a part as it is read. Checks its size and checksum at the end.
 pub(crate) struct Part {
     source: Source,
     left: u64,
@@ -229,13 +230,13 @@ impl Read for Part {
         };
         let bad = |what| Err(io::Error::new(io::ErrorKind::InvalidData, what));
         if read as u64 > self.left {
-            return bad("it inflates to more than the directory says");
+            return bad("it inflates to more than the directory declares");
         }
         self.left -= read as u64;
         self.crc.update(&buffer[..read]);
         if read == 0 && !buffer.is_empty() && !self.checked {
             if self.left > 0 {
-                return bad("it is cut off");
+                return bad("it is incomplete");
             }
             if self.crc.sum() != self.want {
                 return bad("its checksum is wrong");
@@ -246,7 +247,7 @@ impl Read for Part {
     }
 }
 
-/// Finds the end record, the 64-bit one where there is one.
+/// Finds the end record. Prefers the zip64 record if there is one.
 fn find_end(file: &mut File, size: u64) -> io::Result<Option<End>> {
     let from = size.saturating_sub(END_MAX);
     file.seek(SeekFrom::Start(from))?;
@@ -293,7 +294,7 @@ fn find_end(file: &mut File, size: u64) -> io::Result<Option<End>> {
     }))
 }
 
-/// Takes an entry off the directory, with its flags and method.
+/// Parses the next entry of the directory, with its flags and compression method.
 fn parse_entry(rest: &mut &[u8]) -> Option<(Entry, u16, u16)> {
     let all = *rest;
     if u32_at(all, 0)? != CENTRAL {
@@ -312,7 +313,7 @@ fn parse_entry(rest: &mut &[u8]) -> Option<(Entry, u16, u16)> {
     while let (Some(id), Some(length)) = (u16_at(extra, 0), u16_at(extra, 2)) {
         let body = extra.get(4..4 + usize::from(length))?;
         if id == 1 {
-            // 64-bit sizes: in this order, each only where the 32-bit field is full.
+            // zip64 values, in this order, each present only if the 32-bit field is full.
             let mut at = 0;
             for field in [&mut inflated, &mut compressed, &mut offset] {
                 if *field == 0xffff_ffff {
@@ -329,13 +330,13 @@ fn parse_entry(rest: &mut &[u8]) -> Option<(Entry, u16, u16)> {
         crc,
         compressed,
         inflated,
-        // No file is that large; the sum with the bytes before must not overflow.
+        // No file is that large. Adding `End::before` must not overflow.
         offset: offset.min(u64::MAX / 2),
     };
     Some((entry, flags, method))
 }
 
-/// Fails with the name of an entry that reaches into the next one or into the directory.
+/// Fails with the name of an entry that overlaps the next one or the directory.
 fn check_overlaps(entries: &[Entry], directory: u64) -> Result<(), &str> {
     let mut order: Vec<&Entry> = entries.iter().collect();
     order.sort_by_key(|e| e.offset);

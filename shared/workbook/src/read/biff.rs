@@ -1,13 +1,14 @@
-//! Records of an xls stream, as far as needed to know what calamine would make of them.
+//! Estimates how much memory calamine needs for an xls file: calamine stores the cells of a sheet as
+//! the full rectangle that they span.
 
 use std::collections::HashMap;
 
 use super::bytes::{u16_at, u32_at};
 
-/// Cells of the rectangles that the sheets of an xls stream span or say that they span, in all: for
-/// as many calamine takes memory. It is walked through as calamine does: from each place at which
-/// the front says that a sheet begins, which may be one place many times, or within a record.
-/// Source of the record numbers: MS-XLS 2.3.
+/// The total number of cells in the rectangles that the sheets of an xls stream span or declare to
+/// span. calamine allocates memory for that many cells. This walks the stream as calamine does: from
+/// each offset at which the globals say that a sheet starts. Offsets may repeat, and may point into a
+/// record. Record numbers are from MS-XLS 2.3.
 pub(crate) fn spanned_cells(stream: &[u8]) -> u64 {
     let mut known = HashMap::new();
     let mut total = 0u64;
@@ -29,10 +30,10 @@ pub(crate) fn spanned_cells(stream: &[u8]) -> u64 {
     total
 }
 
-/// The end of a sheet or of the front.
+/// The end of a sheet or of the globals.
 const END: u16 = 0x000a;
 
-/// The records from `at` on, each with its kind and its body, up to one that is cut off.
+/// The records from `at` on, as kind and body, up to the first that is incomplete.
 fn records(stream: &[u8], mut at: usize) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let (kind, length) = (u16_at(stream, at)?, u16_at(stream, at + 2)?);
@@ -42,12 +43,12 @@ fn records(stream: &[u8], mut at: usize) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// [`spanned_cells`] of the sheet that begins at `start`.
+/// [`spanned_cells`] of the sheet that starts at `start`.
 fn sheet_cells(stream: &[u8], start: usize) -> u64 {
     let mut span: Option<[u16; 4]> = None;
-    let mut said = 0;
+    let mut declared = 0;
     let mut formula = false;
-    // Charts within a sheet have cells of their own, which are passed over.
+    // Charts embedded in a sheet have their own cells. Skip them.
     let (mut begun, mut depth) = (false, 0u32);
     for (kind, body) in records(stream, start) {
         match kind {
@@ -56,9 +57,9 @@ fn sheet_cells(stream: &[u8], start: usize) -> u64 {
             END if depth > 0 => depth -= 1,
             END => break,
             _ if depth > 0 => {}
-            0x0200 => said = said.max(declared(body).unwrap_or(0)),
-            // A formula's text has no place of its own: calamine puts it where the last formula was,
-            // and before a sheet's first one into the first cell.
+            0x0200 => declared = declared.max(dimension_cells(body).unwrap_or(0)),
+            // The text result of a formula has no position. calamine uses that of the last formula,
+            // or the first cell if the sheet has had no formula yet.
             0x0207 if !formula => {
                 span = Some(span.map_or([0; 4], |[_, _, bottom, right]| [0, 0, bottom, right]));
             }
@@ -86,12 +87,13 @@ fn sheet_cells(stream: &[u8], start: usize) -> u64 {
     let area = span.map_or(0, |[top, left, bottom, right]| {
         (u64::from(bottom - top) + 1) * (u64::from(right - left) + 1)
     });
-    area.max(said)
+    area.max(declared)
 }
 
-/// Cells that a record of dimensions makes calamine take memory for: it holds the first row, the one
-/// after the last, and columns likewise; a first one beyond the last wraps around there.
-fn declared(body: &[u8]) -> Option<u64> {
+/// The number of cells for which a DIMENSIONS record makes calamine allocate memory. The record holds
+/// the first row and the row after the last, and the same for columns. If the first is greater than
+/// the last, the difference wraps around in calamine.
+fn dimension_cells(body: &[u8]) -> Option<u64> {
     let wide = body.len() >= 14;
     let row = |n: usize| match wide {
         true => u32_at(body, 4 * n),
@@ -116,7 +118,7 @@ mod tests {
         bytes
     }
 
-    /// A stream whose front names sheets at these places of what follows it.
+    /// A stream whose globals list sheets at these offsets into `rest`.
     fn stream(places: &[usize], rest: &[u8]) -> Vec<u8> {
         let bound = |place: usize| {
             let place = place as u32;
@@ -135,14 +137,14 @@ mod tests {
     }
 
     #[test]
-    fn rectangles_are_summed_over_sheets() {
+    fn cells_of_all_sheets_are_summed() {
         let begin = record(0x0809, &[0x0600, 0x0010]);
         let cell = |row, column| record(0x0203, &[row, column, 15, 0, 0, 0, 0]);
         let sheet = [
             begin.clone(),
             cell(0, 0),
             record(0x00bd, &[9, 2, 1, 1, 1, 1, 1, 1, 4]),
-            // A chart in the sheet, with a cell of its own.
+            // A chart in the sheet, with its own cell.
             begin.clone(),
             cell(60_000, 200),
             record(END, &[]),
@@ -154,25 +156,26 @@ mod tests {
         let both = [&sheet[..], &lone].concat();
         let places = [0, sheet.len()];
         assert_eq!(spanned_cells(&stream(&places, &both)), 50 + 65_536 * 256);
-        // What no sheet begins at is not read, and what many do is, each time.
+        // Content that no sheet starts at does not count. Content that several sheets start at counts
+        // for each.
         assert_eq!(spanned_cells(&stream(&[], &both)), 0);
         assert_eq!(spanned_cells(&stream(&[0, 0, 0, 9999], &both)), 150);
-        // A sheet may begin within a record: here in a number's last eight bytes.
+        // A sheet may start inside a record: here in the last eight bytes of a number.
         let hidden = record(0x0203, &[7, 7, 0, 0x0200, 10, 1, 3]);
         let hidden = [hidden, vec![0, 0, 1, 0, 0, 0]].concat();
         assert_eq!(spanned_cells(&stream(&[0], &hidden)), 1);
         assert_eq!(spanned_cells(&stream(&[10], &hidden)), 2);
         assert_eq!(spanned_cells(&[9, 8, 255]), 0);
-        // Dimensions alone take as much memory: rows 1 to 65,533, columns 0 to 15,103.
-        let said = record(0x0200, &[1, 0xfffe, 0xffff, 0x3b00, 0]);
-        assert_eq!(cells(&said), 65_533 * 15_104);
+        // A declared size alone counts too: rows 1 to 65,533, columns 0 to 15,103.
+        let declared = record(0x0200, &[1, 0xfffe, 0xffff, 0x3b00, 0]);
+        assert_eq!(cells(&declared), 65_533 * 15_104);
         let backwards = record(0x0200, &[2, 0, 1, 0, 0, 1, 0]);
         assert_eq!(cells(&backwards), u64::from(u32::MAX));
     }
 
-    /// Found by fuzzing: of a few bytes calamine made a rectangle of 137 GB.
+    /// Found by fuzzing: a few bytes made calamine allocate 137 GB.
     #[test]
-    fn a_text_before_any_formula_lies_in_the_first_cell() {
+    fn a_text_result_before_any_formula_counts_as_the_first_cell() {
         let number = record(0x0203, &[99, 9, 15, 0, 0, 0, 0]);
         let formula = record(0x0006, &[99, 9, 15, 0, 0, 0, 0, 0, 0, 0]);
         let text = record(0x0207, &[1, 0]);

@@ -1,4 +1,4 @@
-//! Little-endian numbers in byte slices; `None` beyond the end.
+//! Reads little-endian numbers from byte slices. `None` means the slice is too short.
 
 pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     let bytes = bytes.get(at..at.checked_add(2)?)?;

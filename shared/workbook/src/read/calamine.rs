@@ -1,4 +1,4 @@
-//! Workbooks that calamine reads: xlsb streamed, xls and ods whole.
+//! Reads xlsb, xls and ods with calamine. xlsb is streamed; xls and ods are loaded into memory.
 
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
@@ -14,9 +14,9 @@ use super::archive::Archive;
 use super::biff;
 use super::compound::Compound;
 use super::error::ReadError;
-use super::header::Merge;
+use super::header::MergedRange;
 use super::limits::ReadLimits;
-use super::number_format::Shown;
+use super::number_format::FormatKind;
 use super::options::ReadOptions;
 use super::row::RowCells;
 use super::rows::{Assembler, Halt};
@@ -36,21 +36,21 @@ pub(crate) fn read_xlsb(
     if let Some(strings) = archive.find("xl/sharedStrings.bin") {
         ReadError::check(path, "string_bytes", strings.inflated, limits.string_bytes)?;
     }
-    let mut book = Xlsb::new(rewound(path, file)?).map_err(|e| broken(path, "workbook", &e))?;
-    let sheet = choose(path, options, book.sheets_metadata())?;
+    let mut book = Xlsb::new(rewound(path, file)?).map_err(|e| malformed(path, "workbook", &e))?;
+    let sheet = select(path, options, book.sheets_metadata())?;
     rows.sheet(&sheet);
-    let at = |e: &dyn std::fmt::Display| broken(path, &format!("sheet `{sheet}`"), e);
+    let at = |e: &dyn std::fmt::Display| malformed(path, &format!("sheet `{sheet}`"), e);
     let mut cells = book.worksheet_cells_reader(&sheet).map_err(|e| at(&e))?;
-    let mut gather = Gather {
+    let mut collector = RowCollector {
         row: 0,
         cells: RowCells::new(path, limits),
         rows: &mut *rows,
     };
     while let Some(cell) = cells.next_cell().map_err(|e| at(&e))? {
         let (row, column) = cell.get_position();
-        gather.cell(row, column, from_data(cell.get_value().clone().into()))?;
+        collector.cell(row, column, to_cell(cell.get_value().clone().into()))?;
     }
-    gather.end()?;
+    collector.end()?;
     rows.finish(&|_| None)
 }
 
@@ -69,7 +69,7 @@ pub(crate) fn read_xls(
         .map_err(|e| ReadError::io(path, e))?;
     let stream = Compound::open(&bytes)
         .and_then(|c| c.stream("Workbook").or_else(|| c.stream("Book")))
-        .ok_or_else(|| broken(path, "compound file", &"its tables are broken"))?;
+        .ok_or_else(|| malformed(path, "compound file", &"it is damaged"))?;
     let spanned = biff::spanned_cells(&stream);
     ReadError::check(path, "whole_cells", spanned, limits.whole_cells)?;
     drop(stream);
@@ -77,19 +77,19 @@ pub(crate) fn read_xls(
         calamine::XlsError::Password => ReadError::Encrypted {
             file: path.to_owned(),
         },
-        e => broken(path, "workbook", &e),
+        e => malformed(path, "workbook", &e),
     })?;
-    let sheet = choose(path, options, book.sheets_metadata())?;
+    let sheet = select(path, options, book.sheets_metadata())?;
     let range = book
         .worksheet_range(&sheet)
-        .map_err(|e| broken(path, &format!("sheet `{sheet}`"), &e))?;
+        .map_err(|e| malformed(path, &format!("sheet `{sheet}`"), &e))?;
     rows.sheet(&sheet);
-    // No merged cells are known where the sheet's own list of them cannot be read.
-    let merges: Vec<Merge> = book
+    // If the list of merged cells cannot be read, assume there are none.
+    let merges: Vec<MergedRange> = book
         .merge_cells_by_sheet_name(&sheet)
         .unwrap_or_default()
         .into_iter()
-        .map(|merged| Merge {
+        .map(|merged| MergedRange {
             rows: (merged.start.0, merged.end.0),
             columns: (merged.start.1, merged.end.1),
         })
@@ -98,7 +98,7 @@ pub(crate) fn read_xls(
         let begin = merges.iter().filter(|merged| merged.rows.0 == row);
         Ok(begin.copied().collect())
     }));
-    whole(path, limits, &range, &ods::Errors::new(), rows)?;
+    read_range(path, limits, &range, &ods::Errors::new(), rows)?;
     rows.finish(&|_| None)
 }
 
@@ -119,19 +119,19 @@ pub(crate) fn read_ods(
         calamine::OdsError::Password => ReadError::Encrypted {
             file: path.to_owned(),
         },
-        e => broken(path, "workbook", &e),
+        e => malformed(path, "workbook", &e),
     })?;
-    let sheet = choose(path, options, book.sheets_metadata())?;
+    let sheet = select(path, options, book.sheets_metadata())?;
     let range = book
         .worksheet_range(&sheet)
-        .map_err(|e| broken(path, &format!("sheet `{sheet}`"), &e))?;
+        .map_err(|e| malformed(path, &format!("sheet `{sheet}`"), &e))?;
     rows.sheet(&sheet);
     let errors = errors.remove(&sheet).unwrap_or_default();
     let limits = options.limits.clone();
     rows.merges(Box::new(move |row| {
         ods::merges(&archive, &limits, &sheet, row)
     }));
-    whole(path, &options.limits, &range, &errors, rows)?;
+    read_range(path, &options.limits, &range, &errors, rows)?;
     rows.finish(&|_| None)
 }
 
@@ -141,12 +141,12 @@ fn rewound(path: &Path, mut file: File) -> Result<BufReader<File>, ReadError> {
     Ok(BufReader::new(file))
 }
 
-fn broken(path: &Path, place: &str, error: &dyn std::fmt::Display) -> ReadError {
+fn malformed(path: &Path, place: &str, error: &dyn std::fmt::Display) -> ReadError {
     ReadError::malformed(path, place, error)
 }
 
-/// The sheet asked for, else the first visible one.
-fn choose(
+/// The name of the requested sheet, or of the first visible one.
+fn select(
     path: &Path,
     options: &ReadOptions,
     sheets: &[calamine::Sheet],
@@ -158,14 +158,14 @@ fn choose(
     select_sheet(path, options.sheet.as_ref(), &all).map(|at| sheets[at].name.clone())
 }
 
-/// Hands on streamed cells, row by row.
-struct Gather<'a> {
+/// Collects streamed cells into rows.
+struct RowCollector<'a> {
     row: u32,
     cells: RowCells,
     rows: &'a mut Assembler,
 }
 
-impl Gather<'_> {
+impl RowCollector<'_> {
     fn cell(&mut self, row: u32, column: u32, cell: Cell) -> Result<(), Halt> {
         if row != self.row {
             self.end()?;
@@ -182,8 +182,8 @@ impl Gather<'_> {
     }
 }
 
-/// `errors`: which texts are errors.
-fn whole(
+/// Adds all rows of a range. `errors` holds the positions of texts that are error codes.
+fn read_range(
     path: &Path,
     limits: &ReadLimits,
     range: &Range<Data>,
@@ -198,7 +198,7 @@ fn whole(
                 Data::String(text) if !text.is_empty() && errors.contains(&(row, column)) => {
                     Cell::Error(text.clone())
                 }
-                data => from_data(data.clone()),
+                data => to_cell(data.clone()),
             };
             cells.push(column, 0, cell)?;
         }
@@ -207,15 +207,15 @@ fn whole(
     Ok(())
 }
 
-fn from_data(data: Data) -> Cell {
+fn to_cell(data: Data) -> Cell {
     match data {
         Data::String(text) => text_cell(text),
         Data::Int(number) => Cell::Value(Value::Number(number as f64)),
         Data::Float(number) => self::number(number),
         Data::Bool(value) => Cell::Value(Value::Bool(value)),
-        Data::DateTime(moment) => Cell::Value(self::moment(&moment)),
-        Data::DateTimeIso(text) => iso(text, &[Kind::Date, Kind::DateTime]),
-        Data::DurationIso(text) => self::length(text),
+        Data::DateTime(moment) => Cell::Value(self::date_or_time(&moment)),
+        Data::DateTimeIso(text) => ods_iso(text, &[Kind::Date, Kind::DateTime]),
+        Data::DurationIso(text) => ods_duration(text),
         Data::Error(error) => Cell::Error(error.to_string()),
         Data::Empty => Cell::Empty,
     }
@@ -237,23 +237,23 @@ fn number(number: f64) -> Cell {
     }
 }
 
-fn moment(moment: &ExcelDateTime) -> Value {
+fn date_or_time(moment: &ExcelDateTime) -> Value {
     let shown = if moment.is_duration() {
-        Shown::Duration
+        FormatKind::Duration
     } else {
-        Shown::Moment
+        FormatKind::DateOrTime
     };
     let number = moment.as_f64();
-    // calamine keeps the date system to itself, but its dates tell it. Far beyond any date it
-    // panics; those stay numbers anyway.
+    // calamine does not expose the date system, but its dates reveal it. It panics on numbers far
+    // beyond any date, but those stay numbers anyway.
     let as_1904 = ExcelDateTime::new(number, ExcelDateTimeType::DateTime, true);
     let is_1904 = number.abs() < 1e7 && as_1904.as_datetime() == moment.as_datetime();
     serial::value(number, shown, is_1904)
 }
 
-/// A time of an ods file, which writes times of day and lengths of time alike: below a day it is
-/// taken as a time of day, as it nearly always is.
-fn length(text: String) -> Cell {
+/// A time value of an ods file. The format does not distinguish times of day from durations. Values
+/// below 24 hours are taken as times of day, which they nearly always are.
+fn ods_duration(text: String) -> Cell {
     match Value::parse(&text, Kind::Duration) {
         Some(Value::Duration(length)) => {
             let time = NaiveTime::MIN.overflowing_add_signed(length);
@@ -266,8 +266,8 @@ fn length(text: String) -> Cell {
     }
 }
 
-/// A date, time or duration of an ods file; text where it is none.
-fn iso(text: String, kinds: &[Kind]) -> Cell {
+/// A date or time value of an ods file, or text if it is neither.
+fn ods_iso(text: String, kinds: &[Kind]) -> Cell {
     let value = kinds.iter().find_map(|kind| Value::parse(&text, *kind));
     value.map_or_else(|| text_cell(text), Cell::Value)
 }
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moments_of_both_date_systems() {
+    fn dates_of_both_date_systems_convert() {
         use ExcelDateTimeType::{DateTime, TimeDelta};
         for (number, kind, is_1904, want) in [
             (45_352.0, DateTime, false, "2024-03-01"),
@@ -288,20 +288,20 @@ mod tests {
             (-1e300, DateTime, true, "-1e300"),
             (1e300, TimeDelta, false, "1e300"),
         ] {
-            let value = moment(&ExcelDateTime::new(number, kind, is_1904));
+            let value = date_or_time(&ExcelDateTime::new(number, kind, is_1904));
             assert_eq!(value.to_text(), want);
         }
     }
 
     #[test]
-    fn times_of_ods() {
+    fn ods_times_below_a_day_are_times_of_day() {
         for (text, want) in [
             ("PT13H37M00S", Value::parse("13:37:00", Kind::Time)),
             ("PT24H", Value::parse("PT24H", Kind::Duration)),
             ("-PT1H", Value::parse("-PT1H", Kind::Duration)),
             ("P1D", Some(Value::from("P1D"))),
         ] {
-            assert_eq!(Some(length(text.to_owned())), want.map(Cell::Value));
+            assert_eq!(Some(ods_duration(text.to_owned())), want.map(Cell::Value));
         }
     }
 }

@@ -1,14 +1,13 @@
-//! Compound files (the shell of xls), as far as needed to tell what is inside before calamine
-//! reads it: calamine spreads a sheet's cells over the rectangle they span, so the rectangles are
-//! checked first.
+//! Reads compound files (the container of xls), to find out what is inside before calamine opens
+//! them.
 
 use std::collections::HashSet;
 
 use super::bytes::{u16_at, u32_at};
 
-/// Marks of the allocation table: from here on a number is no sector.
+/// Numbers from here on are markers in the allocation table, not sectors.
 const NO_SECTOR: u32 = 0xffff_fffa;
-/// Bytes of a directory entry.
+/// Size of a directory entry in bytes.
 const ENTRY: usize = 128;
 
 /// A compound file in memory.
@@ -29,7 +28,7 @@ struct Stream {
 }
 
 impl<'a> Compound<'a> {
-    /// Reads the tables; `None` where they are broken.
+    /// Reads the tables. `None` if they are damaged.
     pub(crate) fn open(bytes: &'a [u8]) -> Option<Compound<'a>> {
         let shift = u16_at(bytes, 30)?;
         if !(7..=16).contains(&shift) {
@@ -44,7 +43,7 @@ impl<'a> Compound<'a> {
             mini_max: u32_at(bytes, 56)?,
             entries: Vec::new(),
         };
-        // The sectors of the table: 109 in the header, the rest in a chain of their own.
+        // The header lists the first 109 sectors of the table; a chain of sectors lists the rest.
         let mut parts: Vec<u32> = (0..109).map_while(|i| u32_at(bytes, 76 + 4 * i)).collect();
         let mut next = u32_at(bytes, 68)?;
         let mut seen = HashSet::new();
@@ -57,7 +56,7 @@ impl<'a> Compound<'a> {
             let block = file.sector_bytes(part)?;
             file.table
                 .extend((0..file.sector / 4).filter_map(|i| u32_at(block, 4 * i)));
-            // A table larger than the file can need says that its sectors repeat.
+            // A table that is larger than the file needs contains repeated sectors.
             if file.table.len() > bytes.len() / file.sector + file.sector {
                 return None;
             }
@@ -84,12 +83,12 @@ impl<'a> Compound<'a> {
         Some(file)
     }
 
-    /// Whether it has a stream or a folder of that name.
-    pub(crate) fn has(&self, name: &str) -> bool {
+    /// Whether the file contains a stream or folder with this name.
+    pub(crate) fn contains(&self, name: &str) -> bool {
         self.entry(name).is_some()
     }
 
-    /// The bytes of a stream.
+    /// The content of a stream.
     pub(crate) fn stream(&self, name: &str) -> Option<Vec<u8>> {
         let entry = self.entry(name)?;
         if entry.size >= u64::from(self.mini_max) {
@@ -118,15 +117,15 @@ impl<'a> Compound<'a> {
         self.bytes.get(from..from.checked_add(self.sector)?)
     }
 
-    /// The bytes of a chain of sectors, at most `size`. A chain that runs in a circle ends when
-    /// it has as many sectors as the table.
+    /// The content of a chain of sectors, at most `size` bytes. A circular chain ends once it has as
+    /// many sectors as the table.
     fn chain(&self, start: u32, size: u64) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut sector = start;
         let mut left = self.table.len();
         while sector < NO_SECTOR && (bytes.len() as u64) < size {
             left = left.checked_sub(1)?;
-            // The last sector of a file may be cut off.
+            // The last sector of a file may be incomplete.
             let from = (sector as usize).checked_add(1)?.checked_mul(self.sector)?;
             let end = from.saturating_add(self.sector).min(self.bytes.len());
             bytes.extend_from_slice(self.bytes.get(from..end)?);
@@ -144,11 +143,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn circles_and_nonsense_end() {
+    fn circular_chains_and_truncated_files_are_rejected() {
         let mut bytes = vec![0xff; 4096];
         bytes[30] = 9;
         bytes[31] = 0;
-        // The table's only sector is 0, and says that every sector follows itself.
+        // The only sector of the table is sector 0. In it, every sector points to itself.
         bytes[76..80].copy_from_slice(&0u32.to_le_bytes());
         bytes[68..72].copy_from_slice(&u32::MAX.to_le_bytes());
         bytes[48..52].copy_from_slice(&1u32.to_le_bytes());

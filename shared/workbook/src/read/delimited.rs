@@ -1,5 +1,5 @@
-//! Delimited text: csv and tsv. Encoding and delimiter are found; every value is text, so that
-//! leading zeros and long digits stay.
+//! Reads delimited text, such as csv and tsv. Detects the encoding and the delimiter. Every value is
+//! text, so that leading zeros and long numbers are preserved.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -18,14 +18,14 @@ use super::rows::{Assembler, Halt};
 use super::sheet_select::select_sheet;
 use super::sink::{Cell, ReadSummary};
 
-/// Bytes read and decoded at once.
+/// Bytes to read and decode at once.
 const CHUNK: usize = 64 << 10;
-/// Candidates, in the order of preference.
+/// Candidate delimiters, in order of preference.
 const DELIMITERS: [u8; 4] = *b",;\t|";
-/// Records looked at to find the delimiter.
+/// Records to examine when detecting the delimiter.
 const SAMPLE_RECORDS: usize = 100;
-/// Places that are not UTF-8, from which on no more is read where they are the most.
-const SURE: usize = 1000;
+/// Number of invalid UTF-8 sequences after which detection stops, if they outnumber the valid ones.
+const DECISIVE: usize = 1000;
 
 pub(crate) fn read(
     path: &Path,
@@ -44,12 +44,12 @@ pub(crate) fn read(
     let mut raw = vec![0; CHUNK];
     let mut text = String::with_capacity(CHUNK * 3);
     let mut parser = None;
-    // The first record that cannot be read as it was meant.
+    // The first record that could not be decoded.
     let mut broken = None;
     loop {
         let read = file.read(&mut raw).map_err(io)?;
         text.clear();
-        // A character of any encoding takes at most 3 bytes per byte read.
+        // One byte of any encoding decodes to at most 3 bytes.
         text.reserve(decoder.max_utf8_buffer_length(read).unwrap_or(CHUNK * 3));
         let (_, _, lossy) = decoder.decode_to_string(&raw[..read], &mut text, read == 0);
         let parser = parser.get_or_insert_with(|| Parser::new(path, &options.limits, &text));
@@ -64,23 +64,23 @@ pub(crate) fn read(
         if read == 0 {
             parser.end(rows)?;
             let mut summary = rows.finish(&|_| None)?;
-            summary.notes.extend(note(encoding, broken));
+            summary.notes.extend(encoding_note(encoding, broken));
             return Ok(summary);
         }
     }
 }
 
-/// What is told of a file whose letters may be others than were meant.
-fn note(encoding: &'static Encoding, broken: Option<u32>) -> Option<String> {
+/// The note for a file whose characters may have been decoded incorrectly.
+fn encoding_note(encoding: &'static Encoding, broken: Option<u32>) -> Option<String> {
     let name = encoding.name();
     match broken {
         Some(record) => Some(format!(
-            "The file is not valid {name}, first in record {record}: what could not be read there \
-             is shown as `\u{fffd}`. Save it anew as \"CSV UTF-8\" and try again, or correct these \
-             values."
+            "The file is not valid {name}; the first invalid character is in record {record}. \
+             Invalid characters were replaced with `\u{fffd}`. Correct these values, or save the \
+             file as \"CSV UTF-8\" and try again."
         )),
         None if encoding == WINDOWS_1252 => Some(
-            "The file is not UTF-8 and was read as Windows-1252; if letters look wrong, save it \
+            "The file is not UTF-8 and was read as Windows-1252. If letters look wrong, save it \
              as \"CSV UTF-8\" and try again."
                 .to_owned(),
         ),
@@ -88,7 +88,7 @@ fn note(encoding: &'static Encoding, broken: Option<u32>) -> Option<String> {
     }
 }
 
-/// The byte order of UTF-16 without a mark.
+/// The byte order of UTF-16 without a byte order mark; `None` if the text is not UTF-16.
 fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
     let head = bytes.get(..HEAD as usize).unwrap_or(bytes);
     let zeros = |odd| {
@@ -102,13 +102,13 @@ fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
     is_utf16(head, even + odd).then_some(if odd >= even { UTF_16LE } else { UTF_16BE })
 }
 
-/// The mark at the front tells, else what the bytes are valid as.
+/// Detects the encoding from the byte order mark, otherwise from what the bytes are valid as.
 fn encoding(file: &mut File) -> std::io::Result<&'static Encoding> {
     file.seek(SeekFrom::Start(0))?;
     let mut raw = vec![0; CHUNK];
     let mut kept = 0;
     let mut first = true;
-    // Characters of several bytes, and places that are none.
+    // The number of multi-byte characters and of invalid sequences.
     let (mut valid, mut invalid) = (0, 0);
     loop {
         let read = file.read(&mut raw[kept..])?;
@@ -136,26 +136,26 @@ fn encoding(file: &mut File) -> std::io::Result<&'static Encoding> {
             }
         };
         if read == 0 {
-            // Other encodings have next to nothing that is valid as characters of several bytes,
-            // so a few wrong bytes among many of those are damage. A character that is cut off
-            // at the end of the file is none either.
+            // Text in other encodings contains almost no valid multi-byte characters. A few invalid
+            // bytes among many of them are damage. A character that is incomplete at the end of the
+            // file also counts as damage.
             let whole = invalid == 0 && cut.is_empty();
             return Ok(match whole || valid > 2 * invalid {
                 true => UTF_8,
                 false => WINDOWS_1252,
             });
         }
-        if invalid >= SURE && valid < invalid {
+        if invalid >= DECISIVE && valid < invalid {
             return Ok(WINDOWS_1252);
         }
-        // A character may go on in the next chunk.
+        // A character may continue in the next chunk.
         let end = kept + read;
         kept = cut.len();
         raw.copy_within(end - kept..end, 0);
     }
 }
 
-/// The candidate that stands most evenly in the first records.
+/// The candidate that occurs most evenly in the first records.
 fn delimiter(text: &[u8]) -> u8 {
     let mut records: Vec<[usize; DELIMITERS.len()]> = Vec::new();
     let mut counts = [0; DELIMITERS.len()];
@@ -192,7 +192,7 @@ fn delimiter(text: &[u8]) -> u8 {
         let found = || records.iter().map(|r| r[at]).filter(|count| *count > 0);
         let alike = |count| (found().filter(|c| *c == count).count(), count);
         let (even, most) = found().map(alike).max().unwrap_or_default();
-        // A header has the delimiter, but no decimal commas; it may stand below a title.
+        // A header contains the delimiter but no decimal commas. It may be below a title.
         let early = records.iter().take(2).filter(|r| r[at] > 0).count();
         (even, early, most)
     };
@@ -204,11 +204,11 @@ fn delimiter(text: &[u8]) -> u8 {
 enum State {
     /// At the start of a field.
     Start,
-    /// In a field without quotes, or after its closing quote.
+    /// In an unquoted field, or after the closing quote.
     Plain,
-    /// Between quotes.
+    /// Inside quotes.
     Quoted,
-    /// After a quote between quotes: the closing one, or the first of two that stand for one.
+    /// After a quote inside quotes: either the closing quote or the first of an escaped pair.
     Quote,
 }
 
@@ -222,27 +222,27 @@ struct Parser<'a> {
     column: u32,
     row: u32,
     after_cr: bool,
-    /// The first line is Excel's `sep=;`.
+    /// Whether the first line is a delimiter declaration of Excel, such as `sep=;`.
     skip_first: bool,
 }
 
 impl<'a> Parser<'a> {
     fn new(path: &'a Path, limits: &ReadLimits, sample: &str) -> Parser<'a> {
-        let told = sample
+        let declared = sample
             .strip_prefix("sep=")
             .and_then(|rest| rest.bytes().next())
             .filter(|d| d.is_ascii() && !d.is_ascii_alphanumeric() && *d != b'"');
         Parser {
             path,
             text_bytes: limits.text_bytes,
-            delimiter: told.unwrap_or_else(|| delimiter(sample.as_bytes())),
+            delimiter: declared.unwrap_or_else(|| delimiter(sample.as_bytes())),
             state: State::Start,
             field: Vec::new(),
             cells: RowCells::new(path, limits),
             column: 0,
             row: 1,
             after_cr: false,
-            skip_first: told.is_some(),
+            skip_first: declared.is_some(),
         }
     }
 
@@ -264,7 +264,7 @@ impl<'a> Parser<'a> {
                 }
                 State::Quoted => {
                     let end = memchr(b'"', bytes).unwrap_or(bytes.len());
-                    self.take(&bytes[..end])?;
+                    self.push_bytes(&bytes[..end])?;
                     if end < bytes.len() {
                         self.state = State::Quote;
                     }
@@ -273,7 +273,7 @@ impl<'a> Parser<'a> {
                 State::Start | State::Plain | State::Quote => {
                     self.state = State::Plain;
                     let end = memchr3(self.delimiter, b'\n', b'\r', bytes);
-                    self.take(&bytes[..end.unwrap_or(bytes.len())])?;
+                    self.push_bytes(&bytes[..end.unwrap_or(bytes.len())])?;
                     let Some(end) = end else { return Ok(()) };
                     if bytes[end] == self.delimiter {
                         self.end_field()?;
@@ -288,7 +288,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn take(&mut self, bytes: &[u8]) -> Result<(), ReadError> {
+    fn push_bytes(&mut self, bytes: &[u8]) -> Result<(), ReadError> {
         let length = (self.field.len() + bytes.len()) as u64;
         ReadError::check(self.path, "text_bytes", length, self.text_bytes)?;
         self.field.extend_from_slice(bytes);
@@ -297,7 +297,7 @@ impl<'a> Parser<'a> {
 
     fn end_field(&mut self) -> Result<(), ReadError> {
         if !self.field.is_empty() {
-            let mut text = self.cells.spare.text();
+            let mut text = self.cells.pool.take();
             text.push_str(&String::from_utf8_lossy(&self.field));
             let cell = Cell::Value(Value::Text(text));
             self.cells.push(self.column, 0, cell)?;
@@ -321,8 +321,8 @@ impl<'a> Parser<'a> {
 
     fn end(&mut self, rows: &mut Assembler) -> Result<(), Halt> {
         if self.state == State::Quoted {
-            // All rows after it are in that one field: taken so, they would be lost unseen.
-            let what = "a quote that opens a field is never closed; close it, or double it where \
+            // The field contains all rows after the quote. Accepting it would lose them silently.
+            let what = "the closing quote of a field is missing; add it, or double the quote if \
                         it is part of the text";
             return Err(
                 ReadError::malformed(self.path, format!("record {}", self.row), what).into(),
@@ -340,7 +340,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delimiters_are_found() {
+    fn delimiters_are_detected() {
         for (text, want) in [
             ("a,b\n1,2\n", b','),
             ("a;b\n1,5;2,5\n", b';'),
@@ -352,7 +352,7 @@ mod tests {
         ] {
             assert_eq!(delimiter(text.as_bytes()), want, "{text:?}");
         }
-        // More records than are looked at.
+        // More records than are examined.
         for (head, row, want) in [
             ("Artikel;Preis;Menge", "A0;0,50;0,25", b';'),
             ("id;name", "0;Smith, John", b';'),

@@ -1,4 +1,4 @@
-//! What a file is, told by its content and not by its name.
+//! Detects the format of a file by its content, not by its name.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -9,28 +9,29 @@ use super::compound::Compound;
 use super::error::ReadError;
 use super::limits::ReadLimits;
 
-/// The kinds of workbooks that can be read.
+/// A format that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum FileFormat {
     /// Office Open XML: xlsx and xlsm.
     Xlsx,
     /// Office Open XML with binary parts.
     Xlsb,
-    /// Excel 97 to 2003, and 5.0.
+    /// Excel 5.0 to Excel 2003.
     Xls,
-    /// OpenDocument.
+    /// OpenDocument spreadsheet.
     Ods,
     /// Delimited text: csv and tsv.
     Delimited,
 }
 
-/// Bytes looked at.
+/// Bytes to examine.
 pub(super) const HEAD: u64 = 8192;
-/// Lock files hold a user's name and little else: Excel's are 165 bytes, LibreOffice's about 100.
+/// Lock files contain little more than a user name: those of Excel have 165 bytes, those of
+/// LibreOffice about 100.
 const LOCK_FILE_MAX: u64 = 1024;
 
-/// The workbook that a file of this name marks as open: `~$x.xlsx` is Excel's, `.~lock.x.xlsx#`
-/// LibreOffice's.
+/// The workbook that a lock file belongs to. Excel names lock files `~$x.xlsx`, LibreOffice
+/// `.~lock.x.xlsx#`.
 fn locked_workbook(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
     let of = name.strip_prefix("~$").or_else(|| {
@@ -40,12 +41,13 @@ fn locked_workbook(path: &Path) -> Option<String> {
     of.filter(|of| !of.is_empty()).map(str::to_owned)
 }
 
-/// Tells what a file is by its content.
+/// Detects the format of a file by its content.
 ///
 /// # Errors
-/// [`ReadError::NotAWorkbook`] with what it is instead, [`ReadError::Encrypted`], and what the
-/// archive's directory breaks.
-pub fn detect(path: &Path) -> Result<Format, ReadError> {
+/// [`ReadError::NotAWorkbook`] if the format is not supported, [`ReadError::LockFile`],
+/// [`ReadError::Encrypted`], [`ReadError::Io`], and [`ReadError::Limit`] or [`ReadError::Malformed`]
+/// for the directory of an archive.
+pub fn detect(path: &Path) -> Result<FileFormat, ReadError> {
     let mut file = File::open(path).map_err(|e| ReadError::io(path, e))?;
     detect_open(path, &mut file, &ReadLimits::default())
 }
@@ -54,7 +56,7 @@ pub(crate) fn detect_open(
     path: &Path,
     file: &mut File,
     limits: &ReadLimits,
-) -> Result<Format, ReadError> {
+) -> Result<FileFormat, ReadError> {
     let io = |e| ReadError::io(path, e);
     let mut head = Vec::new();
     file.seek(SeekFrom::Start(0)).map_err(io)?;
@@ -76,11 +78,11 @@ pub(crate) fn detect_open(
         [b'P', b'K', 3 | 5, 4 | 6, ..] => {
             let archive = Archive::open(path, file, limits)?;
             if archive.find("xl/workbook.bin").is_some() {
-                Format::Xlsb
+                FileFormat::Xlsb
             } else if archive.find("[Content_Types].xml").is_some() && archive.has_prefix("xl/") {
-                Format::Xlsx
+                FileFormat::Xlsx
             } else if archive.find("content.xml").is_some() {
-                Format::Ods
+                FileFormat::Ods
             } else if archive.find("encrypted-package").is_some() {
                 let file = path.to_owned();
                 return Err(ReadError::Encrypted { file });
@@ -89,7 +91,7 @@ pub(crate) fn detect_open(
             } else if archive.has_prefix("word/") {
                 return not("is a Word document");
             } else {
-                return not("is a zip archive without a workbook in it");
+                return not("is a zip archive that does not contain a workbook");
             }
         }
         [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1, ..] => {
@@ -99,31 +101,34 @@ pub(crate) fn detect_open(
             file.seek(SeekFrom::Start(0)).map_err(io)?;
             file.read_to_end(&mut all).map_err(io)?;
             let Some(compound) = Compound::open(&all) else {
-                return not("is a compound file with broken tables");
+                return not("is a damaged compound file");
             };
-            if compound.has("EncryptedPackage") {
+            if compound.contains("EncryptedPackage") {
                 return Err(ReadError::Encrypted {
                     file: path.to_owned(),
                 });
             }
-            if !compound.has("Workbook") && !compound.has("Book") {
-                return not("is a compound file without a workbook in it");
+            if !compound.contains("Workbook") && !compound.contains("Book") {
+                return not("is a compound file that does not contain a workbook");
             }
-            Format::Xls
+            FileFormat::Xls
         }
         [b'%', b'P', b'D', b'F', ..] => return not("is a PDF document"),
         [0x1f, 0x8b, ..] => return not("is compressed with gzip"),
         [0x09, 0x00 | 0x02 | 0x04 | 0x08, ..] => {
-            return not("is a workbook of Excel 2, 3 or 4");
+            return not("is a workbook of Excel 2, 3 or 4, which is not supported");
         }
         _ => return text(&head, not),
     };
     Ok(format)
 }
 
-fn text(head: &[u8], not: impl Fn(&str) -> Result<Format, ReadError>) -> Result<Format, ReadError> {
+fn text(
+    head: &[u8],
+    not: impl Fn(&str) -> Result<FileFormat, ReadError>,
+) -> Result<FileFormat, ReadError> {
     if matches!(head, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
-        return Ok(Format::Delimited);
+        return Ok(FileFormat::Delimited);
     }
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
     let start = text.trim_ascii_start().to_ascii_lowercase();
@@ -138,13 +143,14 @@ fn text(head: &[u8], not: impl Fn(&str) -> Result<Format, ReadError>) -> Result<
     }
     let zeros = head.iter().filter(|b| **b == 0).count();
     if zeros == 0 || is_utf16(head, zeros) {
-        Ok(Format::Delimited)
+        Ok(FileFormat::Delimited)
     } else {
-        not("is no text and no known kind of workbook")
+        not("has an unknown format")
     }
 }
 
-/// Whether bytes, so many of them zeros, are UTF-16: western text has a zero in every second byte.
+/// Whether `head`, which contains `zeros` zero bytes, is UTF-16: in Western text every second byte is
+/// zero.
 pub(super) fn is_utf16(head: &[u8], zeros: usize) -> bool {
     zeros > 0 && zeros * 5 >= head.len() * 2 && zeros * 5 <= head.len() * 3
 }

@@ -1,18 +1,21 @@
+//! Why a workbook could not be read.
+
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a workbook could not be read. Each names the file and says what to do next.
+/// Why a workbook could not be read. Every message names the file and, if there is something to do
+/// about it, ends with `; ` and the advice.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The file system failed.
+    /// The file could not be opened or read.
     #[error("{}: {source}", file.display())]
     Io {
         /// The file.
         file: PathBuf,
-        /// What it said.
+        /// The error of the file system.
         source: io::Error,
     },
-    /// No kind of workbook that can be read.
+    /// The file is not a workbook in a supported format.
     #[error(
         "{}: {what}; save it as xlsx, xlsb, xls, ods or csv and try again",
         file.display()
@@ -20,19 +23,19 @@ pub enum ReadError {
     NotAWorkbook {
         /// The file.
         file: PathBuf,
-        /// What it is instead.
+        /// What the file is: `is a PDF document`.
         what: String,
     },
-    /// A file that a spreadsheet program keeps beside a workbook that is open in it.
+    /// The file is a lock file, which a spreadsheet program creates while a workbook is open.
     #[error(
-        "{}: only marks `{of}` as open in a spreadsheet program, and holds no rows; take `{of}` \
-         itself, saved and closed",
+        "{}: is a lock file and contains no rows: `{of}` is open in a spreadsheet program; save and \
+         close `{of}` and use that file",
         file.display()
     )]
     LockFile {
         /// The file.
         file: PathBuf,
-        /// The workbook's name.
+        /// The name of the workbook that is open.
         of: String,
     },
     /// The file is encrypted.
@@ -41,40 +44,40 @@ pub enum ReadError {
         /// The file.
         file: PathBuf,
     },
-    /// A limit of [`crate::ReadLimits`] would be passed.
+    /// The file exceeds one of the [`ReadLimits`](crate::ReadLimits).
     #[error(
-        "{}: {found} is more than the limit `{limit}` of {allowed}; if the file is to be trusted, \
-         raise `{limit}` under [input.limits] in the pipeline",
+        "{}: {found} exceeds the limit `{limit}` of {allowed}; if you trust the file, raise \
+         `{limit}` under [input.limits] in the pipeline",
         file.display()
     )]
     Limit {
         /// The file.
         file: PathBuf,
-        /// The limit's name: its field in [`crate::ReadLimits`].
+        /// The name of the limit, which is its field in [`ReadLimits`](crate::ReadLimits).
         limit: &'static str,
-        /// What was found, at least.
+        /// The value found. The full value may be larger.
         found: u64,
-        /// What is allowed.
+        /// The maximum allowed.
         allowed: u64,
     },
-    /// No sheet of that name or index.
+    /// The workbook has no sheet with the requested name or index.
     #[error(
-        "{}: no sheet {wanted} (it has {sheets}); name another as `sheet` under [input] of the \
-         pipeline",
+        "{}: no {wanted} (found: {sheets}); set `sheet` under [input] in the pipeline to one \
+         of them",
         file.display()
     )]
     NoSheet {
         /// The file.
         file: PathBuf,
-        /// The one asked for.
+        /// The requested sheet: `sheet number 3`.
         wanted: String,
-        /// Those there are.
+        /// The sheets in the workbook.
         sheets: String,
     },
-    /// The sheet holds no header.
+    /// The sheet has no header.
     #[error(
-        "{}: sheet `{sheet}` has no header: {why}; put the columns' names into one row, or name \
-         the row with `header_row`",
+        "{}: sheet `{sheet}` has no header: {why}; put the column names in one row, or set \
+         `header_row` under [input] in the pipeline",
         file.display()
     )]
     NoHeader {
@@ -82,42 +85,42 @@ pub enum ReadError {
         file: PathBuf,
         /// The sheet.
         sheet: String,
-        /// Why not.
+        /// Why there is no header.
         why: String,
     },
-    /// The file breaks the rules of its format.
+    /// The file violates its format.
     #[error(
-        "{}: {place}: {what}; open it in a spreadsheet program, save it anew and try again",
+        "{}: {place}: {what}; open it in a spreadsheet program, save it again and retry",
         file.display()
     )]
     Malformed {
         /// The file.
         file: PathBuf,
-        /// Where: a part of the archive, a sheet with row and column.
+        /// Where: a part of the archive, or a sheet with row and column.
         place: String,
         /// What is wrong.
         what: String,
     },
-    /// The reader gave up in a way that its author did not foresee.
+    /// The reader panicked.
     #[error(
-        "{}: the reader failed on it ({detail}); open it in a spreadsheet program, save it as \
-         xlsx and try again",
+        "{}: the reader crashed ({detail}); open the file in a spreadsheet program, save it as xlsx \
+         and try again",
         file.display()
     )]
     Panicked {
         /// The file.
         file: PathBuf,
-        /// The panic's message.
+        /// The panic message.
         detail: String,
     },
 }
 
 impl ReadError {
-    /// What happened and where, and what to do next where this error says it.
-    pub fn told(&self) -> (String, Option<String>) {
+    /// The message without the advice, and the advice if there is any.
+    pub fn message_and_advice(&self) -> (String, Option<String>) {
         let text = self.to_string();
         match text.rsplit_once("; ") {
-            Some((what, advice)) => (what.to_owned(), Some(advice.to_owned())),
+            Some((message, advice)) => (message.to_owned(), Some(advice.to_owned())),
             None => (text, None),
         }
     }
@@ -141,7 +144,7 @@ impl ReadError {
         }
     }
 
-    /// Fails where `found` is more than `allowed`.
+    /// Fails if `found` exceeds `allowed`.
     pub(crate) fn check(
         file: &Path,
         limit: &'static str,

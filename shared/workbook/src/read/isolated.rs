@@ -1,5 +1,5 @@
-//! The fence around the readers: a thread of its own, so that a panic or a hang becomes an error,
-//! and reading overlaps with the sink's work.
+//! Runs a reader on its own thread, so that a panic or a hang becomes an error, and reading overlaps
+//! with the sink's work.
 
 use std::cell::Cell as Flag;
 use std::ops::ControlFlow;
@@ -10,52 +10,52 @@ use std::time::{Duration, Instant};
 
 use super::error::ReadError;
 use super::options::ReadOptions;
-use super::rows::{Assembler, Batch, Halt, Message};
+use super::rows::{Assembler, Halt, RowBatch, RowMessage};
 use super::sink::{ReadSummary, RowSink};
 
-/// Batches on their way to the sink; more would only wait.
+/// Batches queued for the sink. A longer queue would only use more memory.
 const IN_FLIGHT: usize = 4;
-/// Foreign readers may recurse; this is address space and not memory.
+/// Third-party readers may recurse. This reserves address space, not memory.
 const STACK_BYTES: usize = 16 << 20;
 
 thread_local! {
-    static FENCED: Flag<bool> = const { Flag::new(false) };
+    static ISOLATED: Flag<bool> = const { Flag::new(false) };
 }
 
-/// Panics on a fenced thread are reported as errors, so nothing of them goes to stderr. The hook is
-/// the process's; on all other threads it does what was there before.
-fn quiet_panics() {
+/// Keeps panics on reader threads off stderr, because they are reported as errors. The panic hook is
+/// global: on all other threads it calls the previous hook.
+fn silence_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if !FENCED.with(Flag::get) {
+            if !ISOLATED.with(Flag::get) {
                 before(info);
             }
         }));
     });
 }
 
-/// What reads a file: on the fenced thread.
+/// Reads a file on the isolated thread.
 pub(crate) type Reader = fn(&Path, &ReadOptions, &mut Assembler) -> Result<ReadSummary, Halt>;
 
-/// Runs `reader` behind the fence and hands what it reads to `sink` on this thread.
+/// Runs `reader` on a new thread and passes what it reads to `sink` on the calling thread.
 pub(crate) fn run(
     path: &Path,
     options: &ReadOptions,
     sink: &mut dyn RowSink,
     reader: Reader,
 ) -> Result<ReadSummary, ReadError> {
-    quiet_panics();
+    silence_panics();
     let (to_sink, from_reader) = mpsc::sync_channel(IN_FLIGHT);
-    let (give_back, back) = mpsc::sync_channel(IN_FLIGHT);
+    let (return_batch, returned) = mpsc::sync_channel(IN_FLIGHT);
     let (file, settings) = (path.to_owned(), options.clone());
     let thread = std::thread::Builder::new()
         .name("rowmill-workbook".to_owned())
         .stack_size(STACK_BYTES)
         .spawn(move || {
-            FENCED.with(|fenced| fenced.set(true));
-            let mut rows = Assembler::new(&file, &settings, to_sink, back);
+            ISOLATED.with(|isolated| isolated.set(true));
+            let mut rows = Assembler::new(&file, &settings, to_sink, returned);
             reader(&file, &settings, &mut rows)
         })
         .map_err(|e| ReadError::io(path, e))?;
@@ -67,7 +67,7 @@ pub(crate) fn run(
         let message = match from_reader.recv_timeout(allowed) {
             Ok(message) => message,
             Err(RecvTimeoutError::Disconnected) => break,
-            // The thread is left to itself: a thread cannot be ended from outside.
+            // The thread is abandoned: Rust cannot stop a thread from outside.
             Err(RecvTimeoutError::Timeout) => {
                 return Err(ReadError::Limit {
                     file: path.to_owned(),
@@ -79,11 +79,11 @@ pub(crate) fn run(
         };
         allowed = allowed.saturating_sub(waiting.elapsed());
         let flow = match message {
-            Message::Header(header) => sink.header(&header),
-            Message::Rows(mut batch) => {
-                let flow = hand_on(&mut batch, &mut rows, sink);
-                // A full or closed channel only costs the batch's memory.
-                let _ = give_back.try_send(batch);
+            RowMessage::Header(header) => sink.header(&header),
+            RowMessage::Rows(mut batch) => {
+                let flow = deliver(&mut batch, &mut rows, sink);
+                // If the channel is full or closed, the batch is freed instead of reused.
+                let _ = return_batch.try_send(batch);
                 flow
             }
         };
@@ -95,7 +95,7 @@ pub(crate) fn run(
     match thread.join() {
         Ok(Ok(summary)) => Ok(summary),
         Ok(Err(Halt::Failed(error))) => Err(error),
-        Ok(Err(Halt::Enough)) => Ok(ReadSummary {
+        Ok(Err(Halt::SinkDone)) => Ok(ReadSummary {
             rows,
             ..ReadSummary::default()
         }),
@@ -106,9 +106,9 @@ pub(crate) fn run(
     }
 }
 
-fn hand_on(batch: &mut Batch, rows: &mut u64, sink: &mut dyn RowSink) -> ControlFlow<()> {
+fn deliver(batch: &mut RowBatch, rows: &mut u64, sink: &mut dyn RowSink) -> ControlFlow<()> {
     let width = batch.cells.len() / batch.numbers.len().max(1);
-    // A header has at least one column.
+    // A header always has at least one column.
     let cells = batch.cells.chunks_exact_mut(width.max(1));
     for (number, cells) in batch.numbers.iter().zip(cells) {
         *rows += 1;

@@ -1,41 +1,43 @@
-/// What a workbook may cost to read. Every limit has a name, which the error says together with
-/// the file and the value found, and can be raised by whoever trusts the file.
+/// How much a workbook may cost to read. The error for an exceeded limit names the limit, the file and
+/// the value found. A pipeline can raise each limit under `[input.limits]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadLimits {
-    /// `file_bytes`: bytes of the file. Default 1 GiB: the largest xlsx of 1,048,576 rows by 50
-    /// columns seen is half of that.
+    /// `file_bytes`: size of the file in bytes. Default 1 GiB: twice the largest xlsx seen with
+    /// 1,048,576 rows and 50 columns.
     pub file_bytes: u64,
-    /// `inflated_bytes`: bytes of all parts of the archive after inflating. Default 16 GiB: parts
-    /// are streamed, so this bounds time and not memory.
+    /// `inflated_bytes`: total inflated size of all parts of the archive. Default 16 GiB: parts are
+    /// streamed, so this bounds time, not memory.
     pub inflated_bytes: u64,
-    /// `ratio`: inflated bytes per byte of the file, looked at from 64 MiB inflated on. Default
-    /// 300: real sheets reach about 50, deflate's maximum is 1,032.
+    /// `ratio`: inflated bytes per byte of the file, checked above 64 MiB inflated. Default 300:
+    /// real sheets reach about 50, and the maximum of deflate is 1,032.
     pub ratio: u64,
-    /// `entries`: files in the archive. Default 10,000.
+    /// `entries`: number of files in the archive. Default 10,000.
     pub entries: u64,
-    /// `rows`: rows of the sheet, the header counted. Default 1,048,576, Excel's maximum.
+    /// `rows`: number of rows in the sheet, including the header. Default 1,048,576, the maximum of
+    /// Excel.
     pub rows: u64,
-    /// `columns`: columns of the sheet. Default 16,384, Excel's maximum.
+    /// `columns`: number of columns in the sheet. Default 16,384, the maximum of Excel.
     pub columns: u64,
-    /// `cells`: cells of the rows below the header, empty ones counted. Default 500 million, a
-    /// few seconds' work even where all are empty.
+    /// `cells`: number of cells below the header, including empty ones. Default 500 million, which
+    /// takes a few seconds even if all are empty.
     pub cells: u64,
-    /// `whole_cells`: cells of a file that can only be read whole (xls and ods), empty ones
-    /// between used ones counted. Default 3 million, about 300 MB.
+    /// `whole_cells`: number of cells in a file that must be loaded into memory (xls and ods),
+    /// including empty cells between used ones. Default 3 million, about 300 MB.
     pub whole_cells: u64,
-    /// `whole_bytes`: bytes of a file that can only be read whole (xls). Default 128 MiB.
+    /// `whole_bytes`: size in bytes of a file that must be loaded into memory (xls). Default
+    /// 128 MiB.
     pub whole_bytes: u64,
-    /// `string_bytes`: bytes of the shared string table in memory, with 8 bytes a string on top.
+    /// `string_bytes`: size of the shared string table in memory, including 8 bytes per string.
     /// Default 256 MiB.
     pub string_bytes: u64,
-    /// `text_bytes`: bytes of the text of one cell. Default 1 MiB: Excel's 32,767 characters, in
-    /// any encoding, several times over.
+    /// `text_bytes`: size of the text of one cell. Default 1 MiB: several times the 32,767
+    /// characters that Excel allows, in any encoding.
     pub text_bytes: u64,
-    /// `row_bytes`: bytes of the texts of one row. Default 32 MiB.
+    /// `row_bytes`: total size of the texts in one row. Default 32 MiB.
     pub row_bytes: u64,
-    /// `nesting`: depth of XML elements. Default 256.
+    /// `nesting`: depth of nested XML elements. Default 256.
     pub nesting: u64,
-    /// `seconds`: time until the last row, waiting for the sink not counted. Default one hour.
+    /// `seconds`: time spent reading, excluding time spent waiting for the sink. Default one hour.
     pub seconds: u64,
 }
 
@@ -61,8 +63,8 @@ impl Default for ReadLimits {
 }
 
 impl ReadLimits {
-    /// The limit of a name, which is its field's.
-    pub fn named(&mut self, name: &str) -> Option<&mut u64> {
+    /// The limit with this name, which is the name of its field.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut u64> {
         Some(match name {
             "file_bytes" => &mut self.file_bytes,
             "inflated_bytes" => &mut self.inflated_bytes,
@@ -88,16 +90,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pipeline_names_every_limit_with_its_default() {
+    fn pipelines_can_set_every_limit_and_document_its_default() {
         let mut limits = ReadLimits::default();
-        let told: Vec<(&str, &str)> = rowmill_domain::pipeline::read_limits().collect();
-        for (name, default) in &told {
-            let limit = limits.named(name).expect(name);
+        let documented: Vec<(&str, &str)> = rowmill_domain::pipeline::read_limits().collect();
+        for (name, default) in &documented {
+            let limit = limits.get_mut(name).expect(name);
             assert_eq!(limit.to_string(), *default, "{name}");
             *limit = 0;
         }
         let fields = format!("{limits:?}");
-        assert_eq!(fields.matches(": 0").count(), told.len(), "{fields}");
-        assert_eq!(fields.matches(": ").count(), told.len(), "{fields}");
+        assert_eq!(fields.matches(": 0").count(), documented.len(), "{fields}");
+        assert_eq!(fields.matches(": ").count(), documented.len(), "{fields}");
     }
 }

@@ -1,4 +1,4 @@
-//! Foreign bytes to rows of values.
+//! Reads workbooks of every supported format. Files are untrusted input.
 
 mod archive;
 mod biff;
@@ -28,7 +28,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 pub(crate) use archive::Archive;
-pub use detect::{Format, detect};
+pub use detect::{FileFormat, detect};
 pub use error::ReadError;
 pub use limits::ReadLimits;
 pub use options::ReadOptions;
@@ -37,10 +37,10 @@ pub use sink::{Cell, Header, ReadSummary, RowSink};
 
 use rows::{Assembler, Halt};
 
-/// Reads a sheet's header, and no more of the file than that takes.
+/// Reads the header of a sheet, and only as much of the file as that needs.
 ///
 /// # Errors
-/// Every [`ReadError`].
+/// Any [`ReadError`].
 pub fn read_header(path: &Path, options: &ReadOptions) -> Result<Header, ReadError> {
     struct HeaderOnly(Option<Header>);
     impl RowSink for HeaderOnly {
@@ -57,16 +57,16 @@ pub fn read_header(path: &Path, options: &ReadOptions) -> Result<Header, ReadErr
     sink.0.ok_or_else(|| ReadError::NoHeader {
         file: path.to_owned(),
         sheet: String::new(),
-        why: "it is empty".to_owned(),
+        why: "the sheet is empty".to_owned(),
     })
 }
 
-/// Reads a sheet's header and rows, and hands them to `sink` as they come. The reader runs on a
-/// thread of its own, so reading and the sink's work overlap. Ends early, without an error, where
-/// the sink breaks.
+/// Reads a sheet and passes its header and rows to `sink` as they are read. The reader runs on its
+/// own thread, so reading overlaps with the sink's work. Stops early, without an error, if the sink
+/// returns [`ControlFlow::Break`].
 ///
 /// # Errors
-/// Every [`ReadError`]; rows before the error have been handed on.
+/// Any [`ReadError`]. Rows before the error have already been delivered.
 pub fn read_rows(
     path: &Path,
     options: &ReadOptions,
@@ -75,16 +75,16 @@ pub fn read_rows(
     isolated::run(path, options, sink, read)
 }
 
-/// Reads on the fenced thread.
+/// Detects the format and runs its reader, on the isolated thread.
 fn read(path: &Path, options: &ReadOptions, rows: &mut Assembler) -> Result<ReadSummary, Halt> {
     let mut file = File::open(path).map_err(|e| ReadError::io(path, e))?;
     let size = file.metadata().map_err(|e| ReadError::io(path, e))?.len();
     ReadError::check(path, "file_bytes", size, options.limits.file_bytes)?;
     match detect::detect_open(path, &mut file, &options.limits)? {
-        Format::Delimited => delimited::read(path, file, options, rows),
-        Format::Xlsx => xlsx::read(path, file, options, rows),
-        Format::Xlsb => calamine::read_xlsb(path, file, options, rows),
-        Format::Xls => calamine::read_xls(path, file, options, rows),
-        Format::Ods => calamine::read_ods(path, file, options, rows),
+        FileFormat::Delimited => delimited::read(path, file, options, rows),
+        FileFormat::Xlsx => xlsx::read(path, file, options, rows),
+        FileFormat::Xlsb => calamine::read_xlsb(path, file, options, rows),
+        FileFormat::Xls => calamine::read_xls(path, file, options, rows),
+        FileFormat::Ods => calamine::read_ods(path, file, options, rows),
     }
 }

@@ -1,24 +1,24 @@
-//! What a number format shows: a number, a date, a time, both, or a duration.
+//! Classifies number formats: whether a cell displays a number, a date, a time, both or a duration.
 
-/// What a number is shown as.
+/// What a number format displays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shown {
-    /// A number, or text.
+pub(crate) enum FormatKind {
+    /// A number or text.
     Number,
-    /// A day.
+    /// A date.
     Date,
     /// A time of day.
     Time,
-    /// A day and a time of day.
+    /// A date with a time of day.
     DateTime,
-    /// A length of time: `[h]:mm`.
+    /// A duration: `[h]:mm`.
     Duration,
-    /// A day or a time of day, where the format is not known: the value tells.
-    Moment,
+    /// A date or a time of day. The format is unknown, so the value decides.
+    DateOrTime,
 }
 
-/// The codes of built-in formats. Source: ECMA-376 part 1, 18.8.30.
-pub(crate) fn builtin(id: u32) -> Option<&'static str> {
+/// The code of a built-in format. Source: ECMA-376 part 1, 18.8.30.
+pub(crate) fn builtin_code(id: u32) -> Option<&'static str> {
     Some(match id {
         0 => "General",
         1 => "0",
@@ -39,7 +39,7 @@ pub(crate) fn builtin(id: u32) -> Option<&'static str> {
         20 => "h:mm",
         21 => "h:mm:ss",
         22 => "m/d/yy h:mm",
-        // East Asian dates and times, whose codes depend on the locale of the program.
+        // East Asian dates and times. Their codes depend on the locale of the program.
         27..=31 | 36 | 50..=54 | 57 | 58 => "yyyy-mm-dd",
         32..=35 | 55 | 56 => "h:mm:ss",
         37 => "#,##0 ;(#,##0)",
@@ -59,17 +59,17 @@ pub(crate) fn builtin(id: u32) -> Option<&'static str> {
     })
 }
 
-/// What a format code shows. Only its first section counts, as it is that of positive numbers;
-/// quoted and escaped characters are literal.
-pub(crate) fn shown(code: &str) -> Shown {
+/// What a format code displays. Only the first section counts, because it applies to positive numbers.
+/// Quoted and escaped characters are literal.
+pub(crate) fn classify(code: &str) -> FormatKind {
     if code.eq_ignore_ascii_case("general") {
-        return Shown::Number;
+        return FormatKind::Number;
     }
     let (mut days, mut clock, mut months) = (false, false, false);
     let mut chars = code.chars();
     while let Some(c) = chars.next() {
         match c {
-            // `\` escapes, `_` leaves a width, `*` fills: the next character is literal.
+            // `\` escapes, `_` adds a space and `*` fills. In each case, the next character is literal.
             '\\' | '_' | '*' => {
                 chars.next();
             }
@@ -79,20 +79,20 @@ pub(crate) fn shown(code: &str) -> Shown {
             '[' => {
                 let inner: String = chars.by_ref().take_while(|c| *c != ']').collect();
                 let unit = inner.trim().to_ascii_lowercase();
-                // [h], [mm], [ss]; but not [Red], [$-409], [>100] or [Magenta].
+                // [h], [mm] or [ss], but not [Red], [$-409], [>100] or [Magenta].
                 if !unit.is_empty()
                     && ["h", "m", "s"]
                         .iter()
                         .any(|u| unit.chars().all(|c| u.contains(c)))
                 {
-                    return Shown::Duration;
+                    return FormatKind::Duration;
                 }
             }
             ';' => break,
             'y' | 'Y' | 'd' | 'D' => days = true,
             'h' | 'H' | 's' | 'S' => clock = true,
             'm' | 'M' => months = true,
-            // A/P and AM/PM belong to a clock, and their M is no month.
+            // A/P and AM/PM belong to a time. Their M is not a month.
             'a' | 'A' => {
                 let rest = chars.as_str();
                 for tail in ["M/PM", "/P"] {
@@ -106,20 +106,20 @@ pub(crate) fn shown(code: &str) -> Shown {
                     }
                 }
             }
-            // A text placeholder or digits with an exponent: 0.00E+00.
+            // An exponent: 0.00E+00.
             'e' | 'E' if matches!(chars.as_str().chars().next(), Some('+' | '-')) => {
-                return Shown::Number;
+                return FormatKind::Number;
             }
             _ => {}
         }
     }
     match (days, clock) {
-        (true, true) => Shown::DateTime,
-        (true, false) => Shown::Date,
-        // Beside a clock `m` is minutes.
-        (false, true) => Shown::Time,
-        (false, false) if months => Shown::Date,
-        (false, false) => Shown::Number,
+        (true, true) => FormatKind::DateTime,
+        (true, false) => FormatKind::Date,
+        // Next to hours or seconds, `m` means minutes.
+        (false, true) => FormatKind::Time,
+        (false, false) if months => FormatKind::Date,
+        (false, false) => FormatKind::Number,
     }
 }
 
@@ -128,45 +128,45 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_show() {
+    fn format_codes_are_classified() {
         for (code, want) in [
-            ("General", Shown::Number),
-            ("0.00", Shown::Number),
-            ("#,##0.00 [$€-407]", Shown::Number),
-            ("0.00E+00", Shown::Number),
-            ("@", Shown::Number),
-            ("[Red]0;[Magenta]-0", Shown::Number),
-            (r#"0 "days""#, Shown::Number),
-            (r"0\d", Shown::Number),
-            (r#""Date: "0"#, Shown::Number),
-            ("#,##0_d;(0)", Shown::Number),
-            ("[>100]0;yyyy", Shown::Number),
-            ("yyyy-mm-dd", Shown::Date),
-            ("[$-409]d-mmm-yy;@", Shown::Date),
-            ("mmm", Shown::Date),
-            ("DD.MM.YYYY", Shown::Date),
-            ("h:mm AM/PM", Shown::Time),
-            ("hh:mm:ss.000", Shown::Time),
-            ("h:mm A/P", Shown::Time),
-            ("mm:ss", Shown::Time),
-            ("m/d/yy h:mm", Shown::DateTime),
-            ("yyyy-mm-dd\\Thh:mm:ss", Shown::DateTime),
-            ("[h]:mm", Shown::Duration),
-            ("[mm]:ss", Shown::Duration),
-            ("[SS].00", Shown::Duration),
+            ("General", FormatKind::Number),
+            ("0.00", FormatKind::Number),
+            ("#,##0.00 [$€-407]", FormatKind::Number),
+            ("0.00E+00", FormatKind::Number),
+            ("@", FormatKind::Number),
+            ("[Red]0;[Magenta]-0", FormatKind::Number),
+            (r#"0 "days""#, FormatKind::Number),
+            (r"0\d", FormatKind::Number),
+            (r#""Date: "0"#, FormatKind::Number),
+            ("#,##0_d;(0)", FormatKind::Number),
+            ("[>100]0;yyyy", FormatKind::Number),
+            ("yyyy-mm-dd", FormatKind::Date),
+            ("[$-409]d-mmm-yy;@", FormatKind::Date),
+            ("mmm", FormatKind::Date),
+            ("DD.MM.YYYY", FormatKind::Date),
+            ("h:mm AM/PM", FormatKind::Time),
+            ("hh:mm:ss.000", FormatKind::Time),
+            ("h:mm A/P", FormatKind::Time),
+            ("mm:ss", FormatKind::Time),
+            ("m/d/yy h:mm", FormatKind::DateTime),
+            ("yyyy-mm-dd\\Thh:mm:ss", FormatKind::DateTime),
+            ("[h]:mm", FormatKind::Duration),
+            ("[mm]:ss", FormatKind::Duration),
+            ("[SS].00", FormatKind::Duration),
         ] {
-            assert_eq!(shown(code), want, "{code}");
+            assert_eq!(classify(code), want, "{code}");
         }
         for id in 0..60 {
-            if let Some(code) = builtin(id) {
+            if let Some(code) = builtin_code(id) {
                 let want = match id {
-                    14..=17 | 27..=31 | 36 | 50..=54 | 57 | 58 => Shown::Date,
-                    18..=21 | 32..=35 | 45 | 47 | 55 | 56 => Shown::Time,
-                    22 => Shown::DateTime,
-                    46 => Shown::Duration,
-                    _ => Shown::Number,
+                    14..=17 | 27..=31 | 36 | 50..=54 | 57 | 58 => FormatKind::Date,
+                    18..=21 | 32..=35 | 45 | 47 | 55 | 56 => FormatKind::Time,
+                    22 => FormatKind::DateTime,
+                    46 => FormatKind::Duration,
+                    _ => FormatKind::Number,
                 };
-                assert_eq!(shown(code), want, "{id} {code}");
+                assert_eq!(classify(code), want, "{id} {code}");
             }
         }
     }

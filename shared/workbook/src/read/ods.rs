@@ -1,42 +1,41 @@
-//! What calamine does not tell of an ods file. What it would become in memory: a few bytes of repeat
-//! counts can stand for millions of cells, so they are added up before calamine reads the file.
-//! Which cells hold errors, and which are merged. And that the file is encrypted, which is to be
-//! known before anything else is read.
+//! Finds out about an ods file what calamine does not report: how much memory it needs (a few bytes
+//! of repeat counts can stand for millions of cells), which cells contain errors, which cells are
+//! merged, and whether the file is encrypted.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::archive::{Archive, Part};
 use super::error::ReadError;
-use super::header::Merge;
+use super::header::MergedRange;
 use super::limits::ReadLimits;
 use super::xml::{self, Attributes, Event, ScanError, Scanner};
 
-/// Rows and columns, from 0, of a table's cells with an error in place of a value.
+/// Positions (row and column, from 0) of the cells in a table that contain an error.
 pub(crate) type Errors = HashSet<(u32, u32)>;
 
-/// Cells of the tables, as calamine lays them out.
+/// Counts the cells that calamine creates for the tables.
 #[derive(Default)]
 struct Count {
-    /// By the table's name.
+    /// Errors by table name.
     errors: HashMap<String, Errors>,
     table: String,
-    /// What is known of the cell at hand.
+    /// Properties of the current cell.
     error: bool,
     formula: bool,
-    /// In all tables before the one at hand.
+    /// Cells in all tables before the current one.
     total: u64,
-    /// Rows of the table, and those down to the last with a value.
+    /// Rows of the table, and rows up to the last one with a value.
     rows: u64,
     used_rows: u64,
     width: u64,
-    /// Cells of the table's rows before their repeats.
+    /// Cells of the table, without repeats of rows.
     laid: u64,
     row_repeats: u64,
-    /// Columns of the row at hand, and those up to the last with a value.
+    /// Columns of the current row, and columns up to the last one with a value.
     columns: u64,
     used_columns: u64,
-    /// Bytes of texts with their repeats.
+    /// Total size of the texts in bytes, including repeats.
     text: u64,
     cell_repeats: u64,
     cell_text: u64,
@@ -59,7 +58,8 @@ impl Count {
         self.cell_text = 0;
     }
 
-    /// Remembers an error's places: not more than there may be cells, which is looked at next.
+    /// Records the positions of an error, at most as many as the limit on cells. That limit is checked
+    /// next.
     fn end_error(&mut self) {
         let errors = self.errors.entry(self.table.clone()).or_default();
         let rows = self.rows..self.rows.saturating_add(self.row_repeats);
@@ -98,7 +98,7 @@ impl Count {
     }
 }
 
-/// Names of the elements that are open, one after another.
+/// The names of the open elements, concatenated.
 #[derive(Default)]
 struct Open {
     names: Vec<u8>,
@@ -111,7 +111,7 @@ impl Open {
         self.names.extend_from_slice(name);
     }
 
-    /// Whether the innermost open element has that name; it is open no more.
+    /// Closes the innermost open element. Returns whether it has this name.
     fn end(&mut self, name: &[u8]) -> bool {
         let Some(start) = self.starts.pop() else {
             return false;
@@ -122,7 +122,7 @@ impl Open {
     }
 }
 
-/// Runs `read` over the part that holds the tables; in a file without it there is nothing.
+/// Runs `read` on the part that contains the tables. Returns the default if the part is missing.
 fn content<T: Default>(
     archive: &Archive,
     limits: &ReadLimits,
@@ -134,7 +134,7 @@ fn content<T: Default>(
     }
 }
 
-/// Whether the file's parts are encrypted, as its manifest says.
+/// Whether the manifest says that the file is encrypted.
 pub(crate) fn is_encrypted(archive: &Archive, limits: &ReadLimits) -> bool {
     let Some(manifest) = archive.find("META-INF/manifest.xml") else {
         return false;
@@ -150,12 +150,12 @@ pub(crate) fn is_encrypted(archive: &Archive, limits: &ReadLimits) -> bool {
             }
         }
     });
-    // Old programs write manifests that are not scanned, with a document type.
+    // Manifests of old programs declare a document type, which the scanner rejects.
     read.unwrap_or(false)
 }
 
-/// The errors of each table, by its name. Fails where the file's cells or texts pass the limits,
-/// and where its elements do not nest: calamine would wait for an end that does not come for ever.
+/// The errors of each table, by table name. Fails if the cells or texts exceed the limits, or if
+/// elements are not properly nested, which would make calamine loop forever.
 pub(crate) fn check(
     archive: &Archive,
     limits: &ReadLimits,
@@ -163,7 +163,7 @@ pub(crate) fn check(
     content(archive, limits, |scanner| count(scanner, limits))
 }
 
-/// Whether a formula's text is an error's code. Only LibreOffice says that it is.
+/// Whether the text of a formula is an error code. Only LibreOffice marks errors as such.
 fn is_error(text: &[u8]) -> bool {
     let codes = [
         &b"#N/A"[..],
@@ -217,7 +217,7 @@ fn count(
                             .any(|name| given(name).is_some());
                         count.formula = given(b"formula").is_some();
                         let mut all = Attributes(scanner.bytes(&attributes));
-                        // LibreOffice gives a type of its own beside the standard's `string`.
+                        // LibreOffice adds its own type to the standard type `string`.
                         count.error =
                             all.any(|(n, v)| n.ends_with(b":value-type") && v == b"error");
                         let text = [&b"string-value"[..], b"formula"];
@@ -230,7 +230,7 @@ fn count(
                             count.end_cell();
                         }
                     }
-                    // Blanks, by their number.
+                    // A number of spaces.
                     b"s" => {
                         count.cell_text = count.cell_text.saturating_add(number(b"c"));
                         ScanError::check("text_bytes", count.cell_text, limits.text_bytes)?;
@@ -240,7 +240,9 @@ fn count(
             }
             Event::End { name } => {
                 if !open.end(scanner.bytes(&name)) {
-                    return Err(ScanError::Broken("an element ends that was not begun"));
+                    return Err(ScanError::Malformed(
+                        "an end tag does not match its start tag",
+                    ));
                 }
                 match scanner.local(&name) {
                     b"table-cell" | b"covered-table-cell" => count.end_cell(),
@@ -255,7 +257,9 @@ fn count(
                 continue;
             }
             Event::Eof if scanner.depth() > 0 => {
-                return Err(ScanError::Broken("it ends inside an element"));
+                return Err(ScanError::Malformed(
+                    "it is incomplete: an element is not closed",
+                ));
             }
             Event::Eof => return Ok(count.errors),
         }
@@ -264,19 +268,19 @@ fn count(
     }
 }
 
-/// A count among attributes; 1 where it is not given.
+/// The value of an attribute that is a count. Default: 1.
 fn number(scanner: &Scanner<Part>, attributes: &Range<usize>, name: &[u8]) -> u64 {
     let text = scanner.text_attribute(attributes, name);
     text.and_then(|t| t.trim().parse().ok()).unwrap_or(1)
 }
 
-/// The merged cells that begin in a row, from 0, of the table of that name.
+/// The merged ranges that start in a row (from 0) of a table.
 pub(crate) fn merges(
     archive: &Archive,
     limits: &ReadLimits,
     table: &str,
     row: u32,
-) -> Result<Vec<Merge>, ReadError> {
+) -> Result<Vec<MergedRange>, ReadError> {
     content(archive, limits, |scanner| find_merges(scanner, table, row))
 }
 
@@ -284,10 +288,10 @@ fn find_merges(
     scanner: &mut Scanner<Part>,
     table: &str,
     wanted: u32,
-) -> Result<Vec<Merge>, ScanError> {
+) -> Result<Vec<MergedRange>, ScanError> {
     let mut merges = Vec::new();
     let mut inside = false;
-    // The row and the cell at hand, from 0, and how often the row comes.
+    // The current row and column (from 0), and the number of repeats of the row.
     let (mut row, mut column, mut repeats) = (0u64, 0u64, 0);
     let last = |first: u64, count: u64| {
         let last = first.saturating_add(count.max(1) - 1);
@@ -319,7 +323,7 @@ fn find_merges(
                             number(b"number-columns-spanned"),
                         );
                         if row == u64::from(wanted) && spanned > (1, 1) {
-                            merges.push(Merge {
+                            merges.push(MergedRange {
                                 rows: (wanted, last(row, spanned.0)),
                                 columns: (last(column, 1), last(column, spanned.1)),
                             });

@@ -1,29 +1,29 @@
-//! What a caller asks a reader for.
+//! Options for reading a workbook.
 
 use rowmill_domain::pipeline::{Input, SheetRef};
 
 use super::limits::ReadLimits;
 
-/// Which sheet is read, and within which limits.
+/// Which sheet to read, where its header is, and the limits to enforce.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReadOptions {
-    /// The sheet; default: the first visible one.
+    /// The sheet to read. Default: the first visible sheet.
     pub sheet: Option<SheetRef>,
-    /// The header's row in the sheet, from 1; default: found, as the first row with a value (a
-    /// single text above a row of texts is a title, and passed over).
+    /// The header row, from 1. Default: the first row with a value. A single text above a row of
+    /// texts is taken as a title and skipped.
     pub header_row: Option<u32>,
-    /// Whether rows that are hidden in the sheet are left out; told by xlsx only. Default: no.
+    /// Whether to skip hidden rows. Only xlsx files record which rows are hidden. Default: `false`.
     pub skip_hidden_rows: bool,
-    /// See [`ReadLimits`].
+    /// The limits on size, memory and time.
     pub limits: ReadLimits,
 }
 
 impl ReadOptions {
-    /// As a pipeline's `[input]` says.
-    pub fn of(input: &Input) -> ReadOptions {
+    /// The options that a pipeline sets under `[input]`.
+    pub fn from_input(input: &Input) -> ReadOptions {
         let mut limits = ReadLimits::default();
         for (name, value) in &input.limits {
-            if let Some(limit) = limits.named(name) {
+            if let Some(limit) = limits.get_mut(name) {
                 *limit = *value;
             }
         }

@@ -1,6 +1,6 @@
-//! References to cells and columns: `B12`, `XFD`.
+//! References to cells and columns, such as `B12` and `XFD`.
 
-/// The letters of a column, from 0: `A`, `Z`, `AA`, `XFD`.
+/// The letters of a column index (from 0): `A`, `Z`, `AA`, `XFD`.
 pub(crate) fn column_letters(column: u32) -> String {
     let mut letters = Vec::new();
     let mut rest = column + 1;
@@ -11,8 +11,8 @@ pub(crate) fn column_letters(column: u32) -> String {
     letters.iter().rev().collect()
 }
 
-/// A number without sign, in at most 9 digits.
-pub(crate) fn digits(raw: &[u8]) -> Option<u32> {
+/// Parses an unsigned integer of at most 9 digits.
+pub(crate) fn parse_digits(raw: &[u8]) -> Option<u32> {
     if raw.is_empty() || raw.len() > 9 {
         return None;
     }
@@ -22,8 +22,8 @@ pub(crate) fn digits(raw: &[u8]) -> Option<u32> {
     })
 }
 
-/// Row and column, from 0, of a reference such as `B12`.
-pub(crate) fn reference(raw: &[u8]) -> Option<(u32, u32)> {
+/// The row and column (from 0) of a reference such as `B12`.
+pub(crate) fn parse_reference(raw: &[u8]) -> Option<(u32, u32)> {
     let letters = raw.iter().take_while(|b| b.is_ascii_alphabetic()).count();
     if letters == 0 || letters > 3 {
         return None;
@@ -31,7 +31,7 @@ pub(crate) fn reference(raw: &[u8]) -> Option<(u32, u32)> {
     let column = raw[..letters].iter().fold(0u32, |n, b| {
         n * 26 + u32::from(b.to_ascii_uppercase() - b'A') + 1
     });
-    let row = digits(&raw[letters..])?;
+    let row = parse_digits(&raw[letters..])?;
     Some((row.checked_sub(1)?, column - 1))
 }
 
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_of_columns() {
+    fn columns_have_letters() {
         for (column, letters) in [
             (0, "A"),
             (25, "Z"),
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn references() {
+    fn references_parse_or_are_rejected() {
         for (text, want) in [
             ("A1", Some((0, 0))),
             ("xfd1048576", Some((1_048_575, 16_383))),
@@ -67,7 +67,7 @@ mod tests {
             ("A1B", None),
             ("A99999999999", None),
         ] {
-            assert_eq!(reference(text.as_bytes()), want, "{text}");
+            assert_eq!(parse_reference(text.as_bytes()), want, "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A row as a reader finds it: the cells that it has, each with its column.
+//! A row as a reader finds it: only the cells that have a value, each with its column.
 
 use std::path::{Path, PathBuf};
 
@@ -8,39 +8,39 @@ use super::error::ReadError;
 use super::limits::ReadLimits;
 use super::sink::Cell;
 
-/// A cell with a value, or an error in its place.
+/// A cell that is not empty.
 #[derive(Clone, Debug)]
 pub(crate) struct RawCell {
-    /// The sheet's column, from 0.
+    /// The column in the sheet, from 0.
     pub column: u32,
-    /// A number that the reader knows the format by; 0 where it is `General` or not known.
+    /// The reader's ID of the number format; 0 if it is `General` or unknown.
     pub format: u32,
-    /// What it holds.
+    /// The content.
     pub cell: Cell,
 }
 
-/// Texts kept for being written over, at most: those of all batches under way.
-const SPARE_TEXTS: usize = 65_536;
-/// Bytes of one that is kept, at most: long texts are few, and would stay.
-const SPARE_BYTES: usize = 128;
+/// Maximum number of pooled strings: enough for all batches in flight.
+const POOL_TEXTS: usize = 65_536;
+/// Maximum capacity of a pooled string. Long strings are rare, and pooling them would waste memory.
+const POOL_TEXT_BYTES: usize = 128;
 
-/// Texts of rows that were handed on, to be written over: to allocate each anew, on another thread
-/// than it is given back on, costs more than to clear it.
+/// Strings from delivered rows, for reuse. Clearing a string is cheaper than allocating one on this
+/// thread and freeing it on another.
 #[derive(Default)]
-pub(crate) struct Spare(Vec<String>);
+pub(crate) struct TextPool(Vec<String>);
 
-impl Spare {
-    /// An empty text.
-    pub(crate) fn text(&mut self) -> String {
+impl TextPool {
+    /// An empty string.
+    pub(crate) fn take(&mut self) -> String {
         self.0.pop().unwrap_or_default()
     }
 
-    /// Takes the texts out of cells.
-    pub(super) fn keep(&mut self, cells: &mut Vec<Cell>) {
+    /// Drains `cells` and pools their strings.
+    pub(super) fn recycle(&mut self, cells: &mut Vec<Cell>) {
         for cell in cells.drain(..) {
             if let Cell::Value(Value::Text(mut text)) = cell
-                && text.capacity() <= SPARE_BYTES
-                && self.0.len() < SPARE_TEXTS
+                && text.capacity() <= POOL_TEXT_BYTES
+                && self.0.len() < POOL_TEXTS
             {
                 text.clear();
                 self.0.push(text);
@@ -49,9 +49,9 @@ impl Spare {
     }
 }
 
-/// The cells of the row that a reader is at, within the limits of a row.
+/// The cells of the current row. Enforces the limits on a row.
 pub(crate) struct RowCells {
-    pub(crate) spare: Spare,
+    pub(crate) pool: TextPool,
     file: PathBuf,
     columns: u64,
     row_bytes: u64,
@@ -62,7 +62,7 @@ pub(crate) struct RowCells {
 impl RowCells {
     pub(crate) fn new(file: &Path, limits: &ReadLimits) -> RowCells {
         RowCells {
-            spare: Spare::default(),
+            pool: TextPool::default(),
             file: file.to_owned(),
             columns: limits.columns,
             row_bytes: limits.row_bytes,
@@ -71,7 +71,7 @@ impl RowCells {
         }
     }
 
-    /// Adds a cell; an empty one is passed over.
+    /// Adds a cell; empty cells are ignored.
     pub(crate) fn push(&mut self, column: u32, format: u32, cell: Cell) -> Result<(), ReadError> {
         match &cell {
             Cell::Empty => return Ok(()),
@@ -82,7 +82,7 @@ impl RowCells {
             Cell::Value(_) => {}
         }
         ReadError::check(&self.file, "columns", u64::from(column) + 1, self.columns)?;
-        // A cell may come twice, but not without end.
+        // A cell may be repeated, but not an unlimited number of times.
         let count = self.cells.len() as u64 + 1;
         ReadError::check(&self.file, "columns", count, self.columns)?;
         self.cells.push(RawCell {
@@ -97,8 +97,8 @@ impl RowCells {
         self.cells.is_empty()
     }
 
-    /// The cells, and the bytes of their texts, which count no more.
-    pub(super) fn taken(&mut self) -> (&mut Vec<RawCell>, u64) {
+    /// The cells and the total size of their strings in bytes; resets the size.
+    pub(super) fn take(&mut self) -> (&mut Vec<RawCell>, u64) {
         (&mut self.cells, std::mem::take(&mut self.bytes))
     }
 
@@ -108,22 +108,22 @@ impl RowCells {
     }
 }
 
-/// A row held until the header is settled.
+/// A row held back until the header is known.
 #[derive(Debug)]
 pub(crate) struct RawRow {
-    /// Its number, from 1.
+    /// The row number, from 1.
     pub number: u32,
-    /// Its cells that are not empty.
+    /// The cells that are not empty.
     pub cells: Vec<RawCell>,
 }
 
 impl RawRow {
-    /// How many cells have a value.
-    pub(crate) fn filled(&self) -> usize {
+    /// The number of cells that are not empty.
+    pub(crate) fn value_count(&self) -> usize {
         self.cells.len()
     }
 
-    /// Its cells' texts, of `width` columns from `first` on.
+    /// The cells as text, for `width` columns starting at column `first`.
     pub(crate) fn as_texts(&self, first: u32, width: usize) -> Vec<Option<String>> {
         let mut texts = vec![None; width];
         for cell in &self.cells {
@@ -138,8 +138,8 @@ impl RawRow {
         texts
     }
 
-    /// Whether each is a text or a whole number as a year is, and so may be a header.
-    pub(crate) fn may_be_header(&self) -> bool {
+    /// Whether every cell could be a column name: a text, or a number that looks like a year.
+    pub(crate) fn looks_like_header(&self) -> bool {
         self.cells.iter().all(|c| match &c.cell {
             Cell::Value(Value::Text(_)) => true,
             Cell::Value(Value::Number(n)) => n.fract() == 0.0 && (1900.0..=2100.0).contains(n),
@@ -147,8 +147,8 @@ impl RawRow {
         })
     }
 
-    /// How many hold a text.
-    pub(crate) fn texts(&self) -> usize {
+    /// The number of cells that hold text.
+    pub(crate) fn text_count(&self) -> usize {
         self.cells
             .iter()
             .filter(|c| matches!(c.cell, Cell::Value(Value::Text(_))))

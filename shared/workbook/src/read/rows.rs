@@ -1,4 +1,4 @@
-//! From a reader's cells to rows under a header, in batches for the sink's thread.
+//! Assembles the cells of a reader into rows under a header, in batches for the sink's thread.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender};
@@ -6,34 +6,34 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use rowmill_domain::Value;
 
 use super::error::ReadError;
-use super::header::{self, Merge};
+use super::header::{self, MergedRange};
 use super::options::ReadOptions;
 use super::reference::column_letters;
 use super::row::{RawCell, RawRow, RowCells};
 use super::sink::{Cell, Header, ReadSummary};
 
-/// Rows looked at before the header is settled: columns without a header show by their values.
+/// Rows to examine before deciding on the header: their values reveal columns without a header.
 const LOOKAHEAD_ROWS: usize = 1000;
-/// Cells held meanwhile, at most.
+/// Maximum number of cells to hold while looking ahead.
 const LOOKAHEAD_CELLS: usize = 65_536;
-/// Cells of a batch: large enough that handing over costs nothing, small enough for the cache.
+/// Cells per batch: enough to make the cost of a handover negligible, few enough to fit the cache.
 const BATCH_CELLS: usize = 8192;
-/// Rows of a batch, where rows are narrow.
+/// Maximum number of rows per batch, reached if rows are narrow.
 const BATCH_ROWS: usize = 1024;
-/// Bytes of the texts of a batch, and of the rows looked ahead at: one row more may be held.
+/// Maximum size of the texts in a batch or in the lookahead; exceeded by at most one row.
 const BATCH_BYTES: u64 = 4 << 20;
 
-/// No number has come yet.
-const UNKNOWN: u32 = u32::MAX;
-/// Numbers of several formats have come: with that of one, others would say something else.
-const MIXED: u32 = u32::MAX - 1;
+/// No number seen yet.
+const FORMAT_UNKNOWN: u32 = u32::MAX;
+/// Numbers with different formats seen: applying one format to all would change what they display.
+const FORMAT_MIXED: u32 = u32::MAX - 1;
 
-/// Why reading stops.
+/// Why reading stopped early.
 #[derive(Debug)]
 pub(crate) enum Halt {
-    /// The sink has enough.
-    Enough,
-    /// It cannot go on.
+    /// The sink wants no more rows.
+    SinkDone,
+    /// Reading failed.
     Failed(ReadError),
 }
 
@@ -43,164 +43,164 @@ impl From<ReadError> for Halt {
     }
 }
 
-/// What goes to the sink's thread.
-pub(crate) enum Message {
-    /// The header, once.
+/// A message to the sink's thread.
+pub(crate) enum RowMessage {
+    /// The header. Sent once, first.
     Header(Header),
     /// Rows.
-    Rows(Batch),
+    Rows(RowBatch),
 }
 
-/// Rows of equal width: their numbers, and their cells one row after another.
+/// Consecutive rows of equal width.
 #[derive(Default)]
-pub(crate) struct Batch {
-    /// Row numbers.
+pub(crate) struct RowBatch {
+    /// The row numbers.
     pub numbers: Vec<u32>,
-    /// Cells; as many a row as the header has columns.
+    /// The cells, row by row: as many per row as the header has columns.
     pub cells: Vec<Cell>,
 }
 
-/// Puts a reader's rows together. Readers call [`Assembler::sheet`], then [`Assembler::row`] for
-/// each row with cells in the order of the sheet, then [`Assembler::finish`].
+/// Assembles rows. Readers call [`Assembler::sheet`], then [`Assembler::row`] for each row that has
+/// cells, in ascending order, then [`Assembler::finish`].
 pub(crate) struct Assembler {
     file: PathBuf,
     options: ReadOptions,
-    to_sink: SyncSender<Message>,
-    /// Batches come back, for their memory and that of their texts.
-    back: Receiver<Batch>,
+    to_sink: SyncSender<RowMessage>,
+    /// Returned batches, whose memory and strings are reused.
+    returned: Receiver<RowBatch>,
     sheet: String,
-    ahead: Vec<RawRow>,
-    ahead_cells: usize,
-    settled: Option<Settled>,
+    lookahead: Vec<RawRow>,
+    lookahead_cells: usize,
+    layout: Option<Layout>,
     last_row: u32,
     cells: u64,
     summary: ReadSummary,
-    batch: Batch,
-    /// Cells that came back.
-    used: Vec<Cell>,
-    /// Bytes of the texts held: in the batch, or in the rows looked ahead at.
+    batch: RowBatch,
+    /// Cells of returned batches.
+    recycled: Vec<Cell>,
+    /// Size of the texts held in the batch or in the lookahead.
     bytes: u64,
     merges: Option<FindMerges>,
 }
 
-/// Finds the merged cells that begin in a row, from 0.
-type FindMerges = Box<dyn Fn(u32) -> Result<Vec<Merge>, ReadError>>;
+/// Finds the merged ranges that start in a row (from 0).
+type FindMerges = Box<dyn Fn(u32) -> Result<Vec<MergedRange>, ReadError>>;
 
-/// What is known once the header is.
-struct Settled {
-    /// The sheet's column of the first name.
+/// What is known once the header has been decided on.
+struct Layout {
+    /// The column of the sheet that holds the first name, from 0.
     first: u32,
-    /// How many columns.
+    /// The number of columns.
     width: usize,
-    /// The last row handed on, or the header's.
+    /// The last row added, or the header row.
     row: u32,
-    /// Per column the format of its numbers, [`UNKNOWN`] or [`MIXED`].
+    /// The format of the numbers in each column, [`FORMAT_UNKNOWN`] or [`FORMAT_MIXED`].
     formats: Vec<u32>,
-    /// Per column the format of its first date or time with one.
+    /// The format of the first date or time in each column; 0 if there is none.
     date_formats: Vec<u32>,
-    /// Values beside the columns: how many, and the first one's row and column.
-    beside: Option<(u64, u32, u32)>,
+    /// Values outside the columns: their number, and the row and column of the first.
+    outside: Option<(u64, u32, u32)>,
 }
 
 impl Assembler {
     pub(crate) fn new(
         file: &Path,
         options: &ReadOptions,
-        to_sink: SyncSender<Message>,
-        back: Receiver<Batch>,
+        to_sink: SyncSender<RowMessage>,
+        returned: Receiver<RowBatch>,
     ) -> Assembler {
         Assembler {
             file: file.to_owned(),
             options: options.clone(),
             to_sink,
-            back,
+            returned,
             sheet: String::new(),
-            ahead: Vec::new(),
-            ahead_cells: 0,
-            settled: None,
+            lookahead: Vec::new(),
+            lookahead_cells: 0,
+            layout: None,
             last_row: 0,
             cells: 0,
             summary: ReadSummary::default(),
-            batch: Batch::default(),
-            used: Vec::new(),
+            batch: RowBatch::default(),
+            recycled: Vec::new(),
             bytes: 0,
             merges: None,
         }
     }
 
-    /// Names the sheet.
+    /// Sets the name of the sheet.
     pub(crate) fn sheet(&mut self, name: &str) {
         self.sheet = name.to_owned();
     }
 
-    /// Says how the sheet's merged cells can be found; called only for a header that may have some.
+    /// Sets how to find merged ranges. Called only if the header could contain some.
     pub(crate) fn merges(&mut self, find: FindMerges) {
         self.merges = Some(find);
     }
 
-    /// Takes a row; `row` comes back empty. Rows without cells may be left out.
+    /// Adds a row and empties `row`. Rows without cells may be omitted.
     pub(crate) fn row(&mut self, number: u32, row: &mut RowCells) -> Result<(), Halt> {
-        row.spare.keep(&mut self.used);
-        let (cells, bytes) = row.taken();
+        row.pool.recycle(&mut self.recycled);
+        let (cells, bytes) = row.take();
         let limits = &self.options.limits;
         if number <= self.last_row {
             return Err(ReadError::malformed(
                 &self.file,
                 format!("sheet `{}`, row {number}", self.sheet),
-                format_args!("it comes after row {}", self.last_row),
+                format_args!("it follows row {}", self.last_row),
             )
             .into());
         }
         self.last_row = number;
         ReadError::check(&self.file, "rows", u64::from(number), limits.rows)?;
         self.bytes += bytes;
-        if self.settled.is_some() {
-            return self.place(number, cells);
+        if self.layout.is_some() {
+            return self.append(number, cells);
         }
-        self.ahead_cells += cells.len();
-        self.ahead.push(RawRow {
+        self.lookahead_cells += cells.len();
+        self.lookahead.push(RawRow {
             number,
             cells: std::mem::take(cells),
         });
-        if self.ahead.len() >= LOOKAHEAD_ROWS
-            || self.ahead_cells >= LOOKAHEAD_CELLS
+        if self.lookahead.len() >= LOOKAHEAD_ROWS
+            || self.lookahead_cells >= LOOKAHEAD_CELLS
             || self.bytes >= BATCH_BYTES
         {
             let wanted = self.options.header_row.unwrap_or(0);
-            if self.ahead_cells > 0 && number >= wanted {
-                self.settle()?;
+            if self.lookahead_cells > 0 && number >= wanted {
+                self.decide_header()?;
             } else {
-                // Nothing of it can be the header.
-                self.ahead.clear();
-                self.ahead_cells = 0;
+                // None of these rows can be the header.
+                self.lookahead.clear();
+                self.lookahead_cells = 0;
                 self.bytes = 0;
             }
         }
         Ok(())
     }
 
-    /// The end of the sheet. `format` gives the code of a format.
+    /// Ends the sheet. `format` returns the code of a format ID.
     pub(crate) fn finish(
         &mut self,
         format: &dyn Fn(u32) -> Option<String>,
     ) -> Result<ReadSummary, Halt> {
-        if self.settled.is_none() {
-            self.settle()?;
+        if self.layout.is_none() {
+            self.decide_header()?;
         }
         self.flush()?;
         let mut summary = std::mem::take(&mut self.summary);
-        if let Some(settled) = self.settled.take() {
-            let known = settled.date_formats.iter().zip(&settled.formats);
+        if let Some(layout) = self.layout.take() {
+            let known = layout.date_formats.iter().zip(&layout.formats);
             summary.formats = known
                 .map(|(date, number)| match (*date, *number) {
-                    (0, 0 | UNKNOWN | MIXED) => None,
+                    (0, 0 | FORMAT_UNKNOWN | FORMAT_MIXED) => None,
                     (0, number) => format(number),
                     (date, _) => format(date),
                 })
                 .collect();
-            if let Some((count, row, column)) = settled.beside {
+            if let Some((count, row, column)) = layout.outside {
                 summary.notes.push(format!(
-                    "{count} values stand beside the columns and were left out, the first in \
+                    "{count} values outside the columns of the header were ignored; the first is in \
                      {}{row}.",
                     column_letters(column)
                 ));
@@ -209,19 +209,19 @@ impl Assembler {
         Ok(summary)
     }
 
-    /// Settles the header from the rows held, and hands on those below it.
-    fn settle(&mut self) -> Result<(), Halt> {
+    /// Decides on the header from the lookahead, and adds the rows below it.
+    fn decide_header(&mut self) -> Result<(), Halt> {
         let no_header = |why: String| ReadError::NoHeader {
             file: self.file.clone(),
             sheet: self.sheet.clone(),
             why,
         };
         let given = self.options.header_row;
-        let at = header::find(&self.ahead, given).ok_or_else(|| match given {
+        let at = header::find_header(&self.lookahead, given).ok_or_else(|| match given {
             Some(row) => no_header(format!("row {row} has no value")),
-            None => no_header("it is empty".to_owned()),
+            None => no_header("the sheet is empty".to_owned()),
         })?;
-        let mut below = std::mem::take(&mut self.ahead).split_off(at);
+        let mut below = std::mem::take(&mut self.lookahead).split_off(at);
         let head = below.remove(0);
         if head.cells.is_empty() {
             return Err(no_header(format!("row {} has no value", head.number)).into());
@@ -237,25 +237,28 @@ impl Assembler {
         let mut notes = Vec::new();
         if at > 0 && given.is_none() {
             notes.push(format!(
-                "The header is row {row}; what is above it was left out."
+                "Row {row} is the header; the rows above it were ignored."
             ));
         }
-        // A header without gaps has no cells merged over several columns.
+        // A header without gaps contains no cells merged across columns.
         let gap = texts.iter().skip_while(|t| t.is_some()).count() > 0;
         if let (Some(merges), Some(next)) = (&self.merges, below.first())
             && gap
             && next.number == row + 1
-            && next.may_be_header()
-            && let Some(joined) = header::join(
+            && next.looks_like_header()
+            && let Some(joined) = header::join_rows(
                 &texts,
                 &next.as_texts(first, width),
-                next.texts() < next.filled(),
+                next.text_count() < next.value_count(),
                 row - 1,
                 first,
                 &merges(row - 1)?,
             )
         {
-            notes.push(format!("The header is rows {row} and {}, joined.", row + 1));
+            notes.push(format!(
+                "Rows {row} and {} together are the header.",
+                row + 1
+            ));
             texts = joined;
             row += 1;
             below.remove(0);
@@ -264,66 +267,66 @@ impl Assembler {
         let mut all = std::iter::once(&head).chain(&below);
         let last = all.find(|r| r.cells.iter().any(|c| c.column == end));
         let last_row = last.map(|r| r.number);
-        let mut header = header::name(&self.sheet, row, first, &texts, last_row);
+        let mut header = header::name_columns(&self.sheet, row, first, &texts, last_row);
         notes.append(&mut header.notes);
         header.notes = notes;
-        self.settled = Some(Settled {
+        self.layout = Some(Layout {
             first,
             width,
             row,
-            formats: vec![UNKNOWN; width],
+            formats: vec![FORMAT_UNKNOWN; width],
             date_formats: vec![0; width],
-            beside: None,
+            outside: None,
         });
-        self.send(Message::Header(header))?;
+        self.send(RowMessage::Header(header))?;
         for mut row in below {
-            self.place(row.number, &mut row.cells)?;
+            self.append(row.number, &mut row.cells)?;
         }
         Ok(())
     }
 
-    /// Puts a row into the batch, after the blank ones before it.
-    fn place(&mut self, number: u32, cells: &mut Vec<RawCell>) -> Result<(), Halt> {
-        // A row without values may be one below the last used one.
+    /// Adds a row to the batch, preceded by the blank rows before it.
+    fn append(&mut self, number: u32, cells: &mut Vec<RawCell>) -> Result<(), Halt> {
+        // A row without values may be below the last row in use.
         if cells.is_empty() {
             return Ok(());
         }
-        if let Some(settled) = &self.settled {
-            let (next, width) = (settled.row + 1, settled.width as u64);
-            // Blank rows cost as many cells as others: all are counted before the first is made.
+        if let Some(layout) = &self.layout {
+            let (next, width) = (layout.row + 1, layout.width as u64);
+            // Blank rows take as many cells as other rows. Check the limit before creating any.
             self.cells = u64::from(number + 1 - next)
                 .saturating_mul(width)
                 .saturating_add(self.cells);
             ReadError::check(&self.file, "cells", self.cells, self.options.limits.cells)?;
             for blank in next..number {
-                self.begin(blank)?;
+                self.begin_row(blank)?;
             }
         }
-        let start = self.begin(number)?;
-        let Some(settled) = &mut self.settled else {
+        let start = self.begin_row(number)?;
+        let Some(layout) = &mut self.layout else {
             return Ok(());
         };
         for raw in cells.drain(..) {
-            let at = raw.column.wrapping_sub(settled.first) as usize;
-            if at >= settled.width {
-                let (count, _, _) = settled.beside.get_or_insert((0, number, raw.column));
+            let at = raw.column.wrapping_sub(layout.first) as usize;
+            if at >= layout.width {
+                let (count, _, _) = layout.outside.get_or_insert((0, number, raw.column));
                 *count += 1;
                 continue;
             }
-            if raw.format != settled.formats[at] {
+            if raw.format != layout.formats[at] {
                 match &raw.cell {
                     Cell::Value(Value::Number(_)) => {
-                        let format = &mut settled.formats[at];
-                        *format = if *format == UNKNOWN {
+                        let format = &mut layout.formats[at];
+                        *format = if *format == FORMAT_UNKNOWN {
                             raw.format
                         } else {
-                            MIXED
+                            FORMAT_MIXED
                         };
                     }
                     Cell::Empty | Cell::Error(_) | Cell::Value(Value::Text(_) | Value::Bool(_)) => {
                     }
-                    Cell::Value(_) if settled.date_formats[at] == 0 => {
-                        settled.date_formats[at] = raw.format;
+                    Cell::Value(_) if layout.date_formats[at] == 0 => {
+                        layout.date_formats[at] = raw.format;
                     }
                     Cell::Value(_) => {}
                 }
@@ -333,24 +336,24 @@ impl Assembler {
         Ok(())
     }
 
-    /// Begins a row of empty cells in the batch; gives the place of its first cell.
-    fn begin(&mut self, number: u32) -> Result<usize, Halt> {
+    /// Adds a row of empty cells to the batch and returns the index of its first cell.
+    fn begin_row(&mut self, number: u32) -> Result<usize, Halt> {
         if self.batch.numbers.len() >= BATCH_ROWS
             || self.batch.cells.len() >= BATCH_CELLS
             || self.bytes >= BATCH_BYTES
         {
             self.flush()?;
         }
-        let Some(settled) = &mut self.settled else {
+        let Some(layout) = &mut self.layout else {
             return Ok(0);
         };
-        settled.row = number;
+        layout.row = number;
         self.summary.rows += 1;
         self.batch.numbers.push(number);
         let start = self.batch.cells.len();
         self.batch
             .cells
-            .resize_with(start + settled.width, || Cell::Empty);
+            .resize_with(start + layout.width, || Cell::Empty);
         Ok(start)
     }
 
@@ -359,14 +362,14 @@ impl Assembler {
         if self.batch.numbers.is_empty() {
             return Ok(());
         }
-        let mut empty = self.back.try_recv().unwrap_or_default();
+        let mut empty = self.returned.try_recv().unwrap_or_default();
         empty.numbers.clear();
-        self.used.append(&mut empty.cells);
+        self.recycled.append(&mut empty.cells);
         let full = std::mem::replace(&mut self.batch, empty);
-        self.send(Message::Rows(full))
+        self.send(RowMessage::Rows(full))
     }
 
-    fn send(&self, message: Message) -> Result<(), Halt> {
-        self.to_sink.send(message).map_err(|_| Halt::Enough)
+    fn send(&self, message: RowMessage) -> Result<(), Halt> {
+        self.to_sink.send(message).map_err(|_| Halt::SinkDone)
     }
 }

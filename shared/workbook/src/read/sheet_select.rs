@@ -1,4 +1,4 @@
-//! Which sheet of a workbook is read.
+//! Selects the sheet to read.
 
 use std::path::Path;
 
@@ -6,8 +6,8 @@ use rowmill_domain::pipeline::SheetRef;
 
 use super::error::ReadError;
 
-/// The place of the sheet asked for, else of the first visible one. `sheets`: names, and whether
-/// each is visible.
+/// The index of the requested sheet, or of the first visible sheet if none is requested. `sheets`
+/// holds the name of each sheet and whether it is visible.
 pub(crate) fn select_sheet(
     path: &Path,
     wanted: Option<&SheetRef>,
@@ -19,7 +19,7 @@ pub(crate) fn select_sheet(
             .checked_sub(1)
             .filter(|i| *i < sheets.len()),
         Some(SheetRef::Name(name)) => {
-            // Excel does not tell cases apart in sheet names.
+            // Sheet names are case-insensitive in Excel.
             let folded = name.to_lowercase();
             let exact = sheets.iter().position(|s| s.0 == name);
             exact.or_else(|| sheets.iter().position(|s| s.0.to_lowercase() == folded))
@@ -30,9 +30,9 @@ pub(crate) fn select_sheet(
         ReadError::NoSheet {
             file: path.to_owned(),
             wanted: match wanted {
-                None => "that is visible".to_owned(),
-                Some(SheetRef::Index(index)) => format!("number {index}"),
-                Some(SheetRef::Name(name)) => format!("`{name}`"),
+                None => "visible sheet".to_owned(),
+                Some(SheetRef::Index(index)) => format!("sheet number {index}"),
+                Some(SheetRef::Name(name)) => format!("sheet `{name}`"),
             },
             sheets: if names.is_empty() {
                 "none".to_owned()

@@ -1,4 +1,4 @@
-//! What a reader gives: a header, rows of cells, and a summary.
+//! What a reader produces: a header, rows of cells and a summary.
 
 use std::ops::ControlFlow;
 
@@ -7,46 +7,47 @@ use rowmill_domain::Value;
 /// A sheet's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The sheet's name; of a delimited text file the file's stem.
+    /// The sheet name. For delimited text, the file name without its extension.
     pub sheet: String,
-    /// The header's row in the sheet, from 1.
+    /// The header row, from 1. If the header spans two rows, the lower one.
     pub row: u32,
-    /// The columns' names: unique, on one line, never empty.
+    /// The column names: unique, on one line and never empty.
     pub columns: Vec<String>,
-    /// What was changed to make them so, for the mail.
+    /// Notes for the mail: names that were changed, rows that were skipped.
     pub notes: Vec<String>,
 }
 
-/// A cell of a data row.
+/// A cell in a data row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
-    /// No value; an empty text is none.
+    /// No value. An empty text counts as no value.
     Empty,
     /// A value.
     Value(Value),
-    /// An error in place of a value: `#N/A`, or why a formula has none.
+    /// An error instead of a value: an error code such as `#N/A`, or the reason a formula has no
+    /// result.
     Error(String),
 }
 
-/// Takes the rows of a sheet as they are read.
+/// Receives the rows of a sheet as they are read. Returning [`ControlFlow::Break`] stops reading
+/// without an error.
 pub trait RowSink {
     /// Called once, before the first row.
     fn header(&mut self, header: &Header) -> ControlFlow<()>;
-    /// A data row: its number in the sheet, from 1, and one cell for each column of the header.
-    /// Rows come in order, blank ones included, down to the last that has a value. What becomes of
-    /// `cells` is the sink's.
+    /// Called for each data row, with its number in the sheet (from 1) and one cell per column of
+    /// the header. Rows arrive in order and include blank rows, up to the last row that has a value.
+    /// The sink may move values out of `cells`.
     fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()>;
 }
 
-/// What was read.
+/// The result of reading a sheet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadSummary {
-    /// Data rows handed on.
+    /// The number of data rows delivered.
     pub rows: u64,
-    /// Per column the number format of its first date, else of its numbers where all have the
-    /// same, where it is not `General` and the file's kind tells it (xlsx does).
+    /// The number format of each column: that of its first date, otherwise that of its numbers if
+    /// they all have the same one. `None` if it is `General` or unknown (only xlsx records it).
     pub formats: Vec<Option<String>>,
-    /// What could not be kept, for the mail: values to the right of the last column, letters that
-    /// the file's encoding does not have.
+    /// Notes for the mail: values outside the columns, characters that could not be decoded.
     pub notes: Vec<String>,
 }

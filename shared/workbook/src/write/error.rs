@@ -1,3 +1,5 @@
+//! Why a workbook could not be written.
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -6,28 +8,28 @@ use rust_xlsxwriter::XlsxError;
 /// Why a workbook could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// The file system failed: the disk may be full.
+    /// The file could not be written. The disk may be full.
     #[error("{}: {source}", file.display())]
     Io {
         /// The file.
         file: PathBuf,
-        /// What it said.
+        /// The error of the file system.
         source: io::Error,
     },
-    /// More columns than a sheet takes.
-    #[error("{}: {found} columns are more than the 16,384 of a sheet; leave some out", file.display())]
+    /// The result has more columns than a sheet can hold.
+    #[error("{}: {found} columns exceed the maximum of 16,384 per sheet; remove some columns", file.display())]
     Columns {
         /// The file.
         file: PathBuf,
-        /// How many.
+        /// The number of columns.
         found: usize,
     },
-    /// The writer refused something.
+    /// rust_xlsxwriter rejected something.
     #[error("{}: {source}", file.display())]
     Format {
         /// The file.
         file: PathBuf,
-        /// What it said.
+        /// The error of rust_xlsxwriter.
         source: XlsxError,
     },
 }

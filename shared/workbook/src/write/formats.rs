@@ -1,4 +1,4 @@
-//! The formats of result cells, by the numbers that the sheet's XML names them with.
+//! The cell formats of a result, and the IDs by which the XML of a sheet refers to them.
 
 use std::collections::HashMap;
 
@@ -6,13 +6,13 @@ use rowmill_domain::Kind;
 use rust_xlsxwriter::{Color, Format};
 
 use super::spec::ResultSpec;
-use crate::read::number_format::{Shown, shown};
+use crate::read::number_format::{FormatKind, classify};
 
-/// Number formats of the input that are kept, at most: Excel takes 65,490 cell formats in all, and
-/// each of these makes several.
+/// Maximum number of columns whose number formats are kept. Excel allows 65,490 cell formats, and each
+/// column needs several.
 const KEPT_MAX: usize = 1000;
 
-/// How a row is tinted.
+/// The background of a row, by the status of its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tint {
     None,
@@ -23,49 +23,49 @@ pub(super) enum Tint {
 const TINTS: [Tint; 3] = [Tint::None, Tint::Failed, Tint::Missing];
 const TEMPORAL: [Kind; 4] = [Kind::Date, Kind::DateTime, Kind::Time, Kind::Duration];
 
-/// The numbers of the formats of one column.
+/// The format IDs of a column.
 #[derive(Clone, Copy, Debug, Default)]
 struct Column {
-    /// Of numbers, per tint.
+    /// For numbers, by tint.
     numbers: [u32; 3],
-    /// Of dates and times, per kind and tint.
-    moments: [[u32; 3]; 4],
+    /// For dates and times, by kind and tint.
+    temporal: [[u32; 3]; 4],
 }
 
-/// All formats of a workbook's rows.
+/// All cell formats of a workbook.
 pub(super) struct Formats {
-    /// The header's; the first after the default one.
+    /// The format of the header. Its ID is 1, after the default format.
     pub(super) header: Format,
-    /// The others in the order of their numbers.
+    /// The other formats, in the order of their IDs.
     pub(super) others: Vec<Format>,
-    /// Of texts and blanks, per tint.
+    /// For texts and blanks, by tint.
     plain: [u32; 3],
-    /// Of links, per tint.
+    /// For links, by tint.
     link: [u32; 3],
     columns: Vec<Column>,
-    /// Of columns without a format of their own.
+    /// For columns beyond the first [`KEPT_MAX`], and for added columns.
     other: Column,
 }
 
-/// Gives each distinct format its number.
-struct Numbers {
+/// Assigns an ID to each distinct format.
+struct FormatIds {
     known: HashMap<Format, u32>,
     list: Vec<Format>,
 }
 
-impl Numbers {
-    fn number(&mut self, code: Option<&str>, tint: Tint) -> u32 {
+impl FormatIds {
+    fn id(&mut self, code: Option<&str>, tint: Tint) -> u32 {
         match code {
-            Some(code) => self.of(tinted(tint).set_num_format(code)),
+            Some(code) => self.id_of(tinted(tint).set_num_format(code)),
             None if tint == Tint::None => 0,
-            None => self.of(tinted(tint)),
+            None => self.id_of(tinted(tint)),
         }
     }
 
-    fn of(&mut self, format: Format) -> u32 {
+    fn id_of(&mut self, format: Format) -> u32 {
         *self.known.entry(format).or_insert_with_key(|format| {
             self.list.push(format.clone());
-            // 0 is the default format, 1 the header's.
+            // 0 is the default format, 1 is the header.
             self.list.len() as u32 + 1
         })
     }
@@ -81,27 +81,27 @@ fn tinted(tint: Tint) -> Format {
 
 impl Formats {
     pub(super) fn new(spec: &ResultSpec) -> Formats {
-        let mut numbers = Numbers {
+        let mut ids = FormatIds {
             known: HashMap::new(),
             list: Vec::new(),
         };
-        let plain = TINTS.map(|tint| numbers.number(None, tint));
+        let plain = TINTS.map(|tint| ids.id(None, tint));
         let link = match spec.links.is_empty() {
             true => plain,
-            false => TINTS.map(|tint| numbers.of(tinted(tint).set_hyperlink())),
+            false => TINTS.map(|tint| ids.id_of(tinted(tint).set_hyperlink())),
         };
         let mut column = |kind: Option<Kind>, code: Option<&str>| Column {
             numbers: TINTS.map(|tint| {
-                // A number among dates has no date's format: it would be read back as a day.
+                // A number in a column of dates does not get a date format: it would display as a date.
                 let own = code.filter(|code| {
-                    !kind.is_some_and(Kind::is_temporal) && shown(code) == Shown::Number
+                    !kind.is_some_and(Kind::is_temporal) && classify(code) == FormatKind::Number
                 });
-                numbers.number(own, tint)
+                ids.id(own, tint)
             }),
-            moments: TEMPORAL.map(|moment| {
+            temporal: TEMPORAL.map(|moment| {
                 let own = code.filter(|_| kind == Some(moment));
                 let code = own.unwrap_or(default_code(moment));
-                TINTS.map(|tint| numbers.number(Some(code), tint))
+                TINTS.map(|tint| ids.id(Some(code), tint))
             }),
         };
         let other = column(None, None);
@@ -115,7 +115,7 @@ impl Formats {
             header: Format::new()
                 .set_bold()
                 .set_background_color(Color::RGB(0x00E7_EDF5)),
-            others: numbers.list,
+            others: ids.list,
             plain,
             link,
             columns,
@@ -123,25 +123,25 @@ impl Formats {
         }
     }
 
-    /// The format of texts, booleans and blanks.
+    /// The format ID of texts, booleans and blanks.
     pub(super) fn plain(&self, tint: Tint) -> u32 {
         self.plain[tint as usize]
     }
 
-    /// The format of links.
+    /// The format ID of links.
     pub(super) fn link(&self, tint: Tint) -> u32 {
         self.link[tint as usize]
     }
 
-    /// The format of numbers in a column.
+    /// The format ID of numbers in a column.
     pub(super) fn number(&self, column: usize, tint: Tint) -> u32 {
         self.column(column).numbers[tint as usize]
     }
 
-    /// The format of dates and times in a column.
-    pub(super) fn moment(&self, column: usize, kind: Kind, tint: Tint) -> u32 {
+    /// The format ID of dates and times in a column.
+    pub(super) fn temporal(&self, column: usize, kind: Kind, tint: Tint) -> u32 {
         let place = TEMPORAL.iter().position(|k| *k == kind).unwrap_or(0);
-        self.column(column).moments[place][tint as usize]
+        self.column(column).temporal[place][tint as usize]
     }
 
     fn column(&self, column: usize) -> &Column {
@@ -149,7 +149,7 @@ impl Formats {
     }
 }
 
-/// The number format of a kind where the input has none.
+/// The number format of a kind if the input has none.
 fn default_code(kind: Kind) -> &'static str {
     match kind {
         Kind::Date => "yyyy\\-mm\\-dd",

@@ -1,13 +1,13 @@
-//! Links of a result's cells, where the pipeline asks for them.
+//! Hyperlinks of result cells.
 
 use rowmill_domain::limits::SHEET_LINKS;
 use url::Url;
 
-/// The longest address that Excel follows ("Excel specifications and limits": 2,083 characters, of
-/// which rust_xlsxwriter takes 2,080), in bytes of the address as it is written.
+/// Maximum length of a link target in bytes. Excel allows 2,083 characters ("Excel specifications and
+/// limits"), of which rust_xlsxwriter supports 2,080.
 const ADDRESS_MAX: usize = 2_080;
 
-/// A cell that leads somewhere; row and column from 0.
+/// A cell with a link. Row and column are from 0.
 pub(super) struct Link {
     pub(super) row: u32,
     pub(super) column: u16,
@@ -18,19 +18,18 @@ pub(super) struct Link {
 #[derive(Default)]
 pub(super) struct Links {
     pub(super) list: Vec<Link>,
-    /// Addresses that stayed texts, since a sheet takes no more.
-    pub(super) beyond: u64,
+    /// Addresses that stayed text, because a sheet cannot hold more links.
+    pub(super) over_limit: u64,
 }
 
 impl Links {
-    /// Takes a cell, where it holds an address that a reader of the workbook can follow and the
-    /// sheet takes one more.
-    pub(super) fn take(&mut self, row: u32, column: usize, text: &str) -> bool {
+    /// Adds a link if the text is an address and the sheet can hold one more. Returns whether it did.
+    pub(super) fn add(&mut self, row: u32, column: usize, text: &str) -> bool {
         let (Some(address), Ok(column)) = (address(text), u16::try_from(column)) else {
             return false;
         };
         if self.list.len() >= SHEET_LINKS as usize {
-            self.beyond += 1;
+            self.over_limit += 1;
             return false;
         }
         self.list.push(Link {
@@ -42,8 +41,8 @@ impl Links {
     }
 }
 
-/// Where a text leads: to the web, or to a mailbox. Nothing else, since what a click opens may come
-/// from a stranger's page: no file, no share, no program of its own.
+/// The link target of a text: a web page or a mailbox. Other targets, such as files, shares and custom
+/// schemes, are not allowed, because the text may come from an untrusted page.
 fn address(text: &str) -> Option<String> {
     let text = text.trim();
     let begins = |scheme: &str| {
@@ -63,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_be_followed() {
+    fn only_web_and_mail_addresses_become_links() {
         for (text, expected) in [
             (
                 "https://a.example/x?y=1#z",
@@ -93,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn a_sheet_takes_so_many() {
+    fn links_beyond_the_limit_of_a_sheet_are_counted() {
         let mut links = Links::default();
         let text = "http://a.example/";
         for row in 0..SHEET_LINKS {
-            assert!(links.take(row, 0, text));
+            assert!(links.add(row, 0, text));
         }
-        assert!(!links.take(SHEET_LINKS, 0, text));
-        assert!(!links.take(SHEET_LINKS, 0, "no address"));
-        assert_eq!((links.list.len(), links.beyond), (65_530, 1));
+        assert!(!links.add(SHEET_LINKS, 0, text));
+        assert!(!links.add(SHEET_LINKS, 0, "no address"));
+        assert_eq!((links.list.len(), links.over_limit), (65_530, 1));
     }
 }

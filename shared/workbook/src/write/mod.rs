@@ -1,4 +1,4 @@
-//! Results to bytes.
+//! Writes result workbooks.
 
 mod error;
 mod formats;
@@ -13,4 +13,4 @@ mod writer;
 
 pub use error::WriteError;
 pub use spec::{Chart, ColumnSpec, ResultSpec, StepFigures, Summary};
-pub use writer::{ResultWriter, Written};
+pub use writer::{ResultWriter, WriteSummary};

@@ -1,5 +1,5 @@
-//! The result's zip archive: the frame that rust_xlsxwriter wrote, with the rows put into its
-//! sheets.
+//! Writes the zip archive of the result: the workbook that rust_xlsxwriter wrote (the frame), with the
+//! rows inserted into its sheets.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
@@ -10,11 +10,11 @@ use flate2::Crc;
 use super::stream::{Deflated, deflate_whole};
 use crate::read::{Archive, ReadError, ReadLimits};
 
-/// A field of this value says that the number stands in the 64-bit one.
+/// A 32-bit field with this value refers to the zip64 field.
 const FULL: u32 = u32::MAX;
 
-/// A part of the archive as its directory names it.
-struct Listed {
+/// A part of the archive, as listed in the directory.
+struct PackagePart {
     name: String,
     crc: u32,
     compressed: u64,
@@ -23,7 +23,7 @@ struct Listed {
     deflated: bool,
 }
 
-/// Rows for one sheet of the frame.
+/// The rows of one sheet.
 pub(super) struct SheetRows {
     /// The rows below the header.
     pub(super) rows: Deflated,
@@ -31,26 +31,26 @@ pub(super) struct SheetRows {
     pub(super) dimension: String,
 }
 
-/// Writes the archive to `to`: the frame at `frame`, its first sheets with `sheets`' rows in place
-/// of those below the header.
+/// Writes the archive to `to`: a copy of the archive at `frame`, in which `sheets` replace the rows
+/// below the header of the first sheets.
 pub(super) fn write(frame: &Path, to: File, sheets: Vec<SheetRows>, level: u32) -> io::Result<()> {
     let limits = ReadLimits::default();
     let archive = Archive::open(frame, &mut File::open(frame)?, &limits).map_err(unexpected)?;
-    let mut zip = Zip {
+    let mut zip = PackageWriter {
         to: BufWriter::with_capacity(1 << 20, to),
         at: 0,
-        listed: Vec::new(),
+        parts: Vec::new(),
     };
     let mut sheets: Vec<Option<SheetRows>> = sheets.into_iter().map(Some).collect();
     for entry in archive.entries() {
-        let place = entry
+        let sheet_rows = entry
             .name
             .strip_prefix("xl/worksheets/sheet")
             .and_then(|rest| rest.strip_suffix(".xml")?.parse::<usize>().ok())
             .and_then(|number| sheets.get_mut(number.checked_sub(1)?)?.take());
-        match place {
+        match sheet_rows {
             None => {
-                let mut listed = Listed {
+                let mut part = PackagePart {
                     name: entry.name.clone(),
                     crc: entry.crc,
                     compressed: entry.compressed,
@@ -58,10 +58,10 @@ pub(super) fn write(frame: &Path, to: File, sheets: Vec<SheetRows>, level: u32) 
                     offset: 0,
                     deflated: entry.deflated,
                 };
-                zip.begin(&mut listed)?;
+                zip.begin(&mut part)?;
                 let mut raw = archive.raw(entry).map_err(unexpected)?;
-                zip.copy(&mut raw, listed.compressed)?;
-                zip.listed.push(listed);
+                zip.copy(&mut raw, part.compressed)?;
+                zip.parts.push(part);
             }
             Some(sheet) => {
                 let mut xml = String::new();
@@ -76,26 +76,26 @@ pub(super) fn write(frame: &Path, to: File, sheets: Vec<SheetRows>, level: u32) 
     zip.end()?.sync_all()
 }
 
-/// What cannot be, as the frame was written here.
+/// The error for a frame that cannot be read. The frame was just written, so this is unexpected.
 fn unexpected(error: ReadError) -> io::Error {
     io::Error::other(error)
 }
 
-struct Zip {
+struct PackageWriter {
     to: BufWriter<File>,
     at: u64,
-    listed: Vec<Listed>,
+    parts: Vec<PackagePart>,
 }
 
-impl Zip {
-    /// A sheet: the frame's front up to the header's row, the rows, the frame's end.
+impl PackageWriter {
+    /// Writes a sheet: the XML of the frame up to the header row, the rows, the rest of the frame.
     fn sheet(&mut self, name: &str, xml: &str, sheet: SheetRows, level: u32) -> io::Result<()> {
-        let odd = || io::Error::other("the frame's sheet is not as expected");
-        let header_end = xml.find("</row>").ok_or_else(odd)? + "</row>".len();
-        let tail_start = xml.rfind("</sheetData>").ok_or_else(odd)?;
+        let unexpected_xml = || io::Error::other("the sheet has an unexpected structure");
+        let header_end = xml.find("</row>").ok_or_else(unexpected_xml)? + "</row>".len();
+        let tail_start = xml.rfind("</sheetData>").ok_or_else(unexpected_xml)?;
         let mark = "<dimension ref=\"";
-        let range_start = xml.find(mark).ok_or_else(odd)? + mark.len();
-        let range_end = range_start + xml[range_start..].find('"').ok_or_else(odd)?;
+        let range_start = xml.find(mark).ok_or_else(unexpected_xml)? + mark.len();
+        let range_end = range_start + xml[range_start..].find('"').ok_or_else(unexpected_xml)?;
         let front = [
             &xml[..range_start],
             &sheet.dimension,
@@ -115,21 +115,21 @@ impl Zip {
         crc.combine(&tail_crc);
 
         let compressed = before.len() as u64 + sheet.rows.compressed + after.len() as u64;
-        let mut listed = Listed {
+        let mut part = PackagePart {
             name: name.to_owned(),
             crc: crc.sum(),
             compressed,
-            // The checksum counts modulo 2^32, so the length is added up here.
+            // `Crc` counts bytes modulo 2^32, so add up the sizes here.
             inflated: front.len() as u64 + sheet.rows.bytes + tail.len() as u64,
             offset: 0,
             deflated: true,
         };
-        self.begin(&mut listed)?;
+        self.begin(&mut part)?;
         self.put(&before)?;
         let mut rows = sheet.rows.file;
         self.copy(&mut rows, sheet.rows.compressed)?;
         self.put(&after)?;
-        self.listed.push(listed);
+        self.parts.push(part);
         Ok(())
     }
 
@@ -148,8 +148,8 @@ impl Zip {
         }
     }
 
-    /// The local header.
-    fn begin(&mut self, part: &mut Listed) -> io::Result<()> {
+    /// Writes the local header of a part.
+    fn begin(&mut self, part: &mut PackagePart) -> io::Result<()> {
         part.offset = self.at;
         let large = part.compressed >= u64::from(FULL) || part.inflated >= u64::from(FULL);
         let mut header = Vec::new();
@@ -166,10 +166,10 @@ impl Zip {
         self.put(&header)
     }
 
-    /// The directory.
+    /// Writes the directory and the end record.
     fn end(mut self) -> io::Result<File> {
         let start = self.at;
-        for part in std::mem::take(&mut self.listed) {
+        for part in std::mem::take(&mut self.parts) {
             let large = part.compressed >= u64::from(FULL) || part.inflated >= u64::from(FULL);
             let far = part.offset >= u64::from(FULL);
             let mut extra = Vec::new();
@@ -186,7 +186,7 @@ impl Zip {
             common(&mut header, &part, large);
             let extra_bytes = if extra.is_empty() { 0 } else { extra.len() + 4 };
             put16(&mut header, extra_bytes as u16);
-            // Comment, disk, attributes: none.
+            // No comment, disk number or attributes.
             header.extend([0; 10]);
             put32(&mut header, if far { FULL } else { part.offset as u32 });
             header.extend(part.name.as_bytes());
@@ -196,10 +196,10 @@ impl Zip {
                 header.extend(extra);
             }
             self.put(&header)?;
-            self.listed.push(part);
+            self.parts.push(part);
         }
         let size = self.at - start;
-        let count = self.listed.len() as u64;
+        let count = self.parts.len() as u64;
         let mut end = Vec::new();
         let far = start >= u64::from(FULL);
         if far {
@@ -218,7 +218,7 @@ impl Zip {
         }
         put32(&mut end, 0x0605_4b50);
         put32(&mut end, 0);
-        // Parts are few: the frame's.
+        // The frame has only a few parts.
         put16(&mut end, count as u16);
         put16(&mut end, count as u16);
         put32(&mut end, size as u32);
@@ -229,13 +229,14 @@ impl Zip {
     }
 }
 
-/// The fields that a part's two headers share, from the version needed to the name's length.
-fn common(header: &mut Vec<u8>, part: &Listed, large: bool) {
+/// Writes the fields that both headers of a part share, from the version needed to the length of the
+/// name.
+fn common(header: &mut Vec<u8>, part: &PackagePart, large: bool) {
     let size = |bytes: u64| if large { FULL } else { bytes as u32 };
     put16(header, if large { 45 } else { 20 });
     put16(header, 0);
     put16(header, if part.deflated { 8 } else { 0 });
-    // Midnight of 1 January 1980: the same content is the same file.
+    // Midnight on 1 January 1980, so that equal content produces equal files.
     put16(header, 0);
     put16(header, 0x21);
     put32(header, part.crc);

@@ -1,5 +1,5 @@
-//! Rows as the XML of a sheet. This is own code because it is most of the work of writing:
-//! docs/decisions/0006-rows-beside-rust-xlsxwriter.md.
+//! Writes rows as the XML of a sheet. docs/decisions/0006-rows-beside-rust-xlsxwriter.md explains why
+//! this is not left to a library.
 
 use std::borrow::Cow;
 use std::io::Write;
@@ -11,23 +11,23 @@ use rowmill_domain::value::whole;
 
 use super::formats::{Formats, Tint};
 
-/// The mark at the end of a text that was cut.
-const CUT_MARK: &str = " [cut]";
+/// Appended to a text that was truncated.
+const TRUNCATION_MARK: &str = " [cut]";
 const DAY_MS: f64 = 86_400_000.0;
 
-/// Texts that were cut.
+/// Counts truncated texts and remembers the position of the first.
 #[derive(Default)]
-pub(super) struct Cut {
+pub(super) struct Truncations {
     pub(super) count: u64,
     pub(super) first: Option<String>,
 }
 
-/// The row being written: its XML goes to `xml`.
+/// Writes the XML of a row to `xml`.
 pub(super) struct Row<'a> {
     pub(super) xml: &'a mut Vec<u8>,
-    /// The row's number, from 1.
+    /// The row number, from 1.
     row: u32,
-    /// The same in digits.
+    /// The row number as text.
     number: String,
     column: usize,
     formats: &'a Formats,
@@ -36,7 +36,7 @@ pub(super) struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    /// Begins a row. Its number is from 1; `letters` are the columns' letters.
+    /// Starts a row. `row` is its number, from 1; `letters` are the letters of the columns.
     pub(super) fn begin(
         xml: &'a mut Vec<u8>,
         row: u32,
@@ -63,8 +63,8 @@ impl<'a> Row<'a> {
         self.xml.extend_from_slice(b"</row>");
     }
 
-    /// The row and the column of the next cell, from 0.
-    pub(super) fn place(&self) -> (u32, usize) {
+    /// The row and column of the next cell, from 0.
+    pub(super) fn position(&self) -> (u32, usize) {
         (self.row - 1, self.column)
     }
 
@@ -74,13 +74,18 @@ impl<'a> Row<'a> {
         format!("{}{}", letters.map_or("", String::as_str), self.number)
     }
 
-    /// A value as its kind; moments that Excel cannot show become text.
-    pub(super) fn value(&mut self, value: Option<&Value>, cut: &mut Cut, sheet: &str) {
+    /// Writes a value. Dates that Excel cannot display become text.
+    pub(super) fn value(
+        &mut self,
+        value: Option<&Value>,
+        truncations: &mut Truncations,
+        sheet: &str,
+    ) {
         let column = self.column;
-        let moment = |kind| self.formats.moment(column, kind, self.tint);
+        let temporal = |kind| self.formats.temporal(column, kind, self.tint);
         let (serial, format) = match value {
             None => return self.blank(),
-            Some(Value::Text(text)) => return self.text(text, cut, sheet),
+            Some(Value::Text(text)) => return self.text(text, truncations, sheet),
             Some(Value::Number(number)) => {
                 let format = self.formats.number(column, self.tint);
                 return self.number(*number, format);
@@ -88,49 +93,49 @@ impl<'a> Row<'a> {
             Some(Value::Bool(value)) => return self.bool(*value),
             Some(value @ Value::Date(date)) => (
                 date_serial(date.and_time(NaiveTime::MIN)),
-                moment(value.kind()),
+                temporal(value.kind()),
             ),
-            Some(value @ Value::DateTime(time)) => (date_serial(*time), moment(value.kind())),
+            Some(value @ Value::DateTime(time)) => (date_serial(*time), temporal(value.kind())),
             Some(value @ Value::Time(time)) => {
                 let ms = (*time - NaiveTime::MIN).num_milliseconds();
-                (Some(ms as f64 / DAY_MS), moment(value.kind()))
+                (Some(ms as f64 / DAY_MS), temporal(value.kind()))
             }
             Some(value @ Value::Duration(time)) => {
                 let ms = time.num_milliseconds();
-                (Some(ms as f64 / DAY_MS), moment(value.kind()))
+                (Some(ms as f64 / DAY_MS), temporal(value.kind()))
             }
         };
         match (serial, value) {
             (Some(serial), _) => self.number(serial, format),
-            (None, Some(value)) => self.text(&value.to_text(), cut, sheet),
+            (None, Some(value)) => self.text(&value.to_text(), truncations, sheet),
             (None, None) => self.blank(),
         }
     }
 
-    /// A number without a format of its own.
-    pub(super) fn count(&mut self, number: u32) {
+    /// Writes an integer with the default format.
+    pub(super) fn integer(&mut self, number: u32) {
         self.number(f64::from(number), self.formats.plain(self.tint));
     }
 
-    /// A text; it is no formula and no link, whatever it begins with.
-    pub(super) fn text(&mut self, text: &str, cut: &mut Cut, sheet: &str) {
-        self.text_as(text, self.formats.plain(self.tint), cut, sheet);
+    /// Writes a text. It never becomes a formula or a link, whatever it starts with.
+    pub(super) fn text(&mut self, text: &str, truncations: &mut Truncations, sheet: &str) {
+        self.text_as(text, self.formats.plain(self.tint), truncations, sheet);
     }
 
-    /// A text that looks like a link; what it leads to stands outside of the rows.
-    pub(super) fn link(&mut self, text: &str, cut: &mut Cut, sheet: &str) {
-        self.text_as(text, self.formats.link(self.tint), cut, sheet);
+    /// Writes a text that is formatted as a link. The target is not part of the row.
+    pub(super) fn link(&mut self, text: &str, truncations: &mut Truncations, sheet: &str) {
+        self.text_as(text, self.formats.link(self.tint), truncations, sheet);
     }
 
-    fn text_as(&mut self, text: &str, format: u32, cut: &mut Cut, sheet: &str) {
+    fn text_as(&mut self, text: &str, format: u32, truncations: &mut Truncations, sheet: &str) {
         if text.is_empty() {
             return self.blank();
         }
-        let text = shortened(text);
+        let text = truncate(text);
         if matches!(text, Cow::Owned(_)) {
-            cut.count += 1;
-            if cut.first.is_none() {
-                cut.first = Some(format!("sheet `{sheet}`, cell {}", self.reference()));
+            truncations.count += 1;
+            if truncations.first.is_none() {
+                truncations.first = Some(format!("sheet `{sheet}`, cell {}", self.reference()));
             }
         }
         self.open(format);
@@ -181,7 +186,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// `<c r=".." s=".."`, and on to the next column.
+    /// Writes `<c r=".." s=".."` and advances to the next column.
     fn open(&mut self, format: u32) {
         self.xml.extend_from_slice(b"<c r=\"");
         if let Some(letters) = self.letters.get(self.column) {
@@ -203,30 +208,33 @@ impl<'a> Row<'a> {
     }
 }
 
-/// A moment's serial number in the 1900 system; `None` before 1900, which that system cannot say.
+/// The serial number of a date in the 1900 date system; `None` if the system cannot represent it.
 fn date_serial(time: NaiveDateTime) -> Option<f64> {
     let epoch = NaiveDate::from_ymd_opt(1899, 12, 30)?.and_time(NaiveTime::MIN);
     let days = (time - epoch).num_milliseconds() as f64 / DAY_MS;
-    // Before March 1900 the serials are one off, since day 60 is a day that never was.
+    // Serials before March 1900 are off by one, because day 60 is a date that did not exist.
     let days = if days < 61.0 { days - 1.0 } else { days };
     (1.0..2_958_466.0).contains(&days).then_some(days)
 }
 
-/// The text as far as a cell takes it, with a mark where it was cut.
-pub(super) fn shortened(text: &str) -> Cow<'_, str> {
-    // A UTF-16 unit takes at least one byte of UTF-8.
+/// Truncates a text to the maximum length of a cell and appends a mark.
+pub(super) fn truncate(text: &str) -> Cow<'_, str> {
+    // A UTF-16 code unit takes at least one byte in UTF-8.
     if text.len() <= CELL_TEXT_MAX || text.encode_utf16().count() <= CELL_TEXT_MAX {
         return Cow::Borrowed(text);
     }
     let mut units = 0;
     let end = text.char_indices().find_map(|(at, c)| {
         units += c.len_utf16();
-        (units > CELL_TEXT_MAX - CUT_MARK.len()).then_some(at)
+        (units > CELL_TEXT_MAX - TRUNCATION_MARK.len()).then_some(at)
     });
-    Cow::Owned(format!("{}{CUT_MARK}", &text[..end.unwrap_or(text.len())]))
+    Cow::Owned(format!(
+        "{}{TRUNCATION_MARK}",
+        &text[..end.unwrap_or(text.len())]
+    ))
 }
 
-/// Bytes at which [`escape`] must look.
+/// Bytes that [`escape`] may have to escape.
 const SPECIAL: [bool; 256] = {
     let mut special = [false; 256];
     let mut control = 0;
@@ -238,12 +246,12 @@ const SPECIAL: [bool; 256] = {
     special[b'<' as usize] = true;
     special[b'>' as usize] = true;
     special[b'_' as usize] = true;
-    // U+FFFE and U+FFFF, which XML does not take, begin with this byte.
+    // The first byte of U+FFFE and U+FFFF, which are not allowed in XML.
     special[0xef] = true;
     special
 };
 
-/// Text as XML, with Excel's own escapes for what XML cannot say.
+/// Escapes a text for XML. Uses the escapes of Excel for characters that XML does not allow.
 fn escape(text: &str, xml: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     let mut done = 0;
@@ -256,10 +264,10 @@ fn escape(text: &str, xml: &mut Vec<u8>) {
             [b'&', ..] => xml.extend_from_slice(b"&amp;"),
             [b'<', ..] => xml.extend_from_slice(b"&lt;"),
             [b'>', ..] => xml.extend_from_slice(b"&gt;"),
-            // The parser would make a line feed of it. Excel itself writes `_x000D_`, which not
-            // every reader knows; all know this.
+            // XML parsers would normalize a raw carriage return to a line feed. Excel writes
+            // `_x000D_`, which some readers do not support; all support this.
             [b'\r', ..] => xml.extend_from_slice(b"&#13;"),
-            // A text that looks like an escape must not be read as one.
+            // Text that looks like an escape must not be read as one.
             [b'_', b'x', a, b, c, d, b'_', ..]
                 if [a, b, c, d].iter().all(|d| d.is_ascii_hexdigit()) =>
             {
@@ -290,7 +298,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_as_xml() {
+    fn texts_are_escaped_for_xml() {
         for (text, want) in [
             ("a & <b>", "a &amp; &lt;b&gt;"),
             ("_x0041_", "_x005F_x0041_"),

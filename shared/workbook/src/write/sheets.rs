@@ -1,4 +1,4 @@
-//! Sheets of rows: when one is full, the next goes on.
+//! Series of sheets: when a sheet is full, the next one continues it.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -10,31 +10,31 @@ use super::formats::{Formats, Tint};
 use super::links::Links;
 use super::package::SheetRows;
 use super::row::Row;
-use super::stream::Stream;
+use super::stream::DeflateStream;
 use crate::read::column_letters;
 
-/// Deflate's level. Measured on 200,000 rows of 13 columns: 3 takes 0.62 of the CPU time of 6, for
-/// a file 10 % larger; 1 takes 0.53 for a file 64 % larger.
+/// The deflate level. Measured on 200,000 rows of 13 columns: level 3 takes 0.62 of the CPU time of
+/// level 6 for a file that is 10 % larger; level 1 takes 0.53 for a file that is 64 % larger.
 pub(super) const COMPRESSION: u32 = 3;
 
-/// The sheets of one kind, of which the last is being written.
-pub(super) struct Sheets {
+/// A series of sheets, such as `Results`, `Results 2`. Rows go to the last one.
+pub(super) struct SheetSeries {
     name: &'static str,
     pub(super) headers: Vec<(String, u32)>,
-    /// The columns' letters.
+    /// The letters of the columns.
     letters: Vec<String>,
-    /// Sheets that are full: their rows.
+    /// The rows and links of full sheets.
     full: Vec<(SheetRows, Links)>,
-    /// The last sheet's rows.
-    stream: Stream,
-    /// The last sheet's links.
+    /// The rows of the last sheet.
+    stream: DeflateStream,
+    /// The links of the last sheet.
     links: Links,
-    /// Rows of the last sheet, the header counted.
+    /// The number of rows in the last sheet, including the header.
     rows: u32,
 }
 
-/// A sheet of the frame and the rows that go into it.
-pub(super) struct Framed {
+/// A sheet without rows, and the rows to insert into it.
+pub(super) struct SheetFrame {
     pub(super) name: String,
     pub(super) headers: Vec<(String, u32)>,
     pub(super) rows: SheetRows,
@@ -43,18 +43,18 @@ pub(super) struct Framed {
     pub(super) last: u32,
 }
 
-impl Sheets {
+impl SheetSeries {
     pub(super) fn begin(
         path: &Path,
         name: &'static str,
         headers: Vec<(String, u32)>,
-    ) -> Result<Sheets, WriteError> {
-        Ok(Sheets {
+    ) -> Result<SheetSeries, WriteError> {
+        Ok(SheetSeries {
             name,
             letters: (0..headers.len() as u32).map(column_letters).collect(),
             headers,
             full: Vec::new(),
-            stream: Stream::begin(directory(path), COMPRESSION)
+            stream: DeflateStream::begin(directory(path), COMPRESSION)
                 .map_err(|e| WriteError::io(path, e))?,
             links: Links::default(),
             rows: 1,
@@ -75,7 +75,7 @@ impl Sheets {
     ) -> Result<(), WriteError> {
         let io = |e| WriteError::io(path, e);
         if self.rows == SHEET_ROWS {
-            let next = Stream::begin(directory(path), COMPRESSION).map_err(io)?;
+            let next = DeflateStream::begin(directory(path), COMPRESSION).map_err(io)?;
             let stream = std::mem::replace(&mut self.stream, next);
             let rows = SheetRows {
                 rows: stream.end().map_err(io)?,
@@ -89,17 +89,17 @@ impl Sheets {
         let mut row = Row::begin(xml, self.rows, formats, &self.letters, tint);
         cells(&mut row, &mut self.links);
         row.end();
-        self.stream.pass_on().map_err(io)
+        self.stream.flush_full().map_err(io)
     }
 
-    pub(super) fn end(self, path: &Path) -> Result<Vec<Framed>, WriteError> {
+    pub(super) fn end(self, path: &Path) -> Result<Vec<SheetFrame>, WriteError> {
         let rows = self.stream.end().map_err(|e| WriteError::io(path, e))?;
         let dimension = dimension(&self.letters, self.rows);
         let mut full = self.full;
         full.push((SheetRows { rows, dimension }, self.links));
         let count = full.len();
         let sheets = full.into_iter().enumerate();
-        let sheets = sheets.map(|(place, (rows, links))| Framed {
+        let sheets = sheets.map(|(place, (rows, links))| SheetFrame {
             name: sheet_name(self.name, place).into_owned(),
             headers: self.headers.clone(),
             rows,
@@ -114,7 +114,7 @@ impl Sheets {
     }
 }
 
-/// The range of a sheet's cells.
+/// The range of all cells in a sheet.
 fn dimension(letters: &[String], rows: u32) -> String {
     let last = letters.last().map_or("A", String::as_str);
     format!("A1:{last}{rows}")
@@ -128,7 +128,7 @@ fn sheet_name(name: &'static str, place: usize) -> Cow<'static, str> {
     }
 }
 
-/// Where files beside `path` go.
+/// The directory of `path`.
 pub(super) fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory,

@@ -1,25 +1,25 @@
-//! What a result workbook is made of.
+//! Describes a result workbook, except for its rows.
 
 use rowmill_domain::Kind;
 use rowmill_domain::run::Counts;
 
-/// What a result workbook has besides its rows.
+/// The columns and properties of a result workbook.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResultSpec {
-    /// The input's columns, in order.
+    /// The columns of the input, in order.
     pub columns: Vec<ColumnSpec>,
-    /// Names of the columns that steps and expressions added, in order.
+    /// The names of the columns that steps and expressions add, in order.
     pub added: Vec<String>,
-    /// The places of the columns whose addresses can be followed, the input's counted first.
+    /// The indexes of the columns in which addresses become links. Input columns are counted first.
     pub links: Vec<usize>,
-    /// The run, for the document's properties.
+    /// The run ID, for the document properties.
     pub run_id: String,
-    /// The document's title.
+    /// The document title.
     pub title: String,
 }
 
 impl ResultSpec {
-    /// The name of a column, of the input's and then of the added ones.
+    /// The name of a column. Input columns are counted first.
     pub(super) fn column_name(&self, at: usize) -> &str {
         let inputs = self.columns.iter().map(|column| column.name.as_str());
         let mut names = inputs.chain(self.added.iter().map(String::as_str));
@@ -30,53 +30,53 @@ impl ResultSpec {
 /// A column of the input.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ColumnSpec {
-    /// Its header.
+    /// The header.
     pub name: String,
-    /// What its values are; `None` where they are mixed.
+    /// The kind of its values; `None` if they are mixed.
     pub kind: Option<Kind>,
-    /// Excel's number format for its numbers or dates.
+    /// The Excel number format of its numbers or dates.
     pub format: Option<String>,
-    /// Characters of its longest value; 0 where that is not known.
+    /// The length of its longest value in characters; 0 if unknown.
     pub width: u32,
 }
 
-/// What the sheet `Summary` says.
+/// The content of the sheet `Summary`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
-    /// Names and values, one a line: the file, the run, how long it took.
+    /// Names and values, one per line, such as the file, the run and the duration.
     pub facts: Vec<(String, String)>,
-    /// Rows in and out.
+    /// The number of rows by outcome.
     pub counts: Counts,
-    /// Per step.
+    /// Figures for each step.
     pub steps: Vec<StepFigures>,
-    /// The distribution of a column, as asked for by the pipeline.
+    /// The distribution of a column, if the pipeline requests it.
     pub chart: Option<Chart>,
-    /// What the reader of the workbook should know.
+    /// Notes about the run.
     pub notes: Vec<String>,
 }
 
-/// What a step took.
+/// Figures of a step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepFigures {
-    /// The step.
+    /// The name of the step.
     pub step: String,
-    /// Records it was done for.
+    /// The number of records on which it succeeded.
     pub ok: u64,
-    /// Records it failed on.
+    /// The number of records on which it failed.
     pub failed: u64,
-    /// Milliseconds a record on average.
+    /// Mean time per record in milliseconds.
     pub mean_ms: f64,
-    /// Milliseconds that 95 of 100 records stayed within.
+    /// 95th percentile of the time per record in milliseconds.
     pub p95_ms: f64,
-    /// Milliseconds of the slowest record.
+    /// Maximum time per record in milliseconds.
     pub max_ms: f64,
 }
 
 /// A bar chart.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Chart {
-    /// Its title.
+    /// The title.
     pub title: String,
-    /// A bar each: its label and its height.
+    /// The label and the value of each bar.
     pub bars: Vec<(String, u64)>,
 }

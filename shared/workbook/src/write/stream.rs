@@ -1,5 +1,5 @@
-//! A sheet's rows on their way to disk: deflated on a thread of their own while the next ones are
-//! made, into a file without a name, which is gone when the process is.
+//! Deflates the rows of a sheet on a separate thread, into an unnamed temporary file that disappears
+//! when the process ends.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -9,43 +9,43 @@ use std::thread::JoinHandle;
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
-/// Bytes handed to the thread at once.
+/// Bytes to send to the thread at once.
 const BLOCK: usize = 256 << 10;
-/// Blocks on their way; more would only wait.
+/// Blocks queued for the thread. A longer queue would only use more memory.
 const IN_FLIGHT: usize = 3;
 
-/// Deflated bytes that can stand before, between and after others.
+/// Deflated bytes that can be concatenated with others.
 pub(super) struct Deflated {
-    /// The deflate blocks, from the file's start on; without a last one.
+    /// The file with the deflate blocks, none of which is marked as the last.
     pub(super) file: File,
-    /// How many bytes they are.
+    /// The deflated size in bytes.
     pub(super) compressed: u64,
-    /// Checksum of what was deflated.
+    /// The checksum of the input.
     pub(super) crc: Crc,
-    /// Its length.
+    /// The size of the input in bytes.
     pub(super) bytes: u64,
 }
 
-/// Takes bytes and deflates them.
-pub(super) struct Stream {
-    /// Bytes not handed over yet.
+/// Deflates bytes on a separate thread.
+pub(super) struct DeflateStream {
+    /// Bytes that have not been sent to the thread.
     pub(super) block: Vec<u8>,
     to_thread: SyncSender<Vec<u8>>,
     back: Receiver<Vec<u8>>,
-    /// Gone once its end is known.
+    /// `None` once the thread has been joined.
     thread: Option<JoinHandle<io::Result<Deflated>>>,
 }
 
-impl Stream {
-    /// Begins one; its file lies in `directory`.
-    pub(super) fn begin(directory: &Path, level: u32) -> io::Result<Stream> {
+impl DeflateStream {
+    /// Starts a stream. Its file is in `directory`.
+    pub(super) fn begin(directory: &Path, level: u32) -> io::Result<DeflateStream> {
         let file = tempfile::tempfile_in(directory)?;
         let (to_thread, blocks) = sync_channel::<Vec<u8>>(IN_FLIGHT);
         let (give_back, back) = sync_channel(IN_FLIGHT);
         let thread = std::thread::Builder::new()
             .name("rowmill-deflate".to_owned())
             .spawn(move || deflate_all(file, level, &blocks, &give_back))?;
-        Ok(Stream {
+        Ok(DeflateStream {
             block: Vec::with_capacity(BLOCK + (BLOCK >> 2)),
             to_thread,
             back,
@@ -53,8 +53,8 @@ impl Stream {
         })
     }
 
-    /// Hands the block over where it is full.
-    pub(super) fn pass_on(&mut self) -> io::Result<()> {
+    /// Sends the block to the thread if it is full.
+    pub(super) fn flush_full(&mut self) -> io::Result<()> {
         if self.block.len() < BLOCK {
             return Ok(());
         }
@@ -62,7 +62,7 @@ impl Stream {
         let full = std::mem::replace(&mut self.block, empty);
         match self.to_thread.send(full) {
             Ok(()) => Ok(()),
-            // The thread only hangs up on an error: its own says more.
+            // The thread hangs up only after an error. Report that error.
             Err(_) => Err(match join(self.thread.take()) {
                 Err(error) => error,
                 Ok(_) => io::ErrorKind::BrokenPipe.into(),
@@ -70,7 +70,7 @@ impl Stream {
         }
     }
 
-    /// Waits until all is on disk.
+    /// Waits until all bytes have been written.
     pub(super) fn end(self) -> io::Result<Deflated> {
         let sent = self.to_thread.send(self.block);
         drop(self.to_thread);
@@ -85,7 +85,7 @@ impl Stream {
 fn join(thread: Option<JoinHandle<io::Result<Deflated>>>) -> io::Result<Deflated> {
     match thread.map(JoinHandle::join) {
         Some(Ok(deflated)) => deflated,
-        Some(Err(_)) | None => Err(io::Error::other("the rows could not be deflated")),
+        Some(Err(_)) | None => Err(io::Error::other("compressing the rows failed")),
     }
 }
 
@@ -104,13 +104,13 @@ fn deflate_all(
         bytes += block.len() as u64;
         deflate(&mut compress, &block, FlushCompress::None, &mut out)?;
         block.clear();
-        // A full or closed channel only costs the block's memory.
+        // If the channel is full or closed, the block is freed instead of reused.
         let _ = give_back.try_send(block);
         compressed += out.len() as u64;
         file.write_all(&out)?;
         out.clear();
     }
-    // Ends on a whole byte, so that other blocks can follow.
+    // Ends on a byte boundary, so that other blocks can follow.
     deflate(&mut compress, &[], FlushCompress::Sync, &mut out)?;
     compressed += out.len() as u64;
     file.write_all(&out)?;
@@ -123,7 +123,7 @@ fn deflate_all(
     })
 }
 
-/// Deflates bytes at once: blocks that others follow, or (`last`) that end the stream.
+/// Deflates `bytes` in one call. `last` ends the deflate stream; otherwise other blocks can follow.
 pub(super) fn deflate_whole(
     bytes: &[u8],
     level: u32,
@@ -146,7 +146,7 @@ fn deflate(
     out: &mut Vec<u8>,
 ) -> io::Result<()> {
     loop {
-        // `compress_vec` only fills the room there is.
+        // `compress_vec` does not grow the vector.
         out.reserve(bytes.len() / 4 + 4096);
         let before = compress.total_in();
         let status = compress
@@ -156,7 +156,7 @@ fn deflate(
         let room = out.capacity() > out.len();
         match status {
             Status::StreamEnd => return Ok(()),
-            // With room left there is nothing more to come.
+            // If there is capacity left, all output has been written.
             _ if bytes.is_empty() && room && !matches!(flush, FlushCompress::Finish) => {
                 return Ok(());
             }

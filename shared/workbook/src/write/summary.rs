@@ -1,15 +1,15 @@
-//! The sheet `Summary`: small, ordinary, with charts.
+//! Writes the sheet `Summary`, with charts.
 
 use rust_xlsxwriter::{Chart, ChartDataLabel, ChartType, Format, Worksheet, XlsxError};
 
-use super::row::shortened;
+use super::row::truncate;
 use super::spec::Summary;
 
-/// Rows a chart of usual height covers, with one free.
+/// Height of a chart in rows, including one empty row.
 const CHART_ROWS: u32 = 16;
-/// The column that charts begin in: right of the figures.
+/// The first column of the charts, to the right of the figures.
 const CHART_COLUMN: u16 = 8;
-/// Bars of the distribution chart shown at most; more cannot be told apart.
+/// Maximum number of bars in the distribution chart. More would be illegible.
 const BARS: usize = 30;
 
 pub(super) fn write(
@@ -25,8 +25,8 @@ pub(super) fn write(
     sheet.set_column_width(1, 24)?;
     let mut row = 0;
     for (name, value) in &summary.facts {
-        sheet.write_string_with_format(row, 0, shortened(name).as_ref(), &bold)?;
-        sheet.write_string(row, 1, shortened(value).as_ref())?;
+        sheet.write_string_with_format(row, 0, truncate(name).as_ref(), &bold)?;
+        sheet.write_string(row, 1, truncate(value).as_ref())?;
         row += 1;
     }
     row += 1;
@@ -34,7 +34,7 @@ pub(super) fn write(
     let counts = &summary.counts;
     sheet.write_string_with_format(row, 0, "Records", &bold)?;
     sheet.write_number_with_format(row, 1, counts.records as f64, &count)?;
-    sheet.write_string_with_format(row + 1, 0, "Rows rejected", &bold)?;
+    sheet.write_string_with_format(row + 1, 0, "Rejected rows", &bold)?;
     sheet.write_number_with_format(row + 1, 1, counts.rejected as f64, &count)?;
     row += 3;
     let statuses = [
@@ -52,18 +52,18 @@ pub(super) fn write(
         sheet.write_number_with_format(row, 1, rows as f64, &count)?;
     }
     let mut chart_row = 0;
-    let status = bars(sheet, "Rows by status", (first, 0), (row, 1));
+    let status = bar_chart(sheet, "Rows by status", (first, 0), (row, 1));
     sheet.insert_chart(chart_row, CHART_COLUMN, &status)?;
     row += 2;
 
     if !summary.steps.is_empty() {
         let headers = [
             "Step",
-            "Done",
+            "Succeeded",
             "Failed",
-            "Mean ms",
-            "95 % within ms",
-            "Slowest ms",
+            "Mean (ms)",
+            "95th percentile (ms)",
+            "Maximum (ms)",
         ];
         for (column, header) in (0..).zip(headers) {
             sheet.write_string_with_format(row, column, header, &bold)?;
@@ -71,19 +71,14 @@ pub(super) fn write(
         let first = row + 1;
         for step in &summary.steps {
             row += 1;
-            sheet.write_string(row, 0, shortened(&step.step).as_ref())?;
+            sheet.write_string(row, 0, truncate(&step.step).as_ref())?;
             sheet.write_number_with_format(row, 1, step.ok as f64, &count)?;
             sheet.write_number_with_format(row, 2, step.failed as f64, &count)?;
             for (column, ms) in (3..).zip([step.mean_ms, step.p95_ms, step.max_ms]) {
                 sheet.write_number_with_format(row, column, ms, &time)?;
             }
         }
-        let steps = bars(
-            sheet,
-            "Milliseconds a record, on average",
-            (first, 0),
-            (row, 3),
-        );
+        let steps = bar_chart(sheet, "Mean time per record (ms)", (first, 0), (row, 3));
         chart_row += CHART_ROWS;
         sheet.insert_chart(chart_row, CHART_COLUMN, &steps)?;
         row += 2;
@@ -92,31 +87,31 @@ pub(super) fn write(
     if let Some(chart) = &summary.chart
         && !chart.bars.is_empty()
     {
-        sheet.write_string_with_format(row, 0, shortened(&chart.title).as_ref(), &bold)?;
+        sheet.write_string_with_format(row, 0, truncate(&chart.title).as_ref(), &bold)?;
         sheet.write_string_with_format(row, 1, "Rows", &bold)?;
         let first = row + 1;
         for (label, height) in &chart.bars {
             row += 1;
-            sheet.write_string(row, 0, shortened(label).as_ref())?;
+            sheet.write_string(row, 0, truncate(label).as_ref())?;
             sheet.write_number_with_format(row, 1, *height as f64, &count)?;
         }
         let last = row.min(first + BARS as u32 - 1);
-        let distribution = bars(sheet, &chart.title, (first, 0), (last, 1));
+        let distribution = bar_chart(sheet, &chart.title, (first, 0), (last, 1));
         chart_row += CHART_ROWS;
         sheet.insert_chart(chart_row, CHART_COLUMN, &distribution)?;
         row += 2;
     }
 
     for note in notes {
-        sheet.write_string(row, 0, shortened(note).as_ref())?;
+        sheet.write_string(row, 0, truncate(note).as_ref())?;
         row += 1;
     }
     Ok(())
 }
 
-/// A bar chart: labels from the cells of `first` down to `last`'s row, heights from the same rows
-/// in `last`'s column.
-fn bars(sheet: &Worksheet, title: &str, first: (u32, u16), last: (u32, u16)) -> Chart {
+/// A bar chart of the rows from `first` to `last`. The labels are in the column of `first`, the values
+/// in the column of `last`.
+fn bar_chart(sheet: &Worksheet, title: &str, first: (u32, u16), last: (u32, u16)) -> Chart {
     let name = sheet.name();
     let mut chart = Chart::new(ChartType::Bar);
     chart.title().set_name(title);

@@ -1,4 +1,4 @@
-//! The result workbook.
+//! Writes the result workbook.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -11,42 +11,43 @@ use rust_xlsxwriter::{DocProperties, Format, Url, Workbook, XlsxError};
 use super::error::WriteError;
 use super::formats::{Formats, Tint};
 use super::links::Link;
-use super::row::{Cut, shortened};
-use super::sheets::{COMPRESSION, Framed, Sheets, directory};
+use super::row::{Truncations, truncate};
+use super::sheets::{COMPRESSION, SheetFrame, SheetSeries, directory};
 use super::spec::{ResultSpec, Summary};
 use super::{package, summary};
 
-/// What came of writing.
+/// The result of writing a workbook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Written {
-    /// What could not be written as it was, for the mail: texts that were cut.
+pub struct WriteSummary {
+    /// Notes for the mail: texts that were truncated, addresses that did not become links.
     pub notes: Vec<String>,
 }
 
-/// Writes a result workbook: sheets `Results` (the input's columns, the added ones, `status`,
-/// `error`, `attempts`), `Rejected` and `Summary`.
+/// Writes a result workbook with the sheets `Results` (the columns of the input, the added columns,
+/// `status`, `error` and `attempts`), `Rejected` and `Summary`.
 ///
-/// Takes constant memory. More records than a sheet takes go on in `Results 2` and so on. Texts
-/// longer than a cell takes are cut, with a mark. No text becomes a formula, and a link only where
-/// [`ResultSpec::links`] says so.
+/// Memory use is constant. If a sheet is full, `Results 2` and so on continue it. Texts that are too
+/// long for a cell are truncated and marked. Texts never become formulas, and become links only in the
+/// columns listed in [`ResultSpec::links`].
 ///
-/// rust_xlsxwriter writes everything but the rows; those are made and deflated here, at the same
-/// time, and put into its sheets at the end.
+/// rust_xlsxwriter writes everything except the rows. The rows are written and deflated here, and
+/// inserted into its sheets at the end.
 pub struct ResultWriter {
     path: PathBuf,
     spec: ResultSpec,
     formats: Formats,
-    results: Sheets,
-    rejected: Sheets,
-    cut: Cut,
+    results: SheetSeries,
+    rejected: SheetSeries,
+    truncations: Truncations,
 }
 
 impl ResultWriter {
-    /// Begins a workbook at `path`, replacing what is there when it is finished. Rows lie in files
-    /// without a name beside it until then.
+    /// Starts a workbook. [`ResultWriter::finish`] creates or replaces the file at `path`. Until then,
+    /// the rows are in unnamed temporary files in the same directory.
     ///
     /// # Errors
-    /// [`WriteError::Columns`] for more columns than a sheet takes, and what the file system says.
+    /// [`WriteError::Columns`] if there are more columns than a sheet can hold, and
+    /// [`WriteError::Io`].
     pub fn create(path: &Path, spec: &ResultSpec) -> Result<ResultWriter, WriteError> {
         let most = rowmill_domain::limits::SHEET_COLUMNS as usize;
         let columns = spec.columns.len() + spec.added.len() + 3;
@@ -70,17 +71,18 @@ impl ResultWriter {
         Ok(ResultWriter {
             path: path.to_owned(),
             formats: Formats::new(spec),
-            results: Sheets::begin(path, "Results", results)?,
-            rejected: Sheets::begin(path, "Rejected", rejected)?,
+            results: SheetSeries::begin(path, "Results", results)?,
+            rejected: SheetSeries::begin(path, "Rejected", rejected)?,
             spec: spec.clone(),
-            cut: Cut::default(),
+            truncations: Truncations::default(),
         })
     }
 
-    /// Writes a record: its input, what was added (`None`: an empty cell), and how it ended.
+    /// Writes a record: the values of the input and of the added columns (`None` is an empty cell),
+    /// and its outcome.
     ///
     /// # Errors
-    /// What the file system says.
+    /// [`WriteError::Io`].
     pub fn row(
         &mut self,
         input: &[Option<&Value>],
@@ -96,77 +98,77 @@ impl ResultWriter {
         };
         let sheet = self.results.sheet_name();
         let (columns, added_columns) = (self.spec.columns.len(), self.spec.added.len());
-        let (cut, spec) = (&mut self.cut, &self.spec);
+        let (truncations, spec) = (&mut self.truncations, &self.spec);
         self.results
             .row(&self.path, &self.formats, tint, |row, links| {
                 let values = padded(input, columns).chain(padded(added, added_columns));
                 let mut error = Cow::Borrowed(error.unwrap_or(""));
                 for (at, value) in values.enumerate() {
-                    let before = cut.count;
-                    let place = row.place();
+                    let before = truncations.count;
+                    let (at_row, at_column) = row.position();
                     match value {
                         Some(Value::Text(text))
-                            if spec.links.contains(&at) && links.take(place.0, place.1, text) =>
+                            if spec.links.contains(&at) && links.add(at_row, at_column, text) =>
                         {
-                            row.link(text, cut, &sheet);
+                            row.link(text, truncations, &sheet);
                         }
-                        value => row.value(value, cut, &sheet),
+                        value => row.value(value, truncations, &sheet),
                     }
-                    if cut.count > before {
-                        let parting = if error.is_empty() { "" } else { "; " };
+                    if truncations.count > before {
+                        let separator = if error.is_empty() { "" } else { "; " };
                         error.to_mut().push_str(&format!(
-                            "{parting}{}: the text is cut at 32,767 characters",
+                            "{separator}{}: the text was truncated to 32,767 characters",
                             spec.column_name(at)
                         ));
                     }
                 }
-                row.text(status.name(), cut, &sheet);
-                row.text(&error, cut, &sheet);
-                row.count(attempts);
+                row.text(status.name(), truncations, &sheet);
+                row.text(&error, truncations, &sheet);
+                row.integer(attempts);
             })
     }
 
-    /// Writes a row that did not become a record to the sheet `Rejected`.
+    /// Writes a rejected row to the sheet `Rejected`.
     ///
     /// # Errors
-    /// What the file system says.
+    /// [`WriteError::Io`].
     pub fn rejected(&mut self, rejected: &Rejected) -> Result<(), WriteError> {
         let sheet = self.rejected.sheet_name();
         let columns = self.rejected.headers.len() - 3;
-        let cut = &mut self.cut;
+        let truncations = &mut self.truncations;
         self.rejected
             .row(&self.path, &self.formats, Tint::None, |row, _| {
-                row.count(rejected.row);
-                row.text(rejected.reason.text(), cut, &sheet);
-                row.text(&rejected.detail, cut, &sheet);
+                row.integer(rejected.row);
+                row.text(rejected.reason.text(), truncations, &sheet);
+                row.text(&rejected.detail, truncations, &sheet);
                 for value in rejected.values.iter().take(columns) {
-                    row.text(value, cut, &sheet);
+                    row.text(value, truncations, &sheet);
                 }
             })
     }
 
-    /// Writes the sheet `Summary` and the file.
+    /// Writes the sheet `Summary` and creates the file.
     ///
     /// # Errors
-    /// What the file system says.
-    pub fn finish(self, summary: &Summary) -> Result<Written, WriteError> {
+    /// [`WriteError::Io`], and [`WriteError::Format`] if rust_xlsxwriter rejects something.
+    pub fn finish(self, summary: &Summary) -> Result<WriteSummary, WriteError> {
         let path = self.path;
         let fail = |e| WriteError::new(&path, e);
         let io = |e| WriteError::io(&path, e);
-        let mut written = Written::default();
-        if let Some(first) = self.cut.first {
+        let mut written = WriteSummary::default();
+        if let Some(first) = self.truncations.first {
             written.notes.push(format!(
-                "{} texts are longer than a cell takes (32,767 characters) and were cut; the \
-                 first is in {first}.",
-                self.cut.count
+                "{} texts were truncated to 32,767 characters, the maximum of a cell; the first is \
+                 in {first}.",
+                self.truncations.count
             ));
         }
         let mut sheets = self.results.end(&path)?;
         sheets.extend(self.rejected.end(&path)?);
-        let beyond: u64 = sheets.iter().map(|sheet| sheet.links.beyond).sum();
-        if beyond > 0 {
+        let over_limit: u64 = sheets.iter().map(|sheet| sheet.links.over_limit).sum();
+        if over_limit > 0 {
             written.notes.push(format!(
-                "{beyond} addresses are text and no links: a sheet takes 65,530 links."
+                "{over_limit} addresses are plain text, because a sheet can hold at most 65,530 links."
             ));
         }
         let mut notes = summary.notes.clone();
@@ -175,7 +177,7 @@ impl ResultWriter {
         let mut book = Workbook::new();
         book.set_tempdir(directory(&path)).map_err(fail)?;
         for (place, sheet) in sheets.iter().enumerate() {
-            frame(&mut book, sheet, &self.formats, place == 0).map_err(fail)?;
+            write_frame(&mut book, sheet, &self.formats, place == 0).map_err(fail)?;
         }
         summary::write(book.add_worksheet(), summary, &notes).map_err(fail)?;
         book.set_properties(
@@ -188,14 +190,14 @@ impl ResultWriter {
         let frame = tempfile::NamedTempFile::new_in(directory(&path)).map_err(io)?;
         book.save(frame.path()).map_err(fail)?;
 
-        // Written beside and renamed, so that a killed report leaves no half workbook.
+        // Written to a temporary file and renamed, so that an interrupted run leaves no partial workbook.
         let partial = path.with_extension("xlsx.part");
         let rows = sheets.into_iter().map(|s| s.rows).collect();
         let file = File::create(&partial).map_err(io)?;
         let packed = package::write(frame.path(), file, rows, COMPRESSION)
             .and_then(|()| std::fs::rename(&partial, &path));
         if let Err(error) = packed {
-            // What is left of it is of no use; the error is what counts.
+            // The partial file is useless. The first error is the one to report.
             let _ = std::fs::remove_file(&partial);
             return Err(io(error));
         }
@@ -203,41 +205,41 @@ impl ResultWriter {
     }
 }
 
-/// What stands in a sheet before its rows are put in.
-enum Placed<'a> {
+/// A cell of a sheet before its rows are inserted.
+enum FrameCell<'a> {
     Blank(&'a Format),
     Link(&'a Link),
 }
 
-/// Writes a sheet without its rows. On the first one a cell of each format stands below the header,
-/// which numbers them: in constant memory a format's number is the order of its first use.
-fn frame(
+/// Writes a sheet without its rows. The first sheet contains one cell of each format below the header.
+/// This assigns the format IDs: in constant-memory mode, formats are numbered in order of first use.
+fn write_frame(
     book: &mut Workbook,
-    framed: &Framed,
+    frame: &SheetFrame,
     formats: &Formats,
     first: bool,
 ) -> Result<(), XlsxError> {
     let sheet = book.add_worksheet_with_constant_memory()?;
-    sheet.set_name(&framed.name)?;
+    sheet.set_name(&frame.name)?;
     sheet.set_freeze_panes(1, 0)?;
-    for (column, (header, width)) in (0..).zip(&framed.headers) {
+    for (column, (header, width)) in (0..).zip(&frame.headers) {
         sheet.set_column_width(column, column_width(header, *width))?;
-        sheet.write_string_with_format(0, column, shortened(header), &formats.header)?;
+        sheet.write_string_with_format(0, column, truncate(header), &formats.header)?;
     }
-    let columns = framed.headers.len() as u16;
-    sheet.autofilter(0, 0, framed.last, columns.saturating_sub(1))?;
-    // In constant memory rows come in order. A link's own cell is not kept, and its format is one
-    // that has its number.
+    let columns = frame.headers.len() as u16;
+    sheet.autofilter(0, 0, frame.last, columns.saturating_sub(1))?;
+    // Constant-memory mode requires rows in ascending order. The cells of links are discarded later;
+    // they use a format that already has an ID.
     let blanks = formats.others.iter().filter(|_| first);
-    let blanks = (1..).zip(blanks.map(Placed::Blank));
-    let links = framed.links.list.iter();
-    let links = links.map(|link| (link.row, Placed::Link(link)));
-    let mut cells: Vec<(u32, Placed)> = blanks.chain(links).collect();
+    let blanks = (1..).zip(blanks.map(FrameCell::Blank));
+    let links = frame.links.list.iter();
+    let links = links.map(|link| (link.row, FrameCell::Link(link)));
+    let mut cells: Vec<(u32, FrameCell)> = blanks.chain(links).collect();
     cells.sort_by_key(|(row, _)| *row);
     for (row, cell) in cells {
         match cell {
-            Placed::Blank(format) => sheet.write_blank(row, 0, format)?,
-            Placed::Link(link) => {
+            FrameCell::Blank(format) => sheet.write_blank(row, 0, format)?,
+            FrameCell::Link(link) => {
                 let address = Url::new(&link.address).set_text("x");
                 sheet.write_url_with_format(row, link.column, address, &formats.header)?
             }
@@ -246,7 +248,7 @@ fn frame(
     Ok(())
 }
 
-/// Exactly `count` values.
+/// The first `count` values, padded with `None`.
 fn padded<'a, 'v>(
     values: &'a [Option<&'v Value>],
     count: usize,
@@ -255,8 +257,8 @@ fn padded<'a, 'v>(
     values.iter().copied().chain(missing).take(count)
 }
 
-/// A column's width in characters: its longest value's or its header's with room for the filter's
-/// button, within what can be read on a screen.
+/// The width of a column in characters: that of its longest value, or that of its header including the
+/// filter button, within limits that fit on a screen.
 fn column_width(header: &str, width: u32) -> f64 {
     let header = header.chars().count() as u32 + 3;
     f64::from(width.saturating_add(1).max(header).clamp(8, 60))

@@ -1,10 +1,10 @@
-//! Odd and hostile files, made here so that none is kept.
+//! Builds the files that tests read, so that none has to be stored.
 
 use std::io::{Cursor, Write};
 
 use zip::write::SimpleFileOptions;
 
-/// A zip archive of these parts.
+/// A zip archive with these parts.
 pub(crate) fn archive<B: AsRef<[u8]>>(parts: &[(&str, B)]) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, body) in parts {
@@ -17,7 +17,7 @@ pub(crate) fn archive<B: AsRef<[u8]>>(parts: &[(&str, B)]) -> Vec<u8> {
 const MAIN: &str = "xmlns=\"http://schemas.openxmlformats.org/spreadsheetml/2006/main\"";
 const RELATIONS: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
 
-/// An xlsx workbook by its parts.
+/// The parts of an xlsx workbook.
 pub(crate) struct Xlsx {
     pub(crate) workbook: String,
     pub(crate) relations: String,
@@ -59,7 +59,7 @@ pub(crate) fn sheet(rows: &str) -> String {
     format!("<?xml version=\"1.0\"?><worksheet {MAIN}><sheetData>{rows}</sheetData></worksheet>")
 }
 
-/// A sheet whose header is `A` and whose rows are these.
+/// A workbook whose sheet has the header `A` and these rows.
 pub(crate) fn below_header(rows: &str) -> Vec<u8> {
     Xlsx {
         sheet: sheet(&format!(
@@ -70,7 +70,7 @@ pub(crate) fn below_header(rows: &str) -> Vec<u8> {
     .bytes()
 }
 
-/// One cell below the header, as it is written.
+/// A workbook with this cell below the header.
 pub(crate) fn cell(xml: &str) -> Vec<u8> {
     below_header(&format!("<row r=\"2\">{xml}</row>"))
 }
@@ -143,7 +143,7 @@ pub(crate) fn wide(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// An ods document with this body of a spreadsheet.
+/// An ods document with these tables.
 pub(crate) fn ods(tables: &str, manifest: &str) -> Vec<u8> {
     let names = ["office", "table", "text", "style", "calcext"]
         .map(|n| format!("xmlns:{n}=\"urn:oasis:names:tc:opendocument:xmlns:{n}:1.0\""))
@@ -155,7 +155,7 @@ pub(crate) fn ods(tables: &str, manifest: &str) -> Vec<u8> {
     ods_package(content.as_bytes(), manifest)
 }
 
-/// An ods document with this content, encrypted or not.
+/// An ods document with this `content.xml` and manifest.
 pub(crate) fn ods_package(content: &[u8], manifest: &str) -> Vec<u8> {
     let kind = b"application/vnd.oasis.opendocument.spreadsheet";
     let manifest = format!("<manifest:manifest>{manifest}</manifest:manifest>");
@@ -212,7 +212,7 @@ pub(crate) fn xls(cells: &[Vec<u8>]) -> Vec<u8> {
     compound(&[("Workbook", xls_stream(cells, &[]))])
 }
 
-/// The stream of such a workbook; `globals` are further records at its front.
+/// The stream of such a workbook, with additional records in its globals.
 pub(crate) fn xls_stream(cells: &[Vec<u8>], globals: &[u8]) -> Vec<u8> {
     let bof = |kind: u16| biff(0x0809, &words(&[0x0600, kind, 0, 0, 0, 0, 0, 0]));
     let end = biff(0x000a, &[]);
@@ -229,13 +229,13 @@ pub(crate) fn xls_stream(cells: &[Vec<u8>], globals: &[u8]) -> Vec<u8> {
     [globals, bof(16), cells.concat(), end].concat()
 }
 
-/// A compound file with these streams, each at least 4,096 bytes long in the file.
+/// A compound file with these streams. Each is padded to at least 4,096 bytes.
 pub(crate) fn compound(streams: &[(&str, Vec<u8>)]) -> Vec<u8> {
     const SECTOR: usize = 512;
     let sectors = |bytes: usize| bytes.max(4096).div_ceil(SECTOR);
     let directory_sectors = (streams.len() + 1).div_ceil(4);
     let data: usize = streams.iter().map(|s| sectors(s.1.len())).sum();
-    // The table must cover itself too.
+    // The table also covers its own sectors.
     let mut table_sectors = 1;
     while (table_sectors + directory_sectors + data) * 4 > table_sectors * SECTOR {
         table_sectors += 1;
@@ -307,7 +307,7 @@ pub(crate) fn compound(streams: &[(&str, Vec<u8>)]) -> Vec<u8> {
     [header, table, directory, body].concat()
 }
 
-/// Overwrites bytes after the first place where `mark` stands: `at` bytes after its start.
+/// Overwrites the bytes at offset `at` from the first occurrence of `mark`.
 pub(crate) fn patched(mut bytes: Vec<u8>, mark: &[u8], at: usize, with: &[u8]) -> Vec<u8> {
     let found = bytes.windows(mark.len()).position(|w| w == mark).unwrap();
     bytes[found + at..found + at + with.len()].copy_from_slice(with);

@@ -1,4 +1,4 @@
-//! Zip archives, whatever is in them, and files that are not what their name says.
+//! Damaged and malicious zip archives, and files whose content does not match their extension.
 
 use rowmill_workbook::ReadOptions;
 
@@ -10,39 +10,43 @@ pub(crate) fn archives(table: &mut Table) {
     table.bad(
         "half.xlsx",
         &whole[..whole.len() / 2],
-        "there is none; the file is cut off",
+        "zip directory: it is missing: the file is incomplete",
     );
     table.bad("no-end.xlsx", &whole[..whole.len() - 10], "zip directory");
     let mark = b"xl/worksheets/sheet1.xml";
     let flipped = patched(whole.clone(), mark, mark.len() + 40, &[0xff, 0xff, 0xff]);
     table.bad("flipped.xlsx", &flipped, "part `xl/worksheets/sheet1.xml`");
-    // The directory's entry of the first part.
+    // The directory entry of the first part.
     let central = b"PK\x01\x02";
-    // The directory's entry of the sheet: its name stands 46 bytes after the start.
+    // The directory entry of the sheet. Its name is at offset 46.
     let entry = whole.windows(mark.len()).rposition(|w| w == mark).unwrap() - 46;
     let mut lying = whole.clone();
     lying[entry + 24..entry + 28].copy_from_slice(&5u32.to_le_bytes());
     table.bad(
         "understated.xlsx",
         &lying,
-        "it inflates to more than the directory says",
+        "it inflates to more than the directory declares",
     );
     let encrypted = patched(whole.clone(), central, 8, &[1]);
     table.bad("encrypted-zip.xlsx", &encrypted, "is encrypted");
     let method = patched(whole.clone(), central, 10, &[12]);
-    table.bad("method.xlsx", &method, "not read (method 12)");
+    table.bad(
+        "method.xlsx",
+        &method,
+        "its compression method 12 is not supported",
+    );
     let overlap = patched(whole.clone(), central, 20, &0x00ff_ffffu32.to_le_bytes());
     table.bad(
         "overlap.xlsx",
         &overlap,
-        "part `[Content_Types].xml`: it overlaps with another",
+        "part `[Content_Types].xml`: it overlaps another part",
     );
     let many: Vec<(String, &str)> = (0..10_001).map(|i| (format!("xl/{i}"), "")).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|(n, b)| (n.as_str(), *b)).collect();
     table.bad(
         "entries.xlsx",
         &archive(&many),
-        "10001 is more than the limit `entries` of 10000",
+        "10001 exceeds the limit `entries` of 10000",
     );
     let blanks = " ".repeat(100 << 20);
     let bomb = Xlsx {
@@ -52,7 +56,7 @@ pub(crate) fn archives(table: &mut Table) {
     table.bad(
         "bomb.xlsx",
         &bomb.bytes(),
-        "is more than the limit `ratio` of 300",
+        "exceeds the limit `ratio` of 300",
     );
     let mut small = ReadOptions::default();
     small.limits.inflated_bytes = 1000;
@@ -71,15 +75,11 @@ pub(crate) fn archives(table: &mut Table) {
         Err("the limit `file_bytes` of 100"),
     );
     let prefixed = [b"MZ self-extracting".to_vec(), whole.clone()].concat();
-    table.bad(
-        "prefixed.exe",
-        &prefixed,
-        "is no text and no known kind of workbook",
-    );
+    table.bad("prefixed.exe", &prefixed, "has an unknown format");
     table.good("commented.xlsx", &commented(whole), "A\n2: 1");
 }
 
-/// The archive with a comment at its end.
+/// The archive with a comment at the end.
 fn commented(mut bytes: Vec<u8>) -> Vec<u8> {
     let at = bytes.len() - 2;
     bytes[at..].copy_from_slice(&9u16.to_le_bytes());
@@ -93,12 +93,12 @@ pub(crate) fn mislabelled(table: &mut Table) {
     table.bad(
         "~$book.xlsx",
         &lock,
-        "only marks `book.xlsx` as open in a spreadsheet program",
+        "is a lock file and contains no rows: `book.xlsx` is open in a spreadsheet program",
     );
     table.bad(
         ".~lock.book.ods#",
         b",me,host,01.02.2026 10:00,file:///home/me;",
-        "take `book.ods` itself, saved and closed",
+        "save and close `book.ods` and use that file",
     );
     table.good("~$book.csv", &b"a,b\n1,2\n".repeat(200), "a | b\n399 rows");
     table.good("book.csv", &cell("<c r=\"A2\"><v>1</v></c>"), "A\n2: 1");
@@ -121,7 +121,11 @@ pub(crate) fn mislabelled(table: &mut Table) {
             "is a workbook of Excel 2, 3 or 4",
         ),
         ("nothing.xlsx", b"", "is empty"),
-        ("noise.xlsx", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is no text"),
+        (
+            "noise.xlsx",
+            b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+            "has an unknown format",
+        ),
     ] {
         table.bad(name, bytes, want);
     }
@@ -138,6 +142,6 @@ pub(crate) fn mislabelled(table: &mut Table) {
     table.bad(
         "photos.xlsx",
         &archive(&[("a.jpg", "")]),
-        "without a workbook in it",
+        "does not contain a workbook",
     );
 }

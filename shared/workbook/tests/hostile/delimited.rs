@@ -72,7 +72,7 @@ pub(crate) fn every(table: &mut Table) {
     let late = [b"a,b\n".repeat(40_000), b"\xe4,1\n".to_vec()].concat();
     let want = format!("a | b\n40000 rows\n{LATIN1}");
     table.good("late-latin1.csv", &late, &want);
-    // The whole of a file is looked at, and decoded, in pieces: damage comes in each.
+    // Detection and decoding work in chunks. Put damage into different chunks.
     let good = "äö,ü\n".repeat(20_000).into_bytes();
     let damaged = [&b"a,b\n"[..], &good, b"x\xff,y\n", &good].concat();
     let want = format!("a | b\n40001 rows\n{}", damage(20_002));
@@ -90,13 +90,13 @@ pub(crate) fn every(table: &mut Table) {
     table.good("late-zero.csv", &zero, "a | b\n3001 rows");
 }
 
-const LATIN1: &str = "The file is not UTF-8 and was read as Windows-1252; if letters look wrong, \
+const LATIN1: &str = "The file is not UTF-8 and was read as Windows-1252. If letters look wrong, \
                       save it as \"CSV UTF-8\" and try again.";
 
 fn damage(record: u32) -> String {
     format!(
-        "The file is not valid UTF-8, first in record {record}: what could not be read there is \
-         shown as `\u{fffd}`. Save it anew as \"CSV UTF-8\" and try again, or correct these \
-         values."
+        "The file is not valid UTF-8; the first invalid character is in record {record}. Invalid \
+         characters were replaced with `\u{fffd}`. Correct these values, or save the file as \"CSV \
+         UTF-8\" and try again."
     )
 }

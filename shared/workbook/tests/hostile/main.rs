@@ -1,7 +1,7 @@
-//! Odd and hostile files: each ends in the right values or the right error, in time and within
-//! memory. The modules' tables say which.
+//! Unusual and malicious files: each produces the expected values or the expected error, within limits
+//! on time and memory. The modules list the files and what they must produce.
 
-// A test's helpers fail as tests do.
+// Helpers of a test may panic.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod archives;
@@ -20,15 +20,15 @@ use std::time::{Duration, Instant};
 
 use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
 
-/// No file may take longer.
+/// Maximum time per file.
 const TIME: Duration = Duration::from_secs(20);
-/// Nor may reading all of them take more memory at its peak, in kB.
+/// Maximum peak memory for all files, in kB.
 const MEMORY: u64 = 512 << 10;
-/// Rows shown; of more only the number is.
+/// Maximum number of rows to show. For longer sheets, only the number of rows is shown.
 const SHOWN: usize = 8;
 
-/// A file's rows as text: the columns' names, then `row: value | value`, where `!` marks an error
-/// and `'` a text.
+/// The rows of a file as text: the column names, then `row: value | value`. `!` marks an error, `'` a
+/// text.
 #[derive(Default)]
 struct Shown {
     lines: Vec<String>,
@@ -63,7 +63,7 @@ fn show(cell: &Cell) -> String {
     }
 }
 
-/// What reading `bytes` gives: the rows, or the error's text after the file's name.
+/// The result of reading `bytes`: the rows, or the error message without the file name.
 fn outcome(name: &str, bytes: &[u8], options: &ReadOptions) -> Result<String, String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(name);
@@ -125,7 +125,7 @@ impl Table {
 }
 
 #[test]
-fn every_file_ends_in_the_right_values_or_the_right_error() {
+fn every_file_produces_the_expected_values_or_error() {
     let mut table = Table::default();
     xlsx::values(&mut table);
     xlsx::structure(&mut table);
@@ -150,7 +150,7 @@ fn every_file_ends_in_the_right_values_or_the_right_error() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
+fn the_error_for_a_missing_file_names_it() {
     let error = rowmill_workbook::detect(Path::new("not-there.xlsx")).unwrap_err();
     assert!(error.to_string().starts_with("not-there.xlsx: "), "{error}");
 }

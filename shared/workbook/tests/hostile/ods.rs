@@ -1,4 +1,4 @@
-//! Files of LibreOffice.
+//! ods files.
 
 use crate::Table;
 use crate::files::{archive, ods, ods_package, ods_row, ods_text};
@@ -79,7 +79,7 @@ pub(crate) fn every(table: &mut Table) {
     let errors = [
         twice,
         ods_row("", &ods_text(formula, "Err:502")),
-        // Typed, or made by a formula: no error.
+        // A typed text, or a text from a formula, is not an error.
         ods_row("", &ods_text("", "#N/A")),
         ods_row("", &ods_text(formula, "#N/A or so")),
         ods_row("", &ods_text(failed, "#DIV/0!")),
@@ -148,7 +148,7 @@ pub(crate) fn every(table: &mut Table) {
         &data(&format!("{head}{long}")),
         "the limit `string_bytes`",
     );
-    // What is encrypted looks like nothing.
+    // Encrypted content looks random.
     let random: Vec<u8> = (0..4000u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
         .collect();
@@ -171,7 +171,7 @@ pub(crate) fn every(table: &mut Table) {
         &data("<table:table-row><table:table-cell>"),
         "",
     );
-    // calamine waits for the end of what it began, and for ever where that never comes.
+    // calamine loops forever if an end tag is missing.
     for (name, inside) in [
         ("crossed.ods", "<table:table-cell></vable:table-row>"),
         ("other-end.ods", "<table:table-cel0></table:table-cell>"),
@@ -181,7 +181,7 @@ pub(crate) fn every(table: &mut Table) {
         table.bad(
             name,
             &data(&format!("{head}{row}")),
-            "ends that was not begun",
+            "an end tag does not match its start tag",
         );
     }
     let deep = "<text:span>".repeat(100_000);

@@ -1,4 +1,4 @@
-//! Files of Excel 97 to 2003.
+//! xls files.
 
 use rowmill_workbook::ReadOptions;
 
@@ -17,9 +17,9 @@ pub(crate) fn every(table: &mut Table) {
     table.bad(
         "lone-cell.xls",
         &xls(&[head(), biff_number(65_535, 255, 1.0)]),
-        "16777216 is more than the limit `whole_cells` of 3000000",
+        "16777216 exceeds the limit `whole_cells` of 3000000",
     );
-    // MERGEDCELLS: how many, then first and last row, first and last column of each.
+    // MERGEDCELLS: the number of ranges, then the first and last row and column of each.
     let merged = |ranges: &[u16]| {
         let words = [&[ranges.len() as u16 / 4], ranges].concat();
         biff(
@@ -62,20 +62,16 @@ pub(crate) fn every(table: &mut Table) {
     table.bad(
         "word.xls",
         &compound(&[("WordDocument", vec![])]),
-        "without a workbook in it",
+        "does not contain a workbook",
     );
     table.bad("half.xls", &plain[..2000], "");
-    table.bad(
-        "header.xls",
-        &plain[..600],
-        "is a compound file with broken tables",
-    );
-    // Every byte of the stream's records, one after the other, is made wrong.
+    table.bad("header.xls", &plain[..600], "is a damaged compound file");
+    // Corrupt each byte of the stream in turn.
     let stream = plain.windows(4).position(|w| w == [9, 8, 16, 0]).unwrap();
     for at in stream..stream + 180 {
         let mut bytes = plain.clone();
         bytes[at] ^= 0xff;
-        // Right or wrong: it must come back.
+        // The result may be anything, but reading must end.
         let _ = outcome("flipped.xls", &bytes, &ReadOptions::default());
     }
 }

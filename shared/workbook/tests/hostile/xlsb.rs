@@ -1,4 +1,4 @@
-//! Binary workbooks.
+//! xlsb files.
 
 use rowmill_workbook::ReadOptions;
 
@@ -34,14 +34,14 @@ pub(crate) fn every(table: &mut Table) {
     table.bad("half.xlsb", &xlsb(&book, &sheet[..sheet.len() - 9]), "");
     table.bad("empty.xlsb", &xlsb(b"", b""), "");
     table.bad("noise.xlsb", &xlsb(&[0xff; 64], &[0xff; 64]), "");
-    // Records that are shorter than their kind says, which calamine 0.38 reads beyond, and some
-    // that say they are longer than any.
+    // Records that are too short for their kind, which calamine 0.38 reads past the end of, and some
+    // that declare an impossible length.
     for kind in 0..=255u8 {
         let short = [kind, 1, 1, 0];
         let long = [kind | 0x80, 1, 0xff, 0xff, 0xff, 0x7f];
         let records = [&short[..], &long];
         for record in &records[..if kind % 64 == 0 { 2 } else { 1 }] {
-            // Right or wrong: it must come back.
+            // The result may be anything, but reading must end.
             let bytes = xlsb(record, record);
             let _ = outcome("record.xlsb", &bytes, &ReadOptions::default());
         }

@@ -1,4 +1,4 @@
-//! Values, parts and headers of xlsx as programs write them, and oddly.
+//! xlsx files: values, parts and headers in usual and unusual notation.
 
 use rowmill_domain::pipeline::SheetRef;
 use rowmill_workbook::ReadOptions;
@@ -177,7 +177,7 @@ pub(crate) fn structure(table: &mut Table) {
     table.bad(
         "lone-cell.xlsx",
         &below_header(corner),
-        "17179852800 is more than the limit `cells` of 500000000",
+        "17179852800 exceeds the limit `cells` of 500000000",
     );
     let far = "<row r=\"900000\"><c r=\"A900000\"><v>1</v></c></row>";
     table.good("far-row.xlsx", &below_header(far), "A\n899999 rows");
@@ -188,7 +188,7 @@ pub(crate) fn structure(table: &mut Table) {
             ..Xlsx::default()
         }
         .bytes(),
-        "sheet `Data` has no header: it is empty",
+        "sheet `Data` has no header: the sheet is empty",
     );
     table.good("header-only.xlsx", &below_header(""), "A");
     table.good(
@@ -230,7 +230,7 @@ pub(crate) fn structure(table: &mut Table) {
         "no-name.xlsx",
         &bytes,
         &by(name("Tax")),
-        Err("no sheet `Tax` (it has `No`, `Täx`); name another as `sheet`"),
+        Err("no sheet `Tax` (found: `No`, `Täx`); set `sheet` under [input] in the pipeline"),
     );
     table.with(
         "no-index.xlsx",
@@ -241,13 +241,17 @@ pub(crate) fn structure(table: &mut Table) {
     table.bad(
         "all-hidden.xlsx",
         &named("<sheet name=\"No\" state=\"veryHidden\" r:id=\"rId1\"/>").bytes(),
-        "no sheet that is visible (it has `No`)",
+        "no visible sheet (found: `No`)",
     );
-    table.bad("no-sheets.xlsx", &named("").bytes(), "it has none");
+    table.bad(
+        "no-sheets.xlsx",
+        &named("").bytes(),
+        "no visible sheet (found: none)",
+    );
     table.bad(
         "no-relation.xlsx",
         &named("<sheet name=\"S\" r:id=\"rId7\"/>").bytes(),
-        "sheet `S`: the workbook does not say where it is",
+        "sheet `S`: the workbook does not say which part contains it",
     );
     let chart = Xlsx {
         relations: relation("rId1", "chartsheet", "chartsheets/sheet1.xml"),
@@ -256,7 +260,7 @@ pub(crate) fn structure(table: &mut Table) {
     table.bad(
         "chart.xlsx",
         &chart.bytes(),
-        "it is a chartsheet and has no rows",
+        "it is a chartsheet, which has no rows",
     );
     let chart_first = Xlsx {
         workbook: workbook(
@@ -292,7 +296,7 @@ pub(crate) fn structure(table: &mut Table) {
         "hidden-rows-left-out.xlsx",
         &below_header(rows),
         &skip,
-        Ok("A\n2: \n3: 2\n1 hidden rows were left out."),
+        Ok("A\n2: \n3: 2\n1 hidden rows were skipped."),
     );
 }
 
@@ -363,10 +367,10 @@ pub(crate) fn headers(table: &mut Table) {
         Ok("a | b | c\n3: '1 | '2 | '3"),
     );
     table.with("given-blank.csv", csv, &given(9), Err("row 9 has no value"));
-    // Taken for one text, the rows after the quote would be lost unseen.
+    // Reading the rest of the file as one text would lose its rows silently.
     table.bad(
         "open-quote.csv",
         b"a,b\n\"1,2\n3,4",
-        "record 2: a quote that opens a field is never closed",
+        "record 2: the closing quote of a field is missing",
     );
 }

@@ -1,4 +1,4 @@
-//! xlsx made to cost, to mislead or to break.
+//! xlsx files that are damaged, or that try to use too much time or memory.
 
 use rowmill_workbook::ReadOptions;
 
@@ -10,57 +10,57 @@ pub(crate) fn every(table: &mut Table) {
         (
             "bad-bool",
             "<c r=\"A2\" t=\"b\"><v>maybe</v></c>",
-            "cell A2: it is neither true nor false",
+            "cell A2: its value is neither true nor false",
         ),
         (
             "bad-index",
             "<c r=\"A2\" t=\"s\"><v>5</v></c>",
-            "cell A2: its text is not in the string table",
+            "cell A2: its string is not in the shared string table",
         ),
         (
             "bad-type",
             "<c r=\"A2\" t=\"q\"><v>5</v></c>",
-            "its type is not known",
+            "its type is unknown",
         ),
         (
             "bad-reference",
             "<c r=\"2A\"><v>5</v></c>",
-            "its reference is none",
+            "its reference is invalid",
         ),
         (
             "other-row",
             "<c r=\"A2\"><v>1</v></c><c r=\"A3\"><v>5</v></c>",
-            "cell A3: it stands in another row",
+            "cell A3: its reference is in a different row",
         ),
         (
             "column",
             "<c r=\"XFE2\"><v>5</v></c>",
-            "16385 is more than the limit `columns` of 16384",
+            "16385 exceeds the limit `columns` of 16384",
         ),
         (
             "doctype",
             "<!DOCTYPE x [<!ENTITY a \"b\">]>",
-            "it declares a document type",
+            "document type declarations are not allowed",
         ),
-        ("open-comment", "<!-- ", "a comment does not end"),
-        ("open-tag", "<c r=\"A2", "a tag does not end"),
+        ("open-comment", "<!-- ", "a comment is not terminated"),
+        ("open-tag", "<c r=\"A2", "a tag is not terminated"),
     ] {
         table.bad(&format!("{name}.xlsx"), &cell(xml), want);
     }
     table.bad(
         "row.xlsx",
         &below_header("<row r=\"1048577\"><c><v>1</v></c></row>"),
-        "1048577 is more than the limit `rows` of 1048576",
+        "1048577 exceeds the limit `rows` of 1048576",
     );
     table.bad(
         "row-zero.xlsx",
         &below_header("<row r=\"0\"><c><v>1</v></c></row>"),
-        "its number is none",
+        "its row number is invalid",
     );
     table.bad(
         "backwards.xlsx",
         &below_header("<row r=\"3\"><c><v>1</v></c></row><row r=\"2\"><c><v>1</v></c></row>"),
-        "sheet `Data`, row 2: it comes after row 3",
+        "sheet `Data`, row 2: it follows row 3",
     );
     table.bad(
         "deep.xlsx",
@@ -84,7 +84,7 @@ pub(crate) fn every(table: &mut Table) {
         &cell(&"<c r=\"A2\"><v>1</v></c>".repeat(20_000)),
         "the limit `columns` of 16384",
     );
-    // One text of a mebibyte, shown by many cells: over rows it streams, in one row it is refused.
+    // Many cells share a string of 1 MB. Spread over rows it is streamed; in one row it is an error.
     let bomb = |rows: String| {
         Xlsx {
             sheet: sheet(&rows),
@@ -127,7 +127,7 @@ pub(crate) fn every(table: &mut Table) {
         "cells.xlsx",
         &below_header(&rows),
         &few,
-        Err("4 is more than the limit `cells` of 3"),
+        Err("4 exceeds the limit `cells` of 3"),
     );
     let utf16: Vec<u8> = sheet("")
         .encode_utf16()
@@ -147,6 +147,6 @@ pub(crate) fn every(table: &mut Table) {
             ),
             ("xl/s.xml", &utf16),
         ]),
-        "part `xl/s.xml`: it has no `sheetData`;",
+        "part `xl/s.xml`: the element `sheetData` is missing;",
     );
 }

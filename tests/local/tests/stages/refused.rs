@@ -138,7 +138,7 @@ async fn a_large_workbook_is_read_where_its_pipeline_allows_it() {
             (Some(failure), Some(allowed)) => assert_says(
                 &failure,
                 &[&format!(
-                    "{size}.csv: {size} is more than the limit `file_bytes` of {allowed}"
+                    "{size}.csv: {size} exceeds the limit `file_bytes` of {allowed}"
                 )],
                 &["raise `file_bytes` under [input.limits]"],
             ),

@@ -1,24 +1,24 @@
-//! A cell's value from what the XML says of it.
+//! Converts the XML of a cell to a value.
 
 use chrono::NaiveTime;
 use rowmill_domain::{Kind, Value};
 
 use super::strings::{self, Strings};
 use super::styles::Styles;
-use crate::read::number_format::Shown;
-use crate::read::reference::digits;
-use crate::read::row::Spare;
+use crate::read::number_format::FormatKind;
+use crate::read::reference::parse_digits;
+use crate::read::row::TextPool;
 use crate::read::serial;
 use crate::read::sink::Cell;
 
-/// What the cells of a sheet refer to.
-pub(super) struct Book<'a> {
+/// The tables that cells refer to.
+pub(super) struct SheetContext<'a> {
     pub(super) strings: &'a Strings,
     pub(super) styles: &'a Styles,
     pub(super) is_1904: bool,
 }
 
-/// Attributes of `<c>` that count.
+/// The attributes of `<c>` that matter.
 #[derive(Clone, Copy, Default)]
 pub(super) struct CellHead {
     pub(super) row: u32,
@@ -27,7 +27,7 @@ pub(super) struct CellHead {
     pub(super) kind: CellKind,
 }
 
-/// The attribute `t`.
+/// The type of a cell: the attribute `t`.
 #[derive(Clone, Copy, Default, PartialEq)]
 pub(super) enum CellKind {
     #[default]
@@ -40,13 +40,13 @@ pub(super) enum CellKind {
     Date,
 }
 
-impl Book<'_> {
-    /// A cell's value from what its `<v>` says; the error is what is wrong with it.
+impl SheetContext<'_> {
+    /// The value of a cell from the content of its `<v>`. The error says what is wrong.
     pub(super) fn value(
         &self,
         head: &CellHead,
         raw: &[u8],
-        spare: &mut Spare,
+        pool: &mut TextPool,
     ) -> Result<Option<Cell>, &'static str> {
         if raw.is_empty() {
             return Ok(None);
@@ -54,18 +54,19 @@ impl Book<'_> {
         Ok(match head.kind {
             CellKind::Number => Some(match self.number(head.style, raw) {
                 Some(value) => Cell::Value(value),
-                // What is no number is kept as it is written.
+                // Keep what is not a number as text.
                 None => Cell::Value(Value::Text(String::from_utf8_lossy(raw).into_owned())),
             }),
             CellKind::Shared => {
-                let text = digits(raw.trim_ascii()).and_then(|at| self.strings.get(at as usize));
-                let text = text.ok_or("its text is not in the string table")?;
-                let mut owned = spare.text();
+                let text =
+                    parse_digits(raw.trim_ascii()).and_then(|at| self.strings.get(at as usize));
+                let text = text.ok_or("its string is not in the shared string table")?;
+                let mut owned = pool.take();
                 owned.push_str(text);
                 text_cell(owned)
             }
             CellKind::Text | CellKind::Inline => {
-                let mut text = spare.text();
+                let mut text = pool.take();
                 strings::append(raw, false, 0, &mut text);
                 text_cell(text)
             }
@@ -73,7 +74,7 @@ impl Book<'_> {
                 b"1" | b"true" | b"TRUE" => Some(Cell::Value(Value::Bool(true))),
                 b"0" | b"false" | b"FALSE" => Some(Cell::Value(Value::Bool(false))),
                 b"" => None,
-                _ => return Err("it is neither true nor false"),
+                _ => return Err("its value is neither true nor false"),
             },
             CellKind::Error => Some(Cell::Error(String::from_utf8_lossy(raw).into_owned())),
             CellKind::Date => {
@@ -82,10 +83,10 @@ impl Book<'_> {
                 let kinds = [Kind::Date, Kind::DateTime, Kind::Time];
                 let value = kinds.iter().find_map(|kind| Value::parse(text, *kind));
                 Some(Cell::Value(match value {
-                    // Midnight is only told by the format from the day.
+                    // Only the format distinguishes a date from a date-time at midnight.
                     Some(Value::DateTime(t))
                         if t.time() == NaiveTime::MIN
-                            && self.styles.shown(head.style) == Shown::Date =>
+                            && self.styles.kind(head.style) == FormatKind::Date =>
                     {
                         Value::Date(t.date())
                     }
@@ -100,26 +101,26 @@ impl Book<'_> {
             Some(integer) => integer as f64,
             None => {
                 let text = std::str::from_utf8(raw).ok()?.trim();
-                // `f64::from_str` also takes words such as "inf" and "nan".
+                // `f64::from_str` also accepts words such as "inf" and "nan".
                 if !text.ends_with(|c: char| c.is_ascii_digit() || c == '.') {
                     return None;
                 }
                 text.parse().ok().filter(|n: &f64| n.is_finite())?
             }
         };
-        Some(match self.styles.shown(style) {
-            Shown::Number => Value::Number(number),
-            shown => serial::value(number, shown, self.is_1904),
+        Some(match self.styles.kind(style) {
+            FormatKind::Number => Value::Number(number),
+            kind => serial::value(number, kind, self.is_1904),
         })
     }
 }
 
-/// A text's cell; an empty text is none.
+/// A cell with a text, or `None` if the text is empty.
 pub(super) fn text_cell(text: String) -> Option<Cell> {
     (!text.is_empty()).then_some(Cell::Value(Value::Text(text)))
 }
 
-/// What the attribute `t` says.
+/// Parses the attribute `t`.
 pub(super) fn kind(name: &[u8]) -> Option<CellKind> {
     Some(match name {
         b"n" => CellKind::Number,
@@ -133,13 +134,13 @@ pub(super) fn kind(name: &[u8]) -> Option<CellKind> {
     })
 }
 
-/// A number without point and exponent that a double holds exactly.
+/// Parses an integer that an f64 represents exactly.
 fn small_integer(raw: &[u8]) -> Option<i64> {
     let (sign, digits) = match raw {
         [b'-', digits @ ..] => (-1, digits),
         digits => (1, digits),
     };
-    // -0 is left to the general way, which keeps the sign.
+    // Leave -0 to the general case, which keeps the sign.
     if digits.is_empty() || digits.len() > 15 || (sign < 0 && digits[0] == b'0') {
         return None;
     }
@@ -155,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn integers() {
+    fn small_integers_parse_exactly() {
         for (text, want) in [
             ("0", Some(0)),
             ("-12", Some(-12)),

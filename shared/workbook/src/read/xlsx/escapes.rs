@@ -1,9 +1,8 @@
-//! Excel's own escapes in texts.
+//! Resolves escapes that Excel uses in texts: `_x000D_` stands for the UTF-16 code unit 000D.
 
 use memchr::memchr;
 
-/// Resolves Excel's own escapes: `_x000D_` stands for the UTF-16 unit 000D, in `text` from `from`
-/// on.
+/// Resolves the escapes in `text` from `from` on.
 pub(super) fn resolve(text: &mut String, from: usize) {
     let Some(first) = find_escape(&text[from..]) else {
         return;
@@ -11,7 +10,7 @@ pub(super) fn resolve(text: &mut String, from: usize) {
     let tail = text.split_off(from + first);
     let mut rest = &tail[..];
     loop {
-        // The escape at the front, with the ones that follow directly: two may be one character.
+        // Consecutive escapes are decoded together: two may form a surrogate pair.
         let mut units = Vec::new();
         while let Some(unit) = escape(rest.as_bytes()) {
             units.push(unit);
@@ -40,7 +39,7 @@ fn find_escape(text: &str) -> Option<usize> {
     None
 }
 
-/// The unit that an escape at the front stands for.
+/// The code unit of an escape at the start of `bytes`.
 fn escape(bytes: &[u8]) -> Option<u16> {
     let [b'_', b'x', digits @ .., b'_'] = bytes.get(..7)? else {
         return None;
@@ -62,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn excel_escapes() {
+    fn escapes_are_resolved_and_lookalikes_are_kept() {
         for (raw, want) in [
             ("_x000D_\n", "\r\n"),
             ("a_x0041_b", "aAb"),

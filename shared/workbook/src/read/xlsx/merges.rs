@@ -1,13 +1,16 @@
-//! The merged cells of a sheet.
+//! Reads the merged ranges of a sheet.
 
 use std::io::Read;
 
-use crate::read::header::Merge;
-use crate::read::reference::reference;
+use crate::read::header::MergedRange;
+use crate::read::reference::parse_reference;
 use crate::read::xml::{Event, ScanError, Scanner};
 
-/// The merged cells that begin in a row, from 0. They stand after all cells.
-pub(super) fn read<R: Read>(scanner: &mut Scanner<R>, row: u32) -> Result<Vec<Merge>, ScanError> {
+/// The merged ranges that start in a row (from 0). The file lists them after the cells.
+pub(super) fn read<R: Read>(
+    scanner: &mut Scanner<R>,
+    row: u32,
+) -> Result<Vec<MergedRange>, ScanError> {
     let mut merges = Vec::new();
     loop {
         match scanner.next()? {
@@ -19,11 +22,11 @@ pub(super) fn read<R: Read>(scanner: &mut Scanner<R>, row: u32) -> Result<Vec<Me
                 b"sheetData" if !empty => scanner.skip_element()?,
                 b"mergeCell" => {
                     let range = scanner.attribute(&attributes, b"ref").unwrap_or_default();
-                    let mut ends = range.split(|b| *b == b':').filter_map(reference);
+                    let mut ends = range.split(|b| *b == b':').filter_map(parse_reference);
                     if let (Some(start), Some(end)) = (ends.next(), ends.next())
                         && start.0 == row
                     {
-                        merges.push(Merge {
+                        merges.push(MergedRange {
                             rows: (start.0, end.0),
                             columns: (start.1, end.1),
                         });

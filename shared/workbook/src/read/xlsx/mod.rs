@@ -1,4 +1,5 @@
-//! xlsx and xlsm, streamed. docs/decisions/0004-own-xlsx-reader.md says why this is own code.
+//! Streams xlsx and xlsm. docs/decisions/0004-own-xlsx-reader.md explains why this is not left to a
+//! library.
 
 mod cell;
 mod escapes;
@@ -18,33 +19,33 @@ use super::rows::{Assembler, Halt};
 use super::sheet_select::select_sheet;
 use super::sink::ReadSummary;
 use super::xml::{self, Event, ScanError, Scanner};
-use cell::Book;
-use sheet::Stop;
+use cell::SheetContext;
+use sheet::SheetError;
 use strings::Strings;
 use styles::Styles;
 
-/// A workbook's parts.
+/// The parts of a workbook.
 struct Package<'a> {
     path: &'a Path,
     options: &'a ReadOptions,
     archive: Archive,
 }
 
-/// A sheet as the workbook lists it.
+/// A sheet as listed in the workbook.
 struct SheetEntry {
     name: String,
     relation: String,
     visible: bool,
 }
 
-/// What `workbook.xml` says.
+/// The content of `workbook.xml`.
 #[derive(Default)]
 struct Workbook {
     sheets: Vec<SheetEntry>,
     is_1904: bool,
 }
 
-/// A relation of a part to another.
+/// A relationship from one part to another.
 struct Relation {
     id: String,
     kind: String,
@@ -68,7 +69,7 @@ pub(crate) fn read(
     let workbook = package.workbook(main)?;
     let relations = package.relations(main)?;
 
-    // A chart on a sheet of its own has no rows: it is only taken where it is asked for.
+    // A chart sheet has no rows. It is selected only if requested.
     let has_rows = |s: &SheetEntry| {
         let mut own = relations.iter().filter(|r| r.id == s.relation);
         s.visible && own.any(|r| r.kind == "worksheet")
@@ -86,9 +87,9 @@ pub(crate) fn read(
     let relation = relations
         .iter()
         .find(|r| r.id == sheet.relation)
-        .ok_or_else(|| broken("the workbook does not say where it is"))?;
+        .ok_or_else(|| broken("the workbook does not say which part contains it"))?;
     if relation.kind != "worksheet" {
-        return Err(broken(&format!("it is a {} and has no rows", relation.kind)).into());
+        return Err(broken(&format!("it is a {}, which has no rows", relation.kind)).into());
     }
 
     let of_kind = |kind: &str| relations.iter().find(|r| r.kind == kind);
@@ -106,7 +107,7 @@ pub(crate) fn read(
         .archive
         .find(&relation.target)
         .ok_or_else(|| broken(&format!("its part `{}` is missing", relation.target)))?;
-    let book = Book {
+    let book = SheetContext {
         strings: &strings,
         styles: &styles,
         is_1904: workbook.is_1904,
@@ -123,10 +124,10 @@ pub(crate) fn read(
     }));
     let mut scanner = xml::scanner(&package.archive, entry, &options.limits)?;
     let skipped =
-        sheet::read(&mut scanner, path, options, &book, rows).map_err(|stop| match stop {
-            Stop::Halt(halt) => halt,
-            Stop::Scan(error) => xml::error(&package.archive, entry, error).into(),
-            Stop::Cell(row, column, what) => {
+        sheet::read(&mut scanner, path, options, &book, rows).map_err(|error| match error {
+            SheetError::Halt(halt) => halt,
+            SheetError::Scan(error) => xml::error(&package.archive, entry, error).into(),
+            SheetError::Cell(row, column, what) => {
                 let at = format!("{place}, cell {}{}", column_letters(column), row + 1);
                 ReadError::malformed(path, at, what).into()
             }
@@ -135,7 +136,7 @@ pub(crate) fn read(
     if skipped > 0 {
         summary
             .notes
-            .push(format!("{skipped} hidden rows were left out."));
+            .push(format!("{skipped} hidden rows were skipped."));
     }
     Ok(summary)
 }
@@ -182,8 +183,8 @@ impl Package<'_> {
         })
     }
 
-    /// The relations of a part; none where there is no such part. `kind` is the last segment of
-    /// the relation's type, `target` a path in the archive.
+    /// The relationships of a part; empty if there are none. `kind` is the last segment of the
+    /// relationship type, `target` a path in the archive.
     fn relations(&self, part: &str) -> Result<Vec<Relation>, ReadError> {
         let (folder, file) = part.rsplit_once('/').unwrap_or(("", part));
         let path = match folder {
@@ -215,7 +216,7 @@ impl Package<'_> {
     }
 }
 
-/// A relation's target as a path in the archive.
+/// Resolves the target of a relationship to a path in the archive.
 fn resolve(folder: &str, target: &str) -> String {
     let target = target.replace('\\', "/");
     let mut segments: Vec<&str> = match target.starts_with('/') {
@@ -240,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_resolve() {
+    fn relationship_targets_resolve_to_paths() {
         for (folder, target, want) in [
             ("xl", "worksheets/sheet1.xml", "xl/worksheets/sheet1.xml"),
             (

@@ -1,57 +1,57 @@
-//! The cells of a sheet.
+//! Reads the cells of a sheet. Cells that are written in the usual way take a fast path.
 
 use std::io::Read;
 use std::path::Path;
 
 use memchr::memchr;
 
-use super::cell::{Book, CellHead, CellKind, kind, text_cell};
+use super::cell::{CellHead, CellKind, SheetContext, kind, text_cell};
 use super::{escapes, strings};
 use crate::read::error::ReadError;
 use crate::read::options::ReadOptions;
-use crate::read::reference::{digits, reference};
+use crate::read::reference::{parse_digits, parse_reference};
 use crate::read::row::RowCells;
 use crate::read::rows::{Assembler, Halt};
 use crate::read::sink::Cell;
 use crate::read::xml::{Event, ScanError, Scanner, tag_end, unescape};
 
-/// Why a formula's cell has no value.
+/// The error of a cell whose formula has no value.
 pub(super) const NO_RESULT: &str = "a formula without a saved result";
 
-/// Why a sheet cannot be read on.
-pub(super) enum Stop {
+/// Why reading a sheet stopped early.
+pub(super) enum SheetError {
     Halt(Halt),
     Scan(ScanError),
-    /// A cell is wrong: row and column from 0, and what is wrong.
+    /// A cell is malformed: its row and column (from 0), and what is wrong.
     Cell(u32, u32, &'static str),
 }
 
-impl From<Halt> for Stop {
-    fn from(halt: Halt) -> Stop {
-        Stop::Halt(halt)
+impl From<Halt> for SheetError {
+    fn from(halt: Halt) -> SheetError {
+        SheetError::Halt(halt)
     }
 }
 
-impl From<ReadError> for Stop {
-    fn from(error: ReadError) -> Stop {
-        Stop::Halt(error.into())
+impl From<ReadError> for SheetError {
+    fn from(error: ReadError) -> SheetError {
+        SheetError::Halt(error.into())
     }
 }
 
-impl From<ScanError> for Stop {
-    fn from(error: ScanError) -> Stop {
-        Stop::Scan(error)
+impl From<ScanError> for SheetError {
+    fn from(error: ScanError) -> SheetError {
+        SheetError::Scan(error)
     }
 }
 
-/// Reads the cells and hands on the rows; gives how many hidden rows were left out.
+/// Reads all rows. Returns the number of hidden rows that were skipped.
 pub(super) fn read<R: Read>(
     scanner: &mut Scanner<R>,
     path: &Path,
     options: &ReadOptions,
-    book: &Book<'_>,
+    book: &SheetContext<'_>,
     rows: &mut Assembler,
-) -> Result<u64, Stop> {
+) -> Result<u64, SheetError> {
     let mut sheet = Sheet {
         book,
         row: 0,
@@ -61,7 +61,7 @@ pub(super) fn read<R: Read>(
         skip_hidden: options.skip_hidden_rows,
         skipped: 0,
     };
-    // What stands before the cells: views, columns.
+    // Skip what precedes the cells: views, columns.
     loop {
         match scanner.next()? {
             Event::Start { name, empty, .. } if scanner.local(&name) == b"sheetData" => {
@@ -70,12 +70,14 @@ pub(super) fn read<R: Read>(
                 }
                 break;
             }
-            Event::Eof => return Err(ScanError::Broken("it has no `sheetData`").into()),
+            Event::Eof => {
+                return Err(ScanError::Malformed("the element `sheetData` is missing").into());
+            }
             _ => {}
         }
     }
     loop {
-        while sheet.fast(scanner)? {}
+        while sheet.fast_cell(scanner)? {}
         match scanner.next()? {
             Event::Start {
                 name,
@@ -83,19 +85,19 @@ pub(super) fn read<R: Read>(
                 empty,
             } => match scanner.local(&name) {
                 b"c" => {
-                    let head = sheet.head(scanner, &attributes)?;
+                    let head = sheet.cell_head(scanner, &attributes)?;
                     if empty {
                         sheet.column = head.column.saturating_add(1);
                     } else {
-                        sheet.slow(scanner, head)?;
+                        sheet.slow_cell(scanner, head)?;
                     }
                 }
                 b"row" => {
                     sheet.end_row(rows)?;
                     if let Some(number) = scanner.attribute(&attributes, b"r") {
-                        let number = digits(number).filter(|n| *n > 0);
-                        let wrong = "its number is none";
-                        sheet.row = number.ok_or(Stop::Cell(sheet.row, 0, wrong))? - 1;
+                        let number = parse_digits(number).filter(|n| *n > 0);
+                        let wrong = "its row number is invalid";
+                        sheet.row = number.ok_or(SheetError::Cell(sheet.row, 0, wrong))? - 1;
                     }
                     let hidden = scanner.attribute(&attributes, b"hidden");
                     sheet.hidden = matches!(hidden, Some(b"1" | b"true"));
@@ -118,21 +120,25 @@ pub(super) fn read<R: Read>(
                 _ => {}
             },
             Event::Text(_) | Event::Raw(_) => {}
-            Event::Eof => return Err(ScanError::Broken("it is cut off in its rows").into()),
+            Event::Eof => {
+                return Err(
+                    ScanError::Malformed("it is incomplete: it ends inside the rows").into(),
+                );
+            }
         }
     }
 }
 
 struct Sheet<'a> {
-    book: &'a Book<'a>,
-    /// The row at hand, from 0.
+    book: &'a SheetContext<'a>,
+    /// The current row, from 0.
     row: u32,
-    /// The column of the next cell that does not say its own.
+    /// The column of the next cell that has no reference.
     column: u32,
     cells: RowCells,
-    /// Whether the row at hand is hidden.
+    /// Whether the current row is hidden.
     hidden: bool,
-    /// Whether hidden rows are left out.
+    /// Whether to skip hidden rows.
     skip_hidden: bool,
     skipped: u64,
 }
@@ -150,11 +156,11 @@ impl Sheet<'_> {
         rows.row(self.row.saturating_add(1), &mut self.cells)
     }
 
-    /// Takes a cell off the bytes at hand where it is written as nearly all are:
-    /// `<c r="A1" s="2" t="s"><v>0</v></c>`. `false`, and nothing taken, where it is not, or not
-    /// all there.
-    fn fast<R: Read>(&mut self, scanner: &mut Scanner<R>) -> Result<bool, Stop> {
-        let ahead = scanner.ahead();
+    /// Fast path: consumes one cell that is written as nearly all are:
+    /// `<c r="A1" s="2" t="s"><v>0</v></c>`. `false`, and nothing consumed, if the next cell differs
+    /// or is not fully buffered.
+    fn fast_cell<R: Read>(&mut self, scanner: &mut Scanner<R>) -> Result<bool, SheetError> {
+        let ahead = scanner.buffered();
         let Some(mut rest) = ahead.strip_prefix(b"<c") else {
             return Ok(false);
         };
@@ -168,30 +174,32 @@ impl Sheet<'_> {
                 return Ok(false);
             };
             let value = &tail[..length];
-            let taken = match name {
-                b'r' => match reference(value) {
+            let known = match name {
+                b'r' => match parse_reference(value) {
                     Some((row, column)) => {
                         (head.row, head.column) = (row, column);
                         true
                     }
                     None => false,
                 },
-                b's' => digits(value).map(|style| head.style = style).is_some(),
+                b's' => parse_digits(value)
+                    .map(|style| head.style = style)
+                    .is_some(),
                 b't' => kind(value).map(|kind| head.kind = kind).is_some(),
                 _ => false,
             };
-            if !taken {
+            if !known {
                 return Ok(false);
             }
             rest = &tail[length + 1..];
         }
         if let Some(after) = rest.strip_prefix(b"/>") {
             let taken = ahead.len() - after.len();
-            self.place(head, None)?;
-            scanner.pass(taken);
+            self.push_cell(head, None)?;
+            scanner.advance(taken);
             return Ok(true);
         }
-        // A formula is passed over; its saved result follows.
+        // Skip the formula; its saved result follows.
         if let [b'>', b'<', b'f', tail @ ..] = rest {
             let Some(after) = after_formula(tail) else {
                 return Ok(false);
@@ -213,19 +221,20 @@ impl Sheet<'_> {
         };
         let cell = self.value(&head, &body[..length])?;
         let taken = ahead.len() - after.len();
-        self.place(head, cell)?;
-        scanner.pass(taken);
+        self.push_cell(head, cell)?;
+        scanner.advance(taken);
         Ok(true)
     }
 
-    /// The same for `<c r="A1" t="inlineStr"><is><t>text</t></is></c>`; `at` is after `<t`.
+    /// The same for `<c r="A1" t="inlineStr"><is><t>text</t></is></c>`. `at` is the offset after
+    /// `<t`.
     fn fast_inline<R: Read>(
         &mut self,
         scanner: &mut Scanner<R>,
         head: CellHead,
         at: usize,
-    ) -> Result<bool, Stop> {
-        let ahead = scanner.ahead();
+    ) -> Result<bool, SheetError> {
+        let ahead = scanner.buffered();
         let tail = &ahead[at..];
         let (body, trim) = match tail.strip_prefix(b" xml:space=\"preserve\">") {
             Some(body) => (body, false),
@@ -240,41 +249,45 @@ impl Sheet<'_> {
         let Some(after) = body[length..].strip_prefix(b"</t></is></c>") else {
             return Ok(false);
         };
-        let mut text = self.cells.spare.text();
+        let mut text = self.cells.pool.take();
         strings::append(&body[..length], trim, 0, &mut text);
         let taken = ahead.len() - after.len();
-        self.place(head, text_cell(text))?;
-        scanner.pass(taken);
+        self.push_cell(head, text_cell(text))?;
+        scanner.advance(taken);
         Ok(true)
     }
 
-    /// A cell's attributes, however they are written.
-    fn head<R: Read>(
+    /// Parses the attributes of a cell in any notation.
+    fn cell_head<R: Read>(
         &self,
         scanner: &Scanner<R>,
         attributes: &std::ops::Range<usize>,
-    ) -> Result<CellHead, Stop> {
+    ) -> Result<CellHead, SheetError> {
         let mut head = CellHead {
             row: self.row,
             column: self.column,
             ..CellHead::default()
         };
-        let wrong = |what| Stop::Cell(self.row, self.column, what);
+        let wrong = |what| SheetError::Cell(self.row, self.column, what);
         if let Some(at) = scanner.attribute(attributes, b"r") {
             (head.row, head.column) =
-                reference(at).ok_or_else(|| wrong("its reference is none"))?;
+                parse_reference(at).ok_or_else(|| wrong("its reference is invalid"))?;
         }
         if let Some(style) = scanner.attribute(attributes, b"s") {
-            head.style = digits(style).unwrap_or(0);
+            head.style = parse_digits(style).unwrap_or(0);
         }
         if let Some(name) = scanner.attribute(attributes, b"t") {
-            head.kind = kind(name).ok_or_else(|| wrong("its type is not known"))?;
+            head.kind = kind(name).ok_or_else(|| wrong("its type is unknown"))?;
         }
         Ok(head)
     }
 
-    /// Reads a cell's content element by element.
-    fn slow<R: Read>(&mut self, scanner: &mut Scanner<R>, head: CellHead) -> Result<(), Stop> {
+    /// Reads the content of a cell element by element.
+    fn slow_cell<R: Read>(
+        &mut self,
+        scanner: &mut Scanner<R>,
+        head: CellHead,
+    ) -> Result<(), SheetError> {
         let mut cell = None;
         let mut formula = false;
         loop {
@@ -305,28 +318,32 @@ impl Sheet<'_> {
                     _ => {}
                 },
                 Event::End { name } if scanner.local(&name) == b"c" => break,
-                Event::Eof => return Err(ScanError::Broken("it is cut off in a cell").into()),
+                Event::Eof => {
+                    return Err(
+                        ScanError::Malformed("it is incomplete: it ends inside a cell").into(),
+                    );
+                }
                 _ => {}
             }
         }
-        // An empty text is a formula's honest result; no value at all is not.
+        // An empty text is a valid result of a formula. A missing value is not.
         if formula && cell.is_none() && head.kind != CellKind::Text {
             cell = Some(Cell::Error(NO_RESULT.to_owned()));
         }
-        self.place(head, cell)
+        self.push_cell(head, cell)
     }
 
-    fn value(&mut self, head: &CellHead, raw: &[u8]) -> Result<Option<Cell>, Stop> {
-        let value = self.book.value(head, raw, &mut self.cells.spare);
-        value.map_err(|what| Stop::Cell(head.row, head.column, what))
+    fn value(&mut self, head: &CellHead, raw: &[u8]) -> Result<Option<Cell>, SheetError> {
+        let value = self.book.value(head, raw, &mut self.cells.pool);
+        value.map_err(|what| SheetError::Cell(head.row, head.column, what))
     }
 
-    fn place(&mut self, head: CellHead, cell: Option<Cell>) -> Result<(), Stop> {
+    fn push_cell(&mut self, head: CellHead, cell: Option<Cell>) -> Result<(), SheetError> {
         if head.row != self.row {
-            return Err(Stop::Cell(
+            return Err(SheetError::Cell(
                 head.row,
                 head.column,
-                "it stands in another row",
+                "its reference is in a different row",
             ));
         }
         self.column = head.column.saturating_add(1);
@@ -338,7 +355,7 @@ impl Sheet<'_> {
     }
 }
 
-/// The text of a `<v>`, with entities resolved; blanks count.
+/// The text of a `<v>`, with entities resolved and whitespace preserved.
 fn value_text<R: Read>(scanner: &mut Scanner<R>, to: &mut String) -> Result<(), ScanError> {
     loop {
         match scanner.next()? {
@@ -347,13 +364,13 @@ fn value_text<R: Read>(scanner: &mut Scanner<R>, to: &mut String) -> Result<(), 
             Event::End { .. } => return Ok(()),
             Event::Start { empty: false, .. } => scanner.skip_element()?,
             Event::Start { .. } => {}
-            Event::Eof => return Err(ScanError::Broken("a value does not end")),
+            Event::Eof => return Err(ScanError::Malformed("a value is not terminated")),
         }
     }
 }
 
-/// Where a byte is, looked for one by one: in the few bytes of a value that is faster than
-/// setting up a vector search.
+/// The offset of a byte. Checks the first bytes one by one, which is faster than a vector search for
+/// short values.
 fn memchr_short(byte: u8, bytes: &[u8]) -> Option<usize> {
     let near = bytes.len().min(24);
     match bytes[..near].iter().position(|b| *b == byte) {
@@ -362,8 +379,8 @@ fn memchr_short(byte: u8, bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// What follows a formula, from the `>` of its end on; `tail` is what follows its `<f`. `None` where
-/// it is not all there, or written in an odd way.
+/// The bytes from the `>` that ends a formula on. `tail` is what follows its `<f`. `None` if the
+/// formula is not fully buffered or is written in an unusual way.
 fn after_formula(tail: &[u8]) -> Option<&[u8]> {
     let end = tag_end(tail)?;
     if end > 0 && tail[end - 1] == b'/' {

@@ -1,11 +1,11 @@
-//! The shared string table: all texts in one allocation, under a budget.
+//! The shared string table: all strings in one allocation, within a memory budget.
 
 use std::io::Read;
 
 use super::escapes;
 use crate::read::xml::{Event, ScanError, Scanner, unescape};
 
-/// Bytes of memory a string takes beside its text.
+/// Memory overhead per string in bytes.
 const PER_STRING: u64 = 8;
 
 /// The table.
@@ -16,7 +16,7 @@ pub(super) struct Strings {
 }
 
 impl Strings {
-    /// A string by its place.
+    /// The string at an index.
     pub(super) fn get(&self, at: usize) -> Option<&str> {
         let end = *self.ends.get(at)?;
         let start = match at {
@@ -26,7 +26,7 @@ impl Strings {
         self.text.get(start..end)
     }
 
-    /// Reads the part. `budget`: bytes in memory.
+    /// Reads the part. `budget` is the maximum size in memory in bytes.
     pub(super) fn read<R: Read>(
         scanner: &mut Scanner<R>,
         budget: u64,
@@ -56,10 +56,10 @@ impl Strings {
         ScanError::check("string_bytes", bytes, budget)
     }
 
-    /// Takes `<si><t>text</t></si>`, as most strings are, off the bytes at hand; `false` where
-    /// they are something else or not all there.
+    /// Fast path: consumes one `<si><t>text</t></si>`, which is how most strings are written.
+    /// `false`, and nothing consumed, if the next item differs or is not fully buffered.
     fn plain<R: Read>(&mut self, scanner: &mut Scanner<R>) -> bool {
-        let ahead = scanner.ahead();
+        let ahead = scanner.buffered();
         let Some(body) = ahead.strip_prefix(b"<si><t>") else {
             return false;
         };
@@ -72,19 +72,19 @@ impl Strings {
         let from = self.text.len();
         append(&body[..length], true, from, &mut self.text);
         self.ends.push(self.text.len());
-        scanner.pass(7 + length + 9);
+        scanner.advance(7 + length + 9);
         true
     }
 }
 
-/// Appends a `<t>`'s text. Without `xml:space="preserve"` blanks around it do not count.
+/// Appends the text of a `<t>`. Without `xml:space="preserve"`, surrounding whitespace is removed.
 pub(super) fn append(raw: &[u8], trim: bool, from: usize, to: &mut String) {
     unescape(if trim { raw.trim_ascii() } else { raw }, to);
     escapes::resolve(to, from);
 }
 
-/// Appends the text of a string item: that of its `<t>`, or those of its runs one after another;
-/// phonetic hints are not part of it. The item's start was the last event; takes its end.
+/// Appends the text of a string item: that of its `<t>`, or of all its runs. Phonetic hints are
+/// ignored. The last event was the start of the item; consumes its end.
 pub(super) fn rich<R: Read>(
     scanner: &mut Scanner<R>,
     closing: &[u8],
@@ -105,13 +105,13 @@ pub(super) fn rich<R: Read>(
                 _ => {}
             },
             Event::End { name } if scanner.local(&name) == closing => return Ok(()),
-            Event::Eof => return Err(ScanError::Broken("a string does not end")),
+            Event::Eof => return Err(ScanError::Malformed("a string is not terminated")),
             _ => {}
         }
     }
 }
 
-/// Appends the text up to the end of the element whose start was the last event.
+/// Appends the text of the element whose start was the last event; consumes its end.
 pub(super) fn plain_text<R: Read>(
     scanner: &mut Scanner<R>,
     trim: bool,
@@ -125,7 +125,7 @@ pub(super) fn plain_text<R: Read>(
             Event::End { .. } => break,
             Event::Start { empty: false, .. } => scanner.skip_element()?,
             Event::Start { .. } => {}
-            Event::Eof => return Err(ScanError::Broken("a text does not end")),
+            Event::Eof => return Err(ScanError::Malformed("a text is not terminated")),
         }
     }
     if trim {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_and_rich_texts() {
+    fn plain_and_rich_strings_are_read() {
         let xml = "<sst><si><t>a &amp; b</t></si><si><t xml:space=\"preserve\"> c </t></si>\
                    <si/><si><t> d </t></si> <si><t/></si><x:si><x:r><x:rPr><x:b/></x:rPr><x:t>e</x:t></x:r>\
                    <x:r><x:t xml:space='preserve'> f</x:t></x:r><x:rPh><x:t>g</x:t></x:rPh></x:si>\
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn the_budget_holds() {
+    fn strings_beyond_the_budget_are_an_error() {
         let xml = format!("<sst>{}</sst>", "<si><t/></si>".repeat(1000));
         let error = read(&xml, 7999).unwrap_err();
         assert!(matches!(

@@ -1,39 +1,39 @@
-//! The number formats of cells.
+//! Reads the number formats of cells from `styles.xml`.
 
 use std::collections::HashMap;
 use std::io::Read;
 
-use crate::read::number_format::{self, Shown};
+use crate::read::number_format::{self, FormatKind};
 use crate::read::xml::{Event, ScanError, Scanner};
 
-/// Most formats that are kept; Excel's own limit is 65,490.
+/// Maximum number of formats to keep. The limit of Excel is 65,490.
 const FORMATS_MAX: usize = 100_000;
 
-/// What numbers of each style are shown as.
+/// The number format of each cell style.
 #[derive(Default)]
 pub(super) struct Styles {
-    shown: Vec<Shown>,
+    kinds: Vec<FormatKind>,
     ids: Vec<u32>,
     codes: HashMap<u32, String>,
 }
 
 impl Styles {
-    /// What numbers of a style are shown as.
-    pub(super) fn shown(&self, style: u32) -> Shown {
-        let shown = self.shown.get(style as usize).copied();
-        shown.unwrap_or(Shown::Number)
+    /// What numbers with this style display.
+    pub(super) fn kind(&self, style: u32) -> FormatKind {
+        let kind = self.kinds.get(style as usize).copied();
+        kind.unwrap_or(FormatKind::Number)
     }
 
-    /// The number of a style's format: 0 where it is `General` or not known.
+    /// The format ID of a style; 0 if it is `General` or unknown.
     pub(super) fn format(&self, style: u32) -> u32 {
         self.ids.get(style as usize).copied().unwrap_or(0)
     }
 
-    /// The code of a format by its number, where it is not `General`.
+    /// The code of a format ID, or `None` if it is `General` or unknown.
     pub(super) fn code(&self, format: u32) -> Option<String> {
         let code = match self.codes.get(&format) {
             Some(code) => code,
-            None => number_format::builtin(format)?,
+            None => number_format::builtin_code(format)?,
         };
         (!code.eq_ignore_ascii_case("general") && !code.is_empty()).then(|| code.to_owned())
     }
@@ -69,12 +69,13 @@ impl Styles {
                 _ => {}
             }
         }
-        styles.shown = styles
+        styles.kinds = styles
             .ids
             .iter()
             .map(|id| match styles.codes.get(id) {
-                Some(code) => number_format::shown(code),
-                None => number_format::builtin(*id).map_or(Shown::Number, number_format::shown),
+                Some(code) => number_format::classify(code),
+                None => number_format::builtin_code(*id)
+                    .map_or(FormatKind::Number, number_format::classify),
             })
             .collect();
         Ok(styles)

@@ -1,4 +1,4 @@
-//! The XML of workbooks, part by part.
+//! Reads the XML parts of workbooks.
 
 mod scanner;
 mod text;
@@ -10,7 +10,7 @@ use super::archive::{Archive, Entry, Part};
 use super::error::ReadError;
 use super::limits::ReadLimits;
 
-/// A scanner of a part.
+/// A scanner for a part.
 pub(super) fn scanner(
     archive: &Archive,
     entry: &Entry,
@@ -20,7 +20,7 @@ pub(super) fn scanner(
     Ok(Scanner::new(part, limits.text_bytes, limits.nesting))
 }
 
-/// Runs `read` over a part.
+/// Runs `read` on a part.
 pub(super) fn scan<T>(
     archive: &Archive,
     entry: &Entry,
@@ -30,7 +30,7 @@ pub(super) fn scan<T>(
     read(&mut scanner(archive, entry, limits)?).map_err(|e| error(archive, entry, e))
 }
 
-/// The error for a part that cannot be scanned.
+/// The error for a part that could not be scanned.
 pub(super) fn error(archive: &Archive, entry: &Entry, error: ScanError) -> ReadError {
     match error {
         ScanError::Limit(limit, found, allowed) => archive.limit(limit, found, allowed),

@@ -1,31 +1,30 @@
-//! A scanner for the XML of spreadsheets: tags and texts as slices of one buffer, nothing more.
+//! A minimal scanner for the XML of spreadsheets. Tags and texts are slices of one buffer.
 //!
-//! It knows no entities but the five and character references, expands nothing, refuses document
-//! type declarations, and bounds every token and the depth, so that no XML makes it work or
-//! remember more than it read.
+//! It expands no entities, rejects document type declarations, and limits the size of each token and
+//! the nesting depth. Time and memory are therefore bounded by the size of the input.
 
 use std::io::{self, Read};
 use std::ops::Range;
 
 use memchr::{memchr, memchr3, memmem};
 
-/// Bytes asked of the source at once.
+/// Minimum free space in the buffer for a read from the source.
 const CHUNK: usize = 128 << 10;
 
-/// What cannot be scanned.
+/// Why XML could not be scanned.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::read) enum ScanError {
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("{0}")]
-    Broken(&'static str),
-    /// A limit: its name, what was found, what is allowed.
+    Malformed(&'static str),
+    /// A limit was exceeded: its name, the value found and the maximum.
     #[error("limit `{0}`")]
     Limit(&'static str, u64, u64),
 }
 
 impl ScanError {
-    /// Fails where more was found than the limit of that name allows.
+    /// Fails if `found` exceeds `allowed`.
     pub(in crate::read) fn check(
         limit: &'static str,
         found: u64,
@@ -38,10 +37,10 @@ impl ScanError {
     }
 }
 
-/// One thing in the XML. The ranges are good until the next call of [`Scanner::next`].
+/// An event in the XML. Its ranges are valid until the next call of [`Scanner::next`].
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::read) enum Event {
-    /// `<name attributes>`, also `<name attributes/>`, after which no [`Event::End`] comes.
+    /// `<name attributes>`, or `<name attributes/>`, which has no [`Event::End`].
     Start {
         name: Range<usize>,
         attributes: Range<usize>,
@@ -49,15 +48,15 @@ pub(in crate::read) enum Event {
     },
     /// `</name>`
     End { name: Range<usize> },
-    /// Text between tags, as it is written.
+    /// Text between tags, not yet unescaped.
     Text(Range<usize>),
-    /// Text that is not to be unescaped.
+    /// Text from a CDATA section, which must not be unescaped.
     Raw(Range<usize>),
-    /// The end.
+    /// The end of the input.
     Eof,
 }
 
-/// See the module's text.
+/// Reads XML events from a source.
 pub(in crate::read) struct Scanner<R> {
     source: R,
     buffer: Vec<u8>,
@@ -69,7 +68,8 @@ pub(in crate::read) struct Scanner<R> {
 }
 
 impl<R: Read> Scanner<R> {
-    /// `token_max`: bytes of a tag or a text, at most; `depth_max`: elements in each other.
+    /// Creates a scanner. `token_max` limits the size of a tag or text in bytes, `depth_max` the nesting
+    /// depth.
     pub(in crate::read) fn new(source: R, token_max: u64, depth_max: u64) -> Scanner<R> {
         Scanner {
             source,
@@ -82,22 +82,22 @@ impl<R: Read> Scanner<R> {
         }
     }
 
-    /// The bytes that are at hand.
-    pub(in crate::read) fn ahead(&self) -> &[u8] {
+    /// The bytes that have been read but not consumed.
+    pub(in crate::read) fn buffered(&self) -> &[u8] {
         &self.buffer[self.at..self.end]
     }
 
-    /// Passes over bytes of [`Scanner::ahead`].
-    pub(in crate::read) fn pass(&mut self, bytes: usize) {
+    /// Consumes bytes of [`Scanner::buffered`].
+    pub(in crate::read) fn advance(&mut self, bytes: usize) {
         self.at = (self.at + bytes).min(self.end);
     }
 
-    /// The bytes of a range that the last event gave.
+    /// The bytes of a range from the last event.
     pub(in crate::read) fn bytes(&self, range: &Range<usize>) -> &[u8] {
         self.buffer.get(range.clone()).unwrap_or_default()
     }
 
-    /// A name without its namespace's prefix.
+    /// A name without its namespace prefix.
     pub(in crate::read) fn local(&self, name: &Range<usize>) -> &[u8] {
         let name = self.bytes(name);
         match memchr(b':', name) {
@@ -106,7 +106,7 @@ impl<R: Read> Scanner<R> {
         }
     }
 
-    /// Reads more; `false` at the end of the source.
+    /// Reads more bytes. `false` at the end of the source.
     fn fill(&mut self) -> Result<bool, ScanError> {
         if self.at > 0 {
             self.buffer.copy_within(self.at..self.end, 0);
@@ -130,7 +130,7 @@ impl<R: Read> Scanner<R> {
         }
     }
 
-    /// Makes sure that `bytes` are at hand; `false` where the source ends before.
+    /// Buffers at least `bytes` bytes. `false` if the source ends before.
     fn need(&mut self, bytes: usize) -> Result<bool, ScanError> {
         while self.end - self.at < bytes {
             if !self.fill()? {
@@ -140,8 +140,8 @@ impl<R: Read> Scanner<R> {
         Ok(true)
     }
 
-    /// Finds where `find` says, reading on as needed: `find` gets the bytes at hand and from
-    /// where on they are new.
+    /// The offset that `find` returns, reading more bytes until it returns one. `find` receives the
+    /// buffered bytes and how many of them it has already seen.
     fn find(
         &mut self,
         mut find: impl FnMut(&[u8], usize) -> Option<usize>,
@@ -149,17 +149,17 @@ impl<R: Read> Scanner<R> {
     ) -> Result<usize, ScanError> {
         let mut seen = 0;
         loop {
-            if let Some(found) = find(self.ahead(), seen) {
+            if let Some(found) = find(self.buffered(), seen) {
                 return Ok(found);
             }
             seen = self.end - self.at;
             if !self.fill()? {
-                return Err(ScanError::Broken(missing));
+                return Err(ScanError::Malformed(missing));
             }
         }
     }
 
-    /// Elements that are open.
+    /// The number of open elements.
     pub(in crate::read) fn depth(&self) -> u64 {
         self.depth
     }
@@ -179,27 +179,29 @@ impl<R: Read> Scanner<R> {
                 Some(b'?') if more => self.skip_to(b"?>")?,
                 Some(b'!') if more => {
                     self.need(9)?;
-                    if self.ahead().starts_with(b"<!--") {
-                        self.pass(4);
+                    if self.buffered().starts_with(b"<!--") {
+                        self.advance(4);
                         self.skip_to(b"-->")?;
-                    } else if self.ahead().starts_with(b"<![CDATA[") {
-                        self.pass(9);
+                    } else if self.buffered().starts_with(b"<![CDATA[") {
+                        self.advance(9);
                         let end = self.find(
                             |b, seen| {
                                 let from = seen.saturating_sub(2);
                                 memmem::find(&b[from..], b"]]>").map(|i| from + i)
                             },
-                            "a text does not end",
+                            "a text is not terminated",
                         )?;
                         let range = self.at..self.at + end;
-                        self.pass(end + 3);
+                        self.advance(end + 3);
                         return Ok(Event::Raw(range));
                     } else {
-                        return Err(ScanError::Broken("it declares a document type"));
+                        return Err(ScanError::Malformed(
+                            "document type declarations are not allowed",
+                        ));
                     }
                 }
                 Some(_) if more => return self.start_tag(),
-                _ => return Err(ScanError::Broken("a tag does not end")),
+                _ => return Err(ScanError::Malformed("a tag is not terminated")),
             }
         }
     }
@@ -208,7 +210,7 @@ impl<R: Read> Scanner<R> {
         let length = {
             let mut seen = 0;
             loop {
-                match memchr(b'<', &self.ahead()[seen..]) {
+                match memchr(b'<', &self.buffered()[seen..]) {
                     Some(i) => break seen + i,
                     None => seen = self.end - self.at,
                 }
@@ -218,20 +220,20 @@ impl<R: Read> Scanner<R> {
             }
         };
         let range = self.at..self.at + length;
-        self.pass(length);
+        self.advance(length);
         Ok(Event::Text(range))
     }
 
     fn end_tag(&mut self) -> Result<Event, ScanError> {
         let length = self.find(
             |b, seen| memchr(b'>', &b[seen..]).map(|i| seen + i),
-            "a tag does not end",
+            "a tag is not terminated",
         )?;
         let start = self.at + 2;
         let end = start.max(self.at + length);
         let blank = |b: &u8| b.is_ascii_whitespace();
         let name_end = self.buffer[start..end].iter().position(blank);
-        self.pass(length + 1);
+        self.advance(length + 1);
         self.depth = self.depth.saturating_sub(1);
         Ok(Event::End {
             name: start..name_end.map_or(end, |i| start + i),
@@ -239,7 +241,7 @@ impl<R: Read> Scanner<R> {
     }
 
     fn start_tag(&mut self) -> Result<Event, ScanError> {
-        let length = self.find(|b, _| tag_end(b), "a tag does not end")?;
+        let length = self.find(|b, _| tag_end(b), "a tag is not terminated")?;
         let start = self.at + 1;
         let mut end = self.at + length;
         let empty = end > start && self.buffer[end - 1] == b'/';
@@ -254,7 +256,7 @@ impl<R: Read> Scanner<R> {
             .iter()
             .position(blank)
             .map_or(end, |i| start + i);
-        self.pass(length + 1);
+        self.advance(length + 1);
         Ok(Event::Start {
             name: start..name_end,
             attributes: name_end..end,
@@ -262,33 +264,33 @@ impl<R: Read> Scanner<R> {
         })
     }
 
-    /// Passes over everything up to and with `mark`, keeping nothing of it.
+    /// Skips everything up to and including `mark`, without buffering it.
     fn skip_to(&mut self, mark: &[u8]) -> Result<(), ScanError> {
         loop {
-            if let Some(found) = memmem::find(self.ahead(), mark) {
-                self.pass(found + mark.len());
+            if let Some(found) = memmem::find(self.buffered(), mark) {
+                self.advance(found + mark.len());
                 return Ok(());
             }
             let keep = mark.len() - 1;
-            self.pass((self.end - self.at).saturating_sub(keep));
+            self.advance((self.end - self.at).saturating_sub(keep));
             if !self.fill()? {
-                return Err(ScanError::Broken("a comment does not end"));
+                return Err(ScanError::Malformed("a comment is not terminated"));
             }
         }
     }
 
-    /// Passes over the rest of the element whose start was the last event.
+    /// Skips the rest of the element whose start was the last event.
     pub(in crate::read) fn skip_element(&mut self) -> Result<(), ScanError> {
         let depth = self.depth;
         while self.depth >= depth {
             if self.next()? == Event::Eof {
-                return Err(ScanError::Broken("an element does not end"));
+                return Err(ScanError::Malformed("an element is not closed"));
             }
         }
         Ok(())
     }
 
-    /// The value of an attribute, as it is written; names are compared without prefixes.
+    /// The value of an attribute, not yet unescaped. Ignores namespace prefixes.
     pub(in crate::read) fn attribute(
         &self,
         attributes: &Range<usize>,
@@ -300,7 +302,7 @@ impl<R: Read> Scanner<R> {
         })
     }
 
-    /// The value of an attribute as text.
+    /// The unescaped value of an attribute.
     pub(in crate::read) fn text_attribute(
         &self,
         attributes: &Range<usize>,
@@ -313,7 +315,7 @@ impl<R: Read> Scanner<R> {
     }
 }
 
-/// Where a start tag's `>` is: one between quotes does not end it.
+/// The offset of the `>` that ends a start tag. Ignores `>` inside quotes.
 pub(in crate::read) fn tag_end(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -325,7 +327,7 @@ pub(in crate::read) fn tag_end(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// Attributes as they are written: name and value.
+/// Iterates over attributes as name and value, not yet unescaped.
 pub(in crate::read) struct Attributes<'a>(pub(in crate::read) &'a [u8]);
 
 impl<'a> Iterator for Attributes<'a> {
@@ -347,7 +349,7 @@ mod tests {
     use super::*;
 
     fn events(xml: &[u8], step: usize) -> Result<Vec<String>, ScanError> {
-        /// Gives a few bytes at a time.
+        /// Returns a few bytes at a time.
         struct Slow<'a>(&'a [u8], usize);
         impl Read for Slow<'_> {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -385,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn events_do_not_depend_on_how_the_bytes_arrive() {
+    fn events_do_not_depend_on_the_size_of_reads() {
         let xml = b"<?xml version=\"1.0\"?><!-- a <b> --><x:a r:id='q>\"&amp;'><b />t\n1<![CDATA[<]]>]]></x:a ><c k=\"\"/>";
         let want = ["+aq>\"&", "+b/", "t\n1", "!<", "]]>", "-x:a", "+c/"];
         for step in [1, 2, 3, 7, 1000] {
@@ -394,13 +396,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_well_formed_or_too_much_is_refused() {
+    fn malformed_xml_and_exceeded_limits_are_errors() {
         for (xml, want) in [
-            (&b"<a"[..], "a tag does not end"),
-            (b"<", "a tag does not end"),
-            (b"<a b='>", "a tag does not end"),
-            (b"<!-- ", "a comment does not end"),
-            (b"<![CDATA[ ]]", "a text does not end"),
+            (&b"<a"[..], "a tag is not terminated"),
+            (b"<", "a tag is not terminated"),
+            (b"<a b='>", "a tag is not terminated"),
+            (b"<!-- ", "a comment is not terminated"),
+            (b"<![CDATA[ ]]", "a text is not terminated"),
             (b"<!DOCTYPE a [<!ENTITY b \"c\">]><a/>", "document type"),
             (b"<a><a><a><a><a><a>", "`nesting`"),
             (&[b'x'; 2000], "`text_bytes`"),

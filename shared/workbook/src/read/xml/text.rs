@@ -1,9 +1,9 @@
-//! Texts as XML writes them.
+//! Decodes XML text.
 
 use memchr::{memchr, memchr2};
 
-/// Appends XML text: entities and character references resolved, line ends made `\n`. What is no
-/// known entity stays as it is written, and bytes that are no UTF-8 become U+FFFD.
+/// Appends XML text. Resolves entities and character references, and normalizes line ends to `\n`.
+/// Unknown entities are left as they are, and invalid UTF-8 becomes U+FFFD.
 pub(in crate::read) fn unescape(raw: &[u8], to: &mut String) {
     let mut rest = raw;
     while let Some(i) = memchr2(b'&', b'\r', rest) {
@@ -15,7 +15,7 @@ pub(in crate::read) fn unescape(raw: &[u8], to: &mut String) {
             continue;
         }
         let body = &rest[i + 1..];
-        // The longest known reference is `#x10FFFF`; leading zeros are allowed.
+        // The longest reference is `#x10FFFF`, but leading zeros are allowed.
         let end = memchr(b';', &body[..body.len().min(16)]);
         match end.and_then(|end| Some((resolve(&body[..end])?, end))) {
             Some((c, end)) => {
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn entities() {
+    fn known_entities_are_resolved() {
         for (raw, want) in [
             ("a &amp; b", "a & b"),
             ("&lt;&gt;&quot;&apos;", "<>\"'"),
