@@ -1,4 +1,4 @@
-//! Answers shared by all children of a run through its ledger.
+//! Answers that all children of a run share through its table, so that a question is asked once.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,15 +14,16 @@ use tokio::time::sleep;
 use crate::child::Child;
 use crate::retry::retry;
 
-/// How long a child has for an answer before another one looks for it too: what an answer takes
-/// that is asked for several times. A child that is tried again after it died takes its own
-/// questions up at once.
+/// How long a child may look for an answer before another child looks for it too. This covers an
+/// answer that takes several attempts. A child that is retried after it died continues with its own
+/// questions at once.
 const LEASE: Duration = Duration::from_secs(120);
-/// Waits for another child's answer: the first, and the longest, since each look costs.
-const LOOK_FIRST: Duration = Duration::from_millis(50);
-const LOOK_MOST: Duration = Duration::from_secs(5);
+/// The first wait for another child's answer. Each wait is twice as long as the one before.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// The longest wait: each look at the table costs a read.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
-/// The answers in a run's table.
+/// The answers in the table of a run.
 pub(crate) struct RunAnswers {
     ledger: Arc<dyn Ledger>,
     run: RunId,
@@ -45,16 +46,16 @@ impl fmt::Debug for RunAnswers {
     }
 }
 
-/// A question of any length as one that a key holds.
-fn short(question: &str) -> String {
+/// The key of a question: questions can be longer than a key may be.
+fn key(question: &str) -> String {
     blake3::hash(question.as_bytes()).to_hex().to_string()
 }
 
 #[async_trait]
 impl Answers for RunAnswers {
     async fn ask(&self, question: &str) -> Result<Option<String>, String> {
-        let question = short(question);
-        let mut wait = LOOK_FIRST;
+        let question = key(question);
+        let mut wait = FIRST_WAIT;
         loop {
             let ask = || {
                 self.ledger
@@ -66,17 +67,17 @@ impl Answers for RunAnswers {
                 Asked::Awaited => {}
             }
             sleep(wait).await;
-            wait = LOOK_MOST.min(wait * 2);
+            wait = LONGEST_WAIT.min(wait * 2);
         }
     }
 
     async fn answer(&self, question: &str, answer: Option<&str>) -> Result<(), String> {
-        let question = short(question);
-        let tell = || {
+        let question = key(question);
+        let store = || {
             self.ledger
                 .answer(&self.run, &question, &self.owner, answer)
         };
-        retry(tell).await.map_err(|e| e.to_string())
+        retry(store).await.map_err(|e| e.to_string())
     }
 }
 
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_child_waits_for_an_answer_that_another_one_finds() {
+    async fn a_child_waits_for_the_answer_that_another_child_is_looking_for() {
         let directory = tempfile::tempdir().unwrap();
         let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(directory.path()).unwrap());
         let run = RunId::new("inbox", "p/a.xlsx", "v1", DateTime::UNIX_EPOCH, "p");
@@ -110,12 +111,12 @@ mod tests {
         let (first, second) = (child(0), child(1));
         let long = "a question of any length ".repeat(1000);
         assert_eq!(first.ask(&long).await, Ok(None));
-        // The same child, started again after it died.
+        // The same child, retried after it died.
         assert_eq!(child(0).ask(&long).await, Ok(None));
 
-        // Given back, it is the other's to find, and its answer is there for both.
+        // The first child gives the question back. The second finds the answer, and both get it.
         let give_back = async {
-            sleep(LOOK_FIRST / 2).await;
+            sleep(FIRST_WAIT / 2).await;
             first.answer(&long, None).await
         };
         assert_eq!(
@@ -123,11 +124,11 @@ mod tests {
             (Ok(None), Ok(()))
         );
         let found = async {
-            sleep(LOOK_FIRST / 2).await;
+            sleep(FIRST_WAIT / 2).await;
             second.answer(&long, Some("answer")).await
         };
-        let (known, told) = tokio::join!(first.ask(&long), found);
-        assert_eq!((known, told), (Ok(Some("answer".to_owned())), Ok(())));
+        let (known, stored) = tokio::join!(first.ask(&long), found);
+        assert_eq!((known, stored), (Ok(Some("answer".to_owned())), Ok(())));
         assert_eq!(child(2).ask(&long).await, Ok(Some("answer".to_owned())));
     }
 }

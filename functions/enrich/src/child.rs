@@ -4,16 +4,16 @@ use std::fmt;
 
 use rowmill_domain::{RunId, Status};
 
-/// Which part of a run a child works on, as its environment says.
+/// Which part of a run a child works on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Child {
     /// The run.
     pub run: RunId,
-    /// The chunk, from 0.
+    /// The chunk, counted from 0.
     pub chunk: u32,
-    /// The stage, from 0.
+    /// The stage, counted from 0.
     pub stage: u16,
-    /// The index in the array; `None` for a plain job, which works on the whole chunk.
+    /// The index in the array job. `None` for a plain job, which works on the whole chunk.
     pub index: Option<u32>,
 }
 
@@ -31,16 +31,17 @@ impl fmt::Display for Child {
     }
 }
 
-/// What a child did, once every record of its slice has an outcome.
+/// What a child did. Every record of its slice has an outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChildReport {
     /// Records of the slice.
     pub records: u64,
-    /// Of these, done by an earlier attempt.
+    /// How many of them an earlier attempt had done.
     pub resumed: u64,
-    /// Done now, with status `ok`.
+    /// Records that this attempt finished with status `ok`.
     pub ok: u64,
-    /// Done now, with status `failed` (those that failed in an earlier stage among them).
+    /// Records that this attempt finished with status `failed`, including those that failed in an
+    /// earlier stage.
     pub failed: u64,
 }
 

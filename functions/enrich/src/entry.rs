@@ -14,10 +14,10 @@ use crate::error::PreviewError;
 use crate::preview::{PreviewRequest, Previews, columns, preview, preview_json, records};
 
 impl Child {
-    /// What Batch and submit say in the environment of a child. A plain job has no index.
+    /// Reads the variables that submit and Batch set for a child. A plain job has no index.
     ///
     /// # Errors
-    /// A variable is absent or cannot be read: the job is set up wrongly.
+    /// A variable is missing or malformed: the job is misconfigured.
     pub fn from_environment(environment: &Environment) -> Result<Child, VariableError> {
         Ok(Child {
             run: environment.value(ROWMILL_RUN)?,
@@ -29,14 +29,17 @@ impl Child {
 }
 
 impl Previews {
-    /// Answers `{"pipeline": "<name or text>", "rows": [{"<column>": value}]}`, of at most
-    /// [`PREVIEW_ROWS`] rows, with `"parameters": {"<name>": "<value>"}` where the pipeline wants
-    /// some, by `{"columns": [..], "added": [..], "rows": [{"row", "status",
-    /// "values", "error", "attempts"}]}`. Rows are counted from 1; `values` holds the input and
-    /// what was added.
+    /// Previews a pipeline on the rows of a request.
+    ///
+    /// The request is `{"pipeline": "<name or text>", "rows": [{"<column>": value}]}` with at most
+    /// [`PREVIEW_ROWS`] rows, and `"parameters": {"<name>": "<value>"}` if the pipeline has
+    /// parameters. The answer is `{"columns": [..], "added": [..], "rows": [{"row", "status",
+    /// "values", "error", "attempts"}]}`. Rows are counted from 1. `values` holds the input columns
+    /// and the added ones.
     ///
     /// # Errors
-    /// The request or its pipeline is wrong, or the pipeline cannot be read.
+    /// The request or the pipeline is invalid, the pipeline cannot be read, or the answer is larger
+    /// than Lambda allows.
     pub async fn invoke(
         &self,
         payload: &serde_json::Value,
@@ -44,13 +47,13 @@ impl Previews {
     ) -> Result<Option<serde_json::Value>, PreviewError> {
         let request = PreviewRequest::deserialize(payload).map_err(|error| {
             PreviewError::Request(format!(
-                "this is no request for a preview: {error}; it is {{\"pipeline\": \"<name, or the \
-                 text of the file>\", \"rows\": [{{\"<column>\": value}}]}}"
+                "invalid preview request: {error}; expected {{\"pipeline\": \"<name, or the text of \
+                 the file>\", \"rows\": [{{\"<column>\": value}}]}}"
             ))
         })?;
         if !(1..=PREVIEW_ROWS).contains(&request.rows.len()) {
             return Err(PreviewError::Request(format!(
-                "{} rows: a preview takes 1 to {PREVIEW_ROWS}",
+                "the request has {} rows; a preview takes 1 to {PREVIEW_ROWS}",
                 request.rows.len()
             )));
         }
@@ -74,8 +77,8 @@ impl Previews {
         let bytes = answer.to_string().len();
         if bytes > LAMBDA_RESPONSE_MAX {
             return Err(PreviewError::Request(format!(
-                "the answer has {bytes} bytes, more than the {LAMBDA_RESPONSE_MAX} that Lambda \
-                 hands on: ask for fewer rows"
+                "the answer has {bytes} bytes, but Lambda returns at most {LAMBDA_RESPONSE_MAX}: \
+                 send fewer rows"
             )));
         }
         Ok(Some(answer))

@@ -1,23 +1,23 @@
 use rowmill_domain::config::child_exit;
 use rowmill_ports::PortError;
 
-/// Why a child failed. Never because of a record.
+/// Why a child failed. A record is never the reason.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrichError {
-    /// The job is set up wrongly; trying again cannot help.
+    /// The job is misconfigured. Retrying cannot help.
     #[error("{0}")]
     Misconfigured(String),
-    /// A step's program could not be fetched; it may be there later.
-    #[error("the program cannot be fetched: {0}")]
+    /// The program of a step could not be fetched. Retrying may help.
+    #[error("cannot fetch the program: {0}")]
     NotFetched(String),
-    /// A service failed; where that may pass, also after it was tried again.
+    /// A service failed, even after retries if the error is temporary.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// Stopped before every record was done; all that were done are stored, unless storing them
-    /// took too long.
-    #[error("stopped with {} undone; what was done is stored", left_text(*.left))]
+    /// The child was stopped before all its records were done. Finished records are stored, unless
+    /// storing them took too long.
+    #[error("stopped with {} left to do; finished records are stored", left_text(*.left))]
     Interrupted {
-        /// Records left undone; `None` where the time ran out before that was known.
+        /// Records left to do. `None` if the time ran out before they were counted.
         left: Option<u64>,
     },
 }

@@ -1,5 +1,5 @@
-//! A `command` step's program from a bucket, as AWS's "fetch and run" does it: downloaded, checked
-//! against its hash, put into a folder of its own that goes with the child.
+//! Fetches the program of a `command` step, like AWS Batch's "fetch and run": downloads it, checks
+//! its hash, and puts it into a temporary folder of the child.
 
 use std::io::{self, Read as _};
 use std::ops::Range;
@@ -18,9 +18,9 @@ use crate::error::EnrichError;
 use crate::retry::retry;
 use crate::unpack::{UnpackError, make_executable, unpack};
 
-/// Largest script or zip, in bytes.
+/// The largest script or zip file, in bytes.
 const FETCHED_MAX: u64 = 256 << 20;
-/// What the folders' names begin with.
+/// The prefix of the temporary folders' names.
 const PREFIX: &str = "rowmill-fetch-";
 
 /// Fetches the programs of steps into temporary folders.
@@ -130,7 +130,9 @@ impl ProgramFetcher {
         let refused = |why: String| Err(FetchError::Refused(why));
         let too_large = |bytes: u64| {
             refused(format!(
-                "it has {bytes} bytes, more than the {FETCHED_MAX} that are fetched"
+                "the file has {} MiB, but at most {} MiB are fetched",
+                bytes.div_ceil(1 << 20),
+                FETCHED_MAX >> 20
             ))
         };
         let Some((bucket, key)) = fetch.location() else {
@@ -150,19 +152,21 @@ impl ProgramFetcher {
             ..
         } = self;
         let Some(objects) = objects else {
-            return refused("programs in buckets are not fetched here".to_owned());
+            return refused("programs in buckets cannot be fetched here; give a path".to_owned());
         };
         let own = bucket == work_bucket;
         // `arn:aws:s3:::name`; a name has no colon.
         let mut names = buckets.iter().filter_map(|b| b.rsplit(':').next());
         if !own && !names.any(|name| name == bucket) {
             return refused(format!(
-                "programs are not fetched from the bucket {bucket}; put it under {PROGRAMS} in the bucket {work_bucket}"
+                "programs cannot be fetched from the bucket {bucket}; put the file under {PROGRAMS} in \
+                 the bucket {work_bucket}, or allow this bucket (parameter FetchBuckets of the \
+                 deployment)"
             ));
         }
         if own && !key.starts_with(PROGRAMS) {
             return refused(format!(
-                "in the bucket {bucket} programs lie under {PROGRAMS}"
+                "programs in the bucket {bucket} must be under {PROGRAMS}"
             ));
         }
         let at = Location::new(bucket, key);
@@ -176,13 +180,16 @@ impl ProgramFetcher {
     }
 }
 
-/// Where a program that is given by its path lies.
+/// The path of a program that the pipeline names by path.
 fn local(fetch: &Fetch, directory: &Path) -> PathBuf {
     directory.join(&fetch.url)
 }
 
-/// What is wrong with a program that is given by its path, before anything runs; one in a bucket
-/// only its child can look at.
+/// Checks a program that the pipeline names by path, before anything runs. Programs in buckets are
+/// checked only by the child that fetches them.
+///
+/// # Errors
+/// The file cannot be read, or its hash is not the one in the pipeline.
 pub fn check_local(fetch: &Fetch, directory: &Path) -> Result<(), String> {
     if fetch.location().is_some() {
         return Ok(());
@@ -191,7 +198,7 @@ pub fn check_local(fetch: &Fetch, directory: &Path) -> Result<(), String> {
     check(fetch, &path).map_err(|e| format!("fetch: {}: {e}", path.display()))
 }
 
-/// Whether a file is the one that the pipeline means.
+/// Checks the hash of a file.
 fn check(fetch: &Fetch, file: &Path) -> Result<(), UnpackError> {
     let mut file = std::fs::File::open(file)?;
     let mut hash = Sha256::new();
@@ -207,7 +214,8 @@ fn check(fetch: &Fetch, file: &Path) -> Result<(), UnpackError> {
         return Ok(());
     }
     Err(UnpackError::Refused(format!(
-        "its SHA-256 is {found} and not {}; if it was meant to change, write the new one into the pipeline",
+        "the SHA-256 of the file is {found}, but the pipeline says {}; if the file was changed on \
+         purpose, write the new hash into the pipeline",
         fetch.sha256
     )))
 }

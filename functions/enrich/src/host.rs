@@ -15,12 +15,12 @@ use crate::fetch::{FetchError, ProgramFetcher};
 /// What a host offers to the steps of any pipeline.
 #[derive(Clone, Default)]
 pub struct HostResources {
-    /// Where the programs of `command` steps start: the pipeline's directory, or the container's
-    /// working directory.
+    /// The working directory of `command` steps: the pipeline's folder, or the container's working
+    /// directory.
     pub program_directory: PathBuf,
-    /// The secrets of the environment.
+    /// The secrets in the environment.
     pub secrets: Secrets,
-    /// Amazon Translate, for `translate` steps that ask for it; `None` where there is no AWS.
+    /// Amazon Translate, for `translate` steps that use it. `None` without AWS.
     pub amazon: Option<Arc<dyn Translator>>,
     /// Fetches the programs that pipelines name by URL.
     pub fetcher: ProgramFetcher,

@@ -1,5 +1,5 @@
-//! Stage enrich: in a container of AWS Batch a child of a job, and on Lambda, from the same image, the
-//! function that previews a pipeline.
+//! Stage enrich. In a container of AWS Batch this is a child of a job. On Lambda, from the same
+//! image, it is the function that previews a pipeline.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,36 +22,37 @@ fn main() -> anyhow::Result<ExitCode> {
     rowmill_lambda::log(&environment);
     let runtime = tokio::runtime::Runtime::new()?;
     let code = runtime.block_on(child(&environment));
-    // A blocking call that is still at work must not hold the exit up.
+    // A blocking call that is still running must not delay the exit.
     runtime.shutdown_background();
     Ok(ExitCode::from(code))
 }
 
-/// Works on the slice that the environment names; gives the exit code.
+/// Processes the slice that the environment names. Returns the exit code.
 async fn child(environment: &Environment) -> u8 {
     let worked = async {
         let child = Child::from_environment(environment)?;
         let enrich = enrich(environment).await?;
-        // From now on SIGTERM, Batch's announcement of the end, lets records in flight finish.
-        let (told, stop) = watch::channel(false);
+        // From now on SIGTERM, which Batch sends before it stops a child, lets records in flight
+        // finish.
+        let (stopper, stop) = watch::channel(false);
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::spawn(async move {
             terminate.recv().await;
-            told.send_replace(true);
+            stopper.send_replace(true);
         });
         anyhow::Ok((child.clone(), enrich.run(&child, stop).await))
     };
     match worked.await {
         Ok((child, Ok(report))) => {
-            tracing::info!(run = %child.run, chunk = child.chunk, ?report, "the slice is done");
+            tracing::info!(run = %child.run, chunk = child.chunk, ?report, "slice done");
             child_exit::DONE
         }
         Ok((child, Err(error))) => {
-            tracing::error!(run = %child.run, chunk = child.chunk, %error, "the child ends");
+            tracing::error!(run = %child.run, chunk = child.chunk, %error, "child failed");
             error.exit_code()
         }
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "the child cannot be set up");
+            tracing::error!(error = format!("{error:#}"), "child cannot start");
             child_exit::MISCONFIGURED
         }
     }

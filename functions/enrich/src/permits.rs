@@ -1,4 +1,4 @@
-//! Turns for requests, shared by the children of all runs through the ledger.
+//! Request permits, which the children of all runs share through the ledger.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use rowmill_steps::Turns;
 
 use crate::retry::retry;
 
-/// The turns that the ledger gives.
+/// Permits from the ledger.
 pub(crate) struct LedgerPermits(pub(crate) Arc<dyn Ledger>);
 
 impl fmt::Debug for LedgerPermits {

@@ -1,4 +1,4 @@
-//! A pipeline on a few records, in memory: before anyone pays for a run.
+//! Runs a pipeline on a few records, in memory, before anyone pays for a run.
 
 mod request;
 
@@ -18,9 +18,9 @@ use crate::steps::stage_steps;
 pub use request::preview_json;
 pub(crate) use request::{PreviewRequest, columns, records};
 
-/// Previews by request, with the services they use.
+/// Answers preview requests, with the services this needs.
 pub struct Previews {
-    /// The work bucket's objects, which pipelines are read from.
+    /// The work bucket's objects, which include the pipelines.
     pub objects: Arc<dyn Objects>,
     /// The work bucket.
     pub work_bucket: String,
@@ -29,7 +29,7 @@ pub struct Previews {
 }
 
 impl Previews {
-    /// The pipeline of that name, in the work bucket or built in; or of that text.
+    /// Parses `given`: the name of a pipeline in the work bucket or built in, or the text of one.
     pub(crate) async fn pipeline(&self, given: &str) -> Result<Pipeline, PreviewError> {
         let (file, text) = match pipeline::is_name(given) {
             false => ("the pipeline".to_owned(), given.to_owned()),
@@ -41,7 +41,8 @@ impl Previews {
                 let text = found.or_else(|| pipeline::built_in(given).map(str::to_owned));
                 let text = text.ok_or_else(|| {
                     PreviewError::Request(format!(
-                        "there is no pipeline `{given}`: no {file} in the bucket {}",
+                        "unknown pipeline `{given}`: the bucket {} has no {file}, and no built-in \
+                         pipeline has this name",
                         self.work_bucket
                     ))
                 })?;
@@ -52,15 +53,15 @@ impl Previews {
     }
 }
 
-/// Runs the steps of all stages, the checks and the derived columns on records of these columns, as
-/// children do, several at once. Nothing is stored, and nothing is taken from a run. `parameters`
-/// are given as an upload gives them. The outcomes are in the order of the records; `None` where
-/// `stop` came first. Either way the steps are closed, and no program is left.
+/// Runs all steps, checks and derived columns on `records`, several at once, as children do. Nothing
+/// is stored or read from a run. `parameters` are the values that an upload would give.
+///
+/// The outcomes are in the order of the records; `None` if `stop` resolved first. In both cases the
+/// steps are closed, and none of their programs keeps running.
 ///
 /// # Errors
-/// What is wrong with the pipeline or the surroundings, for the person who wrote it: a column that
-/// is not there, a step that cannot be set up, a parameter or a secret that is not set. Records
-/// never are.
+/// What is wrong with the pipeline or this host: a missing column, a step that cannot be prepared, a
+/// parameter or a secret that is not set. A record never causes an error.
 pub async fn preview(
     pipeline: &Pipeline,
     columns: &Columns,
@@ -108,7 +109,7 @@ pub async fn preview(
     Ok(outcomes)
 }
 
-/// An error of a pipeline's file with its place: `reviews.toml:3:10: ..`.
+/// An error of a pipeline file with its position: `reviews.toml:3:10: ..`.
 fn problem(error: &PipelineError) -> String {
     let (line, column) = error.position();
     let file = error.file.name();

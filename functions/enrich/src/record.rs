@@ -1,5 +1,5 @@
-//! The work on one record: steps, checks, derived columns. It ends in an outcome, whatever
-//! happens.
+//! The work on one record: steps, checks, derived columns. Whatever happens, it ends in an
+//! outcome.
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -14,10 +14,10 @@ use rowmill_domain::{Outcome, Record, Status, Value};
 
 use crate::steps::StageStep;
 
-/// A record, with its outcome of the stage before.
+/// A record, with its outcome from the previous stage.
 pub(crate) struct Task {
     pub(crate) record: Record,
-    /// `None` in the first stage, and where the stage before stored nothing.
+    /// `None` in the first stage, and if the previous stage stored nothing.
     pub(crate) before: Option<Outcome>,
 }
 
@@ -26,20 +26,20 @@ pub(crate) struct Worker<'a> {
     pub(crate) columns: &'a Columns,
     pub(crate) stage: u16,
     pub(crate) steps: Vec<StageStep>,
-    /// Checks and columns of the last stage; none in the others.
+    /// Evaluated in the last stage; empty in the others.
     pub(crate) checks: &'a [Check],
     pub(crate) derived: &'a [DerivedColumn],
 }
 
 impl Worker<'_> {
-    /// Works on a record. A record that failed in an earlier stage is carried over as it is.
+    /// Processes a record. A record that failed in an earlier stage keeps its outcome.
     pub(crate) async fn outcome(&self, task: Task) -> Outcome {
         let mut outcome = match (task.before, self.stage) {
             (Some(before), stage) => Outcome { stage, ..before },
             (None, 0) => fresh(task.record.row, 0),
             (None, stage) => {
-                // Batch runs a child only after the one of the stage before has succeeded.
-                let reason = format!("stage {stage} left no outcome for this row");
+                // Batch starts a child only after its counterpart in the previous stage succeeded.
+                let reason = format!("stage {stage} stored no outcome for this row");
                 return failed(fresh(task.record.row, stage), reason);
             }
         };
@@ -50,11 +50,13 @@ impl Worker<'_> {
         match self.steps(&task.record, &mut outcome, &mut notes).await {
             Err(reason) => outcome = failed(outcome, reason),
             Ok(()) => {
-                let judged = std::panic::catch_unwind(AssertUnwindSafe(|| {
-                    self.judge(&task.record, &mut outcome, &mut notes);
+                let evaluated = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                    self.evaluate_checks(&task.record, &outcome, &mut notes)?;
+                    self.derive_columns(&task.record, &mut outcome, &mut notes);
+                    Ok(())
                 }));
-                if let Err(panic) = judged {
-                    outcome = failed(outcome, panicked(&*panic));
+                if let Err(reason) = evaluated.unwrap_or_else(|panic| Err(panicked(&*panic))) {
+                    outcome = failed(outcome, reason);
                 }
             }
         }
@@ -64,7 +66,7 @@ impl Worker<'_> {
         fit(outcome)
     }
 
-    /// Runs the steps in order, up to the first that fails.
+    /// Runs the steps in order. Stops at the first that fails.
     async fn steps(
         &self,
         record: &Record,
@@ -78,7 +80,7 @@ impl Worker<'_> {
                 outputs: &outcome.outputs,
             };
             let begun = Instant::now();
-            // A step that panics is a defect, of which this record must tell, and no other.
+            // A panic in a step is a bug. It fails this record and no other.
             let result = AssertUnwindSafe(step.runner.run(row)).catch_unwind().await;
             outcome.times.push(StepTime {
                 step: step.index,
@@ -101,8 +103,16 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Checks, then derived columns: none of a record that a check fails.
-    fn judge(&self, record: &Record, outcome: &mut Outcome, notes: &mut Vec<String>) {
+    /// Evaluates every check. Those that only warn add a note.
+    ///
+    /// # Errors
+    /// The reasons of all checks that fail the record.
+    fn evaluate_checks(
+        &self,
+        record: &Record,
+        outcome: &Outcome,
+        notes: &mut Vec<String>,
+    ) -> Result<(), String> {
         let mut failures = Vec::new();
         for check in self.checks {
             let row = Row {
@@ -118,11 +128,14 @@ impl Worker<'_> {
                 OnFailure::Warn => notes.push(format!("warning: {reason}")),
             }
         }
-        if !failures.is_empty() {
-            outcome.status = Status::Failed;
-            outcome.error = Some(failures.join("; "));
-            return;
+        match failures.is_empty() {
+            true => Ok(()),
+            false => Err(failures.join("; ")),
         }
+    }
+
+    /// Adds the derived columns. One that cannot be evaluated stays empty and adds a note.
+    fn derive_columns(&self, record: &Record, outcome: &mut Outcome, notes: &mut Vec<String>) {
         for column in self.derived {
             let row = Row {
                 columns: self.columns,
@@ -131,24 +144,27 @@ impl Worker<'_> {
             };
             match column.value.eval(row) {
                 Ok(value) => outcome.outputs.push((column.name.as_str().into(), value)),
-                Err(reason) => notes.push(format!("`{}` is empty: {reason}", column.name)),
+                Err(reason) => notes.push(format!("column `{}` is empty: {reason}", column.name)),
             }
         }
     }
 }
 
-/// Whether a check holds, else why not. What cannot be told does not hold.
+/// Evaluates a check.
+///
+/// # Errors
+/// Why it does not pass. A check that cannot be evaluated does not pass.
 fn passes(check: &Check, row: Row<'_>) -> Result<(), String> {
     let rule = check.rule.source();
     match check.rule.eval(row) {
         Ok(Value::Bool(true)) => Ok(()),
-        Ok(Value::Bool(false)) => Err(format!("check `{rule}` does not hold")),
+        Ok(Value::Bool(false)) => Err(format!("check `{rule}` failed")),
         Ok(other) => Err(format!(
-            "check `{rule}` gives {} `{}`, not true or false",
+            "check `{rule}` gives the {} `{}` instead of true or false",
             other.kind(),
             other.to_text()
         )),
-        Err(reason) => Err(format!("check `{rule}`: {reason}")),
+        Err(reason) => Err(format!("check `{rule}` cannot be evaluated: {reason}")),
     }
 }
 
@@ -178,10 +194,10 @@ fn panicked(panic: &(dyn Any + Send)) -> String {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
-    format!("a defect of Rowmill, please report it: {message}")
+    format!("internal error in Rowmill, please report it: {message}")
 }
 
-/// An outcome too large to be stored fails its record, not the child.
+/// Fails the record, not the child, if its outcome is too large to store.
 fn fit(outcome: Outcome) -> Outcome {
     let texts = outcome.outputs.iter().map(|(name, value)| {
         name.len()
@@ -191,7 +207,7 @@ fn fit(outcome: Outcome) -> Outcome {
             }
     });
     let estimate = texts.sum::<usize>() + outcome.error.as_ref().map_or(0, String::len);
-    // JSON writes a byte in at most six; below that nothing needs to be written out to be sure.
+    // JSON escapes a byte as at most six, so a smaller outcome fits without being serialised.
     if estimate < OUTCOME_BYTES / 6 {
         return outcome;
     }
@@ -205,8 +221,8 @@ fn fit(outcome: Outcome) -> Outcome {
             ..outcome
         },
         format!(
-            "its outputs take {} KB, more than the {} KB that can be stored of a record: take \
-             less from the source",
+            "the outputs take {} KB, but at most {} KB can be stored per row: take fewer or \
+             shorter values from the source",
             size / 1024,
             OUTCOME_BYTES / 1024
         ),
@@ -221,13 +237,13 @@ mod tests {
 
     use super::*;
 
-    /// Gives its result for every row; panics where there is none.
+    /// Returns its result for every row; panics if it has none.
     struct Fixed(Option<StepResult>);
 
     #[async_trait]
     impl Runner for Fixed {
         async fn run(&self, _: Row<'_>) -> StepResult {
-            self.0.clone().expect("told to")
+            self.0.clone().expect("panic on purpose")
         }
         async fn close(&self) {}
     }
@@ -289,7 +305,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn steps_then_checks_then_columns() {
+    async fn steps_run_first_then_checks_then_columns() {
         let outcome = work(
             0,
             None,
@@ -320,7 +336,7 @@ mod tests {
         );
         let error = outcome.error.unwrap();
         assert!(
-            error.starts_with("warning: check `due > 900` does not hold; `lost` is empty: "),
+            error.starts_with("warning: check `due > 900` failed; column `lost` is empty: "),
             "{error}"
         );
         let steps: Vec<u16> = outcome.times.iter().map(|t| t.step).collect();
@@ -328,7 +344,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_step_ends_the_record() {
+    async fn a_failed_step_stops_the_record() {
         let outcome = work(
             0,
             None,
@@ -348,7 +364,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_check_derives_nothing() {
+    async fn a_failed_check_leaves_derived_columns_out() {
         let checks = [
             check("due > 5", OnFailure::Fail),
             check("nowhere > 5", OnFailure::Fail),
@@ -360,26 +376,27 @@ mod tests {
         assert_eq!(outcome.outputs, due(1.0));
         let error = outcome.error.unwrap();
         for part in [
-            "check `due > 5` does not hold; check `nowhere > 5`: ",
-            "; check `due` gives number `1`, not true or false",
+            "check `due > 5` failed; check `nowhere > 5` cannot be evaluated: ",
+            "; check `due` gives the number `1` instead of true or false",
         ] {
             assert!(error.contains(part), "{error}");
         }
     }
 
     #[tokio::test]
-    async fn a_panic_fails_its_record_only() {
+    async fn a_panic_fails_only_its_record() {
         let outcome = work(0, None, vec![step(0, None)], &[], &[]).await;
         assert_eq!(outcome.status, Status::Failed);
         let error = outcome.error.unwrap();
         assert!(
-            error.starts_with("step 1 (http): a defect of Rowmill") && error.contains("told to"),
+            error.starts_with("step 1 (http): internal error in Rowmill")
+                && error.contains("panic on purpose"),
             "{error}"
         );
     }
 
     #[tokio::test]
-    async fn later_stages_go_on_from_the_one_before() {
+    async fn a_later_stage_continues_from_the_previous_outcome() {
         let before = Outcome {
             attempts: 2,
             ..fresh(7, 0)
@@ -403,12 +420,12 @@ mod tests {
         assert_eq!((lost.stage, lost.status), (1, Status::Failed));
         assert_eq!(
             lost.error.as_deref(),
-            Some("stage 1 left no outcome for this row")
+            Some("stage 1 stored no outcome for this row")
         );
     }
 
     #[tokio::test]
-    async fn an_outcome_that_cannot_be_stored_fails_its_record() {
+    async fn an_outcome_too_large_to_store_fails_its_record() {
         let text = |n: usize| vec![("page".into(), Value::from("x".repeat(n)))];
         let run = |outputs| {
             work(

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use rowmill_ports::PortError;
 
-/// Waits between the tries of a call to a service, beyond those the adapter makes itself. Short
-/// in sum: Batch tries the whole child again, from what it has stored.
+/// Waits between the attempts at a call, in addition to the retries of the adapter. They are short:
+/// if they are not enough, Batch retries the child, which resumes from what it has stored.
 const WAITS: [Duration; 4] = [
     Duration::from_millis(100),
     Duration::from_millis(400),
@@ -11,7 +11,7 @@ const WAITS: [Duration; 4] = [
     Duration::from_millis(6400),
 ];
 
-/// Calls until it succeeds, fails for good, or has failed once more than there are waits.
+/// Repeats a call while its error may be temporary, once per wait.
 pub(crate) async fn retry<T, F>(mut call: impl FnMut() -> F) -> Result<T, PortError>
 where
     F: Future<Output = Result<T, PortError>>,
@@ -19,7 +19,7 @@ where
     for wait in WAITS {
         match call().await {
             Err(error) if error.is_retryable() => {
-                tracing::warn!(%error, ?wait, "a service failed; trying again");
+                tracing::warn!(%error, ?wait, "a service failed; retrying");
                 tokio::time::sleep(wait).await;
             }
             other => return other,
@@ -39,7 +39,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_may_pass_is_tried_again() {
+    async fn only_temporary_errors_are_retried() {
         for (kind, calls) in [
             (ErrorKind::Throttled, 2),
             (ErrorKind::Unavailable, 2),

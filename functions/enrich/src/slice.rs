@@ -1,4 +1,4 @@
-//! Which records a child has to work on.
+//! Which records a child has to process.
 
 use bytes::Bytes;
 use rowmill_domain::{Columns, Manifest, Record, keys};
@@ -12,20 +12,20 @@ use crate::stage::Enrich;
 
 /// The records of a slice.
 pub(crate) struct Tasks {
-    /// All of them.
+    /// How many records the slice has.
     pub(crate) records: u64,
-    /// Those without an outcome of this stage, in the order of rows.
+    /// Records without an outcome of this stage, in row order.
     pub(crate) todo: Vec<Task>,
 }
 
 impl Enrich {
-    /// An object of the work bucket, whole.
+    /// Reads an object of the work bucket.
     pub(crate) async fn get(&self, key: &str) -> Result<Bytes, EnrichError> {
         let at = Location::new(&self.work_bucket, key);
         Ok(retry(|| self.objects.get(&at)).await?.body)
     }
 
-    /// Reads the child's slice of its chunk, less what earlier attempts have done.
+    /// Reads the child's slice of its chunk, without the records that earlier attempts have done.
     pub(crate) async fn tasks(
         &self,
         child: &Child,
@@ -38,12 +38,15 @@ impl Enrich {
             .iter()
             .find(|plan| plan.chunk == child.chunk)
             .ok_or_else(|| {
-                misconfigured(format!("the run has {} chunks", manifest.chunks.len()))
+                misconfigured(format!(
+                    "the run has no such chunk (it has {})",
+                    manifest.chunks.len()
+                ))
             })?;
         let index = child.index.unwrap_or(0);
         if index >= plan.children || (child.index.is_none() && plan.children > 1) {
             return Err(misconfigured(format!(
-                "the chunk is shared by {} children",
+                "the chunk is divided among {} children",
                 plan.children
             )));
         }
@@ -55,12 +58,12 @@ impl Enrich {
         let lines = chunk.split(|byte| *byte == b'\n').enumerate();
         for (at, line) in lines.skip(slice.start).take(slice.len()) {
             let record = Record::read_json(line, columns).map_err(|error| {
-                misconfigured(format!("{key}: line {} is no record: {error}", at + 1))
+                misconfigured(format!("{key}: line {} is not a record: {error}", at + 1))
             })?;
             records.push(record);
         }
         let (Some(first), Some(last)) = (records.first(), records.last()) else {
-            return Err(misconfigured(format!("{key} holds no record")));
+            return Err(misconfigured(format!("{key} has no record for this child")));
         };
         let rows = first.row..=last.row;
 
@@ -71,7 +74,7 @@ impl Enrich {
         let total = records.len() as u64;
         let mut todo = Vec::with_capacity(records.len());
         for record in records {
-            // Both are in the order of rows.
+            // Both are in row order.
             while outcomes.next_if(|o| o.row < record.row).is_some() {}
             let before = outcomes.next_if(|o| o.row == record.row);
             if before.as_ref().is_none_or(|o| o.stage < child.stage) {

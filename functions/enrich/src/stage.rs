@@ -22,7 +22,7 @@ use crate::record::{Task, Worker};
 use crate::steps::stage_steps;
 use crate::store::{FLUSH_OUTCOMES, Store};
 
-/// Time kept of [`DRAIN_SECONDS`] for storing, after records in flight were waited for.
+/// How much of [`DRAIN_SECONDS`] is reserved for storing outcomes.
 const STORE_SECONDS: u32 = 5;
 
 /// The stage, with the services it uses.
@@ -38,11 +38,14 @@ pub struct Enrich {
 }
 
 impl Enrich {
-    /// Works until every record of the child's slice has an outcome of its stage.
+    /// Processes the child's slice until every record has an outcome of its stage.
     ///
-    /// Once `stop` is true no new record is begun; those in flight are waited for, at most
-    /// [`DRAIN_SECONDS`] with the storing, and records left undone make it
-    /// [`EnrichError::Interrupted`].
+    /// Once `stop` is true, no new record starts. Records in flight may finish and are stored, within
+    /// [`DRAIN_SECONDS`].
+    ///
+    /// # Errors
+    /// [`EnrichError::Interrupted`] if records are left to do after `stop`; other errors if the
+    /// machine, a service or the job's configuration fails.
     pub async fn run(
         &self,
         child: &Child,
@@ -76,15 +79,14 @@ impl Enrich {
         let pipeline = Pipeline::parse(&file, &manifest.pipeline_toml).map_err(|error| {
             let (line, column) = error.position();
             EnrichError::Misconfigured(format!(
-                "{child}: the pipeline in the manifest cannot be used: {file}:{line}:{column}: \
-                 {error}"
+                "{child}: the pipeline in the manifest is invalid: {file}:{line}:{column}: {error}"
             ))
         })?;
         let stages = plan::stages(&pipeline);
         if stages.len() != usize::from(manifest.stages) {
             return Err(EnrichError::Misconfigured(format!(
-                "{child}: the manifest says {} stages, its pipeline has {}: split and enrich are \
-                 of different versions",
+                "{child}: the manifest has {} stages, but its pipeline has {}: split and enrich \
+                 have different versions",
                 manifest.stages,
                 stages.len()
             )));
@@ -93,7 +95,10 @@ impl Enrich {
             .get(usize::from(child.stage))
             .cloned()
             .ok_or_else(|| {
-                EnrichError::Misconfigured(format!("{child}: the run has {} stages", stages.len()))
+                EnrichError::Misconfigured(format!(
+                    "{child}: the run has no such stage (it has {})",
+                    stages.len()
+                ))
             })?;
 
         let columns = manifest.columns();
@@ -152,8 +157,8 @@ impl Enrich {
             .map_err(|error| EnrichError::Misconfigured(format!("{child}: {key}: {error}")))
     }
 
-    /// Works on the records and stores their outcomes, both at once: a slow write does not hold
-    /// up the requests in flight.
+    /// Processes the records and stores their outcomes at the same time, so that a slow write does
+    /// not delay the requests in flight.
     async fn enrich(
         &self,
         child: &Child,
@@ -182,7 +187,7 @@ impl Enrich {
                     next = running.next() => next,
                 };
                 let Some(outcome) = outcome else { break };
-                // Closed only where storing failed, and then that error ends both.
+                // Closed only if storing failed, whose error then ends both.
                 if send.send(outcome).await.is_err() {
                     break;
                 }
@@ -199,7 +204,7 @@ impl Enrich {
     }
 }
 
-/// Resolves so many seconds after `stop` became true; never where nobody can stop any more.
+/// Resolves `seconds` after `stop` becomes true; never if it can no longer become true.
 async fn drained(mut stop: watch::Receiver<bool>, seconds: u32) {
     if stop.wait_for(|stop| *stop).await.is_err() {
         std::future::pending::<()>().await;

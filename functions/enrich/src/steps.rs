@@ -37,7 +37,7 @@ pub(crate) fn stage_steps(
                 format!("step {number} ({kind}): {}", setup.secrets.redact(&error))
             })?;
             Ok(StageStep {
-                // A pipeline file of more than 65,535 steps does not exist.
+                // No realistic pipeline has 65,536 steps.
                 index: index as u16,
                 kind: step.kind_name(),
                 runner,

@@ -1,4 +1,4 @@
-//! Storing outcomes in batches.
+//! Stores outcomes in batches.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::child::ChildReport;
 use crate::error::EnrichError;
 use crate::retry::retry;
 
-/// Outcomes stored by one call at the most, and those that wait for it.
+/// The most outcomes that one call stores, and that wait for the next call.
 pub(crate) const FLUSH_OUTCOMES: usize = 2000;
-/// How long an outcome waits at the most for others to be stored with: what a killed child does
-/// twice.
+/// The longest time that an outcome waits for others to be stored with it. A killed child repeats
+/// this much work.
 const FLUSH_AFTER: Duration = Duration::from_millis(500);
 
 /// Where a child's outcomes go.
@@ -25,7 +25,7 @@ pub(crate) struct Store<'a> {
 }
 
 impl Store<'_> {
-    /// Stores what comes until the sender is gone, and counts what is stored.
+    /// Stores outcomes until the sender is dropped, and counts them once they are stored.
     pub(crate) async fn run(
         &self,
         mut outcomes: mpsc::Receiver<Outcome>,
@@ -38,7 +38,7 @@ impl Store<'_> {
                 let room = FLUSH_OUTCOMES - batch.len();
                 match timeout_at(due, outcomes.recv_many(&mut batch, room)).await {
                     Ok(received) if received > 0 => {}
-                    // All senders are gone, or the first has waited long enough.
+                    // The sender is dropped, or the oldest outcome has waited long enough.
                     _ => break,
                 }
             }

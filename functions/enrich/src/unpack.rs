@@ -1,7 +1,7 @@
-//! A zip with a program in it, unpacked with suspicion.
+//! Unpacks a zip file with a program in it, and does not trust it.
 //!
-//! It is pinned by its hash, so it is what the pipeline's author meant; but the author may have got
-//! it from elsewhere.
+//! The hash in the pipeline proves that this is the file the author chose. But the author may have
+//! got it from somebody else.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -9,19 +9,19 @@ use std::path::Path;
 
 use zip::ZipArchive;
 
-/// Most files and folders in a zip.
+/// The most files and folders in a zip file.
 const ENTRIES_MAX: usize = 10_000;
-/// Most bytes that a zip may unpack to: a child on AWS has 20 GB of disk, and shares it with
-/// nothing else, but locally many children unpack at once.
+/// The most bytes that a zip file may unpack to. A child on AWS has 20 GB of disk for itself, but on
+/// one machine many children unpack at the same time.
 const UNPACKED_MAX: u64 = 1 << 30;
 
-/// Why a zip is not unpacked.
+/// Why a zip file was not unpacked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UnpackError {
-    /// It is refused.
+    /// Its content is not allowed.
     #[error("{0}")]
     Refused(String),
-    /// The disk.
+    /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -30,17 +30,18 @@ fn refused(why: impl Into<String>) -> UnpackError {
     UnpackError::Refused(why.into())
 }
 
-/// Unpacks the zip at `from` into the empty directory `to`. No file may lie outside of it, be a
-/// link or come twice, and what is written is counted as it is, not as the zip says.
+/// Unpacks the zip file at `from` into the empty directory `to`. Entries outside `to`, links and
+/// duplicates are refused. The size limit counts the bytes written, not the sizes that the zip file
+/// states.
 pub(crate) fn unpack(from: &Path, to: &Path) -> Result<(), UnpackError> {
     let broken = |e: zip::result::ZipError| match e {
         zip::result::ZipError::Io(e) if e.kind() != io::ErrorKind::UnexpectedEof => e.into(),
-        e => refused(format!("it is no zip that can be read: {e}")),
+        e => refused(format!("not a readable zip file: {e}")),
     };
     let mut archive = ZipArchive::new(File::open(from)?).map_err(broken)?;
     if archive.len() > ENTRIES_MAX {
         return Err(refused(format!(
-            "it has {} entries, more than {ENTRIES_MAX}",
+            "the zip file has {} entries; at most {ENTRIES_MAX} are allowed",
             archive.len()
         )));
     }
@@ -51,7 +52,7 @@ pub(crate) fn unpack(from: &Path, to: &Path) -> Result<(), UnpackError> {
         let inside = entry.enclosed_name().filter(|_| !entry.is_symlink());
         let Some(inside) = inside else {
             return Err(refused(format!(
-                "its entry {name:?} leads out of the folder, or is a link"
+                "the entry {name:?} is a link or is outside the folder"
             )));
         };
         let path = to.join(inside);
@@ -65,16 +66,16 @@ pub(crate) fn unpack(from: &Path, to: &Path) -> Result<(), UnpackError> {
         let executable = entry.unix_mode().is_some_and(|mode| mode & 0o100 != 0);
         let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(refused(format!("its entry {name:?} comes twice")));
+                return Err(refused(format!("the zip file has two entries {name:?}")));
             }
             file => file?,
         };
-        // One byte more than is left tells that there are more.
+        // Reading one byte more than allowed shows whether there are more.
         let written = io::copy(&mut (&mut entry).take(left + 1), &mut file)
-            .map_err(|e| refused(format!("its entry {name:?} cannot be read: {e}")))?;
+            .map_err(|e| refused(format!("cannot read the entry {name:?}: {e}")))?;
         left = left.checked_sub(written).ok_or_else(|| {
             refused(format!(
-                "it unpacks to more than {} MiB",
+                "the zip file unpacks to more than {} MiB",
                 UNPACKED_MAX >> 20
             ))
         })?;
@@ -85,7 +86,7 @@ pub(crate) fn unpack(from: &Path, to: &Path) -> Result<(), UnpackError> {
     Ok(())
 }
 
-/// Lets the file be started by its owner.
+/// Lets the owner of the file execute it.
 pub(crate) fn make_executable(path: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -106,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    /// What becomes of a zip with these entries: name, mode, bytes.
+    /// Unpacks a zip file with these entries: name, mode, bytes.
     fn unpacked(entries: &[(&str, u32, &[u8])]) -> (tempfile::TempDir, Result<(), UnpackError>) {
         let directory = tempfile::tempdir().unwrap();
         let (from, to) = (directory.path().join("x.zip"), directory.path().join("to"));
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn files_folders_and_what_may_be_started() {
+    fn files_folders_and_execute_permissions_are_kept() {
         let (directory, result) =
             unpacked(&[("score.sh", 0o755, b"a"), ("lib/words.txt", 0o644, b"b")]);
         result.unwrap();
@@ -135,12 +136,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_outside_of_the_folder() {
+    fn nothing_is_written_outside_the_folder() {
         for name in ["../evil", "lib/../../evil", "/etc/evil"] {
             let (directory, result) = unpacked(&[(name, 0o644, b"x")]);
-            let refused =
-                matches!(&result, Err(UnpackError::Refused(why)) if why.contains("leads out"));
-            // An absolute name may also be taken for one within the folder.
+            let refused = matches!(&result, Err(UnpackError::Refused(why)) if why.contains("outside the folder"));
+            // An absolute name may also be read as one inside the folder.
             assert!(refused || result.is_ok(), "{name}: {result:?}");
             assert!(!directory.path().join("evil").exists(), "{name}");
             assert!(!Path::new("/etc/evil").exists());
@@ -159,26 +159,26 @@ mod tests {
         writer.finish().unwrap();
         let to = directory.path().join("to");
         fs::create_dir(&to).unwrap();
-        let told = unpack(&from, &to).unwrap_err().to_string();
-        assert!(told.contains("is a link"), "{told}");
+        let error = unpack(&from, &to).unwrap_err().to_string();
+        assert!(error.contains("is a link"), "{error}");
         assert_eq!(fs::read_dir(&to).unwrap().count(), 0);
     }
 
     #[test]
-    fn a_bomb_is_stopped_as_it_unpacks() {
+    fn a_zip_bomb_is_stopped_while_it_unpacks() {
         let zeros = vec![0; 64 << 20];
         let bombs: Vec<(String, &[u8])> = (0..17).map(|i| (format!("{i}"), &*zeros)).collect();
         let entries: Vec<_> = bombs.iter().map(|(n, b)| (n.as_str(), 0o644, *b)).collect();
-        let told = unpacked(&entries).1.unwrap_err().to_string();
-        assert!(told.contains("unpacks to more than 1024 MiB"), "{told}");
+        let error = unpacked(&entries).1.unwrap_err().to_string();
+        assert!(error.contains("unpacks to more than 1024 MiB"), "{error}");
     }
 
     #[test]
-    fn what_is_no_zip_is_told() {
+    fn a_file_that_is_not_a_zip_file_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let from = directory.path().join("x.zip");
         fs::write(&from, b"#!/bin/sh\n").unwrap();
-        let told = unpack(&from, directory.path()).unwrap_err().to_string();
-        assert!(told.contains("no zip that can be read"), "{told}");
+        let error = unpack(&from, directory.path()).unwrap_err().to_string();
+        assert!(error.contains("not a readable zip file"), "{error}");
     }
 }

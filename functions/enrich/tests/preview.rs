@@ -110,7 +110,7 @@ async fn the_steps_of_all_stages_run_on_the_rows_given() {
     assert_eq!(first["error"], Value::Null);
     let second = &answer["rows"][1];
     assert_eq!(second["status"], "failed");
-    assert_eq!(second["error"], "check `row.n > 1` does not hold");
+    assert_eq!(second["error"], "check `row.n > 1` failed");
     assert_eq!(second["values"]["sa_class"], "negative");
     let third = &answer["rows"][2];
     assert_eq!(third["status"], "failed");
@@ -137,7 +137,7 @@ async fn a_name_is_a_file_of_the_work_bucket_or_built_in() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_request_is_told() {
+async fn an_invalid_request_says_what_is_wrong() {
     let bench = Bench::new();
     let rows = |n: usize| vec![json!({ "a": 1 }); n];
     let step = |text: &str| format!("[[step]]\n{text}\n");
@@ -145,12 +145,12 @@ async fn what_is_wrong_with_a_request_is_told() {
         (json!({ "rows": [] }), "missing field `pipeline`"),
         (
             json!({ "pipeline": "", "rows": [] }),
-            "0 rows: a preview takes 1 to 20",
+            "the request has 0 rows; a preview takes 1 to 20",
         ),
         (json!({ "pipeline": "", "rows": rows(21) }), "21 rows"),
         (
             json!({ "pipeline": "no-such", "rows": rows(1) }),
-            "no pipelines/no-such.toml in the bucket work",
+            "the bucket work has no pipelines/no-such.toml",
         ),
         (
             json!({ "pipeline": "[[stp]]", "rows": rows(1) }),
@@ -166,11 +166,11 @@ async fn what_is_wrong_with_a_request_is_told() {
         ),
         (
             json!({ "pipeline": "[input]\ntypes = { a = 'date' }\n", "rows": rows(1) }),
-            "row 1, column `a`: `1` is no date",
+            "row 1, column `a`: `1` is not a date",
         ),
         (
             json!({ "pipeline": "", "rows": [{ "a": [] }] }),
-            "row 1, column `a`: a list or an object is no cell",
+            "row 1, column `a`: a cell cannot hold a list or an object",
         ),
     ] {
         let told = bench.refused(request).await;

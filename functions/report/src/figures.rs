@@ -338,7 +338,7 @@ mod tests {
             };
             let error = match row % 3 {
                 0 => format!("step 1 (http): 404 from https://tax.example.gov/parcels/{row}"),
-                _ => format!("check `n < {row}` does not hold"),
+                _ => format!("check `n < {row}` failed"),
             };
             figures.add(
                 &columns,

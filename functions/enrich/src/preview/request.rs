@@ -9,7 +9,7 @@ use serde_json::{Map, json};
 /// A request for a preview.
 #[derive(Deserialize)]
 pub(crate) struct PreviewRequest {
-    /// A pipeline's name, or its text.
+    /// The name of a pipeline, or its text.
     pub(crate) pipeline: String,
     #[serde(default)]
     pub(crate) parameters: ParameterValues,
@@ -31,7 +31,7 @@ pub fn preview_json(
     json!({ "columns": names, "added": pipeline.added_columns(), "rows": rows })
 }
 
-/// The names in the rows, in the order they come.
+/// The column names of the rows, in order of appearance.
 pub(crate) fn columns(rows: &[Map<String, serde_json::Value>]) -> Columns {
     let mut names: Vec<&str> = Vec::new();
     for name in rows.iter().flat_map(Map::keys) {
@@ -42,7 +42,7 @@ pub(crate) fn columns(rows: &[Map<String, serde_json::Value>]) -> Columns {
     Columns::new(names)
 }
 
-/// The rows as records, with the kinds that `[input] types` says.
+/// The rows as records. `[input] types` declares the types of columns.
 pub(crate) fn records(
     rows: &[Map<String, serde_json::Value>],
     columns: &Columns,
@@ -64,7 +64,7 @@ pub(crate) fn records(
         .collect()
 }
 
-/// A cell; empty where it is absent, null or an empty text.
+/// A cell. It is empty if the value is absent, null or an empty text.
 fn value(json: Option<&serde_json::Value>, kind: Option<Kind>) -> Result<Option<Value>, String> {
     use serde_json::Value as Json;
     let value = match json {
@@ -72,8 +72,8 @@ fn value(json: Option<&serde_json::Value>, kind: Option<Kind>) -> Result<Option<
         Some(Json::String(text)) if text.is_empty() => return Ok(None),
         Some(Json::String(text)) => Value::Text(text.clone()),
         Some(Json::Bool(b)) => Value::Bool(*b),
-        Some(Json::Number(n)) => Value::Number(n.as_f64().ok_or("no number")?),
-        Some(_) => return Err("a list or an object is no cell".to_owned()),
+        Some(Json::Number(n)) => Value::Number(n.as_f64().ok_or("the number is out of range")?),
+        Some(_) => return Err("a cell cannot hold a list or an object".to_owned()),
     };
     match kind {
         Some(kind) if value.kind() != kind => {
@@ -81,7 +81,7 @@ fn value(json: Option<&serde_json::Value>, kind: Option<Kind>) -> Result<Option<
             let typed = Value::parse(&text, kind);
             typed
                 .map(Some)
-                .ok_or_else(|| format!("`{text}` is no {kind}"))
+                .ok_or_else(|| format!("`{text}` is not a {kind}"))
         }
         _ => Ok(Some(value)),
     }

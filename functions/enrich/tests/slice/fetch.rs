@@ -74,27 +74,32 @@ async fn programs_are_fetched_run_and_removed() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_fetched_fails_the_child_as_fetch_and_run_did() {
+async fn a_program_that_cannot_be_fetched_fails_the_child() {
     let work = |key: &str| format!("s3://{WORK}/{key}");
     // The address, what lies at programs/score.sh, the exit code, the reason.
     for (url, content, code, why) in [
         (work("programs/none.sh"), SCRIPT, 1, "no such object"),
-        (work("programs/score.sh"), b"changed", 2, "its SHA-256 is"),
         (
-            work("runs/score.sh"),
-            SCRIPT,
+            work("programs/score.sh"),
+            b"changed",
             2,
-            "programs lie under programs/",
+            "the SHA-256 of the file is",
         ),
+        (work("runs/score.sh"), SCRIPT, 2, "must be under programs/"),
         (
             "s3://elsewhere/score.sh".to_owned(),
             SCRIPT,
             2,
-            "not fetched from the bucket elsewhere",
+            "cannot be fetched from the bucket elsewhere",
         ),
         ("s3://shared/score.sh".to_owned(), SCRIPT, 1, "shared"),
         ("none.sh".to_owned(), SCRIPT, 1, "none.sh"),
-        (work("programs/score.zip"), SCRIPT, 2, "no zip"),
+        (
+            work("programs/score.zip"),
+            SCRIPT,
+            2,
+            "not a readable zip file",
+        ),
     ] {
         let bench = Bench::new(&fetching(&url, SCRIPT, "./score.sh"), 5, 1).await;
         for key in ["programs/score.sh", "programs/score.zip"] {

@@ -126,7 +126,7 @@ async fn two_stages_check_and_derive_in_the_last() {
         "{}",
         error(1)
     );
-    assert_eq!(error(2), "check `a < 4` does not hold");
+    assert_eq!(error(2), "check `a < 4` failed");
     let steps: Vec<u16> = outcomes[0].times.iter().map(|t| t.step).collect();
     assert_eq!(steps, [0, 1]);
 }
@@ -169,9 +169,9 @@ async fn a_child_that_cannot_work_says_whether_to_try_again() {
         (error.exit_code(), error.to_string())
     };
     let misconfigured = [
-        (1, Some(0), "1 stages"),
-        (0, Some(2), "shared by 2 children"),
-        (0, None, "shared by 2 children"),
+        (1, Some(0), "no such stage (it has 1)"),
+        (0, Some(2), "divided among 2 children"),
+        (0, None, "divided among 2 children"),
     ];
     for (stage, index, part) in misconfigured {
         let (code, text) = exit(bench.work(stage, index).await);

@@ -33,5 +33,5 @@ pub(crate) async fn previews(deployment: &Deployment) {
     let unknown = json!({ "pipeline": "nowhere", "rows": rows });
     let error = enrich.invoke("unknown", &unknown).await.unwrap_err();
     let said = error["errorMessage"].as_str().unwrap();
-    assert!(said.contains("there is no pipeline `nowhere`"), "{said}");
+    assert!(said.contains("unknown pipeline `nowhere`"), "{said}");
 }

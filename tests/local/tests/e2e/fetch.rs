@@ -62,5 +62,5 @@ fn another_script_than_the_pinned_one_is_refused_before_the_first_record() {
     let job = job(&"0".repeat(64));
     let ran = job.run(&[]).expect(2);
     let told: String = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(told.contains("its SHA-256 is"), "{told}");
+    assert!(told.contains("the SHA-256 of the file is"), "{told}");
 }
