@@ -34,7 +34,7 @@ aws *ARGS:
 
 # Rewrite generated files: the pipeline reference, its schema and the snapshots.
 bless:
-    ROWMILL_BLESS=1 cargo test --locked -p rowmill-domain
+    ROWMILL_BLESS=1 cargo test --locked -p rowmill-pipeline
     INSTA_UPDATE=always cargo test {{ quick }}
 
 # Fuzz the workbook reader, SECONDS for each target.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use rowmill_domain::pipeline::ParameterValues;
+use rowmill_domain::manifest::ParameterValues;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use miette::miette;
-use rowmill_domain::Pipeline;
-use rowmill_domain::pipeline::{CommandStep, ParameterFrom, ParameterValues, Step, StepKind};
+use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::secret::Secrets;
 use rowmill_enrich::check_local;
+use rowmill_pipeline::{CommandStep, ParameterFrom, Pipeline, Step, StepKind};
 use rowmill_steps::{Setup, SetupError, runner};
 
 use crate::args::CheckArgs;
@@ -81,7 +81,7 @@ pub(crate) fn set_up(
     parameters: ParameterValues,
     secrets: &Secrets,
 ) -> Result<Vec<String>, Stop> {
-    let (secrets, unusable) = secrets.declared(&chosen.pipeline);
+    let (secrets, unusable) = chosen.pipeline.secret_values(secrets);
     let mut lacks: Vec<String> = unusable.iter().map(ToString::to_string).collect();
     let mut wrong = Vec::new();
     let mut setup = Setup::new(1, &chosen.directory);

@@ -4,8 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use miette::miette;
-use rowmill_domain::pipeline::ParameterValues;
-use rowmill_domain::{Pipeline, limits, pipeline};
+use rowmill_domain::manifest::ParameterValues;
+use rowmill_domain::{PipelineName, limits};
+use rowmill_pipeline::Pipeline;
 use rowmill_split::CutError;
 use rowmill_workbook::{Header, ReadOptions, read_header};
 
@@ -177,7 +178,7 @@ pub(crate) fn valid_name(text: &str) -> String {
     }
     name.truncate(limits::PIPELINE_NAME_MAX);
     let name = name.trim_end_matches('-');
-    if pipeline::is_name(name) {
+    if PipelineName::is_valid(name) {
         name.to_owned()
     } else {
         "pipeline".to_owned()
@@ -202,7 +203,7 @@ mod tests {
             ),
         ] {
             assert_eq!(valid_name(text), name);
-            assert!(pipeline::is_name(name));
+            assert!(PipelineName::is_valid(name));
         }
     }
 }

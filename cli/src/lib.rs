@@ -26,9 +26,10 @@ mod upload;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rowmill_domain::config;
 use rowmill_domain::environment::Environment;
 use rowmill_domain::secret::Secrets;
-use rowmill_domain::{Pipeline, config};
+use rowmill_pipeline::Pipeline;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command};

@@ -116,7 +116,7 @@ fn sample(path: &Path, template: &Template) -> Result<(), XlsxError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rowmill_domain::Pipeline;
+    use rowmill_pipeline::Pipeline;
     use rowmill_workbook::{ReadOptions, read_header};
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use rowmill_domain::Plan;
-use rowmill_domain::plan::stages;
+use rowmill_pipeline::Plan;
+use rowmill_pipeline::plan::stages;
 use rowmill_split::cut;
 use serde_json::json;
 

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use miette::miette;
-use rowmill_domain::message::{Failure, Message};
-use rowmill_domain::plan::stages;
+use rowmill_domain::message::Message;
+use rowmill_domain::run::Failure;
 use rowmill_domain::secret::Secrets;
 use rowmill_domain::{RunId, RunItem, RunState, config, keys};
 use rowmill_local::bus::Target;
 use rowmill_local::{LocalError, SmtpMailer};
+use rowmill_pipeline::plan::stages;
 use rowmill_ports::{Ledger, Location, Objects, Optional, PortError, Topic};
 use serde_json::json;
 use tokio::sync::watch;

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::Utc;
-use rowmill_domain::pipeline::ParameterValues;
+use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::run::Source;
-use rowmill_domain::{RunId, keys, plan};
+use rowmill_domain::{RunId, keys};
+use rowmill_pipeline::plan;
 use rowmill_ports::{Objects, Put};
 use rowmill_split::{RunDetails, cut};
 

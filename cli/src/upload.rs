@@ -8,7 +8,7 @@ use std::fs::File;
 use std::path::Path;
 
 use bytes::Bytes;
-use rowmill_domain::pipeline::ParameterValues;
+use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::{RunId, RunItem, keys};
 use rowmill_ports::{Ledger, Location, ObjectInfo, Objects, Optional, PortError, Put};
 use rowmill_split::{LIMIT_METADATA, PARAMETER_METADATA};

@@ -10,8 +10,8 @@ use chrono::{DateTime, Utc};
 use rowmill_domain::event::{Invocation, Reported};
 use rowmill_domain::job::{JobDetail, JobId, JobStatus};
 use rowmill_domain::limits::DESCRIBE_JOBS_MAX;
-use rowmill_domain::message::{Failure, Message};
-use rowmill_domain::run::Work;
+use rowmill_domain::message::Message;
+use rowmill_domain::run::{Failure, Work};
 use rowmill_domain::{RunId, RunItem, RunState, keys};
 use rowmill_ports::{Claim, JobFilter, RunPatch};
 

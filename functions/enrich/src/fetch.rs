@@ -6,9 +6,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rowmill_domain::Pipeline;
 use rowmill_domain::keys::PROGRAMS;
-use rowmill_domain::pipeline::{CommandStep, Fetch, FetchKind, StepKind};
+use rowmill_pipeline::{CommandStep, Fetch, FetchKind, Pipeline, StepKind};
 use rowmill_ports::{Location, Objects, PortError};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;

@@ -4,9 +4,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rowmill_domain::Pipeline;
-use rowmill_domain::pipeline::ParameterValues;
+use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::secret::Secrets;
+use rowmill_pipeline::Pipeline;
 use rowmill_steps::{Setup, Translator};
 use tempfile::TempDir;
 
@@ -34,7 +34,7 @@ impl HostResources {
         pipeline: &Pipeline,
         parameters: ParameterValues,
     ) -> Result<Setup, Vec<String>> {
-        let (secrets, wrong) = self.secrets.declared(pipeline);
+        let (secrets, wrong) = pipeline.secret_values(&self.secrets);
         if !wrong.is_empty() {
             return Err(wrong.iter().map(ToString::to_string).collect());
         }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream;
-use rowmill_domain::pipeline::{self, ParameterValues, PipelineError};
-use rowmill_domain::{Columns, Outcome, Pipeline, Record, keys};
+use rowmill_domain::manifest::ParameterValues;
+use rowmill_domain::{Columns, Outcome, PipelineName, Record, keys};
+use rowmill_pipeline::{Pipeline, PipelineError, built_in};
 use rowmill_ports::{Location, Objects, Optional};
 
 use crate::error::PreviewError;
@@ -31,14 +32,14 @@ pub struct Previews {
 impl Previews {
     /// Parses `given`: the name of a pipeline in the work bucket or built in, or the text of one.
     pub(crate) async fn pipeline(&self, given: &str) -> Result<Pipeline, PreviewError> {
-        let (file, text) = match pipeline::is_name(given) {
+        let (file, text) = match PipelineName::is_valid(given) {
             false => ("the pipeline".to_owned(), given.to_owned()),
             true => {
                 let file = keys::pipeline(given);
                 let at = Location::new(&self.work_bucket, &file);
                 let found = self.objects.get(&at).await.optional()?;
                 let found = found.map(|object| String::from_utf8_lossy(&object.body).into_owned());
-                let text = found.or_else(|| pipeline::built_in(given).map(str::to_owned));
+                let text = found.or_else(|| built_in(given).map(str::to_owned));
                 let text = text.ok_or_else(|| {
                     PreviewError::Request(format!(
                         "unknown pipeline `{given}`: the bucket {} has no {file}, and no built-in \
@@ -49,7 +50,7 @@ impl Previews {
                 (file, text)
             }
         };
-        Pipeline::parse(&file, &text).map_err(|error| PreviewError::Request(problem(&error)))
+        Pipeline::parse(&file, &text).map_err(|error| PreviewError::Request(error.one_line()))
     }
 }
 
@@ -73,7 +74,7 @@ pub async fn preview(
     let header: Vec<String> = columns.names().iter().map(ToString::to_string).collect();
     let wrong = pipeline.check_columns(&header);
     if !wrong.is_empty() {
-        return Err(wrong.iter().map(problem).collect());
+        return Err(wrong.iter().map(PipelineError::one_line).collect());
     }
     let parameters = pipeline.parameter_values(parameters)?;
     let setup = host.setup(pipeline, parameters)?;
@@ -107,14 +108,4 @@ pub async fn preview(
         step.runner.close().await;
     }
     Ok(outcomes)
-}
-
-/// An error of a pipeline file with its position: `reviews.toml:3:10: ..`.
-fn problem(error: &PipelineError) -> String {
-    let (line, column) = error.position();
-    let file = error.file.name();
-    match &error.help {
-        Some(help) => format!("{file}:{line}:{column}: {error}; {help}"),
-        None => format!("{file}:{line}:{column}: {error}"),
-    }
 }

@@ -8,9 +8,9 @@ use std::time::Instant;
 use futures::FutureExt as _;
 use rowmill_domain::limits::OUTCOME_BYTES;
 use rowmill_domain::outcome::{StepTime, step_error};
-use rowmill_domain::pipeline::{Check, DerivedColumn, OnFailure};
 use rowmill_domain::record::{Columns, Outputs, Row};
 use rowmill_domain::{Outcome, Record, Status, Value};
+use rowmill_pipeline::{Check, DerivedColumn, OnFailure};
 
 use crate::steps::StageStep;
 
@@ -232,7 +232,7 @@ fn fit(outcome: Outcome) -> Outcome {
 #[cfg(test)]
 mod tests {
     use async_trait::async_trait;
-    use rowmill_domain::pipeline::Expr;
+    use rowmill_pipeline::Expr;
     use rowmill_steps::{Runner, StepResult};
 
     use super::*;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use rowmill_domain::limits::DRAIN_SECONDS;
-use rowmill_domain::{Manifest, Pipeline, keys, plan};
+use rowmill_domain::{Manifest, keys};
+use rowmill_pipeline::{from_manifest, plan};
 use rowmill_ports::{Ledger, Objects};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -75,13 +76,8 @@ impl Enrich {
         stop: watch::Receiver<bool>,
     ) -> Result<ChildReport, EnrichError> {
         let manifest = self.manifest(child).await?;
-        let file = format!("{}.toml", manifest.pipeline);
-        let pipeline = Pipeline::parse(&file, &manifest.pipeline_toml).map_err(|error| {
-            let (line, column) = error.position();
-            EnrichError::Misconfigured(format!(
-                "{child}: the pipeline in the manifest is invalid: {file}:{line}:{column}: {error}"
-            ))
-        })?;
+        let pipeline = from_manifest(&manifest)
+            .map_err(|error| EnrichError::Misconfigured(format!("{child}: {error}")))?;
         let stages = plan::stages(&pipeline);
         if stages.len() != usize::from(manifest.stages) {
             return Err(EnrichError::Misconfigured(format!(

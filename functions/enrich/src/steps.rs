@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use rowmill_domain::Pipeline;
+use rowmill_pipeline::Pipeline;
 use rowmill_steps::{Runner, Setup};
 use tempfile::TempDir;
 

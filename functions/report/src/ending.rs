@@ -7,9 +7,9 @@ use rowmill_domain::event::Invocation;
 use rowmill_domain::kept::{About, KEPT_VERSION};
 use rowmill_domain::limits::MAIL_MAX;
 use rowmill_domain::link::LINK_DAYS;
-use rowmill_domain::message::Failure;
-use rowmill_domain::run::Counts;
+use rowmill_domain::run::{Counts, Failure};
 use rowmill_domain::{Manifest, RunItem, RunState, keys};
+use rowmill_pipeline::from_manifest;
 use rowmill_ports::{Location, Put, RunPatch};
 
 use crate::error::ReportError;
@@ -17,7 +17,7 @@ use crate::figures::Figures;
 use crate::jobs::EndedJobs;
 use crate::mail::{Content, Recipients, Workbook, XLSX};
 use crate::stage::Report;
-use crate::workbook::{pipeline, summary};
+use crate::workbook::summary;
 
 /// How long a link to the object itself works, in hours: as long as S3 lets one. Source: S3 user
 /// guide, "Download and upload objects with presigned URLs" (7 days).
@@ -117,7 +117,7 @@ impl Report {
             .manifest(&run.id)
             .await?
             .ok_or_else(|| inconsistent("the manifest is gone".to_owned()))?;
-        let pipeline = pipeline(&manifest)?;
+        let pipeline = from_manifest(&manifest)?;
 
         let directory = tempfile::TempDir::with_prefix("rowmill-report-")?;
         let path = directory.path().join("result.xlsx");

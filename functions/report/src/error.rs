@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use rowmill_domain::RunId;
 use rowmill_events::EventError;
+use rowmill_pipeline::EmbeddedPipelineError;
 use rowmill_ports::PortError;
 
 /// Why report could not end a run.
@@ -27,6 +28,9 @@ pub enum ReportError {
         /// What does not fit.
         what: String,
     },
+    /// The pipeline in the manifest cannot be read.
+    #[error(transparent)]
+    Pipeline(#[from] EmbeddedPipelineError),
     /// The result workbook could not be written.
     #[error("run {run}: the result workbook could not be written: {message}")]
     Workbook {

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use rowmill_domain::manifest::DISTINCT_CAP;
 use rowmill_domain::outcome::failed_step;
 use rowmill_domain::run::Counts;
-use rowmill_domain::{Columns, Outcome, Pipeline, Record, Row, Status};
+use rowmill_domain::{Columns, Outcome, Record, Row, Status};
+use rowmill_pipeline::Pipeline;
 use rowmill_workbook::{Chart, StepFigures};
 use serde::Serialize;
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rowmill_domain::job::{JobDetail, JobId, JobStatus};
 use rowmill_domain::limits::DESCRIBE_JOBS_MAX;
-use rowmill_domain::plan::ChunkPlan;
+use rowmill_domain::manifest::ChunkPlan;
 use rowmill_ports::{JobFilter, PortError};
 
 use crate::jobs::EndedJobs;

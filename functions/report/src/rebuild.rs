@@ -10,13 +10,12 @@ use flate2::read::MultiGzDecoder;
 use rowmill_domain::kept::{self, About};
 use rowmill_domain::run::Counts;
 use rowmill_domain::{Columns, Outcome, Record, RunId, keys};
+use rowmill_pipeline::from_manifest;
 use tokio::sync::mpsc;
 
 use crate::error::ReportError;
 use crate::figures::Figures;
-use crate::workbook::{
-    Joined, WorkbookWriter, WriterCommand, check_totals, pipeline, result_spec, summary,
-};
+use crate::workbook::{Joined, WorkbookWriter, WriterCommand, check_totals, result_spec, summary};
 
 /// Rows sent to the writer at once: enough that sending costs nothing, few enough that memory use
 /// stays small.
@@ -45,7 +44,7 @@ pub fn archive_info(folder: &Path) -> Result<About, ReportError> {
 pub fn rebuild_from_archive(folder: &Path, to: &Path) -> Result<(About, Counts), ReportError> {
     let about = archive_info(folder)?;
     let manifest = &about.manifest;
-    let (run, pipeline) = (&manifest.run, pipeline(manifest)?);
+    let (run, pipeline) = (&manifest.run, from_manifest(manifest)?);
     let rejected = match manifest.rejected_total() {
         0 => None,
         _ => Some(Box::new(open(&inside(folder, run, &keys::rejected_kept(run)))?) as Box<_>),

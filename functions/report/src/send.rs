@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use rowmill_domain::event::Invocation;
-use rowmill_domain::{Manifest, Pipeline, RunItem, RunState, keys};
+use rowmill_domain::{Manifest, RunItem, RunState, keys};
+use rowmill_pipeline::{Pipeline, from_manifest};
 use rowmill_ports::{Envelope, ErrorKind, PortError, Put, RunPatch};
 
 use crate::ending::{Attached, Ending, end_state};
@@ -155,18 +156,44 @@ impl Report {
     ) -> Result<Recipients, ReportError> {
         let none = Vec::new();
         let uploaded = manifest.map_or(&none, |m| &m.notify);
-        let pipeline = match manifest {
-            Some(manifest) => Some(manifest.pipeline_toml.clone()),
-            None => self.pipeline_file(run).await?,
-        };
-        // Of a pipeline that cannot be read, nobody can tell whom it notifies.
-        let pipeline = pipeline
-            .and_then(|toml| Pipeline::parse("pipeline.toml", &toml).ok())
-            .map_or(none.clone(), |pipeline| pipeline.notify.to);
-        Recipients::choose(&[uploaded, &pipeline], self.allowed()).map_err(|tried| {
+        let by_pipeline = self.notified(run, manifest).await?;
+        Recipients::choose(&[uploaded, &by_pipeline], self.allowed()).map_err(|tried| {
             ReportError::NoRecipient {
                 run: run.id.clone(),
                 tried,
+            }
+        })
+    }
+
+    /// The recipients in the run's pipeline: the one in its manifest, else the file in the work
+    /// bucket. A pipeline that cannot be read names nobody, because the mail that reports a failure
+    /// must go out.
+    async fn notified(
+        &self,
+        run: &RunItem,
+        manifest: Option<&Manifest>,
+    ) -> Result<Vec<String>, ReportError> {
+        let pipeline = match manifest {
+            Some(manifest) => from_manifest(manifest)
+                .map(Some)
+                .map_err(|error| error.to_string()),
+            None => {
+                let key = keys::pipeline(run.id.pipeline());
+                match self.object(&key).await {
+                    Ok(file) => file.map(|file| parse(&key, &file)).transpose(),
+                    Err(error) if !error.is_retryable() => Err(error.to_string()),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        Ok(match pipeline {
+            Ok(pipeline) => pipeline.map_or_else(Vec::new, |pipeline| pipeline.notify.to),
+            Err(error) => {
+                tracing::warn!(
+                    run = %run.id, error,
+                    "the pipeline cannot be read; the mail goes to the default recipient"
+                );
+                Vec::new()
             }
         })
     }
@@ -177,20 +204,9 @@ impl Report {
             default_to: &self.config.default_to,
         }
     }
+}
 
-    /// The pipeline's file in the work bucket, where the run has no manifest that holds it. One
-    /// that can never be read names nobody: a mail that tells of a failure must go out.
-    async fn pipeline_file(&self, run: &RunItem) -> Result<Option<String>, ReportError> {
-        let file = match self.object(&keys::pipeline(run.id.pipeline())).await {
-            Err(error) if !error.is_retryable() => {
-                tracing::warn!(
-                    run = %run.id, %error,
-                    "whom the pipeline notifies cannot be read; the default recipient is told"
-                );
-                None
-            }
-            file => file?,
-        };
-        Ok(file.and_then(|file| String::from_utf8(file.into()).ok()))
-    }
+fn parse(file: &str, toml: &[u8]) -> Result<Pipeline, String> {
+    let toml = std::str::from_utf8(toml).map_err(|error| format!("{file}: {error}"))?;
+    Pipeline::parse(file, toml).map_err(|error| error.one_line())
 }

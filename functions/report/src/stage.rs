@@ -7,8 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rowmill_domain::event::{Invocation, Reported};
 use rowmill_domain::job::{JobName, JobStateChange};
-use rowmill_domain::message::Failure;
-use rowmill_domain::run::Work;
+use rowmill_domain::run::{Failure, Work};
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
 use rowmill_events::ToReport;
 use rowmill_ports::{

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
 use rowmill_domain::manifest::Rejected;
-use rowmill_domain::pipeline::result_headers;
-use rowmill_domain::{Manifest, Outcome, Pipeline, Record, RunId, Value, keys};
+use rowmill_domain::{Manifest, Outcome, Record, RunId, Value, keys};
+use rowmill_pipeline::{Pipeline, result_headers};
 use rowmill_workbook::{ColumnSpec, ResultSpec, ResultWriter, Summary};
 use tokio::sync::mpsc;
 
@@ -151,15 +151,6 @@ pub(crate) fn result_spec(manifest: &Manifest, pipeline: &Pipeline) -> ResultSpe
         run_id: manifest.run.to_string(),
         title: format!("{}: results", keys::file_name(&manifest.source.key)),
     }
-}
-
-/// The pipeline that the run was begun with.
-pub(crate) fn pipeline(manifest: &Manifest) -> Result<Pipeline, ReportError> {
-    let file = format!("{}.toml", manifest.pipeline);
-    Pipeline::parse(&file, &manifest.pipeline_toml).map_err(|error| ReportError::Inconsistent {
-        run: manifest.run.clone(),
-        what: format!("{file} in the manifest: {error}"),
-    })
 }
 
 /// The sheet `Summary`.

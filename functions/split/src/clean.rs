@@ -18,9 +18,9 @@ use std::collections::HashMap;
 
 use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 use rowmill_domain::manifest::RejectReason;
-use rowmill_domain::pipeline::Input;
 use rowmill_domain::value::number_text;
 use rowmill_domain::{Columns, Kind, Value};
+use rowmill_pipeline::Input;
 use rowmill_workbook::Cell;
 
 /// Columns or problems that a message lists at most.

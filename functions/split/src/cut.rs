@@ -10,7 +10,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use rowmill_domain::Pipeline;
+use rowmill_pipeline::Pipeline;
 use rowmill_workbook::{ReadError, ReadOptions, read_rows};
 use tempfile::TempDir;
 

@@ -1,8 +1,8 @@
 use std::io;
 
-use rowmill_domain::message::Failure;
-use rowmill_domain::pipeline::PipelineError;
+use rowmill_domain::run::Failure;
 use rowmill_events::EventError;
+use rowmill_pipeline::PipelineError;
 use rowmill_ports::PortError;
 
 /// Trouble of the surroundings. What is wrong with an input is no error: it becomes a

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use rowmill_domain::pipeline::{self, Pipeline};
-use rowmill_domain::{keys, limits};
+use rowmill_domain::{PipelineName, keys, limits};
+use rowmill_pipeline::{BUILT_IN, Pipeline, built_in};
 use rowmill_ports::{Location, Objects, Optional};
 
 use crate::error::{OrRefusal, Refusal, SplitError, one_line};
@@ -36,7 +36,7 @@ impl Resolver<'_> {
             let what = format!("{name}: lies in no folder, and the folder names the pipeline");
             return Ok(Err(self.unknown(what, None).await?));
         };
-        if !pipeline::is_name(folder) {
+        if !PipelineName::is_valid(folder) {
             let what = format!(
                 "{name}: the folder `{folder}` names no pipeline (names are lower-case letters, \
                  digits and `-`, at most {})",
@@ -48,7 +48,7 @@ impl Resolver<'_> {
         let at = Location::new(self.work_bucket, &file);
         let found = self.objects.get(&at).await.optional()?;
         let found = found.map(|object| object.body.to_vec());
-        let Some(text) = found.or_else(|| pipeline::built_in(folder).map(Into::into)) else {
+        let Some(text) = found.or_else(|| built_in(folder).map(Into::into)) else {
             let what = format!("{name}: there is no pipeline `{folder}`, the folder it lies in");
             return Ok(Err(self.unknown(what, Some(folder)).await?));
         };
@@ -76,7 +76,7 @@ impl Resolver<'_> {
 
     /// A refusal that names the pipelines there are.
     async fn unknown(&self, what: String, folder: Option<&str>) -> Result<Refusal, SplitError> {
-        let mut names: BTreeSet<String> = pipeline::BUILT_IN
+        let mut names: BTreeSet<String> = BUILT_IN
             .iter()
             .map(|(name, _)| (*name).to_owned())
             .collect();
@@ -89,7 +89,7 @@ impl Resolver<'_> {
                 .await?;
             names.extend(page.objects.iter().filter_map(|object| {
                 let name = object.key.strip_prefix(prefix)?.strip_suffix(".toml")?;
-                pipeline::is_name(name).then(|| name.to_owned())
+                PipelineName::is_valid(name).then(|| name.to_owned())
             }));
             after = page.next;
             if after.is_none() {

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rowmill_domain::event::{Invocation, ObjectCreated};
+use rowmill_domain::manifest::ChunkPlan;
 use rowmill_domain::message::Message;
-use rowmill_domain::pipeline::Batch;
-use rowmill_domain::plan::{self, ChunkPlan};
 use rowmill_domain::run::{Counts, Source, Work};
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
+use rowmill_pipeline::{Batch, plan};
 use rowmill_ports::{
     Claim, ErrorKind, Ledger, Location, Objects, Optional, Put, RunPatch, Scheduler, TablePlan,
     Topic,

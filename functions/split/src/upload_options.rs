@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rowmill_domain::Pipeline;
-use rowmill_domain::pipeline::ParameterValues;
+use rowmill_domain::manifest::ParameterValues;
+use rowmill_pipeline::Pipeline;
 
 use crate::error::Refusal;
 

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use rowmill_domain::{Kind, Pipeline};
+use rowmill_domain::Kind;
+use rowmill_pipeline::Pipeline;
 use rowmill_split::{CutError, cut};
 
 fn example(name: &str, file: &str) -> PathBuf {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rowmill_domain::config::{ROWMILL_FETCH_BUCKETS, ROWMILL_STACK, ROWMILL_WORK_BUCKET};
 use rowmill_domain::job::{EvaluateOnExit, ExitAction, JobDefinition, RetryStrategy};
 use rowmill_domain::limits::{ATTEMPT_SECONDS_MIN, ATTEMPTS_MAX};
-use rowmill_domain::pipeline::Batch;
-use rowmill_domain::secret::Secret;
+use rowmill_pipeline::Batch;
+use rowmill_pipeline::secrets::Secret;
 
 use crate::SubmitConfig;
 
@@ -101,7 +101,7 @@ mod tests {
     };
     use rowmill_domain::job::AttemptEnd;
     use rowmill_domain::limits::{EVALUATE_ON_EXIT_MAX, JOB_NAME_MAX};
-    use rowmill_domain::secret::SecretFrom;
+    use rowmill_pipeline::secrets::SecretFrom;
 
     fn config() -> SubmitConfig {
         SubmitConfig {

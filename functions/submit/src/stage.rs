@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rowmill_domain::event::Invocation;
-use rowmill_domain::job::{Dependency, JobDefinition, JobId, JobName, SubmitJob};
+use rowmill_domain::job::{
+    Dependency, JobDefinition, JobId, JobName, PlannedJob, SubmitJob, job_graph,
+};
 use rowmill_domain::limits::SUBMIT_PER_SECOND;
-use rowmill_domain::message::{Failure, Message};
-use rowmill_domain::plan::{self, PlannedJob, job_graph};
-use rowmill_domain::run::Work;
-use rowmill_domain::{Manifest, Pipeline, RunId, RunState, config, keys};
+use rowmill_domain::message::Message;
+use rowmill_domain::run::{Failure, Work};
+use rowmill_domain::{Manifest, RunId, RunState, config, keys};
+use rowmill_pipeline::{Pipeline, from_manifest, plan};
 use rowmill_ports::{
     Claim, ErrorKind, JobFilter, Jobs, Ledger, Location, Objects, Optional, PortError, RunPatch,
     Topic,
@@ -134,16 +136,8 @@ impl Submit {
         cx: &Invocation,
     ) -> Result<(), NotSubmitted> {
         let manifest = self.manifest(run).await?;
-        let pipeline =
-            Pipeline::parse(&keys::pipeline(&manifest.pipeline), &manifest.pipeline_toml).map_err(
-                |error| {
-                    refused(
-                        format!("the pipeline in the manifest of {run}: {error}"),
-                        "the program that reads it is another than the one that wrote it: upload \
-                     the workbook again",
-                    )
-                },
-            )?;
+        let pipeline = from_manifest(&manifest)
+            .map_err(|error| refused(error.to_string(), "upload the workbook again"))?;
         let mut context = SubmitContext {
             definitions: self.definitions(&pipeline),
             arns: Vec::new(),

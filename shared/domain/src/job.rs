@@ -1,5 +1,6 @@
 //! Jobs as AWS Batch knows them: what is submitted, and what is told of it.
 
+mod graph;
 pub mod rules;
 
 use std::collections::BTreeMap;
@@ -7,10 +8,28 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use graph::{PlannedJob, job_graph};
+
+use crate::run::RunId;
+
 /// A job's name: letters, digits, `-` and `_`, at most [`crate::limits::JOB_NAME_MAX`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobName(pub String);
+
+impl JobName {
+    /// The name of the job of a run's chunk and stage: `<run>-c00000-s0`.
+    pub fn new(run: &RunId, chunk: u32, stage: u16) -> JobName {
+        JobName(format!("{run}-c{chunk:05}-s{stage}"))
+    }
+
+    /// The run, chunk and stage that a name says; `None` for a job that is not ours.
+    pub fn parse(name: &str) -> Option<(RunId, u32, u16)> {
+        let (rest, stage) = name.rsplit_once("-s")?;
+        let (run, chunk) = rest.rsplit_once("-c")?;
+        Some((run.parse().ok()?, chunk.parse().ok()?, stage.parse().ok()?))
+    }
+}
 
 /// A job's id as Batch gave it; a child of an array is `<parent>:<index>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -167,7 +186,7 @@ pub struct JobDefinition {
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
     /// Environment that Batch fills from Secrets Manager or Parameter Store: the variable, and
-    /// what [`crate::secret::value_from`] makes its `valueFrom` of. Locally the variable is
+    /// what [`value_from`] makes its `valueFrom` of. Locally the variable is
     /// inherited.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
@@ -321,6 +340,18 @@ pub struct JobStateChange {
     pub array_index: Option<u32>,
 }
 
+/// The `valueFrom` of AWS Batch for a reference in [`JobDefinition::secrets`]. Source: AWS Batch API, Secret: the
+/// ARN of a secret, or of a parameter, or the name of a parameter of the same Region.
+pub fn value_from(reference: &str, partition: &str, region: &str, account: &str) -> String {
+    if reference.starts_with("arn:") {
+        reference.to_owned()
+    } else if let Some(parameter) = reference.strip_prefix("ssm:") {
+        parameter.to_owned()
+    } else {
+        format!("arn:{partition}:secretsmanager:{region}:{account}:secret:{reference}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -339,5 +370,13 @@ mod tests {
             prop_assert!(glob(&pattern.to_ascii_uppercase(), &text));
             prop_assert_eq!(glob(&start, &text), rest.is_empty());
         }
+    }
+
+    #[test]
+    fn job_names_read_back() {
+        let run: RunId = "20261121-tax-sale-0123456789ab".parse().unwrap();
+        let name = JobName::new(&run, 12, 1);
+        assert_eq!(JobName::parse(&name.0), Some((run, 12, 1)));
+        assert_eq!(JobName::parse("nightly-backup"), None);
     }
 }

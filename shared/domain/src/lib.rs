@@ -1,4 +1,4 @@
-//! Values and pure functions: what a run, a record, an outcome, a plan and a pipeline are.
+//! Values and pure functions: what a run, a manifest, a record, an outcome and a job are.
 //!
 //! Nothing here reads a clock, a file, a network or the environment.
 
@@ -13,8 +13,7 @@ pub mod link;
 pub mod manifest;
 pub mod message;
 pub mod outcome;
-pub mod pipeline;
-pub mod plan;
+pub mod pipeline_name;
 pub mod record;
 pub mod run;
 pub mod secret;
@@ -22,8 +21,7 @@ pub mod value;
 
 pub use manifest::Manifest;
 pub use outcome::{Outcome, Status};
-pub use pipeline::Pipeline;
-pub use plan::Plan;
+pub use pipeline_name::PipelineName;
 pub use record::{Columns, Record, Row};
 pub use run::{RunId, RunItem, RunState};
 pub use value::{Kind, Value};

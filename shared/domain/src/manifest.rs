@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::pipeline::ParameterValues;
-use crate::plan::ChunkPlan;
 use crate::record::Columns;
 use crate::run::{RunId, Source};
 use crate::value::Kind;
+
+/// The values of a run's parameters, by name: of those that an upload may give.
+pub type ParameterValues = BTreeMap<String, String>;
 
 /// The version that this program writes. Readers take every version up to it, and fields they do
 /// not know they pass over.
@@ -101,6 +102,39 @@ impl Manifest {
     }
 }
 
+/// One chunk of a run and how it is cut into children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkPlan {
+    /// From 0.
+    pub chunk: u32,
+    /// Row number of its first record.
+    pub first_row: u32,
+    /// Row number of its last record.
+    pub last_row: u32,
+    /// Records in it, 1 to [`crate::limits::CHUNK_RECORDS`].
+    pub records: u32,
+    /// Children that share them, 1 to [`crate::limits::ARRAY_MAX`]; one child is a plain job.
+    pub children: u32,
+}
+
+impl ChunkPlan {
+    /// Which records of the chunk, counted from 0, a child works on. Balanced: slices differ by
+    /// one record at the most.
+    pub fn slice(&self, child: u32) -> std::ops::Range<usize> {
+        let at =
+            |i: u32| (u64::from(i) * u64::from(self.records) / u64::from(self.children)) as usize;
+        at(child)..at(child + 1)
+    }
+
+    /// The child that works on the record at that place in the chunk, from 0: the one whose
+    /// [`ChunkPlan::slice`] holds it.
+    pub fn child_of(&self, place: usize) -> u32 {
+        // The greatest child whose slice begins at or before `place`.
+        let last = (place as u64 + 1) * u64::from(self.children) - 1;
+        (last / u64::from(self.records)) as u32
+    }
+}
+
 /// A column of the input and what its records hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ColumnProfile {
@@ -186,5 +220,29 @@ mod tests {
             Manifest::from_json(b"{}"),
             Err(ManifestError::Json(_))
         ));
+    }
+
+    #[test]
+    fn slices_cover_a_chunk_once() {
+        for (records, children) in [(1, 1), (7, 3), (10_000, 9_999), (10_000, 10_000), (5, 2)] {
+            let chunk = ChunkPlan {
+                chunk: 0,
+                first_row: 2,
+                last_row: 2,
+                records,
+                children,
+            };
+            let mut next = 0;
+            for child in 0..children {
+                let slice = chunk.slice(child);
+                assert_eq!(slice.start, next);
+                assert!(!slice.is_empty());
+                for place in slice.clone() {
+                    assert_eq!(chunk.child_of(place), child);
+                }
+                next = slice.end;
+            }
+            assert_eq!(next, records as usize);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::run::RunId;
+use crate::run::{Failure, RunId};
 
 /// A message on the topic. Its `kind` is also sent as the message attribute `kind`, so that a
 /// subscription takes only its own: submit takes `split`, report takes `failed` and `check`, cleanup
@@ -48,15 +48,4 @@ impl Message {
             Message::Due { .. } => "due",
         }
     }
-}
-
-/// Why a run failed, in words for the person who gets the mail.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// The stage that gave up: `split`, `submit`, ...
-    pub stage: String,
-    /// What happened, and where (file, sheet, row, column).
-    pub what: String,
-    /// What to do next.
-    pub advice: String,
 }

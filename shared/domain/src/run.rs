@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::message::Failure;
+use crate::pipeline_name::PipelineName;
 
 /// `<yyyymmdd>-<pipeline>-<12 hex of blake3(bucket, key, version)>`; the date is the object's.
 ///
@@ -24,7 +24,7 @@ pub struct RunIdError(String);
 impl RunId {
     /// The id of the run that this upload makes. `version` is the object's version, else its
     /// ETag; `pipeline` is the folder of the inbox, which must match
-    /// [`crate::pipeline::is_name`] (a folder that does not is written as `unknown`).
+    /// [`PipelineName::is_valid`] (a folder that does not is written as `unknown`).
     pub fn new(
         bucket: &str,
         key: &str,
@@ -39,7 +39,7 @@ impl RunId {
             hasher.update(part.as_bytes());
         }
         let hash = hasher.finalize().to_hex();
-        let pipeline = if crate::pipeline::is_name(pipeline) {
+        let pipeline = if PipelineName::is_valid(pipeline) {
             pipeline
         } else {
             "unknown"
@@ -73,7 +73,7 @@ impl FromStr for RunId {
             && text[text.len() - 12..]
                 .bytes()
                 .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-            && crate::pipeline::is_name(&text[9..text.len() - 13]);
+            && PipelineName::is_valid(&text[9..text.len() - 13]);
         if valid {
             Ok(RunId(text.to_owned()))
         } else {
@@ -170,6 +170,17 @@ impl RunState {
             RunState::Failed => "failed",
         }
     }
+}
+
+/// Why a run failed, in words for the person who gets the mail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The stage that gave up: `split`, `submit`, ...
+    pub stage: String,
+    /// What happened, and where (file, sheet, row, column).
+    pub what: String,
+    /// What to do next.
+    pub advice: String,
 }
 
 /// How many rows became what. in = records + rejected; records = ok + failed + missing.

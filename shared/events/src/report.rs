@@ -1,7 +1,7 @@
 use rowmill_domain::event::Bounce;
 use rowmill_domain::job::JobStateChange;
-use rowmill_domain::message::{Failure, Message};
-use rowmill_domain::run::RunId;
+use rowmill_domain::message::Message;
+use rowmill_domain::run::{Failure, RunId};
 use serde_json::Value;
 
 use crate::{EventError, batch, bounce, job_state_change, sns};

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rowmill_domain::pipeline::{CommandStep, ProcessPer, Step, StepKind};
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Row};
+use rowmill_pipeline::{CommandStep, ProcessPer, Step, StepKind};
 use rowmill_steps::{Setup, runner};
 
 /// Records at once, as `[batch] concurrency` has it.

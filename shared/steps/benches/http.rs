@@ -15,11 +15,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rowmill_domain::pipeline::{
-    Extract, HttpMethod, HttpOutput, HttpStep, Step, StepKind, Template,
-};
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Kind, Record, Row};
+use rowmill_pipeline::{Extract, HttpMethod, HttpOutput, HttpStep, Step, StepKind, Template};
 use rowmill_steps::{Setup, runner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

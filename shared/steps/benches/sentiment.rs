@@ -6,9 +6,9 @@
 
 use std::time::Instant;
 
-use rowmill_domain::pipeline::{SentimentStep, Step, StepKind};
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Row};
+use rowmill_pipeline::{SentimentStep, Step, StepKind};
 use rowmill_steps::{Setup, runner};
 
 const TEXTS: [&str; 3] = [

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rowmill_classify::Model;
 use rowmill_domain::Row;
-use rowmill_domain::pipeline::ClassifyStep;
+use rowmill_pipeline::ClassifyStep;
 
 use crate::{Runner, Setup, SetupError, StepResult};
 
@@ -25,9 +25,8 @@ impl Classify {
             file: file.display().to_string(),
             why,
         })?;
-        let words = |w: &rowmill_domain::pipeline::ClassifyWords| {
-            (w.column.as_str().into(), w.most as usize)
-        };
+        let words =
+            |w: &rowmill_pipeline::ClassifyWords| (w.column.as_str().into(), w.most as usize);
         Ok(Classify {
             column: step.column.clone(),
             label: step.label.as_str().into(),
@@ -73,8 +72,8 @@ mod tests {
 
     use rowmill_classify::{Corpus, train};
     use rowmill_domain::Record;
-    use rowmill_domain::pipeline::ClassifyWords;
     use rowmill_domain::record::Columns;
+    use rowmill_pipeline::ClassifyWords;
 
     use super::*;
     use rowmill_domain::Value;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rowmill_domain::Row;
-use rowmill_domain::pipeline::LanguageStep;
+use rowmill_pipeline::LanguageStep;
 use whatlang::{Detector, Info, Lang, Script};
 
 use crate::{Runner, SetupError, StepResult};

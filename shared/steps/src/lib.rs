@@ -22,10 +22,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rowmill_domain::pipeline::{ParameterValues, Step, StepKind};
+use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::record::Outputs;
 use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Row, Value};
+use rowmill_pipeline::{Step, StepKind};
 
 pub use answers::Answers;
 pub use translate::{Limit, Translation, Translator, Untranslated};

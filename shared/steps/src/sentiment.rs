@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rowmill_domain::Row;
-use rowmill_domain::pipeline::SentimentStep;
+use rowmill_pipeline::SentimentStep;
 use vader_sentimental::SentimentIntensityAnalyzer;
 
 use crate::{Runner, StepResult};

@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use rowmill_domain::pipeline::{HttpMethod, Pipeline};
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Row, Value};
+use rowmill_pipeline::{HttpMethod, Pipeline};
 use rowmill_steps::{Setup, StepResult, runner};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};

@@ -7,9 +7,9 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rowmill_domain::pipeline::Pipeline;
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Row, Value};
+use rowmill_pipeline::Pipeline;
 use rowmill_steps::{Runner, Setup, StepResult, runner};
 use serde_json::{Value as Json, json};
 

@@ -1,8 +1,9 @@
 //! The JSON of a preview: the request and the rows of the answer.
 
-use rowmill_domain::pipeline::{Input, ParameterValues};
+use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::record::Json;
-use rowmill_domain::{Columns, Kind, Outcome, Pipeline, Record, Value};
+use rowmill_domain::{Columns, Kind, Outcome, Record, Value};
+use rowmill_pipeline::{Input, Pipeline};
 use serde::Deserialize;
 use serde_json::{Map, json};
 

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rowmill_domain::manifest::{ColumnProfile, MANIFEST_VERSION};
-use rowmill_domain::plan::{ChunkPlan, stages};
+use rowmill_domain::manifest::{ChunkPlan, ColumnProfile, MANIFEST_VERSION};
 use rowmill_domain::run::Source;
-use rowmill_domain::{Columns, Manifest, Outcome, Pipeline, Record, RunId, keys};
+use rowmill_domain::{Columns, Manifest, Outcome, Record, RunId, keys};
 use rowmill_enrich::{Child, ChildReport, Enrich, EnrichError, HostResources, ProgramFetcher};
 use rowmill_local::{Bucket, DirObjects, SqliteLedger};
+use rowmill_pipeline::Pipeline;
+use rowmill_pipeline::plan::stages;
 use rowmill_ports::{Ledger, Objects, Put, TablePlan};
 use tempfile::TempDir;
 use tokio::sync::watch;

@@ -4,8 +4,7 @@ use chrono::{DateTime, Utc};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
-use rowmill_domain::message::Failure;
-use rowmill_domain::run::Counts;
+use rowmill_domain::run::{Counts, Failure};
 use rowmill_domain::{Manifest, RunItem, RunState, keys};
 use serde::Serialize;
 

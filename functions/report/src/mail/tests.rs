@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
 use rowmill_domain::manifest::{MANIFEST_VERSION, RejectReason};
-use rowmill_domain::message::Failure;
 use rowmill_domain::outcome::{Outcome, Status, StepTime, step_error};
-use rowmill_domain::run::Source;
-use rowmill_domain::{Columns, Manifest, Pipeline, Record, RunId, RunItem, RunState};
+use rowmill_domain::run::{Failure, Source};
+use rowmill_domain::{Columns, Manifest, Record, RunId, RunItem, RunState};
+use rowmill_pipeline::Pipeline;
 
 use super::content::Rendered;
 use super::*;

@@ -11,10 +11,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rowmill_domain::event::{Invocation, Reported};
 use rowmill_domain::job::{
-    Dependency, JobDefinition, JobId, JobName, JobStateChange, RetryStrategy, SubmitJob,
+    Dependency, JobDefinition, JobId, JobName, JobStateChange, RetryStrategy, SubmitJob, job_graph,
 };
-use rowmill_domain::manifest::{ColumnProfile, MANIFEST_VERSION, RejectReason, Rejected};
-use rowmill_domain::plan::{ChunkPlan, job_graph};
+use rowmill_domain::manifest::{
+    ChunkPlan, ColumnProfile, MANIFEST_VERSION, RejectReason, Rejected,
+};
 use rowmill_domain::run::Source;
 use rowmill_domain::{
     Columns, Kind, Manifest, Outcome, Record, RunId, RunItem, RunState, Status, keys,
@@ -364,7 +365,7 @@ impl Bench {
             .await
             .unwrap();
         let options = ReadOptions {
-            sheet: Some(rowmill_domain::pipeline::SheetRef::Name(name.into())),
+            sheet: Some(rowmill_pipeline::SheetRef::Name(name.into())),
             ..ReadOptions::default()
         };
         let mut rows = Texts(Vec::new());

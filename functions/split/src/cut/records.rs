@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
-use rowmill_domain::manifest::{ColumnProfile, MANIFEST_VERSION, RejectReason};
-use rowmill_domain::pipeline::{Batch, ParameterValues};
-use rowmill_domain::plan::ChunkPlan;
+use rowmill_domain::manifest::{
+    ChunkPlan, ColumnProfile, MANIFEST_VERSION, ParameterValues, RejectReason,
+};
 use rowmill_domain::run::Source;
-use rowmill_domain::{Manifest, Plan, RunId};
+use rowmill_domain::{Manifest, RunId};
+use rowmill_pipeline::{Batch, Plan};
 use tempfile::TempDir;
 
 use crate::error::Refusal;

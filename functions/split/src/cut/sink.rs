@@ -6,8 +6,8 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 
 use rowmill_domain::manifest::{RejectReason, Rejected};
-use rowmill_domain::pipeline::{Pipeline, result_headers};
 use rowmill_domain::{Columns, Value};
+use rowmill_pipeline::{Pipeline, result_headers};
 use rowmill_workbook::{Cell, Header, RowSink};
 use tempfile::TempDir;
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rowmill_domain::plan::ChunkPlan;
+use rowmill_domain::manifest::ChunkPlan;
 use rowmill_domain::{RunId, keys};
 use rowmill_ports::{Objects, Put};
 use tokio::task::JoinSet;

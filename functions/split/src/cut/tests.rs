@@ -4,8 +4,8 @@ use super::records::{Line, rejected_file};
 use super::*;
 use proptest::prelude::*;
 use rowmill_domain::manifest::{RejectReason, Rejected};
-use rowmill_domain::pipeline::Batch;
 use rowmill_domain::{Columns, Kind, Record, Value};
+use rowmill_pipeline::Batch;
 use rowmill_workbook::{Cell, Header, RowSink};
 
 fn pipeline(required: &[&str], key: &[&str]) -> Pipeline {

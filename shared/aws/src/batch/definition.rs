@@ -10,8 +10,8 @@ use aws_sdk_batch::types::{
     RuntimePlatform, Secret,
 };
 use rowmill_domain::job::rules::Refusal;
+use rowmill_domain::job::value_from;
 use rowmill_domain::job::{ExitAction, JobDefinition, RetryStrategy as Retries};
-use rowmill_domain::secret::value_from;
 use serde_json::json;
 
 use super::{Architecture, BatchConfig, Capacity, signed};

@@ -5,9 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use rowmill_domain::job::{JobId, JobName};
 use rowmill_domain::limits::OUTCOME_BYTES;
-use rowmill_domain::message::Failure;
 use rowmill_domain::outcome::StepTime;
-use rowmill_domain::run::{Counts, Source, Work};
+use rowmill_domain::run::{Counts, Failure, Source, Work};
 use rowmill_domain::{Kind, Outcome, RunId, RunItem, RunState, Status, Value};
 
 use crate::{Asked, Claim, ErrorKind, JobRecord, Ledger, RunPatch, TablePlan};

@@ -5,7 +5,8 @@ use std::time::Duration;
 use chrono::DateTime;
 use rowmill_domain::RunId;
 use rowmill_domain::limits;
-use rowmill_domain::message::{Failure, Message};
+use rowmill_domain::message::Message;
+use rowmill_domain::run::Failure;
 
 use super::arrival;
 use crate::topic::attribute_bytes;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rowmill_domain::Row;
-use rowmill_domain::pipeline::{CommandStep, ProcessPer};
+use rowmill_pipeline::{CommandStep, ProcessPer};
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rowmill_domain::config::{BATCH_FILE_S3_URL, BATCH_FILE_TYPE, ROWMILL_PROGRAM, SECRET_PREFIX};
-use rowmill_domain::pipeline::Fetch;
 use rowmill_domain::secret::Secrets;
+use rowmill_pipeline::Fetch;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout};

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use rowmill_domain::pipeline::{Step, StepKind};
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Value};
+use rowmill_pipeline::{Step, StepKind};
 use tokio::task::JoinSet;
 
 use super::*;

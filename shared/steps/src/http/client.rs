@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use reqwest::{Certificate, Client, Proxy};
-use rowmill_domain::pipeline::HttpStep;
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Row};
+use rowmill_pipeline::HttpStep;
 use url::Url;
 
 use super::fault::innermost;

@@ -26,8 +26,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::Client;
 use rowmill_domain::Row;
-use rowmill_domain::pipeline::{Expr, HttpMethod, HttpStep};
 use rowmill_domain::secret::Secrets;
+use rowmill_pipeline::{Expr, HttpMethod, HttpStep};
 
 use self::client::client;
 use self::extract::Extractor;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::LINK;
 use rowmill_domain::Row;
-use rowmill_domain::pipeline::{Extract, HttpOutput, NextPage, Pages};
+use rowmill_pipeline::{Extract, HttpOutput, NextPage, Pages};
 use url::Url;
 
 use super::Http;

@@ -11,8 +11,8 @@ use flate2::read::DeflateDecoder;
 use flate2::write::DeflateEncoder;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use rowmill_domain::pipeline::HttpStep;
 use rowmill_domain::secret::Secrets;
+use rowmill_pipeline::HttpStep;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -139,9 +139,9 @@ mod tests {
             "[[step]]\nkind = \"http\"\nurl = \"http://a.example/\"\n{keys}\n\
              outputs = {{ s = {{ status = true }} }}"
         );
-        let pipeline = rowmill_domain::Pipeline::parse("p.toml", &text).unwrap();
+        let pipeline = rowmill_pipeline::Pipeline::parse("p.toml", &text).unwrap();
         let step = match pipeline.steps.into_iter().next().unwrap().kind {
-            rowmill_domain::pipeline::StepKind::Http(http) => *http,
+            rowmill_pipeline::StepKind::Http(http) => *http,
             other => panic!("{other:?}"),
         };
         Shared::new(&step, Arc::new(NoAnswers), Arc::new(secrets))

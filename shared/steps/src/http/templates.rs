@@ -4,8 +4,8 @@ use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use rowmill_domain::Row;
-use rowmill_domain::pipeline::{HttpMethod, HttpStep, Template};
 use rowmill_domain::secret::Secrets;
+use rowmill_pipeline::{HttpMethod, HttpStep, Template};
 use url::Url;
 
 use super::request::{Request, shown};

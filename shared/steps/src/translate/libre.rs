@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use rowmill_domain::pipeline::{
-    Expr, Extract, HttpMethod, HttpOutput, HttpStep, Template, TranslateServer,
-};
 use rowmill_domain::record::{Columns, Outputs};
 use rowmill_domain::{Kind, Record, Row, Value};
+use rowmill_pipeline::{
+    Expr, Extract, HttpMethod, HttpOutput, HttpStep, Template, TranslateServer,
+};
 use tokio::sync::OnceCell;
 
 use super::{Limit, Translation, Translator, Untranslated};

@@ -10,8 +10,8 @@ mod split;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rowmill_domain::pipeline::{TranslateService, TranslateStep};
 use rowmill_domain::{Row, Value};
+use rowmill_pipeline::{TranslateService, TranslateStep};
 
 use self::libre::LibreTranslate;
 use crate::answers::once;

@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn pipelines_can_set_every_limit_and_document_its_default() {
         let mut limits = ReadLimits::default();
-        let documented: Vec<(&str, &str)> = rowmill_domain::pipeline::read_limits().collect();
+        let documented: Vec<(&str, &str)> = rowmill_pipeline::read_limits().collect();
         for (name, default) in &documented {
             let limit = limits.get_mut(name).expect(name);
             assert_eq!(limit.to_string(), *default, "{name}");

@@ -1,6 +1,6 @@
 //! Options for reading a workbook.
 
-use rowmill_domain::pipeline::{Input, SheetRef};
+use rowmill_pipeline::{Input, SheetRef};
 
 use super::limits::ReadLimits;
 

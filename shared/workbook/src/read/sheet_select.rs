@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rowmill_domain::pipeline::SheetRef;
+use rowmill_pipeline::SheetRef;
 
 use super::error::ReadError;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use rowmill_aws::AmazonTranslate;
-use rowmill_domain::Pipeline;
 use rowmill_domain::record::{Columns, Record, Row};
+use rowmill_pipeline::Pipeline;
 use rowmill_steps::{Runner, Setup, StepResult, runner};
 use rowmill_tests_aws::emulators::sdk_config;
 use serde_json::{Value, json};

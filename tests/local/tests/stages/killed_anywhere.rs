@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use crate::place::{Place, at};
 use rowmill_domain::event::Reported;
+use rowmill_domain::job::job_graph;
 use rowmill_domain::message::Message;
-use rowmill_domain::plan::job_graph;
 use rowmill_domain::{Manifest, RunId, RunState, keys};
 use rowmill_ports::{Jobs, Ledger};
 

@@ -2,7 +2,8 @@
 
 use crate::place::{Place, at};
 use rowmill_domain::job::JobStatus;
-use rowmill_domain::message::{Failure, Message};
+use rowmill_domain::message::Message;
+use rowmill_domain::run::Failure;
 use rowmill_domain::{Manifest, RunState, keys};
 use rowmill_ports::Location;
 use rowmill_ports::Objects;

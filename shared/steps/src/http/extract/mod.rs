@@ -8,8 +8,8 @@ mod page;
 use std::borrow::Cow;
 
 use rowmill_domain::Value;
-use rowmill_domain::pipeline::HttpOutput;
 use rowmill_domain::record::Outputs;
+use rowmill_pipeline::HttpOutput;
 use scraper::Html;
 
 pub(super) use self::gathered::Gathered;
@@ -124,7 +124,7 @@ impl Extractor {
 #[cfg(test)]
 mod tests {
     use rowmill_domain::Kind;
-    use rowmill_domain::pipeline::Extract;
+    use rowmill_pipeline::Extract;
 
     use super::*;
 

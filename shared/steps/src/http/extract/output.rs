@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use regex::Regex;
 use reqwest::header::HeaderName;
-use rowmill_domain::pipeline::{Extract, HttpOutput};
 use rowmill_domain::{Kind, Value};
+use rowmill_pipeline::{Extract, HttpOutput};
 use scraper::Selector;
 use serde_json_path::JsonPath;
 

@@ -15,9 +15,9 @@ use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rowmill_domain::pipeline::{Extract, HttpOutput, Template};
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Kind, Record, Value};
+use rowmill_pipeline::{Extract, HttpOutput, Template};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;

@@ -1,6 +1,6 @@
 //! Answers in several pages.
 
-use rowmill_domain::pipeline::{NextPage, Pages};
+use rowmill_pipeline::{NextPage, Pages};
 
 use super::*;
 

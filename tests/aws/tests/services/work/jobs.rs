@@ -8,7 +8,7 @@ use aws_sdk_batch::Client;
 use aws_sdk_batch::types::{CeState, CeType, ComputeEnvironmentOrder, JqState};
 use rowmill_aws::{Architecture, BatchConfig, BatchJobs, Capacity};
 use rowmill_domain::job::{JobId, JobName};
-use rowmill_domain::pipeline::Batch;
+use rowmill_pipeline::Batch;
 use rowmill_ports::{ErrorKind, JobFilter, Jobs, conformance};
 use rowmill_submit::SubmitConfig;
 use rowmill_tests_aws::batch_endpoint::{BatchEndpoint, Setup};

@@ -1,0 +1,67 @@
+//! The pipeline that a manifest embeds: the one that the run was started with.
+
+use rowmill_domain::{Manifest, RunId};
+
+use crate::error::PipelineError;
+use crate::pipeline::Pipeline;
+
+/// The pipeline embedded in a manifest does not parse. Split parsed it before it wrote the manifest,
+/// so another version of the program did that, and trying again cannot help.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "run {run}: the pipeline in its manifest cannot be read: {}; another version of Rowmill started the run",
+    .source.one_line()
+)]
+pub struct EmbeddedPipelineError {
+    /// The run.
+    pub run: RunId,
+    /// What is wrong, and where in the file.
+    pub source: Box<PipelineError>,
+}
+
+/// Parses the pipeline that a manifest embeds. Errors name the file `<pipeline>.toml`.
+///
+/// # Errors
+/// The text does not parse with this version of the program.
+pub fn from_manifest(manifest: &Manifest) -> Result<Pipeline, EmbeddedPipelineError> {
+    let file = format!("{}.toml", manifest.pipeline);
+    Pipeline::parse(&file, &manifest.pipeline_toml).map_err(|source| EmbeddedPipelineError {
+        run: manifest.run.clone(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(toml: &str) -> Manifest {
+        let run = "20261121-tax-0123456789ab";
+        let uploaded = "2026-11-21T10:00:00Z";
+        serde_json::from_value(serde_json::json!({
+            "version": 1, "run": run, "created": uploaded,
+            "source": { "bucket": "inbox", "key": "tax/a.xlsx", "version": "v1", "size": 1, "uploaded": uploaded },
+            "pipeline": "tax", "pipeline_toml": toml, "sheet": "Sheet1",
+            "columns": [], "chunks": [], "stages": 1, "rows_in": 0, "records": 0, "rejected": {},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_embedded_pipeline_is_parsed() {
+        let pipeline = from_manifest(&manifest("description = 'a'")).unwrap();
+        assert_eq!(pipeline.description.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn an_unreadable_embedded_pipeline_is_located() {
+        let error = from_manifest(&manifest("\nnotes = 1")).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with(
+                "run 20261121-tax-0123456789ab: the pipeline in its manifest cannot be read: tax.toml:2:1: "
+            ),
+            "{text}"
+        );
+    }
+}

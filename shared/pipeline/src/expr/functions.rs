@@ -1,0 +1,368 @@
+//! The functions that expressions may call.
+
+use std::any::Any;
+use std::sync::{Arc, LazyLock};
+
+use cel::common::types::{
+    BOOL_TYPE, CelBool, CelDouble, CelList, CelString, DOUBLE_TYPE, DYN_TYPE, STRING_TYPE, Type,
+};
+use cel::common::value::{CowVal, StaticVal, Val};
+use cel::{Env, ExecutionError, extensions};
+use rowmill_domain::value::{Kind, Value};
+
+use super::explain;
+
+/// Operators that this project defines anew; the names cannot be spelled in a source.
+pub(super) const EQUALS: &str = "@equals";
+pub(super) const IN: &str = "@in_list";
+pub(super) const DIVIDE: &str = "@divide";
+pub(super) const REMAINDER: &str = "@remainder";
+pub(super) const MATCHES: &str = "@matches";
+
+/// A function as a source calls it.
+pub(super) struct Function {
+    /// Its name; with `math.` where it is called so.
+    pub(super) name: &'static str,
+    /// Whether it is called on a value: `text.trim()`.
+    pub(super) member: bool,
+    /// Fewest and most arguments, the value it is called on not counted.
+    pub(super) arguments: (usize, usize),
+    /// From which argument on CEL wants whole numbers.
+    pub(super) whole_from: usize,
+    /// Whether CEL answers with an int, which is made a double.
+    pub(super) whole_result: bool,
+    /// The overload that does it, where that is this project's own.
+    pub(super) own: Option<&'static str>,
+}
+
+const fn global(name: &'static str, arguments: (usize, usize)) -> Function {
+    Function {
+        name,
+        member: false,
+        arguments,
+        whole_from: usize::MAX,
+        whole_result: false,
+        own: None,
+    }
+}
+
+const fn member(name: &'static str, arguments: (usize, usize)) -> Function {
+    Function {
+        member: true,
+        ..global(name, arguments)
+    }
+}
+
+/// Every function there is, `has`, `matches`, `exists` and `all` aside, which are no plain calls.
+pub(super) const FUNCTIONS: &[Function] = &[
+    Function {
+        own: Some("@text"),
+        ..global("string", (1, 1))
+    },
+    Function {
+        own: Some("@number"),
+        ..global("double", (1, 1))
+    },
+    Function {
+        own: Some("@whole"),
+        ..global("int", (1, 1))
+    },
+    global("bool", (1, 1)),
+    Function {
+        whole_result: true,
+        ..global("size", (1, 1))
+    },
+    global("math.abs", (1, 1)),
+    global("math.ceil", (1, 1)),
+    global("math.floor", (1, 1)),
+    global("math.round", (1, 1)),
+    global("math.sign", (1, 1)),
+    global("math.sqrt", (1, 1)),
+    global("math.trunc", (1, 1)),
+    Function {
+        whole_result: true,
+        ..member("size", (0, 0))
+    },
+    Function {
+        whole_from: 0,
+        ..member("charAt", (1, 1))
+    },
+    member("contains", (1, 1)),
+    member("endsWith", (1, 1)),
+    Function {
+        whole_from: 1,
+        whole_result: true,
+        ..member("indexOf", (1, 2))
+    },
+    member("join", (0, 1)),
+    Function {
+        whole_from: 1,
+        whole_result: true,
+        ..member("lastIndexOf", (1, 2))
+    },
+    member("lower", (0, 0)),
+    member("lowerAscii", (0, 0)),
+    Function {
+        whole_from: 2,
+        ..member("replace", (2, 3))
+    },
+    member("reverse", (0, 0)),
+    Function {
+        whole_from: 1,
+        ..member("split", (1, 2))
+    },
+    member("startsWith", (1, 1)),
+    Function {
+        whole_from: 0,
+        ..member("substring", (1, 2))
+    },
+    member("trim", (0, 0)),
+    member("upper", (0, 0)),
+    member("upperAscii", (0, 0)),
+];
+
+/// The names that a call may have, for suggestions.
+pub(super) fn names(member: bool) -> impl Iterator<Item = &'static str> + Clone {
+    let special: &[&str] = if member {
+        &["matches", "exists", "all"]
+    } else {
+        &["has", "matches"]
+    };
+    FUNCTIONS
+        .iter()
+        .filter(move |f| f.member == member)
+        .map(|f| f.name)
+        .chain(special.iter().copied())
+}
+
+/// The environment of all expressions.
+pub(super) fn environment() -> Arc<Env> {
+    static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
+        // Declaring fails only where a name and signature are declared twice, which depends on
+        // nothing but this function; a test evaluates each function.
+        Arc::new(declare().unwrap_or_default())
+    });
+    ENVIRONMENT.clone()
+}
+
+fn declare() -> Result<Env, cel::DeclarationError> {
+    let mut env = Env::default().with_optional_support(false).with_stdlib();
+    env.add_extension(extensions::strings)?;
+    env.add_extension(extensions::math)?;
+    let any = || DYN_TYPE;
+    env.add_overload(EQUALS, EQUALS, vec![any(), any()], equals)?;
+    env.add_overload(IN, IN, vec![any(), any()], is_in)?;
+    env.add_overload(DIVIDE, DIVIDE, vec![DOUBLE_TYPE, DOUBLE_TYPE], divide)?;
+    env.add_overload(
+        REMAINDER,
+        REMAINDER,
+        vec![DOUBLE_TYPE, DOUBLE_TYPE],
+        remainder,
+    )?;
+    env.add_overload(MATCHES, MATCHES, vec![STRING_TYPE, PATTERN_TYPE], matches)?;
+    for kind in [STRING_TYPE, DOUBLE_TYPE, BOOL_TYPE] {
+        let name = kind.name().to_owned();
+        env.add_overload("@text", &format!("@text_{name}"), vec![kind], text)?;
+    }
+    for kind in [STRING_TYPE, DOUBLE_TYPE] {
+        let name = kind.name().to_owned();
+        env.add_overload(
+            "@number",
+            &format!("@number_{name}"),
+            vec![kind.to_owned()],
+            number,
+        )?;
+        env.add_overload("@whole", &format!("@whole_{name}"), vec![kind], whole)?;
+    }
+    env.add_member_overload("lower", "lower", STRING_TYPE, vec![], lower)?;
+    env.add_member_overload("upper", "upper", STRING_TYPE, vec![], upper)?;
+    Ok(env)
+}
+
+type Arguments<'b, 'v> = Vec<CowVal<'b, 'v>>;
+type Answer<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
+
+/// The arguments of an overload that was declared for two.
+fn two<'b, 'v>(
+    name: &str,
+    arguments: Arguments<'b, 'v>,
+) -> Result<[CowVal<'b, 'v>; 2], ExecutionError> {
+    <[CowVal<'b, 'v>; 2]>::try_from(arguments)
+        .map_err(|_| ExecutionError::function_error(name, "takes two arguments"))
+}
+
+/// The argument of an overload that was declared for one.
+fn one<'b, 'v>(name: &str, mut arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+    arguments
+        .pop()
+        .ok_or_else(|| ExecutionError::function_error(name, "takes an argument"))
+}
+
+fn mismatch(name: &str, a: &dyn Val, b: &dyn Val) -> ExecutionError {
+    let kinds = [a, b].map(|v| v.get_type().name().to_owned());
+    ExecutionError::no_such_overload(name, kinds.into())
+}
+
+/// `==` that takes two of a kind only.
+fn equals<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+    let [a, b] = two(EQUALS, arguments)?;
+    same(a.as_ref(), b.as_ref())
+        .map(|equal| CowVal::owned(CelBool::from(equal)))
+        .ok_or_else(|| mismatch(EQUALS, a.as_ref(), b.as_ref()))
+}
+
+/// Whether two values of a kind are equal; `None` where they are not of a kind.
+fn same(a: &dyn Val, b: &dyn Val) -> Option<bool> {
+    (a.get_type().kind() == b.get_type().kind()).then(|| a.equals(b))
+}
+
+/// `in` that compares as [`equals`] does: found, or certainly not there.
+fn is_in<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+    let [item, list] = two(IN, arguments)?;
+    let mut comparable = true;
+    if let Some(list) = list.downcast_ref::<CelList<'_>>() {
+        for element in list.inner() {
+            match same(item.as_ref(), element.as_ref()) {
+                Some(true) => return Ok(CowVal::owned(CelBool::from(true))),
+                Some(false) => {}
+                None => comparable = false,
+            }
+        }
+    } else if let Some(map) = list.as_container()
+        && item.downcast_ref::<CelString<'_>>().is_some()
+    {
+        return Ok(CowVal::owned(CelBool::from(map.contains(item.as_ref())?)));
+    } else {
+        comparable = false;
+    }
+    if comparable {
+        return Ok(CowVal::owned(CelBool::from(false)));
+    }
+    Err(mismatch(IN, item.as_ref(), list.as_ref()))
+}
+
+fn two_numbers(name: &str, arguments: Arguments<'_, '_>) -> Result<(f64, f64), ExecutionError> {
+    let [a, b] = two(name, arguments)?;
+    match (a.downcast_ref::<CelDouble>(), b.downcast_ref::<CelDouble>()) {
+        (Some(a), Some(b)) => Ok((*a.inner(), *b.inner())),
+        _ => Err(mismatch(name, a.as_ref(), b.as_ref())),
+    }
+}
+
+fn divide<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+    match two_numbers(DIVIDE, arguments)? {
+        (a, 0.0) => Err(ExecutionError::DivisionByZero(a.into())),
+        (a, b) => Ok(CowVal::owned(CelDouble::from(a / b))),
+    }
+}
+
+fn remainder<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+    match two_numbers(REMAINDER, arguments)? {
+        (a, 0.0) => Err(ExecutionError::RemainderByZero(a.into())),
+        (a, b) => Ok(CowVal::owned(CelDouble::from(a % b))),
+    }
+}
+
+/// `string(x)`: as the result workbook would show it.
+fn text<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+    let value = one("string", arguments)?;
+    if value.downcast_ref::<CelString<'_>>().is_some() {
+        return Ok(value);
+    }
+    let value = cel::Value::try_from(value.as_ref())?;
+    let cell = super::cell(&value).map_err(|e| ExecutionError::function_error("string", e))?;
+    Ok(CowVal::owned(CelString::from(cell.to_text())))
+}
+
+fn read_number(value: &dyn Val) -> Result<f64, ExecutionError> {
+    let value = cel::Value::try_from(value)?;
+    if let Some(n) = super::number(&value) {
+        return Ok(n);
+    }
+    match &value {
+        cel::Value::String(t) => match Value::parse(t, Kind::Number) {
+            Some(Value::Number(n)) => Ok(n),
+            _ => Err(ExecutionError::function_error(
+                "double",
+                format_args!("{} is no number", explain::held(&value)),
+            )),
+        },
+        _ => Err(ExecutionError::function_error(
+            "double",
+            "that is no number",
+        )),
+    }
+}
+
+/// `double(x)`: a number from a text.
+fn number<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+    let n = read_number(one("double", arguments)?.as_ref())?;
+    Ok(CowVal::owned(CelDouble::from(n)))
+}
+
+/// `int(x)`: a number without its fraction.
+fn whole<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+    let n = read_number(one("int", arguments)?.as_ref())?;
+    Ok(CowVal::owned(CelDouble::from(n.trunc())))
+}
+
+fn mapped<'b, 'v>(
+    name: &str,
+    arguments: Arguments<'b, 'v>,
+    map: impl Fn(&str) -> String,
+) -> Answer<'b, 'v> {
+    let value = one(name, arguments)?;
+    match value.downcast_ref::<CelString<'_>>() {
+        Some(t) => Ok(CowVal::owned(CelString::from(map(t.inner())))),
+        None => Err(mismatch(name, value.as_ref(), value.as_ref())),
+    }
+}
+
+fn lower<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+    mapped("lower", arguments, str::to_lowercase)
+}
+
+fn upper<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+    mapped("upper", arguments, str::to_uppercase)
+}
+
+fn matches<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+    let [text, pattern] = two(MATCHES, arguments)?;
+    match (
+        text.downcast_ref::<CelString<'_>>(),
+        pattern.downcast_ref::<Pattern>(),
+    ) {
+        (Some(text), Some(pattern)) => Ok(CowVal::owned(CelBool::from(
+            pattern.0.is_match(text.inner()),
+        ))),
+        _ => Err(mismatch(MATCHES, text.as_ref(), pattern.as_ref())),
+    }
+}
+
+const PATTERN_TYPE: Type = Type::new_unspecified_type("pattern");
+static PATTERN: Type = PATTERN_TYPE;
+
+/// A regular expression, compiled with the expression it stands in: CEL alone compiles it again
+/// for each record.
+#[derive(Clone, Debug)]
+pub(super) struct Pattern(pub(super) regex::Regex);
+
+impl Val for Pattern {
+    fn get_type(&self) -> &Type {
+        <Self as Val>::cel_type()
+    }
+
+    fn cel_type() -> &'static Type {
+        &PATTERN
+    }
+
+    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v> {
+        Box::new(self.clone())
+    }
+
+    fn as_any(&self) -> Option<&dyn Any> {
+        Some(self)
+    }
+}
+
+impl StaticVal for Pattern {}

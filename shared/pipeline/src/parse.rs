@@ -1,0 +1,451 @@
+//! A pipeline file into a [`Pipeline`]: toml's spanned tree, read by hand, so that every error
+//! points at its place. All errors are found, not just the first.
+
+mod http;
+mod pages;
+mod parameters;
+pub(crate) mod reader;
+mod secrets;
+mod step;
+mod units;
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rowmill_domain::limits::{ATTEMPT_SECONDS_MIN, FARGATE_SIZES, RECIPIENTS_MAX};
+use rowmill_domain::value::{Kind, Value};
+use toml::de::{DeTable, DeValue};
+
+use self::reader::{File, Node, Table};
+use crate::check::RESULT_COLUMNS;
+use crate::keys::Section;
+use crate::mentions::{Mention, Mentions};
+use crate::names::{Origin, Reference, nearest};
+use crate::{
+    Batch, Check, DerivedColumn, Expr, Input, Notify, OnFailure, Parameter, Pipeline,
+    PipelineError, ReportSpec, SheetRef, Template, keys,
+};
+
+const MEMORY: &str = "\"512 MiB\" or \"2 GiB\"";
+const RULE: &str = "write what must hold of a column, as \"tax_due >= 0\"";
+const DURATION: &str = "\"20s\", \"500ms\", \"2m\" or \"1h\"";
+
+impl Pipeline {
+    /// Reads a pipeline file. `name` is its name in messages. The error is the first in the file's
+    /// order and carries all others.
+    pub fn parse(name: &str, text: &str) -> Result<Pipeline, Box<PipelineError>> {
+        let file = File::new(name, text);
+        let root = match DeTable::parse(text) {
+            Ok(root) => root,
+            Err(error) => {
+                let at = error.span().unwrap_or(0..0);
+                return Err(Box::new(file.at(at, error.message().trim(), None)));
+            }
+        };
+        let mut builder = Builder {
+            file: &file,
+            outputs: Vec::new(),
+            unsure: false,
+            mentions: Vec::new(),
+            secrets: Vec::new(),
+            parameters: Vec::new(),
+            added: Vec::new(),
+        };
+        let mut pipeline =
+            builder.pipeline(&Table::new(&file, root.get_ref(), 0..0, &[&keys::ROOT]));
+        pipeline.mentions = Mentions {
+            file: name.into(),
+            text: text.into(),
+            all: builder.mentions,
+            added: builder.added,
+        };
+        let mut errors = file.into_errors().into_iter();
+        match errors.next() {
+            None => Ok(pipeline),
+            Some(mut first) => {
+                first.others = errors.collect();
+                Err(Box::new(first))
+            }
+        }
+    }
+}
+
+/// Reads a file section by section. Where something is wrong it is noted in the file, and reading
+/// goes on.
+struct Builder<'a> {
+    file: &'a File<'a>,
+    /// The columns added so far.
+    outputs: Vec<Arc<str>>,
+    /// Whether a step with errors may add columns that are not in `outputs`.
+    unsure: bool,
+    mentions: Vec<Mention>,
+    /// Names of the secrets that are declared.
+    secrets: Vec<String>,
+    /// `[parameters]`, in the order of the file.
+    parameters: Vec<Parameter>,
+    added: Vec<(Arc<str>, Range<usize>)>,
+}
+
+impl<'a> Builder<'a> {
+    fn pipeline(&mut self, root: &Table<'a>) -> Pipeline {
+        let mut pipeline = Pipeline {
+            description: root
+                .optional("description")
+                .and_then(|n| n.text())
+                .map(str::to_owned),
+            ..Pipeline::default()
+        };
+        if let Some(node) = root.optional("secrets") {
+            pipeline.secrets = self.secrets(&node);
+        }
+        let parameters = root.optional("parameters").and_then(|n| n.entries());
+        for (name, at, node) in parameters.unwrap_or_default() {
+            self.parameter(name, &at, &node);
+        }
+        if let Some(table) = table(root, "input", &keys::INPUT) {
+            pipeline.input = self.input(&table);
+        }
+        for table in tables(root, "step", &keys::STEP) {
+            match self.step(table) {
+                Some(step) => pipeline.steps.push(step),
+                None => self.unsure = true,
+            }
+        }
+        for table in tables(root, "check", &keys::CHECK) {
+            pipeline.checks.extend(self.check(&table));
+        }
+        for table in tables(root, "column", &keys::COLUMN) {
+            pipeline.columns.extend(self.column(&table));
+        }
+        if let Some(table) = table(root, "report", &keys::REPORT) {
+            pipeline.report = self.report(&table);
+        }
+        if let Some(table) = table(root, "notify", &keys::NOTIFY) {
+            pipeline.notify = notify(&table);
+        }
+        if let Some(table) = table(root, "batch", &keys::BATCH) {
+            pipeline.batch = batch(&table);
+        }
+        root.finish();
+        pipeline.parameters = std::mem::take(&mut self.parameters);
+        pipeline
+    }
+
+    /// Notes that the file mentions a column, which may be an input column or one added so far.
+    fn mention(&mut self, name: &str, at: Range<usize>, outputs: usize) {
+        let name = name.into();
+        self.mentions.push(Mention { name, at, outputs });
+    }
+
+    fn input(&mut self, table: &Table<'a>) -> Input {
+        let sheet = table.optional("sheet").and_then(|node| match node.value {
+            DeValue::Integer(_) => node.whole().map(SheetRef::Index),
+            _ => node.text().map(|t| SheetRef::Name(t.to_owned())),
+        });
+        let header_row = table.optional("header_row").and_then(|n| n.whole());
+        let required = self.columns(table, "required", 0);
+        let key = self.columns(table, "key", 0);
+        let mut types = Vec::new();
+        let entries = table.optional("types").and_then(|n| n.entries());
+        for (column, at, node) in entries.unwrap_or_default() {
+            self.mention(column, at, 0);
+            if let Some(kind) = node.one_of().and_then(Kind::parse) {
+                types.push((column.to_owned(), kind));
+            }
+        }
+        let hidden_rows = table.optional("hidden_rows").and_then(|n| n.one_of());
+        let limits = table.optional("limits");
+        let limits = limits.and_then(|n| n.table(&[&keys::LIMITS]));
+        table.finish();
+        Input {
+            sheet,
+            required,
+            key,
+            types,
+            header_row,
+            skip_hidden_rows: hidden_rows == Some("skip"),
+            limits: limits.map_or_else(Vec::new, |table| limits_given(&table)),
+        }
+    }
+
+    /// Columns of the input, or of the first `outputs` that are added.
+    fn columns(&mut self, table: &Table<'a>, key: &str, outputs: usize) -> Vec<String> {
+        let texts = table.optional(key).and_then(|n| n.texts());
+        let texts = texts.unwrap_or_default();
+        for (name, node) in &texts {
+            self.mention(name, node.at.clone(), outputs);
+        }
+        texts.into_iter().map(|(t, _)| t.to_owned()).collect()
+    }
+
+    fn check(&mut self, table: &Table<'a>) -> Option<Check> {
+        let rule = table.required("rule").and_then(|n| {
+            let rule = self.expression(&n)?;
+            let what = match rule.constant() {
+                None | Some(Ok(Value::Bool(_))) => return Some(rule),
+                Some(Ok(other)) => {
+                    format!("{} `{}`, not true or false", other.kind(), other.to_text())
+                }
+                Some(Err(reason)) => format!("no value: {reason}"),
+            };
+            n.error(format!("this rule always gives {what}"), Some(RULE));
+            None
+        });
+        let on_failure = table.optional("on_failure").and_then(|n| n.one_of());
+        table.finish();
+        Some(Check {
+            rule: rule?,
+            on_failure: match on_failure {
+                Some("warn") => OnFailure::Warn,
+                _ => OnFailure::Fail,
+            },
+        })
+    }
+
+    fn column(&mut self, table: &Table<'a>) -> Option<DerivedColumn> {
+        let name = table.required("name");
+        let value = table.required("value").and_then(|n| {
+            let value = self.expression(&n)?;
+            if let Some(Err(reason)) = value.constant() {
+                n.error(format!("this never has a value: {reason}"), None);
+            }
+            Some(value)
+        });
+        // After its value: a column does not see itself.
+        let name = name.and_then(|n| {
+            let text = n.text()?;
+            self.add(text, &n.at).then(|| text.to_owned())
+        });
+        table.finish();
+        Some(DerivedColumn {
+            name: name?,
+            value: value?,
+        })
+    }
+
+    fn report(&mut self, table: &Table<'a>) -> ReportSpec {
+        let chart = table.optional("chart").and_then(|n| {
+            let text = n.text()?;
+            self.mention(text, n.at.clone(), self.outputs.len());
+            Some(text.to_owned())
+        });
+        let links = self.columns(table, "links", self.outputs.len());
+        table.finish();
+        ReportSpec { chart, links }
+    }
+
+    /// Takes a name for a column that is added; notes where that cannot be.
+    fn add(&mut self, name: &str, at: &Range<usize>) -> bool {
+        let (message, help) = if self.outputs.iter().any(|o| &**o == name) {
+            (
+                format!("an earlier part of the pipeline adds a column `{name}` already"),
+                "give one of them another name",
+            )
+        } else if RESULT_COLUMNS.contains(&name) {
+            (
+                format!("`{name}` is a column that each result has"),
+                "give it another name",
+            )
+        } else if name != name.trim() || name.contains(char::is_control) {
+            (
+                format!("{name:?} cannot be a column's name"),
+                "leave out white space at its ends, tabs and line ends",
+            )
+        } else {
+            let name: Arc<str> = name.into();
+            self.outputs.push(name.clone());
+            self.added.push((name, at.clone()));
+            return true;
+        };
+        self.file.error(at.clone(), message, Some(help.to_owned()));
+        false
+    }
+
+    fn template(&mut self, node: &Node<'a>) -> Option<Template> {
+        match Template::compile(node.text()?) {
+            Ok(template) => {
+                self.references(&node.at, template.references(), &[]);
+                self.known_secrets(&node.at, template.secrets());
+                Some(template)
+            }
+            Err(error) => {
+                self.file.text_error(&node.at, error);
+                None
+            }
+        }
+    }
+
+    fn expression(&mut self, node: &Node<'a>) -> Option<Expr> {
+        self.expression_with(node, &[])
+    }
+
+    /// An expression that knows more names than the outputs so far.
+    fn expression_with(&mut self, node: &Node<'a>, more: &[&str]) -> Option<Expr> {
+        match Expr::compile(node.text()?) {
+            Ok(expr) => {
+                self.references(&node.at, expr.references(), more);
+                Some(expr)
+            }
+            Err(error) => {
+                self.file.text_error(&node.at, error);
+                None
+            }
+        }
+    }
+
+    /// Checks the bare names of a text, which only outputs so far and `more` can be; what goes
+    /// through `row` waits for the header.
+    fn references(&mut self, text: &Range<usize>, references: &[Reference], more: &[&str]) {
+        for reference in references {
+            let at = self.file.within(text, &reference.at);
+            let name = &*reference.name;
+            match reference.from {
+                Origin::Row => self.mention(name, at, self.outputs.len()),
+                Origin::Outputs => {
+                    let outputs = self.outputs.iter().map(|o| &**o);
+                    let mut known = outputs.chain(more.iter().copied());
+                    if self.unsure || known.clone().any(|k| k == name) {
+                        continue;
+                    }
+                    let help = match nearest(name, &mut known) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("an input column is written row[\"{name}\"]"),
+                    };
+                    let message = match more {
+                        [] => format!("no step before this adds `{name}`"),
+                        _ => format!("neither this step nor one before it adds `{name}`"),
+                    };
+                    self.file.error(at, message, Some(help));
+                }
+            }
+        }
+    }
+}
+
+/// The table of `[key]`.
+fn table<'a>(root: &Table<'a>, key: &str, section: &'static Section) -> Option<Table<'a>> {
+    root.optional(key).and_then(|n| n.table(&[section]))
+}
+
+/// The tables of `[[key]]`.
+fn tables<'a>(root: &Table<'a>, key: &str, section: &'static Section) -> Vec<Table<'a>> {
+    let nodes = root.optional(key).and_then(|n| n.list());
+    let nodes = nodes.unwrap_or_default();
+    nodes.iter().filter_map(|n| n.table(&[section])).collect()
+}
+
+fn whole(table: &Table<'_>, key: &str, default: u32) -> u32 {
+    table
+        .optional(key)
+        .and_then(|n| n.whole())
+        .unwrap_or(default)
+}
+
+fn timeout(table: &Table<'_>, default: Duration) -> Duration {
+    table
+        .optional("timeout")
+        .and_then(|n| n.read(units::duration, DURATION))
+        .unwrap_or(default)
+}
+
+/// The limits that a file gives.
+fn limits_given(table: &Table<'_>) -> Vec<(&'static str, u64)> {
+    let given = keys::LIMITS.keys.iter().filter_map(|key| {
+        let value = table.optional(key.name)?.count()?;
+        Some((key.name, value))
+    });
+    let given = given.collect();
+    table.finish();
+    given
+}
+
+fn notify(table: &Table<'_>) -> Notify {
+    let to = table.optional("to");
+    let texts = to.as_ref().and_then(Node::texts).unwrap_or_default();
+    for (address, node) in &texts {
+        if !is_address(address) {
+            node.error(format!("{address:?} is no mail address"), None);
+        }
+    }
+    if let Some(to) = &to
+        && texts.len() > RECIPIENTS_MAX
+    {
+        to.error(
+            format!("a mail has at most {RECIPIENTS_MAX} recipients"),
+            Some("use the address of a mailing list"),
+        );
+    }
+    table.finish();
+    Notify {
+        to: texts.into_iter().map(|(t, _)| t.to_owned()).collect(),
+    }
+}
+
+/// `name@domain`, without a display name. Whether it exists only a mail can tell.
+fn is_address(text: &str) -> bool {
+    let plain = |c: char| !c.is_whitespace() && !c.is_control() && !"<>()[],;:\\\"@".contains(c);
+    text.split_once('@').is_some_and(|(name, domain)| {
+        !name.is_empty()
+            && name.chars().all(plain)
+            && domain.chars().all(plain)
+            && domain.split('.').all(|label| !label.is_empty())
+    })
+}
+
+fn batch(table: &Table<'_>) -> Batch {
+    let default = Batch::default();
+    let vcpu = table.optional("vcpu");
+    let memory = table.optional("memory");
+    let batch = Batch {
+        seconds_per_record: table
+            .optional("seconds_per_record")
+            .and_then(|n| n.number())
+            .unwrap_or(default.seconds_per_record),
+        concurrency: whole(table, "concurrency", default.concurrency),
+        max_children: whole(table, "max_children", default.max_children),
+        vcpu: vcpu.as_ref().and_then(Node::number).unwrap_or(default.vcpu),
+        memory_mib: memory
+            .as_ref()
+            .and_then(|n| n.read(units::memory, MEMORY))
+            .unwrap_or(default.memory_mib),
+        attempts: whole(table, "attempts", default.attempts),
+        timeout_seconds: table
+            .optional("timeout")
+            .and_then(|n| {
+                let seconds = n.read(units::duration, DURATION)?.as_secs();
+                if seconds < u64::from(ATTEMPT_SECONDS_MIN) {
+                    n.error("AWS Batch takes no time limit below 60 s", None);
+                }
+                u32::try_from(seconds).ok()
+            })
+            .unwrap_or(default.timeout_seconds),
+    };
+    if let Some(node) = memory.as_ref().or(vcpu.as_ref()) {
+        size(&batch, vcpu.as_ref(), node);
+    }
+    table.finish();
+    batch
+}
+
+/// Notes a size of a child that Fargate does not offer.
+fn size(batch: &Batch, vcpu: Option<&Node<'_>>, memory: &Node<'_>) {
+    let Some((_, least, most, step)) = FARGATE_SIZES.iter().find(|s| s.0 == batch.vcpu) else {
+        if let Some(node) = vcpu {
+            node.error(
+                format!("AWS Fargate has no size of {} vCPUs", batch.vcpu),
+                Some("0.25, 0.5, 1, 2, 4, 8 and 16 can be had"),
+            );
+        }
+        return;
+    };
+    let mib = batch.memory_mib;
+    if !(*least..=*most).contains(&mib) || !mib.is_multiple_of(*step) {
+        memory.error(
+            format!("AWS Fargate has no {mib} MiB with {} vCPUs", batch.vcpu),
+            Some(&format!(
+                "{least} to {most} MiB can be had, in steps of {step}"
+            )),
+        );
+    }
+}

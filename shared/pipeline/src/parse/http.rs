@@ -1,0 +1,392 @@
+//! `[[step]] kind = "http"`.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use rowmill_domain::value::Kind;
+
+use super::pages::pages;
+use super::{Builder, timeout, units, whole};
+use crate::keys::{EXTRACT, EXTRACT_SOURCES};
+use crate::names::Origin;
+use crate::parse::reader::{Node, Table};
+use crate::{Expr, Extract, HttpMethod, HttpOutput, HttpStep, Template};
+
+/// The name by which `ok_when` knows the response's status. No output can have it.
+const STATUS: &str = "status";
+
+/// Headers that follow from the rest of a request, so that two of them could contradict each
+/// other; the source might take one request for two (RFC 9112, section 11.2).
+const OWN_HEADERS: [(&str, &str); 5] = [
+    ("Content-Length", "it follows from the body; leave it out"),
+    (
+        "Transfer-Encoding",
+        "it follows from the body; leave it out",
+    ),
+    ("Host", "it is the host of `url`; leave it out"),
+    (
+        "Connection",
+        "connections are kept and ended by themselves; leave it out",
+    ),
+    ("Upgrade", "no other protocol is spoken; leave it out"),
+];
+
+/// Most requests a second that a rate can ask for: more is no limit that a source would set.
+const RATE_MAX: f64 = 10_000.0;
+/// Fewest: one a day.
+const RATE_MIN: f64 = 1.0 / 86_400.0;
+
+/// The entries of a table of free keys: name, place of the name, value.
+type Entries<'a> = Vec<(&'a str, Range<usize>, Node<'a>)>;
+
+impl<'a> Builder<'a> {
+    /// `None` where the step has an error that leaves its columns unknown.
+    pub(super) fn http(&mut self, table: &Table<'a>) -> Option<HttpStep> {
+        let url = table.required("url").and_then(|n| self.url(&n));
+        let method = method(table);
+        let query = entries(table, "query");
+        let query = self.templates(query);
+        let headers = entries(table, "headers");
+        for (name, at, _) in &headers {
+            if !is_token(name) {
+                let message = format!("{name:?} cannot be the name of a header");
+                self.file.error(at.clone(), message, None);
+            } else if let Some((_, why)) = OWN_HEADERS
+                .iter()
+                .find(|(own, _)| own.eq_ignore_ascii_case(name))
+            {
+                let message = format!("the header `{name}` cannot be given");
+                self.file
+                    .error(at.clone(), message, Some((*why).to_owned()));
+            }
+        }
+        let headers = self.templates(headers);
+        let (body, form) = self.body(table, method);
+        let timeout = timeout(table, Duration::from_secs(30));
+        let attempts = whole(table, "attempts", 4);
+        let rate = rate(table);
+        let robots = table.optional("robots").and_then(|n| n.bool());
+        let allow_hosts = allow_hosts(table);
+        let proxy = table.optional("proxy").and_then(|n| self.proxy(&n));
+        let ca = table.optional("ca").and_then(|n| certificates(&n));
+        let cache = cache(table, method);
+        let pages = table.optional("pages").and_then(|n| pages(&n, method));
+        let outputs = self.http_outputs(table, method);
+        // Without them nobody knows which names `ok_when` may use.
+        self.unsure |= outputs.is_none();
+        let ok_when = table.optional("ok_when").and_then(|n| self.ok_when(&n));
+        table.finish();
+        Some(HttpStep {
+            method: method?,
+            url: url?,
+            query,
+            headers,
+            body,
+            form,
+            timeout,
+            attempts,
+            rate,
+            robots: robots.unwrap_or(true),
+            allow_hosts,
+            proxy,
+            ca,
+            cache,
+            ok_when,
+            pages,
+            outputs: outputs?,
+        })
+    }
+
+    fn url(&mut self, node: &Node<'a>) -> Option<Template> {
+        let template = self.template(node)?;
+        let source = template.source();
+        let schemes = ["http://", "https://", "{{", "{%"];
+        if !schemes.iter().any(|s| source.starts_with(s)) {
+            node.error(
+                "`url` begins with neither http:// nor https://",
+                Some("write the whole address, with its scheme"),
+            );
+        }
+        Some(template)
+    }
+
+    fn proxy(&mut self, node: &Node<'a>) -> Option<Template> {
+        let template = self.template(node)?;
+        if !template.references().is_empty() {
+            let message = "a proxy is the same for all records, so `proxy` names no column";
+            node.error(message, None);
+        }
+        let source = template.source();
+        if !["http://", "https://", "{{"]
+            .iter()
+            .any(|s| source.starts_with(s))
+        {
+            node.error(
+                "`proxy` begins with neither http:// nor https://",
+                Some("write it like \"http://proxy.example:3128\""),
+            );
+        }
+        Some(template)
+    }
+
+    /// The texts of a table, compiled, in the order of the file.
+    fn templates(&mut self, entries: Entries<'a>) -> Vec<(String, Template)> {
+        let compiled = entries
+            .into_iter()
+            .filter_map(|(name, _, node)| Some((name.to_owned(), self.template(&node)?)));
+        compiled.collect()
+    }
+
+    /// `body` and `form`, of which a request has one, and of some methods none.
+    fn body(
+        &mut self,
+        table: &Table<'a>,
+        method: Option<HttpMethod>,
+    ) -> (Option<Template>, Vec<(String, Template)>) {
+        let body = table.optional("body");
+        let form = table.optional("form");
+        if let Some(method @ (HttpMethod::Get | HttpMethod::Head)) = method {
+            for node in [&body, &form].into_iter().flatten() {
+                let method = method.name();
+                let message = format!("a {method} has no body, so no `{}`", node.name);
+                node.error(message, Some("add `method = \"POST\"`"));
+            }
+        } else if let (Some(_), Some(form)) = (&body, &form) {
+            form.error(
+                "a request has one body: `body` or `form`, not both",
+                Some("leave one of them out"),
+            );
+        }
+        let body = body.and_then(|n| self.template(&n));
+        let fields = form.as_ref().and_then(Node::entries);
+        if let (Some(form), Some([])) = (&form, fields.as_deref()) {
+            form.error("`form` names no field", Some("add `name = \"value\"`"));
+        }
+        (body, self.templates(fields.unwrap_or_default()))
+    }
+
+    fn http_outputs(
+        &mut self,
+        table: &Table<'a>,
+        method: Option<HttpMethod>,
+    ) -> Option<Vec<HttpOutput>> {
+        let node = table.required("outputs")?;
+        let entries = node.entries()?;
+        if entries.is_empty() {
+            node.error(
+                "`outputs` names no column",
+                Some("add `name = { json = \"$.path\" }`"),
+            );
+        }
+        let mut outputs = Vec::with_capacity(entries.len());
+        for (name, at, node) in entries {
+            let output = http_output(name, &node);
+            self.add(name, &at);
+            if let Some(HttpOutput { from, .. }) = &output
+                && method == Some(HttpMethod::Head)
+                && !matches!(from, Extract::Header(_) | Extract::Status)
+            {
+                node.error(
+                    "the answer to a HEAD has no body to take a value from",
+                    Some("take a `header` or the `status`, or leave out `method`"),
+                );
+            }
+            outputs.extend(output);
+        }
+        Some(outputs)
+    }
+
+    /// A rule that knows the step's own outputs and `status` too.
+    fn ok_when(&mut self, node: &Node<'a>) -> Option<Expr> {
+        let rule = self.expression_with(node, &[STATUS])?;
+        for reference in rule.references() {
+            if reference.from == Origin::Row && &*reference.name == STATUS {
+                let at = self.file.within(&node.at, &reference.at);
+                let message = "`ok_when` knows by `status` the response's, not a column";
+                let help = "write `status` for the response's status";
+                self.file.error(at, message, Some(help.to_owned()));
+            }
+        }
+        Some(rule)
+    }
+}
+
+/// The method; `None` where there is none of the name that is given.
+fn method(table: &Table<'_>) -> Option<HttpMethod> {
+    let Some(node) = table.optional("method") else {
+        return Some(HttpMethod::Get);
+    };
+    let name = node.one_of()?;
+    HttpMethod::ALL.into_iter().find(|m| m.name() == name)
+}
+
+/// The entries of a table that may be missing.
+fn entries<'a>(table: &Table<'a>, key: &str) -> Entries<'a> {
+    let entries = table.optional(key).and_then(|n| n.entries());
+    entries.unwrap_or_default()
+}
+
+/// Whether a text can name a header (RFC 9110, 5.6.2: token).
+pub(super) fn is_token(name: &str) -> bool {
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+    !name.is_empty() && name.bytes().all(token)
+}
+
+pub(super) fn allow_hosts(table: &Table<'_>) -> Vec<String> {
+    let hosts = table.optional("allow_hosts").and_then(|n| n.texts());
+    let hosts = hosts.unwrap_or_default();
+    for (host, node) in &hosts {
+        let is_address = host.parse::<std::net::IpAddr>().is_ok();
+        if !is_address && host.contains(['/', ':', '@', ' ']) {
+            node.error(
+                format!("{host:?} is no host"),
+                Some("write its name or address, without scheme, port and path"),
+            );
+        }
+    }
+    hosts.into_iter().map(|(h, _)| h.to_owned()).collect()
+}
+
+/// Requests a second.
+pub(super) fn rate(table: &Table<'_>) -> Option<f64> {
+    let node = table.optional("rate")?;
+    let rate = node.read(units::rate, "\"50/s\", \"10/m\" or \"1000/h\"")?;
+    if rate > RATE_MAX {
+        node.error(
+            format!("`rate` is at most {RATE_MAX}/s"),
+            Some("leave it out where the source needs no limit"),
+        );
+    } else if rate < RATE_MIN {
+        node.error("`rate` is at least one request a day", None);
+    }
+    Some(rate)
+}
+
+/// The text of a PEM file. Whether it can be used, the step tells where it is set up.
+fn certificates(node: &Node<'_>) -> Option<String> {
+    let pem = node.text()?;
+    if !pem.contains("-----BEGIN CERTIFICATE-----") {
+        node.error(
+            "`ca` is no certificate in PEM",
+            Some("put the file's text between three quotes: ca = \"\"\"-----BEGIN CERTIFICATE-----..\"\"\""),
+        );
+    }
+    Some(pem.to_owned())
+}
+
+fn cache(table: &Table<'_>, method: Option<HttpMethod>) -> bool {
+    let node = table.optional("cache");
+    let cache = node.as_ref().and_then(Node::bool).unwrap_or(false);
+    if let (Some(node), true, Some(method)) = (node, cache, method)
+        && method != HttpMethod::Get
+    {
+        let method = method.name();
+        node.error(
+            format!("a {method} may change something at the source, so its answers are not kept"),
+            Some("leave out `cache`; only those of a GET are kept"),
+        );
+    }
+    cache
+}
+
+fn http_output(name: &str, node: &Node<'_>) -> Option<HttpOutput> {
+    let table = node.table(&[&EXTRACT])?;
+    let from = extract(name, node, &table);
+    let kind = table.optional("type").and_then(|n| n.one_of());
+    let optional = table.optional("optional").and_then(|n| n.bool());
+    if let (Some(Extract::JsonAll(_) | Extract::CssAll(_) | Extract::RegexAll(_)), Some(kind)) =
+        (&from, kind)
+        && kind != Kind::Text.name()
+    {
+        node.error(format!("`all` gives a text, and no {kind}"), None);
+    }
+    table.finish();
+    Some(HttpOutput {
+        name: name.to_owned(),
+        from: from?,
+        kind: kind.and_then(Kind::parse),
+        optional: optional.unwrap_or(false),
+    })
+}
+
+/// The one source of an output.
+fn extract<'a>(name: &str, node: &Node<'a>, table: &Table<'a>) -> Option<Extract> {
+    let sources = EXTRACT_SOURCES.map(|key| table.optional(key));
+    let all = table.optional("all");
+    let attribute = table.optional("attribute");
+    let mut given = sources.into_iter().flatten();
+    let (Some(source), None) = (given.next(), given.next()) else {
+        let keys = EXTRACT_SOURCES.map(|key| format!("`{key}`")).join(", ");
+        node.error(
+            format!("`{name}` comes from exactly one of {keys}"),
+            Some("write { json = \"$.path\" } or { css = \"td.name\" }"),
+        );
+        return None;
+    };
+    if source.name != "css"
+        && let Some(node) = &attribute
+    {
+        let message = format!("`attribute` belongs to `css`, not to `{}`", source.name);
+        node.error(message, None);
+    }
+    if matches!(&*source.name, "header" | "status") {
+        if let Some(node) = &all {
+            let message = format!("there is one {}, so no `all`", source.name);
+            node.error(message, None);
+        }
+    } else if let (Some(_), Some(attribute)) = (&all, &attribute) {
+        attribute.error("either `all` or `attribute`, not both", None);
+    }
+    if source.name == "status" {
+        if !source.bool()? {
+            source.error("`status` is `true` or left out", None);
+        }
+        return Some(Extract::Status);
+    }
+    let text = source.text()?;
+    let all = all.map_or(Some(false), |n| n.bool())?;
+    Some(match &*source.name {
+        "json" => {
+            if !text.starts_with('$') {
+                source.error(
+                    format!("{text:?} is no JSONPath"),
+                    Some("it begins with $, the whole answer: $.due"),
+                );
+            }
+            if all {
+                Extract::JsonAll(text.to_owned())
+            } else {
+                Extract::Json(text.to_owned())
+            }
+        }
+        "css" => {
+            let selector = text.to_owned();
+            match attribute {
+                Some(attribute) => Extract::CssAttribute {
+                    selector,
+                    attribute: attribute.text()?.to_owned(),
+                },
+                None if all => Extract::CssAll(selector),
+                None => Extract::Css(selector),
+            }
+        }
+        "regex" => {
+            if let Err(error) = regex::Regex::new(text) {
+                let what = error.to_string();
+                let what = what.lines().last().unwrap_or_default().trim();
+                source.error(format!("this is no regular expression: {what}"), None);
+            }
+            if all {
+                Extract::RegexAll(text.to_owned())
+            } else {
+                Extract::Regex(text.to_owned())
+            }
+        }
+        _ => {
+            if !is_token(text) {
+                source.error(format!("{text:?} cannot be the name of a header"), None);
+            }
+            Extract::Header(text.to_owned())
+        }
+    })
+}

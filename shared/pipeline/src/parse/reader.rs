@@ -1,0 +1,404 @@
+//! Reads toml's spanned tree key by key, collecting every error with its place.
+
+use std::cell::{Cell, RefCell};
+use std::ops::Range;
+
+use miette::{NamedSource, SourceSpan};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::PipelineError;
+use crate::keys::{KINDS, Key, Section, Shape};
+use crate::names::{TextError, suggest};
+
+/// A file and what was found wrong in it.
+pub(crate) struct File<'a> {
+    name: &'a str,
+    text: &'a str,
+    errors: RefCell<Vec<PipelineError>>,
+}
+
+impl<'a> File<'a> {
+    pub(crate) fn new(name: &'a str, text: &'a str) -> File<'a> {
+        File {
+            name,
+            text,
+            errors: RefCell::default(),
+        }
+    }
+
+    /// An error at a place of this file.
+    pub(super) fn at(
+        &self,
+        at: Range<usize>,
+        message: impl Into<String>,
+        help: Option<String>,
+    ) -> PipelineError {
+        PipelineError {
+            message: message.into(),
+            help,
+            file: NamedSource::new(self.name, self.text.to_owned()).with_language("TOML"),
+            at: SourceSpan::from(at),
+            others: Vec::new(),
+        }
+    }
+
+    /// Notes an error.
+    pub(crate) fn error(&self, at: Range<usize>, message: impl Into<String>, help: Option<String>) {
+        let error = self.at(at, message, help);
+        self.errors.borrow_mut().push(error);
+    }
+
+    /// Notes an error in the text of a value.
+    pub(super) fn text_error(&self, value: &Range<usize>, error: TextError) {
+        self.error(self.within(value, &error.at), error.message, error.help);
+    }
+
+    /// Where a part of a string's content stands in the file. `value` is the string with its
+    /// quotes; what `part` counts is bytes after escapes are resolved.
+    pub(super) fn within(&self, value: &Range<usize>, part: &Range<usize>) -> Range<usize> {
+        let Some(raw) = self.text.get(value.clone()) else {
+            return value.clone();
+        };
+        let quote = if raw.starts_with("\"\"\"") || raw.starts_with("'''") {
+            3
+        } else {
+            1
+        };
+        let escapes = raw.starts_with('"');
+        let mut rest = quote;
+        // A line end right after three quotes is no content.
+        if quote == 3 {
+            rest += match &raw.as_bytes()[quote.min(raw.len())..] {
+                [b'\n', ..] => 1,
+                [b'\r', b'\n', ..] => 2,
+                _ => 0,
+            };
+        }
+        let at = |offset: usize| {
+            let (mut raw_at, mut content) = (rest, 0);
+            while content < offset && raw_at < raw.len() {
+                let (raw_step, step) = match raw.as_bytes()[raw_at] {
+                    b'\\' if escapes => escape(&raw[raw_at..]),
+                    _ => (1, 1),
+                };
+                raw_at += raw_step;
+                content += step;
+            }
+            value.start + raw_at.min(raw.len().saturating_sub(quote))
+        };
+        at(part.start)..at(part.end)
+    }
+
+    /// All errors, in the order of the file.
+    pub(crate) fn into_errors(self) -> Vec<PipelineError> {
+        let mut errors = self.errors.into_inner();
+        errors.sort_by_key(|e| e.at.offset());
+        errors
+    }
+}
+
+/// How long an escape is in the file, and in the content.
+fn escape(raw: &str) -> (usize, usize) {
+    let code = |digits: usize| {
+        let length = raw
+            .get(2..2 + digits)
+            .and_then(|hex| u32::from_str_radix(hex, 16).ok())
+            .and_then(char::from_u32)
+            .map_or(1, char::len_utf8);
+        (2 + digits, length)
+    };
+    match raw.as_bytes().get(1) {
+        Some(b'x') => code(2),
+        Some(b'u') => code(4),
+        Some(b'U') => code(8),
+        // A line end that is escaped goes with all white space after it.
+        Some(b'\n' | b'\r' | b' ' | b'\t') => {
+            let after = raw[1..].trim_start();
+            (raw.len() - after.len(), 0)
+        }
+        _ => (2, 1),
+    }
+}
+
+/// A value with its place and what it is called in messages.
+#[derive(Clone)]
+pub(super) struct Node<'a> {
+    pub(super) file: &'a File<'a>,
+    pub(super) name: String,
+    pub(super) value: &'a DeValue<'a>,
+    pub(super) at: Range<usize>,
+    /// What the table of keys says may stand here.
+    shape: Option<&'static Shape>,
+}
+
+impl<'a> Node<'a> {
+    pub(super) fn error(&self, message: impl Into<String>, help: Option<&str>) {
+        self.file
+            .error(self.at.clone(), message, help.map(str::to_owned));
+    }
+
+    fn wrong(&self, wanted: &str) {
+        let is = match self.value {
+            DeValue::String(_) => "a text",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a number",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date or time",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        self.error(format!("`{}` is {wanted}, not {is}", self.name), None);
+    }
+
+    /// A text that is not empty.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        match self.value.as_str() {
+            Some(text) if !text.trim().is_empty() => Some(text),
+            Some(_) => {
+                self.error(format!("`{}` is empty", self.name), None);
+                None
+            }
+            None => {
+                self.wrong("a text");
+                None
+            }
+        }
+    }
+
+    /// A text read by `read`; `example` shows how it is written.
+    pub(super) fn read<T>(&self, read: impl Fn(&str) -> Option<T>, example: &str) -> Option<T> {
+        let text = self.text()?;
+        let value = read(text);
+        if value.is_none() {
+            self.error(
+                format!("`{}` cannot be {text:?}", self.name),
+                Some(&format!("write it like {example}")),
+            );
+        }
+        value
+    }
+
+    /// One of the texts that the table of keys lists.
+    pub(super) fn one_of(&self) -> Option<&'static str> {
+        let allowed: &[&str] = match self.shape {
+            Some(Shape::OneOf(allowed)) => allowed,
+            Some(Shape::Types) => KINDS,
+            _ => &[],
+        };
+        let text = self.text()?;
+        let found = allowed.iter().copied().find(|a| *a == text);
+        if found.is_none() {
+            self.file.error(
+                self.at.clone(),
+                format!("`{}` cannot be {text:?}", self.name),
+                suggest(text, allowed.iter().copied()),
+            );
+        }
+        found
+    }
+
+    pub(super) fn bool(&self) -> Option<bool> {
+        let value = self.value.as_bool();
+        if value.is_none() {
+            self.wrong("true or false");
+        }
+        value
+    }
+
+    /// A whole number in the range of the table of keys.
+    pub(super) fn whole(&self) -> Option<u32> {
+        let (least, most) = match self.shape {
+            Some(Shape::Whole(least, most)) => (*least, *most),
+            _ => (1, u32::MAX),
+        };
+        let DeValue::Integer(integer) = self.value else {
+            self.wrong("a whole number");
+            return None;
+        };
+        let value = u32::from_str_radix(integer.as_str(), integer.radix())
+            .ok()
+            .filter(|n| (least..=most).contains(n));
+        if value.is_none() {
+            let range = format!("`{}` lies between {least} and {most}", self.name);
+            self.error(range, None);
+        }
+        value
+    }
+
+    /// A whole number above 0.
+    pub(super) fn count(&self) -> Option<u64> {
+        let DeValue::Integer(integer) = self.value else {
+            self.wrong("a whole number");
+            return None;
+        };
+        let value = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        let value = value.filter(|n| *n > 0);
+        if value.is_none() {
+            self.error(format!("`{}` is a whole number above 0", self.name), None);
+        }
+        value
+    }
+
+    /// A number above 0.
+    pub(super) fn number(&self) -> Option<f64> {
+        let number: Option<f64> = match self.value {
+            DeValue::Integer(i) => i64::from_str_radix(i.as_str(), i.radix())
+                .ok()
+                .map(|i| i as f64),
+            DeValue::Float(f) => f.as_str().parse().ok(),
+            _ => {
+                self.wrong("a number");
+                return None;
+            }
+        };
+        let number = number.filter(|n| n.is_finite() && *n > 0.0);
+        if number.is_none() {
+            self.error(format!("`{}` is a number above 0", self.name), None);
+        }
+        number
+    }
+
+    /// The elements of a list.
+    pub(super) fn list(&self) -> Option<Vec<Node<'a>>> {
+        let DeValue::Array(array) = self.value else {
+            self.wrong("a list");
+            return None;
+        };
+        Some(array.iter().map(|e| self.part(&self.name, e)).collect())
+    }
+
+    /// The texts of a list, none of them empty or twice there.
+    pub(super) fn texts(&self) -> Option<Vec<(&'a str, Node<'a>)>> {
+        let mut texts: Vec<(&str, Node<'a>)> = Vec::new();
+        for node in self.list()? {
+            if let Some(text) = node.text() {
+                if texts.iter().any(|(t, _)| *t == text) {
+                    node.error(format!("`{text}` stands twice in `{}`", self.name), None);
+                }
+                texts.push((text, node));
+            }
+        }
+        Some(texts)
+    }
+
+    /// The entries of a table of free keys, in the order of the file.
+    pub(super) fn entries(&self) -> Option<Vec<(&'a str, Range<usize>, Node<'a>)>> {
+        let DeValue::Table(table) = self.value else {
+            self.wrong("a table");
+            return None;
+        };
+        Some(
+            table
+                .iter()
+                .map(|(key, value)| {
+                    let key_text: &str = key.get_ref();
+                    (key_text, key.span(), self.part(key_text, value))
+                })
+                .collect(),
+        )
+    }
+
+    fn part(&self, name: &str, value: &'a Spanned<DeValue<'a>>) -> Node<'a> {
+        Node {
+            file: self.file,
+            name: name.to_owned(),
+            value: value.get_ref(),
+            at: value.span(),
+            shape: self.shape,
+        }
+    }
+
+    /// This table, to be read by the keys of these sections.
+    pub(super) fn table(&self, sections: &[&'static Section]) -> Option<Table<'a>> {
+        let DeValue::Table(table) = self.value else {
+            self.wrong("a table");
+            return None;
+        };
+        Some(Table::new(self.file, table, self.at.clone(), sections))
+    }
+}
+
+/// A table whose keys are known.
+pub(super) struct Table<'a> {
+    pub(super) file: &'a File<'a>,
+    table: &'a DeTable<'a>,
+    /// Its place: the header, or the braces.
+    pub(super) at: Range<usize>,
+    sections: Vec<&'static Section>,
+    asked: Cell<usize>,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(
+        file: &'a File<'a>,
+        table: &'a DeTable<'a>,
+        at: Range<usize>,
+        sections: &[&'static Section],
+    ) -> Table<'a> {
+        Table {
+            file,
+            table,
+            at,
+            sections: sections.to_vec(),
+            asked: Cell::new(0),
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &'static Key> + Clone {
+        self.sections.clone().into_iter().flat_map(|s| s.keys)
+    }
+
+    /// Reads on by the keys of one more section.
+    pub(super) fn extend(&mut self, section: &'static Section) {
+        self.sections.push(section);
+    }
+
+    /// The value of a key that may be missing.
+    pub(super) fn optional(&self, name: &str) -> Option<Node<'a>> {
+        let key = self.keys().find(|k| k.name == name);
+        debug_assert!(key.is_some(), "`{name}` is in no table of keys");
+        self.asked.set(self.asked.get() + 1);
+        self.table.get(name).map(|value| Node {
+            file: self.file,
+            name: name.to_owned(),
+            value: value.get_ref(),
+            at: value.span(),
+            shape: key.map(|k| &k.shape),
+        })
+    }
+
+    /// The value of a key that must be there; noted where it is not.
+    pub(super) fn required(&self, key: &str) -> Option<Node<'a>> {
+        let node = self.optional(key);
+        if node.is_none() {
+            self.file.error(
+                self.at.clone(),
+                format!("`{key}` is missing"),
+                Some(format!("add a line `{key} = ..`")),
+            );
+        }
+        node
+    }
+
+    /// Notes every key that the sections do not have. To be called when all their keys were asked
+    /// for, which keeps the parser and the tables of keys the same.
+    pub(super) fn finish(&self) {
+        debug_assert_eq!(
+            self.keys().count(),
+            self.asked.get(),
+            "keys of {} asked for",
+            self.sections.last().map_or("", |s| s.title)
+        );
+        for (key, _) in self.table {
+            let name: &str = key.get_ref();
+            if !self.keys().any(|k| k.name == name) {
+                self.file.error(
+                    key.span(),
+                    format!("there is no key `{name}` here"),
+                    suggest(name, self.keys().map(|k| k.name)),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,429 @@
+//! Texts with values in them: minijinja templates in which missing is never a value.
+//!
+//! A template mentions columns by literal names only: `row['Customer ID']`, `row.ZIP`, and outputs
+//! so far by their bare name. That makes them known before the first row, so they are checked
+//! against the header, and a record hands over only those. An absent value is an error wherever it
+//! is met, in output, filters and comparisons alike; `has(row['Note'])` asks for presence.
+
+mod walk;
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use minijinja::value::{Object, Value as Jinja, ValueKind};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, escape_formatter};
+use rowmill_domain::record::Row;
+use rowmill_domain::secret::Secrets;
+use rowmill_domain::value::{Value, whole};
+
+pub(crate) use self::walk::{filters, tests_known};
+use crate::expr::EvalError;
+use crate::names::{Origin, Reference, TextError};
+
+/// The one template of an environment.
+const NAME: &str = "text";
+
+/// A compiled template. Cheap to clone.
+#[derive(Clone)]
+pub struct Template(Arc<Inner>);
+
+struct Inner {
+    source: String,
+    environment: Environment<'static>,
+    references: Vec<Reference>,
+    secrets: Vec<SecretMention>,
+    lookups: Vec<Lookup>,
+}
+
+/// A secret that a template mentions by its literal name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretMention {
+    /// The secret.
+    pub name: Arc<str>,
+    /// Where, in bytes of the template's text.
+    pub at: Range<usize>,
+}
+
+/// One name that the compiled template asks its context for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lookup {
+    /// The variable, or the key of `row`.
+    name: Arc<str>,
+    what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// `row[name]`
+    Row,
+    /// `name`
+    Output,
+    /// Whether a column is present; `name` is a variable made up for it.
+    Has(Origin, Arc<str>),
+    /// A secret's value; `name` is a variable made up for it.
+    Secret(Arc<str>),
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Template").field(&self.0.source).finish()
+    }
+}
+
+impl Template {
+    /// Compiles; the error says what is wrong and where in `source`.
+    pub fn compile(source: &str) -> Result<Template, TextError> {
+        let walked = walk::walk(source)?;
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_auto_escape_callback(|_| AutoEscape::None);
+        // Debug information clones the source with every error; the reason names the column.
+        environment.set_debug(false);
+        environment.add_filter("urlencode", urlencode);
+        environment.add_filter("base64", |value: &Jinja| STANDARD.encode(value.to_string()));
+        // Jinja writes True and False; everywhere else here they are `true` and `false`.
+        environment.set_formatter(|out, state, value| match bool::try_from(value.clone()) {
+            Ok(b) if value.kind() == ValueKind::Bool => Ok(write!(out, "{b}")?),
+            _ => escape_formatter(out, state, value),
+        });
+        environment
+            .add_template_owned(NAME, walked.source)
+            .map_err(|e| walk::text_error(&e, source))?;
+        Ok(Template(Arc::new(Inner {
+            source: source.to_owned(),
+            environment,
+            references: walked.references,
+            secrets: walked.secrets,
+            lookups: walked.lookups,
+        })))
+    }
+
+    /// The text it was compiled from.
+    pub fn source(&self) -> &str {
+        &self.0.source
+    }
+
+    /// The columns it mentions, in the order of the text.
+    pub fn references(&self) -> &[Reference] {
+        &self.0.references
+    }
+
+    /// The secrets it mentions, in the order of the text.
+    pub fn secrets(&self) -> &[SecretMention] {
+        &self.0.secrets
+    }
+
+    /// The text for a record, where it has no secrets. An absent value is an error, never an
+    /// empty text.
+    pub fn render(&self, row: Row<'_>) -> Result<String, EvalError> {
+        self.render_with(row, &Secrets::default())
+    }
+
+    /// The text for a record, with secrets. An absent value is an error, never an empty text.
+    pub fn render_with(&self, row: Row<'_>, secrets: &Secrets) -> Result<String, EvalError> {
+        let mut context = Context {
+            row: Arc::default(),
+            variables: Vec::new(),
+        };
+        let mut cells = Vec::new();
+        for lookup in &self.0.lookups {
+            match &lookup.what {
+                What::Row => cells.push((lookup.name.clone(), jinja(row.get(&lookup.name)))),
+                What::Output => context
+                    .variables
+                    .push((lookup.name.clone(), jinja(row.output(&lookup.name)))),
+                What::Has(from, column) => {
+                    let value = match from {
+                        Origin::Row => row.get(column),
+                        Origin::Outputs => row.output(column),
+                    };
+                    let present = Jinja::from(value.is_some());
+                    context.variables.push((lookup.name.clone(), Some(present)));
+                }
+                What::Secret(name) => {
+                    let value = secrets.get(name).map_or_else(
+                        || {
+                            let reason = format!("secret `{name}` has no value");
+                            Jinja::from(Error::new(ErrorKind::UndefinedError, reason))
+                        },
+                        Jinja::from,
+                    );
+                    context.variables.push((lookup.name.clone(), Some(value)));
+                }
+            }
+        }
+        context.row = Arc::new(Cells(cells));
+        self.0
+            .environment
+            .get_template(NAME)
+            .and_then(|template| template.render(Jinja::from_object(context)))
+            .map_err(|e| EvalError(reason(&e)))
+    }
+}
+
+/// The reason of an error, without the place: the text is the pipeline author's, the row is not.
+fn reason(error: &Error) -> String {
+    match (error.kind(), error.detail()) {
+        (ErrorKind::UndefinedError, Some(detail)) => detail.to_owned(),
+        (kind, Some(detail)) => format!("{kind}: {detail}"),
+        (kind, None) => kind.to_string(),
+    }
+}
+
+/// Percent-encodes all but the unreserved characters of RFC 3986. minijinja's own filter keeps `/`,
+/// with which a cell could choose another path; `.` and `..` do that in any encoding.
+fn urlencode(value: &Jinja) -> Result<String, Error> {
+    let text = value.to_string();
+    if text == "." || text == ".." {
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            format!("the value `{text}` would change the path of a URL"),
+        ));
+    }
+    let mut encoded = String::with_capacity(text.len() + 8);
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    Ok(encoded)
+}
+
+fn jinja(value: Option<&Value>) -> Option<Jinja> {
+    Some(match value? {
+        Value::Bool(b) => Jinja::from(*b),
+        Value::Number(n) => match whole(*n) {
+            Some(i) => Jinja::from(i),
+            None => Jinja::from(*n),
+        },
+        Value::Text(t) => Jinja::from(t.as_str()),
+        other => Jinja::from(other.to_text()),
+    })
+}
+
+type Values = Vec<(Arc<str>, Option<Jinja>)>;
+
+/// The value of a name that the template mentions. An absent one is an invalid value, which is an
+/// error as soon as it is looked up; a name that it does not mention (a function) is none at all.
+fn look_up(values: &Values, name: &str) -> Option<Jinja> {
+    let (_, value) = values.iter().find(|(n, _)| &**n == name)?;
+    Some(value.clone().unwrap_or_else(|| {
+        Jinja::from(Error::new(
+            ErrorKind::UndefinedError,
+            format!("`{name}` is empty"),
+        ))
+    }))
+}
+
+/// The variables of a template.
+#[derive(Debug)]
+struct Context {
+    row: Arc<Cells>,
+    variables: Values,
+}
+
+impl Object for Context {
+    fn get_value(self: &Arc<Self>, key: &Jinja) -> Option<Jinja> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Jinja> {
+        match key {
+            "row" => Some(Jinja::from_dyn_object(self.row.clone())),
+            _ => look_up(&self.variables, key),
+        }
+    }
+}
+
+/// `row`: the columns that the template mentions.
+#[derive(Debug, Default)]
+struct Cells(Values);
+
+impl Object for Cells {
+    fn get_value(self: &Arc<Self>, key: &Jinja) -> Option<Jinja> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Jinja> {
+        look_up(&self.0, key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rowmill_domain::record::{Columns, Outputs, Record};
+
+    fn render(text: &str) -> Result<String, String> {
+        let columns = Columns::new(["Customer ID", "ZIP", "Note", "Amount"]);
+        let record = Record {
+            row: 2,
+            values: vec![
+                Some(Value::from("A/1 ü")),
+                Some(Value::from("00501")),
+                None,
+                Some(Value::Number(1.5)),
+            ],
+        };
+        let outputs: Outputs = vec![("tax_due".into(), Value::Number(812.0))];
+        let row = Row {
+            columns: &columns,
+            record: &record,
+            outputs: &outputs,
+        };
+        let template = Template::compile(text).map_err(|e| format!("compile: {e}"))?;
+        template.render(row).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn values_are_put_in() {
+        for (text, expected) in [
+            ("plain", "plain"),
+            ("{{ row['Customer ID'] | urlencode }}", "A%2F1%20%C3%BC"),
+            ("{{ row[\"ZIP\"] }}/{{ row.ZIP }}", "00501/00501"),
+            (
+                "{{ tax_due }} {{ row.tax_due }} {{ row.Amount }}",
+                "812 812 1.5",
+            ),
+            (
+                "{\"id\": {{ row['Customer ID'] | tojson }}}",
+                "{\"id\": \"A/1 ü\"}",
+            ),
+            ("{{ 'a&b' }}<", "a&b<"),
+            ("{{ '../x~' | urlencode }}{{ 5 | urlencode }}", "..%2Fx~5"),
+            ("{% if row.Amount < 2 %}low{% else %}high{% endif %}", "low"),
+            ("{% for c in row.ZIP %}{{ c }}.{% endfor %}", "0.0.5.0.1."),
+            ("{% set x = row.ZIP %}{{ x }}", "00501"),
+            (
+                "{% if has(row['Note']) %}{{ row.Note }}{% else %}-{% endif %}",
+                "-",
+            ),
+            (
+                "{{ has(tax_due) }}{{ has(row.ZIP) }}{{ has(other) }}",
+                "truetruefalse",
+            ),
+        ] {
+            assert_eq!(render(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_put_in_by_name() {
+        let columns = Columns::new(["ID"]);
+        let record = Record {
+            row: 2,
+            values: vec![Some(Value::from("7"))],
+        };
+        let row = Row {
+            columns: &columns,
+            record: &record,
+            outputs: &[],
+        };
+        let secrets: Secrets = [("KEY", "a/b")].into_iter().collect();
+        let text =
+            "{{ row.ID }} {{ secret('KEY') | urlencode }} {{ ('u:' ~ secret(\"KEY\")) | base64 }}";
+        let template = Template::compile(text).unwrap();
+        let rendered = template.render_with(row, &secrets);
+        assert_eq!(rendered.as_deref(), Ok("7 a%2Fb dTphL2I="));
+        let mentioned: Vec<_> = template
+            .secrets()
+            .iter()
+            .map(|s| &text[s.at.clone()])
+            .collect();
+        assert_eq!(mentioned, ["secret('KEY')", "secret(\"KEY\")"]);
+        let none = template.render(row).unwrap_err();
+        assert_eq!(none.to_string(), "secret `KEY` has no value");
+    }
+
+    #[test]
+    fn an_absent_value_is_an_error_wherever_it_is_met() {
+        for text in [
+            "{{ row.Note }}",
+            "{{ row['Note'] | upper }}",
+            "{% if row.Note %}x{% endif %}",
+            "{% if row.Note == '' %}x{% endif %}",
+            "{% if row.Note != 'a' %}x{% endif %}",
+            "{% if row.Note < 5 %}x{% endif %}",
+            "{% if not row.Note %}x{% endif %}",
+            "{{ row.ZIP ~ row.Note }}",
+            "{{ [row.Note] | join }}",
+            "{% for c in row.Note %}{% endfor %}",
+            "{{ 'x' if row.Note else 'y' }}",
+        ] {
+            assert_eq!(render(text), Err("`Note` is empty".into()), "{text}");
+        }
+        assert_eq!(render("{{ owner }}"), Err("`owner` is empty".into()));
+        let error = render("/{{ '..' | urlencode }}").unwrap_err();
+        assert!(error.contains("would change the path"), "{error}");
+    }
+
+    #[test]
+    fn what_could_hide_a_column_is_refused_when_compiled() {
+        for (text, at, message) in [
+            ("a {{ row[x] }}", "row[x]", "written out"),
+            ("a {{ row }}", "row", "name one"),
+            (
+                "{{ row.A | default('x') }}",
+                "default('x')",
+                "no filter `default`",
+            ),
+            ("{{ row.A is defined }}", "defined", "no test `is defined`"),
+            ("{% if row.A == none %}{% endif %}", "none", "no value here"),
+            ("{{ foo(1) }}", "foo(1)", "no function `foo`"),
+            ("{{ has(1) }}", "has(1)", "one column"),
+            ("{{ row.A", "", "not valid"),
+        ] {
+            let error = Template::compile(text).map(|_| ()).unwrap_err();
+            assert!(error.message.contains(message), "{text}: {error}");
+            if !at.is_empty() {
+                assert_eq!(&text[error.at.clone()], at, "{text}");
+            }
+        }
+        let error = Template::compile("{{ row.A | urlencod }}").unwrap_err();
+        assert_eq!(error.help.as_deref(), Some("did you mean `urlencode`?"));
+    }
+
+    #[test]
+    fn references_are_found_where_they_stand() {
+        let text = "é{{ row['A b'] }}{{ x + row.C }}{{ has(row['D']) }}{% for y in z %}{{ y }}{% endfor %}";
+        let template = Template::compile(text).unwrap();
+        let found: Vec<_> = template
+            .references()
+            .iter()
+            .map(|r| (&*r.name, &text[r.at.clone()]))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("A b", "row['A b']"),
+                ("x", "x"),
+                ("C", "row.C"),
+                ("D", "row['D']"),
+                ("z", "z")
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_is_refused() {
+        let chain = |terms: usize| format!("{{{{ {} }}}}", vec!["1"; terms].join("+"));
+        assert_eq!(render(&chain(100)).as_deref(), Ok("100"));
+        for text in [
+            chain(1000),
+            chain(walk::LENGTH_MAX / 2 - 8),
+            chain(walk::LENGTH_MAX),
+            format!("{{{{ {}1{} }}}}", "(".repeat(2000), ")".repeat(2000)),
+            format!("{{{{ {}true }}}}", "not ".repeat(10_000)),
+            "{% if true %}".repeat(1300) + &"{% endif %}".repeat(1300),
+        ] {
+            assert!(Template::compile(&text).is_err(), "{}", &text[..40]);
+        }
+        let many = "{{ row.ZIP }}".repeat(2000);
+        assert_eq!(render(&many).map(|t| t.len()), Ok(10_000));
+    }
+}
