@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rowmill_domain::manifest::ParameterValues;
 
+use crate::exit::EXIT_CODES;
+
 const EXAMPLES: &str = "\
 Examples:
   rowmill run examples/reviews/reviews.xlsx
@@ -15,16 +17,7 @@ Examples:
   rowmill train messages.csv --text message --label topic --out topics.model
   rowmill predict topics.model \"My parcel is late\"";
 
-const EXIT_CODES: &str = "\
-Exit codes:
-  0    done; of `run`: delivered, and every record is ok
-  1    the run failed; a mail says why and what to do
-  2    wrong usage, or an input refused before anything was begun
-  3    delivered, but some rows are failed or missing; of `preview`: some rows failed
-  130  stopped by Ctrl-C or SIGTERM; the same command goes on where it stopped";
-
-/// Every row of a workbook becomes a record, every record goes through a pipeline, and the
-/// workbook comes back with the results.
+/// Runs every row of a workbook through a pipeline, and returns the workbook with the results
 #[derive(Debug, Parser)]
 #[command(name = "rowmill", version, after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(crate) struct Cli {
@@ -36,73 +29,72 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run a workbook through its pipeline and deliver the result
     ///
-    /// Writes DIR/<name>-result.xlsx and DIR/<name>-mail.eml. All state is kept under
-    /// DIR/.rowmill until the run is delivered: after Ctrl-C, a crash or a power cut the same
-    /// command goes on with the records that are missing. The same workbook with the same
-    /// pipeline is delivered once; `--force` runs it again.
+    /// Writes DIR/<name>-result.xlsx and DIR/<name>-mail.eml. All state is stored under
+    /// DIR/.rowmill: after Ctrl-C, a crash or a power cut the same command resumes with the
+    /// records that are not done. The same workbook with the same pipeline is delivered once;
+    /// `--force` runs it again.
     ///
-    /// Mail stays a file, unless the variable ROWMILL_SMTP names a relay:
-    /// smtps://user:password@host or smtp://user:password@host:587.
+    /// The mail is written to a file and not sent, unless the environment variable ROWMILL_SMTP
+    /// names a relay: smtps://user:password@host or smtp://user:password@host:587.
     #[command(after_long_help = EXIT_CODES)]
     Run(RunArgs),
-    /// Show what a run would be: chunks, children, jobs and time
+    /// Show the chunks, jobs, children and time of a run without starting it
     Plan(PlanArgs),
-    /// Run the pipeline on the first rows of a workbook, and show what comes of them
+    /// Run the pipeline on the first rows of a workbook, and show the results
     ///
-    /// Rows are cleaned as `run` cleans them, and steps really ask their sources and start their
-    /// programs; nothing is kept, and no mail is sent. Exit code 3 where a row failed.
+    /// Rows are cleaned as in `run`, and steps really call their sources and start their programs.
+    /// Nothing is stored, and no mail is sent. Exit code 3 if a row failed.
     Preview(PreviewArgs),
     /// Check a pipeline file, and a workbook against it
     ///
-    /// Reports everything that is wrong with its place, and runs nothing. Exit code 2 where
-    /// something is wrong.
+    /// Reports every error with its line and column, and runs nothing. Exit code 2 if there are
+    /// errors.
     Check(CheckArgs),
-    /// Make a folder with a pipeline and a sample workbook to start from
+    /// Create a folder with a pipeline and a sample workbook to start from
     New(NewArgs),
-    /// Run the first stage alone: a workbook becomes chunks and a manifest
+    /// Run the first stage alone: turn a workbook into chunks and a manifest
     ///
     /// Writes DIR/runs/<run id>/manifest.json, chunks/*.json and rejected.jsonl.
     Split(SplitArgs),
-    /// Run the last half alone: the workbook again, from the rows kept of a run
+    /// Rebuild the result workbook of a run from its archived rows
     ///
-    /// DIR is the --out directory of `run`, or a folder `results/<run id>` copied from anywhere. The
-    /// sheets Results and Rejected have the same cells as those delivered.
+    /// DIR is the --out directory of `run`, or a copy of a folder `results/<run id>`. The sheets
+    /// Results and Rejected have the same cells as in the delivered workbook.
     Report(ReportArgs),
     /// Train a text classifier on labelled texts, for steps of kind `classify`
     ///
-    /// Prints how well models trained in the same way label texts that they were not trained on:
-    /// the texts are dealt to N parts, and each part is labelled by a model trained on the others.
-    /// The same data gives the same file.
+    /// Prints how well the model labels unseen texts: the texts are divided into N parts, and each
+    /// part is labelled by a model trained on the other parts. The same data gives the same file.
     Train(TrainArgs),
-    /// Label a text with a model that `train` made
+    /// Label a text with a model from `train`
     ///
-    /// Without a text, every line of standard input is one; each is answered by a line with label,
-    /// probability and words, with tabs between them.
+    /// Without a text, labels each line of standard input, and prints label, probability and words
+    /// for it, separated by tabs.
     Predict(PredictArgs),
     /// Print the JSON Schema of pipeline files, for editors
     Schema,
-    /// One child of a Batch job; started by the local Batch, not by people
+    /// Run one child of a Batch job; started by the local Batch, not by people
     #[command(hide = true)]
     Enrich,
 }
 
-/// What an upload may give beside the workbook.
+/// What an upload can set besides the workbook.
 #[derive(Debug, Args)]
 pub(crate) struct SetArgs {
-    /// Give a parameter of the pipeline a value; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = named)]
+    /// Set a parameter of the pipeline; can be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
     set: Vec<(String, String)>,
 }
 
 impl SetArgs {
-    /// The values by name; of two for one name the last.
+    /// The values by name. If a name is given twice, the last value counts.
     pub(crate) fn values(&self) -> ParameterValues {
         self.set.iter().cloned().collect()
     }
 }
 
-fn named(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("it is written NAME=VALUE")?;
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
@@ -110,31 +102,31 @@ fn named(text: &str) -> Result<(String, String), String> {
 pub(crate) struct RunArgs {
     /// The workbook: xlsx, xlsm, xlsb, xls, ods, csv or tsv
     pub(crate) workbook: PathBuf,
-    /// The pipeline file [default: pipeline.toml beside the workbook]
+    /// The pipeline file [default: pipeline.toml next to the workbook]
     #[arg(long, value_name = "FILE")]
     pub(crate) pipeline: Option<PathBuf>,
-    /// Where the result, the mail and the state go
+    /// The directory for the result, the mail and the state
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub(crate) out: PathBuf,
-    /// Work on the first N records only; the other rows are listed as rejected
+    /// Process only the first N records; other rows are listed as rejected
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
     #[command(flatten)]
     pub(crate) given: SetArgs,
-    /// Children at work at the same time [default: the number of cores]
+    /// How many children run at once [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) slots: Option<u16>,
-    /// Run again what was delivered already
+    /// Run again even if this was already delivered
     #[arg(long)]
     pub(crate) force: bool,
     /// Print one JSON object: run_id, state, records, ok, failed, missing, rejected, result,
     /// mail, seconds
     #[arg(long)]
     pub(crate) json: bool,
-    /// Show what the stages log
+    /// Show the logs of the stages
     #[arg(long, short)]
     pub(crate) verbose: bool,
-    /// Deliver every event twice and out of order, seeded; for tests
+    /// Deliver every event twice and in random order, from this seed; for tests
     #[arg(long, value_name = "SEED", hide = true)]
     pub(crate) chaos: Option<u64>,
 }
@@ -143,10 +135,10 @@ pub(crate) struct RunArgs {
 pub(crate) struct PlanArgs {
     /// The workbook
     pub(crate) workbook: PathBuf,
-    /// The pipeline file [default: pipeline.toml beside the workbook, if there is one]
+    /// The pipeline file [default: pipeline.toml next to the workbook, if it exists]
     #[arg(long, value_name = "FILE")]
     pub(crate) pipeline: Option<PathBuf>,
-    /// Plan for the first N records only
+    /// Plan only for the first N records
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
     /// Print one JSON object
@@ -158,12 +150,12 @@ pub(crate) struct PlanArgs {
 pub(crate) struct PreviewArgs {
     /// The workbook
     pub(crate) workbook: PathBuf,
-    /// The pipeline file [default: pipeline.toml beside the workbook]
+    /// The pipeline file [default: pipeline.toml next to the workbook]
     #[arg(long, value_name = "FILE")]
     pub(crate) pipeline: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) given: SetArgs,
-    /// How many records
+    /// The number of records
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..=100))]
     pub(crate) rows: u8,
     /// Print one JSON object: columns, added, and rows with row, status, values, error, attempts
@@ -175,25 +167,25 @@ pub(crate) struct PreviewArgs {
 pub(crate) struct CheckArgs {
     /// The pipeline file
     pub(crate) pipeline: PathBuf,
-    /// A workbook whose columns the pipeline must find
+    /// A workbook to check the pipeline's columns against
     pub(crate) workbook: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct NewArgs {
-    /// The folder to make; its name names the pipeline
+    /// The folder to create; the pipeline is named after it
     pub(crate) name: PathBuf,
-    /// What its first step does
+    /// What the first step does
     #[arg(long, value_enum)]
     pub(crate) kind: Kind,
 }
 
-/// What `new` makes.
+/// The kinds of pipeline that `new` creates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
-    /// Fetch something from a web source for each row
+    /// Request a web source for each row
     Http,
-    /// Run a program of your own on each row
+    /// Run your own program on each row
     Command,
     /// Score the sentiment of a text, offline
     Sentiment,
@@ -203,13 +195,13 @@ pub(crate) enum Kind {
 pub(crate) struct SplitArgs {
     /// The workbook
     pub(crate) workbook: PathBuf,
-    /// The pipeline file [default: pipeline.toml beside the workbook, if there is one]
+    /// The pipeline file [default: pipeline.toml next to the workbook, if it exists]
     #[arg(long, value_name = "FILE")]
     pub(crate) pipeline: Option<PathBuf>,
-    /// Where `runs/<run id>/` goes
+    /// The directory in which to create `runs/<run id>/`
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// Take the first N records only
+    /// Take only the first N records
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
     #[command(flatten)]
@@ -218,7 +210,7 @@ pub(crate) struct SplitArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    /// What `run` was given as --out, or a folder results/<run id>
+    /// The --out directory of `run`, or a folder results/<run id>
     pub(crate) dir: PathBuf,
     /// The workbook to write [default: DIR/<name>-result.xlsx]
     #[arg(long, value_name = "FILE")]
@@ -227,18 +219,18 @@ pub(crate) struct ReportArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
-    /// The data: csv or a workbook, one text a row
+    /// The data: a csv file or a workbook with one text per row
     pub(crate) data: PathBuf,
     /// The column with the texts
     #[arg(long, value_name = "COLUMN")]
     pub(crate) text: String,
-    /// The column with the labels, 2 to 256 different ones
+    /// The column with the labels, 2 to 256 distinct ones
     #[arg(long, value_name = "COLUMN")]
     pub(crate) label: String,
-    /// Where the model goes
+    /// The model file to write
     #[arg(long, value_name = "MODEL")]
     pub(crate) out: PathBuf,
-    /// Parts of the cross-validation
+    /// The number of parts for cross-validation
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u8).range(2..=20))]
     pub(crate) folds: u8,
     /// Print one JSON object: texts, left_out, labels, folds, accuracy, macro_f1, confusion,
@@ -249,11 +241,11 @@ pub(crate) struct TrainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct PredictArgs {
-    /// The model's file
+    /// The model file
     pub(crate) model: PathBuf,
     /// The text [default: each line of standard input]
     pub(crate) text: Option<String>,
-    /// Show at most N words that spoke for the label
+    /// Show at most N words that contributed most to the label
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) words: usize,
 }
@@ -263,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_is_consistent() {
+    fn clap_accepts_the_definition() {
         <Cli as clap::CommandFactory>::command().debug_assert();
     }
 }

@@ -10,28 +10,30 @@ use rowmill_pipeline::{CommandStep, ParameterFrom, Pipeline, Step, StepKind};
 use rowmill_steps::{Setup, SetupError, runner};
 
 use crate::args::CheckArgs;
-use crate::exit::{Exit, Stop};
-use crate::input::{self, Chosen};
+use crate::error::CliError;
+use crate::exit::Exit;
 use crate::output::{self, say};
+use crate::pipeline_file::PipelineFile;
+use crate::workbook;
 
-/// Reads the pipeline, sets its steps up, and looks for its columns in the workbook.
-pub(crate) fn check(args: &CheckArgs, secrets: &Secrets) -> Result<Exit, Stop> {
-    let chosen = input::read(&args.pipeline)?;
-    // The pipeline may be meant for AWS, so here it is only told.
-    let lacks = set_up(&chosen, stand_ins(&chosen.pipeline), secrets)?;
-    for lack in &lacks {
-        say!("{lack}");
+/// Reads the pipeline, sets up its steps, and looks for its columns in the workbook.
+pub(crate) fn check(args: &CheckArgs, secrets: &Secrets) -> Result<Exit, CliError> {
+    let file = PipelineFile::read(&args.pipeline)?;
+    // The pipeline may be meant for AWS, so this is a note and not an error.
+    let needs = set_up(&file, placeholders(&file.pipeline), secrets)?;
+    for need in &needs {
+        say!("{need}");
     }
-    for parameter in &chosen.pipeline.parameters {
+    for parameter in &file.pipeline.parameters {
         if let ParameterFrom::Upload { default: None, .. } = parameter.from {
             let name = &parameter.name;
-            say!("each upload must give the parameter `{name}`: --set {name}=VALUE");
+            say!("each upload must set the parameter `{name}`: --set {name}=VALUE");
         }
     }
     let mut fits = String::new();
     if let Some(workbook) = &args.workbook {
-        input::is_file(workbook)?;
-        let header = chosen.check_columns(workbook)?;
+        workbook::require_file(workbook)?;
+        let header = file.check_columns(workbook)?;
         fits = format!(
             "; {}, sheet `{}`, has the columns it needs",
             workbook.display(),
@@ -41,15 +43,15 @@ pub(crate) fn check(args: &CheckArgs, secrets: &Secrets) -> Result<Exit, Stop> {
     output::line(format_args!(
         "{}: ok, {}, {}, adds {}{fits}{}",
         args.pipeline.display(),
-        counted(chosen.pipeline.steps.len(), "step"),
-        counted(chosen.pipeline.checks.len(), "check"),
-        match chosen.pipeline.added_columns() {
+        counted(file.pipeline.steps.len(), "step"),
+        counted(file.pipeline.checks.len(), "check"),
+        match file.pipeline.added_columns() {
             added if added.is_empty() => "no columns".to_owned(),
             added => added.join(", "),
         },
-        match lacks.is_empty() {
+        match needs.is_empty() {
             true => "",
-            false => "; `rowmill run` on this machine needs what is said above",
+            false => "; fix the points above before `rowmill run` on this machine",
         },
     ));
     Ok(Exit::Done)
@@ -60,9 +62,9 @@ fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{plural}")
 }
 
-/// Values of the parameters, of which nobody can know those that an upload must give: no program
-/// is started with them.
-fn stand_ins(pipeline: &Pipeline) -> ParameterValues {
+/// A value for each parameter that an upload sets, so that steps can be set up. No program is
+/// started with them.
+fn placeholders(pipeline: &Pipeline) -> ParameterValues {
     let parameters = pipeline.parameters.iter();
     parameters
         .filter_map(|parameter| match &parameter.from {
@@ -74,50 +76,50 @@ fn stand_ins(pipeline: &Pipeline) -> ParameterValues {
         .collect()
 }
 
-/// Sets every step up, as a child will: what is wrong with an expression or a program is told
-/// before the first record. Gives, in words, what this machine lacks and AWS may have.
+/// Sets up every step as a child does, so that errors in expressions and programs are reported
+/// before the first record. Returns what is missing on this machine but may exist on AWS.
 pub(crate) fn set_up(
-    chosen: &Chosen,
+    file: &PipelineFile,
     parameters: ParameterValues,
     secrets: &Secrets,
-) -> Result<Vec<String>, Stop> {
-    let (secrets, unusable) = chosen.pipeline.secret_values(secrets);
-    let mut lacks: Vec<String> = unusable.iter().map(ToString::to_string).collect();
+) -> Result<Vec<String>, CliError> {
+    let (secrets, unusable) = file.pipeline.secret_values(secrets);
+    let mut needs: Vec<String> = unusable.iter().map(ToString::to_string).collect();
     let mut wrong = Vec::new();
-    let mut setup = Setup::new(1, &chosen.directory);
+    let mut setup = Setup::new(1, &file.directory);
     setup.secrets = Arc::new(secrets);
     setup.parameters = Arc::new(parameters);
-    for (n, step) in (1..).zip(&chosen.pipeline.steps) {
-        let (of_machine, e) = match &step.kind {
-            // What is not fetched yet cannot be set up.
+    for (n, step) in (1..).zip(&file.pipeline.steps) {
+        let (machine_only, e) = match &step.kind {
+            // A program that is not fetched yet cannot be set up.
             StepKind::Command(CommandStep {
                 fetch: Some(fetch), ..
-            }) => match check_local(fetch, &chosen.directory) {
+            }) => match check_local(fetch, &file.directory) {
                 Ok(()) => continue,
                 Err(e) => (false, e),
             },
             _ => match runner(step, &setup) {
                 Ok(_) => continue,
-                Err(e) => (is_of_machine(step, &e), e.to_string()),
+                Err(e) => (concerns_this_machine_only(step, &e), e.to_string()),
             },
         };
         let e = setup.secrets.redact(&e);
-        let told = format!(
+        let message = format!(
             "pipeline {}: step {n} ({}): {e}",
-            chosen.name,
+            file.name,
             step.kind_name()
         );
-        match of_machine {
-            true => lacks.push(told),
-            false => wrong.push(miette!("{told}")),
+        match machine_only {
+            true => needs.push(message),
+            false => wrong.push(miette!("{message}")),
         }
     }
-    Stop::all_refused(wrong).map_or(Ok(lacks), Err)
+    CliError::all_refused(wrong).map_or(Ok(needs), Err)
 }
 
-/// Whether this machine is the reason, and not the pipeline: Amazon's services are asked by
-/// children on AWS, and the program of a step may be in the step's own image.
-fn is_of_machine(step: &Step, error: &SetupError) -> bool {
+/// Whether this machine, and not the pipeline, causes the error: Amazon's services are available
+/// to children on AWS, and a step's program may be in the step's own image.
+fn concerns_this_machine_only(step: &Step, error: &SetupError) -> bool {
     match error {
         SetupError::NoAmazon => true,
         SetupError::ProgramNotFound { .. } => step.image.is_some(),

@@ -1,5 +1,5 @@
-//! `rowmill enrich`: one child of a Batch job, as the local Batch starts it. What a container's
-//! entry point is on AWS.
+//! `rowmill enrich`: one child of a Batch job, as the local Batch starts it. It does what the entry
+//! point of the container does on AWS.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -14,15 +14,16 @@ use rowmill_enrich::{Child, Enrich, HostResources, ProgramFetcher};
 use rowmill_local::SqliteLedger;
 use rowmill_ports::{Location, Objects};
 
-use crate::cloud::{TEMPORARY, WORK, buckets};
-use crate::exit::{Exit, Stop};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::run::upload::DIRECTORY;
 use crate::signals;
-use crate::upload::DIRECTORY;
+use crate::stack::{TEMPORARY, WORK, buckets};
 
-/// Works on the slice that the environment names.
-pub(crate) async fn enrich(environment: &Environment, secrets: Secrets) -> Result<Exit, Stop> {
+/// Processes the slice that the environment names.
+pub(crate) async fn enrich(environment: &Environment, secrets: Secrets) -> Result<Exit, CliError> {
     let refused = |e| {
-        Stop::refused(miette!(
+        CliError::refused(miette!(
             "{e}: `rowmill enrich` is started by the local Batch; use `rowmill run`"
         ))
     };
@@ -30,9 +31,9 @@ pub(crate) async fn enrich(environment: &Environment, secrets: Secrets) -> Resul
     let child = Child::from_environment(environment).map_err(refused)?;
     end_with_host();
     let stop = signals::stop(Exit::Child(child_exit::INTERRUPTED))?;
-    let unavailable = |what: &str, e: &dyn std::fmt::Display| Stop {
+    let unavailable = |what: &str, e: &dyn std::fmt::Display| CliError {
         exit: Exit::Child(child_exit::UNAVAILABLE),
-        ..Stop::failed(what, e)
+        ..CliError::failed(what, e)
     };
     let objects = buckets(&state).map_err(|e| unavailable("cannot open the buckets", &e))?;
     let objects = Arc::new(objects);
@@ -61,22 +62,22 @@ pub(crate) async fn enrich(environment: &Environment, secrets: Secrets) -> Resul
                 objects: Some(objects),
                 work_bucket: WORK.to_owned(),
                 buckets: Vec::new(),
-                // Emptied when a machine is opened.
+                // Emptied when a stack is opened.
                 scratch: Some(state.join(TEMPORARY)),
             },
         },
     };
     match enrich.run(&child, stop).await {
         Ok(_) => Ok(Exit::Child(child_exit::DONE)),
-        Err(e) => Err(Stop {
+        Err(e) => Err(CliError {
             exit: Exit::Child(e.exit_code()),
-            ..Stop::failed(format_args!("run {}, chunk {}", child.run, child.chunk), e)
+            ..CliError::failed(format_args!("run {}, chunk {}", child.run, child.chunk), e)
         }),
     }
 }
 
-/// Ends this process and all that it started once its host is gone: the host holds the other end
-/// of stdin and never writes to it.
+/// Ends this process and everything it started when its host is gone. The host holds the other end
+/// of standard input and never writes to it.
 fn end_with_host() {
     std::thread::spawn(|| {
         let mut stdin = std::io::stdin().lock();
@@ -84,7 +85,7 @@ fn end_with_host() {
         while matches!(stdin.read(&mut byte), Ok(1..)) {}
         let (me, group) = (rustix::process::getpid(), rustix::process::getpgrp());
         if me == group {
-            // Programs of steps are in the group; with a machine they would be gone as well.
+            // The programs of steps are in the group. On AWS they would go with the machine.
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
         std::process::exit(child_exit::UNAVAILABLE.into());

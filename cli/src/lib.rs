@@ -1,27 +1,34 @@
-//! `rowmill`: the stages with local adapters, on one machine. A library so that the end-to-end
-//! tests build the same program in their own profile.
+//! `rowmill`: all stages on one machine, with local adapters.
+//!
+//! [`main`] parses the command line (`args`), runs one command and returns its exit code
+//! (`exit`). Each command has its own module. `run` needs the most: it opens a local stack
+//! (`stack`: the adapters under a state directory, the stages wired to them, and their
+//! dispatcher), uploads the workbook and watches until the run ends.
+//!
+//! It is a library so that the end-to-end tests build the same program in their own profile. The
+//! terms are defined in `docs/glossary.md`.
 
 mod args;
 mod check;
 mod child;
-mod cloud;
+mod duration;
+mod error;
 mod exit;
-mod file;
-mod input;
 mod new;
 mod output;
+mod output_file;
+mod pipeline_file;
 mod plan;
 mod predict;
 mod preview;
-mod progress;
 mod report;
 mod run;
 mod signals;
 mod split;
-mod stages;
+mod stack;
 mod table;
 mod train;
-mod upload;
+mod workbook;
 
 use std::process::ExitCode;
 
@@ -33,16 +40,18 @@ use rowmill_pipeline::Pipeline;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{Cli, Command};
-use crate::exit::{Exit, Stop};
+use crate::error::CliError;
+use crate::exit::Exit;
 
-/// The program: reads the command line, carries it out, and answers with an exit code of the table
-/// in `rowmill --help`.
+/// Runs the command in the process's arguments and returns an exit code from the table in
+/// `rowmill --help`.
+///
+/// Wrong usage ends the process with exit code 2 before this function returns.
 pub fn main() -> ExitCode {
-    // clap itself ends the process on wrong usage, with exit code 2.
     let cli = Cli::parse();
-    let exit = carry_out(&cli.command).unwrap_or_else(|stop| {
-        stop.show();
-        stop.exit
+    let exit = execute(&cli.command).unwrap_or_else(|error| {
+        error.show();
+        error.exit
     });
     exit.into()
 }
@@ -51,8 +60,8 @@ pub fn main() -> ExitCode {
     clippy::disallowed_methods,
     reason = "the main: the one place of the command line that reads the environment"
 )]
-fn carry_out(command: &Command) -> Result<Exit, Stop> {
-    exit::set_up_reports();
+fn execute(command: &Command) -> Result<Exit, CliError> {
+    error::set_up_reports();
     match command {
         Command::Run(args) => {
             log(if args.verbose { "info" } else { "off" });
@@ -66,7 +75,7 @@ fn carry_out(command: &Command) -> Result<Exit, Stop> {
             log("off");
             on_runtime(preview::preview(args, &secrets()))
         }
-        // Steps may open clients, which belong to a runtime.
+        // Steps may open clients, which need a runtime.
         Command::Check(args) => on_runtime(async { check::check(args, &secrets()) }),
         Command::New(args) => new::new(args),
         Command::Train(args) => train::train(args),
@@ -76,7 +85,7 @@ fn carry_out(command: &Command) -> Result<Exit, Stop> {
             Ok(Exit::Done)
         }
         Command::Enrich => {
-            // Its stderr is the job's log.
+            // Standard error is the log of the job.
             log("info");
             let environment = Environment::new(|name| std::env::var(name).ok());
             on_runtime(child::enrich(&environment, secrets()))
@@ -89,24 +98,24 @@ fn secrets() -> Secrets {
     Secrets::of_environment(std::env::vars_os())
 }
 
-/// Logs to stderr, from `level` up; `RUST_LOG` says otherwise.
+/// Logs to standard error, from `level` up. `RUST_LOG` overrides the level.
 fn log(level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        // It would tell of a closed standard error on standard error, and panic.
+        // Otherwise it reports a closed standard error on standard error, and panics.
         .log_internal_errors(false)
         .init();
 }
 
-fn on_runtime(work: impl Future<Output = Result<Exit, Stop>>) -> Result<Exit, Stop> {
+fn on_runtime(work: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|e| Stop::failed("cannot start the runtime", e))?;
+        .map_err(|e| CliError::failed("cannot start the runtime", e))?;
     let result = runtime.block_on(work);
-    // A blocking call that is still at work must not hold the exit up.
+    // A blocking call that still runs must not delay the exit.
     runtime.shutdown_background();
     result
 }

@@ -1,4 +1,4 @@
-//! The binary; all of it is in the library.
+//! The binary. Everything is in the library.
 
 fn main() -> std::process::ExitCode {
     rowmill::main()

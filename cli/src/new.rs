@@ -6,16 +6,17 @@ use miette::miette;
 use rust_xlsxwriter::{Format, Workbook, XlsxError};
 
 use crate::args::{Kind, NewArgs};
-use crate::exit::{Exit, Stop};
+use crate::error::CliError;
+use crate::exit::Exit;
 use crate::output;
 
-/// What a kind consists of: its pipeline, the files beside it, and the rows of the sample.
+/// The files of a kind: its pipeline, the files next to it, and the rows of the sample.
 struct Template {
     pipeline: &'static str,
     files: &'static [(&'static str, &'static str)],
     columns: &'static [&'static str],
     rows: &'static [&'static [&'static str]],
-    /// What to do before the sample runs.
+    /// A command to start before the sample runs.
     first: Option<&'static str>,
 }
 
@@ -59,18 +60,18 @@ fn template(kind: Kind) -> Template {
     }
 }
 
-/// Makes the folder. Refused where it exists, so that nothing is overwritten.
-pub(crate) fn new(args: &NewArgs) -> Result<Exit, Stop> {
+/// Creates the folder. Refused if it exists, so that nothing is overwritten.
+pub(crate) fn new(args: &NewArgs) -> Result<Exit, CliError> {
     let folder = &args.name;
     if folder.exists() {
-        return Err(Stop::refused(miette!(
-            help = "give another name, or remove it first",
-            "{} exists already",
+        return Err(CliError::refused(miette!(
+            help = "choose another name, or remove it first",
+            "{} already exists",
             folder.display()
         )));
     }
     let failed =
-        |e: std::io::Error| Stop::failed(format_args!("cannot make {}", folder.display()), e);
+        |e: std::io::Error| CliError::failed(format_args!("cannot create {}", folder.display()), e);
     let template = template(args.kind);
     std::fs::create_dir_all(folder).map_err(failed)?;
     std::fs::write(folder.join("pipeline.toml"), template.pipeline).map_err(failed)?;
@@ -78,7 +79,7 @@ pub(crate) fn new(args: &NewArgs) -> Result<Exit, Stop> {
         std::fs::write(folder.join(name), text).map_err(failed)?;
     }
     sample(&folder.join("sample.xlsx"), &template).map_err(|e| {
-        Stop::failed(
+        CliError::failed(
             format_args!("cannot write the sample in {}", folder.display()),
             e,
         )
@@ -86,7 +87,7 @@ pub(crate) fn new(args: &NewArgs) -> Result<Exit, Stop> {
 
     let shown = folder.display();
     output::line(format_args!(
-        "{shown}/pipeline.toml and {shown}/sample.xlsx are written. Next:"
+        "Created {shown}/pipeline.toml and {shown}/sample.xlsx. Next:"
     ));
     let quoted = |path: &Path| output::quoted(&path.to_string_lossy());
     if let Some(first) = template.first {
@@ -120,7 +121,7 @@ mod tests {
     use rowmill_workbook::{ReadOptions, read_header};
 
     #[test]
-    fn every_kind_parses_and_finds_its_columns() {
+    fn every_kind_parses_and_its_sample_has_the_columns() {
         for kind in [Kind::Http, Kind::Command, Kind::Sentiment] {
             let dir = tempfile::tempdir().unwrap();
             let name = dir.path().join("trial");

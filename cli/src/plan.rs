@@ -1,33 +1,28 @@
-//! `rowmill plan`: what a run would be, before anything is begun.
-
-use std::ops::ControlFlow;
+//! `rowmill plan`: the jobs, children and time of a run, without starting it.
 
 use rowmill_pipeline::Plan;
 use rowmill_pipeline::plan::stages;
-use rowmill_split::cut;
 use serde_json::json;
 
 use crate::args::PlanArgs;
-use crate::exit::{Exit, Stop};
-use crate::{input, output};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output;
+use crate::pipeline_file::PipelineFile;
+use crate::workbook;
 
 /// Prints the plan as a table, or as JSON.
-pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, Stop> {
-    input::is_file(&args.workbook)?;
-    let chosen = input::optional(&args.workbook, args.pipeline.as_deref())?;
-    chosen.check_columns(&args.workbook)?;
+pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, CliError> {
+    workbook::require_file(&args.workbook)?;
+    let file = PipelineFile::optional(&args.workbook, args.pipeline.as_deref())?;
+    file.check_columns(&args.workbook)?;
 
-    // The very cut that split makes, so that rejected rows do not count.
-    let limit = args.limit;
-    let name = args.workbook.display().to_string();
-    let cut = cut(&args.workbook, &name, &chosen.pipeline, limit, |_| {
-        ControlFlow::Continue(())
-    })
-    .map_err(input::refusal)?;
+    // The same cut as in split, so that rejected rows do not count.
+    let cut = workbook::cut(&args.workbook, &file, args.limit)?;
     let (records, rejected) = (cut.records(), cut.rejected_total());
 
-    let batch = &chosen.pipeline.batch;
-    let stages = stages(&chosen.pipeline).len();
+    let batch = &file.pipeline.batch;
+    let stages = stages(&file.pipeline).len();
     let plan = Plan::new(records, batch, u16::try_from(stages).unwrap_or(u16::MAX));
     let seconds = plan.child_seconds(batch);
     let (least, most) = range(plan.chunks.iter().map(|(records, _)| *records));
@@ -41,7 +36,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, Stop> {
     if args.json {
         output::json(&json!({
             "workbook": args.workbook,
-            "pipeline": chosen.name,
+            "pipeline": file.name,
             "records": records,
             "rejected": rejected,
             "chunks": plan.chunks.iter().map(|(records, children)| json!({"records": records, "children": children})).collect::<Vec<_>>(),
@@ -63,13 +58,13 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, Stop> {
         ("jobs", format!("{} (chunks x stages)", plan.jobs())),
         (
             "children",
-            format!("{children} in all, {} a stage", plan.children()),
+            format!("{children} in total, {} per stage", plan.children()),
         ),
         ("records per child", span(slice_least, slice_most, "")),
         (
             "seconds per child",
             format!(
-                "{seconds:.1} expected ({} s a record, {} at once)",
+                "{seconds:.1} expected ({} s per record, {} at once)",
                 batch.seconds_per_record, batch.concurrency
             ),
         ),

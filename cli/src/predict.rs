@@ -1,4 +1,4 @@
-//! `rowmill predict`: what a model says of a text, or of every line of standard input.
+//! `rowmill predict`: labels a text, or every line of standard input, with a model.
 
 use std::io::BufRead;
 
@@ -6,13 +6,14 @@ use miette::miette;
 use rowmill_classify::Model;
 
 use crate::args::PredictArgs;
-use crate::exit::{Exit, Stop};
+use crate::error::CliError;
+use crate::exit::Exit;
 use crate::output;
 
-/// Prints label, probability and words.
-pub(crate) fn predict(args: &PredictArgs) -> Result<Exit, Stop> {
+/// Prints the label, its probability and the words that contributed most.
+pub(crate) fn predict(args: &PredictArgs) -> Result<Exit, CliError> {
     let model = Model::open(&args.model)
-        .map_err(|e| Stop::refused(miette!("{}: {e}", args.model.display())))?;
+        .map_err(|e| CliError::refused(miette!("{}: {e}", args.model.display())))?;
     match &args.text {
         Some(text) => one(&model, text, args.words),
         None => lines(&model, args.words)?,
@@ -20,7 +21,7 @@ pub(crate) fn predict(args: &PredictArgs) -> Result<Exit, Stop> {
     Ok(Exit::Done)
 }
 
-/// For a person: every label, the likeliest first, and how much each word weighed.
+/// For a person: every label, the likeliest first, and the weight of each word.
 fn one(model: &Model, text: &str, most: usize) {
     let prediction = model.predict(text);
     let mut labels: Vec<_> = model
@@ -41,12 +42,12 @@ fn one(model: &Model, text: &str, most: usize) {
     }
 }
 
-/// For a program: a line an answer, each written out before the next line is read.
-fn lines(model: &Model, most: usize) -> Result<(), Stop> {
+/// For a program: one line per answer, each written before the next line is read.
+fn lines(model: &Model, most: usize) -> Result<(), CliError> {
     for line in std::io::stdin().lock().lines() {
         let text = line.map_err(|e| {
-            Stop::refused(miette!(
-                "cannot read a line of standard input: {e}; it is to be UTF-8 text"
+            CliError::refused(miette!(
+                "cannot read a line of standard input: {e}; it must be UTF-8 text"
             ))
         })?;
         let prediction = model.predict(&text);

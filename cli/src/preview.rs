@@ -1,55 +1,48 @@
-//! `rowmill preview`: the pipeline on the first records of a workbook, before anyone pays for the
-//! rest.
-
-use std::ops::ControlFlow;
+//! `rowmill preview`: runs the pipeline on the first records of a workbook and shows the results.
 
 use miette::miette;
 use rowmill_domain::manifest::RejectReason;
 use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Columns, Outcome, Record, Row, Status};
 use rowmill_enrich::{HostResources, preview as run_steps, preview_json};
-use rowmill_split::{Cut, cut};
+use rowmill_split::Cut;
 
 use crate::args::PreviewArgs;
-use crate::exit::{Exit, Stop};
-use crate::input::{self, Chosen};
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::pipeline_file::PipelineFile;
 use crate::table::{Column, table};
-use crate::{output, signals};
+use crate::{output, signals, workbook};
 
-/// Columns of a table where the output is no terminal.
+/// The width of a table if the output is not a terminal.
 const WIDTH: usize = 120;
 
-/// Cleans the rows as split does, works on the first records as enrich does, in memory, and prints
-/// what came of them.
-pub(crate) async fn preview(args: &PreviewArgs, secrets: &Secrets) -> Result<Exit, Stop> {
-    input::is_file(&args.workbook)?;
-    let chosen = input::required(&args.workbook, args.pipeline.as_deref())?;
+/// Cleans the rows as split does, processes the first records as enrich does, in memory, and prints
+/// the results.
+pub(crate) async fn preview(args: &PreviewArgs, secrets: &Secrets) -> Result<Exit, CliError> {
+    workbook::require_file(&args.workbook)?;
+    let file = PipelineFile::required(&args.workbook, args.pipeline.as_deref())?;
     let given = args.given.values();
-    chosen.parameters(&given)?;
-    chosen.check_columns(&args.workbook)?;
+    file.parameters(&given)?;
+    file.check_columns(&args.workbook)?;
     let mut stop = signals::stop(Exit::Interrupted)?;
 
-    let limit = Some(args.rows.into());
-    let name = args.workbook.display().to_string();
-    let cut = cut(&args.workbook, &name, &chosen.pipeline, limit, |_| {
-        ControlFlow::Continue(())
-    })
-    .map_err(input::refusal)?;
+    let cut = workbook::cut(&args.workbook, &file, Some(args.rows.into()))?;
     let sample = cut.sample(args.rows.into());
-    let (columns, records) = sample.map_err(|e| Stop::failed("cannot read the records", e))?;
+    let (columns, records) = sample.map_err(|e| CliError::failed("cannot read the records", e))?;
 
     let host = HostResources {
-        program_directory: chosen.directory.clone(),
+        program_directory: file.directory.clone(),
         secrets: secrets.clone(),
         amazon: None,
         ..HostResources::default()
     };
     let stopped = async {
-        // This fails only without its sender, which lives as long as the process.
+        // Fails only if the sender is gone, and that lives as long as the process.
         let _ = stop.wait_for(|stop| *stop).await;
     };
     let outcomes = run_steps(
-        &chosen.pipeline,
+        &file.pipeline,
         &columns,
         records.clone(),
         &given,
@@ -57,20 +50,15 @@ pub(crate) async fn preview(args: &PreviewArgs, secrets: &Secrets) -> Result<Exi
         stopped,
     )
     .await
-    .map_err(|wrong| refused(&chosen, wrong))?;
+    .map_err(|wrong| refused(&file, wrong))?;
     let Some(outcomes) = outcomes else {
         return Ok(Exit::Interrupted);
     };
 
     if args.json {
-        output::json(&preview_json(
-            &chosen.pipeline,
-            &columns,
-            &records,
-            &outcomes,
-        ));
+        output::json(&preview_json(&file.pipeline, &columns, &records, &outcomes));
     } else {
-        print(&chosen, &cut, &columns, &records, &outcomes);
+        print(&file, &cut, &columns, &records, &outcomes);
     }
     match outcomes.iter().all(|outcome| outcome.status == Status::Ok) {
         true => Ok(Exit::Done),
@@ -78,9 +66,9 @@ pub(crate) async fn preview(args: &PreviewArgs, secrets: &Secrets) -> Result<Exi
     }
 }
 
-fn refused(chosen: &Chosen, wrong: Vec<String>) -> Stop {
-    let name = &chosen.name;
-    Stop {
+fn refused(file: &PipelineFile, wrong: Vec<String>) -> CliError {
+    let name = &file.name;
+    CliError {
         reports: wrong
             .into_iter()
             .map(|wrong| miette!("pipeline {name}: {wrong}"))
@@ -89,28 +77,28 @@ fn refused(chosen: &Chosen, wrong: Vec<String>) -> Stop {
     }
 }
 
-fn print(chosen: &Chosen, cut: &Cut, columns: &Columns, records: &[Record], all: &[Outcome]) {
-    let added = chosen.pipeline.added_columns();
+fn print(file: &PipelineFile, cut: &Cut, columns: &Columns, records: &[Record], all: &[Outcome]) {
+    let added = file.pipeline.added_columns();
     let shown = rows(columns, records, all);
     let cells = |name: &str| -> Vec<String> {
         let text = |row: &Row<'_>| row.get(name).map_or_else(String::new, |v| v.to_text());
         shown.iter().map(text).collect()
     };
-    let mut table_columns = vec![Column::must(
+    let mut table_columns = vec![Column::required(
         "row",
         records.iter().map(|r| r.row.to_string()),
     )];
     for name in columns.names() {
-        // An output of the same name takes its place.
+        // An output of the same name replaces it.
         if !added.iter().any(|a| **a == **name) {
-            table_columns.push(Column::may(name, cells(name)));
+            table_columns.push(Column::optional(name, cells(name)));
         }
     }
     for name in &added {
-        table_columns.push(Column::must(name, cells(name)));
+        table_columns.push(Column::required(name, cells(name)));
     }
     let states = all.iter().map(|outcome| outcome.status.name().to_owned());
-    table_columns.push(Column::must("status", states));
+    table_columns.push(Column::required("status", states));
     let notes: Vec<Option<&str>> = all.iter().map(|o| o.error.as_deref()).collect();
 
     let term = console::Term::stdout();
@@ -123,7 +111,7 @@ fn print(chosen: &Chosen, cut: &Cut, columns: &Columns, records: &[Record], all:
     output::line(summary(cut, all));
 }
 
-/// Each record with what was added to it.
+/// Each record with its outputs.
 fn rows<'a>(columns: &'a Columns, records: &'a [Record], outcomes: &'a [Outcome]) -> Vec<Row<'a>> {
     let both = records.iter().zip(outcomes);
     both.map(|(record, outcome)| Row {

@@ -1,4 +1,4 @@
-//! `rowmill report`: the workbook again, from the rows kept of a run.
+//! `rowmill report`: rebuilds the result workbook of a run from its archived rows.
 
 use std::path::{Path, PathBuf};
 
@@ -8,13 +8,14 @@ use rowmill_domain::run::Counts;
 use rowmill_report::{ReportError, archive_info, rebuild_from_archive};
 
 use crate::args::ReportArgs;
-use crate::cloud::{STATE, WORK};
-use crate::exit::{Exit, Stop};
-use crate::file;
+use crate::error::CliError;
+use crate::exit::Exit;
 use crate::output;
+use crate::output_file;
+use crate::stack::{STATE, WORK};
 
-/// Carries `rowmill report` out.
-pub(crate) fn report(args: &ReportArgs) -> Result<Exit, Stop> {
+/// Writes the workbook and prints its counts.
+pub(crate) fn report(args: &ReportArgs) -> Result<Exit, CliError> {
     let folder = folder(&args.dir)?;
     let to = match &args.out {
         Some(to) => to.clone(),
@@ -24,7 +25,7 @@ pub(crate) fn report(args: &ReportArgs) -> Result<Exit, Stop> {
             args.dir.join(format!("{stem}-result.xlsx"))
         }
     };
-    let counts = make(&folder, &to)?;
+    let counts = rebuild(&folder, &to)?;
     output::line(format_args!(
         "{} records, {} ok, {} failed, {} missing, {} rows rejected\n  {}",
         counts.records,
@@ -37,23 +38,23 @@ pub(crate) fn report(args: &ReportArgs) -> Result<Exit, Stop> {
     Ok(Exit::Done)
 }
 
-fn refused(error: ReportError) -> Stop {
-    Stop::refused(miette!("{error}"))
+fn refused(error: ReportError) -> CliError {
+    CliError::refused(miette!("{error}"))
 }
 
-/// Makes the workbook of the rows kept in a folder.
-pub(crate) fn make(folder: &Path, to: &Path) -> Result<Counts, Stop> {
-    let failed = |e: &dyn std::fmt::Display| Stop::failed("cannot make the workbook", e);
-    let to = file::target(to)?;
-    // In the same directory, so that what stands there is replaced by a whole file or not at all.
-    let beside = file::folder(&to);
+/// Rebuilds the workbook from the archived rows in a folder.
+pub(crate) fn rebuild(folder: &Path, to: &Path) -> Result<Counts, CliError> {
+    let failed = |e: &dyn std::fmt::Display| CliError::failed("cannot write the workbook", e);
+    let to = output_file::target(to)?;
+    // In the same directory, so that an existing file is replaced whole or not at all.
+    let directory = output_file::folder(&to);
     let made = tempfile::Builder::new()
         .prefix(".rowmill-")
         .suffix(".xlsx")
-        // As any other file: the umask takes away what others may not.
+        // As for any new file; the umask applies.
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-        .tempfile_in(beside)
-        .map_err(|e| failed(&format_args!("{}: {e}", beside.display())))?;
+        .tempfile_in(directory)
+        .map_err(|e| failed(&format_args!("{}: {e}", directory.display())))?;
     let (_, counts) = rebuild_from_archive(folder, made.path()).map_err(|e| match e {
         e @ ReportError::Archive { .. } => refused(e),
         e => failed(&e),
@@ -63,8 +64,8 @@ pub(crate) fn make(folder: &Path, to: &Path) -> Result<Counts, Stop> {
     Ok(counts)
 }
 
-/// The folder of kept rows that `dir` is, or has as the only one of a `run`'s state.
-fn folder(dir: &Path) -> Result<PathBuf, Stop> {
+/// The folder with archived rows: `dir` itself, or the only one in the state directory of `run`.
+fn folder(dir: &Path) -> Result<PathBuf, CliError> {
     if dir.join(keys::ABOUT).is_file() {
         return Ok(dir.to_owned());
     }
@@ -76,9 +77,9 @@ fn folder(dir: &Path) -> Result<PathBuf, Stop> {
         .collect();
     folders.sort();
     match folders.as_slice() {
-        [] => Err(Stop::refused(miette!(
+        [] => Err(CliError::refused(miette!(
             help = "name the --out directory of `rowmill run`, or a folder results/<run id>",
-            "{}: there is neither {} nor {} with a run in it",
+            "{}: found neither {} nor a run in {}",
             dir.display(),
             keys::ABOUT,
             results.display(),
@@ -86,7 +87,7 @@ fn folder(dir: &Path) -> Result<PathBuf, Stop> {
         [folder] => Ok(folder.clone()),
         several => {
             let names: Vec<String> = several.iter().map(|f| f.display().to_string()).collect();
-            Err(Stop::refused(miette!(
+            Err(CliError::refused(miette!(
                 help = format!("name one of them:\n{}", names.join("\n")),
                 "{}: there are {} runs",
                 dir.display(),

@@ -3,28 +3,29 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::exit::{Exit, Stop};
+use crate::error::CliError;
+use crate::exit::Exit;
 
-/// Listens for SIGINT and SIGTERM from now on. The first sets the watch to true: finish what is
-/// begun and store it. The second ends the process at once, with that exit code; nothing that was
-/// stored is lost.
-pub(crate) fn stop(second: Exit) -> Result<watch::Receiver<bool>, Stop> {
+/// Listens for SIGINT and SIGTERM. The first signal sets the watch to true: finish and store the
+/// records in progress. The second ends the process at once, with exit code `second`; nothing that
+/// was stored is lost.
+pub(crate) fn stop(second: Exit) -> Result<watch::Receiver<bool>, CliError> {
     let (mut interrupt, mut terminate) = (
         listen(SignalKind::interrupt())?,
         listen(SignalKind::terminate())?,
     );
-    let (told, stop) = watch::channel(false);
+    let (sender, stop) = watch::channel(false);
     tokio::spawn(async move {
         either(&mut interrupt, &mut terminate).await;
-        told.send_replace(true);
+        sender.send_replace(true);
         either(&mut interrupt, &mut terminate).await;
         std::process::exit(second.code().into());
     });
     Ok(stop)
 }
 
-fn listen(kind: SignalKind) -> Result<Signal, Stop> {
-    signal(kind).map_err(|e| Stop::failed("cannot listen for signals", e))
+fn listen(kind: SignalKind) -> Result<Signal, CliError> {
+    signal(kind).map_err(|e| CliError::failed("cannot listen for signals", e))
 }
 
 async fn either(interrupt: &mut Signal, terminate: &mut Signal) {

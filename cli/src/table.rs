@@ -1,45 +1,45 @@
-//! A table of texts as wide as the terminal.
+//! A table of texts that fits the width of the terminal.
 
 use std::borrow::Cow;
 
 use console::{measure_text_width, truncate_str};
 
-/// No column is wider, so that one long text does not take the place of all others.
+/// The widest column, so that one long text does not push out all others.
 const WIDEST: usize = 40;
-/// No column is made narrower to save place.
+/// Columns are not narrowed below this.
 const NARROWEST: usize = 8;
-/// Between columns.
+/// The space between columns.
 const GAP: &str = "  ";
-/// What a cut text ends in.
-const CUT: &str = "\u{2026}";
+/// The end of a truncated text.
+const ELLIPSIS: &str = "\u{2026}";
 
 /// A column of a table.
 pub(crate) struct Column {
     name: String,
     cells: Vec<String>,
-    /// Whether it may be left out where there is no place.
-    may: bool,
+    /// Whether it may be left out if there is no room.
+    optional: bool,
 }
 
 impl Column {
-    /// A column that is shown, however narrow.
-    pub(crate) fn must(name: &str, cells: impl IntoIterator<Item = String>) -> Column {
+    /// A column that is always shown, even if it is narrow.
+    pub(crate) fn required(name: &str, cells: impl IntoIterator<Item = String>) -> Column {
         Column {
             name: one_line(name),
             cells: cells.into_iter().map(|cell| one_line(&cell)).collect(),
-            may: false,
+            optional: false,
         }
     }
 
-    /// A column that is shown where there is place for it.
-    pub(crate) fn may(name: &str, cells: impl IntoIterator<Item = String>) -> Column {
+    /// A column that is shown if there is room for it.
+    pub(crate) fn optional(name: &str, cells: impl IntoIterator<Item = String>) -> Column {
         Column {
-            may: true,
-            ..Column::must(name, cells)
+            optional: true,
+            ..Column::required(name, cells)
         }
     }
 
-    /// How wide it wants to be.
+    /// The width that shows all its texts, up to [`WIDEST`].
     fn width(&self) -> usize {
         let texts = self.cells.iter().chain([&self.name]);
         let widest = texts.map(|text| measure_text_width(text)).max();
@@ -47,15 +47,15 @@ impl Column {
     }
 }
 
-/// The lines of a table at most `width` wide, with each row's note below it, and a last line that
-/// names the columns left out.
+/// The lines of a table at most `width` wide, with each row's note below it. The last line names the
+/// columns that are not shown.
 pub(crate) fn table(columns: &[Column], notes: &[Option<&str>], width: usize) -> Vec<String> {
     let (shown, left_out) = choose(columns, width);
     let line = |cell: &dyn Fn(&Column, usize) -> String| {
         let mut text = String::new();
         for (column, width) in &shown {
             let cell = cell(column, *width);
-            let cell = truncate_str(&cell, *width, CUT);
+            let cell = truncate_str(&cell, *width, ELLIPSIS);
             text.push_str(&cell);
             let fill = width.saturating_sub(measure_text_width(&cell)) + GAP.len();
             text.extend(std::iter::repeat_n(' ', fill));
@@ -70,26 +70,26 @@ pub(crate) fn table(columns: &[Column], notes: &[Option<&str>], width: usize) ->
         }));
         if let Some(note) = note {
             let note = format!("{GAP}{}", one_line(note));
-            lines.push(truncate_str(&note, width.max(WIDEST), CUT).into_owned());
+            lines.push(truncate_str(&note, width.max(WIDEST), ELLIPSIS).into_owned());
         }
     }
     if !left_out.is_empty() {
         let names = format!("not shown: {}", left_out.join(", "));
-        lines.push(truncate_str(&names, width.max(WIDEST), CUT).into_owned());
+        lines.push(truncate_str(&names, width.max(WIDEST), ELLIPSIS).into_owned());
     }
     lines
 }
 
-/// The columns that are shown with their widths, and the names of the others.
+/// The columns to show with their widths, and the names of the others.
 fn choose(columns: &[Column], width: usize) -> (Vec<(&Column, usize)>, Vec<&str>) {
     let mut widths: Vec<Option<usize>> = columns
         .iter()
-        .map(|column| (!column.may).then(|| column.width()))
+        .map(|column| (!column.optional).then(|| column.width()))
         .collect();
     let total = |widths: &[Option<usize>]| -> usize {
         widths.iter().flatten().map(|w| w + GAP.len()).sum()
     };
-    // The widest gives way first.
+    // Narrow the widest column first.
     let limit = width + GAP.len();
     while total(&widths) > limit {
         let widest = widths.iter_mut().flatten().max();
@@ -99,7 +99,7 @@ fn choose(columns: &[Column], width: usize) -> (Vec<(&Column, usize)>, Vec<&str>
         }
     }
     let mut left_out = Vec::new();
-    for (at, column) in columns.iter().enumerate().filter(|(_, c)| c.may) {
+    for (at, column) in columns.iter().enumerate().filter(|(_, c)| c.optional) {
         let room = limit.saturating_sub(total(&widths) + GAP.len());
         let wanted = column.width();
         match wanted <= room || room >= NARROWEST {
@@ -112,7 +112,7 @@ fn choose(columns: &[Column], width: usize) -> (Vec<(&Column, usize)>, Vec<&str>
     (shown.collect(), left_out)
 }
 
-/// A text without line ends and other control characters, which a terminal would obey.
+/// A text without line ends and other control characters, which a terminal would interpret.
 fn one_line(text: &str) -> String {
     let plain = console::strip_ansi_codes(text);
     match plain.contains(char::is_control) {
@@ -131,13 +131,13 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_cut_where_there_is_no_place() {
+    fn a_table_fits_its_width() {
         let long = "a text that is far longer than any column of this table may ever be";
         let columns = [
-            Column::must("row", texts(&["2", "13"])),
-            Column::may("Review", texts(&[long, "kurz\nund\x1b[31m gut"])),
-            Column::may("Country", texts(&["日本", "Österreich"])),
-            Column::must("sa_class", texts(&["positive", "neutral"])),
+            Column::required("row", texts(&["2", "13"])),
+            Column::optional("Review", texts(&[long, "kurz\nund\x1b[31m gut"])),
+            Column::optional("Country", texts(&["日本", "Österreich"])),
+            Column::required("sa_class", texts(&["positive", "neutral"])),
         ];
         let notes = [None, Some("step 1 (http): 404\nNot Found")];
         let wide = table(&columns, &notes, 80);

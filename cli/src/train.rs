@@ -1,4 +1,4 @@
-//! `rowmill train`: a classifier of labelled texts, and how well it does.
+//! `rowmill train`: trains a text classifier and prints how accurate it is.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
@@ -14,24 +14,22 @@ use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
 use serde_json::json;
 
 use crate::args::TrainArgs;
-use crate::exit::{Exit, Stop};
-use crate::file;
-use crate::input;
-use crate::output;
-use crate::output::say;
-use crate::progress::seconds;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output::{self, say};
+use crate::{duration, output_file, workbook};
 
-/// Reads the data, trains, and writes the model. Nothing is written where something is wrong.
-pub(crate) fn train(args: &TrainArgs) -> Result<Exit, Stop> {
+/// Reads the data, trains, and writes the model. Writes nothing if there is an error.
+pub(crate) fn train(args: &TrainArgs) -> Result<Exit, CliError> {
     let began = Instant::now();
-    input::is_file(&args.data)?;
-    let out = file::target(&args.out)?;
+    workbook::require_file(&args.data)?;
+    let out = output_file::target(&args.out)?;
     let data = read(args)?;
     say!("read     {} texts", HumanCount(data.corpus.len() as u64));
     let Trained { model, validation } = fit(&data.corpus, args)?;
 
     let bytes = model.to_bytes();
-    let cannot = |e| Stop::failed(format_args!("cannot write {}", args.out.display()), e);
+    let cannot = |e| CliError::failed(format_args!("cannot write {}", args.out.display()), e);
     write(&out, &bytes).map_err(cannot)?;
     if args.json {
         output::json(&json!({
@@ -57,32 +55,32 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Exit, Stop> {
     }
     if data.left_out > 0 {
         say!(
-            "{} rows were left out: they have no text or no label",
+            "{} rows without a text or label were left out",
             HumanCount(data.left_out)
         );
     }
     Ok(Exit::Done)
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file atomically.
 fn write(out: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut new = tempfile::Builder::new()
-        // As any file is made, less what the umask takes.
+        // As for any new file; the umask applies.
         .permissions(std::fs::Permissions::from_mode(0o666))
-        .tempfile_in(file::folder(out))?;
+        .tempfile_in(output_file::folder(out))?;
     new.write_all(bytes)?;
     new.as_file().sync_all()?;
     new.persist(out)?;
     Ok(())
 }
 
-/// Labelled texts, and how many rows are none.
+/// Labelled texts, and the number of rows without a text or label.
 struct Data {
     corpus: Corpus,
     left_out: u64,
 }
 
-fn read(args: &TrainArgs) -> Result<Data, Stop> {
+fn read(args: &TrainArgs) -> Result<Data, CliError> {
     let mut rows = Rows {
         args,
         columns: (0, 0),
@@ -93,16 +91,16 @@ fn read(args: &TrainArgs) -> Result<Data, Stop> {
         refused: None,
     };
     read_rows(&args.data, &ReadOptions::default(), &mut rows)
-        .map_err(|e| Stop::refused(miette!("{}: {e}", args.data.display())))?;
+        .map_err(|e| CliError::refused(miette!("{}: {e}", args.data.display())))?;
     match rows.refused {
         None => Ok(rows.data),
-        Some(why) => Err(Stop::refused(miette!("{}: {why}", args.data.display()))),
+        Some(why) => Err(CliError::refused(miette!("{}: {why}", args.data.display()))),
     }
 }
 
 struct Rows<'a> {
     args: &'a TrainArgs,
-    /// Places of text and label.
+    /// The positions of the text and label columns.
     columns: (usize, usize),
     data: Data,
     refused: Option<String>,
@@ -117,9 +115,9 @@ impl Rows<'_> {
 
 impl RowSink for Rows<'_> {
     fn header(&mut self, header: &Header) -> ControlFlow<()> {
-        let place = |name: &str| header.columns.iter().position(|c| c == name);
+        let position = |name: &str| header.columns.iter().position(|c| c == name);
         let (text, label) = (&self.args.text, &self.args.label);
-        match (place(text), place(label)) {
+        match (position(text), position(label)) {
             (Some(text), Some(label)) => {
                 self.columns = (text, label);
                 ControlFlow::Continue(())
@@ -128,7 +126,7 @@ impl RowSink for Rows<'_> {
                 let missing = if found.is_none() { text } else { label };
                 let columns = header.columns.join("`, `");
                 self.refuse(format!(
-                    "there is no column `{missing}`; it has `{columns}`"
+                    "column `{missing}` not found; the columns are `{columns}`"
                 ))
             }
         }
@@ -150,8 +148,8 @@ impl RowSink for Rows<'_> {
     }
 }
 
-/// Trains, and shows how far it is: a bar on a terminal, lines elsewhere.
-fn fit(corpus: &Corpus, args: &TrainArgs) -> Result<Trained, Stop> {
+/// Trains and shows progress, as a bar on a terminal and as lines elsewhere.
+fn fit(corpus: &Corpus, args: &TrainArgs) -> Result<Trained, CliError> {
     let began = Instant::now();
     let bar = std::io::stderr().is_terminal().then(|| {
         let bar = ProgressBar::new(u64::from(args.folds) + 1);
@@ -165,17 +163,18 @@ fn fit(corpus: &Corpus, args: &TrainArgs) -> Result<Trained, Stop> {
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let trained = trained.map_err(|e| Stop::refused(miette!("{}: {e}", args.data.display())))?;
+    let trained =
+        trained.map_err(|e| CliError::refused(miette!("{}: {e}", args.data.display())))?;
     say!(
         "train    {} models in {}",
         u64::from(args.folds) + 1,
-        seconds(began.elapsed())
+        duration::human(began.elapsed())
     );
     Ok(trained)
 }
 
-/// The figures as a table, a line a label. Labels are numbered, so that a long one does not
-/// stretch the columns.
+/// The figures as a table with one line per label. The columns are numbers, so that a long label
+/// does not widen them.
 fn figures(validation: &Validation) -> String {
     let count = validation.labels.len();
     let name = |l: &str| l.chars().count();
@@ -190,15 +189,19 @@ fn figures(validation: &Validation) -> String {
         validation.macro_f1(),
         validation.folds
     );
-    // Writing to a text does not fail.
-    let _ = write!(out, "\n{:number$} {:widest$}     F1  given:", "", "label");
+    // Writing to a String cannot fail.
+    let _ = write!(
+        out,
+        "\n{:number$} {:widest$}     F1  predicted:",
+        "", "label"
+    );
     for label in 1..=count {
         let _ = write!(out, " {label:>digits$}");
     }
     for (at, label) in validation.labels.iter().enumerate() {
         let _ = write!(
             out,
-            "\n{:>number$} {label:widest$}  {:.3}        ",
+            "\n{:>number$} {label:widest$}  {:.3}            ",
             at + 1,
             validation.f1(at)
         );
@@ -215,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_stands_straight() {
+    fn the_columns_of_the_table_are_aligned() {
         let validation = Validation {
             labels: vec!["billing".into(), "praise".into()],
             folds: 4,
@@ -225,9 +228,9 @@ mod tests {
             figures(&validation),
             "accuracy 0.985, macro F1 0.985; cross-validated over 4 parts\n\
              \n\
-             \x20 label       F1  given:   1   2\n\
-             1 billing  0.986         105   3\n\
-             2 praise   0.984           0  92\n"
+             \x20 label       F1  predicted:   1   2\n\
+             1 billing  0.986             105   3\n\
+             2 praise   0.984               0  92\n"
         );
     }
 }

@@ -1,4 +1,4 @@
-"""Answers each line on stdin with one on stdout. See pipeline.toml."""
+"""Answers each line on stdin with a line on stdout. See pipeline.toml."""
 
 import json
 import sys
@@ -11,4 +11,4 @@ for line in sys.stdin:
     else:
         words = len(text.split())
         answer = {"row": record["row"], "outputs": {"words": words, "score": words / 2}}
-    print(json.dumps(answer), flush=True)  # without flush the answer waits in a buffer
+    print(json.dumps(answer), flush=True)  # without flush the answer stays in a buffer

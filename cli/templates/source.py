@@ -24,7 +24,7 @@ class Items(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    print("source on http://127.0.0.1:8730, Ctrl-C ends it")
+    print("source on http://127.0.0.1:8730, Ctrl-C stops it")
     try:
         ThreadingHTTPServer(("127.0.0.1", 8730), Items).serve_forever()
     except KeyboardInterrupt:

@@ -129,7 +129,7 @@ fn data_that_cannot_be_trained_on_is_told_and_no_model_is_written() {
     for (csv, why) in [
         (
             "text,kind\na,b\n",
-            "there is no column `label`; it has `text`, `kind`",
+            "column `label` not found; the columns are `text`, `kind`",
         ),
         ("text,label\na,x\nb,x\n", "there are 1 labels"),
         ("text,label\na,x\nb,x\nc,y\n", "the label `y` has one text"),

@@ -66,7 +66,7 @@ fn every_child_has_what_the_upload_gave() {
     );
     let again = job.run(&other).expect(0);
     assert_eq!(again.json["run_id"], second.json["run_id"]);
-    assert!(told(&again).contains("delivered already"));
+    assert!(told(&again).contains("already delivered"));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn what_is_missing_or_wrong_is_refused_before_anything_is_begun() {
             &["--set", "table=x", "--set", "mode=lax"],
             "`mode` is fixed by the pipeline",
         ),
-        (&["--set", "table"], "it is written NAME=VALUE"),
+        (&["--set", "table"], "expected NAME=VALUE"),
     ] {
         let ran = job.run(args).expect(2);
         assert!(told(&ran).contains(told_of), "{}", told(&ran));
@@ -116,6 +116,6 @@ fn a_preview_has_them_and_a_check_tells_of_them() {
     let told = String::from_utf8(check.stderr).unwrap();
     assert_eq!(
         told,
-        "each upload must give the parameter `table`: --set table=VALUE\n"
+        "each upload must set the parameter `table`: --set table=VALUE\n"
     );
 }

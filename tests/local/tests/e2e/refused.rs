@@ -86,7 +86,7 @@ fn a_pipeline_that_is_a_pipe_is_refused_and_not_waited_for() {
     let output = check.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{said}");
-    assert!(said.contains("it is no file"), "{said}");
+    assert!(said.contains("it is not a file"), "{said}");
 }
 
 #[test]

@@ -35,7 +35,13 @@ fn a_result_that_was_deleted_is_made_again_from_the_rows_kept() {
     };
     delete();
     let again = job.run(&[]).expect(0);
-    assert!(again.stderr.contains("made again"), "{}", again.stderr);
+    assert!(
+        again
+            .stderr
+            .contains("rebuilding it from the archived rows"),
+        "{}",
+        again.stderr
+    );
     assert_eq!(job.result().texts("doubled"), before);
     assert_eq!(job.mails(), 1);
 

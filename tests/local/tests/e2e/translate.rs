@@ -151,7 +151,7 @@ fn what_only_aws_has_passes_a_check_and_is_refused_before_the_first_record() {
     told(ran.expect(0));
     assert_eq!(
         line,
-        "pipeline.toml: ok, 2 steps, 0 checks, adds translated, score; `rowmill run` on this machine needs what is said above\n"
+        "pipeline.toml: ok, 2 steps, 0 checks, adds translated, score; fix the points above before `rowmill run` on this machine\n"
     );
     // A program of the deployment's own image, or of this machine, is looked for here.
     let own = pipeline.split("image").next().unwrap();

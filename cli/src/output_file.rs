@@ -1,35 +1,34 @@
-//! Where a command may write the file that it makes.
+//! Where a command may write its output file.
 
 use std::path::{Path, PathBuf};
 
 use miette::miette;
 
-use crate::exit::Stop;
+use crate::error::CliError;
 
-/// The file that is to be replaced by a new one at `out`, or made there: behind a link what it
-/// leads to, so that the link stays one. A device, a pipe or a socket is refused, since a file
-/// would take its place.
-pub(crate) fn target(out: &Path) -> Result<PathBuf, Stop> {
+/// The path to create or replace for the output path `out`. A symbolic link is resolved, so that
+/// the link itself stays. A device, a pipe or a socket is refused, because a file would replace it.
+pub(crate) fn target(out: &Path) -> Result<PathBuf, CliError> {
     let linked = out.is_symlink();
     let why = match out.metadata() {
         Ok(found) if found.is_file() && linked => match out.canonicalize() {
             Ok(file) => return Ok(file),
-            Err(e) => format!("it is a link that cannot be followed: {e}"),
+            Err(e) => format!("it is a broken link: {e}"),
         },
         Ok(found) if found.is_file() => return Ok(out.to_owned()),
         Ok(found) if found.is_dir() => "it is a folder".to_owned(),
-        Ok(_) => "it is a device, a pipe or a socket; name a file".to_owned(),
-        Err(e) if linked => format!("it is a link that cannot be followed: {e}"),
+        Ok(_) => "it is a device, a pipe or a socket, not a file".to_owned(),
+        Err(e) if linked => format!("it is a broken link: {e}"),
         Err(_) if !folder(out).is_dir() => "its folder does not exist".to_owned(),
         Err(_) => return Ok(out.to_owned()),
     };
-    Err(Stop::refused(miette!(
+    Err(CliError::refused(miette!(
         "cannot write {}: {why}",
         out.display()
     )))
 }
 
-/// The folder that a file is to lie in.
+/// The folder that contains a file.
 pub(crate) fn folder(file: &Path) -> &Path {
     match file.parent() {
         Some(folder) if folder != Path::new("") => folder,
@@ -42,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_leads_to_its_file_and_what_is_no_file_is_refused() {
+    fn a_link_resolves_to_its_file_and_anything_but_a_file_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("file"), "old").unwrap();
@@ -60,10 +59,10 @@ mod tests {
             ("no/file", "its folder does not exist"),
             ("socket", "it is a device, a pipe or a socket"),
             ("to-socket", "it is a device, a pipe or a socket"),
-            ("dangling", "it is a link that cannot be followed"),
+            ("dangling", "it is a broken link"),
         ] {
-            let told = target(&at(name)).unwrap_err().reports[0].to_string();
-            assert!(told.contains(why), "{name}: {told}");
+            let message = target(&at(name)).unwrap_err().reports[0].to_string();
+            assert!(message.contains(why), "{name}: {message}");
         }
     }
 }

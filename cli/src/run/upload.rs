@@ -1,7 +1,6 @@
-//! Putting a workbook into the inbox, and finding the run that it already has.
+//! Uploads a workbook to the inbox, or finds the run that it already has.
 //!
-//! What makes a run the same on one machine is recorded in
-//! `docs/decisions/0005-what-a-run-is-locally.md`.
+//! `docs/decisions/0005-what-a-run-is-locally.md` defines when two runs are the same.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,68 +12,71 @@ use rowmill_domain::{RunId, RunItem, keys};
 use rowmill_ports::{Ledger, Location, ObjectInfo, Objects, Optional, PortError, Put};
 use rowmill_split::{LIMIT_METADATA, PARAMETER_METADATA};
 
-use crate::cloud::{INBOX, WORK};
-use crate::input::Chosen;
+use crate::pipeline_file::PipelineFile;
+use crate::stack::{INBOX, WORK};
 
-/// The object's metadata, in which the object's version has a part: the same workbook with
-/// another pipeline or order is another upload.
+/// Keys of the object's metadata. The metadata is part of the object's version: the same workbook
+/// with another pipeline or other options is another upload.
 mod metadata {
     /// blake3 of the workbook.
     pub(super) const CONTENT: &str = "content";
     /// blake3 of the pipeline file.
     pub(super) const PIPELINE: &str = "pipeline";
-    /// How often it was uploaded before, with `--force`.
+    /// How many times it was uploaded before, with `--force`.
     pub(super) const AGAIN: &str = "again";
 }
 
-/// Metadata of a pipeline in the work bucket: the folder that its programs are found in.
+/// Metadata of a pipeline in the work bucket: the folder that contains its programs.
 pub(crate) const DIRECTORY: &str = "directory";
 
-/// What a command asks for beside the pipeline.
+/// What a command sets besides the pipeline.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Order<'a> {
+pub(crate) struct RunOptions<'a> {
     /// `--limit`
     pub(crate) limit: Option<u64>,
     /// `--set`
     pub(crate) parameters: &'a ParameterValues,
 }
 
-/// What a command is to do with a workbook.
+/// What a command has to do with a workbook.
 #[derive(Debug)]
 pub(crate) enum Upload {
-    /// There is a run of it: under way, or over.
+    /// It has a run, which is in progress or over.
     Known(Box<RunItem>),
-    /// It was put into the inbox, and makes that run once the inbox's event is sent.
+    /// It was uploaded. The run starts when the upload's event is sent.
     New(ObjectInfo, RunId),
 }
 
-/// Puts the pipeline into the work bucket, as a deployment has it.
-pub(crate) async fn pipeline(objects: &dyn Objects, chosen: &Chosen) -> Result<(), PortError> {
-    let directory = chosen.directory.display().to_string();
+/// Uploads the pipeline to the work bucket, where a deployment has it.
+pub(crate) async fn pipeline(
+    objects: &dyn Objects,
+    pipeline: &PipelineFile,
+) -> Result<(), PortError> {
+    let directory = pipeline.directory.display().to_string();
     let put = Put {
         content_type: Some("application/toml".into()),
         metadata: BTreeMap::from([(DIRECTORY.to_owned(), directory)]),
         if_absent: false,
     };
-    let toml = Bytes::from(chosen.toml.clone());
+    let toml = Bytes::from(pipeline.toml.clone());
     objects
-        .put(WORK, &keys::pipeline(&chosen.name), toml, put)
+        .put(WORK, &keys::pipeline(&pipeline.name), toml, put)
         .await?;
     Ok(())
 }
 
-/// Finds the run of this workbook with this pipeline and order, or puts the workbook into the
-/// inbox. `force`: a run that is over does not count.
+/// Finds the run of this workbook with this pipeline and these options, or uploads the workbook. With
+/// `force`, a run that is over does not count.
 pub(crate) async fn workbook(
     objects: &dyn Objects,
     ledger: &dyn Ledger,
     file: &Path,
-    chosen: &Chosen,
-    order: Order<'_>,
+    pipeline: &PipelineFile,
+    options: RunOptions<'_>,
     force: bool,
 ) -> Result<Upload, PortError> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let key = format!("{}/{name}", chosen.name);
+    let key = format!("{}/{name}", pipeline.name);
     let content = hash(file).map_err(|e| {
         let kind = rowmill_ports::ErrorKind::Unavailable;
         PortError::new("read", file.display().to_string(), kind, e)
@@ -83,14 +85,14 @@ pub(crate) async fn workbook(
         (metadata::CONTENT.to_owned(), content),
         (
             metadata::PIPELINE.to_owned(),
-            blake3::hash(chosen.toml.as_bytes()).to_hex().to_string(),
+            blake3::hash(pipeline.toml.as_bytes()).to_hex().to_string(),
         ),
     ]);
-    if let Some(limit) = order.limit {
+    if let Some(limit) = options.limit {
         metadata.insert(LIMIT_METADATA.to_owned(), limit.to_string());
     }
     metadata.extend(
-        order
+        options
             .parameters
             .iter()
             .map(|(name, value)| (format!("{PARAMETER_METADATA}{name}"), value.clone())),
@@ -98,9 +100,9 @@ pub(crate) async fn workbook(
 
     let runs = runs_of(objects, ledger, &key, &metadata).await?;
     let times = runs.len();
-    let (over, under_way): (Vec<_>, Vec<_>) = runs.into_iter().partition(is_over);
-    // One that was interrupted goes on, asked for by `--force` or not.
-    if let Some(run) = under_way.into_iter().next() {
+    let (over, in_progress): (Vec<_>, Vec<_>) = runs.into_iter().partition(is_over);
+    // An interrupted run is resumed, with or without `--force`.
+    if let Some(run) = in_progress.into_iter().next() {
         return Ok(Upload::Known(Box::new(run)));
     }
     if let Some(last) = over.into_iter().max_by_key(|r| r.created)
@@ -117,16 +119,16 @@ pub(crate) async fn workbook(
     };
     let info = objects.upload(INBOX, &key, file, put).await?;
     let version = info.version.as_ref().unwrap_or(&info.etag);
-    let run = RunId::new(INBOX, &info.key, version, info.modified, &chosen.name);
+    let run = RunId::new(INBOX, &info.key, version, info.modified, &pipeline.name);
     Ok(Upload::New(info, run))
 }
 
-/// Whether nothing is left to do for a run.
+/// Whether a run has nothing left to do.
 pub(crate) fn is_over(run: &RunItem) -> bool {
     run.state.is_terminal() && run.cleaned.is_some()
 }
 
-/// The runs of uploads that differ from this one in [`metadata::AGAIN`] at most.
+/// The runs of uploads that differ from this one at most in [`metadata::AGAIN`].
 async fn runs_of(
     objects: &dyn Objects,
     ledger: &dyn Ledger,
@@ -147,7 +149,7 @@ async fn runs_of(
                 version: Some(run.source.version.clone()),
             };
             let Some(info) = objects.head(&at).await.optional()? else {
-                // Its upload was removed: nobody can say what it was.
+                // Its upload was removed, so it cannot be compared.
                 continue;
             };
             let mut of = info.metadata;

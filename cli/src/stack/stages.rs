@@ -1,4 +1,4 @@
-//! The stages, each entered by its event.
+//! The stages, each triggered by its event.
 
 use async_trait::async_trait;
 use rowmill_cleanup::{Cleanup, CleanupError};
@@ -10,7 +10,7 @@ use rowmill_split::{Split, SplitError};
 use rowmill_submit::{Submit, SubmitError};
 use serde_json::Value;
 
-/// What runs as one function each on AWS.
+/// The stages. On AWS each is a function.
 pub(crate) struct Stages {
     pub(crate) split: Split,
     pub(crate) submit: Submit,

@@ -1,0 +1,183 @@
+//! The pipeline that a command names: found, read and checked before anything starts.
+
+use std::path::{Path, PathBuf};
+
+use miette::miette;
+use rowmill_domain::manifest::ParameterValues;
+use rowmill_domain::{PipelineName, limits};
+use rowmill_pipeline::Pipeline;
+use rowmill_workbook::{Header, ReadOptions, read_header};
+
+use crate::error::CliError;
+use crate::exit::Exit;
+
+/// A pipeline, and where it comes from.
+#[derive(Debug)]
+pub(crate) struct PipelineFile {
+    /// The name that it has in the inbox.
+    pub(crate) name: String,
+    /// The text of the file; empty if there is no file.
+    pub(crate) toml: String,
+    /// The parsed text.
+    pub(crate) pipeline: Pipeline,
+    /// The folder of the file, where programs of `command` steps are found.
+    pub(crate) directory: PathBuf,
+}
+
+impl PipelineFile {
+    /// Reads a pipeline file.
+    pub(crate) fn read(path: &Path) -> Result<PipelineFile, CliError> {
+        let cannot = |why: &dyn std::fmt::Display| {
+            CliError::refused(miette!(
+                help = "name a pipeline file (TOML)",
+                "cannot read {}: {why}",
+                path.display()
+            ))
+        };
+        // Reading a pipe could block forever.
+        match std::fs::metadata(path) {
+            Ok(metadata) if !metadata.is_file() => return Err(cannot(&"it is not a file")),
+            Ok(_) => {}
+            Err(e) => return Err(cannot(&e)),
+        }
+        let toml = std::fs::read_to_string(path).map_err(|e| cannot(&e))?;
+        let pipeline = parse(&path.display().to_string(), &toml)?;
+        let directory = absolute_folder(path);
+        // The name `pipeline.toml` says nothing, so its folder names it: `reviews/pipeline.toml`.
+        let named = if path.file_name().is_some_and(|n| n == "pipeline.toml") {
+            directory.file_name()
+        } else {
+            path.file_stem()
+        };
+        Ok(PipelineFile {
+            name: valid_name(&named.unwrap_or_default().to_string_lossy()),
+            toml,
+            pipeline,
+            directory,
+        })
+    }
+
+    /// Reads the given file, or by default the one next to the workbook. Refused if it does not
+    /// exist.
+    pub(crate) fn required(workbook: &Path, path: Option<&Path>) -> Result<PipelineFile, CliError> {
+        let default = next_to(workbook);
+        let path = path.unwrap_or(&default);
+        if !path.exists() {
+            return Err(CliError::refused(miette!(
+                help = "name one with --pipeline FILE, or create one with `rowmill new NAME --kind sentiment`",
+                "pipeline file {} does not exist",
+                path.display()
+            )));
+        }
+        PipelineFile::read(path)
+    }
+
+    /// As [`PipelineFile::required`], but an empty pipeline if none is given and there is no file
+    /// next to the workbook.
+    pub(crate) fn optional(workbook: &Path, path: Option<&Path>) -> Result<PipelineFile, CliError> {
+        if path.is_some() || next_to(workbook).exists() {
+            return PipelineFile::required(workbook, path);
+        }
+        let stem = workbook.file_stem().unwrap_or_default().to_string_lossy();
+        Ok(PipelineFile {
+            name: valid_name(&stem),
+            toml: String::new(),
+            pipeline: parse("no pipeline", "")?,
+            directory: absolute_folder(workbook),
+        })
+    }
+
+    /// How to read the workbook.
+    pub(crate) fn read_options(&self) -> ReadOptions {
+        ReadOptions::from_input(&self.pipeline.input)
+    }
+
+    /// The values of all parameters, given those that the command sets.
+    pub(crate) fn parameters(&self, given: &ParameterValues) -> Result<ParameterValues, CliError> {
+        self.pipeline.parameter_values(given).map_err(|wrong| {
+            let reports = wrong.iter().map(|wrong| {
+                miette!(
+                    help = "--set NAME=VALUE sets a parameter",
+                    "pipeline {}: {wrong}",
+                    self.name
+                )
+            });
+            CliError {
+                reports: reports.collect(),
+                exit: Exit::Refused,
+            }
+        })
+    }
+
+    /// Reads the workbook's header and checks that it has every column that the pipeline names.
+    pub(crate) fn check_columns(&self, workbook: &Path) -> Result<Header, CliError> {
+        let header = read_header(workbook, &self.read_options()).map_err(|e| {
+            let (what, advice) = e.message_and_advice();
+            CliError::refused(match advice {
+                Some(advice) => miette!(help = advice, "{what}"),
+                None => miette!("{what}"),
+            })
+        })?;
+        let wrong = self.pipeline.check_columns(&header.columns);
+        match CliError::all_refused(wrong) {
+            Some(error) => Err(error),
+            None => Ok(header),
+        }
+    }
+}
+
+fn parse(file: &str, toml: &str) -> Result<Pipeline, CliError> {
+    // `Box<PipelineError>` is not itself a diagnostic.
+    Pipeline::parse(file, toml).map_err(|e| CliError::refused(*e))
+}
+
+fn next_to(workbook: &Path) -> PathBuf {
+    workbook.with_file_name("pipeline.toml")
+}
+
+fn absolute_folder(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    path.parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// Derives a valid pipeline name: lower case, with `-` for every character that is not allowed.
+fn valid_name(text: &str) -> String {
+    let mut name = String::new();
+    for c in text.chars().flat_map(char::to_lowercase) {
+        if c.is_ascii_alphanumeric() {
+            name.push(c);
+        } else if !name.is_empty() && !name.ends_with('-') {
+            name.push('-');
+        }
+    }
+    name.truncate(limits::PIPELINE_NAME_MAX);
+    let name = name.trim_end_matches('-');
+    if PipelineName::is_valid(name) {
+        name.to_owned()
+    } else {
+        "pipeline".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_text_gives_a_valid_name() {
+        for (text, name) in [
+            ("reviews", "reviews"),
+            ("Tax Due (2026)", "tax-due-2026"),
+            ("_x__y_", "x-y"),
+            ("日本", "pipeline"),
+            ("", "pipeline"),
+            (
+                "a-very-long-name-that-goes-on-and-on-and-on",
+                "a-very-long-name-that-goes-on-an",
+            ),
+        ] {
+            assert_eq!(valid_name(text), name);
+            assert!(PipelineName::is_valid(name));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Opens the adapters of a local stack and wires the stages to them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rowmill_cleanup::{Cleanup, CleanupConfig};
+use rowmill_domain::config;
+use rowmill_domain::limits::ATTACH_DEFAULT;
+use rowmill_local::batch::{BatchConfig, LocalBatch};
+use rowmill_local::bus::Chaos;
+use rowmill_local::{
+    Cloud, EmlOutbox, LocalError, LocalScheduler, LocalTopic, SqliteLedger, StateLock,
+};
+use rowmill_ports::Mailer;
+use rowmill_report::{Report, ReportConfig};
+use rowmill_split::Split;
+use rowmill_submit::{Submit, SubmitConfig};
+
+use super::stages::Stages;
+use super::{LocalStack, STATE, StackOptions, TEMPORARY, WORK, buckets};
+
+/// The name of the stack, the queue and the image on one machine.
+const STACK: &str = "rowmill";
+/// The sender of mails.
+const FROM: &str = "rowmill@localhost";
+/// The recipient of mails if a pipeline names none.
+const TO: &str = "you@localhost";
+
+/// A run without progress for this long is checked: long compared with the time between two stages
+/// on one machine, short for a person who waits.
+const STALLED_AFTER: Duration = Duration::from_secs(60);
+/// A job that waits this long while nothing runs will never run.
+const RUNNABLE_AFTER: Duration = Duration::from_secs(600);
+
+impl LocalStack {
+    /// Opens `<out>/.rowmill`, and creates it if it does not exist. Refused while another command
+    /// holds it.
+    pub(crate) fn open(out: &Path, options: StackOptions) -> Result<LocalStack, LocalError> {
+        let state = std::path::absolute(out.join(STATE)).map_err(|source| LocalError::File {
+            path: out.to_owned(),
+            source,
+        })?;
+        let lock = StateLock::take(&state)?;
+        temporary_files(&state.join(TEMPORARY))?;
+        let chaos = options.chaos.map(|seed| Chaos { seed });
+        let cloud = Cloud::open(&state)?;
+        let objects = Arc::new(buckets(&state)?);
+        let ledger = Arc::new(SqliteLedger::open(&state)?);
+        let topic = Arc::new(LocalTopic::new(cloud.clone(), chaos));
+        let scheduler = Arc::new(LocalScheduler::new(cloud.clone()));
+        let program = std::env::current_exe().map_err(|source| LocalError::File {
+            path: "rowmill".into(),
+            source,
+        })?;
+        let batch = LocalBatch::open(
+            cloud.clone(),
+            BatchConfig {
+                queue: STACK.to_owned(),
+                slots: options.slots.map_or_else(cores, usize::from),
+                program: vec![program.display().to_string(), "enrich".to_owned()],
+                environment: BTreeMap::from([(
+                    config::ROWMILL_STATE.to_owned(),
+                    state.display().to_string(),
+                )]),
+                logs: state.join("logs"),
+                chaos,
+                clock_scale: 1.0,
+            },
+        )?;
+        let mailer: Arc<dyn Mailer> = match options.relay {
+            Some(relay) => Arc::new(relay),
+            None => Arc::new(EmlOutbox::open(&state.join("outbox"))?),
+        };
+        let jobs = Arc::new(batch.clone());
+        let stages = Stages {
+            split: Split {
+                objects: objects.clone(),
+                ledger: ledger.clone(),
+                topic: topic.clone(),
+                scheduler: scheduler.clone(),
+                work_bucket: WORK.to_owned(),
+                stalled_after: STALLED_AFTER,
+                rows_read: Arc::default(),
+            },
+            submit: Submit {
+                objects: objects.clone(),
+                ledger: ledger.clone(),
+                jobs: jobs.clone(),
+                topic: topic.clone(),
+                config: SubmitConfig {
+                    work_bucket: WORK.to_owned(),
+                    fetch_buckets: Vec::new(),
+                    queue: STACK.to_owned(),
+                    stack: STACK.to_owned(),
+                    image: STACK.to_owned(),
+                },
+            },
+            report: Report {
+                objects: objects.clone(),
+                ledger: ledger.clone(),
+                jobs: jobs.clone(),
+                mailer,
+                config: ReportConfig {
+                    work_bucket: WORK.to_owned(),
+                    queue: STACK.to_owned(),
+                    from: FROM.to_owned(),
+                    default_to: vec![TO.to_owned()],
+                    allowed_domains: Vec::new(),
+                    attach_limit: ATTACH_DEFAULT,
+                    links: None,
+                },
+                rows_written: Arc::default(),
+            },
+            cleanup: Cleanup {
+                objects: objects.clone(),
+                ledger: ledger.clone(),
+                jobs,
+                topic: topic.clone(),
+                scheduler,
+                config: CleanupConfig {
+                    work_bucket: WORK.to_owned(),
+                    queue: STACK.to_owned(),
+                    stack: STACK.to_owned(),
+                    stalled_after: STALLED_AFTER,
+                    runnable_after: RUNNABLE_AFTER,
+                },
+            },
+        };
+        Ok(LocalStack {
+            state,
+            cloud,
+            objects,
+            ledger,
+            topic,
+            batch,
+            stages: Arc::new(stages),
+            chaos,
+            _lock: lock,
+        })
+    }
+}
+
+/// Puts the stages' temporary files into the state directory, and removes those that a killed
+/// command left there.
+fn temporary_files(directory: &Path) -> Result<(), LocalError> {
+    let file = |source| LocalError::File {
+        path: directory.to_owned(),
+        source,
+    };
+    match std::fs::remove_dir_all(directory) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(file(e)),
+        _ => {}
+    }
+    std::fs::create_dir_all(directory).map_err(file)?;
+    // Fails if a process opens a second stack, as a test may; the first directory then stays in use.
+    let _ = tempfile::env::override_temp_dir(directory);
+    Ok(())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
