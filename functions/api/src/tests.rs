@@ -4,7 +4,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{TimeDelta, Utc};
 use rowmill_domain::link::{Link, LinkKey};
 use rowmill_domain::{RunId, keys};
 use rowmill_local::{Bucket, DirObjects};
@@ -193,7 +193,9 @@ async fn a_request_of_api_gateway_is_answered() {
     );
     let bench = Bench::new().await;
     let token = payload["rawPath"].as_str().unwrap().strip_prefix("/d/");
-    let now = "2026-11-21T10:00:00Z".parse::<DateTime<Utc>>().unwrap();
+    let now = "2026-11-21T10:00:00Z"
+        .parse::<chrono::DateTime<Utc>>()
+        .unwrap();
     let link = Link::verify(token.unwrap(), &bench.key, now).unwrap();
     let read = json!({ "run": link.run, "object": link.object, "expires": link.expires });
     assert_eq!(read, expected);

@@ -3,6 +3,4 @@ mod due;
 mod entry;
 mod killed_anywhere;
 mod place;
-mod refused;
-mod submit;
 mod sweep;

@@ -1,15 +1,4 @@
-//! The stage over the adapters of one machine.
-
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a test that panics has failed"
-)]
-
-mod bench;
-mod fetch;
-mod latency;
+//! One child works on its slice of a chunk.
 
 use bytes::Bytes;
 use rowmill_domain::config::child_exit;
@@ -19,7 +8,7 @@ use rowmill_enrich::{ChildReport, EnrichError};
 use rowmill_ports::{Ledger, Objects, Put, TablePlan};
 use tokio::sync::watch;
 
-use self::bench::{Bench, PATIENCE, WORK};
+use crate::bench::{Bench, PATIENCE, WORK};
 
 /// A `command` step of a shell script that is run for each line it reads, with `$row`.
 fn command(script: &str, output: &str) -> String {
@@ -217,7 +206,7 @@ async fn without_a_table_a_child_fails_and_not_its_records() {
     assert_eq!(error.exit_code(), child_exit::MISCONFIGURED);
 }
 
-/// `cargo test --release -p rowmill-enrich --test slice -- --ignored --nocapture`
+/// `cargo test --release -p rowmill-enrich --test stage -- --ignored --nocapture`
 #[tokio::test]
 #[ignore = "a measurement"]
 async fn how_long_a_chunk_with_one_derived_column_takes() {

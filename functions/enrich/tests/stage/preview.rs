@@ -1,7 +1,5 @@
 //! Previews by request.
 
-#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
-
 use std::sync::Arc;
 
 use bytes::Bytes;

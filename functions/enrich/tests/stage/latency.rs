@@ -100,7 +100,7 @@ async fn takes_the_ideal_time(at_once: u32, rounds: u32) {
     assert!(best >= 0.95, "{best:.3} of the ideal throughput");
 }
 
-/// `cargo test --release -p rowmill-enrich --test slice -- --ignored --nocapture latency`
+/// `cargo test --release -p rowmill-enrich --test stage -- --ignored --nocapture latency`
 #[tokio::test]
 #[ignore = "a measurement: ten to thirty seconds in release, on a machine that has time"]
 async fn sixty_four_at_once_keep_a_slow_source_busy() {
