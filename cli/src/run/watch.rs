@@ -6,7 +6,7 @@ use rowmill_domain::message::Message;
 use rowmill_domain::run::Failure;
 use rowmill_domain::{RunId, RunItem};
 use rowmill_local::bus::Target;
-use rowmill_ports::{Ledger, PortError, Topic};
+use rowmill_ports::{PortError, Runs, Topic};
 use tokio::sync::watch;
 
 use super::progress::ProgressDisplay;

@@ -7,7 +7,7 @@ use rowmill_domain::event::{Invocation, Reported};
 use rowmill_domain::limits::DESCRIBE_JOBS_MAX;
 use rowmill_domain::run::Work;
 use rowmill_domain::{RunId, RunItem, RunState, keys};
-use rowmill_ports::{Claim, ErrorKind, Jobs, Ledger, Objects, RunPatch, Scheduler, Topic};
+use rowmill_ports::{Claim, ErrorKind, Holder, Jobs, Ledger, Objects, RunPatch, Scheduler, Topic};
 
 use crate::error::CleanupError;
 
@@ -80,7 +80,7 @@ impl Cleanup {
         match claim {
             Claim::Taken { .. } => {}
             Claim::Done => return Ok(()),
-            Claim::Held { owner, until } => {
+            Claim::Held(Holder { owner, until }) => {
                 tracing::info!(%run, %owner, %until, "another invocation is cleaning this run");
                 return Ok(());
             }

@@ -13,7 +13,7 @@ use rowmill_domain::limits::DESCRIBE_JOBS_MAX;
 use rowmill_domain::message::Message;
 use rowmill_domain::run::{Failure, Work};
 use rowmill_domain::{RunId, RunItem, RunState, keys};
-use rowmill_ports::{Claim, JobFilter, RunPatch};
+use rowmill_ports::{JobFilter, RunPatch};
 
 use crate::action::SweepAction;
 use crate::error::CleanupError;
@@ -313,19 +313,14 @@ impl Cleanup {
         }
     }
 
-    /// Whether an invocation is at a piece of work now. Where none is, this takes the claim
-    /// with a lease that ends at once: the next one takes it over, and knows that it resumes.
+    /// Whether an invocation holds the claim on a piece of work now.
     async fn is_held(
         &self,
         run: &RunId,
         work: Work,
         cx: &Invocation,
     ) -> Result<bool, CleanupError> {
-        let claim = self
-            .ledger
-            .claim(run, work, &cx.owner, cx.now, Duration::ZERO)
-            .await?;
-        Ok(matches!(claim, Claim::Held { .. }))
+        Ok(self.ledger.holder(run, work, cx.now).await?.is_some())
     }
 }
 

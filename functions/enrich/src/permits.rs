@@ -23,7 +23,7 @@ impl fmt::Debug for LedgerPermits {
 #[async_trait]
 impl Turns for LedgerPermits {
     async fn take(&self, lane: &str, turns: u32, gap: Duration) -> Result<DateTime<Utc>, String> {
-        let take = || self.0.take_turns(lane, turns, gap, Utc::now());
+        let take = || self.0.take_permits(lane, turns, gap, Utc::now());
         retry(take).await.map_err(|e| e.to_string())
     }
 }

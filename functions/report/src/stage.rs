@@ -11,7 +11,8 @@ use rowmill_domain::run::{Failure, Work};
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
 use rowmill_events::ToReport;
 use rowmill_ports::{
-    Claim, ErrorKind, Jobs, Ledger, Location, Mailer, Objects, Optional, PortError, RunPatch,
+    Claim, ErrorKind, Holder, Jobs, Ledger, Location, Mailer, Objects, Optional, PortError,
+    RunPatch,
 };
 
 use crate::config::ReportConfig;
@@ -116,7 +117,7 @@ impl Report {
             .await?;
         match claim {
             Claim::Taken { .. } => {}
-            Claim::Held { owner, until } => {
+            Claim::Held(Holder { owner, until }) => {
                 tracing::info!(run = %run.id, owner, %until, "another invocation reports this run");
                 return Ok(None);
             }

@@ -16,8 +16,8 @@ use rowmill_domain::run::{Counts, Source, Work};
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
 use rowmill_pipeline::{Batch, plan};
 use rowmill_ports::{
-    Claim, ErrorKind, Ledger, Location, Objects, Optional, Put, RunPatch, Scheduler, TablePlan,
-    Topic,
+    Claim, ErrorKind, Holder, Ledger, Location, Objects, Optional, Put, RunPatch, Scheduler,
+    TablePlan, Topic,
 };
 use rowmill_workbook::{ReadError, ReadLimits, ReadOptions};
 use tempfile::TempDir;
@@ -105,7 +105,7 @@ impl Split {
             }
             Claim::Taken { resumed: true } => (self.begin(&run, event, cx).await?, None),
             Claim::Done => return Ok(()),
-            Claim::Held { owner, until } => {
+            Claim::Held(Holder { owner, until }) => {
                 tracing::info!(%run, %owner, %until, "another invocation is splitting this run");
                 return Ok(());
             }

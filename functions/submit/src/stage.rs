@@ -15,8 +15,8 @@ use rowmill_domain::run::{Failure, Work};
 use rowmill_domain::{Manifest, RunId, RunState, config, keys};
 use rowmill_pipeline::{Pipeline, from_manifest, plan};
 use rowmill_ports::{
-    Claim, ErrorKind, JobFilter, Jobs, Ledger, Location, Objects, Optional, PortError, RunPatch,
-    Topic,
+    Claim, ErrorKind, Holder, JobFilter, Jobs, Ledger, Location, Objects, Optional, PortError,
+    RunPatch, Topic,
 };
 
 use crate::definition::definition;
@@ -103,7 +103,7 @@ impl Submit {
         let resumed = match claim {
             Claim::Taken { resumed } => resumed,
             Claim::Done => return Ok(()),
-            Claim::Held { owner, until } => {
+            Claim::Held(Holder { owner, until }) => {
                 tracing::info!(%run, %owner, %until, "another invocation is submitting this run");
                 return Ok(());
             }

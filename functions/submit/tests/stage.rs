@@ -21,7 +21,7 @@ use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
 use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::{Bucket, Cloud, DirObjects, SqliteLedger};
 use rowmill_ports::faulty::{Faults, Faulty, Moment};
-use rowmill_ports::{JobFilter, Jobs, Ledger, Objects, Put, Result, RunPatch, Topic};
+use rowmill_ports::{JobFilter, Jobs, Objects, Put, Result, RunPatch, Runs, Topic};
 use rowmill_submit::{Submit, SubmitConfig};
 use tempfile::TempDir;
 

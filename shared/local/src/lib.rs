@@ -9,7 +9,8 @@
 //! | `lock` | held by the one command at work on the directory |
 //! | `cloud.db` | messages under way and those that wait for their time, and jobs |
 //! | `ledger.db` | runs, their claims, the ids of their jobs |
-//! | `tables/<run>.db` | outcomes of one run's records |
+//! | `permits.db` | the next rate permit of each rate key |
+//! | `tables/<run>.db` | outcomes of one run's records, and the answers that its children share |
 //!
 //! Every database is in WAL mode, so a command that is killed loses nothing it was told is done.
 

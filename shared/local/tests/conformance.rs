@@ -22,7 +22,9 @@ use rowmill_local::{
     Bucket, Cloud, DirObjects, Dispatcher, EmlOutbox, Handler, HandlerError, LocalScheduler,
     LocalTopic, SqliteLedger, StateLock, inbox_event,
 };
-use rowmill_ports::{Ledger, Location, Objects, Put, Scheduler, TablePlan, Topic, conformance};
+use rowmill_ports::{
+    Location, Objects, Outcomes, Put, Runs, Scheduler, TablePlan, Topic, conformance,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -162,10 +164,12 @@ async fn what_a_killed_writer_left_is_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ledger() {
+async fn runs_outcomes_and_coordination() {
     let state = TempDir::new().unwrap();
     let ledger = SqliteLedger::open(state.path()).unwrap();
-    conformance::ledger::ledger(&ledger).await;
+    conformance::runs::runs(&ledger).await;
+    conformance::outcomes::outcomes(&ledger).await;
+    conformance::coordination::coordination(&ledger, &ledger).await;
     let tables = files(&state.path().join("tables"));
     assert!(
         tables.is_empty(),

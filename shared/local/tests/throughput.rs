@@ -7,7 +7,7 @@ use std::time::Instant;
 use rowmill_domain::outcome::StepTime;
 use rowmill_domain::{Outcome, RunId, Status, Value};
 use rowmill_local::SqliteLedger;
-use rowmill_ports::{Ledger, TablePlan};
+use rowmill_ports::{Outcomes, TablePlan};
 
 const RECORDS: u32 = 200_000;
 const CHUNK: u32 = 10_000;

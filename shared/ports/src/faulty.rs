@@ -1,9 +1,8 @@
-//! An adapter that fails: around a real one, for tests that ask what a lost call does.
+//! A wrapper that makes the calls of a port fail, for tests of lost calls and killed processes.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,24 +14,27 @@ use rowmill_domain::run::Work;
 use rowmill_domain::{Outcome, RunId, RunItem, RunState};
 
 use crate::{
-    Asked, Claim, Envelope, ErrorKind, JobFilter, JobRecord, Jobs, Ledger, Location, Mailer,
-    Object, ObjectInfo, Objects, Page, PortError, Put, Result, RunPatch, Scheduler, TablePlan,
-    Topic,
+    Asked, Claim, Coordination, Envelope, ErrorKind, Holder, JobFilter, JobRecord, Jobs, Location,
+    Mailer, Object, ObjectInfo, Objects, Outcomes, Page, PortError, Put, Result, RunPatch, Runs,
+    Scheduler, TablePlan, Topic,
 };
 
 /// When a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// Before it did anything: the request was lost.
+    /// Before it took effect: the request was lost.
     Before,
-    /// After it took effect: the answer was lost.
+    /// After it took effect: the response was lost.
     After,
 }
 
-/// Which calls fail, counted over all ports that share it.
+/// Decides which calls fail. All ports that share a value count their calls together.
 #[derive(Debug)]
-pub struct Faults {
-    calls: AtomicU64,
+pub struct Faults(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    calls: u64,
     plan: Plan,
 }
 
@@ -40,50 +42,80 @@ pub struct Faults {
 enum Plan {
     Never,
     Nth(u64, Moment),
-    Seeded { seed: u64, one_in: u64 },
-    Denied { resource: &'static str },
+    Seeded {
+        seed: u64,
+        one_in: u64,
+    },
+    Denied {
+        resource: &'static str,
+    },
+    /// Steps left before the process is gone.
+    KillIn(u64),
+    Killed,
 }
 
 impl Faults {
-    /// None; for counting calls.
+    /// No call fails. Use it to count calls.
     pub fn never() -> Arc<Faults> {
         Faults::new(Plan::Never)
     }
 
-    /// One call, the one with that number (from 0). Tried with every number below the
-    /// undisturbed run's [`Faults::calls`], every call has failed once.
+    /// Only the call with this number fails, counted from 0. To make every call fail once, repeat
+    /// a test with every number below the [`Faults::calls`] of an undisturbed run.
     pub fn nth(call: u64, moment: Moment) -> Arc<Faults> {
         Faults::new(Plan::Nth(call, moment))
     }
 
-    /// One call in `one_in` on average, before or after it took effect, the same ones for the
-    /// same seed.
+    /// One call in `one_in` fails on average, before or after it took effect. The seed determines
+    /// which.
     pub fn seeded(seed: u64, one_in: u64) -> Arc<Faults> {
         Faults::new(Plan::Seeded { seed, one_in })
     }
 
-    /// Every call on what has that in its name, with [`ErrorKind::Denied`]: trying again does not
-    /// help.
+    /// Every call on a resource whose name contains `resource` fails with [`ErrorKind::Denied`],
+    /// which no retry fixes.
     pub fn denied(resource: &'static str) -> Arc<Faults> {
         Faults::new(Plan::Denied { resource })
     }
 
     fn new(plan: Plan) -> Arc<Faults> {
-        let calls = AtomicU64::new(0);
-        Arc::new(Faults { calls, plan })
+        Arc::new(Faults(Mutex::new(State { calls: 0, plan })))
     }
 
-    /// Calls so far.
+    /// Kills the process after `steps` more steps: from then on, every call fails. A call takes
+    /// two steps, one before it takes effect and one before its response arrives. Replaces the
+    /// current plan.
+    pub fn kill_after(&self, steps: u64) {
+        self.state().plan = Plan::KillIn(steps);
+    }
+
+    /// Starts the process again: no call fails until [`Faults::kill_after`].
+    pub fn restart(&self) {
+        self.state().plan = Plan::Never;
+    }
+
+    /// Whether [`Faults::kill_after`] has made a call fail since.
+    pub fn is_killed(&self) -> bool {
+        matches!(self.state().plan, Plan::Killed)
+    }
+
+    /// Number of calls so far.
     pub fn calls(&self) -> u64 {
-        self.calls.load(Ordering::SeqCst)
+        self.state().calls
     }
 
-    /// Counts a call, and says whether and when it fails.
-    fn next(&self) -> Option<Moment> {
-        let call = self.calls.fetch_add(1, Ordering::SeqCst);
-        match self.plan {
-            Plan::Never | Plan::Denied { .. } => None,
-            Plan::Nth(nth, moment) => (call == nth).then_some(moment),
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a call and decides how it fails.
+    fn next(&self, resource: &str) -> Option<Fault> {
+        let mut state = self.state();
+        let call = state.calls;
+        state.calls += 1;
+        match state.plan {
+            Plan::Never | Plan::KillIn(_) | Plan::Killed => None,
+            Plan::Nth(nth, moment) => (call == nth).then_some(Fault::Lost(moment)),
             Plan::Seeded { seed, one_in } => {
                 let dice = mix(seed ^ mix(call));
                 let moment = if dice >> 63 == 0 {
@@ -91,10 +123,34 @@ impl Faults {
                 } else {
                     Moment::After
                 };
-                dice.is_multiple_of(one_in).then_some(moment)
+                dice.is_multiple_of(one_in).then_some(Fault::Lost(moment))
             }
+            Plan::Denied { resource: denied } => resource.contains(denied).then_some(Fault::Denied),
         }
     }
+
+    /// Takes a step. `false` if the process is gone.
+    fn step(&self) -> bool {
+        let mut state = self.state();
+        match state.plan {
+            Plan::KillIn(0) | Plan::Killed => {
+                state.plan = Plan::Killed;
+                false
+            }
+            Plan::KillIn(left) => {
+                state.plan = Plan::KillIn(left - 1);
+                true
+            }
+            _ => true,
+        }
+    }
+}
+
+/// How a call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Denied,
+    Lost(Moment),
 }
 
 /// SplitMix64's finalizer: every bit of the result depends on every bit of `x`.
@@ -105,15 +161,15 @@ fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// A port whose calls fail as its [`Faults`] say, with [`ErrorKind::Unavailable`] where they say no
-/// other.
+/// A port whose calls fail as its [`Faults`] decide, with [`ErrorKind::Unavailable`] unless stated
+/// otherwise.
 pub struct Faulty<T: ?Sized> {
     inner: Arc<T>,
     faults: Arc<Faults>,
 }
 
 impl<T: ?Sized> Faulty<T> {
-    /// `inner`, with faults.
+    /// Wraps `inner`.
     pub fn new(inner: Arc<T>, faults: Arc<Faults>) -> Faulty<T> {
         Faulty { inner, faults }
     }
@@ -121,265 +177,137 @@ impl<T: ?Sized> Faulty<T> {
     async fn call<V>(
         &self,
         operation: &'static str,
-        resource: impl ToString,
+        resource: String,
         call: impl Future<Output = Result<V>>,
     ) -> Result<V> {
-        let resource = resource.to_string();
-        if let Plan::Denied { resource: denied } = self.faults.plan
-            && resource.contains(denied)
-        {
-            let what = "injected: not allowed";
-            return Err(PortError::new(operation, resource, ErrorKind::Denied, what));
+        let fault = self.faults.next(&resource);
+        let error = |kind, what| Err(PortError::new(operation, resource, kind, what));
+        let unavailable = ErrorKind::Unavailable;
+        if fault == Some(Fault::Denied) {
+            return error(ErrorKind::Denied, "injected: not allowed");
         }
-        let lost = |what| PortError::new(operation, resource, ErrorKind::Unavailable, what);
-        match self.faults.next() {
-            None => call.await,
-            Some(Moment::Before) => Err(lost("injected: the request was lost")),
-            Some(Moment::After) => {
-                call.await?;
-                Err(lost("injected: the answer was lost"))
-            }
+        if fault == Some(Fault::Lost(Moment::Before)) {
+            return error(unavailable, "injected: the request was lost");
         }
+        if !self.faults.step() {
+            return error(unavailable, "injected: the process was killed");
+        }
+        let response = call.await;
+        if !self.faults.step() {
+            return error(unavailable, "injected: the process was killed");
+        }
+        if fault == Some(Fault::Lost(Moment::After)) {
+            response?;
+            return error(unavailable, "injected: the response was lost");
+        }
+        response
     }
 }
 
-#[async_trait]
-impl<T: Objects + ?Sized> Objects for Faulty<T> {
-    async fn head(&self, at: &Location) -> Result<ObjectInfo> {
-        self.call("HeadObject", at, self.inner.head(at)).await
-    }
-    async fn get(&self, at: &Location) -> Result<Object> {
-        self.call("GetObject", at, self.inner.get(at)).await
-    }
-    async fn download(&self, at: &Location, to: &Path) -> Result<ObjectInfo> {
-        self.call("GetObject", at, self.inner.download(at, to))
-            .await
-    }
-    async fn put(&self, bucket: &str, key: &str, body: Bytes, put: Put) -> Result<ObjectInfo> {
-        self.call("PutObject", key, self.inner.put(bucket, key, body, put))
-            .await
-    }
-    async fn upload(&self, bucket: &str, key: &str, from: &Path, put: Put) -> Result<ObjectInfo> {
-        self.call("PutObject", key, self.inner.upload(bucket, key, from, put))
-            .await
-    }
-    async fn list(&self, bucket: &str, prefix: &str, after: Option<&str>) -> Result<Page> {
-        self.call(
-            "ListObjectsV2",
-            prefix,
-            self.inner.list(bucket, prefix, after),
-        )
-        .await
-    }
-    async fn delete(&self, bucket: &str, keys: &[String]) -> Result<()> {
-        self.call("DeleteObjects", bucket, self.inner.delete(bucket, keys))
-            .await
-    }
-    async fn link(&self, at: &Location, file_name: &str, valid: Duration) -> Result<String> {
-        self.call("GetObject", at, self.inner.link(at, file_name, valid))
-            .await
-    }
+/// Implements a port for [`Faulty`]: each method with its operation and its resource, as errors
+/// name them.
+macro_rules! faulty {
+    ($port:ident {
+        $($operation:literal, $resource:expr =>
+            fn $name:ident($($arg:ident: $type:ty),*) -> $value:ty;)*
+    }) => {
+        #[async_trait]
+        impl<T: $port + ?Sized> $port for Faulty<T> {
+            $(async fn $name(&self, $($arg: $type),*) -> Result<$value> {
+                let resource = $resource.to_string();
+                self.call($operation, resource, self.inner.$name($($arg),*)).await
+            })*
+        }
+    };
 }
 
-#[async_trait]
-impl<T: Ledger + ?Sized> Ledger for Faulty<T> {
-    async fn create_run(&self, run: &RunItem) -> Result<bool> {
-        self.call("create_run", &run.id, self.inner.create_run(run))
-            .await
-    }
-    async fn run(&self, id: &RunId) -> Result<Option<RunItem>> {
-        self.call("run", id, self.inner.run(id)).await
-    }
-    async fn runs(&self, after: Option<&RunId>, limit: usize) -> Result<Vec<RunItem>> {
-        self.call("runs", "", self.inner.runs(after, limit)).await
-    }
-    async fn update_run(
-        &self,
-        id: &RunId,
-        from: &[RunState],
-        patch: RunPatch,
-        now: DateTime<Utc>,
-    ) -> Result<bool> {
-        self.call(
-            "update_run",
-            id,
-            self.inner.update_run(id, from, patch, now),
-        )
-        .await
-    }
-    async fn claim(
-        &self,
-        id: &RunId,
-        work: Work,
-        owner: &str,
-        now: DateTime<Utc>,
-        lease: Duration,
-    ) -> Result<Claim> {
-        self.call("claim", id, self.inner.claim(id, work, owner, now, lease))
-            .await
-    }
-    async fn complete(&self, id: &RunId, work: Work, owner: &str) -> Result<()> {
-        self.call("complete", id, self.inner.complete(id, work, owner))
-            .await
-    }
-    async fn release(&self, id: &RunId, work: Work, owner: &str) -> Result<()> {
-        self.call("release", id, self.inner.release(id, work, owner))
-            .await
-    }
-    async fn record_job(&self, id: &RunId, name: &JobName, job: &JobId) -> Result<()> {
-        self.call("record_job", id, self.inner.record_job(id, name, job))
-            .await
-    }
-    async fn job_ended(&self, id: &RunId, name: &JobName, job: &JobId) -> Result<u32> {
-        self.call("job_ended", id, self.inner.job_ended(id, name, job))
-            .await
-    }
-    async fn jobs(&self, id: &RunId) -> Result<Vec<JobRecord>> {
-        self.call("jobs", id, self.inner.jobs(id)).await
-    }
-    async fn take_turns(
-        &self,
-        lane: &str,
-        turns: u32,
-        gap: Duration,
-        now: DateTime<Utc>,
-    ) -> Result<DateTime<Utc>> {
-        let call = self.inner.take_turns(lane, turns, gap, now);
-        self.call("take_turns", lane, call).await
-    }
-    async fn ask(
-        &self,
-        id: &RunId,
-        question: &str,
-        owner: &str,
-        now: DateTime<Utc>,
-        lease: Duration,
-    ) -> Result<Asked> {
-        let call = self.inner.ask(id, question, owner, now, lease);
-        self.call("ask", id, call).await
-    }
-    async fn answer(
-        &self,
-        id: &RunId,
-        question: &str,
-        owner: &str,
-        answer: Option<&str>,
-    ) -> Result<()> {
-        let call = self.inner.answer(id, question, owner, answer);
-        self.call("answer", id, call).await
-    }
-    async fn create_table(&self, id: &RunId, plan: TablePlan) -> Result<()> {
-        self.call("create_table", id, self.inner.create_table(id, plan))
-            .await
-    }
-    async fn drop_table(&self, id: &RunId) -> Result<()> {
-        self.call("drop_table", id, self.inner.drop_table(id)).await
-    }
-    async fn tables(&self) -> Result<Vec<RunId>> {
-        self.call("tables", "", self.inner.tables()).await
-    }
-    async fn put_outcomes(&self, id: &RunId, chunk: u32, outcomes: &[Outcome]) -> Result<()> {
-        self.call(
-            "put_outcomes",
-            id,
-            self.inner.put_outcomes(id, chunk, outcomes),
-        )
-        .await
-    }
-    async fn outcomes(
-        &self,
-        id: &RunId,
-        chunk: u32,
-        rows: RangeInclusive<u32>,
-    ) -> Result<Vec<Outcome>> {
-        self.call("outcomes", id, self.inner.outcomes(id, chunk, rows))
-            .await
-    }
-}
+faulty!(Objects {
+    "HeadObject", at => fn head(at: &Location) -> ObjectInfo;
+    "GetObject", at => fn get(at: &Location) -> Object;
+    "GetObject", at => fn download(at: &Location, to: &Path) -> ObjectInfo;
+    "PutObject", key => fn put(bucket: &str, key: &str, body: Bytes, put: Put) -> ObjectInfo;
+    "PutObject", key => fn upload(bucket: &str, key: &str, from: &Path, put: Put) -> ObjectInfo;
+    "ListObjectsV2", prefix => fn list(bucket: &str, prefix: &str, after: Option<&str>) -> Page;
+    "DeleteObjects", bucket => fn delete(bucket: &str, keys: &[String]) -> ();
+    "GetObject", at => fn link(at: &Location, file_name: &str, valid: Duration) -> String;
+});
 
-#[async_trait]
-impl<T: Jobs + ?Sized> Jobs for Faulty<T> {
-    async fn register(&self, definition: &JobDefinition) -> Result<String> {
-        let name = &definition.name;
-        self.call(
-            "RegisterJobDefinition",
-            name,
-            self.inner.register(definition),
-        )
-        .await
-    }
-    async fn definitions(&self, name_prefix: &str) -> Result<Vec<String>> {
-        let call = self.inner.definitions(name_prefix);
-        self.call("DescribeJobDefinitions", name_prefix, call).await
-    }
-    async fn deregister(&self, arn: &str) -> Result<()> {
-        self.call("DeregisterJobDefinition", arn, self.inner.deregister(arn))
-            .await
-    }
-    async fn submit(&self, job: &SubmitJob) -> Result<JobId> {
-        self.call("SubmitJob", &job.name, self.inner.submit(job))
-            .await
-    }
-    async fn describe(&self, ids: &[JobId]) -> Result<Vec<JobDetail>> {
-        self.call("DescribeJobs", "", self.inner.describe(ids))
-            .await
-    }
-    async fn list(
-        &self,
-        filter: &JobFilter,
-        after: Option<&str>,
-    ) -> Result<(Vec<JobDetail>, Option<String>)> {
-        self.call("ListJobs", "", self.inner.list(filter, after))
-            .await
-    }
-    async fn terminate(&self, id: &JobId, reason: &str) -> Result<()> {
-        self.call("TerminateJob", id, self.inner.terminate(id, reason))
-            .await
-    }
-    async fn cancel(&self, id: &JobId, reason: &str) -> Result<()> {
-        self.call("CancelJob", id, self.inner.cancel(id, reason))
-            .await
-    }
-}
+faulty!(Runs {
+    "create_run", run.id => fn create_run(run: &RunItem) -> bool;
+    "run", id => fn run(id: &RunId) -> Option<RunItem>;
+    "runs", "" => fn runs(after: Option<&RunId>, limit: usize) -> Vec<RunItem>;
+    "update_run", id => fn update_run(
+        id: &RunId, from: &[RunState], patch: RunPatch, now: DateTime<Utc>
+    ) -> bool;
+    "record_job", id => fn record_job(id: &RunId, name: &JobName, job: &JobId) -> ();
+    "job_ended", id => fn job_ended(id: &RunId, name: &JobName, job: &JobId) -> u32;
+    "jobs", id => fn jobs(id: &RunId) -> Vec<JobRecord>;
+});
 
-#[async_trait]
-impl<T: Topic + ?Sized> Topic for Faulty<T> {
-    async fn publish(&self, message: &Message) -> Result<()> {
-        self.call("Publish", message.kind(), self.inner.publish(message))
-            .await
-    }
-}
+faulty!(Outcomes {
+    "create_table", id => fn create_table(id: &RunId, plan: TablePlan) -> ();
+    "drop_table", id => fn drop_table(id: &RunId) -> ();
+    "tables", "" => fn tables() -> Vec<RunId>;
+    "put_outcomes", id => fn put_outcomes(id: &RunId, chunk: u32, outcomes: &[Outcome]) -> ();
+    "outcomes", id => fn outcomes(
+        id: &RunId, chunk: u32, rows: RangeInclusive<u32>
+    ) -> Vec<Outcome>;
+});
 
-#[async_trait]
-impl<T: Scheduler + ?Sized> Scheduler for Faulty<T> {
-    async fn at(&self, name: &str, when: DateTime<Utc>, message: &Message) -> Result<()> {
-        self.call("CreateSchedule", name, self.inner.at(name, when, message))
-            .await
-    }
-    async fn cancel(&self, name: &str) -> Result<()> {
-        self.call("DeleteSchedule", name, self.inner.cancel(name))
-            .await
-    }
-}
+faulty!(Coordination {
+    "claim", id => fn claim(
+        id: &RunId, work: Work, owner: &str, now: DateTime<Utc>, lease: Duration
+    ) -> Claim;
+    "holder", id => fn holder(id: &RunId, work: Work, now: DateTime<Utc>) -> Option<Holder>;
+    "complete", id => fn complete(id: &RunId, work: Work, owner: &str) -> ();
+    "release", id => fn release(id: &RunId, work: Work, owner: &str) -> ();
+    "take_permits", rate_key => fn take_permits(
+        rate_key: &str, permits: u32, gap: Duration, now: DateTime<Utc>
+    ) -> DateTime<Utc>;
+    "ask", id => fn ask(
+        id: &RunId, question: &str, owner: &str, now: DateTime<Utc>, lease: Duration
+    ) -> Asked;
+    "answer", id => fn answer(
+        id: &RunId, question: &str, owner: &str, answer: Option<&str>
+    ) -> ();
+});
 
-#[async_trait]
-impl<T: Mailer + ?Sized> Mailer for Faulty<T> {
-    async fn send(&self, envelope: &Envelope, mime: &[u8]) -> Result<String> {
-        let to = envelope.to.join(", ");
-        self.call("SendEmail", to, self.inner.send(envelope, mime))
-            .await
-    }
-}
+faulty!(Jobs {
+    "RegisterJobDefinition", definition.name => fn register(definition: &JobDefinition) -> String;
+    "DescribeJobDefinitions", name_prefix => fn definitions(name_prefix: &str) -> Vec<String>;
+    "DeregisterJobDefinition", arn => fn deregister(arn: &str) -> ();
+    "SubmitJob", job.name => fn submit(job: &SubmitJob) -> JobId;
+    "DescribeJobs", "" => fn describe(ids: &[JobId]) -> Vec<JobDetail>;
+    "ListJobs", "" => fn list(
+        filter: &JobFilter, after: Option<&str>
+    ) -> (Vec<JobDetail>, Option<String>);
+    "TerminateJob", id => fn terminate(id: &JobId, reason: &str) -> ();
+    "CancelJob", id => fn cancel(id: &JobId, reason: &str) -> ();
+});
+
+faulty!(Topic {
+    "Publish", message.kind() => fn publish(message: &Message) -> ();
+});
+
+faulty!(Scheduler {
+    "CreateSchedule", name => fn at(name: &str, when: DateTime<Utc>, message: &Message) -> ();
+    "DeleteSchedule", name => fn cancel(name: &str) -> ();
+});
+
+faulty!(Mailer {
+    "SendEmail", envelope.to.join(", ") => fn send(envelope: &Envelope, mime: &[u8]) -> String;
+});
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_nth_call_fails_and_no_other() {
+    fn only_the_nth_call_fails() {
         let faults = Faults::nth(2, Moment::After);
-        let moments: Vec<_> = (0..5).map(|_| faults.next()).collect();
-        assert_eq!(moments, [None, None, Some(Moment::After), None, None]);
+        let moments: Vec<_> = (0..5).map(|_| faults.next("any")).collect();
+        let lost = Some(Fault::Lost(Moment::After));
+        assert_eq!(moments, [None, None, lost, None, None]);
         assert_eq!(faults.calls(), 5);
     }
 
@@ -387,14 +315,45 @@ mod tests {
     fn a_seed_decides_which_calls_fail_and_when() {
         let all = |seed| {
             let faults = Faults::seeded(seed, 5);
-            (0..2000).map(|_| faults.next()).collect::<Vec<_>>()
+            (0..2000).map(|_| faults.next("any")).collect::<Vec<_>>()
         };
         assert_eq!(all(1), all(1));
         assert_ne!(all(1), all(2));
-        let count = |moment| all(1).iter().filter(|m| **m == Some(moment)).count();
+        let lost = |moment| Some(Fault::Lost(moment));
+        let count = |moment| all(1).iter().filter(|m| **m == lost(moment)).count();
         for moment in [Moment::Before, Moment::After] {
             let n = count(moment);
             assert!((120..280).contains(&n), "{n} of 2000 failed {moment:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_killed_process_makes_no_call_until_it_is_restarted() {
+        let faults = Faults::never();
+        let faulty = Faulty::new(Arc::new(()), faults.clone());
+        let made = Mutex::new(0);
+        let call = || {
+            faulty.call("GetObject", String::new(), async {
+                *made.lock().unwrap() += 1;
+                Ok(())
+            })
+        };
+        // The first call is complete, the second takes effect, the third is not made.
+        faults.kill_after(3);
+        call().await.unwrap();
+        assert!(!faults.is_killed());
+        assert!(call().await.is_err());
+        assert!(faults.is_killed());
+        assert!(call().await.is_err());
+        assert_eq!(*made.lock().unwrap(), 2);
+
+        faults.kill_after(0);
+        assert!(call().await.is_err());
+        assert_eq!(*made.lock().unwrap(), 2);
+
+        faults.restart();
+        call().await.unwrap();
+        assert!(!faults.is_killed());
+        assert_eq!(*made.lock().unwrap(), 3);
     }
 }

@@ -1,22 +1,43 @@
-//! The traits between the stages and their surroundings, and one conformance suite
-//! ([`conformance`]) that every adapter passes.
+//! The traits between the stages and their surroundings, one conformance suite per trait
+//! ([`conformance`]), and a wrapper that injects faults ([`faulty`]).
 //!
-//! Each port has two real adapters: AWS's service, and one machine's stand-in for it.
+//! | trait | subject | on AWS | on one machine |
+//! |---|---|---|---|
+//! | [`Objects`] | files in buckets | S3 | a directory |
+//! | [`Runs`] | runs and their jobs' ids | DynamoDB | SQLite |
+//! | [`Outcomes`] | one outcome per record | DynamoDB, a table per run | SQLite, a file per run |
+//! | [`Coordination`] | claims, rate permits, shared answers | DynamoDB | SQLite |
+//! | [`Jobs`] | container jobs | Batch | child processes |
+//! | [`Topic`] | messages between stages | SNS | SQLite |
+//! | [`Scheduler`] | messages for later | EventBridge Scheduler | SQLite |
+//! | [`Mailer`] | mail | SES | `.eml` files, or an SMTP relay |
+//!
+//! A port exists only where two real adapters do. The clock, configuration and parsers are plain
+//! values.
+//!
+//! The docstrings of a trait state its guarantees, and its conformance suite checks them. An
+//! adapter is correct if it passes the suite.
 
 pub mod conformance;
+mod coordination;
 mod error;
 pub mod faulty;
 mod jobs;
 mod ledger;
 mod mailer;
 mod objects;
+mod outcomes;
+mod runs;
 mod scheduler;
 mod topic;
 
+pub use coordination::{Asked, Claim, Coordination, Holder};
 pub use error::{ErrorKind, Optional, PortError, Result};
 pub use jobs::{JobFilter, Jobs};
-pub use ledger::{Asked, Claim, JobRecord, Ledger, RunPatch, TablePlan};
+pub use ledger::Ledger;
 pub use mailer::{Envelope, Mailer};
 pub use objects::{Location, Object, ObjectInfo, Objects, Page, Put};
+pub use outcomes::{Outcomes, TablePlan};
+pub use runs::{JobRecord, RunPatch, Runs};
 pub use scheduler::{Scheduler, check_schedule_name};
 pub use topic::{Topic, message_text};

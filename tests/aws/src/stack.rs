@@ -39,9 +39,10 @@ pub async fn runs_table(config: &SdkConfig, stack: &str) {
     table(config, format!("{stack}-runs"), &keys).await;
 }
 
-/// Creates `<stack>-lanes`, as the template does.
-pub async fn lanes_table(config: &SdkConfig, stack: &str) {
-    table(config, format!("{stack}-lanes"), &[("lane", KeyType::Hash)]).await;
+/// Creates `<stack>-permits`, as the template does.
+pub async fn permits_table(config: &SdkConfig, stack: &str) {
+    let keys = [("rate_key", KeyType::Hash)];
+    table(config, format!("{stack}-permits"), &keys).await;
 }
 
 async fn table(config: &SdkConfig, name: String, keys: &[(&str, KeyType)]) {

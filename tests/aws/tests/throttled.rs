@@ -19,7 +19,7 @@ use rowmill_domain::message::Message;
 use rowmill_ports::{ErrorKind, Location, Mailer, Objects, Scheduler, Topic, conformance};
 use rowmill_tests_aws::batch_endpoint::{BatchEndpoint, Setup};
 use rowmill_tests_aws::emulators::{Emulator, sdk_config};
-use rowmill_tests_aws::stack::{bucket, lanes_table, runs_table};
+use rowmill_tests_aws::stack::{bucket, permits_table, runs_table};
 use rowmill_tests_aws::wire::Wire;
 use tempfile::TempDir;
 
@@ -58,10 +58,12 @@ async fn s3_slows_down() {
 async fn dynamodb_throttles_and_leaves_items_unprocessed() {
     let aws = Emulator::ministack();
     runs_table(&aws.sdk_config(), "suite").await;
-    lanes_table(&aws.sdk_config(), "suite").await;
+    permits_table(&aws.sdk_config(), "suite").await;
     let wire = Wire::new(3);
     let ledger = DynamoLedger::new(&wire.on(&aws.sdk_config()), "suite");
-    conformance::ledger::ledger(&ledger).await;
+    conformance::runs::runs(&ledger).await;
+    conformance::outcomes::outcomes(&ledger).await;
+    conformance::coordination::coordination(&ledger, &ledger).await;
     let (refused, unprocessed) = wire.refused();
     assert!(refused > 100, "{refused} of the suite's calls were refused");
     assert!(unprocessed > 100, "{unprocessed} items came back");

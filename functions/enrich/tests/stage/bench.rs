@@ -12,7 +12,7 @@ use rowmill_enrich::{Child, ChildReport, Enrich, EnrichError, HostResources, Pro
 use rowmill_local::{Bucket, DirObjects, SqliteLedger};
 use rowmill_pipeline::Pipeline;
 use rowmill_pipeline::plan::stages;
-use rowmill_ports::{Ledger, Objects, Put, TablePlan};
+use rowmill_ports::{Objects, Outcomes, Put, TablePlan};
 use tempfile::TempDir;
 use tokio::sync::watch;
 

@@ -5,7 +5,7 @@ use rowmill_domain::config::child_exit;
 use rowmill_domain::limits::CHUNK_RECORDS;
 use rowmill_domain::{Status, Value, keys};
 use rowmill_enrich::{ChildReport, EnrichError};
-use rowmill_ports::{Ledger, Objects, Put, TablePlan};
+use rowmill_ports::{Objects, Outcomes, Put, TablePlan};
 use tokio::sync::watch;
 
 use crate::bench::{Bench, PATIENCE, WORK};

@@ -25,7 +25,7 @@ use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::{Bucket, Cloud, DirObjects, EmlOutbox, SqliteLedger};
 use rowmill_ports::faulty::{Faults, Faulty};
 use rowmill_ports::{
-    Envelope, Jobs, Ledger, Location, Mailer, Objects, Put, Result, RunPatch, TablePlan,
+    Envelope, Jobs, Location, Mailer, Objects, Outcomes, Put, Result, RunPatch, Runs, TablePlan,
 };
 use rowmill_report::{Report, ReportConfig, ReportError};
 use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};

@@ -8,7 +8,7 @@ use rowmill_domain::run::Work;
 use rowmill_domain::{RunState, keys};
 use rowmill_events::ToReport;
 use rowmill_ports::faulty::{Faults, Moment};
-use rowmill_ports::{Ledger, Objects};
+use rowmill_ports::{Coordination, Objects};
 use rowmill_report::Links;
 
 use crate::bench::{Bench, Spec, WORK, at};

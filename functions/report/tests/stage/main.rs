@@ -17,7 +17,7 @@ use rowmill_domain::run::{Counts, Failure};
 use rowmill_domain::{Outcome, RunState, Status, keys};
 use rowmill_events::ToReport;
 use rowmill_ports::faulty::{Faults, Moment};
-use rowmill_ports::{Ledger, Objects, RunPatch};
+use rowmill_ports::{Objects, RunPatch, Runs};
 use rowmill_report::{Links, ReportError};
 
 fn failure() -> Failure {

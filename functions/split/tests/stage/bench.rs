@@ -10,7 +10,7 @@ use rowmill_domain::event::{Invocation, ObjectCreated};
 use rowmill_domain::message::Message;
 use rowmill_domain::{Manifest, RunId, RunItem, keys};
 use rowmill_local::{Bucket, Cloud, DirObjects, LocalScheduler, SqliteLedger};
-use rowmill_ports::{Ledger, Location, Objects, Put, Result, Topic};
+use rowmill_ports::{Location, Objects, Put, Result, Runs, Topic};
 use rowmill_split::Split;
 use tempfile::TempDir;
 

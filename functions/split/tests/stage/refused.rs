@@ -4,7 +4,7 @@ use rowmill_domain::RunState;
 use rowmill_domain::event::ObjectCreated;
 use rowmill_domain::message::Message;
 use rowmill_domain::run::Failure;
-use rowmill_ports::Ledger;
+use rowmill_ports::Runs;
 
 use crate::bench::{Bench, INBOX, at};
 

@@ -1,4 +1,5 @@
-//! Items and JSON: a run's fields are attributes, so that one field changes without the others.
+//! Conversion between items and JSON. Each field of a run is an attribute, so that an update can
+//! change one field without the others.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use rowmill_domain::RunId;
@@ -7,10 +8,10 @@ use serde_json::{Map, Number, Value};
 
 use super::Item;
 
-/// The key's attributes of `<stack>-runs`.
+/// The key attributes of `<stack>-runs`.
 pub(super) const KEY: [&str; 2] = ["pk", "sk"];
 
-/// The partition of all runs.
+/// The partition that holds all runs.
 pub(super) const RUNS: &str = "run";
 
 pub(super) fn text(value: impl Into<String>) -> AttributeValue {
@@ -34,7 +35,7 @@ pub(super) fn key(partition: &str, sort: &str) -> Item {
     ])
 }
 
-/// JSON as an attribute.
+/// Converts JSON to an attribute.
 pub(super) fn attribute(value: Value) -> AttributeValue {
     match value {
         Value::Null => AttributeValue::Null(true),
@@ -53,7 +54,7 @@ pub(super) fn attributes(fields: Map<String, Value>) -> Item {
         .collect()
 }
 
-/// What [`attribute`] wrote; `None` for what it never writes.
+/// The inverse of [`attribute`]. `None` for an attribute that it never creates.
 pub(super) fn json(value: AttributeValue) -> Option<Value> {
     Some(match value {
         AttributeValue::Null(_) => Value::Null,
@@ -73,7 +74,7 @@ pub(super) fn object(fields: Item) -> Option<Map<String, Value>> {
     fields.into_iter().map(field).collect()
 }
 
-/// What this program wrote, it reads; else another one wrote it.
+/// An item that this program did not write: it reads everything it writes.
 pub(super) fn unreadable(
     operation: &'static str,
     resource: &str,
@@ -83,9 +84,14 @@ pub(super) fn unreadable(
     PortError::new(operation, resource, ErrorKind::Invalid, message)
 }
 
-/// A text attribute of an item.
+/// Returns a text attribute of an item.
 pub(super) fn text_of<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+/// Returns an integer attribute of an item.
+pub(super) fn integer_of(item: &Item, name: &str) -> Option<i64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -1,20 +1,24 @@
 //! The outcomes of a run's records.
 //!
-//! A partition takes 1,000 writes a second, so a chunk's rows go to [`PARTITIONS`] of them in
-//! turn; reading asks all of them at once and merges.
+//! A partition takes 1,000 writes per second, so the rows of a chunk alternate between
+//! [`PARTITIONS`] partitions. Reads query all of them concurrently and merge the results.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use aws_sdk_dynamodb::types::{PutRequest, WriteRequest};
+use async_trait::async_trait;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::delete_table::DeleteTableError;
+use aws_sdk_dynamodb::types::{PutRequest, TableStatus, WriteRequest};
 use futures::{StreamExt, TryStreamExt, future, stream};
 use rand::Rng;
 use rowmill_domain::limits::{BATCH_WRITE_BYTES, BATCH_WRITE_ITEMS, OUTCOME_BYTES};
 use rowmill_domain::{Outcome, RunId};
-use rowmill_ports::{ErrorKind, PortError, Result};
+use rowmill_ports::{ErrorKind, Outcomes, PortError, Result, TablePlan};
 
 use super::item::{number, text, text_of, unreadable};
+use super::table::Creation;
 use super::{DynamoLedger, Item};
 use crate::error::failed;
 
@@ -25,34 +29,89 @@ pub(super) const ROW: &str = "row";
 /// The outcome as JSON.
 const OUTCOME: &str = "outcome";
 
-/// Partitions of a chunk: a new table has four, each of 1,000 writes a second, so that a run of one
-/// chunk has all of them.
+/// Partitions of a chunk. A new table has four, each with 1,000 writes per second, so a run with a
+/// single chunk can use all of them.
 const PARTITIONS: u32 = 4;
 
-/// Batches under way at once.
+/// Batches written concurrently.
 const AT_ONCE: usize = 8;
 
-/// Rounds in which a batch may come back whole before the call gives up.
+/// Rounds without progress before a batch fails.
 const IDLE_ROUNDS: u32 = 10;
 
-/// Bytes of an item on the way, beside its outcome: names, key and the request's JSON around them.
+/// Bytes of an item in a request besides its outcome: names, keys, and JSON syntax.
 const WIRE_ITEM: usize = 512;
 
 fn partition(chunk: u32, of: u32) -> String {
     format!("{chunk:05}#{of}")
 }
 
-impl DynamoLedger {
-    pub(super) async fn write_outcomes(
-        &self,
-        id: &RunId,
-        chunk: u32,
-        outcomes: &[Outcome],
-    ) -> Result<()> {
+/// Attempts to create or drop a table while another caller does the same.
+const TABLE_ATTEMPTS: u32 = 4;
+
+#[async_trait]
+impl Outcomes for DynamoLedger {
+    async fn create_table(&self, id: &RunId, plan: TablePlan) -> Result<()> {
+        let table = self.table(id);
+        for _ in 0..TABLE_ATTEMPTS {
+            match self.start_creation(&table, id, plan).await? {
+                Creation::Started => return self.wait_until_active(&table, "CreateTable").await,
+                Creation::Exists => match self.status(&table).await? {
+                    // It is being dropped, which must finish first.
+                    None | Some(TableStatus::Deleting) => {
+                        self.wait_until_gone(&table, "CreateTable").await?;
+                    }
+                    Some(_) => return self.wait_until_active(&table, "CreateTable").await,
+                },
+            }
+        }
+        let message = "another caller keeps dropping the table";
+        let kind = ErrorKind::Unavailable;
+        Err(PortError::new("CreateTable", table, kind, message))
+    }
+
+    async fn drop_table(&self, id: &RunId) -> Result<()> {
+        let table = self.table(id);
+        for _ in 0..TABLE_ATTEMPTS {
+            let deleted = self.client.delete_table().table_name(&table).send().await;
+            match deleted {
+                // Until it is gone, it is still listed.
+                Ok(_) => return self.wait_until_gone(&table, "DeleteTable").await,
+                Err(SdkError::ServiceError(error)) => match error.err() {
+                    DeleteTableError::ResourceNotFoundException(_) => return Ok(()),
+                    // It is being created, which must finish first.
+                    DeleteTableError::ResourceInUseException(_) => {
+                        self.wait_until_active(&table, "DeleteTable").await?;
+                    }
+                    _ => return Err(failed("DeleteTable", table)(SdkError::ServiceError(error))),
+                },
+                Err(error) => return Err(failed("DeleteTable", table)(error)),
+            }
+        }
+        let message = "another caller keeps changing the table";
+        let kind = ErrorKind::Unavailable;
+        Err(PortError::new("DeleteTable", table, kind, message))
+    }
+
+    async fn tables(&self) -> Result<Vec<RunId>> {
+        let prefix = format!("{}-run-", self.stack);
+        let mut names = self.client.list_tables().into_paginator().items().send();
+        let mut runs = Vec::new();
+        while let Some(name) = names.next().await {
+            let name = name.map_err(failed("ListTables", format!("{prefix}*")))?;
+            // The name of another stack can start with this prefix: a run id must follow it.
+            let run = name.strip_prefix(&prefix);
+            runs.extend(run.and_then(|run| run.parse::<RunId>().ok()));
+        }
+        runs.sort_unstable();
+        Ok(runs)
+    }
+
+    async fn put_outcomes(&self, id: &RunId, chunk: u32, outcomes: &[Outcome]) -> Result<()> {
         let table = self.table(id);
         let invalid =
             |message| PortError::new("BatchWriteItem", &table, ErrorKind::Invalid, message);
-        // A batch must not hold a key twice; the later of a row's outcomes stays.
+        // A batch must not contain a key twice. The later outcome of a row wins.
         let mut items = BTreeMap::new();
         for outcome in outcomes {
             let json =
@@ -65,7 +124,7 @@ impl DynamoLedger {
         let mut batches = vec![Batch::default()];
         for (outcome, json) in items.into_values() {
             let wire = wire(&json);
-            // Never empty: the first one is there, and each is made for an item.
+            // The list starts with one batch, and grows only by batches for an item.
             if !batches.last().is_some_and(|batch| batch.takes(wire)) {
                 batches.push(Batch::default());
             }
@@ -83,7 +142,25 @@ impl DynamoLedger {
             .await
     }
 
-    /// Writes a batch, and what comes back unprocessed again until nothing does.
+    async fn outcomes(
+        &self,
+        id: &RunId,
+        chunk: u32,
+        rows: RangeInclusive<u32>,
+    ) -> Result<Vec<Outcome>> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let table = self.table(id);
+        let parts = (0..PARTITIONS).map(|of| self.read_partition(&table, chunk, of, &rows));
+        let mut outcomes = future::try_join_all(parts).await?.concat();
+        outcomes.sort_unstable_by_key(|outcome: &Outcome| outcome.row);
+        Ok(outcomes)
+    }
+}
+
+impl DynamoLedger {
+    /// Writes a batch. Repeats with the unprocessed items until there are none.
     async fn write_batch(&self, table: &str, mut items: Vec<WriteRequest>) -> Result<()> {
         let mut idle = 0;
         let mut round = 0;
@@ -114,22 +191,6 @@ impl DynamoLedger {
             self.sleep(backoff(round)).await;
             round += 1;
         }
-    }
-
-    pub(super) async fn read_outcomes(
-        &self,
-        id: &RunId,
-        chunk: u32,
-        rows: RangeInclusive<u32>,
-    ) -> Result<Vec<Outcome>> {
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let table = self.table(id);
-        let parts = (0..PARTITIONS).map(|of| self.read_partition(&table, chunk, of, &rows));
-        let mut outcomes = future::try_join_all(parts).await?.concat();
-        outcomes.sort_unstable_by_key(|outcome: &Outcome| outcome.row);
-        Ok(outcomes)
     }
 
     async fn read_partition(
@@ -177,8 +238,9 @@ impl Batch {
     }
 }
 
-/// Bytes of an item in a request, where its JSON is a JSON text: quotes and backslashes double.
-/// The limit of a batch is meant so (DynamoDB API, BatchWriteItem: "data over the network").
+/// Bytes of an item in a request, where its JSON is a JSON string: quotes and backslashes are
+/// escaped. The limit of a batch applies to these bytes (DynamoDB API, BatchWriteItem: "data over
+/// the network").
 fn wire(json: &str) -> usize {
     let doubled = json.bytes().filter(|b| matches!(b, b'"' | b'\\')).count();
     WIRE_ITEM + json.len() + doubled
@@ -206,10 +268,10 @@ fn read(table: &str, item: &Item) -> Result<Outcome> {
 }
 
 fn too_large(row: u32, bytes: usize) -> String {
-    format!("the outcome of row {row} has {bytes} bytes, and at most {OUTCOME_BYTES} are taken")
+    format!("the outcome of row {row} has {bytes} bytes; the limit is {OUTCOME_BYTES}")
 }
 
-/// The wait before a round: a random part of 50 ms, doubled each time up to 5 s.
+/// The pause before a round: between half and all of 50 ms, which doubles each time up to 5 s.
 fn backoff(round: u32) -> Duration {
     let most = Duration::from_millis(50 << round.min(7)).min(Duration::from_secs(5));
     most.mul_f64(rand::rng().random_range(0.5..=1.0))
@@ -220,8 +282,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_is_within_what_the_service_takes_on_the_way() {
-        // As many quotes as an outcome can hold: each is two bytes of its JSON, four on the way.
+    fn a_batch_stays_below_the_limit_of_the_service() {
+        // As many quotes as fit into an outcome: each has two bytes in its JSON, and four in a
+        // request.
         let json = "\\\"".repeat(OUTCOME_BYTES / 2);
         let mut batch = Batch::default();
         let mut items = 0;
@@ -234,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_grow_to_their_bound() {
+    fn pauses_grow_to_their_maximum() {
         for round in 0..200 {
             let wait = backoff(round);
             assert!(wait >= Duration::from_millis(25) && wait <= Duration::from_secs(5));

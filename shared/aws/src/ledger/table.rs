@@ -1,11 +1,10 @@
-//! The tables of runs: created for a run, dropped after it.
+//! Creating and watching the tables of runs.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::client::Waiters;
 use aws_sdk_dynamodb::error::{BuildError, DisplayErrorContext, SdkError};
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
-use aws_sdk_dynamodb::operation::delete_table::DeleteTableError;
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
@@ -18,48 +17,23 @@ use super::DynamoLedger;
 use super::outcomes::{CHUNK, ROW};
 use crate::error::failed;
 
-/// How long a table may take to be created or to go: seconds as a rule, and minutes where it is
-/// created warm. Less than a Lambda invocation may last.
+/// How long creating or dropping a table may take: usually seconds, but minutes for a table created
+/// with warm throughput. Less than the time limit of a Lambda function.
 const WAIT: Duration = Duration::from_secs(600);
 
-/// Milliseconds between the first looks at a table that comes or goes, 20 seconds in all. Either
-/// takes seconds as a rule, and the SDK's waiter, which looks after that, sleeps 20 after its first
-/// look.
-const LOOKS: [u64; 9] = [500, 500, 1000, 1000, 2000, 2000, 3000, 5000, 5000];
-
-/// Rounds of creating or dropping while the same is done elsewhere.
-const ROUNDS: u32 = 4;
+/// Milliseconds between the first checks of a table's status, 20 seconds in total. Creating and
+/// dropping usually take seconds, and the SDK's waiter, which takes over after that, pauses for 20
+/// seconds after its first check.
+const CHECKS: [u64; 9] = [500, 500, 1000, 1000, 2000, 2000, 3000, 5000, 5000];
 
 impl DynamoLedger {
-    /// `<stack>-run-<run id>`
-    pub(super) fn table(&self, id: &RunId) -> String {
-        format!("{}-run-{id}", self.stack)
-    }
-
-    pub(super) async fn make_table(&self, id: &RunId, plan: TablePlan) -> Result<()> {
-        let table = self.table(id);
-        for _ in 0..ROUNDS {
-            match self.create(&table, id, plan).await? {
-                Created::Under => return self.wait_until_there(&table, "CreateTable").await,
-                Created::Being => match self.status(&table).await? {
-                    // Being dropped, it must go first.
-                    None | Some(TableStatus::Deleting) => {
-                        self.wait_until_gone(&table, "CreateTable").await?;
-                    }
-                    Some(_) => return self.wait_until_there(&table, "CreateTable").await,
-                },
-            }
-        }
-        let message = "the table is dropped elsewhere again and again";
-        Err(PortError::new(
-            "CreateTable",
-            table,
-            ErrorKind::Unavailable,
-            message,
-        ))
-    }
-
-    async fn create(&self, table: &str, id: &RunId, plan: TablePlan) -> Result<Created> {
+    /// Asks DynamoDB to create a table.
+    pub(super) async fn start_creation(
+        &self,
+        table: &str,
+        id: &RunId,
+        plan: TablePlan,
+    ) -> Result<Creation> {
         let invalid =
             |error: BuildError| PortError::new("CreateTable", table, ErrorKind::Invalid, error);
         let mut create = self
@@ -91,59 +65,18 @@ impl DynamoLedger {
             create = create.tags(tag.build().map_err(invalid)?);
         }
         match create.send().await {
-            Ok(_) => Ok(Created::Under),
+            Ok(_) => Ok(Creation::Started),
             Err(SdkError::ServiceError(error))
                 if matches!(error.err(), CreateTableError::ResourceInUseException(_)) =>
             {
-                Ok(Created::Being)
+                Ok(Creation::Exists)
             }
             Err(error) => Err(failed("CreateTable", table)(error)),
         }
     }
 
-    pub(super) async fn delete_table(&self, id: &RunId) -> Result<()> {
-        let table = self.table(id);
-        for _ in 0..ROUNDS {
-            let deleted = self.client.delete_table().table_name(&table).send().await;
-            match deleted {
-                // While it goes it is still listed.
-                Ok(_) => return self.wait_until_gone(&table, "DeleteTable").await,
-                Err(SdkError::ServiceError(error)) => match error.err() {
-                    DeleteTableError::ResourceNotFoundException(_) => return Ok(()),
-                    // Being created: it must be there before it can be dropped.
-                    DeleteTableError::ResourceInUseException(_) => {
-                        self.wait_until_there(&table, "DeleteTable").await?;
-                    }
-                    _ => return Err(failed("DeleteTable", table)(SdkError::ServiceError(error))),
-                },
-                Err(error) => return Err(failed("DeleteTable", table)(error)),
-            }
-        }
-        let message = "the table is changed elsewhere again and again";
-        Err(PortError::new(
-            "DeleteTable",
-            table,
-            ErrorKind::Unavailable,
-            message,
-        ))
-    }
-
-    pub(super) async fn list_tables(&self) -> Result<Vec<RunId>> {
-        let prefix = format!("{}-run-", self.stack);
-        let mut names = self.client.list_tables().into_paginator().items().send();
-        let mut runs = Vec::new();
-        while let Some(name) = names.next().await {
-            let name = name.map_err(failed("ListTables", format!("{prefix}*")))?;
-            // Another stack's name may begin as this one's does: what follows must be a run id.
-            let run = name.strip_prefix(&prefix);
-            runs.extend(run.and_then(|run| run.parse::<RunId>().ok()));
-        }
-        runs.sort_unstable();
-        Ok(runs)
-    }
-
-    /// How it stands with the table; `None` where there is none.
-    async fn status(&self, table: &str) -> Result<Option<TableStatus>> {
+    /// Returns the table's status, or `None` if there is no table.
+    pub(super) async fn status(&self, table: &str) -> Result<Option<TableStatus>> {
         let described = self.client.describe_table().table_name(table).send().await;
         match described {
             Ok(answer) => Ok(answer.table.and_then(|table| table.table_status)),
@@ -159,9 +92,9 @@ impl DynamoLedger {
         }
     }
 
-    /// Looks often, for [`LOOKS`]; whether it came to be as wanted meanwhile.
-    async fn soon(&self, table: &str, wanted: Option<TableStatus>) -> Result<bool> {
-        for wait in LOOKS {
+    /// Checks the status at short intervals. Returns whether it became `wanted`.
+    async fn became(&self, table: &str, wanted: Option<TableStatus>) -> Result<bool> {
+        for wait in CHECKS {
             if self.status(table).await? == wanted {
                 return Ok(true);
             }
@@ -170,16 +103,22 @@ impl DynamoLedger {
         Ok(false)
     }
 
-    async fn wait_until_there(&self, table: &str, operation: &'static str) -> Result<()> {
-        if self.soon(table, Some(TableStatus::Active)).await? {
+    /// Waits until the table can be used.
+    pub(super) async fn wait_until_active(
+        &self,
+        table: &str,
+        operation: &'static str,
+    ) -> Result<()> {
+        if self.became(table, Some(TableStatus::Active)).await? {
             return Ok(());
         }
         let wait = self.client.wait_until_table_exists().table_name(table);
         waited(operation, table, wait.wait(WAIT).await)
     }
 
-    async fn wait_until_gone(&self, table: &str, operation: &'static str) -> Result<()> {
-        if self.soon(table, None).await? {
+    /// Waits until the table is no longer listed.
+    pub(super) async fn wait_until_gone(&self, table: &str, operation: &'static str) -> Result<()> {
+        if self.became(table, None).await? {
             return Ok(());
         }
         let wait = self.client.wait_until_table_not_exists().table_name(table);
@@ -187,11 +126,12 @@ impl DynamoLedger {
     }
 }
 
-enum Created {
-    /// It is under way.
-    Under,
-    /// A table of the name is there, comes, or goes.
-    Being,
+/// The answer to a request to create a table.
+pub(super) enum Creation {
+    /// The table is being created.
+    Started,
+    /// A table with this name exists. It may be being created or dropped.
+    Exists,
 }
 
 fn waited<T, E: std::error::Error>(
@@ -206,8 +146,8 @@ fn waited<T, E: std::error::Error>(
     result.map(|_| ()).map_err(late)
 }
 
-/// What a table is created warm for; `None` where a new one takes the plan's writes as it is.
-/// Warm throughput is billed once, by the unit, when it is set.
+/// The warm throughput to create a table with; `None` if a new table handles the planned writes
+/// without. It is billed once per unit, when it is set.
 fn warm(plan: TablePlan) -> Option<WarmThroughput> {
     let writes = plan.writes_per_second.min(limits::TABLE_WRITES_MAX);
     (writes > limits::NEW_TABLE_WRITES).then(|| {
@@ -222,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_is_warm_only_where_a_new_one_is_too_slow() {
+    fn a_table_is_created_warm_only_if_the_default_is_too_slow() {
         for (writes, expected) in [
             (0, None),
             (4000, None),

@@ -1,4 +1,5 @@
-//! The outcomes of one run's records: one database, so that dropping it is deleting a file.
+//! The table of one run: outcomes and shared answers, in a database of its own. Dropping it means
+//! deleting a file.
 
 use std::fs;
 use std::ops::RangeInclusive;
@@ -8,10 +9,10 @@ use std::sync::{Mutex, PoisonError};
 
 use rowmill_domain::Outcome;
 use rowmill_domain::limits::OUTCOME_BYTES;
-use rowmill_ports::{Asked, ErrorKind};
+use rowmill_ports::ErrorKind;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::Refusal;
+use super::{LedgerError, answers};
 use crate::LocalError;
 use crate::db;
 
@@ -23,43 +24,38 @@ const SCHEMA: &str = "
         json BLOB NOT NULL,
         PRIMARY KEY (chunk, row)
     ) WITHOUT ROWID;
-    -- How many rows have an outcome of that stage: kept beside them, since counting them would
-    -- read them all.
+    -- Number of rows whose outcome is of that stage. Counting them would read every row.
     CREATE TABLE IF NOT EXISTS stored (
         stage INTEGER PRIMARY KEY,
         rows INTEGER NOT NULL
     );
-    -- Answers that children share.
-    CREATE TABLE IF NOT EXISTS answer (
-        question TEXT PRIMARY KEY,
-        owner TEXT NOT NULL,               -- who was at it last
-        until INTEGER NOT NULL,            -- epoch milliseconds; 0: given back
-        answer TEXT
-    ) WITHOUT ROWID;
 ";
 
-/// An open table. Writers and readers have a connection each, so that in WAL mode neither waits
-/// for the other.
+/// An open table. Writers and readers have separate connections: in WAL mode, neither waits for the
+/// other.
 pub(super) struct Table {
     path: PathBuf,
-    /// Device and inode: a table that was dropped and created again is another file.
+    /// Device and inode. A table that was dropped and recreated is a different file.
     identity: (u64, u64),
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
-    /// For the answers that children share; opened when first needed.
+    /// For shared answers. Opened at first use.
     shared: Mutex<Option<Connection>>,
 }
 
-/// Outcomes on their way into a table.
+/// Serialized outcomes to store.
 pub(super) struct Writes {
-    /// Row, stage, and where its JSON ends in `json`.
+    /// Row, stage, and the end of its JSON in `json`.
     rows: Vec<(u32, u16, usize)>,
     json: Vec<u8>,
 }
 
 impl Writes {
-    /// Refuses what an item of DynamoDB cannot hold, before anything is written.
-    pub(super) fn of(outcomes: &[Outcome]) -> Result<Writes, Refusal> {
+    /// Serializes outcomes.
+    ///
+    /// # Errors
+    /// An outcome is too large for a DynamoDB item.
+    pub(super) fn of(outcomes: &[Outcome]) -> Result<Writes, LedgerError> {
         let mut json = Vec::with_capacity(outcomes.len() * 192);
         let mut rows = Vec::with_capacity(outcomes.len());
         for outcome in outcomes {
@@ -68,10 +64,10 @@ impl Writes {
             let bytes = json.len() - start;
             if bytes > OUTCOME_BYTES {
                 let message = format!(
-                    "the outcome of row {} has {bytes} bytes, and at most {OUTCOME_BYTES} are taken",
+                    "the outcome of row {} has {bytes} bytes; the limit is {OUTCOME_BYTES}",
                     outcome.row
                 );
-                return Err(Refusal::Other(ErrorKind::Invalid, message));
+                return Err(LedgerError::Other(ErrorKind::Invalid, message));
             }
             rows.push((outcome.row, outcome.stage, json.len()));
         }
@@ -80,10 +76,9 @@ impl Writes {
 }
 
 impl Table {
-    /// Opens the table, creating it where it is absent.
+    /// Opens the table. Creates it if it does not exist.
     pub(super) fn open(path: &Path) -> Result<Table, LocalError> {
-        let writer = db::open(path, SCHEMA)?;
-        let reader = db::open(path, SCHEMA)?;
+        let (writer, reader) = (connect(path)?, connect(path)?);
         Ok(Table {
             path: path.to_owned(),
             identity: identity(path).map_err(LocalError::file(path))?,
@@ -93,9 +88,9 @@ impl Table {
         })
     }
 
-    /// Removes a table's files; nothing happens where there are none.
+    /// Deletes a table's files, if there are any.
     pub(super) fn remove(path: &Path) -> Result<(), LocalError> {
-        // The database last: while it is there, the table is, and removing it goes on.
+        // The database last: as long as it exists, so does the table, and a retry deletes the rest.
         for suffix in ["-wal", "-shm", ""] {
             let mut file = path.as_os_str().to_owned();
             file.push(suffix);
@@ -110,96 +105,31 @@ impl Table {
         Ok(())
     }
 
-    /// Whether the file at the path is still the one that is open.
+    /// Whether the open file is still the one at the path.
     pub(super) fn is_current(&self) -> bool {
         identity(&self.path).is_ok_and(|now| now == self.identity)
     }
 
-    /// Gives the answer to a question, or the question to `owner` until then.
-    pub(super) fn ask(
+    /// Runs `work` on the connection for shared answers.
+    pub(super) fn answers<T>(
         &self,
-        question: &str,
-        owner: &str,
-        now: i64,
-        until: i64,
-    ) -> Result<Asked, Refusal> {
-        self.shared(|conn| {
-            let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let found: Option<(String, i64, Option<String>)> = transaction
-                .prepare_cached("SELECT owner, until, answer FROM answer WHERE question = ?1")?
-                .query_row([question], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })
-                .optional()?;
-            match found {
-                Some((_, _, Some(answer))) => return Ok(Asked::Known(answer)),
-                Some((holder, until, None)) if holder != owner && until > now => {
-                    return Ok(Asked::Awaited);
-                }
-                _ => {}
-            }
-            transaction
-                .prepare_cached(
-                    "INSERT INTO answer (question, owner, until) VALUES (?1, ?2, ?3)
-                     ON CONFLICT DO UPDATE SET owner = ?2, until = ?3",
-                )?
-                .execute(params![question, owner, until])?;
-            transaction.commit()?;
-            Ok(Asked::Yours)
-        })
-    }
-
-    /// Keeps the answer to a question, or gives the question back.
-    pub(super) fn answer(
-        &self,
-        question: &str,
-        owner: &str,
-        answer: Option<&str>,
-    ) -> Result<(), Refusal> {
-        if let Some(bytes) = answer.map(str::len).filter(|bytes| *bytes > OUTCOME_BYTES) {
-            let message =
-                format!("the answer has {bytes} bytes, and at most {OUTCOME_BYTES} are taken");
-            return Err(Refusal::Other(ErrorKind::Invalid, message));
-        }
-        self.shared(|conn| {
-            match answer {
-                Some(answer) => conn
-                    .prepare_cached(
-                        "INSERT INTO answer (question, owner, until, answer) VALUES (?1, ?2, 0, ?3)
-                         ON CONFLICT DO UPDATE SET answer = ?3",
-                    )?
-                    .execute(params![question, owner, answer])?,
-                None => conn
-                    .prepare_cached(
-                        "UPDATE answer SET until = 0
-                         WHERE question = ?1 AND owner = ?2 AND answer IS NULL",
-                    )?
-                    .execute(params![question, owner])?,
-            };
-            Ok(())
-        })
-    }
-
-    /// Works on the answers.
-    fn shared<T>(
-        &self,
-        work: impl FnOnce(&mut Connection) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
-        let mut place = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *place {
+        work: impl FnOnce(&mut Connection) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        let mut slot = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *slot {
             Some(conn) => work(conn),
             empty => {
-                let conn = db::open(&self.path, SCHEMA)?;
-                // Children ask many times a second, and wait for it; for an answer that a power
-                // cut loses one asks again.
+                let conn = connect(&self.path)?;
+                // Children ask many times per second and wait for each reply. An answer lost to a
+                // power failure is requested again.
                 conn.pragma_update(None, "synchronous", "normal")?;
                 work(empty.insert(conn))
             }
         }
     }
 
-    /// Stores outcomes in one transaction; a row's later one replaces the earlier.
-    pub(super) fn put(&self, chunk: u32, writes: &Writes) -> Result<(), Refusal> {
+    /// Stores outcomes in one transaction. A later outcome of a row replaces the earlier one.
+    pub(super) fn put(&self, chunk: u32, writes: &Writes) -> Result<(), LedgerError> {
         let mut conn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut added = Added::default();
@@ -229,12 +159,12 @@ impl Table {
         Ok(transaction.commit()?)
     }
 
-    /// The outcomes of a chunk's rows, in the order of rows.
+    /// Returns the outcomes of a chunk's rows, in row order.
     pub(super) fn read(
         &self,
         chunk: u32,
         rows: RangeInclusive<u32>,
-    ) -> Result<Vec<Outcome>, Refusal> {
+    ) -> Result<Vec<Outcome>, LedgerError> {
         let conn = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut select = conn.prepare_cached(
             "SELECT json FROM outcome WHERE chunk = ?1 AND row BETWEEN ?2 AND ?3 ORDER BY row",
@@ -242,15 +172,15 @@ impl Table {
         let mut found = select.query(params![chunk, rows.start(), rows.end()])?;
         let mut outcomes = Vec::new();
         while let Some(row) = found.next()? {
-            // From SQLite's page straight into the value.
+            // Parsed directly from SQLite's page, without a copy.
             let json = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
             outcomes.push(serde_json::from_slice(json)?);
         }
         Ok(outcomes)
     }
 
-    /// How many rows have an outcome of that stage or a later one.
-    pub(super) fn stored(&self, stage: u16) -> Result<u64, Refusal> {
+    /// Returns how many rows have an outcome of `stage` or a later one.
+    pub(super) fn stored(&self, stage: u16) -> Result<u64, LedgerError> {
         let conn = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let rows: i64 = conn
             .prepare_cached("SELECT coalesce(sum(rows), 0) FROM stored WHERE stage >= ?1")?
@@ -259,7 +189,7 @@ impl Table {
     }
 }
 
-/// Replaces a row's outcome, and gives the stage of the one before.
+/// Replaces a row's outcome and returns the stage of the previous one.
 fn replace(
     transaction: &Transaction<'_>,
     chunk: u32,
@@ -277,7 +207,7 @@ fn replace(
     Ok(before.unwrap_or(stage))
 }
 
-/// How many more rows a transaction leaves at each stage.
+/// How a transaction changes the number of rows at each stage.
 #[derive(Default)]
 struct Added(Vec<(u16, i64)>);
 
@@ -288,6 +218,10 @@ impl Added {
             None => self.0.push((stage, rows)),
         }
     }
+}
+
+fn connect(path: &Path) -> Result<Connection, LocalError> {
+    db::open(path, &[SCHEMA, answers::SCHEMA].concat())
 }
 
 fn identity(path: &Path) -> std::io::Result<(u64, u64)> {

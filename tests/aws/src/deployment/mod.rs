@@ -25,7 +25,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use rowmill_aws::DynamoLedger;
 use rowmill_domain::run::Work;
 use rowmill_domain::{RunId, RunItem, keys};
-use rowmill_ports::Ledger;
+use rowmill_ports::Runs;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc::UnboundedReceiver;

@@ -8,7 +8,7 @@ use rowmill_domain::message::Message;
 use rowmill_domain::run::Work;
 use rowmill_domain::{RunId, RunState};
 use rowmill_events::{reported_event, sns_messages_event};
-use rowmill_ports::Ledger;
+use rowmill_ports::Runs;
 use rowmill_tests_aws::deployment::{Deliver, Deployment};
 use rowmill_tests_aws::runtime::Function;
 use rowmill_tests_local::workbook::Book;

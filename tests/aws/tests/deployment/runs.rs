@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use rowmill_domain::{RunId, RunState};
-use rowmill_ports::{Jobs, Ledger};
+use rowmill_ports::{Jobs, Outcomes, Runs};
 use rowmill_tests_aws::deployment::{Deployment, LOSES_EVENTS, Mail, RECIPIENT, SENDER};
 use rowmill_tests_local::program::{Read, root};
 use rowmill_tests_local::source::{Answer, Source};

@@ -5,7 +5,7 @@ use rowmill_cleanup::SweepAction;
 use rowmill_domain::event::{Invocation, Reported};
 use rowmill_domain::message::Message;
 use rowmill_domain::{RunId, keys};
-use rowmill_ports::Ledger;
+use rowmill_ports::Runs;
 
 /// A run that is split at hour 0, and not submitted.
 async fn split(place: &Place) -> RunId {
@@ -77,11 +77,11 @@ async fn a_look_that_is_killed_anywhere_leaves_a_next_one() {
             .cloud
             .with(|conn| conn.execute("DELETE FROM schedule", ()))
             .unwrap();
-        place.fuse.set(steps);
+        place.faults.kill_after(steps);
         let looked = place.cleanup.due(&run, &at("due", 1)).await;
-        let killed = place.fuse.is_burnt();
+        let killed = place.faults.is_killed();
         assert_eq!(looked.is_err(), killed);
-        place.fuse.set(i64::MAX);
+        place.faults.restart();
         if killed {
             // The message is delivered again.
             place.cleanup.due(&run, &at("due", 1)).await.unwrap();
@@ -116,13 +116,13 @@ async fn the_time_of_a_run_that_never_was_is_over_without_a_next_one() {
     let event = place.upload("p/a.csv", "id\n1\n", &[]).await;
     let run = rowmill_split::run_id(&event);
     // Killed once its time is set, before it is created.
-    place.fuse.set(4);
+    place.faults.kill_after(4);
     place
         .split
         .handle(&event, &at("split", 0))
         .await
         .unwrap_err();
-    place.fuse.set(i64::MAX);
+    place.faults.restart();
     assert_eq!(place.ledger.run(&run).await.unwrap(), None);
     assert_eq!(next(&place, &run), seconds_after(&at("", 0)));
     place

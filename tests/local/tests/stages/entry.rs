@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use rowmill_cleanup::CleanupError;
-use rowmill_ports::Ledger;
+use rowmill_ports::Runs;
 use rowmill_split::SplitError;
 use rowmill_submit::SubmitError;
 use serde_json::{Value, json};

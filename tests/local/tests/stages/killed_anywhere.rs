@@ -8,7 +8,7 @@ use rowmill_domain::event::Reported;
 use rowmill_domain::job::job_graph;
 use rowmill_domain::message::Message;
 use rowmill_domain::{Manifest, RunId, RunState, keys};
-use rowmill_ports::{Jobs, Ledger};
+use rowmill_ports::{Jobs, Outcomes, Runs};
 
 /// Two stages; each record is a child of its own.
 const PIPELINE: &str = r#"
@@ -85,18 +85,18 @@ async fn submitted(place: &Place, run: &RunId) -> Submitted {
 }
 
 /// Goes through all three stages, each killed at its `steps`-th point; whether any was.
-async fn run(steps: i64, resumed_by: &str, hours: u32) -> (Submitted, bool) {
+async fn run(steps: u64, resumed_by: &str, hours: u32) -> (Submitted, bool) {
     let place = Place::new();
     place.pipeline("p", PIPELINE).await;
     let event = place.upload("p/a.csv", INPUT, &[]).await;
     let run = rowmill_split::run_id(&event);
     let mut killed = false;
 
-    place.fuse.set(steps);
+    place.faults.kill_after(steps);
     if place.split.handle(&event, &at("first", 0)).await.is_err() {
-        assert!(place.fuse.is_burnt());
+        assert!(place.faults.is_killed());
         killed = true;
-        place.fuse.set(i64::MAX);
+        place.faults.restart();
         place
             .split
             .handle(&event, &at(resumed_by, hours))
@@ -111,11 +111,11 @@ async fn run(steps: i64, resumed_by: &str, hours: u32) -> (Submitted, bool) {
                 .all(|m| *m == Message::Split { run: run.clone() })
     );
 
-    place.fuse.set(steps);
+    place.faults.kill_after(steps);
     if place.submit.handle(&run, &at("first", 2)).await.is_err() {
-        assert!(place.fuse.is_burnt());
+        assert!(place.faults.is_killed());
         killed = true;
-        place.fuse.set(i64::MAX);
+        place.faults.restart();
         place
             .submit
             .handle(&run, &at(resumed_by, 2 + hours))
@@ -130,16 +130,16 @@ async fn run(steps: i64, resumed_by: &str, hours: u32) -> (Submitted, bool) {
 
     place.deliver(&run, at("report", 4).now).await;
     let reported = Reported { run: run.clone() };
-    place.fuse.set(steps);
+    place.faults.kill_after(steps);
     if place
         .cleanup
         .handle(&reported, &at("first", 4))
         .await
         .is_err()
     {
-        assert!(place.fuse.is_burnt());
+        assert!(place.faults.is_killed());
         killed = true;
-        place.fuse.set(i64::MAX);
+        place.faults.restart();
         place
             .cleanup
             .handle(&reported, &at(resumed_by, 4 + hours))
@@ -160,7 +160,7 @@ async fn run(steps: i64, resumed_by: &str, hours: u32) -> (Submitted, bool) {
     assert_eq!(place.due(), [], "nobody will look at it again");
 
     // All of it once more changes nothing.
-    place.fuse.set(i64::MAX);
+    place.faults.restart();
     let before = (
         place.item(&run).await,
         place.published().len(),
@@ -185,7 +185,7 @@ async fn run(steps: i64, resumed_by: &str, hours: u32) -> (Submitted, bool) {
 
 #[tokio::test]
 async fn a_stage_killed_at_any_call_is_gone_on_with() {
-    let (undisturbed, killed) = run(i64::MAX, "", 0).await;
+    let (undisturbed, killed) = run(u64::MAX, "", 0).await;
     assert!(!killed);
     assert_eq!(undisturbed.jobs.len(), 2);
     assert_eq!(

@@ -1,22 +1,21 @@
-//! A place to run stages in: local adapters on an empty directory, behind a fuse.
+//! A place to run stages in: local adapters on an empty directory, behind injected faults.
 
-use std::path::Path;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use rowmill_cleanup::{Cleanup, CleanupConfig};
 use rowmill_domain::event::{Invocation, ObjectCreated};
-use rowmill_domain::job::{JobDefinition, JobDetail, JobId, JobName, JobStatus, SubmitJob};
+use rowmill_domain::job::{JobDetail, JobStatus};
 use rowmill_domain::message::Message;
-use rowmill_domain::run::Work;
-use rowmill_domain::{Outcome, RunId, RunItem, RunState};
+use rowmill_domain::{RunId, RunItem, RunState};
 use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::{Bucket, Cloud, DirObjects, LocalScheduler, LocalTopic, SqliteLedger};
-use rowmill_ports::*;
+use rowmill_ports::faulty::{Faults, Faulty};
+use rowmill_ports::{
+    JobFilter, Jobs, Ledger, Location, Objects, Put, RunPatch, Runs, Scheduler, Topic,
+};
 use rowmill_split::Split;
 use rowmill_submit::{Submit, SubmitConfig};
 use tempfile::TempDir;
@@ -27,103 +26,8 @@ pub(crate) const QUEUE: &str = "main";
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// Every call through a port burns it twice: before it is made, and before its answer arrives.
-/// Once it is burnt down, every call fails, as all do for a process that is gone.
-#[derive(Clone)]
-pub(crate) struct Fuse(Arc<AtomicI64>);
-
-impl Fuse {
-    pub(crate) fn set(&self, steps: i64) {
-        self.0.store(steps, Ordering::SeqCst);
-    }
-    pub(crate) fn is_burnt(&self) -> bool {
-        self.0.load(Ordering::SeqCst) < 0
-    }
-    fn burn(&self) -> Result<()> {
-        if self.0.fetch_sub(1, Ordering::SeqCst) > 0 {
-            return Ok(());
-        }
-        self.set(-1);
-        Err(PortError::new(
-            "Any",
-            "fuse",
-            ErrorKind::Unavailable,
-            "killed",
-        ))
-    }
-}
-
-/// An adapter behind the fuse.
-struct Fused<T: ?Sized>(Fuse, Arc<T>);
-
-macro_rules! fused {
-    ($port:ident { $(fn $name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)* }) => {
-        #[async_trait]
-        impl<T: $port + ?Sized> $port for Fused<T> {
-            $(async fn $name(&self, $($arg: $type),*) -> Result<$answer> {
-                self.0.burn()?;
-                let answer = self.1.$name($($arg),*).await;
-                self.0.burn()?;
-                answer
-            })*
-        }
-    };
-}
-
-fused!(Objects {
-    fn head(at: &Location) -> ObjectInfo;
-    fn get(at: &Location) -> Object;
-    fn download(at: &Location, to: &Path) -> ObjectInfo;
-    fn put(bucket: &str, key: &str, body: Bytes, put: Put) -> ObjectInfo;
-    fn upload(bucket: &str, key: &str, from: &Path, put: Put) -> ObjectInfo;
-    fn list(bucket: &str, prefix: &str, after: Option<&str>) -> Page;
-    fn delete(bucket: &str, keys: &[String]) -> ();
-    fn link(at: &Location, file_name: &str, valid: Duration) -> String;
-});
-
-fused!(Ledger {
-    fn create_run(run: &RunItem) -> bool;
-    fn run(id: &RunId) -> Option<RunItem>;
-    fn runs(after: Option<&RunId>, limit: usize) -> Vec<RunItem>;
-    fn update_run(id: &RunId, from: &[RunState], patch: RunPatch, now: DateTime<Utc>) -> bool;
-    fn claim(id: &RunId, work: Work, owner: &str, now: DateTime<Utc>, lease: Duration) -> Claim;
-    fn complete(id: &RunId, work: Work, owner: &str) -> ();
-    fn release(id: &RunId, work: Work, owner: &str) -> ();
-    fn record_job(id: &RunId, name: &JobName, job: &JobId) -> ();
-    fn job_ended(id: &RunId, name: &JobName, job: &JobId) -> u32;
-    fn jobs(id: &RunId) -> Vec<JobRecord>;
-    fn create_table(id: &RunId, plan: TablePlan) -> ();
-    fn drop_table(id: &RunId) -> ();
-    fn tables() -> Vec<RunId>;
-    fn put_outcomes(id: &RunId, chunk: u32, outcomes: &[Outcome]) -> ();
-    fn take_turns(lane: &str, turns: u32, gap: Duration, now: DateTime<Utc>) -> DateTime<Utc>;
-    fn ask(id: &RunId, question: &str, owner: &str, now: DateTime<Utc>, lease: Duration) -> Asked;
-    fn answer(id: &RunId, question: &str, owner: &str, answer: Option<&str>) -> ();
-    fn outcomes(id: &RunId, chunk: u32, rows: std::ops::RangeInclusive<u32>) -> Vec<Outcome>;
-});
-
-fused!(Jobs {
-    fn register(definition: &JobDefinition) -> String;
-    fn definitions(name_prefix: &str) -> Vec<String>;
-    fn deregister(arn: &str) -> ();
-    fn submit(job: &SubmitJob) -> JobId;
-    fn describe(ids: &[JobId]) -> Vec<JobDetail>;
-    fn list(filter: &JobFilter, after: Option<&str>) -> (Vec<JobDetail>, Option<String>);
-    fn terminate(id: &JobId, reason: &str) -> ();
-    fn cancel(id: &JobId, reason: &str) -> ();
-});
-
-fused!(Topic {
-    fn publish(message: &Message) -> ();
-});
-
-fused!(Scheduler {
-    fn at(name: &str, when: DateTime<Utc>, message: &Message) -> ();
-    fn cancel(name: &str) -> ();
-});
-
 pub(crate) struct Place {
-    pub(crate) fuse: Fuse,
+    pub(crate) faults: Arc<Faults>,
     pub(crate) objects: Arc<DirObjects>,
     pub(crate) ledger: Arc<SqliteLedger>,
     pub(crate) batch: Arc<LocalBatch>,
@@ -161,28 +65,29 @@ impl Place {
         let ledger = Arc::new(SqliteLedger::open(&at("state")).unwrap());
         let batch = Arc::new(LocalBatch::open(cloud.clone(), config).unwrap());
         let topic = Arc::new(LocalTopic::new(cloud.clone(), None));
-        let fuse = Fuse(Arc::new(AtomicI64::new(i64::MAX)));
-        let fused_objects: Arc<dyn Objects> = Arc::new(Fused(fuse.clone(), objects.clone()));
-        let fused_ledger: Arc<dyn Ledger> = Arc::new(Fused(fuse.clone(), ledger.clone()));
-        let fused_jobs: Arc<dyn Jobs> = Arc::new(Fused(fuse.clone(), batch.clone()));
-        let fused_topic: Arc<dyn Topic> = Arc::new(Fused(fuse.clone(), topic));
+        let faults = Faults::never();
+        let faulty_objects: Arc<dyn Objects> =
+            Arc::new(Faulty::new(objects.clone(), faults.clone()));
+        let faulty_ledger: Arc<dyn Ledger> = Arc::new(Faulty::new(ledger.clone(), faults.clone()));
+        let faulty_jobs: Arc<dyn Jobs> = Arc::new(Faulty::new(batch.clone(), faults.clone()));
+        let faulty_topic: Arc<dyn Topic> = Arc::new(Faulty::new(topic, faults.clone()));
         let scheduler = Arc::new(LocalScheduler::new(cloud.clone()));
-        let fused_scheduler: Arc<dyn Scheduler> = Arc::new(Fused(fuse.clone(), scheduler));
+        let faulty_scheduler: Arc<dyn Scheduler> = Arc::new(Faulty::new(scheduler, faults.clone()));
         Place {
             split: Split {
-                objects: fused_objects.clone(),
-                ledger: fused_ledger.clone(),
-                topic: fused_topic.clone(),
-                scheduler: fused_scheduler.clone(),
+                objects: faulty_objects.clone(),
+                ledger: faulty_ledger.clone(),
+                topic: faulty_topic.clone(),
+                scheduler: faulty_scheduler.clone(),
                 work_bucket: WORK.into(),
                 stalled_after: STALLED_AFTER,
                 rows_read: Arc::default(),
             },
             submit: Submit {
-                objects: fused_objects.clone(),
-                ledger: fused_ledger.clone(),
-                jobs: fused_jobs.clone(),
-                topic: fused_topic.clone(),
+                objects: faulty_objects.clone(),
+                ledger: faulty_ledger.clone(),
+                jobs: faulty_jobs.clone(),
+                topic: faulty_topic.clone(),
                 config: SubmitConfig {
                     work_bucket: WORK.into(),
                     fetch_buckets: Vec::new(),
@@ -192,11 +97,11 @@ impl Place {
                 },
             },
             cleanup: Cleanup {
-                objects: fused_objects,
-                ledger: fused_ledger,
-                jobs: fused_jobs,
-                topic: fused_topic,
-                scheduler: fused_scheduler,
+                objects: faulty_objects,
+                ledger: faulty_ledger,
+                jobs: faulty_jobs,
+                topic: faulty_topic,
+                scheduler: faulty_scheduler,
                 config: CleanupConfig {
                     work_bucket: WORK.into(),
                     queue: QUEUE.into(),
@@ -205,7 +110,7 @@ impl Place {
                     runnable_after: HOUR * 6,
                 },
             },
-            fuse,
+            faults,
             objects,
             ledger,
             batch,

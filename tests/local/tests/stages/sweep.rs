@@ -7,7 +7,7 @@ use rowmill_domain::job::JobStatus;
 use rowmill_domain::message::Message;
 use rowmill_domain::run::Work;
 use rowmill_domain::{RunId, RunState, keys};
-use rowmill_ports::{Claim, Jobs, Ledger, Objects, Put, RunPatch, TablePlan};
+use rowmill_ports::{Claim, Coordination, Jobs, Objects, Outcomes, Put, RunPatch, Runs, TablePlan};
 
 const INPUT: &str = "id\n1\n2\n";
 
@@ -50,9 +50,9 @@ async fn a_run_that_was_never_submitted_is_told_to_submit_again() {
         .ledger
         .claim(&run, Work::Submit, &owner.owner, owner.now, lease)
         .await;
-    assert_eq!(claim.unwrap(), Claim::Taken { resumed: true });
+    let first = Claim::Taken { resumed: false };
+    assert_eq!(claim.unwrap(), first, "the sweep itself takes no claim");
     assert_eq!(sweep(&place, 2).await, []);
-    // The sweep's look took nothing from it.
     place.submit.handle(&run, &owner).await.unwrap();
     assert_eq!(place.jobs().await.len(), 1);
 }
@@ -63,13 +63,13 @@ async fn a_split_that_was_given_up_ends_in_a_mail() {
     place.pipeline("p", "").await;
     let event = place.upload("p/a.csv", INPUT, &[]).await;
     let run = rowmill_split::run_id(&event);
-    place.fuse.set(12);
+    place.faults.kill_after(12);
     place
         .split
         .handle(&event, &at("split", 0))
         .await
         .unwrap_err();
-    place.fuse.set(i64::MAX);
+    place.faults.restart();
     assert_eq!(place.item(&run).await.state, RunState::Splitting);
     assert_eq!(
         sweep(&place, 1).await,

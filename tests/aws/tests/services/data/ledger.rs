@@ -8,9 +8,9 @@ use chrono::{DateTime, Utc};
 use rowmill_aws::DynamoLedger;
 use rowmill_domain::run::Work;
 use rowmill_domain::{Outcome, RunId, Status};
-use rowmill_ports::{Claim, ErrorKind, Ledger, TablePlan, conformance};
+use rowmill_ports::{Claim, Coordination, ErrorKind, Outcomes, Runs, TablePlan, conformance};
 use rowmill_tests_aws::emulators::Emulator;
-use rowmill_tests_aws::stack::{lanes_table, runs_table};
+use rowmill_tests_aws::stack::{permits_table, runs_table};
 use rowmill_tests_aws::wire::Wire;
 
 const PLAN: TablePlan = TablePlan {
@@ -35,12 +35,15 @@ fn outcome(row: u32) -> Outcome {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ledger() {
+async fn runs_outcomes_and_coordination() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
     runs_table(&config, "suite").await;
-    lanes_table(&config, "suite").await;
-    conformance::ledger::ledger(&DynamoLedger::new(&config, "suite")).await;
+    permits_table(&config, "suite").await;
+    let ledger = DynamoLedger::new(&config, "suite");
+    conformance::runs::runs(&ledger).await;
+    conformance::outcomes::outcomes(&ledger).await;
+    conformance::coordination::coordination(&ledger, &ledger).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,15 +170,15 @@ async fn an_update_whose_answer_was_lost_is_known_as_ours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lane_is_kept_for_longer_than_its_turns() {
+async fn a_rate_key_expires_a_day_after_its_last_permit() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
-    lanes_table(&config, "suite").await;
+    permits_table(&config, "suite").await;
     let ledger = DynamoLedger::new(&config, "suite");
     let client = Client::new(&config);
     let now: DateTime<Utc> = "2026-11-21T10:00:00.9Z".parse().unwrap();
-    // From a turn in no time to two years of them, one after the other.
-    for (turns, gap) in [
+    // From one permit without a gap to permits for two years.
+    for (permits, gap) in [
         (1, 1),
         (7, 100_000),
         (100, 86_400_000_000),
@@ -184,11 +187,11 @@ async fn a_lane_is_kept_for_longer_than_its_turns() {
     ] {
         let gap = Duration::from_micros(gap);
         ledger
-            .take_turns("a.example", turns, gap, now)
+            .take_permits("a.example", permits, gap, now)
             .await
             .unwrap();
-        let item = client.get_item().table_name("suite-lanes");
-        let item = item.key("lane", AttributeValue::S("a.example".into()));
+        let item = client.get_item().table_name("suite-permits");
+        let item = item.key("rate_key", AttributeValue::S("a.example".into()));
         let item = item.send().await.unwrap().item.unwrap();
         let [next, expires] = ["next", "expires"].map(|name| {
             let number: i64 = item[name].as_n().unwrap().parse().unwrap();

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::TableStatus;
 use bytes::Bytes;
 use rowmill_aws::{BatchJobs, DynamoLedger, S3Objects, function_image};
 use rowmill_domain::RunId;
-use rowmill_ports::{ErrorKind, Jobs, Ledger, Location, Objects, Put, TablePlan, conformance};
+use rowmill_ports::{ErrorKind, Jobs, Location, Objects, Outcomes, Put, TablePlan, conformance};
 use rowmill_tests_aws::emulators::{Emulator, sdk_config};
 use rowmill_tests_aws::stack::bucket;
 use rowmill_tests_aws::wire::{Sent, Wire};

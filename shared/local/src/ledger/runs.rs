@@ -1,0 +1,163 @@
+//! Runs and their jobs, in `ledger.db`.
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use rowmill_domain::job::{JobId, JobName};
+use rowmill_domain::{RunId, RunItem, RunState};
+use rowmill_ports::{ErrorKind, JobRecord, Result, RunPatch, Runs};
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::Value;
+
+use super::{LedgerError, SqliteLedger};
+
+pub(super) const SCHEMA: &str = "
+    CREATE TABLE IF NOT EXISTS run (
+        id TEXT PRIMARY KEY,
+        item TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS job (
+        run TEXT NOT NULL,
+        name TEXT NOT NULL,
+        id TEXT NOT NULL,
+        ended INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (run, name)
+    ) WITHOUT ROWID;
+";
+
+#[async_trait]
+impl Runs for SqliteLedger {
+    async fn create_run(&self, run: &RunItem) -> Result<bool> {
+        let item = run.clone();
+        self.transact("PutItem", run.id.as_str(), move |t| {
+            let json = serde_json::to_string(&item)?;
+            let added = t
+                .prepare_cached(
+                    "INSERT INTO run (id, item) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                )?
+                .execute(params![item.id.as_str(), json])?;
+            Ok(added == 1)
+        })
+        .await
+    }
+
+    async fn run(&self, id: &RunId) -> Result<Option<RunItem>> {
+        let key = id.clone();
+        self.transact("GetItem", id.as_str(), move |t| read_run(t, &key))
+            .await
+    }
+
+    async fn runs(&self, after: Option<&RunId>, limit: usize) -> Result<Vec<RunItem>> {
+        let after = after.map_or("", RunId::as_str).to_owned();
+        self.transact("Query", "runs", move |t| {
+            let mut select =
+                t.prepare_cached("SELECT item FROM run WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let mut rows = select.query(params![after, limit])?;
+            let mut runs = Vec::new();
+            while let Some(row) = rows.next()? {
+                runs.push(serde_json::from_str(
+                    row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?,
+                )?);
+            }
+            Ok(runs)
+        })
+        .await
+    }
+
+    async fn update_run(
+        &self,
+        id: &RunId,
+        from: &[RunState],
+        patch: RunPatch,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let (key, from) = (id.clone(), from.to_vec());
+        self.transact("UpdateItem", id.as_str(), move |t| {
+            let Some(run) = read_run(t, &key)? else {
+                return Err(LedgerError::Other(
+                    ErrorKind::NotFound,
+                    "no such run".into(),
+                ));
+            };
+            if !from.contains(&run.state) {
+                return Ok(false);
+            }
+            let mut item = serde_json::to_value(run)?;
+            if let Value::Object(item) = &mut item {
+                item.extend(patch.fields(now)?);
+            }
+            t.prepare_cached("UPDATE run SET item = ?2 WHERE id = ?1")?
+                .execute(params![key.as_str(), item.to_string()])?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn record_job(&self, id: &RunId, name: &JobName, job: &JobId) -> Result<()> {
+        let (run, name, job) = (id.clone(), name.clone(), job.clone());
+        self.transact("PutItem", id.as_str(), move |t| {
+            let recorded = insert_job(t, &run, &name, &job)?;
+            if recorded != job {
+                let message = format!("{name} is already recorded as {recorded}, not {job}");
+                return Err(LedgerError::Other(ErrorKind::Conflict, message));
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn job_ended(&self, id: &RunId, name: &JobName, job: &JobId) -> Result<u32> {
+        let (run, name, job) = (id.clone(), name.clone(), job.clone());
+        self.transact("UpdateItem", id.as_str(), move |t| {
+            insert_job(t, &run, &name, &job)?;
+            // Also by id: a stray job with the same name does not count.
+            t.prepare_cached("UPDATE job SET ended = 1 WHERE run = ?1 AND name = ?2 AND id = ?3")?
+                .execute(params![run.as_str(), name.0, job.0])?;
+            let ended = t
+                .prepare_cached("SELECT count(*) FROM job WHERE run = ?1 AND ended = 1")?
+                .query_row([run.as_str()], |row| row.get(0))?;
+            Ok(ended)
+        })
+        .await
+    }
+
+    async fn jobs(&self, id: &RunId) -> Result<Vec<JobRecord>> {
+        let run = id.clone();
+        self.transact("Query", id.as_str(), move |t| {
+            let mut select =
+                t.prepare_cached("SELECT name, id, ended FROM job WHERE run = ?1 ORDER BY name")?;
+            let jobs = select.query_map([run.as_str()], |row| {
+                Ok(JobRecord {
+                    name: JobName(row.get(0)?),
+                    id: JobId(row.get(1)?),
+                    ended: row.get(2)?,
+                })
+            })?;
+            Ok(jobs.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+}
+
+fn read_run(conn: &Connection, id: &RunId) -> std::result::Result<Option<RunItem>, LedgerError> {
+    let json: Option<String> = conn
+        .prepare_cached("SELECT item FROM run WHERE id = ?1")?
+        .query_row([id.as_str()], |row| row.get(0))
+        .optional()?;
+    Ok(json.map(|json| serde_json::from_str(&json)).transpose()?)
+}
+
+/// Records the job's id if its name has none, and returns the recorded id.
+fn insert_job(
+    conn: &Connection,
+    run: &RunId,
+    name: &JobName,
+    job: &JobId,
+) -> rusqlite::Result<JobId> {
+    conn.prepare_cached(
+        "INSERT INTO job (run, name, id) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+    )?
+    .execute(params![run.as_str(), name.0, job.0])?;
+    conn.prepare_cached("SELECT id FROM job WHERE run = ?1 AND name = ?2")?
+        .query_row(params![run.as_str(), name.0], |row| row.get(0).map(JobId))
+}

@@ -1,0 +1,172 @@
+//! The guarantees of [`Outcomes`].
+
+use rowmill_domain::limits::OUTCOME_BYTES;
+use rowmill_domain::outcome::StepTime;
+use rowmill_domain::{Kind, Outcome, Status, Value};
+
+use super::{PLAN, id};
+use crate::{ErrorKind, Outcomes};
+
+/// Checks an adapter. It must hold no tables at the start, and holds none at the end.
+///
+/// # Panics
+/// If a guarantee of [`Outcomes`] does not hold.
+pub async fn outcomes(outcomes: &dyn Outcomes) {
+    tables(outcomes).await;
+    put_and_read(outcomes).await;
+    concurrent_puts(outcomes).await;
+}
+
+async fn tables(outcomes: &dyn Outcomes) {
+    let run = id("tables");
+    let none = outcomes.put_outcomes(&run, 0, &[outcome(2)]).await;
+    assert_eq!(none.unwrap_err().kind, ErrorKind::NotFound);
+    let none = outcomes.outcomes(&run, 0, 0..=u32::MAX).await;
+    assert_eq!(none.unwrap_err().kind, ErrorKind::NotFound);
+    outcomes.drop_table(&run).await.unwrap();
+
+    outcomes.create_table(&run, PLAN).await.unwrap();
+    outcomes.put_outcomes(&run, 0, &[outcome(2)]).await.unwrap();
+    outcomes.create_table(&run, PLAN).await.unwrap();
+    let kept = outcomes.outcomes(&run, 0, 0..=u32::MAX).await.unwrap();
+    assert_eq!(
+        kept,
+        [outcome(2)],
+        "creating an existing table changes nothing"
+    );
+    let other = id("another table");
+    outcomes.create_table(&other, PLAN).await.unwrap();
+    let mut both = [run.clone(), other.clone()];
+    both.sort_unstable();
+    let listed = outcomes.tables().await.unwrap();
+    assert_eq!(listed, both);
+
+    outcomes.drop_table(&run).await.unwrap();
+    outcomes.drop_table(&run).await.unwrap();
+    assert_eq!(
+        outcomes.tables().await.unwrap(),
+        std::slice::from_ref(&other)
+    );
+    let gone = outcomes.put_outcomes(&run, 0, &[outcome(2)]).await;
+    assert_eq!(gone.unwrap_err().kind, ErrorKind::NotFound);
+    let gone = outcomes.outcomes(&run, 0, 0..=u32::MAX).await;
+    assert_eq!(gone.unwrap_err().kind, ErrorKind::NotFound);
+    outcomes.create_table(&run, PLAN).await.unwrap();
+    let new = outcomes.outcomes(&run, 0, 0..=u32::MAX).await.unwrap();
+    assert_eq!(new, [], "a recreated table is empty");
+    outcomes.drop_table(&run).await.unwrap();
+    outcomes.drop_table(&other).await.unwrap();
+    assert_eq!(outcomes.tables().await.unwrap(), []);
+}
+
+async fn put_and_read(outcomes: &dyn Outcomes) {
+    let run = id("outcomes");
+    outcomes.create_table(&run, PLAN).await.unwrap();
+    outcomes.put_outcomes(&run, 0, &[]).await.unwrap();
+    // Out of order, and more than a service accepts in one request.
+    let rows: Vec<u32> = (0..1500_u32).map(|n| n * 7 % 1500 + 2).collect();
+    let all: Vec<Outcome> = rows.iter().map(|row| outcome(*row)).collect();
+    outcomes.put_outcomes(&run, 0, &all).await.unwrap();
+    outcomes
+        .put_outcomes(&run, 1, &[outcome(5), outcome(4)])
+        .await
+        .unwrap();
+    let stored = outcomes.outcomes(&run, 0, 0..=u32::MAX).await.unwrap();
+    let in_order: Vec<Outcome> = (2..1502).map(outcome).collect();
+    assert!(stored == in_order, "every outcome unchanged, in row order");
+    let slice = outcomes.outcomes(&run, 0, 10..=12).await.unwrap();
+    assert_eq!(
+        slice,
+        [outcome(10), outcome(11), outcome(12)],
+        "both ends are included"
+    );
+    assert_eq!(outcomes.outcomes(&run, 0, 1502..=9000).await.unwrap(), []);
+    assert_eq!(outcomes.outcomes(&run, 2, 0..=u32::MAX).await.unwrap(), []);
+    let other = outcomes.outcomes(&run, 1, 0..=u32::MAX).await.unwrap();
+    assert_eq!(other, [outcome(4), outcome(5)], "chunks are separate");
+
+    let mut later = outcome(4);
+    later.status = Status::Ok;
+    later.error = None;
+    later.stage = 0;
+    outcomes
+        .put_outcomes(&run, 1, &[later.clone()])
+        .await
+        .unwrap();
+    let replaced = outcomes.outcomes(&run, 1, 0..=u32::MAX).await.unwrap();
+    assert_eq!(
+        replaced,
+        [later.clone(), outcome(5)],
+        "a later outcome replaces an earlier one"
+    );
+    let mut last = later.clone();
+    last.attempts = 9;
+    let twice = [later, outcome(6), last.clone()];
+    outcomes.put_outcomes(&run, 1, &twice).await.unwrap();
+    let replaced = outcomes.outcomes(&run, 1, 4..=4).await.unwrap();
+    assert_eq!(replaced, [last], "also within one call");
+
+    // Close to the largest item.
+    let mut large = outcome(7);
+    large.outputs = vec![("text".into(), Value::Text("ü".repeat(150_000)))];
+    outcomes
+        .put_outcomes(&run, 1, &[large.clone()])
+        .await
+        .unwrap();
+    assert_eq!(outcomes.outcomes(&run, 1, 7..=7).await.unwrap(), [large]);
+    let mut larger = outcome(9);
+    larger.outputs = vec![("text".into(), Value::Text("x".repeat(OUTCOME_BYTES)))];
+    let refused = outcomes.put_outcomes(&run, 1, &[outcome(8), larger]).await;
+    assert_eq!(refused.unwrap_err().kind, ErrorKind::Invalid);
+    let stored = outcomes.outcomes(&run, 1, 8..=9).await.unwrap();
+    assert_eq!(stored, [], "a refused call stores nothing");
+    outcomes.drop_table(&run).await.unwrap();
+}
+
+async fn concurrent_puts(outcomes: &dyn Outcomes) {
+    let run = id("concurrent puts");
+    outcomes.create_table(&run, PLAN).await.unwrap();
+    let slices = (0..8_u32).map(|slice| {
+        let run = run.clone();
+        async move {
+            let rows: Vec<Outcome> = (slice * 50..(slice + 1) * 50).map(outcome).collect();
+            for part in rows.chunks(10) {
+                outcomes.put_outcomes(&run, 0, part).await.unwrap();
+            }
+        }
+    });
+    futures::future::join_all(slices).await;
+    let stored = outcomes.outcomes(&run, 0, 0..=u32::MAX).await.unwrap();
+    let rows: Vec<u32> = stored.iter().map(|outcome| outcome.row).collect();
+    assert_eq!(
+        rows,
+        (0..400).collect::<Vec<_>>(),
+        "no writer loses outcomes of another"
+    );
+    outcomes.drop_table(&run).await.unwrap();
+}
+
+/// An outcome with every kind of value.
+fn outcome(row: u32) -> Outcome {
+    let value = |text, kind| Value::parse(text, kind).unwrap();
+    Outcome {
+        row,
+        stage: 1,
+        status: Status::Failed,
+        outputs: vec![
+            ("z number".into(), Value::Number(-0.25)),
+            ("a text".into(), Value::Text("=1+1 \u{1F600} \"\\\n".into())),
+            ("bool".into(), Value::Bool(true)),
+            ("date".into(), value("2024-02-29", Kind::Date)),
+            (
+                "datetime".into(),
+                value("2024-02-29T23:59:59.250", Kind::DateTime),
+            ),
+            ("time".into(), value("13:37:00", Kind::Time)),
+            ("duration".into(), value("PT36H15M", Kind::Duration)),
+        ],
+        error: Some("step 2 (http): 404 Not Found".into()),
+        attempts: 3,
+        times: vec![StepTime { step: 0, ms: 1.5 }],
+    }
+}

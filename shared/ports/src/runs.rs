@@ -1,0 +1,105 @@
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use rowmill_domain::job::{JobId, JobName};
+use rowmill_domain::run::{Counts, Failure};
+use rowmill_domain::{RunId, RunItem, RunState};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::Result;
+
+/// Fields of a run to change. Fields that are `None` keep their value. The names are those of
+/// [`RunItem`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RunPatch {
+    /// The new state.
+    pub state: Option<RunState>,
+    /// Number of jobs in the run.
+    pub jobs: Option<u32>,
+    /// Rows in and out.
+    pub counts: Option<Counts>,
+    /// Why the run failed.
+    pub failure: Option<Failure>,
+    /// Key of the result workbook in the work bucket.
+    pub result: Option<String>,
+    /// Message id of the mail.
+    pub mail: Option<String>,
+    /// All addresses that bounced so far, each with the reason. Replaces the previous map.
+    pub bounced: Option<BTreeMap<String, String>>,
+    /// Message id of the second mail, which links to the workbook instead of attaching it.
+    pub linked_mail: Option<String>,
+    /// ARNs of the job definitions, by phase.
+    pub definitions: Option<Vec<String>>,
+    /// When everything temporary was removed.
+    pub cleaned: Option<DateTime<Utc>>,
+}
+
+impl RunPatch {
+    /// The changed fields as they appear in a [`RunItem`]'s JSON, plus `updated` set to `now`.
+    ///
+    /// # Errors
+    /// A field cannot be serialized. Every field type of this struct can.
+    pub fn fields(&self, now: DateTime<Utc>) -> serde_json::Result<Map<String, Value>> {
+        let mut fields = match serde_json::to_value(self)? {
+            Value::Object(fields) => fields,
+            // A struct is an object.
+            _ => Map::new(),
+        };
+        fields.retain(|_, value| !value.is_null());
+        fields.insert("updated".to_owned(), serde_json::to_value(now)?);
+        Ok(fields)
+    }
+}
+
+/// A job of a run as recorded.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// The job's deterministic name.
+    pub name: JobName,
+    /// The id that Batch gave it.
+    pub id: JobId,
+    /// Whether an event reported the end of the job.
+    pub ended: bool,
+}
+
+/// Runs and the jobs of each run: DynamoDB, or SQLite.
+///
+/// Every write is durable when the call returns. Every read sees all writes that returned before
+/// it started.
+#[async_trait]
+pub trait Runs: Send + Sync {
+    /// Adds a run. Returns `false` and changes nothing if its id exists.
+    async fn create_run(&self, run: &RunItem) -> Result<bool>;
+    /// Returns a run, or `None` if there is no run with this id.
+    async fn run(&self, id: &RunId) -> Result<Option<RunItem>>;
+    /// Returns up to `limit` runs in the order of their ids, starting after `after`.
+    async fn runs(&self, after: Option<&RunId>, limit: usize) -> Result<Vec<RunItem>>;
+    /// Changes a run if its state is one of `from`, and sets its `updated` to `now`. Returns
+    /// `false` and changes nothing if the run is in another state.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such run.
+    async fn update_run(
+        &self,
+        id: &RunId,
+        from: &[RunState],
+        patch: RunPatch,
+        now: DateTime<Utc>,
+    ) -> Result<bool>;
+
+    /// Records a job's id under its name. Recording the same id again changes nothing.
+    ///
+    /// # Errors
+    /// [`Conflict`](crate::ErrorKind::Conflict) if another id is recorded under the name.
+    async fn record_job(&self, id: &RunId, name: &JobName, job: &JobId) -> Result<()>;
+    /// Marks a job as ended and returns how many jobs of the run have ended. Records the job if
+    /// it is unknown: its event can arrive before the id is recorded.
+    ///
+    /// Each name counts once, however often this is called. A job whose id differs from the one
+    /// recorded under its name does not count.
+    async fn job_ended(&self, id: &RunId, name: &JobName, job: &JobId) -> Result<u32>;
+    /// Returns all recorded jobs of a run, in the order of their names.
+    async fn jobs(&self, id: &RunId) -> Result<Vec<JobRecord>>;
+}
