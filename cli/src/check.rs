@@ -7,7 +7,7 @@ use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::secret::Secrets;
 use rowmill_enrich::check_local;
 use rowmill_pipeline::{CommandStep, ParameterFrom, Pipeline, Step, StepKind};
-use rowmill_steps::{Setup, SetupError, runner};
+use rowmill_steps::{SetupError, StepDeps, runner};
 
 use crate::args::CheckArgs;
 use crate::error::CliError;
@@ -86,9 +86,9 @@ pub(crate) fn set_up(
     let (secrets, unusable) = file.pipeline.secret_values(secrets);
     let mut needs: Vec<String> = unusable.iter().map(ToString::to_string).collect();
     let mut wrong = Vec::new();
-    let mut setup = Setup::new(1, &file.directory);
-    setup.secrets = Arc::new(secrets);
-    setup.parameters = Arc::new(parameters);
+    let mut deps = StepDeps::new(1, &file.directory);
+    deps.secrets = Arc::new(secrets);
+    deps.parameters = Arc::new(parameters);
     for (n, step) in (1..).zip(&file.pipeline.steps) {
         let (machine_only, e) = match &step.kind {
             // A program that is not fetched yet cannot be set up.
@@ -98,12 +98,12 @@ pub(crate) fn set_up(
                 Ok(()) => continue,
                 Err(e) => (false, e),
             },
-            _ => match runner(step, &setup) {
+            _ => match runner(step, &deps) {
                 Ok(_) => continue,
                 Err(e) => (concerns_this_machine_only(step, &e), e.to_string()),
             },
         };
-        let e = setup.secrets.redact(&e);
+        let e = deps.secrets.redact(&e);
         let message = format!(
             "pipeline {}: step {n} ({}): {e}",
             file.name,

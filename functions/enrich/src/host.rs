@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::secret::Secrets;
 use rowmill_pipeline::Pipeline;
-use rowmill_steps::{Setup, Translator};
+use rowmill_steps::{StepDeps, Translator};
 use tempfile::TempDir;
 
 use crate::fetch::{FetchError, ProgramFetcher};
@@ -33,17 +33,17 @@ impl HostResources {
         &self,
         pipeline: &Pipeline,
         parameters: ParameterValues,
-    ) -> Result<Setup, Vec<String>> {
+    ) -> Result<StepDeps, Vec<String>> {
         let (secrets, wrong) = pipeline.secret_values(&self.secrets);
         if !wrong.is_empty() {
             return Err(wrong.iter().map(ToString::to_string).collect());
         }
         let concurrency = pipeline.batch.concurrency as usize;
-        let mut setup = Setup::new(concurrency, &self.program_directory);
-        setup.secrets = Arc::new(secrets);
-        setup.parameters = Arc::new(parameters);
-        setup.amazon = self.amazon.clone();
-        Ok(setup)
+        let mut deps = StepDeps::new(concurrency, &self.program_directory);
+        deps.secrets = Arc::new(secrets);
+        deps.parameters = Arc::new(parameters);
+        deps.amazon = self.amazon.clone();
+        Ok(deps)
     }
 
     /// For each of these steps, the folder of its program if that is fetched.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rowmill_ports::Ledger;
-use rowmill_steps::Turns;
+use rowmill_steps::Permits;
 
 use crate::retry::retry;
 
@@ -21,9 +21,14 @@ impl fmt::Debug for LedgerPermits {
 }
 
 #[async_trait]
-impl Turns for LedgerPermits {
-    async fn take(&self, lane: &str, turns: u32, gap: Duration) -> Result<DateTime<Utc>, String> {
-        let take = || self.0.take_permits(lane, turns, gap, Utc::now());
+impl Permits for LedgerPermits {
+    async fn take(
+        &self,
+        rate_key: &str,
+        count: u32,
+        interval: Duration,
+    ) -> Result<DateTime<Utc>, String> {
+        let take = || self.0.take_permits(rate_key, count, interval, Utc::now());
         retry(take).await.map_err(|e| e.to_string())
     }
 }

@@ -109,19 +109,19 @@ impl Enrich {
         }
 
         let misconfigured = |wrong: String| EnrichError::Misconfigured(format!("{child}: {wrong}"));
-        let mut setup = self
+        let mut deps = self
             .host
             .setup(&pipeline, manifest.parameters)
             .map_err(|wrong| misconfigured(wrong.join("; ")))?;
-        setup.turns = Some(Arc::new(LedgerPermits(self.ledger.clone())));
-        setup.answers = Some(Arc::new(RunAnswers::new(self.ledger.clone(), child)));
+        deps.permits = Some(Arc::new(LedgerPermits(self.ledger.clone())));
+        deps.answers = Some(Arc::new(RunAnswers::new(self.ledger.clone(), child)));
         let programs = self.host.programs(&pipeline, steps.clone());
         let programs = programs.await.map_err(|e| e.in_child(child))?;
         let last = child.stage + 1 == manifest.stages;
         let worker = Worker {
             columns: &columns,
             stage: child.stage,
-            steps: stage_steps(&pipeline, steps, &setup, &programs).map_err(misconfigured)?,
+            steps: stage_steps(&pipeline, steps, &deps, &programs).map_err(misconfigured)?,
             checks: if last { &pipeline.checks } else { &[] },
             derived: if last { &pipeline.columns } else { &[] },
         };
@@ -131,7 +131,7 @@ impl Enrich {
                 child,
                 &worker,
                 tasks.todo,
-                setup.concurrency,
+                deps.concurrency,
                 stop,
                 &mut report,
             )

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use rowmill_pipeline::Pipeline;
-use rowmill_steps::{Runner, Setup};
+use rowmill_steps::{Runner, StepDeps};
 use tempfile::TempDir;
 
 /// A step of the stage.
@@ -19,7 +19,7 @@ pub(crate) struct StageStep {
 pub(crate) fn stage_steps(
     pipeline: &Pipeline,
     steps: Range<usize>,
-    setup: &Setup,
+    deps: &StepDeps,
     programs: &[Option<TempDir>],
 ) -> Result<Vec<StageStep>, String> {
     pipeline.steps[steps.clone()]
@@ -27,14 +27,14 @@ pub(crate) fn stage_steps(
         .zip(programs)
         .zip(steps)
         .map(|((step, program), index)| {
-            let mut setup = setup.clone();
+            let mut deps = deps.clone();
             if let Some(folder) = program {
-                setup.directory = folder.path().to_owned();
+                deps.directory = folder.path().to_owned();
             }
-            let runner = rowmill_steps::runner(step, &setup).map_err(|error| {
+            let runner = rowmill_steps::runner(step, &deps).map_err(|error| {
                 let error = error.to_string();
                 let (number, kind) = (index + 1, step.kind_name());
-                format!("step {number} ({kind}): {}", setup.secrets.redact(&error))
+                format!("step {number} ({kind}): {}", deps.secrets.redact(&error))
             })?;
             Ok(StageStep {
                 // No realistic pipeline has 65,536 steps.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_translate::Client;
 use rowmill_domain::limits::TRANSLATE_TEXT_BYTES;
-use rowmill_steps::{Limit, Translation, Translator, Untranslated};
+use rowmill_steps::{Limit, Translation, TranslationError, Translator};
 
 use crate::error::failed;
 
@@ -34,7 +34,7 @@ impl Translator for AmazonTranslate {
         text: &str,
         from: Option<&str>,
         to: &str,
-    ) -> Result<Translation, Untranslated> {
+    ) -> Result<Translation, TranslationError> {
         let from = from.unwrap_or("auto");
         let call = self
             .client
@@ -49,7 +49,7 @@ impl Translator for AmazonTranslate {
                 text: answer.translated_text,
                 attempts,
             }),
-            Err(error) => Err(Untranslated {
+            Err(error) => Err(TranslationError {
                 reason: failed("TranslateText", format!("{from} to {to}"))(error).to_string(),
                 attempts,
             }),

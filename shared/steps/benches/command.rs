@@ -1,4 +1,4 @@
-//! Records a second through a Python program, beside the same program fed by a shell pipe.
+//! Records per second through a Python program, compared with the same program in a shell pipe.
 //!
 //! `cargo bench -p rowmill-steps --bench command [-- RECORDS]` (1,000,000 by default; needs
 //! python3 and a shell).
@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Row};
 use rowmill_pipeline::{CommandStep, ProcessPer, Step, StepKind};
-use rowmill_steps::{Setup, runner};
+use rowmill_steps::{StepDeps, runner};
 
-/// Records at once, as `[batch] concurrency` has it.
-const AT_ONCE: usize = 64;
+/// Records at a time, as with `[batch] concurrency`.
+const CONCURRENCY: usize = 64;
 
 const PROGRAM: &str = r#"
 import json, sys
@@ -31,7 +31,7 @@ fn record(row: u32) -> Record {
         row,
         values: vec![
             Some(format!("{row:07}").into()),
-            Some("Arrived on time and does what it says.".into()),
+            Some("Arrived on time and does its job.".into()),
         ],
     }
 }
@@ -80,13 +80,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .enable_all()
         .build()?;
     let ours = || -> Result<Duration, Box<dyn std::error::Error>> {
-        let setup = Setup::new(AT_ONCE, directory.path().to_path_buf());
+        let deps = StepDeps::new(CONCURRENCY, directory.path().to_path_buf());
         let start = Instant::now();
         runtime.block_on(async {
-            let step: Arc<dyn rowmill_steps::Runner> = Arc::from(runner(&step, &setup)?);
+            let step: Arc<dyn rowmill_steps::Runner> = Arc::from(runner(&step, &deps)?);
             let next = Arc::new(AtomicU32::new(1));
             let mut workers = tokio::task::JoinSet::new();
-            for _ in 0..AT_ONCE {
+            for _ in 0..CONCURRENCY {
                 let (step, next, columns) = (step.clone(), next.clone(), columns.clone());
                 workers.spawn(async move {
                     loop {
@@ -118,7 +118,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (pipe, ours) = (pipe()?, ours()?);
         let rate = |d: Duration| f64::from(records) / d.as_secs_f64();
         println!(
-            "shell pipe {:.0} records/s, command step {:.0} records/s: {:.2} of it",
+            "shell pipe {:.0} records/s, command step {:.0} records/s (ratio {:.2})",
             rate(pipe),
             rate(ours),
             rate(ours) / rate(pipe)

@@ -1,9 +1,9 @@
-//! Requests a second of the `http` step for small JSON with extraction, against a server here.
+//! Requests per second of the `http` step for small JSON documents, against a local server.
 //!
-//! `cargo bench -p rowmill-steps --bench http [-- REQUESTS AT_ONCE LATENCY_MS]` (100,000, 64 and
-//! 0 by default). Server and client are pinned to a core each with taskset. With a latency, the
-//! ideal is AT_ONCE requests each LATENCY_MS. `-- serve` is the server alone, for
-//! `benches/http_step.py`, which compares the whole program with its peers: it prints its address.
+//! `cargo bench -p rowmill-steps --bench http [-- REQUESTS CONCURRENCY LATENCY_MS]` (100,000, 64 and
+//! 0 by default). Server and client are each pinned to one core with taskset. With a latency, the
+//! ideal is CONCURRENCY requests per LATENCY_MS. `-- serve` starts only the server and prints its
+//! address, for `benches/http_step.py`, which compares the whole program with similar tools.
 
 #![allow(clippy::print_stdout)]
 
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Kind, Record, Row};
 use rowmill_pipeline::{Extract, HttpMethod, HttpOutput, HttpStep, Step, StepKind, Template};
-use rowmill_steps::{Setup, runner};
+use rowmill_steps::{StepDeps, runner};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -26,16 +26,17 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const BODY: &str = r#"{"parcel":"00501-17","owner":"Ada Lovelace","due":812.5,"paid":false}"#;
 
-/// What the server was asked for since it was last asked about that.
+/// The requests since the figures were last read.
 #[derive(Default)]
 struct Figures {
     requests: u32,
-    /// When the first request came, and when the last answer went.
+    /// When the first request arrived, and when the last answer was sent.
     span: Option<(Instant, Instant)>,
 }
 
-/// Answers `/<milliseconds>/..` after that time by [`BODY`], `/figures` by the requests since the
-/// last time and the seconds from the first one to the last answer, and all else by 404.
+/// Answers `/<milliseconds>/..` with [`BODY`] after that time. Answers `/figures` with the number of
+/// requests since the last call and the seconds from the first request to the last answer. Answers
+/// everything else with 404.
 async fn serve() -> Result<()> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     println!("{}", listener.local_addr()?);
@@ -43,7 +44,7 @@ async fn serve() -> Result<()> {
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        // A client that goes away ends its connection, nothing else.
+        // A client that disconnects ends only its connection.
         tokio::task::spawn_local(answer(stream, figures.clone()));
     }
 }
@@ -55,7 +56,7 @@ async fn answer(mut stream: TcpStream, figures: Rc<RefCell<Figures>>) -> std::io
         if !asked.ends_with(b"\r\n\r\n") {
             continue;
         }
-        let came = Instant::now();
+        let received = Instant::now();
         let part = asked[5..].split(|b| *b == b'/' || *b == b' ').next();
         let part = part.and_then(|part| std::str::from_utf8(part).ok());
         match part.map(|part| (part, part.parse())) {
@@ -66,7 +67,9 @@ async fn answer(mut stream: TcpStream, figures: Rc<RefCell<Figures>>) -> std::io
                 stream.write_all(value.as_bytes()).await?;
                 let mut figures = figures.borrow_mut();
                 figures.requests += 1;
-                let first = figures.span.map_or(came, |(first, _)| first.min(came));
+                let first = figures
+                    .span
+                    .map_or(received, |(first, _)| first.min(received));
                 figures.span = Some((first, Instant::now()));
             }
             Some(("figures", _)) => {
@@ -95,7 +98,7 @@ fn response(status: &str, body: &str) -> String {
     )
 }
 
-async fn ask(address: &str, requests: u32, at_once: usize, latency: u64) -> Result<Duration> {
+async fn ask(address: &str, requests: u32, concurrency: usize, latency: u64) -> Result<Duration> {
     let step = Step {
         kind: StepKind::Http(Box::new(HttpStep {
             method: HttpMethod::Get,
@@ -124,12 +127,12 @@ async fn ask(address: &str, requests: u32, at_once: usize, latency: u64) -> Resu
         })),
         image: None,
     };
-    let setup = Setup::new(at_once, std::env::temp_dir());
-    let step: Arc<dyn rowmill_steps::Runner> = Arc::from(runner(&step, &setup)?);
+    let deps = StepDeps::new(concurrency, std::env::temp_dir());
+    let step: Arc<dyn rowmill_steps::Runner> = Arc::from(runner(&step, &deps)?);
     let next = Arc::new(AtomicU32::new(1));
     let start = Instant::now();
     let mut workers = tokio::task::JoinSet::new();
-    for _ in 0..at_once {
+    for _ in 0..concurrency {
         let (step, next) = (step.clone(), next.clone());
         workers.spawn(async move {
             let columns = Columns::new(["ID"]);
@@ -171,12 +174,12 @@ fn main() -> Result<()> {
         Some("serve") => tokio::task::LocalSet::new().block_on(&runtime, serve()),
         Some("ask") => {
             let address = arguments.get(2).ok_or("an address")?;
-            let (requests, at_once, latency) = (number(3, 0), number(4, 1), number(5, 0));
+            let (requests, concurrency, latency) = (number(3, 0), number(4, 1), number(5, 0));
             let took =
-                runtime.block_on(ask(address, requests as u32, at_once as usize, latency))?;
-            let ideal = requests.div_ceil(at_once) * latency;
+                runtime.block_on(ask(address, requests as u32, concurrency as usize, latency))?;
+            let ideal = requests.div_ceil(concurrency) * latency;
             println!(
-                "{requests} requests, {at_once} at once, {latency} ms: {:.2} s, {:.0} a second (no faster than {:.2} s)",
+                "{requests} requests, {concurrency} at once, {latency} ms: {:.2} s, {:.0} a second (no faster than {:.2} s)",
                 took.as_secs_f64(),
                 requests as f64 / took.as_secs_f64(),
                 ideal as f64 / 1000.0
@@ -194,12 +197,12 @@ fn main() -> Result<()> {
             let mut address = String::new();
             let output = server.stdout.take().ok_or("no output")?;
             std::io::BufReader::new(output).read_line(&mut address)?;
-            let [requests, at_once, latency] =
+            let [requests, concurrency, latency] =
                 [number(1, 100_000), number(2, 64), number(3, 0)].map(|n: u64| n.to_string());
             let status = std::process::Command::new("taskset")
                 .args(["-c", "1"])
                 .arg(&program)
-                .args(["ask", address.trim(), &requests, &at_once, &latency])
+                .args(["ask", address.trim(), &requests, &concurrency, &latency])
                 .status();
             server.kill()?;
             server.wait()?;

@@ -1,4 +1,4 @@
-//! Texts a second of the `sentiment` step on one core.
+//! Texts per second of the `sentiment` step on one core.
 //!
 //! `cargo bench -p rowmill-steps --bench sentiment`
 
@@ -9,10 +9,10 @@ use std::time::Instant;
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Row};
 use rowmill_pipeline::{SentimentStep, Step, StepKind};
-use rowmill_steps::{Setup, runner};
+use rowmill_steps::{StepDeps, runner};
 
 const TEXTS: [&str; 3] = [
-    "Arrived on time and does what it says. The battery lasts all day, which is more than I hoped for!",
+    "Arrived on time and does its job. The battery lasts all day, which is more than I hoped for!",
     "Not worth the money: it broke after two weeks, and the support was useless and rude.",
     "It is a lamp. It has a switch, and the cable is two metres long.",
 ];
@@ -25,8 +25,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }),
         image: None,
     };
-    let setup = Setup::new(1, ".");
-    let step = runner(&step, &setup)?;
+    let deps = StepDeps::new(1, ".");
+    let step = runner(&step, &deps)?;
     let columns = Columns::new(["Notes"]);
     let longest = "good ".repeat(6553);
     for (texts, count) in [(&TEXTS[..], 100_000), (&[longest.as_str()], 10)] {
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let took = start.elapsed();
         println!(
-            "{count} texts of {} characters and the like: {:.2} s, {:.0} a second",
+            "{count} texts of about {} characters: {:.2} s, {:.0}/s",
             texts[0].len(),
             took.as_secs_f64(),
             f64::from(count) / took.as_secs_f64()

@@ -1,31 +1,31 @@
-//! Answers kept within a child, so that rows that ask for the same get it from one request.
+//! A cache of answers within a child, so that rows with the same request share one answer.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::OnceCell;
 
-/// Bytes of answers kept, in all. A child has 512 MiB by default.
-const KEPT: usize = 32 * 1024 * 1024;
-/// Answers kept.
-const ENTRIES: usize = 10_000;
+/// Bytes of all cached answers. A child has 512 MiB by default.
+const BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Number of cached answers.
+const ENTRIES_MAX: usize = 10_000;
 
-/// What is kept.
-pub(crate) trait Answer {
-    /// Its size in memory, roughly.
+/// A value that can be cached.
+pub(crate) trait Cached {
+    /// Approximate size in memory.
     fn bytes(&self) -> usize;
 }
 
-impl Answer for String {
+impl Cached for String {
     fn bytes(&self) -> usize {
         self.len()
     }
 }
 
-/// An answer that is there, or that somebody is asking for while others wait for it.
+/// The place of one answer. The first caller fills it while the others wait.
 pub(crate) type Slot<T> = Arc<OnceCell<Arc<T>>>;
 
-/// The answers by what was asked, the oldest given up first.
+/// Answers by key. The oldest are evicted first.
 pub(crate) struct Cache<T>(Mutex<Slots<T>>);
 
 struct Slots<T> {
@@ -44,8 +44,8 @@ impl<T> Default for Cache<T> {
     }
 }
 
-impl<T: Answer> Cache<T> {
-    /// The place of the answer to a question.
+impl<T: Cached> Cache<T> {
+    /// The slot for a key, created if there is none.
     pub(crate) fn slot(&self, key: String) -> Slot<T> {
         let mut slots = match self.0.lock() {
             Ok(slots) => slots,
@@ -58,25 +58,25 @@ impl<T: Answer> Cache<T> {
         slots.by_key.insert(key.clone(), slot.clone());
         slots.oldest.push_back(key);
         slots.added += 1;
-        slots.shrink();
+        slots.evict();
         slot
     }
 }
 
-impl<T: Answer> Slots<T> {
-    fn shrink(&mut self) {
-        // Summed anew only when a hundred more came: answers arrive after their slots.
+impl<T: Cached> Slots<T> {
+    fn evict(&mut self) {
+        // Sizes are summed once per 100 slots: answers arrive after their slots, and summing is slow.
         let bytes = match self.added % 100 {
             0 => self.bytes(),
             _ => 0,
         };
-        let mut over = bytes.saturating_sub(KEPT);
-        while over > 0 || self.oldest.len() > ENTRIES {
+        let mut over = bytes.saturating_sub(BYTES_MAX);
+        while over > 0 || self.oldest.len() > ENTRIES_MAX {
             let Some(key) = self.oldest.pop_front() else {
                 return;
             };
-            let gone = self.by_key.remove(&key);
-            over = over.saturating_sub(gone.map_or(0, |slot| size(&key, &slot)));
+            let evicted = self.by_key.remove(&key);
+            over = over.saturating_sub(evicted.map_or(0, |slot| size(&key, &slot)));
         }
     }
 
@@ -85,8 +85,8 @@ impl<T: Answer> Slots<T> {
     }
 }
 
-/// The question is kept twice, and may be as long as the answer.
-fn size<T: Answer>(key: &str, slot: &Slot<T>) -> usize {
+/// The key is stored twice, and may be as long as the answer.
+fn size<T: Cached>(key: &str, slot: &Slot<T>) -> usize {
     2 * key.len() + slot.get().map_or(0, |answer| answer.bytes())
 }
 
@@ -99,25 +99,29 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_first_and_the_sum_is_bounded() {
+    fn the_oldest_answers_are_evicted_when_the_cache_is_full() {
         let cache = Cache::default();
         for i in 0..1000 {
             fill(&cache.slot(format!("{i}")), 100_000);
         }
         let slots = cache.0.lock().unwrap();
-        // A hundred of 100,000 bytes may come between two counts.
-        assert!(slots.bytes() <= KEPT + 100 * 100_100, "{}", slots.bytes());
+        // Up to 100 answers of 100,000 bytes arrive between two sums.
+        assert!(
+            slots.bytes() <= BYTES_MAX + 100 * 100_100,
+            "{}",
+            slots.bytes()
+        );
         assert!(slots.by_key.contains_key("999") && !slots.by_key.contains_key("0"));
         assert_eq!(slots.by_key.len(), slots.oldest.len());
     }
 
     #[test]
-    fn entries_are_bounded() {
+    fn the_number_of_answers_is_bounded() {
         let cache = Cache::default();
-        for i in 0..ENTRIES + 10 {
+        for i in 0..ENTRIES_MAX + 10 {
             cache.slot(format!("{i}"));
         }
-        assert_eq!(cache.0.lock().unwrap().by_key.len(), ENTRIES);
+        assert_eq!(cache.0.lock().unwrap().by_key.len(), ENTRIES_MAX);
         let first = cache.slot("x".into());
         fill(&first, 1);
         assert!(cache.slot("x".into()).initialized());

@@ -1,4 +1,4 @@
-//! `classify`: the most likely label of a text, by a model that `rowmill train` made. Offline.
+//! `classify`: the most likely label of a text, predicted offline by a model from `rowmill train`.
 
 use std::sync::Arc;
 
@@ -7,23 +7,23 @@ use rowmill_classify::Model;
 use rowmill_domain::Row;
 use rowmill_pipeline::ClassifyStep;
 
-use crate::{Runner, Setup, SetupError, StepResult};
+use crate::{Runner, SetupError, StepDeps, StepResult};
 
 pub(crate) struct Classify {
     column: String,
     label: Arc<str>,
     probability: Arc<str>,
-    /// The column, and how many words.
+    /// The column for the most influential words, and how many of them.
     words: Option<(Arc<str>, usize)>,
     model: Model,
 }
 
 impl Classify {
-    pub(crate) fn new(step: &ClassifyStep, setup: &Setup) -> Result<Classify, SetupError> {
-        let file = setup.directory.join(&step.model);
-        let model = Model::open(&file).map_err(|why| SetupError::Model {
+    pub(crate) fn new(step: &ClassifyStep, deps: &StepDeps) -> Result<Classify, SetupError> {
+        let file = deps.directory.join(&step.model);
+        let model = Model::open(&file).map_err(|source| SetupError::Model {
             file: file.display().to_string(),
-            why,
+            source,
         })?;
         let words =
             |w: &rowmill_pipeline::ClassifyWords| (w.column.as_str().into(), w.most as usize);
@@ -40,13 +40,13 @@ impl Classify {
 #[async_trait]
 impl Runner for Classify {
     async fn run(&self, row: Row<'_>) -> StepResult {
-        // No text has no label.
-        let text = match StepResult::text(row, &self.column, &[&self.label, &self.probability]) {
-            Ok(text) => text,
-            Err(result) => return result,
-        };
+        let text =
+            match StepResult::input_text(row, &self.column, &[&self.label, &self.probability]) {
+                Ok(text) => text,
+                Err(result) => return result,
+            };
         let prediction = self.model.predict(&text);
-        // Four decimals: more are not to be told apart by a model trained on some thousand texts.
+        // Four decimals: a model trained on a few thousand texts is not more precise.
         let probability = (prediction.probability * 1e4).round() / 1e4;
         let mut outputs = vec![
             (self.label.clone(), prediction.label.into()),
@@ -55,7 +55,7 @@ impl Runner for Classify {
         if let Some((column, most)) = &self.words {
             let words = self.model.words(&text, prediction.label, *most);
             let words: Vec<String> = words.into_iter().map(|w| w.word).collect();
-            // Where no known word spoke for the label the cell is empty.
+            // The cell is empty if no known word supports the label.
             if !words.is_empty() {
                 outputs.push((column.clone(), words.join(", ").into()));
             }
@@ -89,8 +89,8 @@ mod tests {
                 most: 2,
             }),
         };
-        let setup = Setup::new(1, directory.to_owned());
-        Classify::new(&step, &setup)
+        let deps = StepDeps::new(1, directory.to_owned());
+        Classify::new(&step, &deps)
     }
 
     fn trained() -> Classify {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn label_probability_and_words() {
+    async fn a_text_gets_a_label_a_probability_and_words() {
         let step = trained();
         let result = run(&step, Some("My PARCEL is late!".into())).await;
         let outputs = result.outputs.unwrap();
@@ -138,13 +138,13 @@ mod tests {
         assert_eq!(probability, (probability * 1e4).round() / 1e4);
         assert_eq!(outputs[2], ("words".into(), "parcel, late".into()));
 
-        // Nothing known: a label all the same, and no words for it.
+        // A text of unknown words still gets a label, but no words.
         let outputs = run(&step, Some("日本".into())).await.outputs.unwrap();
         assert_eq!(outputs.len(), 2);
     }
 
     #[tokio::test]
-    async fn an_empty_text_has_no_label_and_the_row_says_so() {
+    async fn an_empty_text_gets_no_label_and_a_note() {
         let step = trained();
         for value in [None, Some(Value::from("  "))] {
             let result = run(&step, value).await;
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_that_is_not_there_or_none_is_told() {
+    fn a_missing_or_invalid_model_is_an_error() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("topics.model");
         let error = |file: &Path| {

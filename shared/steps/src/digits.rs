@@ -1,26 +1,25 @@
-//! Whole numbers in JSON that a double does not hold: they stay text, so that no digit is lost.
+//! Keeps integers in JSON exact: those that do not fit a double become text.
 
 use std::borrow::Cow;
 
 use serde_json::Number;
 
-/// Integers beyond this are not exact as doubles.
-const EXACT_INTEGER: u64 = 1 << 53;
-/// Fewest digits of an integer that 64 bits do not hold.
+/// Largest integer up to which every integer is exact as a double.
+const EXACT_MAX: u64 = 1 << 53;
+/// Fewest digits of an integer that does not fit 64 bits.
 const DIGITS_MIN: usize = 19;
 
-/// Whether a double holds the number as it stands.
+/// Whether the number is exact as a double.
 pub(crate) fn is_exact(number: &Number) -> bool {
     match (number.as_u64(), number.as_i64()) {
-        (Some(n), _) => n <= EXACT_INTEGER,
-        (None, Some(n)) => n.unsigned_abs() <= EXACT_INTEGER,
+        (Some(n), _) => n <= EXACT_MAX,
+        (None, Some(n)) => n.unsigned_abs() <= EXACT_MAX,
         (None, None) => true,
     }
 }
 
-/// The JSON with its integers that 64 bits do not hold as texts: of what stands there as numbers
-/// serde_json would make doubles.
-pub(crate) fn keep(json: &[u8]) -> Cow<'_, [u8]> {
+/// Quotes the integers that do not fit 64 bits, which serde_json would otherwise round to doubles.
+pub(crate) fn quote_large_integers(json: &[u8]) -> Cow<'_, [u8]> {
     let (mut kept, mut copied, mut at) = (Vec::new(), 0, 0);
     while let Some(byte) = json.get(at) {
         match byte {
@@ -29,7 +28,7 @@ pub(crate) fn keep(json: &[u8]) -> Cow<'_, [u8]> {
                 let is_part = |b: &u8| b.is_ascii_digit() || b"+-.eE".contains(b);
                 let length = json[at..].iter().take_while(|b| is_part(b)).count();
                 let number = &json[at..at + length];
-                if is_beyond(number) {
+                if is_too_large(number) {
                     kept.extend_from_slice(&json[copied..at]);
                     kept.push(b'"');
                     kept.extend_from_slice(number);
@@ -48,7 +47,7 @@ pub(crate) fn keep(json: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(kept)
 }
 
-/// Where a text ends that begins at `at`.
+/// The index after the string that starts before `at`.
 fn string_end(json: &[u8], mut at: usize) -> usize {
     while let Some(found) = json.get(at..).and_then(|r| memchr::memchr2(b'"', b'\\', r)) {
         at += found;
@@ -60,7 +59,7 @@ fn string_end(json: &[u8], mut at: usize) -> usize {
     json.len()
 }
 
-fn is_beyond(number: &[u8]) -> bool {
+fn is_too_large(number: &[u8]) -> bool {
     let digits = number.strip_prefix(b"-").unwrap_or(number);
     if digits.len() < DIGITS_MIN || digits[0] == b'0' || !digits.iter().all(u8::is_ascii_digit) {
         return false;
@@ -78,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_integers_beyond_64_bits_become_texts() {
+    fn only_integers_beyond_64_bits_become_text() {
         for (json, expected) in [
             (
                 r#"{"a":12345678901234567890123}"#,
@@ -93,7 +92,10 @@ mod tests {
                 r#"["\"12345678901234567890123","12345678901234567890123"]"#,
             ),
         ] {
-            assert_eq!(String::from_utf8_lossy(&keep(json.as_bytes())), expected);
+            assert_eq!(
+                String::from_utf8_lossy(&quote_large_integers(json.as_bytes())),
+                expected
+            );
         }
         for json in [
             "[18446744073709551615,-9223372036854775808,9007199254740993,0]",
@@ -104,16 +106,19 @@ mod tests {
             r#""\"#,
             "",
         ] {
-            assert!(matches!(keep(json.as_bytes()), Cow::Borrowed(_)), "{json}");
+            assert!(
+                matches!(quote_large_integers(json.as_bytes()), Cow::Borrowed(_)),
+                "{json}"
+            );
         }
     }
 
     proptest! {
         #[test]
-        fn what_is_json_stays_json(text in "\\PC{0,20}", digits in "-?[1-9][0-9]{0,40}") {
+        fn quoting_preserves_the_rest_of_the_json(text in "\\PC{0,20}", digits in "-?[1-9][0-9]{0,40}") {
             let json = serde_json::json!({ text.as_str(): [text.as_str(), 1.5] }).to_string();
             let json = format!("[{json},{digits}]");
-            let kept: serde_json::Value = serde_json::from_slice(&keep(json.as_bytes())).unwrap();
+            let kept: serde_json::Value = serde_json::from_slice(&quote_large_integers(json.as_bytes())).unwrap();
             prop_assert_eq!(&kept[0][text.as_str()][0], text.as_str());
             let found = kept[1].as_str().map_or_else(|| kept[1].to_string(), str::to_owned);
             prop_assert_eq!(found, digits);

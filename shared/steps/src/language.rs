@@ -1,7 +1,8 @@
-//! `language`: the language of a text, offline, by its script and its trigrams (crate `whatlang`).
+//! `language`: detects the language of a text offline, by its script and trigrams (crate
+//! `whatlang`).
 //!
-//! A language that cannot be told is left open, with the reason: a wrong one would send the text to
-//! the wrong translation. What is told is the same for the same text, always.
+//! If the language is uncertain, the cells stay empty and the row has a note: a wrong language would
+//! lead to a wrong translation. The same text always gives the same result.
 
 use std::sync::Arc;
 
@@ -14,9 +15,9 @@ use crate::{Runner, SetupError, StepResult};
 
 pub(crate) struct Language {
     column: String,
-    /// Empty for all.
+    /// The languages to choose from; empty for all.
     languages: Vec<Lang>,
-    least: f64,
+    min_confidence: f64,
     detected: Arc<str>,
     confidence: Arc<str>,
     detector: Detector,
@@ -43,38 +44,41 @@ impl Language {
                 some => Detector::with_allowlist(some.to_vec()),
             },
             languages,
-            least: step.min_confidence,
+            min_confidence: step.min_confidence,
             detected: step.detected.as_str().into(),
             confidence: step.confidence.as_str().into(),
         })
     }
 
-    /// The language and how sure that is (0 to 1), or why it cannot be told.
-    fn tell(&self, text: &str) -> Result<(&'static str, f64), String> {
+    /// The code of the language and the confidence (0 to 1).
+    ///
+    /// # Errors
+    /// Why the language could not be detected, as a predicate of "the text".
+    fn detect(&self, text: &str) -> Result<(&'static str, f64), String> {
         let info = match whatlang::detect_script(text) {
             None => return Err("has no letters".to_owned()),
-            // The detector takes what is not allowed to be Chinese for Japanese.
+            // With an allow list that lacks Chinese, the detector takes Chinese for Japanese.
             Some(Script::Mandarin) => whatlang::detect(text),
             Some(_) => self.detector.detect(text),
         };
         let Some(info) = info else {
-            return Err("is in none of `languages`".to_owned());
+            return Err("is not in any of `languages`".to_owned());
         };
-        let (found, sure) = (code(info.lang()), rounded(&info));
+        let (found, confidence) = (code(info.lang()), rounded(&info));
         if !self.languages.is_empty() && !self.languages.contains(&info.lang()) {
             return Err(format!("looks like `{found}`, which is not in `languages`"));
         }
-        if sure < self.least {
+        if confidence < self.min_confidence {
             return Err(format!(
-                "is too short or too mixed: `{found}` with confidence {sure}, below {}",
-                self.least
+                "is too short or mixes languages: `{found}` with confidence {confidence}, below {}",
+                self.min_confidence
             ));
         }
-        Ok((found, sure))
+        Ok((found, confidence))
     }
 }
 
-/// Two decimals: the detector's own scale is coarser.
+/// Two decimals: the detector is not more precise.
 fn rounded(info: &Info) -> f64 {
     (info.confidence() * 100.0).round() / 100.0
 }
@@ -83,27 +87,27 @@ fn rounded(info: &Info) -> f64 {
 impl Runner for Language {
     async fn run(&self, row: Row<'_>) -> StepResult {
         let adds: [&str; 2] = [&self.detected, &self.confidence];
-        let text = match StepResult::text(row, &self.column, &adds) {
+        let text = match StepResult::input_text(row, &self.column, &adds) {
             Ok(text) => text,
             Err(result) => return result,
         };
-        match self.tell(&text) {
-            Ok((found, sure)) => StepResult::ok(
+        match self.detect(&text) {
+            Ok((found, confidence)) => StepResult::ok(
                 vec![
                     (self.detected.clone(), found.into()),
-                    (self.confidence.clone(), sure.into()),
+                    (self.confidence.clone(), confidence.into()),
                 ],
                 1,
             ),
-            Err(why) => StepResult::none(format!("no {}: the text {why}", adds.join(" and "))),
+            Err(why) => StepResult::empty(format!("no {}: the text {why}", adds.join(" and "))),
         }
     }
 
     async fn close(&self) {}
 }
 
-/// The code of ISO 639-1, which people and translation services know languages by. Norwegian is
-/// `no`, as Amazon and most software have it, not the `nb` of its more common form.
+/// The ISO 639-1 code of a language. Norwegian is `no`, as in Amazon Translate and most software,
+/// although whatlang detects Bokmål (`nb`).
 fn code(lang: Lang) -> &'static str {
     match lang {
         Lang::Epo => "eo",
@@ -213,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn languages_of_reviews() {
+    async fn the_languages_of_reviews_are_detected() {
         for (text, expected) in [
             ("Das Produkt kam pünktlich und funktioniert sehr gut.", "de"),
             (
@@ -248,13 +252,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_told_is_left_open_with_the_reason() {
+    async fn an_uncertain_language_stays_empty_with_a_note() {
         for (languages, text, why) in [
             (&[][..], "", "column `Review` is empty"),
             (&[], "12345 !", "has no letters"),
             (&[], "\u{1F44D}\u{1F44D}", "has no letters"),
-            (&[], "OK", "too short or too mixed"),
-            (&[], "asdf qwer zxcv", "too short or too mixed"),
+            (&[], "OK", "too short or mixes languages"),
+            (&[], "asdf qwer zxcv", "too short or mixes languages"),
             (
                 &["en", "de"],
                 "정말 좋은 제품입니다",
@@ -264,7 +268,7 @@ mod tests {
             (
                 &["en", "de"],
                 "Отличный товар, рекомендую",
-                "in none of `languages`",
+                "not in any of `languages`",
             ),
         ] {
             let result = run(languages, Some(text.into())).await;
@@ -278,30 +282,33 @@ mod tests {
     }
 
     #[test]
-    fn with_fewer_languages_shorter_texts_can_be_told() {
+    fn fewer_languages_make_shorter_texts_detectable() {
         let text = "Der Akku hält lange";
-        assert!(step(&[]).tell(text).is_err());
-        assert_eq!(step(&["en", "de", "fr", "es"]).tell(text).unwrap().0, "de");
+        assert!(step(&[]).detect(text).is_err());
+        assert_eq!(
+            step(&["en", "de", "fr", "es"]).detect(text).unwrap().0,
+            "de"
+        );
     }
 
     #[test]
-    fn languages_nobody_can_tell_are_refused_with_those_that_can() {
-        let wrong = Language::new(&LanguageStep {
+    fn unknown_languages_are_rejected_with_a_list_of_the_known_ones() {
+        let step = Language::new(&LanguageStep {
             column: "Review".into(),
             languages: vec!["en".into(), "english".into()],
             min_confidence: 0.5,
             detected: "a".into(),
             confidence: "b".into(),
         });
-        let told = wrong.err().unwrap().to_string();
+        let error = step.err().unwrap().to_string();
         assert!(
-            told.contains("`english`") && told.contains("de, "),
-            "{told}"
+            error.contains("`english`") && error.contains("de, "),
+            "{error}"
         );
     }
 
     #[test]
-    fn codes_are_two_letters_each_its_own() {
+    fn codes_are_two_letters_and_distinct() {
         let codes: std::collections::HashSet<_> = Lang::all().iter().map(|l| code(*l)).collect();
         assert_eq!(codes.len(), Lang::all().len());
         assert!(codes.iter().all(|c| c.len() == 2));
@@ -309,14 +316,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_same_text_gives_the_same_and_none_panics(
+        fn detection_is_deterministic_and_never_panics(
             text in "\\PC{0,80}|([a-zäéñ]{1,9} ){0,30}|[а-яїω漢字かカ한글 ]{0,40}|(.|\n){0,40}",
             some in any::<bool>(),
         ) {
             let step = step(if some { &["en", "de", "ru", "ja"] } else { &[] });
-            let told = step.tell(&text);
-            prop_assert_eq!(&told, &step.tell(&text));
-            if let Ok((code, sure)) = told {
+            let detected = step.detect(&text);
+            prop_assert_eq!(&detected, &step.detect(&text));
+            if let Ok((code, sure)) = detected {
                 prop_assert!(code.len() == 2 && (0.5..=1.0).contains(&sure));
             }
         }

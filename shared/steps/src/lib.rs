@@ -1,8 +1,19 @@
-//! The step kinds: what is done to each record.
+//! The step kinds of a pipeline, and how each processes a record.
 //!
-//! [`runner`] builds a step once per child; [`Runner::run`] is then called for each record, for
-//! several at once. Nothing that happens to a record is an error of the step: it is the reason
-//! in the record's row.
+//! [`runner`] sets up a step once per child; [`Runner::run`] is then called for each record, several
+//! at a time. A step never fails because of a record: whatever goes wrong is reported in the
+//! record's row.
+//!
+//! | module | step |
+//! |---|---|
+//! | `http` | sends a request and extracts outputs from the response |
+//! | `command` | runs a program that reads and writes JSON Lines |
+//! | `sentiment`, `language`, `classify` | analyze a text offline |
+//! | `translate` | translates a text with a service |
+//!
+//! All requests pass the address guard ([`Guard`]), which refuses private addresses. A host gets
+//! requests at the step's rate (`rate_limiter`) and only as many at once as it can bear
+//! (`http::host_limiter`). What steps need from outside is in [`StepDeps`].
 
 mod answers;
 mod cache;
@@ -12,11 +23,11 @@ mod digits;
 mod guard;
 mod http;
 mod language;
-mod pace;
+mod pacer;
+mod rate_limiter;
 mod redacting;
 mod sentiment;
 mod translate;
-mod turns;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,50 +40,49 @@ use rowmill_domain::{Row, Value};
 use rowmill_pipeline::{Step, StepKind};
 
 pub use answers::Answers;
-pub use translate::{Limit, Translation, Translator, Untranslated};
-
 pub use guard::{Guard, GuardError, Refused, refused_range};
-pub use turns::Turns;
+pub use rate_limiter::Permits;
+pub use translate::{Limit, Translation, TranslationError, Translator};
 
-/// A step, ready to work on records.
+/// A step that is ready to process records.
 #[async_trait]
 pub trait Runner: Send + Sync {
-    /// Works on a record. Called for several records at once, each with a row number of its own.
-    /// A call that is dropped before it ends leaves the step usable.
+    /// Processes a record. Called for several records at once, each with a different row number. The
+    /// step stays usable if a call is dropped before it returns.
     async fn run(&self, row: Row<'_>) -> StepResult;
 
-    /// Ends programs and gives sockets back; no more records follow. What a step leaves running
-    /// when it is dropped instead is killed.
+    /// Ends programs and closes connections after the last record. If the step is dropped instead,
+    /// its programs are killed.
     async fn close(&self);
 }
 
-/// What a step made of a record.
+/// The result of a step for one record.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepResult {
-    /// The columns it adds, those without a value left out; or why there are none, for the row's
-    /// `error`.
+    /// The columns that the step adds, without those that have no value; or the reason of the
+    /// failure, for the row's `error`.
     pub outputs: Result<Outputs, String>,
-    /// How often it was tried; 1 where nothing was tried twice.
+    /// Number of attempts, at least 1.
     pub attempts: u32,
-    /// What the row's `error` should say although the record is `ok`, as why an output is empty.
+    /// Texts for the row's `error` although the record is `ok`, such as why an output is empty.
     pub notes: Vec<String>,
 }
 
 impl StepResult {
-    /// The text that a step works on, or the result of a record without one: the cells stay
-    /// empty, and the row says why. `adds` are the columns that it misses.
-    fn text(row: Row<'_>, column: &str, adds: &[&str]) -> Result<String, StepResult> {
+    /// The input text of a step. Without text, the result of the record: the columns `adds` stay
+    /// empty, and the row says why.
+    fn input_text(row: Row<'_>, column: &str, adds: &[&str]) -> Result<String, StepResult> {
         let text = row.get(column).map(Value::to_text);
         text.filter(|t| !t.trim().is_empty()).ok_or_else(|| {
             let adds = adds.join(" and ");
-            StepResult::none(format!("no {adds}: column `{column}` is empty"))
+            StepResult::empty(format!("no {adds}: column `{column}` is empty"))
         })
     }
 
-    /// The record stays `ok` without the step's columns, and its row says why.
-    fn none(why: String) -> StepResult {
+    /// An `ok` record without the step's columns, and a note that says why.
+    fn empty(note: String) -> StepResult {
         StepResult {
-            notes: vec![why],
+            notes: vec![note],
             ..StepResult::ok(Vec::new(), 1)
         }
     }
@@ -94,140 +104,142 @@ impl StepResult {
     }
 }
 
-/// What a step needs to know of its surroundings.
+/// What a step needs from the child that runs it.
 #[derive(Clone)]
-pub struct Setup {
-    /// Records at once; at least 1.
+pub struct StepDeps {
+    /// Records processed at a time, at least 1.
     pub concurrency: usize,
-    /// Where programs run and relative paths start: the pipeline's directory.
+    /// The working directory of programs and the base of relative paths: the pipeline's directory.
     pub directory: PathBuf,
-    /// The secrets that the pipeline declares, with their values.
+    /// The values of the secrets that the pipeline declares.
     pub secrets: Arc<Secrets>,
-    /// The run's values of the parameters that uploads give.
+    /// The values of the run's parameters.
     pub parameters: Arc<ParameterValues>,
-    /// Amazon Translate; `None` on a machine that has no AWS.
+    /// Amazon Translate; `None` without AWS.
     pub amazon: Option<Arc<dyn Translator>>,
-    /// Turns for requests that the children of all runs share. Without them a rate holds for this
-    /// child alone.
-    pub turns: Option<Arc<dyn Turns>>,
-    /// Answers that all children of a run share. Without them a text is translated, and a
-    /// response kept, for this child alone.
+    /// Rate permits that the children of all runs share. Without them, a rate applies to this child
+    /// alone.
+    pub permits: Option<Arc<dyn Permits>>,
+    /// Answers that the children of a run share. Without them, translations and responses are cached
+    /// in this child alone.
     pub answers: Option<Arc<dyn Answers>>,
 }
 
-impl Setup {
-    /// Surroundings without secrets and without a service of AWS.
-    pub fn new(concurrency: usize, directory: impl Into<PathBuf>) -> Setup {
-        Setup {
+impl StepDeps {
+    /// Dependencies without secrets, AWS, and anything shared with other children.
+    pub fn new(concurrency: usize, directory: impl Into<PathBuf>) -> StepDeps {
+        StepDeps {
             concurrency,
             directory: directory.into(),
             secrets: Arc::default(),
             parameters: Arc::default(),
             amazon: None,
-            turns: None,
+            permits: None,
             answers: None,
         }
     }
 }
 
-/// A step that cannot be set up: nothing about a record, but about the pipeline or the machine.
+/// Why a step cannot be set up: a problem of the pipeline or of the machine, not of a record.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// An expression of an `http` output does not parse.
-    #[error("output `{output}`: `{expression}` is no {language}: {message}")]
+    /// An expression of an `http` output is invalid.
+    #[error("output `{output}`: invalid {language} `{expression}`: {message}")]
     Expression {
-        /// The output's column.
+        /// The column of the output.
         output: String,
-        /// The expression as written.
+        /// The expression as written in the pipeline.
         expression: String,
-        /// `JSONPath` or `CSS selector`.
+        /// The language of the expression, such as `JSONPath`.
         language: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the expression.
         message: String,
     },
-    /// A name or value that cannot be a header.
-    #[error("header `{0}` is not a valid HTTP header name")]
+    /// The name of a header is invalid.
+    #[error("invalid HTTP header name `{0}`")]
     Header(String),
-    /// An entry of `allow_hosts` is no host.
+    /// An entry of `allow_hosts` is not a host.
     #[error(transparent)]
     AllowHosts(#[from] GuardError),
-    /// A `proxy` that is none.
-    #[error("`proxy`: {0}; write it like \"http://proxy.example:3128\"")]
+    /// The URL of the `proxy` is invalid.
+    #[error("proxy: {0}; write a URL such as \"http://proxy.example:3128\"")]
     Proxy(String),
-    /// A `ca` that holds no certificate.
-    #[error("`ca` holds no certificate in PEM: {0}")]
+    /// `ca` does not contain a certificate.
+    #[error("ca: invalid PEM certificate: {0}")]
     Certificate(String),
-    /// The HTTP client cannot be built, as where the machine has no certificates.
-    #[error("the HTTP client cannot be set up: {0}")]
+    /// The HTTP client cannot be set up, for example because the machine has no root certificates.
+    #[error("cannot set up the HTTP client: {0}")]
     Client(String),
-    /// An entry of `languages` that no text can be told to be.
-    #[error("languages: `{code}` cannot be told; these can: {known}")]
+    /// An entry of `languages` cannot be detected.
+    #[error("languages: `{code}` cannot be detected; supported: {known}")]
     Language {
-        /// As written.
+        /// The entry as written.
         code: String,
-        /// All that can be told.
+        /// All languages that can be detected.
         known: String,
     },
-    /// The model of a `classify` step is not there, or is no model.
-    #[error("model {file}: {why}")]
+    /// The model of a `classify` step is missing or invalid.
+    #[error("model {file}: {source}")]
     Model {
-        /// Where it was looked for.
+        /// The path of the model.
         file: String,
         /// What is wrong, and what to do.
-        why: rowmill_classify::ModelError,
+        source: rowmill_classify::ModelError,
     },
-    /// The `service` of a `translate` step cannot be asked.
+    /// The `service` of a `translate` step cannot be used.
     #[error("service: {0}")]
     Service(String),
-    /// A `translate` step asks for Amazon Translate where there is none.
+    /// A `translate` step uses Amazon Translate on a machine without AWS.
     #[error(
-        "service \"amazon\" is Amazon Translate, which only children on AWS can reach; here, name a server that speaks LibreTranslate's protocol: service = {{ url = \"http://localhost:5000\", allow_hosts = [\"localhost\"] }}"
+        "service \"amazon\" is Amazon Translate, which is available only on AWS; on this machine, use a server with LibreTranslate's API: service = {{ url = \"http://localhost:5000\", allow_hosts = [\"localhost\"] }}"
     )]
     NoAmazon,
-    /// An argument of a `command` step is a parameter of which there is no value.
+    /// An argument of a `command` step is a parameter without a value.
     #[error("the parameter `{0}` has no value")]
     Parameter(String),
     /// The program of a `command` step does not exist.
     #[error(
-        "program `{program}` was not found in {searched}; install it, or name it with its path (relative to {directory})"
+        "program `{program}` not found in {searched}; install it, or write its path (relative to {directory})"
     )]
     ProgramNotFound {
-        /// As written.
+        /// The program as written.
         program: String,
-        /// Where it was looked for.
+        /// The directory that was searched, or `PATH`.
         searched: String,
-        /// Where relative paths start.
+        /// The base of relative paths.
         directory: String,
     },
 }
 
-/// Builds a step. What is wrong with it is told here, before the first record. Whatever it makes
-/// of a record holds no value of a secret.
-pub fn runner(step: &Step, setup: &Setup) -> Result<Box<dyn Runner>, SetupError> {
-    let runner = bare(step, setup)?;
-    Ok(if setup.secrets.is_empty() {
+/// Sets up a step. The results of the returned runner never contain the value of a secret.
+///
+/// # Errors
+/// The step cannot be set up; this is known before the first record.
+pub fn runner(step: &Step, deps: &StepDeps) -> Result<Box<dyn Runner>, SetupError> {
+    let runner = build(step, deps)?;
+    Ok(if deps.secrets.is_empty() {
         runner
     } else {
         Box::new(redacting::Redacting {
             inner: runner,
-            secrets: setup.secrets.clone(),
+            secrets: deps.secrets.clone(),
         })
     })
 }
 
-fn bare(step: &Step, setup: &Setup) -> Result<Box<dyn Runner>, SetupError> {
+fn build(step: &Step, deps: &StepDeps) -> Result<Box<dyn Runner>, SetupError> {
     Ok(match &step.kind {
-        StepKind::Http(http) => Box::new(http::Http::new(http, setup)?),
-        StepKind::Command(command) => Box::new(command::Command::new(command, setup)?),
-        StepKind::Classify(classify) => Box::new(classify::Classify::new(classify, setup)?),
+        StepKind::Http(http) => Box::new(http::Http::new(http, deps)?),
+        StepKind::Command(command) => Box::new(command::Command::new(command, deps)?),
+        StepKind::Classify(classify) => Box::new(classify::Classify::new(classify, deps)?),
         StepKind::Language(language) => Box::new(language::Language::new(language)?),
-        StepKind::Translate(translate) => Box::new(translate::Translate::new(translate, setup)?),
+        StepKind::Translate(translate) => Box::new(translate::Translate::new(translate, deps)?),
         StepKind::Sentiment(sentiment) => Box::new(sentiment::Sentiment::new(sentiment)),
     })
 }
 
-/// `text` on one line and at most `max` characters long, for a cell.
-pub(crate) fn brief(text: &str, max: usize) -> String {
+/// Puts `text` on one line and truncates it to `max` characters.
+pub(crate) fn truncate(text: &str, max: usize) -> String {
     let mut out = String::new();
     for (i, c) in text.trim().chars().enumerate() {
         if i == max {

@@ -1,4 +1,4 @@
-//! The last thing before a result leaves a step: no value of a secret goes with it.
+//! Removes the values of secrets from the results of a step.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rowmill_domain::{Row, Value};
 
 use crate::{Runner, StepResult};
 
-/// A step whose results hold no value of a secret, wherever its source or program got it from.
+/// Wraps a step and redacts its results, even where a source or program echoes a secret.
 pub(crate) struct Redacting {
     pub(crate) inner: Box<dyn Runner>,
     pub(crate) secrets: Arc<Secrets>,
@@ -22,8 +22,8 @@ impl Runner for Redacting {
         match &mut result.outputs {
             Ok(outputs) => {
                 for (_, value) in outputs {
-                    if let Cow::Owned(told) = self.secrets.redact(&value.to_text()) {
-                        *value = Value::Text(told);
+                    if let Cow::Owned(redacted) = self.secrets.redact(&value.to_text()) {
+                        *value = Value::Text(redacted);
                     }
                 }
             }
@@ -40,10 +40,10 @@ impl Runner for Redacting {
     }
 }
 
-/// Takes the secrets out of a text.
+/// Replaces the values of secrets in `text`.
 pub(crate) fn redact(secrets: &Secrets, text: &mut String) {
-    if let Cow::Owned(told) = secrets.redact(text) {
-        *text = told;
+    if let Cow::Owned(redacted) = secrets.redact(text) {
+        *text = redacted;
     }
 }
 
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn outputs_reasons_and_notes_hold_no_secret() {
+    async fn secrets_are_removed_from_outputs_reasons_and_notes() {
         let secrets: Secrets = [("KEY", "s3cret"), ("PIN", "12345678")]
             .into_iter()
             .collect();

@@ -1,5 +1,5 @@
-//! `sentiment`: label and score of a text, offline, by the VADER lexicon and its rules for
-//! negation and emphasis (Hutto and Gilbert, 2014). For English.
+//! `sentiment`: the sentiment of an English text, computed offline with the VADER lexicon and its
+//! rules for negation and emphasis (Hutto and Gilbert, 2014).
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use vader_sentimental::SentimentIntensityAnalyzer;
 
 use crate::{Runner, StepResult};
 
-/// From here on a text is positive, and from its negative on negative. Source: VADER's README,
+/// A text is positive from this score on, and negative from its negative. Source: VADER's README,
 /// "About the scoring".
 const THRESHOLD: f64 = 0.05;
 
@@ -32,30 +32,30 @@ impl Sentiment {
     }
 
     fn score(&self, text: &str) -> f64 {
-        let score = emphasised(self.analyzer.polarity_scores(text).compound, text);
-        // Four decimals, as the authors' own program gives; adding 0.0 makes -0.0 a plain 0.
+        let score = corrected(self.analyzer.polarity_scores(text).compound, text);
+        // Four decimals, like the authors' program. Adding 0.0 turns -0.0 into 0.
         (score * 1e4).round() / 1e4 + 0.0
     }
 }
 
-/// A score of the crate's with the emphasis that VADER gives to `!` and `?`. VADER makes a feeling
-/// stronger by them; the crate makes a text without one negative as well, and by a single `?`
-/// too, which only asks. Source of the numbers: VADER's `_amplify_ep` and `_amplify_qm`.
-fn emphasised(score: f64, text: &str) -> f64 {
-    /// What a sum of words is put between -1 and 1 with: sum / sqrt(sum² + this).
+/// Corrects how the crate handles `!` and `?`. In VADER they only strengthen a sentiment. The crate
+/// also makes neutral texts negative, and counts a single `?`, which VADER ignores. Source of the
+/// numbers: VADER's `_amplify_ep` and `_amplify_qm`.
+fn corrected(score: f64, text: &str) -> f64 {
+    /// Normalizes a sum of word scores to -1..1: sum / sqrt(sum² + ALPHA).
     const ALPHA: f64 = 15.0;
     let marks = text.matches('!').take(4).count() as f64 * 0.292;
     let questions = text.matches('?').take(4).count();
-    let asked = match questions {
+    let question_marks = match questions {
         4.. => 0.96,
         n => n as f64 * 0.18,
     };
-    if score == 0.0 || marks + asked == 0.0 {
+    if score == 0.0 || marks + question_marks == 0.0 {
         return score;
     }
-    // Back to the sum, and to that of the words alone.
+    // Recover the sum, then subtract the marks to get the sum of the words.
     let sum = score * (ALPHA / (1.0 - score * score)).sqrt();
-    let words = sum - (marks + asked).copysign(sum);
+    let words = sum - (marks + question_marks).copysign(sum);
     if words.abs() < 1e-9 {
         return 0.0;
     }
@@ -69,8 +69,7 @@ fn emphasised(score: f64, text: &str) -> f64 {
 #[async_trait]
 impl Runner for Sentiment {
     async fn run(&self, row: Row<'_>) -> StepResult {
-        // No text has no sentiment.
-        let text = match StepResult::text(row, &self.column, &[&self.class, &self.score]) {
+        let text = match StepResult::input_text(row, &self.column, &[&self.class, &self.score]) {
             Ok(text) => text,
             Err(result) => return result,
         };
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn label_and_score() {
+    async fn a_text_gets_a_label_and_a_score() {
         for (text, class) in [
             ("Absolutely wonderful, I love it!", "positive"),
             ("This was a horrible waste of money.", "negative"),
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn emphasis_and_negation_move_the_score() {
+    fn emphasis_and_negation_change_the_score() {
         let score = |t: &str| step().score(t);
         assert!(score("This is VERY good!!!") > score("This is very good."));
         assert!(score("This is very good.") > score("This is good."));
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn scores_are_those_of_vader() {
+    fn scores_match_vader() {
         for (text, score) in [
             ("It has four buttons!", 0.0),
             ("It has four buttons!!!", 0.0),
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_empty_text_has_no_sentiment_and_the_row_says_so() {
+    async fn an_empty_text_gets_no_sentiment_and_a_note() {
         for value in [None, Some(Value::from("  "))] {
             let result = run(value).await;
             assert_eq!(result.outputs, Ok(vec![]));
@@ -184,7 +183,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_has_a_score(text in "\\PC{0,80}|([a-z!?.' ]|not |but |least |😀|good){0,40}") {
+        fn every_text_gets_a_score_between_minus_one_and_one(text in "\\PC{0,80}|([a-z!?.' ]|not |but |least |😀|good){0,40}") {
             prop_assert!((-1.0..=1.0).contains(&step().score(&text)));
         }
     }

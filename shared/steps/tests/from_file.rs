@@ -1,5 +1,5 @@
-//! Every option of `http` and `command`, from the pipeline's file to what a real server or a real
-//! program sees of it.
+//! Every option of `http` and `command`, from the pipeline file to what a real server or program
+//! receives.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -9,32 +9,32 @@ use std::sync::{Arc, Mutex};
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Row, Value};
 use rowmill_pipeline::{HttpMethod, Pipeline};
-use rowmill_steps::{Setup, StepResult, runner};
+use rowmill_steps::{StepDeps, StepResult, runner};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Request lines with their bodies, as they came.
-type Asked = Arc<Mutex<Vec<String>>>;
+/// Request lines with their bodies, in the order received.
+type Requests = Arc<Mutex<Vec<String>>>;
 
 const PAGE: &str =
     "<p>Parcel No 17</p><ul><li>one</li><li>two</li></ul><a href='/next'>Next page</a>";
 
-/// A server on the loopback address: its address, and what it was asked.
-async fn server() -> (String, Asked) {
+/// Starts a local server. Returns its address and the requests that it receives.
+async fn server() -> (String, Requests) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
-    let asked = Asked::default();
-    let shared = asked.clone();
+    let requests = Requests::default();
+    let shared = requests.clone();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(serve(stream, shared.clone()));
         }
     });
-    (address, asked)
+    (address, requests)
 }
 
-/// `/gone` is a 404 with a body, all else [`PAGE`]; the method comes back as a header.
-async fn serve(stream: TcpStream, asked: Asked) {
+/// `/gone` is a 404 with a body, all other paths return [`PAGE`]. A header returns the method.
+async fn serve(stream: TcpStream, requests: Requests) {
     let mut stream = BufReader::new(stream);
     loop {
         let mut lines = Vec::new();
@@ -61,13 +61,13 @@ async fn serve(stream: TcpStream, asked: Asked) {
         let body = String::from_utf8(body).unwrap();
         let line = lines[0].trim_end_matches(" HTTP/1.1");
         let (method, target) = line.split_once(' ').unwrap();
-        // What is asked for once by every step is not told.
+        // Every step requests robots.txt once; it is not recorded.
         if target != "/robots.txt" {
-            let told = format!("{line} {body}");
-            asked.lock().unwrap().push(told.trim_end().to_owned());
+            let request = format!("{line} {body}");
+            requests.lock().unwrap().push(request.trim_end().to_owned());
         }
         let (status, body) = match target {
-            "/robots.txt" => ("200 OK", "User-agent: *\nDisallow: /kept-out"),
+            "/robots.txt" => ("200 OK", "User-agent: *\nDisallow: /private"),
             "/gone" => ("404 Not Found", r#"{"due":0}"#),
             "/refused" => ("400 Bad Request", r#"{"due":-1}"#),
             _ => ("200 OK", PAGE),
@@ -83,12 +83,11 @@ async fn serve(stream: TcpStream, asked: Asked) {
     }
 }
 
-/// What the first step of a pipeline file makes of records with these values of the column `ID`,
-/// one after the other.
+/// Runs the first step of a pipeline on records with these values of the column `ID`, in order.
 async fn run(toml: &str, ids: &[&str]) -> Vec<StepResult> {
     let pipeline = Pipeline::parse("p.toml", toml).unwrap();
-    let setup = Setup::new(1, std::env::temp_dir());
-    let step = runner(&pipeline.steps[0], &setup).unwrap();
+    let deps = StepDeps::new(1, std::env::temp_dir());
+    let step = runner(&pipeline.steps[0], &deps).unwrap();
     let columns = Columns::new(["ID"]);
     let mut results = Vec::new();
     for (row, id) in (1..).zip(ids) {
@@ -118,7 +117,7 @@ fn output(result: &StepResult, name: &str) -> Value {
         .clone()
 }
 
-/// An `http` step for a URL, with more lines.
+/// An `http` step for a URL, with more keys.
 fn http(url: &str, more: &str) -> String {
     format!(
         "[[step]]\nkind = \"http\"\nurl = \"{url}\"\nattempts = 1\nallow_hosts = [\"127.0.0.1\"]\n{more}\n"
@@ -126,8 +125,8 @@ fn http(url: &str, more: &str) -> String {
 }
 
 #[tokio::test]
-async fn method() {
-    let (address, asked) = server().await;
+async fn method_is_sent() {
+    let (address, requests) = server().await;
     for method in HttpMethod::ALL {
         let name = method.name();
         let more = format!(
@@ -138,12 +137,12 @@ async fn method() {
         assert_eq!(output(&result, "s"), 200.0.into());
     }
     let lines = HttpMethod::ALL.map(|m| format!("{} /", m.name()));
-    assert_eq!(*asked.lock().unwrap(), lines);
+    assert_eq!(*requests.lock().unwrap(), lines);
 }
 
 #[tokio::test]
-async fn query_and_form() {
-    let (address, asked) = server().await;
+async fn query_and_form_are_sent() {
+    let (address, requests) = server().await;
     let more = r#"
 method = "PATCH"
 query = { q = "{{ row['ID'] }}", b = "2" }
@@ -152,37 +151,37 @@ outputs = { s = { status = true } }"#;
     let results = run(&http(&format!("{address}/x?a=1"), more), &["ä&b"]).await;
     assert_eq!(output(&results[0], "s"), 200.0.into());
     assert_eq!(
-        *asked.lock().unwrap(),
+        *requests.lock().unwrap(),
         ["PATCH /x?a=1&q=%C3%A4%26b&b=2 id=%C3%A4%26b&n+m=x"]
     );
 }
 
 #[tokio::test]
-async fn cache() {
-    let (address, asked) = server().await;
-    for (cache, requests) in [("false", 4), ("true", 2)] {
+async fn cache_avoids_repeated_requests() {
+    let (address, requests) = server().await;
+    for (cache, expected) in [("false", 4), ("true", 2)] {
         let more = format!("cache = {cache}\noutputs = {{ s = {{ status = true }} }}");
         let url = format!("{address}/{{{{ row['ID'] }}}}");
         let results = run(&http(&url, &more), &["a", "b", "a", "b"]).await;
         assert!(results.iter().all(|r| output(r, "s") == 200.0.into()));
-        let asked = std::mem::take(&mut *asked.lock().unwrap());
-        assert_eq!(asked.len(), requests, "cache = {cache}: {asked:?}");
+        let requests = std::mem::take(&mut *requests.lock().unwrap());
+        assert_eq!(requests.len(), expected, "cache = {cache}: {requests:?}");
     }
 }
 
 #[tokio::test]
-async fn robots() {
-    let (address, asked) = server().await;
-    for (more, refused) in [("", true), ("robots = false\n", false)] {
+async fn robots_txt_is_obeyed_unless_robots_is_false() {
+    let (address, requests) = server().await;
+    for (more, disallowed) in [("", true), ("robots = false\n", false)] {
         let more = format!("{more}outputs = {{ s = {{ status = true }} }}");
-        let results = run(&http(&format!("{address}/kept-out/1"), &more), &["1"]).await;
-        assert_eq!(results[0].outputs.is_err(), refused);
+        let results = run(&http(&format!("{address}/private/1"), &more), &["1"]).await;
+        assert_eq!(results[0].outputs.is_err(), disallowed);
     }
-    assert_eq!(*asked.lock().unwrap(), ["GET /kept-out/1"]);
+    assert_eq!(*requests.lock().unwrap(), ["GET /private/1"]);
 }
 
 #[tokio::test]
-async fn ok_when() {
+async fn ok_when_decides_what_a_success_is() {
     let (address, _) = server().await;
     let more = r#"
 ok_when = "status == 404 && due >= 0 && row['ID'] != 'x'"
@@ -198,7 +197,7 @@ outputs = { due = { json = "$.due" } }"#;
 }
 
 #[tokio::test]
-async fn sources_of_outputs() {
+async fn outputs_come_from_body_headers_and_status() {
     let (address, _) = server().await;
     let more = r#"
 [step.outputs]
@@ -221,7 +220,7 @@ none = { header = "ETag", optional = true }"#;
     assert_eq!(results[0].outputs.as_deref(), Ok(&expected[..]));
 }
 
-/// A `command` step whose program answers each record with the number that `value` prints.
+/// A `command` step whose program returns the number that `value` prints for each record.
 #[cfg(unix)]
 fn command(value: &str, more: &str) -> String {
     format!(
@@ -240,7 +239,7 @@ outputs = ["n"]
 
 #[cfg(unix)]
 #[tokio::test]
-async fn process() {
+async fn process_is_per_child_or_per_record() {
     for (process, processes) in [("child", 1), ("record", 3)] {
         let toml = command("echo $$", &format!("process = \"{process}\""));
         let results = run(&toml, &["a", "b", "c"]).await;
@@ -252,7 +251,7 @@ async fn process() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn memory() {
+async fn memory_limits_the_address_space() {
     for process in ["child", "record"] {
         let more = format!("process = \"{process}\"\nmemory = \"256 MiB\"");
         let results = run(&command("ulimit -v", &more), &["a"]).await;

@@ -1,4 +1,4 @@
-//! `translate` through a real server that speaks LibreTranslate's protocol.
+//! `translate` with a local server that has LibreTranslate's API.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -10,37 +10,37 @@ use std::time::Duration;
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Row, Value};
 use rowmill_pipeline::Pipeline;
-use rowmill_steps::{Runner, Setup, StepResult, runner};
+use rowmill_steps::{Runner, StepDeps, StepResult, runner};
 use serde_json::{Value as Json, json};
 
-/// Every translation that was asked for.
-type Asked = Arc<Mutex<Vec<Json>>>;
+/// The requests for translations, in the order received.
+type Requests = Arc<Mutex<Vec<Json>>>;
 
-/// A server that "translates" to capitals, at most `limit` characters at a time. It fails as told
-/// by `fault`: a status for a text and how many requests came before.
+/// A server that "translates" to capitals, at most `limit` characters at a time. `error` returns the
+/// status for a text and the number of requests before it.
 struct Server {
     url: String,
-    asked: Asked,
+    requests: Requests,
 }
 
 impl Server {
-    fn start(limit: i64, fault: fn(&str, usize) -> Option<u16>) -> Server {
+    fn start(limit: i64, error: fn(&str, usize) -> Option<u16>) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Asked::default();
-        let shared = asked.clone();
+        let requests = Requests::default();
+        let shared = requests.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let asked = shared.clone();
-                std::thread::spawn(move || serve(stream, limit, fault, &asked));
+                let requests = shared.clone();
+                std::thread::spawn(move || serve(stream, limit, error, &requests));
             }
         });
-        Server { url, asked }
+        Server { url, requests }
     }
 
     fn texts(&self) -> Vec<String> {
-        let asked = self.asked.lock().unwrap();
-        asked
+        let requests = self.requests.lock().unwrap();
+        requests
             .iter()
             .map(|a| a["q"].as_str().unwrap().to_owned())
             .collect()
@@ -50,8 +50,8 @@ impl Server {
 fn serve(
     stream: TcpStream,
     limit: i64,
-    fault: fn(&str, usize) -> Option<u16>,
-    asked: &Asked,
+    error: fn(&str, usize) -> Option<u16>,
+    requests: &Requests,
 ) -> Option<()> {
     let mut writer = stream.try_clone().ok()?;
     let mut reader = BufReader::new(stream);
@@ -76,13 +76,13 @@ fn serve(
             let body: Json = serde_json::from_slice(&body).unwrap();
             let text = body["q"].as_str().unwrap().to_owned();
             let before = {
-                let mut asked = asked.lock().unwrap();
-                asked.push(body.clone());
-                asked.len() - 1
+                let mut requests = requests.lock().unwrap();
+                requests.push(body.clone());
+                requests.len() - 1
             };
             std::thread::sleep(Duration::from_millis(20));
-            match fault(&text, before) {
-                Some(status) => (status, json!({"error": format!("told to say {status}")})),
+            match error(&text, before) {
+                Some(status) => (status, json!({"error": format!("test error {status}")})),
                 None if limit > 0 && text.chars().count() as i64 > limit => (
                     400,
                     json!({"error": format!("request exceeds text limit ({limit})")}),
@@ -98,7 +98,7 @@ fn serve(
         };
         write!(
             writer,
-            "HTTP/1.1 {status} Told\r\n{retry}Content-Length: {}\r\n\r\n{answer}",
+            "HTTP/1.1 {status} Test\r\n{retry}Content-Length: {}\r\n\r\n{answer}",
             answer.len()
         )
         .ok()?;
@@ -112,9 +112,9 @@ fn step(server: &Server, more: &str) -> Box<dyn Runner> {
         server.url
     );
     let pipeline = Pipeline::parse("p.toml", &toml).unwrap();
-    let mut setup = Setup::new(16, std::env::temp_dir());
-    setup.secrets = Arc::new([("KEY", "k-1-secret")].into_iter().collect());
-    runner(&pipeline.steps[0], &setup).unwrap()
+    let mut deps = StepDeps::new(16, std::env::temp_dir());
+    deps.secrets = Arc::new([("KEY", "k-1-secret")].into_iter().collect());
+    runner(&pipeline.steps[0], &deps).unwrap()
 }
 
 async fn run(step: &dyn Runner, row: u32, text: &str, from: &str) -> StepResult {
@@ -140,7 +140,7 @@ fn translated(result: &StepResult) -> String {
 }
 
 #[tokio::test]
-async fn what_is_asked_is_libretranslates_protocol() {
+async fn requests_use_libretranslates_api() {
     let server = Server::start(-1, |_, _| None);
     let step = step(&server, ", api_key = \"{{ secret('KEY') }}\"");
     assert_eq!(
@@ -152,19 +152,19 @@ async fn what_is_asked_is_libretranslates_protocol() {
         translated(&run(&*step, 4, "God dag", "no").await),
         "GOD DAG"
     );
-    let asked = server.asked.lock().unwrap().clone();
+    let requests = server.requests.lock().unwrap().clone();
     assert_eq!(
-        asked[0],
+        requests[0],
         json!({"q": "Guten \"Tag\"", "source": "de", "target": "en", "format": "text", "api_key": "k-1-secret"})
     );
     assert_eq!(
-        (&asked[1]["source"], &asked[2]["source"]),
+        (&requests[1]["source"], &requests[2]["source"]),
         (&json!("auto"), &json!("nb"))
     );
 }
 
 #[tokio::test]
-async fn what_needs_no_translation_is_not_asked_for() {
+async fn text_that_needs_no_translation_is_not_sent() {
     let server = Server::start(100, |_, _| None);
     let step = step(&server, "");
     for (text, from) in [
@@ -182,7 +182,7 @@ async fn what_needs_no_translation_is_not_asked_for() {
 }
 
 #[tokio::test]
-async fn the_same_text_is_asked_for_once_also_at_once() {
+async fn the_same_text_is_requested_once_even_concurrently() {
     let server = Server::start(100, |_, _| None);
     let step = step(&server, "");
     let step = &*step;
@@ -199,33 +199,33 @@ async fn the_same_text_is_asked_for_once_also_at_once() {
         assert_eq!(translated(result), text.to_uppercase());
     }
     run(step, 8, "zwei", "de").await;
-    // `eins` in Dutch is another text.
-    let mut asked = server.texts();
-    asked.sort();
-    assert_eq!(asked, ["eins", "eins", "zwei"]);
+    // `eins` in Dutch is another request.
+    let mut requests = server.texts();
+    requests.sort();
+    assert_eq!(requests, ["eins", "eins", "zwei"]);
 }
 
 #[tokio::test]
-async fn a_long_text_is_cut_at_sentences_as_the_server_says() {
+async fn a_long_text_is_split_at_sentences_to_the_servers_limit() {
     let server = Server::start(40, |_, _| None);
     let text = "Es ist gut. Es ist sehr gut!  Ich kaufe es wieder.\nUnd dann noch eines. 5.";
-    for (more, most) in [("", 40), (", max_chars = 25", 25)] {
+    for (more, max) in [("", 40), (", max_chars = 25", 25)] {
         let step = step(&server, more);
         assert_eq!(
             translated(&run(&*step, 2, text, "de").await),
             text.to_uppercase()
         );
-        let asked = server.texts();
+        let requests = server.texts();
         assert!(
-            asked.len() > 1 && asked.iter().all(|t| t.chars().count() <= most),
-            "{asked:?}"
+            requests.len() > 1 && requests.iter().all(|t| t.chars().count() <= max),
+            "{requests:?}"
         );
-        server.asked.lock().unwrap().clear();
+        server.requests.lock().unwrap().clear();
     }
 }
 
 #[tokio::test]
-async fn throttling_is_waited_for_and_a_refusal_is_the_rows() {
+async fn throttled_requests_are_retried_and_rejected_ones_fail_the_row() {
     let server = Server::start(100, |text, before| match text {
         "eins" if before < 2 => Some(429),
         "zwei" => Some(400),
@@ -240,7 +240,7 @@ async fn throttling_is_waited_for_and_a_refusal_is_the_rows() {
     );
     let refused = run(&*step, 3, "zwei", "de").await;
     let reason = refused.outputs.unwrap_err();
-    assert_eq!(reason, "the server answers 400: told to say 400");
+    assert_eq!(reason, "the server answered 400: test error 400");
     assert_eq!(refused.attempts, 1);
     let failed = run(&*step, 4, "drei", "de").await;
     let reason = failed.outputs.unwrap_err();
@@ -248,34 +248,31 @@ async fn throttling_is_waited_for_and_a_refusal_is_the_rows() {
         reason.contains("/translate: 500") && reason.contains("4 attempts"),
         "{reason}"
     );
-    // A failure is not kept.
+    // Failures are not cached.
     assert_eq!(failed.attempts, 4);
     assert!(run(&*step, 5, "drei", "de").await.outputs.is_err());
     assert_eq!(server.texts().iter().filter(|t| *t == "drei").count(), 8);
 }
 
 #[tokio::test]
-async fn a_private_address_needs_leave_and_amazon_needs_aws() {
+async fn private_addresses_must_be_allowed_and_amazon_needs_aws() {
     let server = Server::start(100, |_, _| None);
     let toml = format!(
         "[[step]]\nkind = \"translate\"\ncolumn = \"Text\"\nservice = {{ url = \"{}\" }}",
         server.url
     );
-    let setup = Setup::new(1, std::env::temp_dir());
+    let deps = StepDeps::new(1, std::env::temp_dir());
     let pipeline = Pipeline::parse("p.toml", &toml).unwrap();
-    let step = runner(&pipeline.steps[0], &setup).unwrap();
+    let step = runner(&pipeline.steps[0], &deps).unwrap();
     let reason = run(&*step, 2, "eins", "").await.outputs.unwrap_err();
     assert!(reason.contains("not a public address"), "{reason}");
     assert_eq!(server.texts(), [""; 0]);
 
     let toml = "[[step]]\nkind = \"translate\"\ncolumn = \"Text\"\nservice = \"amazon\"";
     let pipeline = Pipeline::parse("p.toml", toml).unwrap();
-    let told = runner(&pipeline.steps[0], &setup)
-        .err()
-        .unwrap()
-        .to_string();
+    let error = runner(&pipeline.steps[0], &deps).err().unwrap().to_string();
     assert!(
-        told.contains("only children on AWS") && told.contains("LibreTranslate"),
-        "{told}"
+        error.contains("available only on AWS") && error.contains("LibreTranslate"),
+        "{error}"
     );
 }

@@ -1,51 +1,51 @@
-//! When a program that never answers is given up.
+//! Abandons a program that never answers.
 //!
-//! Each record that it lets run out of time costs that time. A program that hangs on all of them
-//! would hold a child for as many time limits as there are records, and then the child's own.
+//! Every timeout costs the full time limit. A program that hangs on each record would block the
+//! child until the child's own time limit.
 
-use crate::brief;
+use crate::truncate;
 
-/// Time limits in a row after which a program is given up that has answered nothing yet: it is
-/// set up wrongly, or does not flush.
-const NEVER_ANSWERED: u32 = 3;
-/// The same for one that has answered before: bad records may stand side by side.
-const ANSWERED: u32 = 20;
+/// Consecutive timeouts after which a program that has never answered is abandoned. It is probably
+/// misconfigured, or does not flush its output.
+const TIMEOUTS_BEFORE_FIRST_ANSWER: u32 = 3;
+/// The same for a program that has answered before: several bad records may follow each other.
+const TIMEOUTS_AFTER_ANSWER: u32 = 20;
 
-/// Counts time limits that ran out without an answer in between.
+/// Counts timeouts without an answer in between.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
     answered: bool,
-    in_a_row: u32,
-    given_up: Option<String>,
+    timeouts: u32,
+    abandoned: Option<String>,
 }
 
 impl Breaker {
     /// The program answered a record.
     pub(super) fn answered(&mut self) {
         self.answered = true;
-        self.in_a_row = 0;
+        self.timeouts = 0;
     }
 
-    /// A record ran out of time, for that reason.
+    /// A record timed out.
     pub(super) fn timed_out(&mut self, reason: &str) {
-        self.in_a_row += 1;
-        let most = if self.answered {
-            ANSWERED
+        self.timeouts += 1;
+        let max = if self.answered {
+            TIMEOUTS_AFTER_ANSWER
         } else {
-            NEVER_ANSWERED
+            TIMEOUTS_BEFORE_FIRST_ANSWER
         };
-        if self.in_a_row >= most && self.given_up.is_none() {
-            tracing::warn!(reason, "the program is given up");
-            self.given_up = Some(format!(
-                "not tried, for the program answered none of {} records in a row: {}",
-                self.in_a_row,
-                brief(reason, 300)
+        if self.timeouts >= max && self.abandoned.is_none() {
+            tracing::warn!(reason, "the program is abandoned");
+            self.abandoned = Some(format!(
+                "not tried: the program did not answer {} records in a row: {}",
+                self.timeouts,
+                truncate(reason, 300)
             ));
         }
     }
 
-    /// Why no more records are given to the program, where that is so.
-    pub(super) fn given_up(&self) -> Option<&str> {
-        self.given_up.as_deref()
+    /// Why the program is abandoned, if it is.
+    pub(super) fn abandoned(&self) -> Option<&str> {
+        self.abandoned.as_deref()
     }
 }

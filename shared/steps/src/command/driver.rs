@@ -1,15 +1,16 @@
-//! Who waits for what, and whose fault it is when the program crashes or hangs.
+//! Sends records to the long-lived program, assigns its answers, and finds out which record made it
+//! crash or hang.
 //!
-//! Records go to the program as they come, several at once, so that it never waits for us. The
-//! price is that a crash does not say which record was at fault. So all that were with the
-//! program become suspects and go to it again one at a time: the one that ends a fresh program
-//! is the culprit and gets the crash as an attempt, and the rest goes on at full speed. A record
-//! may therefore reach the program more than once; an innocent one is never failed for another.
+//! The program gets several records at once, so that it never waits for input. A crash therefore
+//! does not show which record caused it. All records that the program had become suspects and are
+//! sent again one at a time: the one that ends a fresh program is the culprit and has used up an
+//! attempt; the others continue at full speed. A record may thus reach the program more than once,
+//! but never fails because of another record.
 //!
-//! The time limit counts from when the record was the program's turn: while the program answers
-//! others, a record waits; where it answers nothing for that long, it is stopped, and the suspects
-//! are tried alone, where the limit is exactly the record's own. A record that stays unanswered
-//! although all that could be before it are done is stopped for itself.
+//! The time limit of a record starts when the program can work on it. While the program answers
+//! other records, the record waits. If the program answers nothing for the whole limit, it is
+//! stopped and the suspects are sent one at a time, each with exactly its own limit. A record that
+//! stays unanswered although every record before it must be done is the culprit itself.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -22,164 +23,172 @@ use tokio::time::Instant;
 
 use super::LINE_MAX;
 use super::breaker::Breaker;
-use super::process::{Launch, Process, gone};
-use super::wire::{self, Said};
-use crate::{StepResult, brief};
+use super::process::{Process, Program, wait_for_end};
+use super::wire::{self, Line};
+use crate::{StepResult, truncate};
 
-/// Records taken from the callers at a time.
-const MANY: usize = 256;
-/// Bytes made ready for the program ahead of its reading.
-const AHEAD: usize = 256 * 1024;
-/// A program that takes less than this for an answer is fast: it is fed in batches, since a line
-/// at a time would cost it and us a system call each.
+/// Records received from the callers at a time.
+const RECEIVE_MAX: usize = 256;
+/// Bytes buffered for the program.
+const BUFFER_MAX: usize = 256 * 1024;
+/// A program that needs less than this per answer is fast and gets its records in batches: single
+/// lines would cost both sides a system call each.
 const FAST: Duration = Duration::from_micros(50);
 /// Longest time that a record is held back for a batch.
 const HOLD: Duration = Duration::from_millis(1);
-/// How long a program may take to end by itself after its input has ended.
+/// How long a program may take to exit after its input is closed.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
-/// A record for the program.
-pub(super) struct Job {
+/// A record that waits for the program's answer.
+pub(super) struct PendingRecord {
     row: u32,
     line: Vec<u8>,
     reply: oneshot::Sender<StepResult>,
-    /// How often it is known to have ended the program.
-    faults: u32,
-    /// Its place in the order of writing; the time, and how many were before it.
+    /// How often the record made the program crash or hang.
+    failures: u32,
+    /// The position among the records sent to this process.
     order: u64,
-    given: Instant,
-    before: u32,
+    sent_at: Instant,
+    /// How many records the program had at that time, or [`ALONE`].
+    ahead: u32,
 }
 
-impl Job {
-    pub(super) fn new(row: u32, line: Vec<u8>, reply: oneshot::Sender<StepResult>) -> Job {
-        Job {
+impl PendingRecord {
+    pub(super) fn new(
+        row: u32,
+        line: Vec<u8>,
+        reply: oneshot::Sender<StepResult>,
+    ) -> PendingRecord {
+        PendingRecord {
             row,
             line,
             reply,
-            faults: 0,
+            failures: 0,
             order: 0,
-            given: Instant::now(),
-            before: 0,
+            sent_at: Instant::now(),
+            ahead: 0,
         }
     }
 }
 
 pub(super) struct Driver {
-    launch: Launch,
+    program: Program,
     outputs: Vec<Arc<str>>,
     timeout: Duration,
     attempts: u32,
-    /// Not with the program.
-    waiting: VecDeque<Job>,
-    /// Not with the program, and only to be given to it alone.
-    suspects: VecDeque<Job>,
-    /// With the program, by row.
-    flight: HashMap<u32, Job>,
-    /// Records given to this process, and whether it answered any.
-    given: u64,
+    /// Records that the program does not have.
+    waiting: VecDeque<PendingRecord>,
+    /// Records that the program does not have, and gets one at a time.
+    suspects: VecDeque<PendingRecord>,
+    /// Records that the program has, by row.
+    in_flight: HashMap<u32, PendingRecord>,
+    /// Number of records sent to this process.
+    sent: u64,
+    /// Whether this process has answered a record.
     answered: bool,
-    /// When the program last got to work or answered.
+    /// When the program last answered, or got a record while it had none.
     progress: Instant,
-    /// Mean time for an answer lately.
-    pace: Duration,
-    /// The last line of the program's that is no answer.
-    chatter: String,
+    /// Moving average of the time per answer.
+    answer_time: Duration,
+    /// The last line that was not an answer.
+    last_log: String,
     breaker: Breaker,
 }
 
-/// Why a conversation with a process ended.
+/// Why the exchange with a process ended.
 enum End {
     /// There are no more records.
     Closed,
-    /// The program has ended, or closed its output and is as good as ended.
-    Gone,
-    /// It answered nothing within the time limit.
+    /// The program exited or closed its output.
+    Exited,
+    /// The program answered no record within the time limit.
     Silent,
-    /// It answers others, but not this row.
+    /// The program answered other records, but not this row.
     Stuck(u32),
-    /// It wrote more than [`LINE_MAX`] bytes without a line end.
-    Overlong,
+    /// The program wrote more than [`LINE_MAX`] bytes without a line end.
+    LineTooLong,
 }
 
 impl Driver {
     pub(super) fn new(
-        launch: Launch,
+        program: Program,
         outputs: Vec<Arc<str>>,
         timeout: Duration,
         attempts: u32,
     ) -> Driver {
         Driver {
-            launch,
+            program,
             outputs,
             timeout,
             attempts,
             waiting: VecDeque::new(),
             suspects: VecDeque::new(),
-            flight: HashMap::new(),
-            given: 0,
+            in_flight: HashMap::new(),
+            sent: 0,
             answered: false,
             progress: Instant::now(),
-            pace: Duration::MAX,
-            chatter: String::new(),
+            answer_time: Duration::MAX,
+            last_log: String::new(),
             breaker: Breaker::default(),
         }
     }
 
-    /// Works until `jobs` or `close` ends, and leaves no process behind.
+    /// Runs until `records` or `close` is closed. Leaves no process behind.
     pub(super) async fn run(
         mut self,
-        mut jobs: mpsc::UnboundedReceiver<Job>,
+        mut records: mpsc::UnboundedReceiver<PendingRecord>,
         mut close: oneshot::Receiver<()>,
     ) {
         loop {
             if self.waiting.is_empty() && self.suspects.is_empty() {
-                let job = tokio::select! {
+                let record = tokio::select! {
                     biased;
                     _ = &mut close => None,
-                    job = jobs.recv() => job,
+                    record = records.recv() => record,
                 };
-                match job {
-                    Some(job) => self.waiting.push_back(job),
+                match record {
+                    Some(record) => self.waiting.push_back(record),
                     None => return,
                 }
             }
-            if let Some(why) = self.breaker.given_up() {
-                for job in self.suspects.drain(..).chain(self.waiting.drain(..)) {
-                    let _ = job.reply.send(StepResult::failed(why, job.faults.max(1)));
+            if let Some(reason) = self.breaker.abandoned() {
+                for record in self.suspects.drain(..).chain(self.waiting.drain(..)) {
+                    let _ = record
+                        .reply
+                        .send(StepResult::failed(reason, record.failures.max(1)));
                 }
                 continue;
             }
-            let mut process = match self.launch.start() {
+            let mut process = match self.program.start() {
                 Ok(process) => process,
                 Err(e) => {
-                    let reason = format!("`{}` cannot be started: {e}", self.launch.name());
-                    for job in self.suspects.drain(..).chain(self.waiting.drain(..)) {
-                        let _ = job.reply.send(StepResult::failed(reason.as_str(), 1));
+                    let reason = format!("cannot start `{}`: {e}", self.program.name());
+                    for record in self.suspects.drain(..).chain(self.waiting.drain(..)) {
+                        let _ = record.reply.send(StepResult::failed(reason.as_str(), 1));
                     }
                     continue;
                 }
             };
-            self.given = 0;
+            self.sent = 0;
             self.answered = false;
-            self.pace = Duration::MAX;
-            self.chatter.clear();
-            let end = self.converse(&mut process, &mut jobs, &mut close).await;
+            self.answer_time = Duration::MAX;
+            self.last_log.clear();
+            let end = self.exchange(&mut process, &mut records, &mut close).await;
             if let End::Closed = end {
-                dismiss(process).await;
+                shut_down(process).await;
                 return;
             }
-            let (status, words) = process.end().await;
+            let (status, stderr) = process.end().await;
             let status = status.map_or_else(|| "unknown status".to_owned(), |s| s.to_string());
-            self.judge(end, &status, &words);
+            self.assign_blame(end, &status, &stderr);
         }
     }
 
-    /// Hands records to a process and their answers to the callers, until one side ends it.
-    async fn converse(
+    /// Sends records to a process and its answers to the callers, until one side ends the exchange.
+    async fn exchange(
         &mut self,
         process: &mut Process,
-        jobs: &mut mpsc::UnboundedReceiver<Job>,
+        records: &mut mpsc::UnboundedReceiver<PendingRecord>,
         close: &mut oneshot::Receiver<()>,
     ) -> End {
         let Process {
@@ -189,59 +198,59 @@ impl Driver {
             ..
         } = process;
         let mut out = BytesMut::new();
-        let mut heard = BytesMut::with_capacity(64 * 1024);
+        let mut received = BytesMut::with_capacity(64 * 1024);
         let mut scanned = 0;
-        let mut batch = Vec::with_capacity(MANY);
+        let mut batch = Vec::with_capacity(RECEIVE_MAX);
         let timer = tokio::time::sleep(self.timeout);
         let hold = tokio::time::sleep(HOLD);
-        // Its output does not end with it where something that it started holds it open.
-        let gone = gone(child);
-        tokio::pin!(timer, hold, gone);
+        // Another process may keep the output open after the program has ended.
+        let ended = wait_for_end(child);
+        tokio::pin!(timer, hold, ended);
         let mut held = false;
         let mut release = false;
         loop {
-            let idle = self.flight.is_empty();
-            match (self.is_fed() && !release, held) {
+            let idle = self.in_flight.is_empty();
+            match (self.should_hold() && !release, held) {
                 (true, false) => {
                     hold.as_mut().reset(Instant::now() + HOLD);
                     held = true;
                 }
                 (true, true) => {}
                 (false, _) => {
-                    self.admit(&mut out);
+                    self.send_waiting(&mut out);
                     held = false;
                     release = false;
                 }
             }
-            if idle && !self.flight.is_empty() {
+            if idle && !self.in_flight.is_empty() {
                 self.progress = Instant::now();
                 timer.as_mut().reset(self.progress + self.timeout);
             }
             tokio::select! {
                 biased;
                 _ = &mut *close => return End::Closed,
-                read = stdout.read_buf(&mut heard) => match read {
-                    Ok(0) | Err(_) => return End::Gone,
+                read = stdout.read_buf(&mut received) => match read {
+                    Ok(0) | Err(_) => return End::Exited,
                     Ok(_) => {
-                        self.hear(&mut heard, &mut scanned);
-                        if heard.len() > LINE_MAX {
-                            return End::Overlong;
+                        self.receive(&mut received, &mut scanned);
+                        if received.len() > LINE_MAX {
+                            return End::LineTooLong;
                         }
-                        heard.reserve(16 * 1024);
+                        received.reserve(16 * 1024);
                     }
                 },
                 written = write(stdin, &out), if !out.is_empty() && stdin.is_some() => match written {
                     Ok(n) => out.advance(n),
-                    // It reads no more; what it still says is worth hearing, up to its end.
+                    // The program reads no more input, but may still write answers.
                     Err(_) => *stdin = None,
                 },
-                () = &mut gone => return End::Gone,
-                n = jobs.recv_many(&mut batch, MANY) => match n {
+                () = &mut ended => return End::Exited,
+                n = records.recv_many(&mut batch, RECEIVE_MAX) => match n {
                     0 => return End::Closed,
                     _ => self.waiting.extend(batch.drain(..)),
                 },
                 () = &mut hold, if held => release = true,
-                () = &mut timer, if !self.flight.is_empty() => {
+                () = &mut timer, if !self.in_flight.is_empty() => {
                     let now = Instant::now();
                     if let Some(end) = self.overdue(now) {
                         return end;
@@ -252,181 +261,187 @@ impl Driver {
         }
     }
 
-    /// Whether a fast program has enough to go on with that what waits is better given later, as
-    /// a batch.
-    fn is_fed(&self) -> bool {
-        self.pace < FAST
-            && (1..self.flight.len()).contains(&self.waiting.len())
+    /// Whether to hold records back for a batch: the program is fast and still has enough records.
+    fn should_hold(&self) -> bool {
+        self.answer_time < FAST
+            && (1..self.in_flight.len()).contains(&self.waiting.len())
             && self.suspects.is_empty()
     }
 
-    /// Gives the program what it may have now: a suspect alone, else all that wait.
-    fn admit(&mut self, out: &mut BytesMut) {
-        self.suspects.retain(|job| !job.reply.is_closed());
+    /// Sends the records that the program may get now: one suspect alone, or all that wait.
+    fn send_waiting(&mut self, out: &mut BytesMut) {
+        self.suspects.retain(|record| !record.reply.is_closed());
         if !self.suspects.is_empty() {
-            if self.flight.is_empty()
-                && let Some(job) = self.suspects.pop_front()
+            if self.in_flight.is_empty()
+                && let Some(record) = self.suspects.pop_front()
             {
-                self.give(job, out, true);
+                self.send(record, out, true);
             }
             return;
         }
-        if self.flight.values().any(|job| job.alone()) {
+        if self.in_flight.values().any(|record| record.alone()) {
             return;
         }
-        while out.len() < AHEAD
-            && let Some(job) = self.waiting.pop_front()
+        while out.len() < BUFFER_MAX
+            && let Some(record) = self.waiting.pop_front()
         {
-            // Nobody waits for the answer any more.
-            if !job.reply.is_closed() {
-                self.give(job, out, false);
+            // Skip records that were dropped.
+            if !record.reply.is_closed() {
+                self.send(record, out, false);
             }
         }
     }
 
-    fn give(&mut self, mut job: Job, out: &mut BytesMut, alone: bool) {
-        out.extend_from_slice(&job.line);
-        job.order = self.given;
-        job.given = Instant::now();
-        job.before = if alone {
+    fn send(&mut self, mut record: PendingRecord, out: &mut BytesMut, alone: bool) {
+        out.extend_from_slice(&record.line);
+        record.order = self.sent;
+        record.sent_at = Instant::now();
+        record.ahead = if alone {
             ALONE
         } else {
-            self.flight.len() as u32
+            self.in_flight.len() as u32
         };
-        self.given += 1;
-        self.flight.insert(job.row, job);
+        self.sent += 1;
+        self.in_flight.insert(record.row, record);
     }
 
-    /// Takes whole lines out of what was heard; `scanned` bytes are known to hold no line end.
-    fn hear(&mut self, heard: &mut BytesMut, scanned: &mut usize) {
-        let before = self.flight.len();
-        while let Some(at) = memchr::memchr(b'\n', &heard[*scanned..]) {
-            let line = heard.split_to(*scanned + at + 1);
+    /// Takes complete lines out of `received`; its first `scanned` bytes contain no line end.
+    fn receive(&mut self, received: &mut BytesMut, scanned: &mut usize) {
+        let before = self.in_flight.len();
+        while let Some(at) = memchr::memchr(b'\n', &received[*scanned..]) {
+            let line = received.split_to(*scanned + at + 1);
             *scanned = 0;
             match wire::read(&line, &self.outputs) {
-                Said::Answer(row, outputs) => match self.flight.remove(&row) {
-                    Some(job) => {
+                Line::Answer(row, outputs) => match self.in_flight.remove(&row) {
+                    Some(record) => {
                         self.answered = true;
-                        let _ = job.reply.send(StepResult {
+                        let _ = record.reply.send(StepResult {
                             outputs,
-                            attempts: job.faults + 1,
+                            attempts: record.failures + 1,
                             notes: Vec::new(),
                         });
                     }
-                    None => self.note(&line),
+                    None => self.log(&line),
                 },
-                Said::Chatter => self.note(&line),
+                Line::Log => self.log(&line),
             }
         }
-        *scanned = heard.len();
-        let answers = (before - self.flight.len()) as u32;
+        *scanned = received.len();
+        let answers = (before - self.in_flight.len()) as u32;
         if answers > 0 {
             let now = Instant::now();
-            let each = (now - self.progress) / answers;
-            self.pace = match self.pace {
-                Duration::MAX => each,
-                pace => (pace * 7 + each) / 8,
+            let time = (now - self.progress) / answers;
+            self.answer_time = match self.answer_time {
+                Duration::MAX => time,
+                average => (average * 7 + time) / 8,
             };
-            // Chatter is no progress.
+            // Only answers count as progress.
             self.progress = now;
             self.breaker.answered();
         }
     }
 
-    fn note(&mut self, line: &[u8]) {
+    fn log(&mut self, line: &[u8]) {
         if !line.trim_ascii().is_empty() {
             let mut text = String::from_utf8_lossy(line).into_owned();
-            // Here, since it goes into the log as well.
-            self.launch.redact(&mut text);
-            self.chatter = brief(&text, 120);
+            // Redacted here, because the text is logged, too.
+            self.program.redact(&mut text);
+            self.last_log = truncate(&text, 120);
         }
     }
 
-    /// Whether the program is silent for too long, or a record stuck; see the module.
+    /// Whether the program or a record has exceeded the time limit; see the module documentation.
     fn overdue(&self, now: Instant) -> Option<End> {
         if now >= self.progress + self.timeout {
             return Some(End::Silent);
         }
-        self.flight
+        self.in_flight
             .values()
-            .filter(|job| now >= job.given + self.timeout.saturating_mul(job.turn()))
-            .min_by_key(|job| job.order)
-            .map(|job| End::Stuck(job.row))
+            .filter(|record| now >= record.sent_at + self.timeout.saturating_mul(record.limits()))
+            .min_by_key(|record| record.order)
+            .map(|record| End::Stuck(record.row))
     }
 
-    /// Finds the culprit of a process's end, or the suspects.
-    fn judge(&mut self, end: End, status: &str, words: &str) {
-        let reason = self.reason(&end, status, words);
-        tracing::debug!(program = self.launch.name(), reason, "the program ended");
-        let mut flight: Vec<Job> = self.flight.drain().map(|(_, job)| job).collect();
-        flight.sort_by_key(|job| job.order);
-        let culprit = match (&end, flight.len()) {
-            (End::Stuck(row), _) => flight.iter().position(|job| job.row == *row),
-            // A program that ends after its nth answer does so by its own count; only the record
-            // that ends a fresh one is surely the reason.
-            (End::Gone, 1) if self.given > 1 => None,
+    /// Finds the record that ended the process, or makes all its records suspects.
+    fn assign_blame(&mut self, end: End, status: &str, stderr: &str) {
+        let reason = self.reason(&end, status, stderr);
+        tracing::debug!(program = self.program.name(), reason, "the program ended");
+        let mut in_flight: Vec<PendingRecord> =
+            self.in_flight.drain().map(|(_, record)| record).collect();
+        in_flight.sort_by_key(|record| record.order);
+        let culprit = match (&end, in_flight.len()) {
+            (End::Stuck(row), _) => in_flight.iter().position(|record| record.row == *row),
+            // The program may exit after a number of answers. Only a record that ends a fresh
+            // program is certainly the culprit.
+            (End::Exited, 1) if self.sent > 1 => None,
             (_, 1) => Some(0),
             _ => None,
         };
         let Some(culprit) = culprit else {
-            self.suspects = flight.into_iter().chain(self.suspects.drain(..)).collect();
+            self.suspects = in_flight
+                .into_iter()
+                .chain(self.suspects.drain(..))
+                .collect();
             return;
         };
         if matches!(end, End::Silent | End::Stuck(_)) {
             self.breaker.timed_out(&reason);
         }
-        let mut culprit = flight.remove(culprit);
-        // The others are cleared, and go before what has not been given yet.
-        let cleared = flight.into_iter().chain(self.suspects.drain(..));
-        for job in cleared.collect::<Vec<_>>().into_iter().rev() {
-            self.waiting.push_front(job);
+        let mut culprit = in_flight.remove(culprit);
+        // The others are cleared and go first, before the records that were never sent.
+        let cleared = in_flight.into_iter().chain(self.suspects.drain(..));
+        for record in cleared.collect::<Vec<_>>().into_iter().rev() {
+            self.waiting.push_front(record);
         }
-        culprit.faults += 1;
-        if culprit.faults < self.attempts {
+        culprit.failures += 1;
+        if culprit.failures < self.attempts {
             self.suspects.push_back(culprit);
         } else {
             let _ = culprit
                 .reply
-                .send(StepResult::failed(reason, culprit.faults));
+                .send(StepResult::failed(reason, culprit.failures));
         }
     }
 
-    fn reason(&self, end: &End, status: &str, words: &str) -> String {
-        let name = self.launch.name();
+    fn reason(&self, end: &End, status: &str, stderr: &str) -> String {
+        let name = self.program.name();
         let mut reason = match end {
-            End::Gone | End::Closed => format!("`{name}` ended ({status}) on this record"),
+            End::Exited | End::Closed => format!("`{name}` exited on this record ({status})"),
             End::Silent | End::Stuck(_) => {
-                format!("`{name}` gave no answer within {:?}", self.timeout)
+                format!("`{name}` did not answer within {:?}", self.timeout)
             }
-            End::Overlong => format!(
+            End::LineTooLong => format!(
                 "`{name}` wrote a line longer than {} MiB",
                 LINE_MAX / (1024 * 1024)
             ),
         };
-        if !words.is_empty() {
-            reason += &format!("; its last words: {words}");
+        if !stderr.is_empty() {
+            reason += &format!("; last output on stderr: {stderr}");
         }
-        if !self.chatter.is_empty() {
-            reason += &format!("; it also wrote what is no answer: {}", self.chatter);
+        if !self.last_log.is_empty() {
+            reason += &format!(
+                "; it also wrote a line that is not an answer: {}",
+                self.last_log
+            );
         }
         if matches!(end, End::Silent | End::Stuck(_)) && !self.answered {
-            reason += "; does it write one line for each record, and flush it?";
+            reason += "; check that it writes one line for each record and flushes its output";
         }
         reason
     }
 }
 
-/// [`Job::before`] of a record that the program has alone.
+/// [`PendingRecord::ahead`] of a record that the program gets alone.
 const ALONE: u32 = u32::MAX;
 
-impl Job {
+impl PendingRecord {
     fn alone(&self) -> bool {
-        self.before == ALONE
+        self.ahead == ALONE
     }
 
-    /// How many time limits may pass until this record must be answered, those before it counted.
-    fn turn(&self) -> u32 {
-        if self.alone() { 1 } else { self.before + 1 }
+    /// How many time limits may pass before the answer is due: one for each record ahead and its own.
+    fn limits(&self) -> u32 {
+        if self.alone() { 1 } else { self.ahead + 1 }
     }
 }
 
@@ -440,11 +455,11 @@ async fn write(
     }
 }
 
-/// Ends a program's input, lets it finish, and kills it where it does not.
-async fn dismiss(mut process: Process) {
+/// Closes a program's input, lets it exit, and kills it if it does not.
+async fn shut_down(mut process: Process) {
     drop(process.stdin.take());
     let Process { child, stdout, .. } = &mut process;
-    // It may write until it ends, and must not wait for us.
+    // Read its output until then, so that it does not block on a full pipe.
     let drain = async {
         let mut rest = [0; 4096];
         while matches!(stdout.read(&mut rest).await, Ok(1..)) {}
@@ -467,16 +482,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_of_a_programs_chatter_holds_no_secret() {
+    fn log_lines_in_error_messages_contain_no_secret() {
         let secrets: Secrets = [("KEY", "s3cret-s3cret")].into_iter().collect();
-        let program = ["sh".to_owned()];
-        let launch = Launch::find(&program, &std::env::temp_dir(), None, &Arc::new(secrets));
-        let mut driver = Driver::new(launch.unwrap(), Vec::new(), Duration::from_secs(1), 1);
-        driver.note(b"using s3cret-s3cret\n");
-        assert_eq!(driver.chatter, "using [secret KEY]");
-        // Also where the text is cut within it.
+        let command = ["sh".to_owned()];
+        let program = Program::find(&command, &std::env::temp_dir(), None, &Arc::new(secrets));
+        let mut driver = Driver::new(program.unwrap(), Vec::new(), Duration::from_secs(1), 1);
+        driver.log(b"using s3cret-s3cret\n");
+        assert_eq!(driver.last_log, "using [secret KEY]");
+        // Even if the text is truncated within it.
         let long = format!("{} s3cret-s3cret", "x".repeat(115));
-        driver.note(long.as_bytes());
-        assert!(!driver.chatter.contains("s3c"), "{}", driver.chatter);
+        driver.log(long.as_bytes());
+        assert!(!driver.last_log.contains("s3c"), "{}", driver.last_log);
     }
 }

@@ -1,13 +1,13 @@
-//! `command`: a program of the user's, JSON Lines both ways: one long-lived process per child, or
-//! one process for each record ([`each`]).
+//! `command`: runs the user's program, which reads and writes JSON Lines. A step has one long-lived
+//! process per child, or one process per record ([`per_record`]).
 //!
-//! To the long-lived one several records are given at once; it may answer in any order, one line each.
-//! [`wire`] has the lines, [`process`] the process, [`driver`] who waits for what and what
-//! happens when the program crashes or hangs.
+//! A long-lived process gets several records at once and may answer in any order, with one line
+//! each. [`wire`] defines the lines, [`process`] starts and ends processes, and [`driver`] assigns
+//! answers to records and handles crashes and hangs.
 
 mod breaker;
 mod driver;
-mod each;
+mod per_record;
 mod process;
 #[cfg(test)]
 mod tests;
@@ -23,40 +23,40 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use self::breaker::Breaker;
-use self::driver::{Driver, Job};
-use self::process::Launch;
-use crate::{Runner, Setup, SetupError, StepResult};
+use self::driver::{Driver, PendingRecord};
+use self::process::Program;
+use crate::{Runner, SetupError, StepDeps, StepResult};
 
-/// Longest line of the program's, in bytes; a cell takes 32,767 characters.
+/// Longest line that a program may write, in bytes. A cell holds 32,767 characters.
 const LINE_MAX: usize = 4 * 1024 * 1024;
 
 pub(crate) struct Command {
-    launch: Launch,
+    program: Program,
     outputs: Vec<Arc<str>>,
     timeout: Duration,
     attempts: u32,
     process: ProcessPer,
-    /// Of processes for one record each; the long-lived one's is with its driver.
+    /// For one process per record. A long-lived process has its breaker in the driver.
     breaker: std::sync::Mutex<Breaker>,
-    /// The task that holds the process, started with the first record.
+    /// The task that owns the long-lived process, started by the first record.
     driver: OnceLock<Handle>,
 }
 
 struct Handle {
-    jobs: mpsc::UnboundedSender<Job>,
+    records: mpsc::UnboundedSender<PendingRecord>,
     task: Mutex<Option<JoinHandle<()>>>,
     close: Mutex<Option<oneshot::Sender<()>>>,
 }
 
 impl Command {
-    pub(crate) fn new(step: &CommandStep, setup: &Setup) -> Result<Command, SetupError> {
-        let arguments = step.program.iter().map(|a| a.text(&setup.parameters));
+    pub(crate) fn new(step: &CommandStep, deps: &StepDeps) -> Result<Command, SetupError> {
+        let arguments = step.program.iter().map(|a| a.text(&deps.parameters));
         let program = arguments
             .map(|text| text.map(str::to_owned))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|name| SetupError::Parameter(name.to_owned()))?;
         Ok(Command {
-            launch: Launch::find(&program, &setup.directory, step.memory_mib, &setup.secrets)?
+            program: Program::find(&program, &deps.directory, step.memory_mib, &deps.secrets)?
                 .with_fetched(step.fetch.as_ref()),
             outputs: step.outputs.iter().map(|o| o.as_str().into()).collect(),
             timeout: step.timeout,
@@ -68,17 +68,17 @@ impl Command {
     }
 
     fn start(&self) -> Handle {
-        // Unbounded, and yet never longer than the records that callers have at work at once.
-        let (jobs, receiver) = mpsc::unbounded_channel();
+        // Unbounded, but callers limit how many records are in progress.
+        let (records, receiver) = mpsc::unbounded_channel();
         let (close, closed) = oneshot::channel();
         let driver = Driver::new(
-            self.launch.clone(),
+            self.program.clone(),
             self.outputs.clone(),
             self.timeout,
             self.attempts,
         );
         Handle {
-            jobs,
+            records,
             task: Mutex::new(Some(tokio::spawn(driver.run(receiver, closed)))),
             close: Mutex::new(Some(close)),
         }
@@ -90,14 +90,18 @@ impl Runner for Command {
     async fn run(&self, row: Row<'_>) -> StepResult {
         let line = match wire::line(row) {
             Ok(line) => line,
-            Err(e) => return StepResult::failed(format!("the record cannot be written: {e}"), 1),
+            Err(e) => {
+                return StepResult::failed(format!("cannot write the record as JSON: {e}"), 1);
+            }
         };
         if self.process == ProcessPer::Record {
-            return self.each(row.record.row, &line).await;
+            return self.run_process(row.record.row, &line).await;
         }
         let (reply, answer) = oneshot::channel();
         let handle = self.driver.get_or_init(|| self.start());
-        let sent = handle.jobs.send(Job::new(row.record.row, line, reply));
+        let sent = handle
+            .records
+            .send(PendingRecord::new(row.record.row, line, reply));
         let answer = match sent {
             Ok(()) => answer.await.ok(),
             Err(_) => None,

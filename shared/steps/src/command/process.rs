@@ -1,4 +1,4 @@
-//! A running program: its pipes, its last words, its end.
+//! Starts a program, keeps the end of its stderr, and ends it with all its processes.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -15,62 +15,65 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::task::JoinHandle;
 
 use crate::redacting::redact;
-use crate::{SetupError, brief};
+use crate::{SetupError, truncate};
 
-/// Lines of stderr kept, the last ones.
-const WORDS_LINES: usize = 8;
-/// Characters of them that a cell gets.
-const WORDS_MAX: usize = 500;
-/// Bytes of a line of stderr; what is beyond is dropped.
-const WORDS_LINE_MAX: u64 = 2000;
-/// How long a dead program's stderr is waited for: another process may hold it open.
-const WORDS_WAIT: Duration = Duration::from_millis(500);
-/// How long a dead program's stdout is read for the same reason. What the program itself wrote is
-/// there at once; the rest is for a helper at its end, as `tee`.
+/// Last lines of stderr that are kept.
+const STDERR_LINES: usize = 8;
+/// Characters of them that an error message contains.
+const STDERR_MAX: usize = 500;
+/// Bytes read of a line of stderr at a time. The rest counts as the next line.
+const STDERR_LINE_MAX: u64 = 2000;
+/// How long stderr is read after the program has ended: another process may keep it open.
+const STDERR_WAIT: Duration = Duration::from_millis(500);
+/// How long stdout is read after the program has ended. What the program itself wrote can be read
+/// at once; the wait is for a helper behind it, such as `tee`.
 const STDOUT_WAIT: Duration = Duration::from_millis(250);
-/// How often it is looked for what a killed program's processes had started meanwhile.
+/// How often to search for processes that a killed program started in the meantime.
 const SWEEPS: usize = 10;
-/// The pause before those that may be another program's by now are looked at again.
-const UNSURE_WAIT: Duration = Duration::from_millis(2);
+/// The pause before processes that are just starting another program are read again.
+const EXEC_WAIT: Duration = Duration::from_millis(2);
 
-/// How a program is started; found at setup.
+/// How to start a program. Found when the step is set up.
 #[derive(Clone, Debug)]
-pub(super) struct Launch {
+pub(super) struct Program {
     path: PathBuf,
     arguments: Vec<String>,
     directory: PathBuf,
     memory_mib: Option<u32>,
     secrets: Arc<Secrets>,
-    /// Further variables of its environment.
+    /// Additional environment variables.
     environment: Vec<(&'static str, String)>,
 }
 
-/// A program at work.
+/// A running program.
 pub(super) struct Process {
     pub(super) child: Child,
-    /// `None` once the program's input is ended.
+    /// `None` after the input is closed.
     pub(super) stdin: Option<ChildStdin>,
     pub(super) stdout: ChildStdout,
-    words: Arc<Mutex<VecDeque<String>>>,
-    listener: JoinHandle<()>,
+    stderr: Arc<Mutex<VecDeque<String>>>,
+    stderr_reader: JoinHandle<()>,
     secrets: Arc<Secrets>,
-    /// In its environment, as `NAME=value`.
+    /// `NAME=value` in the environment of the program and of all processes that it starts.
     mark: String,
     killed: bool,
 }
 
-impl Launch {
-    /// Finds the program: a path is relative to `directory`, a bare name is looked for in PATH.
+impl Program {
+    /// Finds the program: a path is relative to `directory`, a bare name is looked up in PATH.
+    ///
+    /// # Errors
+    /// There is no such program.
     #[expect(
         clippy::disallowed_methods,
-        reason = "PATH is the system's, and no setting of ours"
+        reason = "PATH belongs to the system; it is not a setting of Rowmill"
     )]
     pub(super) fn find(
         program: &[String],
         directory: &Path,
         memory_mib: Option<u32>,
         secrets: &Arc<Secrets>,
-    ) -> Result<Launch, SetupError> {
+    ) -> Result<Program, SetupError> {
         let name = program.first().map_or("", String::as_str);
         let path = if name.contains('/') {
             Some(directory.join(name)).filter(|p| is_executable(p))
@@ -91,7 +94,7 @@ impl Launch {
                 directory: directory.display().to_string(),
             });
         };
-        Ok(Launch {
+        Ok(Program {
             path: std::path::absolute(&path).unwrap_or(path),
             arguments: program[1..].to_vec(),
             directory: directory.to_path_buf(),
@@ -101,8 +104,8 @@ impl Launch {
         })
     }
 
-    /// The same, told where it was fetched from.
-    pub(super) fn with_fetched(mut self, fetch: Option<&Fetch>) -> Launch {
+    /// Tells the program, in its environment, where it was fetched from.
+    pub(super) fn with_fetched(mut self, fetch: Option<&Fetch>) -> Program {
         if let Some(fetch) = fetch {
             self.environment = vec![
                 (BATCH_FILE_TYPE, fetch.kind.name().to_owned()),
@@ -112,23 +115,23 @@ impl Launch {
         self
     }
 
-    /// Takes the values that the program was given out of what it wrote.
+    /// Removes the values of secrets from text that the program wrote.
     pub(super) fn redact(&self, text: &mut String) {
         redact(&self.secrets, text);
     }
 
-    /// The program's name for reasons.
+    /// The program's name for error messages.
     pub(super) fn name(&self) -> String {
         let name = self.path.file_name().unwrap_or(self.path.as_os_str());
         name.to_string_lossy().into_owned()
     }
 
-    /// Starts it. It stays in our process group: whoever kills that, as the local Batch does when
-    /// a child ends, kills the program too.
+    /// Starts the program. It stays in our process group, so that the local Batch kills it with the
+    /// group when a child ends.
     pub(super) fn start(&self) -> std::io::Result<Process> {
         let mut command = tokio::process::Command::new(&self.path);
         for (name, value) in self.secrets.iter() {
-            // By its own name, once.
+            // Only under its own name.
             command.env_remove(format!("{SECRET_PREFIX}{name}"));
             command.env(name, value);
         }
@@ -150,31 +153,31 @@ impl Launch {
         let stdin = child.stdin.take().ok_or_else(closed)?;
         let stdout = child.stdout.take().ok_or_else(closed)?;
         let stderr = child.stderr.take().ok_or_else(closed)?;
-        let words = Arc::new(Mutex::new(VecDeque::new()));
-        let listener = tokio::spawn(listen(BufReader::new(stderr), words.clone()));
+        let stderr_lines = Arc::new(Mutex::new(VecDeque::new()));
+        let stderr_reader = tokio::spawn(read_stderr(BufReader::new(stderr), stderr_lines.clone()));
         Ok(Process {
             secrets: self.secrets.clone(),
             child,
             stdin: Some(stdin),
             stdout,
-            words,
-            listener,
+            stderr: stderr_lines,
+            stderr_reader,
             mark: format!("{ROWMILL_PROGRAM}={mark}"),
             killed: false,
         })
     }
 }
 
-/// Keeps the last lines of stderr; reads to its end, so that the program never blocks on it.
-async fn listen(
+/// Keeps the last lines of stderr. Reads to the end, so that the program never blocks on a full pipe.
+async fn read_stderr(
     mut stderr: BufReader<tokio::process::ChildStderr>,
-    words: Arc<Mutex<VecDeque<String>>>,
+    lines: Arc<Mutex<VecDeque<String>>>,
 ) {
     let mut line = Vec::new();
     loop {
         line.clear();
         let read = (&mut stderr)
-            .take(WORDS_LINE_MAX)
+            .take(STDERR_LINE_MAX)
             .read_until(b'\n', &mut line)
             .await;
         if !matches!(read, Ok(1..)) {
@@ -185,43 +188,43 @@ async fn listen(
         if text.is_empty() {
             continue;
         }
-        if let Ok(mut words) = words.lock() {
-            if words.len() == WORDS_LINES {
-                words.pop_front();
+        if let Ok(mut lines) = lines.lock() {
+            if lines.len() == STDERR_LINES {
+                lines.pop_front();
             }
-            words.push_back(text.to_owned());
+            lines.push_back(text.to_owned());
         }
     }
 }
 
 impl Process {
-    /// The last lines of stderr so far, newest last, for a cell; empty where there are none.
-    pub(super) fn words(&self) -> String {
-        let lines: Vec<String> = match self.words.lock() {
-            Ok(words) => words.iter().cloned().collect(),
+    /// The last lines of stderr, newest last, for an error message. Empty if there are none.
+    pub(super) fn stderr(&self) -> String {
+        let lines: Vec<String> = match self.stderr.lock() {
+            Ok(lines) => lines.iter().cloned().collect(),
             Err(_) => Vec::new(),
         };
-        // Before it is cut to size, and in the middle of a secret perhaps.
+        // Redact before truncating, which could cut a secret in two.
         let mut text = lines.join(" | ");
         redact(&self.secrets, &mut text);
-        // The end says most: a Python traceback ends in the error.
-        let skip = text.chars().count().saturating_sub(WORDS_MAX);
-        brief(&text.chars().skip(skip).collect::<String>(), WORDS_MAX)
+        // The end is the most useful part: a Python traceback ends with the error.
+        let skip = text.chars().count().saturating_sub(STDERR_MAX);
+        truncate(&text.chars().skip(skip).collect::<String>(), STDERR_MAX)
     }
 
-    /// Kills what still runs of the program and of what it started, reaps it, and gives how it
-    /// ended and its last words.
+    /// Kills the program and all processes that it started, and reaps it. Returns its exit status and
+    /// the end of its stderr.
     pub(super) async fn end(mut self) -> (Option<ExitStatus>, String) {
         self.kill();
         drop(self.stdin.take());
         let status = self.child.wait().await.ok();
-        if tokio::time::timeout(WORDS_WAIT, &mut self.listener)
+        if tokio::time::timeout(STDERR_WAIT, &mut self.stderr_reader)
             .await
             .is_err()
         {
-            self.listener.abort();
+            self.stderr_reader.abort();
         }
-        (status, self.words())
+        (status, self.stderr())
     }
 
     fn kill(&mut self) {
@@ -234,20 +237,23 @@ impl Process {
             }
         };
         if let Ok(None) = self.child.try_wait() {
-            // First the program, so that it cannot start more, then what it had started.
-            let offspring = self.child.id().map(descendants).unwrap_or_default();
+            // Kill the program first, so that it cannot start more processes.
+            let children = self.child.id().map(descendants).unwrap_or_default();
             let _ = self.child.start_kill();
-            offspring.into_iter().for_each(kill);
+            children.into_iter().for_each(kill);
         }
         let mut known = Vec::new();
         for _ in 0..SWEEPS {
-            let Marked { mut found, unsure } = marked(&self.mark);
+            let Marked {
+                mut found,
+                starting,
+            } = marked(&self.mark);
             found.retain(|pid| !known.contains(pid));
             if found.is_empty() {
-                if !unsure {
+                if !starting {
                     break;
                 }
-                std::thread::sleep(UNSURE_WAIT);
+                std::thread::sleep(EXEC_WAIT);
             }
             found.iter().copied().for_each(kill);
             known.extend(found);
@@ -256,50 +262,50 @@ impl Process {
 }
 
 impl Drop for Process {
-    /// Where nobody waits for its end, as where the step is dropped at its work.
+    /// If nothing waits for the end, for example because the step is dropped.
     fn drop(&mut self) {
         self.kill();
     }
 }
 
-/// Returns once the program has ended and what it wrote can be read.
-pub(super) async fn gone(child: &mut Child) {
-    // An error says that there is nothing to wait for.
+/// Returns when the program has ended and its output had time to arrive.
+pub(super) async fn wait_for_end(child: &mut Child) {
+    // An error means that there is nothing to wait for.
     let _ = child.wait().await;
     tokio::time::sleep(STDOUT_WAIT).await;
 }
 
-/// What is known of the processes of a program.
+/// The processes of a program.
 struct Marked {
     found: Vec<i32>,
-    /// Whether some process shows an empty environment, as one does for a moment when another
-    /// program begins in it.
-    unsure: bool,
+    /// Whether a process has an empty environment, as it does for a moment while it starts another
+    /// program.
+    starting: bool,
 }
 
-/// The processes with `mark` in their environment, of whatever group, session or parent they are.
-/// Linux tells; elsewhere none.
+/// The processes with `mark` in their environment, in any group or session and with any parent. Only
+/// Linux shows environments; elsewhere none are found.
 fn marked(mark: &str) -> Marked {
-    let (mut found, mut unsure) = (Vec::new(), false);
+    let (mut found, mut starting) = (Vec::new(), false);
     for process in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(Ok(pid)) = process.file_name().to_str().map(str::parse) else {
             continue;
         };
-        // Others' processes do not show theirs, and are none of ours.
+        // Processes of other users cannot be read, and are not ours.
         let Ok(environment) = std::fs::read(process.path().join("environ")) else {
             continue;
         };
         if environment.is_empty() {
-            // What has ended has no program, and neither have the kernel's threads.
-            unsure |= std::fs::read_link(process.path().join("exe")).is_ok();
+            // Ended processes and kernel threads have no executable.
+            starting |= std::fs::read_link(process.path().join("exe")).is_ok();
         } else if memchr::memmem::find(&environment, mark.as_bytes()).is_some() {
             found.push(pid);
         }
     }
-    Marked { found, unsure }
+    Marked { found, starting }
 }
 
-/// The processes that `pid` started, and those that they did. Linux tells; elsewhere none.
+/// The children of `pid`, their children, and so on. Only Linux lists them; elsewhere none are found.
 fn descendants(pid: u32) -> Vec<i32> {
     let mut all = Vec::new();
     let mut next = vec![i64::from(pid)];
@@ -320,8 +326,8 @@ fn descendants(pid: u32) -> Vec<i32> {
     all
 }
 
-/// Limits the address space of a process and of what it starts from now on: what it asks for
-/// beyond is refused to it, which most programs end on and say so.
+/// Limits the address space of a process and of all processes that it starts from now on.
+/// Allocations beyond the limit fail; most programs then exit with an error message.
 #[cfg(target_os = "linux")]
 fn limit_memory(pid: u32, bytes: u64) -> std::io::Result<()> {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -331,7 +337,7 @@ fn limit_memory(pid: u32, bytes: u64) -> std::io::Result<()> {
     };
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     match prlimit(pid, Resource::As, limit) {
-        // It has ended already.
+        // The process has already ended.
         Err(rustix::io::Errno::SRCH) => Ok(()),
         other => other.map(drop).map_err(Into::into),
     }

@@ -1,4 +1,4 @@
-//! Real programs: shell scripts and sed.
+//! Tests with real programs: shell scripts and sed.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use tokio::task::JoinSet;
 use super::*;
 use crate::runner;
 
-/// Answers each line with its own values.
+/// Returns the values of each record as its outputs.
 const ECHO: [&str; 3] = ["sed", "-u", r#"s/"values":/"outputs":/"#];
 
-/// A shell loop over the records: `$row` is the number, `answer` answers it with `n` = row.
+/// A shell loop over the records. `$row` is the row number; `answer` writes the answer `n` = row.
 fn script(body: &str) -> [String; 3] {
     let loop_ = format!(
         r#"answer() {{ printf '{{"row":%s,"outputs":{{"n":%s}}}}\n' "$row" "$row"; }}
@@ -49,8 +49,8 @@ fn build_step(step: CommandStep, directory: &Path) -> Result<Arc<dyn Runner>, Se
         kind: StepKind::Command(step),
         image: None,
     };
-    let setup = Setup::new(16, directory.to_path_buf());
-    Ok(Arc::from(runner(&step, &setup)?))
+    let deps = StepDeps::new(16, directory.to_path_buf());
+    Ok(Arc::from(runner(&step, &deps)?))
 }
 
 fn start<S: AsRef<str>>(program: &[S], timeout_ms: u64, attempts: u32) -> Arc<dyn Runner> {
@@ -71,7 +71,7 @@ async fn one(step: &Arc<dyn Runner>, row: u32, n: Value) -> StepResult {
     step.run(row).await
 }
 
-/// All rows of `1..=rows`, 16 at once, in the order of rows.
+/// Runs the rows `1..=rows`, 16 at a time. Returns the results in the order of the rows.
 async fn all(step: &Arc<dyn Runner>, rows: u32) -> Vec<StepResult> {
     let mut results = vec![None; rows as usize];
     let mut set = JoinSet::new();
@@ -96,7 +96,7 @@ fn ok(row: u32, attempts: u32) -> StepResult {
     StepResult::ok(vec![("n".into(), f64::from(row).into())], attempts)
 }
 
-/// Rows that failed; every other must be answered at the first attempt.
+/// Returns the failed rows. All others must have succeeded at the first attempt.
 fn failed(results: &[StepResult]) -> Vec<(u32, String)> {
     let mut failed = Vec::new();
     for (row, result) in (1..).zip(results) {
@@ -109,12 +109,12 @@ fn failed(results: &[StepResult]) -> Vec<(u32, String)> {
 }
 
 fn is_alive(pid: &str) -> bool {
-    // A zombie waits for its parent only: it holds nothing.
+    // A zombie has ended and only waits for its parent.
     std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
         .is_ok_and(|stat| !stat.contains(") Z "))
 }
 
-/// Waits for a file that a program writes, and gives its text.
+/// Waits for a file that a program writes, and returns its text.
 async fn written(path: &Path) -> String {
     loop {
         match std::fs::read_to_string(path) {
@@ -135,7 +135,7 @@ async fn each_record_gets_its_own_answer() {
 
 #[tokio::test]
 async fn answers_may_come_in_any_order() {
-    // Two at a time, the second first.
+    // Reads two records and answers the second one first.
     let step = start(
         &script(
             r#"first=$row; IFS= read -r line; row=${line#*:}; row=${row%%,*}; answer; row=$first; answer"#,
@@ -158,12 +158,12 @@ async fn a_crash_fails_exactly_its_record() {
     assert_eq!(rows, [25, 50, 75, 100, 125, 150, 175, 200]);
     assert_eq!(
         failed[1].1,
-        "`sh` ended (exit status: 3) on this record; its last words: cannot do 50"
+        "`sh` exited on this record (exit status: 3); last output on stderr: cannot do 50"
     );
 }
 
 #[tokio::test]
-async fn a_crash_of_a_program_that_works_on_many_at_once_fails_exactly_its_record() {
+async fn a_crash_of_a_concurrent_program_fails_exactly_its_record() {
     let step = start(
         &script(
             r#"(sleep 0.0$((row % 7)); if [ $row = 30 ]; then kill -9 $$; else answer; fi) & true"#,
@@ -178,9 +178,9 @@ async fn a_crash_of_a_program_that_works_on_many_at_once_fails_exactly_its_recor
 }
 
 #[tokio::test]
-async fn a_crash_is_tried_again_as_often_as_asked() {
+async fn a_crash_is_retried_up_to_the_number_of_attempts() {
     let directory = tempfile::tempdir().unwrap();
-    // Row 7 crashes twice, then passes; row 9 always.
+    // Row 7 crashes twice, then succeeds. Row 9 always crashes.
     let step = build(
         &script(
             r#"[ $row = 9 ] && exit 1; if [ $row = 7 ]; then echo x >> tries; [ $(wc -l < tries) -gt 3 ] || exit 1; fi; answer"#,
@@ -204,7 +204,7 @@ async fn a_crash_is_tried_again_as_often_as_asked() {
 }
 
 #[tokio::test]
-async fn a_record_that_hangs_is_stopped_and_its_offspring_too() {
+async fn a_program_that_hangs_is_stopped_with_all_its_processes() {
     let directory = tempfile::tempdir().unwrap();
     let step = build(
         &script(r#"if [ $row = 5 ]; then sleep 600 & echo $! > pid; wait; fi; answer"#),
@@ -217,15 +217,15 @@ async fn a_record_that_hangs_is_stopped_and_its_offspring_too() {
     let failed = failed(&all(&step, 40).await);
     assert_eq!(failed.len(), 1);
     assert_eq!(failed[0].0, 5);
-    assert!(failed[0].1.contains("`sh` gave no answer within 300ms"));
+    assert!(failed[0].1.contains("`sh` did not answer within 300ms"));
     assert!(begin.elapsed() < Duration::from_secs(5));
     let pid = written(&directory.path().join("pid")).await;
-    assert!(!is_alive(&pid), "the sleep is left behind");
+    assert!(!is_alive(&pid), "the sleep process is still running");
 }
 
 #[tokio::test]
-async fn a_record_passed_over_is_stopped_though_others_are_answered() {
-    // Row 3 is swallowed for ever; all others are answered at once.
+async fn a_record_without_an_answer_fails_although_others_are_answered() {
+    // Row 3 is never answered; all others are answered at once.
     let step = start(&script("[ $row = 3 ] || answer"), 100, 1);
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let busy = tokio::spawn({
@@ -244,27 +244,27 @@ async fn a_record_passed_over_is_stopped_though_others_are_answered() {
         result
             .outputs
             .unwrap_err()
-            .contains("no answer within 100ms")
+            .contains("did not answer within 100ms")
     );
     stop.store(true, std::sync::atomic::Ordering::SeqCst);
     busy.await.unwrap();
 }
 
 #[tokio::test]
-async fn a_slow_program_is_not_a_hanging_one() {
-    // 16 at once, 40 ms each, one after the other: the last waits 640 ms, each takes 40 ms.
+async fn a_slow_program_does_not_time_out() {
+    // Of 16 records the last waits 640 ms, which exceeds the limit, but each takes only 40 ms.
     let step = start(&script("sleep 0.04; answer"), 400, 1);
     assert_eq!(failed(&all(&step, 32).await), []);
 }
 
 #[tokio::test]
-async fn a_program_that_ends_after_each_answer_loses_nothing() {
+async fn no_record_is_lost_if_the_program_exits_after_each_answer() {
     let step = start(&script("answer; exit 0"), 10_000, 1);
     assert_eq!(failed(&all(&step, 30).await), []);
 }
 
 #[tokio::test]
-async fn a_program_that_cannot_work_fails_every_record_with_its_words() {
+async fn every_record_has_the_stderr_of_a_program_that_always_fails() {
     let step = start(
         &["sh", "-c", "echo 'No module named torch' >&2; exit 1"],
         5_000,
@@ -274,27 +274,31 @@ async fn a_program_that_cannot_work_fails_every_record_with_its_words() {
     assert_eq!(failed.len(), 20);
     for (_, reason) in failed {
         assert!(
-            reason.ends_with("its last words: No module named torch"),
+            reason.ends_with("last output on stderr: No module named torch"),
             "{reason}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_program_that_says_nothing_is_asked_to_flush() {
+async fn the_reason_suggests_flushing_if_the_program_never_answers() {
     let step = start(&["sh", "-c", "echo Loading; cat > /dev/null"], 500, 1);
     let failed = failed(&all(&step, 3).await);
     assert_eq!(failed.len(), 3);
     assert!(
         failed[0]
             .1
-            .contains("it also wrote what is no answer: Loading")
+            .contains("it also wrote a line that is not an answer: Loading")
     );
-    assert!(failed[0].1.ends_with("and flush it?"), "{}", failed[0].1);
+    assert!(
+        failed[0].1.ends_with("flushes its output"),
+        "{}",
+        failed[0].1
+    );
 }
 
 #[tokio::test]
-async fn errors_and_broken_answers_are_the_records_own() {
+async fn errors_and_invalid_answers_fail_only_their_record() {
     let step = start(
         &script(
             r#"case $row in
@@ -309,11 +313,15 @@ async fn errors_and_broken_answers_are_the_records_own() {
     let failed = failed(&all(&step, 30).await);
     assert_eq!(failed.len(), 2);
     assert_eq!(failed[0], (2, "no such parcel".into()));
-    assert!(failed[1].1.contains("not as agreed"), "{}", failed[1].1);
+    assert!(
+        failed[1].1.contains("wrote an invalid answer"),
+        "{}",
+        failed[1].1
+    );
 }
 
 #[tokio::test]
-async fn large_records_both_ways_do_not_block() {
+async fn large_records_do_not_block_in_either_direction() {
     let step = start(&ECHO, 20_000, 1);
     let text = "x".repeat(100_000);
     let mut set = JoinSet::new();
@@ -328,7 +336,7 @@ async fn large_records_both_ways_do_not_block() {
 }
 
 #[tokio::test]
-async fn an_endless_line_is_stopped() {
+async fn a_program_with_an_endless_line_is_stopped() {
     let step = start(
         &script("head -c 9000000 /dev/zero | tr '\\0' x; answer"),
         20_000,
@@ -344,35 +352,35 @@ async fn an_endless_line_is_stopped() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_dropped_leaves_the_step_usable() {
+async fn the_step_stays_usable_after_a_dropped_call() {
     let step = start(&script("[ $row = 1 ] && sleep 0.2; answer"), 10_000, 1);
     let dropped = tokio::time::timeout(Duration::from_millis(50), one(&step, 1, 1.0.into())).await;
     assert!(dropped.is_err());
     assert_eq!(one(&step, 2, 2.0.into()).await, ok(2, 1));
 }
 
-/// Starts a process that holds the output and outlives the program, in a session of its own.
+/// Starts a process in its own session that keeps the output open and outlives the program.
 const LEAVE: &str = "setsid sleep 600 & echo $! >> left";
 
-/// Asserts that what [`LEAVE`] started is gone.
+/// Asserts that the processes that [`LEAVE`] started have ended.
 async fn nothing_left(directory: &Path, processes: usize) {
     let left = written(&directory.join("left")).await;
     assert_eq!(left.lines().count(), processes);
     for pid in left.lines() {
-        // A killed process takes a moment to go, and more on a busy machine.
+        // A killed process takes a moment to end, and longer on a busy machine.
         for _ in 0..2000 {
             if !is_alive(pid) {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert!(!is_alive(pid), "process {pid} is left");
+        assert!(!is_alive(pid), "process {pid} is still running");
     }
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn what_a_program_for_one_record_leaves_behind_keeps_no_answer() {
+async fn a_process_left_behind_does_not_delay_the_answer_of_a_record() {
     let directory = tempfile::tempdir().unwrap();
     let mut program = script("answer; exit 0");
     program[2] = format!("{LEAVE}; {}", program[2]);
@@ -386,7 +394,7 @@ async fn what_a_program_for_one_record_leaves_behind_keeps_no_answer() {
 }
 
 #[tokio::test]
-async fn an_answer_before_a_hang_is_an_answer() {
+async fn an_answer_before_a_hang_counts() {
     let mut step = command(&script("answer; sleep 600"), 3000, 1);
     step.process = ProcessPer::Record;
     let step = build_step(step, &std::env::temp_dir()).unwrap();
@@ -395,7 +403,7 @@ async fn an_answer_before_a_hang_is_an_answer() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_program_that_leaves_a_process_behind_is_seen_to_end() {
+async fn the_exit_of_a_program_is_detected_although_another_process_keeps_the_output_open() {
     let directory = tempfile::tempdir().unwrap();
     let body = format!("if [ $row = 3 ]; then {LEAVE}; exit 3; fi; answer");
     let step = build(&script(&body), 20_000, 1, directory.path()).unwrap();
@@ -405,7 +413,9 @@ async fn a_program_that_leaves_a_process_behind_is_seen_to_end() {
     assert_eq!(failed.len(), 1, "{failed:?}");
     assert_eq!(failed[0].0, 3);
     assert!(
-        failed[0].1.contains("`sh` ended (exit status: 3)"),
+        failed[0]
+            .1
+            .contains("`sh` exited on this record (exit status: 3)"),
         "{failed:?}"
     );
     let ends = std::fs::read_to_string(directory.path().join("left")).unwrap();
@@ -414,7 +424,7 @@ async fn a_program_that_leaves_a_process_behind_is_seen_to_end() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_closed_or_dropped_step_leaves_nothing_behind() {
+async fn a_closed_or_dropped_step_leaves_no_process_behind() {
     for close in [true, false] {
         let directory = tempfile::tempdir().unwrap();
         let mut program = script("answer");
@@ -442,13 +452,13 @@ async fn closing_ends_the_program() {
         let pid = written(&path).await;
         assert!(is_alive(&pid));
         step.close().await;
-        assert!(!is_alive(&pid), "left behind after {after}");
+        assert!(!is_alive(&pid), "still running after {after}");
         std::fs::remove_file(path).unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_program_that_does_not_exist_is_told_at_setup() {
+async fn a_missing_program_is_rejected_at_setup() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("not-executable"), "").unwrap();
     for program in [
@@ -461,7 +471,7 @@ async fn a_program_that_does_not_exist_is_told_at_setup() {
         assert!(
             error
                 .to_string()
-                .starts_with(&format!("program `{program}` was not found in")),
+                .starts_with(&format!("program `{program}` not found in")),
             "{error}"
         );
     }
@@ -469,7 +479,7 @@ async fn a_program_that_does_not_exist_is_told_at_setup() {
 }
 
 #[tokio::test]
-async fn a_script_beside_the_pipeline_runs_there() {
+async fn a_script_next_to_the_pipeline_runs_in_its_directory() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("echo.sh");
@@ -480,7 +490,7 @@ async fn a_script_beside_the_pipeline_runs_there() {
 }
 
 #[tokio::test]
-async fn a_process_for_each_record() {
+async fn each_record_can_have_its_own_process() {
     let body = r#"IFS= read -r line; row=${line#*:}; row=${row%%,*}
         case $row in
             3) echo "no $row here" >&2; exit 4;;
@@ -497,10 +507,12 @@ async fn a_process_for_each_record() {
         match (row, &result.outputs) {
             (3, Err(reason)) => assert_eq!(
                 reason,
-                "`sh` ended (exit status: 4) without an answer; its last words: no 3 here"
+                "`sh` exited without an answer (exit status: 4); last output on stderr: no 3 here"
             ),
-            (4, Err(reason)) => assert_eq!(reason, "`sh` gave no answer within 2s"),
-            (5, Err(reason)) => assert!(reason.contains("(exit status: 0) without an answer")),
+            (4, Err(reason)) => assert_eq!(reason, "`sh` did not answer within 2s"),
+            (5, Err(reason)) => {
+                assert!(reason.contains("exited without an answer (exit status: 0)"))
+            }
             (6, Err(reason)) => assert_eq!(reason, "not mine"),
             _ => assert_eq!(result, &ok(row, 1)),
         }
@@ -511,7 +523,7 @@ async fn a_process_for_each_record() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_record_that_takes_too_much_memory_ends_alone() {
+async fn a_record_that_exceeds_the_memory_limit_fails_alone() {
     let body = "[ $row = 7 ] && x=$(head -c 200000000 /dev/zero | tr '\\0' x); answer";
     let mut step = command(&script(body), 30_000, 1);
     step.memory_mib = Some(100);
@@ -519,10 +531,10 @@ async fn a_record_that_takes_too_much_memory_ends_alone() {
     let failed = failed(&all(&step, 20).await);
     assert_eq!(failed.len(), 1);
     assert_eq!(failed[0].0, 7);
-    assert!(failed[0].1.contains("ended"), "{}", failed[0].1);
+    assert!(failed[0].1.contains("exited"), "{}", failed[0].1);
 }
 
-/// Runs rows that all hang but the first `good`, and gives what became of the others.
+/// Runs rows of which all but the first `good` hang. Returns the reasons of the others and the time.
 async fn hanging(process: ProcessPer, good: u32, rows: u32) -> (Vec<String>, Duration) {
     let body = match process {
         ProcessPer::Child => script(&format!("[ $row -le {good} ] && answer")).to_vec(),
@@ -533,9 +545,9 @@ async fn hanging(process: ProcessPer, good: u32, rows: u32) -> (Vec<String>, Dur
     let mut step = command(&body, 300, 1);
     step.process = process;
     let step = build_step(step, &std::env::temp_dir()).unwrap();
-    let begun = std::time::Instant::now();
+    let start_time = std::time::Instant::now();
     let results = all(&step, rows).await;
-    let took = begun.elapsed();
+    let took = start_time.elapsed();
     step.close().await;
     let failed = failed(&results);
     assert_eq!(failed.len(), (rows - good) as usize, "{failed:?}");
@@ -543,35 +555,37 @@ async fn hanging(process: ProcessPer, good: u32, rows: u32) -> (Vec<String>, Dur
 }
 
 #[tokio::test]
-async fn a_program_that_never_answers_is_given_up() {
+async fn a_program_that_never_answers_is_abandoned() {
     for process in [ProcessPer::Child, ProcessPer::Record] {
         let (reasons, took) = hanging(process, 0, 1000).await;
         let tried = reasons
             .iter()
-            .filter(|r| r.starts_with("`sh` gave no answer within"));
-        // In a process each, 16 are under way at once.
+            .filter(|r| r.starts_with("`sh` did not answer within"));
+        // With one process per record, 16 run at a time.
         assert!((3..=19).contains(&tried.count()), "{reasons:?}");
         let last = reasons.last().unwrap();
         assert!(
-            last.starts_with("not tried, for the program answered none of 3 records in a row: `sh` gave no answer"),
+            last.starts_with(
+                "not tried: the program did not answer 3 records in a row: `sh` did not answer"
+            ),
             "{last}"
         );
-        // One by one a thousand would take 5 minutes.
+        // A thousand timeouts would take 5 minutes.
         assert!(took < Duration::from_secs(20), "{process:?}: {took:?}");
     }
 }
 
 #[tokio::test]
-async fn a_program_that_has_answered_gets_a_longer_chance() {
+async fn a_program_that_has_answered_before_gets_more_timeouts() {
     let (reasons, _) = hanging(ProcessPer::Child, 10, 60).await;
     let tried = reasons
         .iter()
-        .filter(|r| r.starts_with("`sh` gave no answer within"));
+        .filter(|r| r.starts_with("`sh` did not answer within"));
     assert_eq!(tried.count(), 20, "{reasons:?}");
 }
 
 #[tokio::test]
-async fn bad_records_side_by_side_cost_the_others_nothing() {
+async fn consecutive_bad_records_do_not_affect_the_others() {
     let program = script("case $row in [4-7]) ;; *) answer;; esac");
     let step = start(&program, 500, 1);
     let lost: Vec<u32> = failed(&all(&step, 40).await)
@@ -582,7 +596,7 @@ async fn bad_records_side_by_side_cost_the_others_nothing() {
 }
 
 #[tokio::test]
-async fn a_crash_on_every_thousandth_record_loses_exactly_those_and_leaves_no_process() {
+async fn crashes_on_every_thousandth_record_fail_only_those_and_leave_no_process() {
     let directory = tempfile::tempdir().unwrap();
     let pids = directory.path().join("pids");
     let [sh, c, body] = script("[ $((row % 1000)) = 0 ] && exit 3; answer");
@@ -600,7 +614,7 @@ async fn a_crash_on_every_thousandth_record_loses_exactly_those_and_leaves_no_pr
         // Not even a zombie.
         assert!(
             !Path::new("/proc").join(pid).exists(),
-            "process {pid} is left"
+            "process {pid} is still running"
         );
     }
 }
@@ -612,10 +626,10 @@ proptest::proptest! {
         ..Default::default()
     })]
 
-    /// Whatever rows crash the program before they are answered, end it after, or make it skip
-    /// its own order: exactly the first are lost.
+    /// Some rows crash the program before their answer, some end it after, and some are answered out
+    /// of order. Only the first kind fails.
     #[test]
-    fn exactly_the_crashing_rows_are_lost(
+    fn only_the_crashing_rows_fail(
         crash in proptest::collection::btree_set(1_u32..80, 0..10),
         end in proptest::collection::btree_set(1_u32..80, 0..5),
         swap in proptest::collection::btree_set(1_u32..70, 0..3),

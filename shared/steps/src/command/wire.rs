@@ -1,8 +1,8 @@
-//! The lines between Rowmill and a program.
+//! The lines that Rowmill and a program exchange.
 //!
-//! To it: `{"row":17,"values":{"ZIP":"00501","tax_due":812.5}}`, values as in a chunk, earlier
-//! outputs among them. From it: `{"row":17,"outputs":{"score":0.7}}` or
-//! `{"row":17,"error":"no such parcel"}`, one line for each record, in any order.
+//! To the program: `{"row":17,"values":{"ZIP":"00501","tax_due":812.5}}`, with the values of the
+//! record and the outputs of earlier steps. From the program: `{"row":17,"outputs":{"score":0.7}}`
+//! or `{"row":17,"error":"no such parcel"}`, one line per record, in any order.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use rowmill_domain::{Row, Value};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{brief, digits};
+use crate::{digits, truncate};
 
-/// A record as a line, its end included.
+/// A record as a line, with the line end.
 pub(super) fn line(row: Row<'_>) -> Result<Vec<u8>, serde_json::Error> {
     struct Values<'a>(Row<'a>);
     impl Serialize for Values<'_> {
@@ -32,13 +32,13 @@ pub(super) fn line(row: Row<'_>) -> Result<Vec<u8>, serde_json::Error> {
     Ok(line)
 }
 
-/// What a line of the program's says.
+/// A line that the program wrote.
 #[derive(Debug, PartialEq)]
-pub(super) enum Said {
-    /// An answer for the record of that row.
+pub(super) enum Line {
+    /// The answer for the record in this row.
     Answer(u32, Result<Outputs, String>),
-    /// Nothing that belongs to a record: a message, a banner.
-    Chatter,
+    /// Not an answer: a log message or a banner.
+    Log,
 }
 
 #[derive(Deserialize)]
@@ -50,37 +50,37 @@ struct Answer<'a> {
     error: Option<serde_json::Value>,
 }
 
-/// Reads a line. Outputs that the pipeline does not declare are passed over; `null` and the
-/// empty text are no values.
-pub(super) fn read(line: &[u8], declared: &[Arc<str>]) -> Said {
+/// Parses a line. Outputs that the pipeline does not declare are ignored; `null` and empty text are
+/// not values.
+pub(super) fn read(line: &[u8], declared: &[Arc<str>]) -> Line {
     if line.trim_ascii_start().first() != Some(&b'{') {
-        return Said::Chatter;
+        return Line::Log;
     }
     let answer: Answer<'_> = match serde_json::from_slice(line) {
         Ok(answer) => answer,
         Err(e) => {
-            // A broken answer is told at once where it still names its record.
+            // An invalid answer fails its record at once if the row can still be read.
             let reason = format!(
-                "the program's answer is not as agreed ({e}): {}",
-                brief(&String::from_utf8_lossy(line), 120)
+                "the program wrote an invalid answer ({e}): {}",
+                truncate(&String::from_utf8_lossy(line), 120)
             );
-            return row_of(line).map_or(Said::Chatter, |row| Said::Answer(row, Err(reason)));
+            return row_of(line).map_or(Line::Log, |row| Line::Answer(row, Err(reason)));
         }
     };
-    // Looked at only here, since nearly no line has one.
+    // Checked only now, because large numbers are rare.
     if answer
         .outputs
         .iter()
         .flat_map(|p| &p.0)
         .any(|(_, v)| is_large(v))
-        && let Cow::Owned(line) = digits::keep(line)
+        && let Cow::Owned(line) = digits::quote_large_integers(line)
     {
         return read(&line, declared);
     }
-    Said::Answer(answer.row, outputs(answer, line, declared))
+    Line::Answer(answer.row, outputs(answer, line, declared))
 }
 
-/// Whether a number may be an integer that 64 bits do not hold.
+/// Whether a number may be an integer that does not fit 64 bits.
 fn is_large(value: &serde_json::Value) -> bool {
     value.is_f64() && value.as_f64().is_some_and(|n| n.abs() >= i64::MAX as f64)
 }
@@ -88,17 +88,17 @@ fn is_large(value: &serde_json::Value) -> bool {
 fn outputs(answer: Answer<'_>, line: &[u8], declared: &[Arc<str>]) -> Result<Outputs, String> {
     match answer.error {
         None | Some(serde_json::Value::Null) => {}
-        Some(serde_json::Value::String(reason)) => return Err(brief(&reason, 500)),
-        Some(other) => return Err(brief(&other.to_string(), 500)),
+        Some(serde_json::Value::String(reason)) => return Err(truncate(&reason, 500)),
+        Some(other) => return Err(truncate(&other.to_string(), 500)),
     }
     let Some(Pairs(pairs)) = answer.outputs else {
         return Err(format!(
-            "the program's answer has neither `outputs` nor `error`: {}",
-            brief(&String::from_utf8_lossy(line), 120)
+            "the program wrote an answer with neither `outputs` nor `error`: {}",
+            truncate(&String::from_utf8_lossy(line), 120)
         ));
     };
     let mut found = Vec::with_capacity(declared.len());
-    // In the order of the pipeline, whatever order the program gives.
+    // In the order of the pipeline, not of the program.
     for name in declared {
         let Some((_, json)) = pairs.iter().rev().find(|(n, _)| *n == **name) else {
             continue;
@@ -106,8 +106,8 @@ fn outputs(answer: Answer<'_>, line: &[u8], declared: &[Arc<str>]) -> Result<Out
         match json {
             serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
                 return Err(format!(
-                    "output `{name}` is {}, which is no cell's value; give a text, a number, true or false",
-                    brief(&json.to_string(), 80)
+                    "output `{name}` is {}, which does not fit a cell; use a string, a number, true or false",
+                    truncate(&json.to_string(), 80)
                 ));
             }
             serde_json::Value::Number(n) if !digits::is_exact(n) => {
@@ -123,7 +123,7 @@ fn outputs(answer: Answer<'_>, line: &[u8], declared: &[Arc<str>]) -> Result<Out
     Ok(found)
 }
 
-/// The number after `"row":`, in a line that is not JSON as a whole (as with a bare NaN).
+/// The number after `"row":` in a line that is not valid JSON (for example because of a bare NaN).
 fn row_of(line: &[u8]) -> Option<u32> {
     let text = std::str::from_utf8(line).ok()?;
     let (_, rest) = text.split_once("\"row\"")?;
@@ -132,7 +132,7 @@ fn row_of(line: &[u8]) -> Option<u32> {
     rest[..end].parse().ok()
 }
 
-/// An object's entries, in order.
+/// The entries of an object, in order.
 struct Pairs<'a>(Vec<(Cow<'a, str>, serde_json::Value)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
@@ -158,7 +158,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
     }
 }
 
-/// A name without a copy where it has no escapes.
+/// A name, copied only if it has escapes.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
@@ -169,12 +169,12 @@ mod tests {
 
     use super::*;
 
-    fn said(line: &str) -> Said {
+    fn parse(line: &str) -> Line {
         read(line.as_bytes(), &["score".into(), "label".into()])
     }
 
     #[test]
-    fn a_record_is_one_line_with_earlier_outputs() {
+    fn a_record_is_one_line_that_includes_earlier_outputs() {
         let columns = Columns::new(["ZIP", "Since", "Note", "empty"]);
         let record = Record {
             row: 17,
@@ -198,20 +198,20 @@ mod tests {
     }
 
     #[test]
-    fn answers() {
+    fn answers_are_parsed() {
         let ok = |row, outputs: Vec<(&str, Value)>| {
             let outputs = outputs.into_iter().map(|(n, v)| (n.into(), v)).collect();
-            Said::Answer(row, Ok(outputs))
+            Line::Answer(row, Ok(outputs))
         };
         assert_eq!(
-            said(r#"{"row":2,"outputs":{"label":"x","score":0.5,"extra":[1]}}"#),
+            parse(r#"{"row":2,"outputs":{"label":"x","score":0.5,"extra":[1]}}"#),
             ok(2, vec![("score", 0.5.into()), ("label", "x".into())])
         );
         assert_eq!(
-            said(r#"{"outputs":{"score":null,"label":""},"row":3,"took":1}"#),
+            parse(r#"{"outputs":{"score":null,"label":""},"row":3,"took":1}"#),
             ok(3, vec![])
         );
-        assert_eq!(said(r#"{"row":4,"outputs":{}}"#), ok(4, vec![]));
+        assert_eq!(parse(r#"{"row":4,"outputs":{}}"#), ok(4, vec![]));
         for digits in [
             "9007199254740993",
             "-9007199254740993",
@@ -219,12 +219,12 @@ mod tests {
             "12345678901234567890123",
         ] {
             assert_eq!(
-                said(&format!(r#"{{"row":6,"outputs":{{"score":{digits}}}}}"#)),
+                parse(&format!(r#"{{"row":6,"outputs":{{"score":{digits}}}}}"#)),
                 ok(6, vec![("score", digits.into())])
             );
         }
         assert_eq!(
-            said(r#"{"row":6,"outputs":{"score":9007199254740992,"label":1e300}}"#),
+            parse(r#"{"row":6,"outputs":{"score":9007199254740992,"label":1e300}}"#),
             ok(
                 6,
                 vec![
@@ -234,29 +234,32 @@ mod tests {
             )
         );
         assert_eq!(
-            said(r#"{"row":5,"error":"no such\nparcel"}"#),
-            Said::Answer(5, Err("no such parcel".into()))
+            parse(r#"{"row":5,"error":"no such\nparcel"}"#),
+            Line::Answer(5, Err("no such parcel".into()))
         );
         assert_eq!(
-            said(r#"{"row":5,"outputs":{"score":1},"error":null}"#),
+            parse(r#"{"row":5,"outputs":{"score":1},"error":null}"#),
             ok(5, vec![("score", 1.0.into())])
         );
     }
 
     #[test]
-    fn broken_answers_name_their_record_where_they_can() {
+    fn invalid_answers_fail_their_record_if_the_row_can_be_read() {
         for (line, reason) in [
-            (r#"{"row": 7, "outputs": {"score": NaN}}"#, "not as agreed"),
+            (
+                r#"{"row": 7, "outputs": {"score": NaN}}"#,
+                "wrote an invalid answer",
+            ),
             (r#"{"row":7}"#, "neither `outputs` nor `error`"),
             (
                 r#"{"row":7,"outputs":{"score":[1]}}"#,
-                "is [1], which is no cell's value",
+                "is [1], which does not fit a cell",
             ),
-            (r#"{"row":7,"outputs":[1]}"#, "not as agreed"),
+            (r#"{"row":7,"outputs":[1]}"#, "wrote an invalid answer"),
             (r#"{"row":7,"error":{"code":3}}"#, r#"{"code":3}"#),
         ] {
-            let Said::Answer(7, Err(found)) = said(line) else {
-                panic!("{line}: {:?}", said(line))
+            let Line::Answer(7, Err(found)) = parse(line) else {
+                panic!("{line}: {:?}", parse(line))
             };
             assert!(found.contains(reason), "{line}: {found}");
         }
@@ -269,8 +272,8 @@ mod tests {
             "7",
             r#"{"row":-1}"#,
         ] {
-            assert_eq!(said(line), Said::Chatter, "{line}");
+            assert_eq!(parse(line), Line::Log, "{line}");
         }
-        assert_eq!(read(b"\xff\xfe", &[]), Said::Chatter);
+        assert_eq!(read(b"\xff\xfe", &[]), Line::Log);
     }
 }

@@ -1,11 +1,10 @@
-//! The address guard: URLs made from cells reach no private place.
+//! The address guard: prevents server-side request forgery (SSRF) through URLs made from cells.
 //!
-//! A request goes through two gates. [`Guard::check_url`] sees each hop's URL before it is sent:
-//! its scheme, and its host where that is an address (the `url` crate has by then turned decimal,
-//! hexadecimal, octal and short forms of IPv4 into one). [`Guard::resolver`] is the only way from
-//! a name to an address: it looks the name up once and hands on just the addresses that may be
-//! reached, and these are the ones connected to. There is no second look-up that could answer
-//! differently.
+//! Two checks cover every request. [`Guard::check_url`] checks the URL of each hop before it is
+//! sent: its scheme, and its host if that is an address (the `url` crate has already normalized
+//! decimal, hexadecimal, octal and short forms of IPv4). [`Guard::resolver`] is the only way to
+//! resolve a name: it looks the name up once, and the connection goes to one of the permitted
+//! addresses it returns. There is no second look-up that could answer differently.
 
 mod ranges;
 
@@ -21,27 +20,27 @@ use url::{Host, Url};
 
 pub use ranges::refused_range;
 
-/// An entry of `allow_hosts` that is no host.
+/// An entry of `allow_hosts` that is not a host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "allow_hosts: `{0}` is not a host; write a name or an address without scheme and port, as \"tax.internal\" or \"10.1.2.3\""
+    "allow_hosts: `{0}` is not a host; write a name or an address without scheme and port, for example \"tax.internal\" or \"10.1.2.3\""
 )]
 pub struct GuardError(pub String);
 
-/// Why a URL was not fetched: the reason in the record's row.
+/// Why a URL was refused. The text is the reason in the record's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// Neither http nor https.
+    /// The scheme is neither http nor https.
     Scheme(String),
-    /// No host.
+    /// The URL has no host.
     NoHost,
-    /// The host is, or resolves only to, an address that is not public.
+    /// The host is an address that is not public, or resolves only to such addresses.
     Address {
-        /// The host as in the URL.
+        /// The host as written in the URL.
         host: String,
         /// The address.
         address: IpAddr,
-        /// The range it is in.
+        /// The reserved range that contains the address.
         range: &'static str,
     },
 }
@@ -52,7 +51,7 @@ impl fmt::Display for Refused {
             Refused::Scheme(scheme) => {
                 write!(f, "refused: `{scheme}:` is neither http nor https")
             }
-            Refused::NoHost => f.write_str("refused: the URL names no host"),
+            Refused::NoHost => f.write_str("refused: the URL has no host"),
             Refused::Address {
                 host,
                 address,
@@ -74,18 +73,21 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Which hosts may be reached: all on public addresses, and those allowed by name.
+/// Which hosts may be reached: all public addresses, and the hosts that the pipeline allows.
 #[derive(Clone, Debug, Default)]
 pub struct Guard {
-    /// As [`host_key`] writes them.
+    /// As [`host_key`] returns them.
     allowed: HashSet<String>,
-    /// The proxy's name, which leads wherever it leads: the pipeline names it, and no record can.
+    /// The proxy's host. It may have any address, because only the pipeline can set it.
     proxy: Option<String>,
 }
 
 impl Guard {
-    /// A guard that also lets through these hosts (names or addresses, as they stand in URLs),
-    /// wherever they are. An allowed address allows no name that resolves to it.
+    /// A guard that also allows these hosts (names or addresses, as in URLs) at any address. Allowing
+    /// an address does not allow the names that resolve to it.
+    ///
+    /// # Errors
+    /// An entry is not a host.
     pub fn new(allow_hosts: &[String]) -> Result<Guard, GuardError> {
         let allowed = allow_hosts
             .iter()
@@ -108,13 +110,16 @@ impl Guard {
         })
     }
 
-    /// Lets the resolver look this proxy up, and no URL name it by a private address. All other
-    /// names are then looked up by the proxy, and not here.
-    pub(crate) fn reach_by_name(&mut self, proxy: &Url) {
+    /// Lets the resolver resolve this proxy to any address. URLs still cannot use its private
+    /// address. The proxy resolves all other names.
+    pub(crate) fn allow_proxy(&mut self, proxy: &Url) {
         self.proxy = proxy.host().map(|host| host_key(&host));
     }
 
-    /// The first gate; see the module.
+    /// Checks the URL of a request: its scheme, and its host if that is an address.
+    ///
+    /// # Errors
+    /// The URL is refused.
     pub fn check_url(&self, url: &Url) -> Result<(), Refused> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Refused::Scheme(url.scheme().to_owned()));
@@ -129,7 +134,10 @@ impl Guard {
         self.check_address(&host.to_string(), address)
     }
 
-    /// Whether `host` may be reached at `address`.
+    /// Checks that `host` may be reached at `address`.
+    ///
+    /// # Errors
+    /// The address is not public and the host is not allowed.
     pub fn check_address(&self, host: &str, address: IpAddr) -> Result<(), Refused> {
         let Some(range) = refused_range(address) else {
             return Ok(());
@@ -146,7 +154,7 @@ impl Guard {
         }
     }
 
-    /// The second gate over `lookup`; see the module.
+    /// A resolver that returns only the permitted addresses that `lookup` finds.
     pub(crate) fn resolver(self: &Arc<Self>, lookup: Arc<dyn Lookup>) -> GuardedResolver {
         GuardedResolver {
             guard: self.clone(),
@@ -155,8 +163,8 @@ impl Guard {
     }
 }
 
-/// One text per host: a name in lower case without the final dot of the DNS root, an address in
-/// its shortest form.
+/// Normalizes a host: a name in lower case without the trailing dot, an address in its shortest
+/// form.
 fn host_key<S: AsRef<str>>(host: &Host<S>) -> String {
     match host {
         Host::Domain(name) => name.as_ref().trim_end_matches('.').to_ascii_lowercase(),
@@ -166,18 +174,18 @@ fn host_key<S: AsRef<str>>(host: &Host<S>) -> String {
 }
 
 /// The future of a look-up.
-pub(crate) type Looking = Pin<Box<dyn Future<Output = std::io::Result<Vec<IpAddr>>> + Send>>;
+pub(crate) type LookupFuture = Pin<Box<dyn Future<Output = std::io::Result<Vec<IpAddr>>> + Send>>;
 
-/// From names to addresses; the tests have one of their own.
+/// Resolves names to addresses. Tests replace it.
 pub(crate) trait Lookup: Send + Sync {
-    fn lookup(&self, name: &str) -> Looking;
+    fn lookup(&self, name: &str) -> LookupFuture;
 }
 
-/// The operating system's.
+/// The operating system's resolver.
 pub(crate) struct SystemLookup;
 
 impl Lookup for SystemLookup {
-    fn lookup(&self, name: &str) -> Looking {
+    fn lookup(&self, name: &str) -> LookupFuture {
         let name = name.to_owned();
         Box::pin(async move {
             let found = tokio::net::lookup_host((name, 0)).await?;
@@ -186,7 +194,7 @@ impl Lookup for SystemLookup {
     }
 }
 
-/// Gives reqwest's connector only addresses that may be reached.
+/// A resolver for reqwest that returns only permitted addresses.
 pub(crate) struct GuardedResolver {
     guard: Arc<Guard>,
     lookup: Arc<dyn Lookup>,
@@ -203,7 +211,7 @@ impl Resolve for GuardedResolver {
             for address in looking.await? {
                 match guard.check_address(name.as_str(), address) {
                     _ if is_proxy => permitted.push(SocketAddr::new(address, 0)),
-                    // Port 0 stands for the URL's.
+                    // Port 0 means the port of the URL.
                     Ok(()) => permitted.push(SocketAddr::new(address, 0)),
                     Err(reason) => refused = Some(reason),
                 }
@@ -227,9 +235,9 @@ mod tests {
         guard.check_url(&Url::parse(url).unwrap())
     }
 
-    /// Each form of an address that a URL can have.
+    /// All forms in which a URL can contain an address.
     #[test]
-    fn literals_in_urls_are_refused() {
+    fn private_addresses_in_urls_are_refused_in_every_form() {
         let guard = Guard::default();
         let refused = [
             "http://127.0.0.1/",
@@ -312,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn other_schemes_are_refused() {
+    fn schemes_other_than_http_are_refused() {
         for url in [
             "file:///etc/passwd",
             "ftp://example.com/",
@@ -329,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn public_addresses_and_names_pass_the_first_gate() {
+    fn public_addresses_and_names_pass_the_url_check() {
         for url in [
             "http://1.1.1.1/",
             "http://172.15.255.255/",
@@ -348,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn allowed_hosts_are_those_written_and_no_others() {
+    fn only_the_listed_hosts_are_allowed() {
         let allow = |hosts: &[&str]| {
             Guard::new(&hosts.iter().map(|h| h.to_string()).collect::<Vec<_>>()).unwrap()
         };
@@ -410,11 +418,11 @@ mod tests {
         );
     }
 
-    /// Answers anew at each look-up, as a rebinding name server does.
-    struct Answers(AtomicUsize, Vec<Vec<&'static str>>);
+    /// Answers differently at each look-up, like a DNS rebinding server.
+    struct RebindingDns(AtomicUsize, Vec<Vec<&'static str>>);
 
-    impl Lookup for Answers {
-        fn lookup(&self, _: &str) -> Looking {
+    impl Lookup for RebindingDns {
+        fn lookup(&self, _: &str) -> LookupFuture {
             let i = self.0.fetch_add(1, Ordering::SeqCst).min(self.1.len() - 1);
             let found = self.1[i].iter().map(|a| a.parse().unwrap()).collect();
             Box::pin(std::future::ready(Ok(found)))
@@ -429,9 +437,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_gives_only_permitted_addresses_of_one_look_up() {
+    async fn a_name_resolves_to_the_permitted_addresses_of_one_look_up() {
         let guard = Arc::new(Guard::new(&["allowed.test".into()]).unwrap());
-        let answers = Arc::new(Answers(
+        let answers = Arc::new(RebindingDns(
             AtomicUsize::new(0),
             vec![vec!["1.1.1.1", "10.0.0.1", "::1"], vec!["127.0.0.1"]],
         ));
@@ -451,7 +459,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_without_addresses_is_an_error() {
-        let none = Answers(AtomicUsize::new(0), vec![vec![]]);
+        let none = RebindingDns(AtomicUsize::new(0), vec![vec![]]);
         let resolver = Arc::new(Guard::default()).resolver(Arc::new(none));
         assert_eq!(
             resolve(&resolver, "none.test").await,
@@ -460,9 +468,9 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// However a URL writes an IPv4 address, it is judged as that address.
+        /// The form in which a URL writes an IPv4 address does not change whether it is refused.
         #[test]
-        fn every_way_to_write_an_address_is_that_address(bits: u32, forms: [u8; 4], parts in 1_usize..=4) {
+        fn all_forms_of_an_address_are_checked_alike(bits: u32, forms: [u8; 4], parts in 1_usize..=4) {
             let [a, b, c, d] = bits.to_be_bytes().map(u32::from);
             let numbers = match parts {
                 1 => vec![bits],

@@ -1,9 +1,9 @@
-//! Which addresses are not public. Source: IANA's special-purpose address registries for IPv4
-//! and IPv6 (RFC 6890 and its updates).
+//! The address ranges that are not public. Source: IANA's special-purpose address registries for
+//! IPv4 and IPv6 (RFC 6890 and its updates).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The ranges of IPv4 that are not public: first address, prefix length, what they are.
+/// The IPv4 ranges that are not public: first address, prefix length, purpose.
 const V4: [([u8; 4], u32, &str); 17] = [
     ([0, 0, 0, 0], 8, "this network"),
     ([10, 0, 0, 0], 8, "private network"),
@@ -24,8 +24,8 @@ const V4: [([u8; 4], u32, &str); 17] = [
     ([240, 0, 0, 0], 4, "reserved"),
 ];
 
-/// What range that is not public an address lies in, or `None` for a public address. An IPv6
-/// address that carries an IPv4 one is as public as that.
+/// The purpose of the reserved range that contains `address`, or `None` if the address is public.
+/// An IPv6 address that embeds an IPv4 address is treated like the IPv4 address.
 pub fn refused_range(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(v4) => v4_range(v4),
@@ -51,20 +51,20 @@ fn v6_range(address: Ipv6Addr) -> Option<&'static str> {
     let embedded =
         |high: u16, low: u16| v4_range(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
     match s {
-        // IPv4-mapped, and NAT64: the way to public IPv4 from an IPv6-only network.
+        // IPv4-mapped, and NAT64, which IPv6-only networks use to reach public IPv4 addresses.
         [0, 0, 0, 0, 0, 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
             embedded(high, low)
         }
         [0, 0, 0, 0, 0, 0, _, _] => Some("IPv4-compatible"),
         [0x2002, high, low, ..] => embedded(high, low),
-        // Teredo (2001::/32), ORCHID, benchmarks and other protocols; none of them serves HTTP.
+        // Teredo (2001::/32), ORCHID, benchmarks and other protocols. None of them serves HTTP.
         [0x2001, second, ..] if second < 0x200 => Some("protocol assignments"),
         [0x2001, 0xdb8, ..] => Some("documentation"),
         [0x3fff, second, ..] if second < 0x1000 => Some("documentation"),
         [first, ..] if first & 0xfe00 == 0xfc00 => Some("private network"),
         [first, ..] if first & 0xffc0 == 0xfe80 => Some("link-local"),
         [first, ..] if first & 0xff00 == 0xff00 => Some("multicast"),
-        // Global unicast is 2000::/3; nothing else is given out.
+        // Global unicast is 2000::/3. Everything else is unassigned.
         [first, ..] if first & 0xe000 != 0x2000 => Some("reserved"),
         _ => None,
     }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_end_where_they_should() {
+    fn the_bounds_of_the_ranges_are_correct() {
         for (inside, outside) in [
             ("0.255.255.255", "1.0.0.0"),
             ("10.255.255.255", "11.0.0.0"),
@@ -103,7 +103,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_embedding_is_as_public_as_what_it_embeds(bits: u32) {
+        fn an_address_that_embeds_ipv4_is_treated_like_the_ipv4_address(bits: u32) {
             let v4 = Ipv4Addr::from_bits(bits);
             let [a, b, c, d] = v4.octets().map(u16::from);
             let (high, low) = (a << 8 | b, c << 8 | d);
@@ -119,7 +119,7 @@ mod tests {
         }
 
         #[test]
-        fn what_std_knows_as_private_is_refused(bits: u32) {
+        fn addresses_that_std_calls_private_are_refused(bits: u32) {
             let v4 = Ipv4Addr::from_bits(bits);
             if v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_multicast()
                 || v4.is_broadcast() || v4.is_documentation() || v4.is_unspecified()

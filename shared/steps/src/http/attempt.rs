@@ -1,72 +1,72 @@
-//! One attempt: a request, and where redirects lead it.
+//! One attempt: a request and its redirects.
 
 use reqwest::header::{CONTENT_LENGTH, LOCATION};
 use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::Http;
-use super::fault::Fault;
-use super::gate::{Permit, Sign};
+use super::attempt_error::AttemptError;
+use super::host_limiter::{HostSignal, InFlight};
 use super::request::Request;
-use super::response::{Fetched, read};
+use super::response::{HttpResponse, read};
 
-/// Redirects followed on one attempt; what is beyond is taken for a loop. Source: reqwest's own
-/// default.
+/// Redirects followed in one attempt; more are taken for a loop. Source: reqwest's default.
 const REDIRECTS_MAX: usize = 10;
 
-/// What a hop gave.
-pub(super) enum Answer {
-    Fetched(Fetched),
+/// The answer to one request of a redirect chain.
+pub(super) enum HopResult {
+    Response(HttpResponse),
     Redirect(StatusCode, String),
 }
 
 impl Http {
-    /// One attempt: the request, its redirects, and the whole body.
-    /// Tells the permit how long the host took, where it answered itself.
+    /// Sends the request, follows its redirects and reads the whole body. Records the latency of
+    /// the host if it answered without a redirect.
     pub(super) async fn attempt(
         &self,
         request: &Request,
-        permit: &mut Permit,
-    ) -> Result<Fetched, Fault> {
+        in_flight: &mut InFlight,
+    ) -> Result<HttpResponse, AttemptError> {
         let mut hop = request.clone();
         let mut left = self.timeout;
         for redirects in 0..=REDIRECTS_MAX {
-            // Every hop is checked here, and its address in the guard's resolver.
+            // The guard checks the URL of every hop here, and its address in the resolver.
             let checked = self.guard.check_url(&hop.url);
-            checked.map_err(|e| Fault::unsent(e.to_string()))?;
-            let elsewhere = |mut fault: Fault| {
-                // Where a redirect leads says nothing of the host that the step asked.
+            checked.map_err(|e| AttemptError::not_sent(e.to_string()))?;
+            let of_hop = |mut error: AttemptError| {
+                // The target of a redirect says nothing about the host that the step requested.
                 if redirects > 0 {
-                    fault.sign = Sign::None;
+                    error.signal = HostSignal::Unknown;
                 }
-                fault
+                error
             };
-            self.may_send(&hop).await.map_err(elsewhere)?;
+            self.wait_to_send(&hop).await.map_err(of_hop)?;
             let start = Instant::now();
             let answer = tokio::time::timeout(left, self.send(&hop)).await;
             let Ok(answer) = answer else {
                 let reason = format!("no answer within {:?}", self.timeout);
-                return Err(Fault::passing(reason, false));
+                return Err(AttemptError::transient(reason, false));
             };
-            match answer.map_err(elsewhere)? {
-                Answer::Fetched(fetched) => {
+            match answer.map_err(of_hop)? {
+                HopResult::Response(response) => {
                     if redirects == 0 {
-                        permit.took(start.elapsed());
+                        in_flight.set_latency(start.elapsed());
                     }
-                    return Ok(fetched);
+                    return Ok(response);
                 }
-                Answer::Redirect(status, location) => {
-                    hop = hop.redirected(status, &location).map_err(Fault::answered)?;
+                HopResult::Redirect(status, location) => {
+                    let redirected = hop.redirected(status, &location);
+                    hop = redirected.map_err(AttemptError::permanent)?;
                 }
             }
             left = left.saturating_sub(start.elapsed());
         }
         let reason = format!("more than {REDIRECTS_MAX} redirects");
-        Err(Fault::answered(reason))
+        Err(AttemptError::permanent(reason))
     }
 
-    /// One hop.
-    pub(super) async fn send(&self, hop: &Request) -> Result<Answer, Fault> {
+    /// Sends one request, without following a redirect.
+    pub(super) async fn send(&self, hop: &Request) -> Result<HopResult, AttemptError> {
         let mut builder = self
             .client
             .request(hop.method.clone(), hop.url.clone())
@@ -74,17 +74,17 @@ impl Http {
         if let Some(body) = &hop.body {
             builder = builder.body(body.clone());
         } else if [Method::POST, Method::PUT, Method::PATCH].contains(&hop.method) {
-            // Some servers take none of these without a length (RFC 9110, section 8.6).
+            // Some servers reject these methods without a length (RFC 9110, section 8.6).
             builder = builder.header(CONTENT_LENGTH, 0);
         }
-        let response = builder.send().await.map_err(|e| Fault::of(&e))?;
+        let response = builder.send().await.map_err(|e| AttemptError::of(&e))?;
         let status = response.status();
         if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
             && let Some(location) = response.headers().get(LOCATION)
         {
             let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
-            return Ok(Answer::Redirect(status, location));
+            return Ok(HopResult::Redirect(status, location));
         }
-        Ok(Answer::Fetched(read(response).await?))
+        Ok(HopResult::Response(read(response).await?))
     }
 }

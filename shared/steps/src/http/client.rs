@@ -1,4 +1,4 @@
-//! The HTTP client of a step: its resolver, proxy and certificates.
+//! Builds the HTTP client of a step: its resolver, proxy and certificates.
 
 use std::sync::Arc;
 
@@ -8,57 +8,57 @@ use rowmill_domain::{Record, Row};
 use rowmill_pipeline::HttpStep;
 use url::Url;
 
-use super::fault::innermost;
-use super::{AGENT, IDLE};
+use super::attempt_error::innermost;
+use super::{IDLE_TIMEOUT, USER_AGENT_DEFAULT};
 use crate::guard::{Guard, Lookup};
-use crate::{Setup, SetupError};
+use crate::{SetupError, StepDeps};
 
-/// A client for a step. HTTP/2 is spoken where a host offers it.
+/// Builds the client of a step, and its guard. The client uses HTTP/2 if the host offers it.
 pub(super) fn client(
     step: &HttpStep,
     guard: Guard,
-    setup: &Setup,
+    deps: &StepDeps,
     lookup: Arc<dyn Lookup>,
 ) -> Result<(Client, Arc<Guard>), SetupError> {
-    // Fails where a provider is installed already, which is as good.
+    // Fails if a provider is already installed, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let failed = |e: reqwest::Error| SetupError::Client(innermost(&e));
     let mut builder = Client::builder()
-        .user_agent(AGENT)
+        .user_agent(USER_AGENT_DEFAULT)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
-        .pool_max_idle_per_host(setup.concurrency.max(1))
-        .pool_idle_timeout(IDLE);
+        .pool_max_idle_per_host(deps.concurrency.max(1))
+        .pool_idle_timeout(IDLE_TIMEOUT);
     let mut guard = guard;
-    if let Some(url) = proxy(step, setup)? {
-        guard.reach_by_name(&url);
+    if let Some(url) = proxy(step, deps)? {
+        guard.allow_proxy(&url);
         builder = builder.proxy(Proxy::all(url).map_err(failed)?);
     }
     if let Some(pem) = &step.ca {
         let certificates = Certificate::from_pem_bundle(pem.as_bytes())
             .map_err(|e| SetupError::Certificate(innermost(&e)))?;
         if certificates.is_empty() {
-            return Err(SetupError::Certificate("it holds none".to_owned()));
+            return Err(SetupError::Certificate("no certificate found".to_owned()));
         }
         builder = builder.tls_certs_merge(certificates);
     }
     let guard = Arc::new(guard);
     let builder = builder.dns_resolver(Arc::new(guard.resolver(lookup)));
     let client = builder.build().map_err(|e| match &step.ca {
-        // All else is known to be good.
+        // Everything else was checked before.
         Some(_) => SetupError::Certificate(innermost(&e)),
         None => failed(e),
     })?;
     Ok((client, guard))
 }
 
-/// The step's proxy.
-fn proxy(step: &HttpStep, setup: &Setup) -> Result<Option<Url>, SetupError> {
+/// The URL of the step's proxy.
+fn proxy(step: &HttpStep, deps: &StepDeps) -> Result<Option<Url>, SetupError> {
     let Some(template) = &step.proxy else {
         return Ok(None);
     };
-    // It mentions secrets and no columns.
+    // The template may use secrets, but no columns.
     let (columns, record) = (
         Columns::default(),
         Record {
@@ -72,12 +72,12 @@ fn proxy(step: &HttpStep, setup: &Setup) -> Result<Option<Url>, SetupError> {
         outputs: &[],
     };
     let text = template
-        .render_with(row, &setup.secrets)
+        .render_with(row, &deps.secrets)
         .map_err(|e| SetupError::Proxy(e.to_string()))?;
     let url = Url::parse(text.trim()).map_err(|e| SetupError::Proxy(e.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        let why = "it is neither http:// nor https:// with a host".to_owned();
-        return Err(SetupError::Proxy(why));
+        let reason = "it must be an http:// or https:// URL with a host".to_owned();
+        return Err(SetupError::Proxy(reason));
     }
     Ok(Some(url))
 }

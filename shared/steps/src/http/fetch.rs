@@ -1,154 +1,156 @@
-//! A response that the step can use: by as many attempts as it allows, or from before.
+//! Gets a usable response: from the cache, from another child, or from the host with retries.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::Http;
-use super::fault::Fault;
-use super::gate::{Cost, Sign};
+use super::attempt_error::AttemptError;
+use super::host_limiter::{Cost, HostSignal};
 use super::request::Request;
-use super::response::Fetched;
+use super::response::HttpResponse;
 use super::retry;
-use crate::answers::once;
+use crate::answers::get_or_share;
 
-/// What came of a request, and how often it was sent.
-pub(super) struct Tried<T> {
+/// The result of a request, and the number of attempts.
+pub(super) struct FetchResult<T> {
     pub(super) result: Result<T, String>,
-    pub(super) tries: u32,
+    pub(super) attempts: u32,
 }
 
-impl<T> Tried<(Arc<Fetched>, T)> {
-    /// A response from before, where `judge` can use it.
-    fn kept(
-        fetched: &Arc<Fetched>,
-        judge: &(dyn Fn(&Fetched) -> Result<T, Fault> + Send + Sync),
+impl<T> FetchResult<(Arc<HttpResponse>, T)> {
+    /// A cached or shared response, if `judge` accepts it.
+    fn reuse(
+        response: &Arc<HttpResponse>,
+        judge: &(dyn Fn(&HttpResponse) -> Result<T, AttemptError> + Send + Sync),
     ) -> Option<Self> {
-        let made = judge(fetched).ok()?;
-        let result = Ok((fetched.clone(), made));
-        Some(Tried { result, tries: 1 })
+        let judged = judge(response).ok()?;
+        let result = Ok((response.clone(), judged));
+        Some(FetchResult {
+            result,
+            attempts: 1,
+        })
     }
 }
 
 impl Http {
-    /// Fetches, or takes the response from another record where the step keeps them.
+    /// Gets a response that `judge` accepts. Uses the cache if the step has one.
     pub(super) async fn get<T: Send>(
         &self,
         row: u32,
         request: &Request,
-        judge: &(dyn Fn(&Fetched) -> Result<T, Fault> + Send + Sync),
-    ) -> Tried<(Arc<Fetched>, T)> {
+        judge: &(dyn Fn(&HttpResponse) -> Result<T, AttemptError> + Send + Sync),
+    ) -> FetchResult<(Arc<HttpResponse>, T)> {
         let Some(cache) = &self.cache else {
             return self.fetch(row, request, judge).await;
         };
         let slot = cache.slot(request.key());
         let mut own = None;
-        let kept = slot
+        let cached = slot
             .get_or_try_init(|| async {
-                let tried = self.once(row, request, judge).await;
-                let fetched = tried
-                    .result
-                    .as_ref()
-                    .map(|(f, _)| f.clone())
-                    .map_err(|_| ());
-                own = Some(tried);
-                fetched
+                let fetched = self.fetch_or_share(row, request, judge).await;
+                let response = fetched.result.as_ref();
+                let response = response.map(|(r, _)| r.clone()).map_err(|_| ());
+                own = Some(fetched);
+                response
             })
             .await;
-        if let Some(tried) = own {
-            return tried;
+        if let Some(fetched) = own {
+            return fetched;
         }
-        if let Some(tried) = kept.ok().and_then(|fetched| Tried::kept(fetched, judge)) {
-            return tried;
+        if let Some(reused) = cached
+            .ok()
+            .and_then(|response| FetchResult::reuse(response, judge))
+        {
+            return reused;
         }
-        // What was good for another record is not for this one.
+        // The response was accepted for another record, but not for this one.
         self.fetch(row, request, judge).await
     }
 
-    /// Fetches, unless another child of the run has or does.
-    async fn once<T: Send>(
+    /// Fetches the response, unless another child of the run shares it.
+    async fn fetch_or_share<T: Send>(
         &self,
         row: u32,
         request: &Request,
-        judge: &(dyn Fn(&Fetched) -> Result<T, Fault> + Send + Sync),
-    ) -> Tried<(Arc<Fetched>, T)> {
+        judge: &(dyn Fn(&HttpResponse) -> Result<T, AttemptError> + Send + Sync),
+    ) -> FetchResult<(Arc<HttpResponse>, T)> {
         let fetch = self.fetch(row, request, judge);
         let Some(shared) = &self.shared else {
             return fetch.await;
         };
-        let read = |answer: &str| {
-            let fetched = shared.unpack(request, answer)?;
-            Tried::kept(&Arc::new(fetched), judge)
+        let decode = |answer: &str| {
+            let response = shared.unpack(request, answer)?;
+            FetchResult::reuse(&Arc::new(response), judge)
         };
-        // Without a response, or with one that cannot be shared, the others are told to fetch it
-        // for themselves: to wait for each other's failures would take each the time that the
-        // first took.
-        let tell = |tried: &Tried<(Arc<Fetched>, T)>| {
-            let fetched = tried.result.as_ref().ok().map(|(fetched, _)| fetched);
-            let packed = fetched.and_then(|fetched| shared.pack(request, fetched));
+        // If there is no response, or it cannot be shared, the shared answer is empty and each
+        // child fetches for itself. Otherwise they would wait for each other's failures in turn.
+        let encode = |fetched: &FetchResult<(Arc<HttpResponse>, T)>| {
+            let response = fetched.result.as_ref().ok().map(|(response, _)| response);
+            let packed = response.and_then(|response| shared.pack(request, response));
             Some(packed.unwrap_or_default())
         };
         let question = shared.question(request);
-        once(&*shared.answers, &question, read, fetch, tell).await
+        get_or_share(&*shared.answers, &question, decode, fetch, encode).await
     }
 
-    /// Fetches, as often as the step allows: the response, and what `judge` makes of it.
+    /// Sends the request until `judge` accepts a response or the step's attempts are spent.
     async fn fetch<T: Send>(
         &self,
         row: u32,
         request: &Request,
-        judge: &(dyn Fn(&Fetched) -> Result<T, Fault> + Send + Sync),
-    ) -> Tried<(Arc<Fetched>, T)> {
-        let failed = |reason: &str, tries: u32| Tried {
+        judge: &(dyn Fn(&HttpResponse) -> Result<T, AttemptError> + Send + Sync),
+    ) -> FetchResult<(Arc<HttpResponse>, T)> {
+        let failed = |reason: &str, attempts: u32| FetchResult {
             result: Err(format!("{request}: {reason}")),
-            tries,
+            attempts,
         };
         let host = self.host(&request.url);
-        let gate = &host.gate;
+        let limiter = &host.limiter;
         let start = Instant::now();
-        // `tries` is told; `spent` are those that count against the step's attempts.
-        let (mut tries, mut spent) = (0, 0);
+        // `attempts` is reported; only those in `spent` count against the step's limit.
+        let (mut attempts, mut spent) = (0, 0);
         loop {
-            let mut permit = match gate.enter().await {
-                Ok(permit) => permit,
-                Err(reason) => return failed(&reason, tries.max(1)),
+            let mut in_flight = match limiter.acquire().await {
+                Ok(in_flight) => in_flight,
+                Err(reason) => return failed(&reason, attempts.max(1)),
             };
-            tries += 1;
-            let fault = match self.attempt(request, &mut permit).await {
-                Ok(fetched) => match judge(&fetched) {
-                    Ok(made) => {
-                        permit.exit(row, Sign::Good);
-                        let result = Ok((Arc::new(fetched), made));
-                        return Tried { result, tries };
+            attempts += 1;
+            let error = match self.attempt(request, &mut in_flight).await {
+                Ok(response) => match judge(&response) {
+                    Ok(judged) => {
+                        in_flight.finish(row, HostSignal::Healthy);
+                        let result = Ok((Arc::new(response), judged));
+                        return FetchResult { result, attempts };
                     }
-                    Err(fault) => fault,
+                    Err(error) => error,
                 },
-                Err(fault) => fault,
+                Err(error) => error,
             };
-            // Here, since it goes into the log as well.
-            let fault = fault.redacted(&self.secrets);
-            let reason = fault.reason;
-            let cost = permit.exit(row, fault.sign);
-            if !fault.again {
-                return failed(&reason, tries);
+            // Redacted here, because the reason is logged, too.
+            let error = error.redacted(&self.secrets);
+            let reason = error.reason;
+            let cost = in_flight.finish(row, error.signal);
+            if !error.retryable {
+                return failed(&reason, attempts);
             }
-            // Who wants one attempt gets one, whoever is at fault.
-            let patient = self.attempts > 1 && start.elapsed() < self.patience + self.timeout;
-            let asked = match cost {
-                Cost::Time if patient => continue,
-                Cost::Wait(asked) => asked,
+            // A step with a single attempt never waits for the host.
+            let may_wait = self.attempts > 1 && start.elapsed() < self.host_wait + self.timeout;
+            let pause = match cost {
+                Cost::Time if may_wait => continue,
+                Cost::Wait(pause) => pause,
                 Cost::Attempt | Cost::Time | Cost::All => None,
             };
             spent += 1;
             if spent >= self.attempts || cost == Cost::All {
-                let reason = match tries {
+                let reason = match attempts {
                     1 => reason,
                     n => format!("{reason}, {n} attempts"),
                 };
-                return failed(&reason, tries);
+                return failed(&reason, attempts);
             }
-            let wait = retry::wait(spent, asked);
-            tracing::debug!(row, tries, ?wait, reason, "trying again");
+            let wait = retry::wait(spent, pause);
+            tracing::debug!(row, attempts, ?wait, reason, "retrying");
             tokio::time::sleep(wait).await;
         }
     }

@@ -1,4 +1,4 @@
-//! What a child knows of a host: how it bears requests, and what it asks for in its robots.txt.
+//! The hosts that a step requests: their limits and their robots.txt.
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -10,31 +10,31 @@ use tokio::time::Instant;
 use url::{Position, Url};
 
 use super::Http;
-use super::attempt::Answer;
-use super::fault::Fault;
-use super::gate::{Gate, Sign};
-use super::request::{Request, shown};
+use super::attempt::HopResult;
+use super::attempt_error::AttemptError;
+use super::host_limiter::{HostLimiter, HostSignal};
+use super::request::{Request, redacted_url};
 use super::robots::{Robots, token};
-use crate::turns::Rate;
+use crate::rate_limiter::RateLimiter;
 
-/// Redirects followed on the way to a robots.txt. Source: RFC 9309, section 2.3.1.2.
-const REDIRECTS: usize = 5;
-/// How long a robots.txt that cannot be read is not asked for again: those that wait for it
-/// together fail together.
-const FAILED: Duration = Duration::from_secs(1);
+/// Redirects followed to a robots.txt. Source: RFC 9309, section 2.3.1.2.
+const REDIRECTS_MAX: usize = 5;
+/// How long a failure to read a robots.txt is remembered: the records that wait for it together
+/// fail together.
+const FAILURE_KEPT: Duration = Duration::from_secs(1);
 
 /// A host and port.
 pub(super) struct Host {
-    pub(super) gate: Arc<Gate>,
+    pub(super) limiter: Arc<HostLimiter>,
     robots: OnceCell<Robots>,
-    /// When its robots.txt could not be read, and why.
+    /// When robots.txt last failed to load, and why.
     failed: Mutex<Option<(Instant, String)>>,
-    /// `None` where nothing bounds the rate.
-    rate: OnceLock<Option<Rate>>,
+    /// `None` if the rate is not limited.
+    rate_limiter: OnceLock<Option<RateLimiter>>,
 }
 
 impl Http {
-    /// The host of a URL.
+    /// The host and port of a URL, created at its first request.
     pub(super) fn host(&self, url: &Url) -> Arc<Host> {
         let name = &url[Position::BeforeHost..Position::AfterPort];
         let mut hosts = match self.hosts.lock() {
@@ -45,10 +45,10 @@ impl Http {
             Some(host) => host.clone(),
             None => {
                 let host = Arc::new(Host {
-                    gate: Gate::new(self.concurrency, self.patience),
+                    limiter: HostLimiter::new(self.concurrency, self.host_wait),
                     robots: OnceCell::new(),
                     failed: Mutex::default(),
-                    rate: OnceLock::new(),
+                    rate_limiter: OnceLock::new(),
                 });
                 hosts.insert(name.to_owned(), host.clone());
                 host
@@ -56,110 +56,116 @@ impl Http {
         }
     }
 
-    /// Waits for leave to send a hop: refused where the host's robots.txt does, later where it or
-    /// the step's rate says.
-    pub(super) async fn may_send(&self, hop: &Request) -> Result<(), Fault> {
+    /// Waits until a request may be sent, at the rate of the step and of the host's robots.txt.
+    ///
+    /// # Errors
+    /// robots.txt disallows the URL or cannot be read, or no permit can be taken.
+    pub(super) async fn wait_to_send(&self, hop: &Request) -> Result<(), AttemptError> {
         let host = self.host(&hop.url);
         let mut delay = None;
         if self.robots {
             let robots = self.robots(&host, hop).await?;
-            if let Some((rule, line)) = robots.refuses(&hop.url) {
-                return Err(Fault::unsent(format!(
-                    "refused by {}: `{rule}` (line {line}); set robots = false where the source \
-                     has given leave",
-                    shown(&address(&hop.url))
+            if let Some((rule, line)) = robots.disallows(&hop.url) {
+                return Err(AttemptError::not_sent(format!(
+                    "disallowed by {}: `{rule}` (line {line}); set robots = false if the source \
+                     permits these requests",
+                    redacted_url(&robots_url(&hop.url))
                 )));
             }
             delay = robots.delay;
         }
-        let rate = host.rate.get_or_init(|| {
-            let gap = self.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
+        let rate_limiter = host.rate_limiter.get_or_init(|| {
+            let interval = self.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
             let name = &hop.url[Position::BeforeHost..Position::AfterPort];
-            // Who names another rate takes other turns: else a pipeline that is slow with the
-            // host would hold up all that are fast.
-            let rate = |gap| {
-                let lane = format!("{name} every {gap:?}");
-                Rate::new(gap, self.turns.clone(), &lane)
+            // The rate is part of the key: otherwise a pipeline with a low rate would slow down
+            // all others that use the host.
+            let limiter = |interval| {
+                let rate_key = format!("{name} every {interval:?}");
+                RateLimiter::new(interval, self.permits.clone(), &rate_key)
             };
-            gap.max(delay).map(rate)
+            interval.max(delay).map(limiter)
         });
-        if let Some(rate) = rate {
-            rate.turn().await.map_err(Fault::unsent)?;
+        if let Some(rate_limiter) = rate_limiter {
+            rate_limiter
+                .acquire()
+                .await
+                .map_err(AttemptError::not_sent)?;
         }
         Ok(())
     }
 
-    /// The host's robots.txt, fetched once.
-    async fn robots<'h>(&self, host: &'h Host, hop: &Request) -> Result<&'h Robots, Fault> {
+    /// The host's robots.txt, fetched once per child.
+    async fn robots<'h>(&self, host: &'h Host, hop: &Request) -> Result<&'h Robots, AttemptError> {
         let failed = || match host.failed.lock() {
             Ok(failed) => failed,
             Err(poisoned) => poisoned.into_inner(),
         };
         let fetch = || async {
             if let Some((when, reason)) = &*failed()
-                && when.elapsed() < FAILED
+                && when.elapsed() < FAILURE_KEPT
             {
-                return Err(Fault::passing(reason.clone(), false));
+                return Err(AttemptError::transient(reason.clone(), false));
             }
             let fetched = tokio::time::timeout(self.timeout, self.fetch_robots(hop)).await;
             let fetched = fetched.unwrap_or_else(|_| {
                 let reason = format!("no answer within {:?}", self.timeout);
-                Err(Fault::passing(reason, false))
+                Err(AttemptError::transient(reason, false))
             });
-            fetched.map_err(|fault| {
-                let name = address(&hop.url);
-                let reason = format!("{}: {}", shown(&name), fault.reason);
+            fetched.map_err(|error| {
+                let url = robots_url(&hop.url);
+                let reason = format!("{}: {}", redacted_url(&url), error.reason);
                 *failed() = Some((Instant::now(), reason.clone()));
-                let sign = match fault.sign {
-                    Sign::Bad { connect, .. } => Sign::Bad {
+                let signal = match error.signal {
+                    HostSignal::Failing { connect, .. } => HostSignal::Failing {
                         connect,
                         reason: reason.clone(),
                     },
                     other => other,
                 };
-                Fault {
+                AttemptError {
                     reason,
-                    sign,
-                    ..fault
+                    signal,
+                    ..error
                 }
             })
         };
         host.robots.get_or_try_init(fetch).await
     }
 
-    /// Where there is none, nothing is refused. Where the host does not say whether there is one,
-    /// that is a fault that may pass (RFC 9309, sections 2.3.1.3 and 2.3.1.4).
-    async fn fetch_robots(&self, hop: &Request) -> Result<Robots, Fault> {
+    /// A missing robots.txt allows everything. If the host does not say whether there is one, the
+    /// request may be retried (RFC 9309, sections 2.3.1.3 and 2.3.1.4).
+    async fn fetch_robots(&self, hop: &Request) -> Result<Robots, AttemptError> {
         let mut headers = HeaderMap::new();
-        let mut agent = super::AGENT;
+        let mut agent = super::USER_AGENT_DEFAULT;
         if let Some(own) = hop.headers.get(USER_AGENT) {
             agent = own.to_str().unwrap_or_default();
             headers.insert(USER_AGENT, own.clone());
         }
-        let mut ask = Request {
+        let mut request = Request {
             method: Method::GET,
-            url: address(&hop.url),
+            url: robots_url(&hop.url),
             headers,
             body: None,
-            confides: false,
+            has_secret_body: false,
         };
-        for _ in 0..=REDIRECTS {
-            let checked = self.guard.check_url(&ask.url);
-            checked.map_err(|e| Fault::unsent(e.to_string()))?;
-            match self.send(&ask).await? {
-                Answer::Redirect(status, location) => {
-                    ask = ask.redirected(status, &location).map_err(Fault::answered)?;
+        for _ in 0..=REDIRECTS_MAX {
+            let checked = self.guard.check_url(&request.url);
+            checked.map_err(|e| AttemptError::not_sent(e.to_string()))?;
+            match self.send(&request).await? {
+                HopResult::Redirect(status, location) => {
+                    let redirected = request.redirected(status, &location);
+                    request = redirected.map_err(AttemptError::permanent)?;
                 }
-                Answer::Fetched(fetched) => {
-                    let status = fetched.status;
+                HopResult::Response(response) => {
+                    let status = response.status;
                     return if status.is_success() {
-                        Ok(Robots::parse(&fetched.body, token(agent)))
+                        Ok(Robots::parse(&response.body, token(agent)))
                     } else if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
                         let reason = format!(
-                            "{status}, so that nobody knows what it refuses; where the source has \
-                             given leave, set robots = false"
+                            "{status}, so it is unknown what robots.txt allows; set robots = false if \
+                             the source permits these requests"
                         );
-                        Err(Fault::status(&fetched, reason))
+                        Err(AttemptError::status(&response, reason))
                     } else {
                         Ok(Robots::default())
                     };
@@ -170,8 +176,8 @@ impl Http {
     }
 }
 
-/// Where the robots.txt of a URL's host is.
-fn address(url: &Url) -> Url {
+/// The URL of the robots.txt of a URL's host.
+fn robots_url(url: &Url) -> Url {
     let mut address = url.clone();
     // The URL has a host, so none of these fails.
     let _ = address.set_username("");

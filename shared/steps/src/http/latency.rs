@@ -1,35 +1,35 @@
-//! Whether a host has become slow: the median of its last answers, against the best that it was.
+//! Detects when a host becomes slow: compares the median latency of its last answers with its best
+//! median.
 //!
-//! A median, since answers differ by what is asked for: a few slow ones say nothing, and a few
-//! fast ones are no measure for the others. Against the best window and not a fixed time, so that
-//! a host that always takes its time is not slow.
+//! The median, because requests differ: a few slow or fast answers say nothing about the others.
+//! The best median instead of a fixed time, because a host that is always slow has not become slow.
 
 use std::time::Duration;
 
-/// Fewest answers of a window.
-const WINDOW: usize = 20;
-/// What a median may be longer than the best in any case: networks vary.
+/// Fewest answers in a window.
+const WINDOW_MIN: usize = 20;
+/// Seconds that a median may always exceed the best one: network latency varies.
 const SLACK: f64 = 0.050;
-/// How much longer the best is taken to be after each slow window: what stays slow with less at
-/// once is not slow because of us, and gets back what it had after eight windows or so.
-const FORGET: f64 = 1.1;
+/// Factor by which the best median grows after each slow window. A host that stays slow at a lower
+/// limit is not slow because of our requests; it gets its old limit back after about eight windows.
+const DECAY: f64 = 1.1;
 
-/// What is known of a host's answers.
+/// The latency of a host's answers.
 #[derive(Debug, Default)]
 pub(super) struct Latency {
-    /// Seconds, of the window under way.
+    /// Latencies in the current window, in seconds.
     window: Vec<f64>,
-    /// The best median so far.
+    /// The best median so far, in seconds.
     best: Option<f64>,
     slow: bool,
 }
 
 impl Latency {
-    /// Takes note of an answer. At the end of a window, of two answers for each request at once,
-    /// says whether the host was slow in it.
-    pub(super) fn learn(&mut self, took: Duration, at_once: f64) -> Option<bool> {
-        self.window.push(took.as_secs_f64());
-        if self.window.len() < WINDOW.max(2 * at_once as usize) {
+    /// Adds an answer. Returns, at the end of a window, whether the host was slow in it. A window
+    /// has two answers for each of the `limit` concurrent requests.
+    pub(super) fn record(&mut self, latency: Duration, limit: f64) -> Option<bool> {
+        self.window.push(latency.as_secs_f64());
+        if self.window.len() < WINDOW_MIN.max(2 * limit as usize) {
             return None;
         }
         let middle = self.window.len() / 2;
@@ -39,14 +39,14 @@ impl Latency {
         let best = self.best.unwrap_or(median);
         self.slow = median > 2.0 * best + SLACK;
         self.best = Some(if self.slow {
-            best * FORGET
+            best * DECAY
         } else {
             best.min(median)
         });
         Some(self.slow)
     }
 
-    /// Whether it was in the last window.
+    /// Whether the host was slow in the last window.
     pub(super) fn is_slow(&self) -> bool {
         self.slow
     }
@@ -57,12 +57,12 @@ mod tests {
     use super::*;
 
     fn windows(latency: &mut Latency, of: impl Fn(usize) -> u64, count: usize) -> Vec<bool> {
-        let took = (0..count).map(|i| Duration::from_millis(of(i)));
-        took.filter_map(|t| latency.learn(t, 10.0)).collect()
+        let latencies = (0..count).map(|i| Duration::from_millis(of(i)));
+        latencies.filter_map(|t| latency.record(t, 10.0)).collect()
     }
 
     #[test]
-    fn a_host_that_always_takes_its_time_or_varies_is_not_slow() {
+    fn a_host_with_constant_or_varying_latency_has_not_become_slow() {
         for of in [
             |_| 5,
             |_| 3000,
@@ -75,10 +75,14 @@ mod tests {
     }
 
     #[test]
-    fn one_that_becomes_slow_is_until_it_is_known_to_stay_so() {
+    fn a_host_that_becomes_slow_counts_as_normal_after_some_windows() {
         let mut latency = Latency::default();
         assert_eq!(windows(&mut latency, |_| 100, 40), [false, false]);
-        assert_eq!(windows(&mut latency, |_| 240, 20), [false], "within bounds");
+        assert_eq!(
+            windows(&mut latency, |_| 240, 20),
+            [false],
+            "within the slack"
+        );
         let slow = windows(&mut latency, |_| 400, 400);
         let first = slow.iter().position(|slow| !slow).unwrap();
         assert!((4..10).contains(&first), "{slow:?}");

@@ -1,12 +1,12 @@
-//! `http`: fetches, and takes outputs out of the response.
+//! `http`: sends a request for each record and extracts outputs from the response.
 
 mod attempt;
+mod attempt_error;
 mod client;
 mod extract;
-mod fault;
 mod fetch;
-mod gate;
 mod host;
+mod host_limiter;
 mod latency;
 mod pages;
 mod request;
@@ -31,22 +31,22 @@ use rowmill_pipeline::{Expr, HttpMethod, HttpStep};
 
 use self::client::client;
 use self::extract::Extractor;
-use self::fetch::Tried;
+use self::fetch::FetchResult;
 use self::host::Host;
 use self::pages::Paging;
-use self::response::Fetched;
-use self::shared::Shared;
+use self::response::HttpResponse;
+use self::shared::SharedResponses;
 use self::templates::Templates;
 use crate::cache::Cache;
 use crate::guard::{Guard, Lookup, SystemLookup};
-use crate::{Runner, Setup, SetupError, StepResult, Turns};
+use crate::{Permits, Runner, SetupError, StepDeps, StepResult};
 
-/// How long an idle connection is kept: less than the 60 s after which common load balancers
-/// close theirs.
-const IDLE: Duration = Duration::from_secs(50);
+/// How long an idle connection stays open: less than the 60 s after which common load balancers
+/// close it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// How requests name their sender, unless the pipeline gives another name.
-const AGENT: &str = concat!(
+/// The `User-Agent` of requests, unless the pipeline sets another one.
+const USER_AGENT_DEFAULT: &str = concat!(
     "Rowmill/",
     env!("CARGO_PKG_VERSION"),
     " (+",
@@ -57,17 +57,17 @@ const AGENT: &str = concat!(
 pub(crate) struct Http {
     client: Client,
     guard: Arc<Guard>,
-    /// Requests a second to one host.
+    /// Requests per second to one host.
     rate: Option<f64>,
-    turns: Option<Arc<dyn Turns>>,
+    permits: Option<Arc<dyn Permits>>,
     robots: bool,
     templates: Templates,
     ok_when: Option<Expr>,
     pages: Option<Paging>,
-    /// The responses that this child knows.
-    cache: Option<Cache<Fetched>>,
-    /// Those that any child of the run does.
-    shared: Option<Shared>,
+    /// Responses cached by this child.
+    cache: Option<Cache<HttpResponse>>,
+    /// Responses shared by the children of the run.
+    shared: Option<SharedResponses>,
     timeout: Duration,
     attempts: u32,
     extractor: Extractor,
@@ -75,41 +75,42 @@ pub(crate) struct Http {
     /// By host and port.
     hosts: Mutex<HashMap<String, Arc<Host>>>,
     concurrency: usize,
-    patience: Duration,
+    host_wait: Duration,
 }
 
 impl Http {
-    pub(crate) fn new(step: &HttpStep, setup: &Setup) -> Result<Http, SetupError> {
-        Http::with_lookup(step, setup, Arc::new(SystemLookup))
+    pub(crate) fn new(step: &HttpStep, deps: &StepDeps) -> Result<Http, SetupError> {
+        Http::with_lookup(step, deps, Arc::new(SystemLookup))
     }
 
     fn with_lookup(
         step: &HttpStep,
-        setup: &Setup,
+        deps: &StepDeps,
         lookup: Arc<dyn Lookup>,
     ) -> Result<Http, SetupError> {
         let guard = Guard::new(&step.allow_hosts)?;
-        let (client, guard) = client(step, guard, setup, lookup)?;
+        let (client, guard) = client(step, guard, deps, lookup)?;
         let cached = step.cache && step.method == HttpMethod::Get;
-        let answers = setup.answers.clone().filter(|_| cached);
+        let answers = deps.answers.clone().filter(|_| cached);
         Ok(Http {
             client,
             guard,
             rate: step.rate,
-            turns: setup.turns.clone(),
+            permits: deps.permits.clone(),
             robots: step.robots,
             templates: Templates::new(step)?,
             ok_when: step.ok_when.clone(),
             pages: step.pages.as_ref().map(Paging::new).transpose()?,
             cache: cached.then(Cache::default),
-            shared: answers.map(|answers| Shared::new(step, answers, setup.secrets.clone())),
+            shared: answers
+                .map(|answers| SharedResponses::new(step, answers, deps.secrets.clone())),
             timeout: step.timeout,
             attempts: step.attempts.max(1),
             extractor: Extractor::new(&step.outputs)?,
-            secrets: setup.secrets.clone(),
+            secrets: deps.secrets.clone(),
             hosts: Mutex::default(),
-            concurrency: setup.concurrency.max(1),
-            patience: gate::PATIENCE,
+            concurrency: deps.concurrency.max(1),
+            host_wait: host_limiter::HOST_WAIT,
         })
     }
 }
@@ -123,13 +124,13 @@ impl Runner for Http {
             Err(reason) => return StepResult::failed(reason, 1),
         };
         if let Some(paging) = &self.pages {
-            return self.paged(record, request, paging).await;
+            return self.run_paged(record, request, paging).await;
         }
-        let judge = |fetched: &Fetched| self.conclude(record, fetched);
-        let Tried { result, tries } = self.get(record.record.row, &request, &judge).await;
+        let judge = |response: &HttpResponse| self.outputs(record, response);
+        let FetchResult { result, attempts } = self.get(record.record.row, &request, &judge).await;
         match result {
-            Ok((_, outputs)) => StepResult::ok(outputs, tries),
-            Err(reason) => StepResult::failed(reason, tries),
+            Ok((_, outputs)) => StepResult::ok(outputs, attempts),
+            Err(reason) => StepResult::failed(reason, attempts),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Answers that go on in further pages.
+//! Answers that are split into pages.
 
 use std::collections::HashSet;
 
@@ -11,12 +11,12 @@ use url::Url;
 
 use super::Http;
 use super::extract::{Extractor, Gathered};
-use super::fetch::Tried;
-use super::request::{Request, shown};
-use super::response::Fetched;
-use crate::{SetupError, StepResult, brief};
+use super::fetch::FetchResult;
+use super::request::{Request, redacted_url};
+use super::response::HttpResponse;
+use crate::{SetupError, StepResult, truncate};
 
-/// How a step goes from page to page.
+/// How a step finds the next page.
 pub(super) struct Paging {
     next: Next,
     max: u32,
@@ -57,7 +57,7 @@ impl Paging {
         })
     }
 
-    /// The request for page number `n`, from 0, where it is known without the page before.
+    /// The request for page `n` (from 0), if it does not depend on the page before.
     fn numbered(&self, first: &Request, n: u32) -> Option<Request> {
         let Next::Number { query, from } = &self.next else {
             return (n == 0).then(|| first.clone());
@@ -68,8 +68,11 @@ impl Paging {
         Some(page)
     }
 
-    /// Where a page says that the next one is; an error where it may not be there.
-    fn after(&self, page: &Fetched, first: &Url) -> Result<Option<Url>, String> {
+    /// The URL of the next page, as the current page names it.
+    ///
+    /// # Errors
+    /// The URL is invalid, or on a host that the step does not allow.
+    fn next_url(&self, page: &HttpResponse, first: &Url) -> Result<Option<Url>, String> {
         let found = match &self.next {
             Next::LinkHeader => {
                 let values = page.headers.get_all(LINK).iter();
@@ -85,27 +88,27 @@ impl Paging {
             return Ok(None);
         };
         let url = page.url.join(found.trim()).map_err(|e| {
-            let found = brief(&found, 200);
-            format!("the next page, `{found}`, is no valid URL: {e}")
+            let found = truncate(&found, 200);
+            format!("invalid URL of the next page, `{found}`: {e}")
         })?;
         let host = url.host_str().unwrap_or_default();
         if Some(host) != first.host_str() && !self.hosts.iter().any(|h| h == host) {
             return Err(format!(
-                "the next page, {}, is on another host; where that is right, write hosts = \
-                 [\"{host}\"] in [step.pages]",
-                shown(&url)
+                "the next page, {}, is on another host; to allow it, set hosts = [\"{host}\"] in \
+                 [step.pages]",
+                redacted_url(&url)
             ));
         }
         Ok(Some(url))
     }
 }
 
-/// The address of `rel="next"` in a Link header. Commas and semicolons may stand within `<>`.
+/// The address with `rel="next"` in a Link header. It may contain commas and semicolons.
 fn next_link(header: &str) -> Option<String> {
     let mut rest = header;
     while let Some((_, after)) = rest.split_once('<') {
         let (address, parameters) = after.split_once('>')?;
-        // Up to the next link; what is quoted has no angle brackets in practice.
+        // Up to the next link. In practice, quoted text contains no angle brackets.
         let end = parameters.find('<').unwrap_or(parameters.len());
         let is_next = parameters[..end].split([';', ',']).any(|parameter| {
             let Some((name, value)) = parameter.split_once('=') else {
@@ -124,14 +127,14 @@ fn next_link(header: &str) -> Option<String> {
 }
 
 impl Http {
-    /// Fetches page after page, and takes the outputs out of all of them.
-    pub(super) async fn paged(
+    /// Fetches all pages and extracts the outputs from them.
+    pub(super) async fn run_paged(
         &self,
         record: Row<'_>,
         first: Request,
         paging: &Paging,
     ) -> StepResult {
-        let counted = matches!(paging.next, Next::Number { .. });
+        let numbered = matches!(paging.next, Next::Number { .. });
         let (mut gathered, mut attempts) = (Gathered::default(), 0);
         let mut seen = HashSet::new();
         let mut last = Bytes::new();
@@ -139,53 +142,56 @@ impl Http {
         for n in 1..=paging.max {
             let Some(page) = request.take() else { break };
             seen.insert(page.url.clone());
-            // After the last page there may be none.
-            let judge = |fetched: &Fetched| {
-                let gone = matches!(fetched.status, StatusCode::NOT_FOUND | StatusCode::GONE);
-                if counted && n > 1 && gone && self.ok_when.is_none() {
+            // A numbered page after the last one may not exist.
+            let judge = |response: &HttpResponse| {
+                let gone = matches!(response.status, StatusCode::NOT_FOUND | StatusCode::GONE);
+                if numbered && n > 1 && gone && self.ok_when.is_none() {
                     return Ok(false);
                 }
-                self.succeeds(record, fetched).map(|()| true)
+                self.check_success(record, response).map(|()| true)
             };
-            let Tried { result, tries } = self.get(record.record.row, &page, &judge).await;
-            attempts = attempts.max(tries);
-            let told = |reason: String| match n {
+            let FetchResult {
+                result,
+                attempts: page_attempts,
+            } = self.get(record.record.row, &page, &judge).await;
+            attempts = attempts.max(page_attempts);
+            let failed = |reason: String| match n {
                 1 => StepResult::failed(reason, attempts),
                 n => StepResult::failed(format!("page {n}: {reason}"), attempts),
             };
-            let fetched = match result {
-                Ok((fetched, true)) => fetched,
+            let response = match result {
+                Ok((response, true)) => response,
                 Ok((_, false)) => break,
-                Err(reason) => return told(reason),
+                Err(reason) => return failed(reason),
             };
-            if counted && n > 1 && fetched.body == last {
+            if numbered && n > 1 && response.body == last {
                 break;
             }
-            match self.extractor.gather(&fetched, &mut gathered) {
-                Ok(false) if counted => break,
+            match self.extractor.gather(&response, &mut gathered) {
+                Ok(false) if numbered => break,
                 Ok(_) => {}
-                Err(reason) => return told(format!("{page}: {reason}")),
+                Err(reason) => return failed(format!("{page}: {reason}")),
             }
-            request = match paging.after(&fetched, &first.url) {
+            request = match paging.next_url(&response, &first.url) {
                 Ok(Some(url)) if seen.contains(&url) => None,
-                Ok(Some(url)) => match page.clone().towards(url) {
+                Ok(Some(url)) => match page.clone().with_url(url) {
                     Ok(next) => Some(next),
-                    Err(reason) => return told(format!("{page}: the next page: {reason}")),
+                    Err(reason) => return failed(format!("{page}: the next page: {reason}")),
                 },
-                Ok(None) => paging.numbered(&first, n).filter(|_| counted),
-                Err(reason) => return told(format!("{page}: {reason}")),
+                Ok(None) => paging.numbered(&first, n).filter(|_| numbered),
+                Err(reason) => return failed(format!("{page}: {reason}")),
             };
-            last = fetched.body.clone();
+            last = response.body.clone();
         }
-        let mut result = match self.extractor.gathered(gathered) {
+        let mut result = match self.extractor.finish(gathered) {
             Ok(outputs) => StepResult::ok(outputs, attempts),
             Err(reason) => return StepResult::failed(format!("{first}: {reason}"), attempts),
         };
         if request.is_some() {
             result.notes.push(format!(
-                "only the first {} pages were read, and there {} more: raise `max` in [step.pages]",
+                "only the first {} pages were read, and there {} more; increase `max` in [step.pages]",
                 paging.max,
-                if counted { "may be" } else { "are" }
+                if numbered { "may be" } else { "are" }
             ));
         }
         result
@@ -197,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_of_a_link_header() {
+    fn the_next_address_of_a_link_header() {
         for (header, next) in [
             ("<https://a/?p=2>; rel=\"next\"", Some("https://a/?p=2")),
             (

@@ -1,4 +1,4 @@
-//! What is sent for a record, and where redirects lead it.
+//! The request of a record, and how redirects change it.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, USER_AGE
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use crate::brief;
+use crate::truncate;
 
-/// A request; the same on each attempt.
+/// A request. All attempts send the same one.
 #[derive(Clone)]
 pub(super) struct Request {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
-    /// Whether a secret is in the body.
-    pub(super) confides: bool,
+    /// Whether the body contains a secret.
+    pub(super) has_secret_body: bool,
 }
 
 impl Request {
-    /// What makes two GETs the same.
+    /// The cache key: two GET requests with the same key are the same request.
     pub(super) fn key(&self) -> String {
         let mut key = self.url.as_str().to_owned();
         for (name, value) in &self.headers {
@@ -30,16 +30,16 @@ impl Request {
         key
     }
 
-    /// The hop that a redirect leads to, as browsers do it (WHATWG Fetch, "HTTP-redirect fetch"):
-    /// a POST becomes a GET by 301 and 302, and all but a HEAD by 303.
+    /// The request that follows a redirect, as in browsers (WHATWG Fetch, "HTTP-redirect fetch"):
+    /// 301 and 302 turn a POST into a GET; 303 turns every method but HEAD into a GET.
     pub(super) fn redirected(
         mut self,
         status: StatusCode,
         location: &str,
     ) -> Result<Request, String> {
         let url = self.url.join(location).map_err(|e| {
-            let location = brief(location, 200);
-            format!("{status}: `{location}` is no valid URL: {e}")
+            let location = truncate(location, 200);
+            format!("{status}: invalid URL `{location}`: {e}")
         })?;
         let becomes_get = match status.as_u16() {
             301 | 302 => self.method == Method::POST,
@@ -51,18 +51,21 @@ impl Request {
             self.body = None;
             self.headers.remove(CONTENT_TYPE);
         }
-        self.towards(url).map_err(|e| format!("{status}: {e}"))
+        self.with_url(url).map_err(|e| format!("{status}: {e}"))
     }
 
-    /// The same for another URL. To another origin go no headers of the pipeline but these few,
-    /// for the others may hold what is meant for the first, and no body that holds a secret.
-    pub(super) fn towards(mut self, url: Url) -> Result<Request, String> {
+    /// The same request for another URL. If the origin changes, only a few headers are kept, because
+    /// the others may contain credentials for the first origin.
+    ///
+    /// # Errors
+    /// The body contains a secret and the origin changes.
+    pub(super) fn with_url(mut self, url: Url) -> Result<Request, String> {
         if url.origin() != self.url.origin() {
-            if self.confides && self.body.is_some() {
+            if self.has_secret_body && self.body.is_some() {
                 return Err(format!(
-                    "it leads to {}, another origin, where the body is not sent, for it holds a \
-                     secret; where it may go there, ask that address in `url`",
-                    shown(&url)
+                    "leads to another origin, {}; the body contains a secret and is not sent \
+                     there; if it may be, use that address in `url`",
+                    redacted_url(&url)
                 ));
             }
             let all = std::mem::take(&mut self.headers);
@@ -76,20 +79,20 @@ impl Request {
     }
 }
 
-/// `GET https://host/path`, for reasons.
+/// `GET https://host/path`, for error messages.
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.method, shown(&self.url))
+        write!(f, "{} {}", self.method, redacted_url(&self.url))
     }
 }
 
-/// A URL for reasons: without user, password, query and fragment, which may hold secrets.
-pub(super) fn shown(url: &Url) -> String {
+/// A URL for error messages: without user, password, query and fragment, which may contain secrets.
+pub(super) fn redacted_url(url: &Url) -> String {
     match url.host_str() {
         Some(host) => {
             let port = url.port().map(|p| format!(":{p}")).unwrap_or_default();
             let text = format!("{}://{host}{port}{}", url.scheme(), url.path());
-            brief(&text, 200)
+            truncate(&text, 200)
         }
         None => format!("{}:", url.scheme()),
     }
@@ -102,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn methods_after_a_redirect() {
+    fn redirects_change_the_method_as_in_browsers() {
         for (method, status, expected) in [
             (Method::GET, 301, Method::GET),
             (Method::HEAD, 302, Method::HEAD),
@@ -123,7 +126,7 @@ mod tests {
                 url: Url::parse("https://u:p@a.example/x?k=1").unwrap(),
                 headers,
                 body: Some(Bytes::from_static(b"x")),
-                confides: true,
+                has_secret_body: true,
             };
             let status = StatusCode::from_u16(status).unwrap();
             let to = from.redirected(status, "/y").unwrap();
@@ -137,8 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn reasons_show_no_secrets() {
+    fn error_messages_contain_no_secrets_of_the_url() {
         let url = Url::parse("https://user:secret@a.example:8443/x?key=secret#secret").unwrap();
-        assert_eq!(shown(&url), "https://a.example:8443/x");
+        assert_eq!(redacted_url(&url), "https://a.example:8443/x");
     }
 }

@@ -1,4 +1,4 @@
-//! A response with its body, up to a limit, and the texts that it holds.
+//! A response with its whole body, and the body as JSON and as text.
 
 use std::borrow::Cow;
 
@@ -7,34 +7,34 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode};
 use url::Url;
 
-use super::fault::Fault;
-use crate::{brief, digits};
+use super::attempt_error::AttemptError;
+use crate::{digits, truncate};
 
-/// Largest response, in bytes after decompression: room for any page or JSON that cells are
-/// taken from, and 16 of them at once fit a child of 512 MiB.
+/// Largest response, in bytes after decompression. Pages and JSON documents are far smaller, and 16
+/// responses of this size fit a child with 512 MiB.
 pub(super) const RESPONSE_MAX: usize = 10 * 1024 * 1024;
 
-/// A response, read whole.
-pub(super) struct Fetched {
-    /// Where it came from, after redirects.
+/// A response with its whole body.
+pub(super) struct HttpResponse {
+    /// The URL after redirects.
     pub(super) url: Url,
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
-impl crate::cache::Answer for Fetched {
+impl crate::cache::Cached for HttpResponse {
     fn bytes(&self) -> usize {
         self.body.len()
     }
 }
 
-/// Reads a body up to [`RESPONSE_MAX`] bytes, counted after decompression as they come.
-pub(super) async fn read(mut response: Response) -> Result<Fetched, Fault> {
+/// Reads a body of up to [`RESPONSE_MAX`] bytes, counted after decompression.
+pub(super) async fn read(mut response: Response) -> Result<HttpResponse, AttemptError> {
     let (status, url) = (response.status(), response.url().clone());
     let too_large = || {
         let mib = RESPONSE_MAX / (1024 * 1024);
-        Fault::answered(format!("the response is larger than {mib} MiB"))
+        AttemptError::permanent(format!("the response is larger than {mib} MiB"))
     };
     let announced = response.content_length().unwrap_or(0);
     if announced > RESPONSE_MAX as u64 {
@@ -43,9 +43,9 @@ pub(super) async fn read(mut response: Response) -> Result<Fetched, Fault> {
     let headers = std::mem::take(response.headers_mut());
     let mut body: Option<Bytes> = None;
     let mut rest = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| Fault::of(&e))? {
+    while let Some(chunk) = response.chunk().await.map_err(|e| AttemptError::of(&e))? {
         match &body {
-            // Most bodies come as one chunk, which is then not copied.
+            // Most bodies arrive as one chunk, which then needs no copy.
             None => body = Some(chunk),
             Some(first) => {
                 if rest.is_empty() {
@@ -63,7 +63,7 @@ pub(super) async fn read(mut response: Response) -> Result<Fetched, Fault> {
     } else {
         rest.freeze()
     };
-    Ok(Fetched {
+    Ok(HttpResponse {
         url,
         status,
         headers,
@@ -71,48 +71,49 @@ pub(super) async fn read(mut response: Response) -> Result<Fetched, Fault> {
     })
 }
 
-impl Fetched {
-    /// Whether the body holds nothing but white space.
+impl HttpResponse {
+    /// Whether the body is blank.
     pub(super) fn is_empty(&self) -> bool {
         self.body.trim_ascii().is_empty()
     }
 
-    /// JSON is UTF-8 (RFC 8259), and yet some servers declare another charset and send it.
+    /// The body as JSON. JSON is UTF-8 (RFC 8259), but some servers declare another charset and use
+    /// it.
     pub(super) fn json(&self) -> Result<serde_json::Value, String> {
         let bytes = &self.body[..];
-        // A reader may pass over a byte order mark; some servers send one.
+        // Parsers may ignore a byte order mark, and some servers send one.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let parse = |bytes: &[u8]| serde_json::from_slice(&digits::keep(bytes));
-        let parsed = match self.declared() {
+        let parse = |bytes: &[u8]| serde_json::from_slice(&digits::quote_large_integers(bytes));
+        let parsed = match self.declared_charset() {
             Some(encoding) if encoding != encoding_rs::UTF_8 => {
                 parse(encoding.decode(bytes).0.as_bytes())
             }
             _ => parse(bytes),
         };
-        parsed.map_err(|e| format!("the response is no JSON ({e}): {}", excerpt(bytes)))
+        parsed.map_err(|e| format!("the response is not JSON ({e}): {}", excerpt(bytes)))
     }
 
-    /// The page's text: by byte order mark, else by the charset of Content-Type, else of a `<meta>`
-    /// in the first kilobyte, else UTF-8.
+    /// The body as text. The charset comes from the byte order mark, else from Content-Type, else
+    /// from a `<meta>` in the first kilobyte, else it is UTF-8.
     pub(super) fn text(&self) -> Cow<'_, str> {
         let start = &self.body[..self.body.len().min(1024)];
         let encoding = self
-            .declared()
+            .declared_charset()
             .or_else(|| charset(&String::from_utf8_lossy(start)))
             .unwrap_or(encoding_rs::UTF_8);
         encoding.decode(&self.body).0
     }
 
-    /// The charset of Content-Type.
-    fn declared(&self) -> Option<&'static encoding_rs::Encoding> {
+    /// The charset that Content-Type declares.
+    fn declared_charset(&self) -> Option<&'static encoding_rs::Encoding> {
         charset(self.headers.get(CONTENT_TYPE)?.to_str().ok()?)
     }
 }
 
-/// The start of a body, for reasons.
+/// The start of a body, for error messages.
 pub(super) fn excerpt(body: &[u8]) -> String {
     let body = body.trim_ascii_start();
-    brief(&String::from_utf8_lossy(&body[..body.len().min(400)]), 80)
+    truncate(&String::from_utf8_lossy(&body[..body.len().min(400)]), 80)
 }
 
 /// The encoding after the first `charset=`.
@@ -125,11 +126,11 @@ fn charset(text: &str) -> Option<&'static encoding_rs::Encoding> {
 }
 
 #[cfg(test)]
-impl Fetched {
-    /// A body with that Content-Type.
-    pub(super) fn of(body: &[u8], media: &str) -> Fetched {
+impl HttpResponse {
+    /// A response with this body and Content-Type.
+    pub(super) fn of(body: &[u8], media: &str) -> HttpResponse {
         let media = reqwest::header::HeaderValue::from_str(media).unwrap();
-        Fetched {
+        HttpResponse {
             url: Url::parse("http://a.example/").unwrap(),
             status: StatusCode::OK,
             headers: HeaderMap::from_iter([(CONTENT_TYPE, media)]),
@@ -143,8 +144,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_decoded_by_header_meta_or_mark() {
-        let text = |body: &[u8], media: &str| Fetched::of(body, media).text().into_owned();
+    fn text_is_decoded_by_byte_order_mark_header_or_meta() {
+        let text = |body: &[u8], media: &str| HttpResponse::of(body, media).text().into_owned();
         let latin = "text/html; charset=ISO-8859-1";
         assert_eq!(text(b"<p>caf\xe9", latin), "<p>café");
         let meta = b"<meta charset='windows-1252'><p>caf\xe9";
@@ -154,8 +155,8 @@ mod tests {
     }
 
     #[test]
-    fn json_is_decoded_as_its_header_says() {
-        let json = |body: &[u8], media: &str| Fetched::of(body, media).json();
+    fn json_is_decoded_with_the_declared_charset() {
+        let json = |body: &[u8], media: &str| HttpResponse::of(body, media).json();
         let expected = serde_json::json!({"x": "café"});
         let latin = b"{\"x\":\"caf\xe9\"}";
         let utf8 = "{\"x\":\"café\"}".as_bytes();
@@ -167,6 +168,6 @@ mod tests {
             assert_eq!(json(body, media).as_ref(), Ok(&expected), "{media}");
         }
         let wrong = json(latin, "application/json").unwrap_err();
-        assert!(wrong.contains("no JSON"), "{wrong}");
+        assert!(wrong.contains("not JSON"), "{wrong}");
     }
 }

@@ -1,4 +1,4 @@
-//! What is worth another attempt, and when.
+//! Which statuses are retried, and when.
 
 use std::time::Duration;
 
@@ -6,16 +6,16 @@ use chrono::{DateTime, Utc};
 use rand::Rng;
 use reqwest::StatusCode;
 
-/// The wait before the second attempt, doubled for each further one.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// The longest wait of our own choosing.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
-/// The longest wait that a source can ask for by Retry-After; a longer one is cut to this, so
-/// that no header can hold a child until its time limit.
-const LONGEST_ASKED: Duration = Duration::from_secs(120);
+/// The wait before the second attempt. It doubles for each further attempt.
+const WAIT_MIN: Duration = Duration::from_millis(250);
+/// The longest wait without Retry-After.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+/// The longest wait with Retry-After. Longer values are capped, so that a header cannot block a
+/// child until its time limit.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
 
-/// Whether a status is likely to be another one later: timeouts (408, 504, 522, 524), too many
-/// requests (429), and errors of the server or of what stands before it (500, 502, 503).
+/// Whether a later attempt is likely to succeed: timeouts (408, 504, 522, 524), too many requests
+/// (429), and errors of the server or its proxy (500, 502, 503).
 pub(super) fn is_retryable(status: StatusCode) -> bool {
     matches!(
         status.as_u16(),
@@ -23,19 +23,19 @@ pub(super) fn is_retryable(status: StatusCode) -> bool {
     )
 }
 
-/// How long to wait after the failed attempt number `attempt` (from 1): exponential with jitter,
-/// between half and all of it, so that clients that failed together do not come back together;
-/// and never less than the source asked for.
-pub(super) fn wait(attempt: u32, asked: Option<Duration>) -> Duration {
-    let full = FIRST_WAIT
+/// The wait after failed attempt number `attempt` (from 1): exponential, with a jitter between half
+/// and all of it so that clients that failed together do not retry together, and at least
+/// `retry_after`.
+pub(super) fn wait(attempt: u32, retry_after: Option<Duration>) -> Duration {
+    let full = WAIT_MIN
         .saturating_mul(1 << (attempt - 1).min(16))
-        .min(LONGEST_WAIT);
+        .min(WAIT_MAX);
     let jittered = full.mul_f64(rand::rng().random_range(0.5..=1.0));
-    jittered.max(asked.unwrap_or_default().min(LONGEST_ASKED))
+    jittered.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX))
 }
 
-/// Reads a Retry-After: seconds, or a date in any of the three forms (RFC 9110, sections 10.2.3
-/// and 5.6.7). A date gone by is no wait.
+/// Parses a Retry-After header: seconds, or a date in any of the three forms (RFC 9110, sections
+/// 10.2.3 and 5.6.7). A date in the past means no wait.
 pub(super) fn retry_after(header: &str, now: DateTime<Utc>) -> Option<Duration> {
     let header = header.trim();
     if let Ok(seconds) = header.parse::<u64>() {
@@ -50,17 +50,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_grow_jitter_and_end() {
+    fn waits_grow_with_jitter_up_to_a_maximum() {
         for _ in 0..100 {
             for (attempt, full) in [(1, 250), (2, 500), (3, 1000), (8, 30_000), (40, 30_000)] {
                 let ms = wait(attempt, None).as_millis();
                 assert!((full / 2..=full).contains(&ms), "{attempt}: {ms}");
             }
         }
-        let asked = |s| wait(1, Some(Duration::from_secs(s)));
-        assert_eq!(asked(7), Duration::from_secs(7));
-        assert_eq!(asked(86_400), LONGEST_ASKED);
-        assert!(asked(0) >= FIRST_WAIT / 2);
+        let with_header = |s| wait(1, Some(Duration::from_secs(s)));
+        assert_eq!(with_header(7), Duration::from_secs(7));
+        assert_eq!(with_header(86_400), RETRY_AFTER_MAX);
+        assert!(with_header(0) >= WAIT_MIN / 2);
     }
 
     #[test]
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_statuses_tried_again() {
+    fn retried_statuses() {
         let again: Vec<u16> = (100..600)
             .filter(|s| is_retryable(StatusCode::from_u16(*s).unwrap()))
             .collect();

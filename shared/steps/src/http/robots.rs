@@ -1,40 +1,40 @@
-//! robots.txt (RFC 9309): what a host asks of programs that read it. Own code, since it must tell
-//! which line refuses an address.
+//! A parser for robots.txt (RFC 9309). Rowmill has its own because error messages name the line
+//! that disallows a URL.
 
 use std::time::Duration;
 
 use url::{Position, Url};
 
-/// Bytes of a robots.txt that are read. Source: RFC 9309, section 2.5 (at least 500 KiB).
-pub(super) const READ: usize = 500 * 1024;
-/// Longest `Crawl-delay` that is kept to.
+/// Bytes of a robots.txt that are parsed. Source: RFC 9309, section 2.5 (at least 500 KiB).
+pub(super) const SIZE_MAX: usize = 500 * 1024;
+/// Longest `Crawl-delay` that is honored.
 const DELAY_MAX: Duration = Duration::from_secs(86_400);
 
-/// What a host's robots.txt says to one agent.
+/// The rules of a host's robots.txt for one agent.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Robots {
     rules: Vec<Rule>,
-    /// The least time between two requests.
+    /// The minimum time between two requests.
     pub(super) delay: Option<Duration>,
 }
 
 #[derive(Debug, PartialEq)]
 struct Rule {
     allow: bool,
-    /// As [`normal`] writes it.
+    /// As [`normalize`] returns it.
     pattern: String,
     written: String,
     line: usize,
 }
 
 impl Robots {
-    /// Reads a robots.txt for an agent of that product token: the groups that name it, else those
-    /// for all.
+    /// Parses a robots.txt for the agent with this product token: the groups that name it, else the
+    /// groups for all agents.
     pub(super) fn parse(text: &[u8], agent: &str) -> Robots {
-        let text = String::from_utf8_lossy(&text[..text.len().min(READ)]);
+        let text = String::from_utf8_lossy(&text[..text.len().min(SIZE_MAX)]);
         let (mut own, mut all) = (Robots::default(), Robots::default());
         let mut named = false;
-        // Which of the two the group under way is for; a rule ends the group's head.
+        // Which agents the current group applies to. Its first rule ends the list of agents.
         let (mut for_own, mut for_all, mut in_head) = (false, false, false);
         for (at, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default();
@@ -74,17 +74,17 @@ impl Robots {
             let allow = key == "allow";
             self.rules.push(Rule {
                 allow,
-                pattern: normal(value),
+                pattern: normalize(value),
                 written: format!("{}: {value}", if allow { "Allow" } else { "Disallow" }),
                 line,
             });
         }
     }
 
-    /// The rule that refuses an address, as written, and its line. Of the rules that match, the
-    /// longest decides, and of two as long the one that allows.
-    pub(super) fn refuses(&self, url: &Url) -> Option<(&str, usize)> {
-        let target = normal(&url[Position::BeforePath..Position::AfterQuery]);
+    /// The rule that disallows a URL, as written, and its line number. The longest matching rule
+    /// decides; of two equally long rules, the one that allows.
+    pub(super) fn disallows(&self, url: &Url) -> Option<(&str, usize)> {
+        let target = normalize(&url[Position::BeforePath..Position::AfterQuery]);
         if target == "/robots.txt" {
             return None;
         }
@@ -100,8 +100,9 @@ pub(super) fn token(agent: &str) -> &str {
     &agent[..end.unwrap_or(agent.len())]
 }
 
-/// A path in one form: what needs no encoding is not encoded, all else is, in capitals.
-fn normal(path: &str) -> String {
+/// Normalizes the percent-encoding of a path: characters that need no encoding are not encoded, all
+/// others are, with upper-case digits.
+fn normalize(path: &str) -> String {
     let mut normal = String::with_capacity(path.len());
     let bytes = path.as_bytes();
     let hex = |at: usize| char::from(*bytes.get(at)?).to_digit(16);
@@ -123,7 +124,8 @@ fn normal(path: &str) -> String {
     normal
 }
 
-/// Whether a target starts as a pattern says; `*` stands for anything, `$` for its end.
+/// Whether a target matches a pattern, which is a prefix in which `*` matches any text and a final
+/// `$` matches the end.
 fn matches(pattern: &str, target: &str) -> bool {
     let (pattern, whole) = match pattern.strip_suffix('$') {
         Some(pattern) => (pattern, true),
@@ -154,14 +156,14 @@ fn matches(pattern: &str, target: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn refuses<'a>(robots: &'a Robots, target: &str) -> Option<(&'a str, usize)> {
-        robots.refuses(&Url::parse(&format!("https://a.example{target}")).unwrap())
+    fn disallows<'a>(robots: &'a Robots, target: &str) -> Option<(&'a str, usize)> {
+        robots.disallows(&Url::parse(&format!("https://a.example{target}")).unwrap())
     }
 
     /// The examples of RFC 9309, section 5, and of its section 2.2.2.
     #[test]
     fn rules_match_as_the_standard_says() {
-        for (rules, target, refused) in [
+        for (rules, target, disallowed) in [
             ("Disallow: /", "/", true),
             ("Disallow: /", "/robots.txt", false),
             ("Disallow:", "/x", false),
@@ -182,7 +184,7 @@ mod tests {
             ("Disallow: *a*b*", "/xaxbx", true),
             ("Disallow: /*a$", "/aba", true),
             ("Disallow: /x?q=", "/x?q=5", true),
-            // The longest decides; as long ones allow.
+            // The longest rule decides; of equally long rules, Allow wins.
             ("Allow: /p\nDisallow: /", "/page", false),
             ("Allow: /folder\nDisallow: /folder", "/folder/page", false),
             ("Disallow: /page\nAllow: /*.ph", "/page.php5", false),
@@ -194,7 +196,7 @@ mod tests {
                 "/example/page/disallowed.gif",
                 true,
             ),
-            // One form of encoding.
+            // Percent-encoding is normalized.
             ("Disallow: /foo/bar/ツ", "/foo/bar/%E3%83%84", true),
             ("Disallow: /foo/bar/%e3%83%84", "/foo/bar/ツ", true),
             ("Disallow: /foo/bar/%62%61%7A", "/foo/bar/baz", true),
@@ -202,40 +204,40 @@ mod tests {
         ] {
             let robots = Robots::parse(format!("User-agent: *\n{rules}").as_bytes(), "Rowmill");
             assert_eq!(
-                refuses(&robots, target).is_some(),
-                refused,
+                disallows(&robots, target).is_some(),
+                disallowed,
                 "{rules}: {target}"
             );
         }
     }
 
     #[test]
-    fn the_groups_that_name_the_agent_or_else_those_for_all() {
+    fn the_groups_that_name_the_agent_take_precedence_over_the_groups_for_all() {
         let text = b"\xef\xbb\xbf# a comment\r\nUSER-AGENT : *\r\nDisallow: /all # why\r\nCrawl-delay: 2\r\n\r\n\
             User-agent: Other\nUser-agent: rowMill/2.0\nDisallow: /ours\nSitemap: https://a.example/s\nDisallow: /more\n\
             User-agent: rowmillbot\nDisallow: /bot\n\
             User-agent: Rowmill\nCrawl-delay: 0.5\nnonsense\n";
         let own = Robots::parse(text, "Rowmill");
-        assert_eq!(refuses(&own, "/ours/x"), Some(("Disallow: /ours", 8)));
-        assert_eq!(refuses(&own, "/more"), Some(("Disallow: /more", 10)));
-        assert_eq!(refuses(&own, "/all"), None);
-        assert_eq!(refuses(&own, "/bot"), None);
+        assert_eq!(disallows(&own, "/ours/x"), Some(("Disallow: /ours", 8)));
+        assert_eq!(disallows(&own, "/more"), Some(("Disallow: /more", 10)));
+        assert_eq!(disallows(&own, "/all"), None);
+        assert_eq!(disallows(&own, "/bot"), None);
         assert_eq!(own.delay, Some(Duration::from_millis(500)));
-        let all = Robots::parse(text, "Nobody");
-        assert_eq!(refuses(&all, "/all"), Some(("Disallow: /all", 3)));
-        assert_eq!(refuses(&all, "/ours"), None);
+        let all = Robots::parse(text, "Other2");
+        assert_eq!(disallows(&all, "/all"), Some(("Disallow: /all", 3)));
+        assert_eq!(disallows(&all, "/ours"), None);
         assert_eq!(all.delay, Some(Duration::from_secs(2)));
-        // A group that names it and refuses nothing is its group all the same.
+        // A group that names the agent applies even if it disallows nothing.
         let free = Robots::parse(
             b"User-agent: *\nDisallow: /\nUser-agent: Rowmill\nDisallow:\n",
             "Rowmill",
         );
-        assert_eq!(refuses(&free, "/x"), None);
+        assert_eq!(disallows(&free, "/x"), None);
         assert_eq!(token("Rowmill/0.1 (+https://x)"), "Rowmill");
     }
 
     #[test]
-    fn what_is_no_robots_txt_refuses_nothing() {
+    fn invalid_content_disallows_nothing() {
         for text in [
             &b""[..],
             b"<html>Disallow: /</html>",
@@ -247,7 +249,7 @@ mod tests {
         let delays = "User-agent: *\nCrawl-delay: -1\nCrawl-delay: inf\nCrawl-delay: x";
         assert_eq!(Robots::parse(delays.as_bytes(), "Rowmill").delay, None);
         let mut long = b"User-agent: *\n".to_vec();
-        long.resize(READ, b'\n');
+        long.resize(SIZE_MAX, b'\n');
         long.extend(b"Disallow: /\n");
         assert_eq!(Robots::parse(&long, "Rowmill"), Robots::default());
     }

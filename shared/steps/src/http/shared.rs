@@ -1,4 +1,4 @@
-//! A response that the children of a run share, so that one of them asks the source for it.
+//! Responses that the children of a run share, so that only one of them sends the request.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -17,25 +17,26 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::request::Request;
-use super::response::{Fetched, RESPONSE_MAX};
+use super::response::{HttpResponse, RESPONSE_MAX};
 use crate::Answers;
 
-/// Bytes of a response that others are told, packed. Each KiB of an answer is a write unit of
-/// DynamoDB, and for a page above this those cost more than to fetch it in each child.
-const SHARED_MAX: usize = 16 * 1024;
+/// Largest packed response that is shared, in bytes. DynamoDB charges a write unit for each KiB;
+/// above this size that costs more than fetching the page in each child.
+const PACKED_MAX: usize = 16 * 1024;
 
-/// Responses by what was asked.
-pub(super) struct Shared {
+/// The shared responses of a step.
+pub(super) struct SharedResponses {
     pub(super) answers: Arc<dyn Answers>,
-    /// Whom a step may ask, and how: a step that may not ask a host is not told what it answered
-    /// to another step.
-    ways: String,
+    /// The settings that decide which hosts the step can reach, and how. They are part of the
+    /// question, so that a step never gets a response from a host that it may not reach itself.
+    access: String,
     secrets: Arc<Secrets>,
 }
 
+/// A response as it is stored.
 #[derive(Serialize, Deserialize)]
 struct Packed {
-    /// Where redirects led; not the one that was asked for, which may hold a secret.
+    /// The URL after redirects. `None` if it is the requested one, which may contain a secret.
     url: Option<String>,
     status: u16,
     headers: Vec<(String, String)>,
@@ -43,11 +44,15 @@ struct Packed {
     body: String,
 }
 
-impl Shared {
-    pub(super) fn new(step: &HttpStep, answers: Arc<dyn Answers>, secrets: Arc<Secrets>) -> Shared {
-        Shared {
+impl SharedResponses {
+    pub(super) fn new(
+        step: &HttpStep,
+        answers: Arc<dyn Answers>,
+        secrets: Arc<Secrets>,
+    ) -> SharedResponses {
+        SharedResponses {
             answers,
-            ways: format!(
+            access: format!(
                 "{:?}\n{:?}\n{:?}\n{}",
                 step.allow_hosts, step.proxy, step.ca, step.robots
             ),
@@ -55,42 +60,40 @@ impl Shared {
         }
     }
 
-    /// What the children ask each other: a step that may go another way asks another question.
+    /// The key of a shared response.
     pub(super) fn question(&self, request: &Request) -> String {
-        format!("http\n{}\n{}", self.ways, request.key())
+        format!("http\n{}\n{}", self.access, request.key())
     }
 
-    /// A response as text; `None` for one that is too large, or holds a secret that the source sent
-    /// back, which is not to be stored.
-    pub(super) fn pack(&self, request: &Request, fetched: &Fetched) -> Option<String> {
-        let headers = fetched.headers.iter().map(|(name, value)| {
+    /// A response as text. `None` if it is too large or contains a secret, which must not be stored.
+    pub(super) fn pack(&self, request: &Request, response: &HttpResponse) -> Option<String> {
+        let headers = response.headers.iter().map(|(name, value)| {
             let value = value.to_str().ok()?;
             Some((name.as_str().to_owned(), value.to_owned()))
         });
         let mut packed = Packed {
-            url: (fetched.url != request.url).then(|| fetched.url.to_string()),
-            status: fetched.status.as_u16(),
+            url: (response.url != request.url).then(|| response.url.to_string()),
+            status: response.status.as_u16(),
             headers: headers.collect::<Option<_>>()?,
             body: String::new(),
         };
         let holds_secret = |text: &str| self.secrets.redact(text) != text;
-        let secret_in_front = holds_secret(&serde_json::to_string(&packed).ok()?);
-        // Ends as soon as there is no more room: a body may have 10 MiB.
-        let mut room = [0; SHARED_MAX];
+        let secret_in_headers = holds_secret(&serde_json::to_string(&packed).ok()?);
+        // Stops as soon as the buffer is full: a body may have 10 MiB.
+        let mut room = [0; PACKED_MAX];
         let mut packer = DeflateEncoder::new(&mut room[..], Compression::fast());
-        packer.write_all(&fetched.body).ok()?;
+        packer.write_all(&response.body).ok()?;
         let left = packer.finish().ok()?.len();
-        packed.body = BASE64.encode(&room[..SHARED_MAX - left]);
+        packed.body = BASE64.encode(&room[..PACKED_MAX - left]);
         let text = serde_json::to_string(&packed).ok()?;
-        let shared = text.len() <= SHARED_MAX
-            && !secret_in_front
-            && !holds_secret(&String::from_utf8_lossy(&fetched.body));
-        shared.then_some(text)
+        let can_share = text.len() <= PACKED_MAX
+            && !secret_in_headers
+            && !holds_secret(&String::from_utf8_lossy(&response.body));
+        can_share.then_some(text)
     }
 
-    /// The response to `request` that another child told of; `None` where each is to fetch it for
-    /// itself.
-    pub(super) fn unpack(&self, request: &Request, answer: &str) -> Option<Fetched> {
+    /// The response to `request` that another child shared. `None` if each child fetches its own.
+    pub(super) fn unpack(&self, request: &Request, answer: &str) -> Option<HttpResponse> {
         let packed: Packed = serde_json::from_str(answer).ok()?;
         let mut headers = HeaderMap::new();
         for (name, value) in &packed.headers {
@@ -105,7 +108,7 @@ impl Shared {
             Some(url) => Url::parse(&url).ok()?,
             None => request.url.clone(),
         };
-        Some(Fetched {
+        Some(HttpResponse {
             url,
             status: StatusCode::from_u16(packed.status).ok()?,
             headers,
@@ -134,7 +137,7 @@ mod tests {
         }
     }
 
-    fn shared(keys: &str, secrets: Secrets) -> Shared {
+    fn step_with(keys: &str, secrets: Secrets) -> SharedResponses {
         let text = format!(
             "[[step]]\nkind = \"http\"\nurl = \"http://a.example/\"\n{keys}\n\
              outputs = {{ s = {{ status = true }} }}"
@@ -144,7 +147,7 @@ mod tests {
             rowmill_pipeline::StepKind::Http(http) => *http,
             other => panic!("{other:?}"),
         };
-        Shared::new(&step, Arc::new(NoAnswers), Arc::new(secrets))
+        SharedResponses::new(&step, Arc::new(NoAnswers), Arc::new(secrets))
     }
 
     fn request(url: &str) -> Request {
@@ -153,7 +156,7 @@ mod tests {
             url: Url::parse(url).unwrap(),
             headers: HeaderMap::new(),
             body: None,
-            confides: false,
+            has_secret_body: false,
         }
     }
 
@@ -165,8 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn a_response_comes_back_as_it_was() {
-        let sharing = shared("", Secrets::default());
+    fn a_shared_response_is_unpacked_unchanged() {
+        let sharing = step_with("", Secrets::default());
         let request = request("http://a.example/x");
         for body in [
             &b"{\"due\":1}"[..],
@@ -174,7 +177,7 @@ mod tests {
             b"\xff\x00caf\xe9",
             &[b'x'; 200_000],
         ] {
-            let mut fetched = Fetched::of(body, "text/html; charset=ISO-8859-1");
+            let mut fetched = HttpResponse::of(body, "text/html; charset=ISO-8859-1");
             for link in ["<a>; rel=\"prev\"", "<b>; rel=\"next\""] {
                 fetched
                     .headers
@@ -183,11 +186,11 @@ mod tests {
             for url in ["http://a.example/x", "http://a.example/led/elsewhere"] {
                 fetched.url = Url::parse(url).unwrap();
                 let packed = sharing.pack(&request, &fetched).unwrap();
-                let told = sharing.unpack(&request, &packed).unwrap();
-                assert_eq!(told.body, fetched.body);
-                assert_eq!(told.headers, fetched.headers);
+                let unpacked = sharing.unpack(&request, &packed).unwrap();
+                assert_eq!(unpacked.body, fetched.body);
+                assert_eq!(unpacked.headers, fetched.headers);
                 assert_eq!(
-                    (told.status, told.url),
+                    (unpacked.status, unpacked.url),
                     (fetched.status, fetched.url.clone())
                 );
             }
@@ -195,61 +198,61 @@ mod tests {
     }
 
     #[test]
-    fn a_step_is_told_only_what_one_with_the_same_leave_asked() {
+    fn steps_share_responses_only_if_they_may_reach_the_same_hosts() {
         let request = request("http://a.example/x");
-        let ways = [
+        let settings = [
             "",
             "allow_hosts = [\"10.0.0.1\"]",
             "robots = false",
             "proxy = \"http://proxy.example:3128\"",
             "ca = \"\"\"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\"\"\"",
         ];
-        let questions: std::collections::HashSet<String> = ways
+        let questions: std::collections::HashSet<String> = settings
             .iter()
-            .map(|keys| shared(keys, Secrets::default()).question(&request))
+            .map(|keys| step_with(keys, Secrets::default()).question(&request))
             .collect();
-        assert_eq!(questions.len(), ways.len());
+        assert_eq!(questions.len(), settings.len());
     }
 
     #[test]
-    fn what_cannot_be_shared_is_fetched_by_each() {
-        let sharing = shared("", hunter());
+    fn large_secret_or_non_text_responses_are_not_shared() {
+        let sharing = step_with("", hunter());
         let request = request("http://a.example/x");
         let noise: Vec<u8> = std::iter::successors(Some(1_u32), |n| {
             Some(n.wrapping_mul(1_664_525).wrapping_add(1_013_904_223))
         })
-        .take(SHARED_MAX)
+        .take(PACKED_MAX)
         .map(|n| (n >> 24) as u8)
         .collect();
-        let large = Fetched::of(&noise, "text/plain");
-        // Fits until it is Base64.
-        let largish = Fetched::of(&noise[..SHARED_MAX * 7 / 8], "text/plain");
-        let secret = Fetched::of(b"your key: hunter-2-hunter", "text/plain");
-        let mut header = Fetched::of(b"x", "text/plain");
+        let large = HttpResponse::of(&noise, "text/plain");
+        // Fits before Base64, but not after.
+        let nearly_large = HttpResponse::of(&noise[..PACKED_MAX * 7 / 8], "text/plain");
+        let secret = HttpResponse::of(b"your key: hunter-2-hunter", "text/plain");
+        let mut header = HttpResponse::of(b"x", "text/plain");
         header
             .headers
             .insert("x", HeaderValue::from_static("hunter-2-hunter"));
-        let mut odd = Fetched::of(b"x", "text/plain");
+        let mut odd = HttpResponse::of(b"x", "text/plain");
         odd.headers
             .insert("x", HeaderValue::from_bytes(b"caf\xe9").unwrap());
-        let mut led = Fetched::of(b"x", "text/plain");
-        led.url = Url::parse("http://a.example/y?key=hunter-2-hunter").unwrap();
-        for fetched in [&large, &largish, &secret, &header, &odd, &led] {
+        let mut redirected = HttpResponse::of(b"x", "text/plain");
+        redirected.url = Url::parse("http://a.example/y?key=hunter-2-hunter").unwrap();
+        for fetched in [&large, &nearly_large, &secret, &header, &odd, &redirected] {
             assert_eq!(sharing.pack(&request, fetched), None);
         }
-        // What stands for a response that cannot be shared.
+        // The answer for a response that cannot be shared.
         assert!(sharing.unpack(&request, "").is_none());
     }
 
     #[test]
-    fn an_answer_to_an_address_with_a_secret_is_shared_without_the_address() {
-        let sharing = shared("", hunter());
+    fn a_response_is_shared_without_its_url_if_that_contains_a_secret() {
+        let sharing = step_with("", hunter());
         let request = request("http://a.example/x?key=hunter-2-hunter");
-        let mut fetched = Fetched::of(b"{\"due\":1}", "application/json");
+        let mut fetched = HttpResponse::of(b"{\"due\":1}", "application/json");
         fetched.url = request.url.clone();
         let packed = sharing.pack(&request, &fetched).unwrap();
         assert!(!packed.contains("hunter"), "{packed}");
-        let told = sharing.unpack(&request, &packed).unwrap();
-        assert_eq!(told.url, request.url);
+        let unpacked = sharing.unpack(&request, &packed).unwrap();
+        assert_eq!(unpacked.url, request.url);
     }
 }

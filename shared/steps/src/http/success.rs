@@ -1,47 +1,57 @@
-//! What of a response is a success.
+//! Decides whether a response is a success.
 
 use rowmill_domain::record::Outputs;
 use rowmill_domain::{Row, Value};
 
 use super::Http;
-use super::fault::Fault;
-use super::response::Fetched;
+use super::attempt_error::AttemptError;
+use super::response::HttpResponse;
 
 impl Http {
-    /// The outputs, where the response is a success.
-    pub(super) fn conclude(&self, row: Row<'_>, fetched: &Fetched) -> Result<Outputs, Fault> {
-        self.succeeds(row, fetched)?;
-        self.extractor.extract(fetched).map_err(Fault::answered)
+    /// Extracts the outputs of a response that is a success.
+    pub(super) fn outputs(
+        &self,
+        row: Row<'_>,
+        response: &HttpResponse,
+    ) -> Result<Outputs, AttemptError> {
+        self.check_success(row, response)?;
+        self.extractor
+            .extract(response)
+            .map_err(AttemptError::permanent)
     }
 
-    /// Whether the response is a success: by the step's rule, else by its status.
-    pub(super) fn succeeds(&self, row: Row<'_>, fetched: &Fetched) -> Result<(), Fault> {
-        let status = fetched.status;
+    /// Checks that the response is a success: by the step's rule, or else by its status.
+    pub(super) fn check_success(
+        &self,
+        row: Row<'_>,
+        response: &HttpResponse,
+    ) -> Result<(), AttemptError> {
+        let status = response.status;
         let Some(rule) = &self.ok_when else {
             return match status.is_success() {
                 true => Ok(()),
-                false => Err(Fault::status(fetched, status.to_string())),
+                false => Err(AttemptError::status(response, status.to_string())),
             };
         };
-        let mut seen = row.outputs.to_vec();
-        seen.extend(self.extractor.present(fetched));
-        seen.push(("status".into(), f64::from(status.as_u16()).into()));
-        let seen = Row {
-            outputs: &seen,
+        let mut outputs = row.outputs.to_vec();
+        outputs.extend(self.extractor.present(response));
+        outputs.push(("status".into(), f64::from(status.as_u16()).into()));
+        let row = Row {
+            outputs: &outputs,
             ..row
         };
-        let reason = match rule.eval(seen) {
+        let reason = match rule.eval(row) {
             Ok(Value::Bool(true)) => return Ok(()),
-            Ok(_) => format!("{status}, and `{}` does not hold", rule.source()),
+            Ok(_) => format!("{status}, and `{}` is false", rule.source()),
             Err(e) => format!("{status}, and `{}`: {e}", rule.source()),
         };
         if status.is_success() {
-            // The host works, and may have the answer later.
-            return Err(Fault {
-                again: true,
-                ..Fault::answered(reason)
+            // The host works; the answer may be ready later.
+            return Err(AttemptError {
+                retryable: true,
+                ..AttemptError::permanent(reason)
             });
         }
-        Err(Fault::status(fetched, reason))
+        Err(AttemptError::status(response, reason))
     }
 }

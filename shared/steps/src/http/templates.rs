@@ -1,4 +1,4 @@
-//! The request of a step, before a record fills it in.
+//! The templates of a step from which the request of each record is rendered.
 
 use bytes::Bytes;
 use reqwest::Method;
@@ -8,11 +8,11 @@ use rowmill_domain::secret::Secrets;
 use rowmill_pipeline::{HttpMethod, HttpStep, Template};
 use url::Url;
 
-use super::request::{Request, shown};
+use super::request::{Request, redacted_url};
 use crate::guard::Guard;
-use crate::{SetupError, brief};
+use crate::{SetupError, truncate};
 
-/// What a step's requests are made of.
+/// The templates of a step's request.
 pub(super) struct Templates {
     method: Method,
     url: Template,
@@ -20,8 +20,8 @@ pub(super) struct Templates {
     headers: Vec<(HeaderName, Template)>,
     body: Option<Template>,
     form: Vec<(String, Template)>,
-    /// Whether body or form has a secret.
-    confides: bool,
+    /// Whether the body or form contains a secret.
+    has_secret_body: bool,
 }
 
 impl Templates {
@@ -45,13 +45,16 @@ impl Templates {
             headers: headers.collect::<Result<_, SetupError>>()?,
             body: step.body.clone(),
             form: step.form.clone(),
-            confides: (step.body.iter())
+            has_secret_body: (step.body.iter())
                 .chain(step.form.iter().map(|(_, value)| value))
                 .any(|template| !template.secrets().is_empty()),
         })
     }
 
-    /// The request for a record, or why there can be none.
+    /// Renders the request for a record.
+    ///
+    /// # Errors
+    /// A template fails, or the URL is invalid or refused.
     pub(super) fn request(
         &self,
         row: Row<'_>,
@@ -63,17 +66,17 @@ impl Templates {
             .render_with(row, secrets)
             .map_err(|e| format!("url: {e}"))?;
         let mut url = Url::parse(text.trim())
-            .map_err(|e| format!("`{}` is no valid URL: {e}", brief(&text, 200)))?;
+            .map_err(|e| format!("invalid URL `{}`: {e}", truncate(&text, 200)))?;
         guard
             .check_url(&url)
-            .map_err(|e| format!("{}: {e}", shown(&url)))?;
+            .map_err(|e| format!("{}: {e}", redacted_url(&url)))?;
         let mut headers = HeaderMap::new();
         for (name, template) in &self.headers {
             let text = template
                 .render_with(row, secrets)
                 .map_err(|e| format!("header {name}: {e}"))?;
             let mut value = HeaderValue::from_bytes(text.as_bytes())
-                .map_err(|_| format!("header {name}: control characters cannot be sent"))?;
+                .map_err(|_| format!("header {name}: the value contains control characters"))?;
             value.set_sensitive(!template.secrets().is_empty());
             headers.append(name, value);
         }
@@ -92,11 +95,11 @@ impl Templates {
             url,
             headers,
             body: body.map(Bytes::from),
-            confides: self.confides,
+            has_secret_body: self.has_secret_body,
         })
     }
 
-    /// The body for a record, and its media type where no header gives one.
+    /// Renders the body for a record. Returns it with its default media type.
     fn body(
         &self,
         row: Row<'_>,

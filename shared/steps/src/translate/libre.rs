@@ -1,6 +1,5 @@
-//! A server that speaks LibreTranslate's protocol: `POST /translate` and `GET /frontend/settings`.
-//! It is asked as an `http` step asks its source: the address guard, the time limit, attempts,
-//! pauses and the rate are the same ones.
+//! A server with LibreTranslate's API: `POST /translate` and `GET /frontend/settings`. Requests go
+//! through an `http` step, with the same address guard, time limit, retries and rate limit.
 
 use std::time::Duration;
 
@@ -12,36 +11,38 @@ use rowmill_pipeline::{
 };
 use tokio::sync::OnceCell;
 
-use super::{Limit, Translation, Translator, Untranslated};
+use super::{Limit, Translation, TranslationError, Translator};
 use crate::http::Http;
-use crate::{Runner as _, Setup, SetupError, StepResult, brief};
+use crate::{Runner as _, SetupError, StepDeps, StepResult, truncate};
 
-/// Characters of a request where neither the pipeline nor the server says. Source: the default of
-/// LibreTranslate's public server, `charLimit` in its settings.
+/// Characters per request if neither the pipeline nor the server sets a limit. Source: `charLimit` in
+/// the settings of LibreTranslate's public server.
 const CHARS_DEFAULT: usize = 5000;
-/// What the server says of itself is good to know and not needed, so it is not waited for long.
+/// The settings are optional, so the wait for them is short.
 const SETTINGS_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The columns of a request, as the templates below know them.
+/// The columns that the templates below use.
 const COLUMNS: [&str; 3] = ["q", "source", "target"];
-/// Any answer that the server gives by design; the others are tried again.
+/// Answers that are not retried.
 const ANSWERED: &str = "status < 500 && status != 408 && status != 429";
 
 pub(super) struct LibreTranslate {
     columns: Columns,
     translate: Http,
     settings: Http,
-    given: Option<usize>,
-    told: OnceCell<usize>,
+    /// The limit that the pipeline sets.
+    configured_limit: Option<usize>,
+    /// The limit that the server reports.
+    server_limit: OnceCell<usize>,
 }
 
 impl LibreTranslate {
     pub(super) fn new(
         server: &TranslateServer,
-        setup: &Setup,
+        deps: &StepDeps,
     ) -> Result<LibreTranslate, SetupError> {
         let key = server.api_key.as_ref().map_or_else(String::new, |key| {
-            // A template of its own, which may ask for a secret. Keys are UUIDs and need no escapes.
+            // The key is a template, which may use a secret. Keys are UUIDs and need no escapes.
             format!(", \"api_key\": \"{}\"", key.source())
         });
         let body = format!(
@@ -64,7 +65,7 @@ impl LibreTranslate {
             timeout: server.timeout,
             attempts: server.attempts,
             rate: server.rate,
-            // A service that is asked by leave of its owner, no site that is read.
+            // robots.txt is for crawlers. The user has permission to use this API.
             robots: false,
             allow_hosts: server.allow_hosts.clone(),
             proxy: None,
@@ -97,14 +98,14 @@ impl LibreTranslate {
         };
         Ok(LibreTranslate {
             columns: Columns::new(COLUMNS),
-            translate: Http::new(&translate, setup)?,
-            settings: Http::new(&settings, setup)?,
-            given: server.max_chars.map(|n| n as usize),
-            told: OnceCell::new(),
+            translate: Http::new(&translate, deps)?,
+            settings: Http::new(&settings, deps)?,
+            configured_limit: server.max_chars.map(|n| n as usize),
+            server_limit: OnceCell::new(),
         })
     }
 
-    async fn ask(&self, http: &Http, values: [&str; 3]) -> StepResult {
+    async fn send(&self, http: &Http, values: [&str; 3]) -> StepResult {
         let record = Record {
             row: row_of(values[0]),
             values: values.map(|v| Some(Value::from(v))).to_vec(),
@@ -121,19 +122,18 @@ impl LibreTranslate {
 #[async_trait]
 impl Translator for LibreTranslate {
     async fn limit(&self) -> Limit {
-        if let Some(given) = self.given {
-            return Limit::Chars(given);
+        if let Some(limit) = self.configured_limit {
+            return Limit::Chars(limit);
         }
-        let told = self.told.get_or_init(|| async {
-            let settings = self.ask(&self.settings, ["", "", ""]).await;
+        let limit = self.server_limit.get_or_init(|| async {
+            let settings = self.send(&self.settings, ["", "", ""]).await;
             match value(&settings.outputs.unwrap_or_default(), "limit") {
-                // -1 is no limit; a text of any length in one request would still run into the
-                // time limit.
+                // -1 means no limit, but a very long text would exceed the time limit.
                 Some(Value::Number(n)) if *n >= 1.0 => *n as usize,
                 _ => CHARS_DEFAULT,
             }
         });
-        Limit::Chars(*told.await)
+        Limit::Chars(*limit.await)
     }
 
     async fn translate(
@@ -141,11 +141,11 @@ impl Translator for LibreTranslate {
         text: &str,
         from: Option<&str>,
         to: &str,
-    ) -> Result<Translation, Untranslated> {
+    ) -> Result<Translation, TranslationError> {
         let values = [text, from.map_or("auto", code), code(to)];
-        let result = self.ask(&self.translate, values).await;
+        let result = self.send(&self.translate, values).await;
         let attempts = result.attempts;
-        let failed = |reason| Untranslated { reason, attempts };
+        let failed = |reason| TranslationError { reason, attempts };
         let outputs = result.outputs.map_err(failed)?;
         if let Some(Value::Text(text)) = value(&outputs, "translated") {
             let text = text.clone();
@@ -153,11 +153,11 @@ impl Translator for LibreTranslate {
         }
         let status = value(&outputs, "status").map_or_else(String::new, Value::to_text);
         Err(failed(match value(&outputs, "error") {
-            Some(told) => format!(
-                "the server answers {status}: {}",
-                brief(&told.to_text(), 200)
+            Some(error) => format!(
+                "the server answered {status}: {}",
+                truncate(&error.to_text(), 200)
             ),
-            None => format!("the server answers {status}, without a translation"),
+            None => format!("the server answered {status} without a translation"),
         }))
     }
 }
@@ -167,7 +167,7 @@ fn value<'a>(outputs: &'a Outputs, name: &str) -> Option<&'a Value> {
     found.map(|(_, value)| value)
 }
 
-/// LibreTranslate's code of a language, where it is not everybody's.
+/// LibreTranslate's code of a language, which is not always the common one.
 fn code(language: &str) -> &str {
     match language {
         "no" => "nb",
@@ -175,14 +175,14 @@ fn code(language: &str) -> &str {
     }
 }
 
-/// What a host's gate tells records apart by: one number for a text.
+/// A row number for a text, by which the host limiter distinguishes records.
 fn row_of(text: &str) -> u32 {
     use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(text);
     hash as u32
 }
 
-/// What is compiled from texts of our own and the server's address.
+/// The result of compiling a template that contains only our text and the server's address.
 fn fixed<T, E: std::fmt::Display>(compiled: Result<T, E>) -> Result<T, SetupError> {
     compiled.map_err(|e| SetupError::Service(e.to_string()))
 }

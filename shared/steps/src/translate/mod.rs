@@ -1,8 +1,8 @@
-//! `translate`: a text into another language, by a service.
+//! `translate`: translates a text into another language with a service.
 //!
-//! What any service needs is here: the same text is asked for once in a run, a long one is cut, and
-//! what needs no translation is not sent. A service is a [`Translator`]: Amazon Translate
-//! behind the SDK, and [`libre`], any server that speaks LibreTranslate's protocol.
+//! This module does what is common to all services: it requests each text once per run, splits long
+//! texts, and does not send texts that need no translation. A service is a [`Translator`]: Amazon
+//! Translate, implemented with the SDK, or any server with LibreTranslate's API ([`libre`]).
 
 mod libre;
 mod split;
@@ -14,27 +14,30 @@ use rowmill_domain::{Row, Value};
 use rowmill_pipeline::{TranslateService, TranslateStep};
 
 use self::libre::LibreTranslate;
-use crate::answers::once;
+use crate::answers::get_or_share;
 use crate::cache::Cache;
-use crate::{Answers, Runner, Setup, SetupError, StepResult};
+use crate::{Answers, Runner, SetupError, StepDeps, StepResult};
 
-/// A service that translates.
+/// A translation service.
 #[async_trait]
 pub trait Translator: Send + Sync {
-    /// How long a text it takes at a time.
+    /// Longest text that the service accepts in one request.
     async fn limit(&self) -> Limit;
 
-    /// Translates a text within the limit, trying again what may pass. Languages are codes as
-    /// `en`; without `from` the service tells the text's language.
+    /// Translates a text that is within the limit, and retries transient errors. Languages are codes
+    /// such as `en`; without `from`, the service detects the language.
+    ///
+    /// # Errors
+    /// The service rejected the text, or every attempt failed.
     async fn translate(
         &self,
         text: &str,
         from: Option<&str>,
         to: &str,
-    ) -> Result<Translation, Untranslated>;
+    ) -> Result<Translation, TranslationError>;
 }
 
-/// Most that a service takes at a time.
+/// The longest text that a service accepts in one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// Bytes of UTF-8.
@@ -44,10 +47,10 @@ pub enum Limit {
 }
 
 impl Limit {
-    fn takes(self, text: &str) -> bool {
+    fn accepts(self, text: &str) -> bool {
         match self {
-            Limit::Bytes(most) => text.len() <= most,
-            Limit::Chars(most) => text.chars().count() <= most,
+            Limit::Bytes(max) => text.len() <= max,
+            Limit::Chars(max) => text.chars().count() <= max,
         }
     }
 }
@@ -55,18 +58,18 @@ impl Limit {
 /// A translated text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Translation {
-    /// The text.
+    /// The translation.
     pub text: String,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: u32,
 }
 
 /// Why a text was not translated.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Untranslated {
-    /// For the row's `error`.
+pub struct TranslationError {
+    /// The text for the row's `error`.
     pub reason: String,
-    /// How often it was tried.
+    /// Number of attempts.
     pub attempts: u32,
 }
 
@@ -76,23 +79,23 @@ pub(crate) struct Translate {
     to: String,
     translated: Arc<str>,
     service: Arc<dyn Translator>,
-    /// Tells the service from others.
+    /// Identifies the service in the keys of shared answers.
     service_name: String,
-    /// The texts that this child knows.
-    kept: Cache<String>,
-    /// Those that any child of the run does.
+    /// Translations cached by this child.
+    cache: Cache<String>,
+    /// Translations shared by the children of the run.
     shared: Option<Arc<dyn Answers>>,
 }
 
 impl Translate {
-    pub(crate) fn new(step: &TranslateStep, setup: &Setup) -> Result<Translate, SetupError> {
+    pub(crate) fn new(step: &TranslateStep, deps: &StepDeps) -> Result<Translate, SetupError> {
         let (service, service_name): (Arc<dyn Translator>, _) = match &step.service {
             TranslateService::Amazon => (
-                setup.amazon.clone().ok_or(SetupError::NoAmazon)?,
+                deps.amazon.clone().ok_or(SetupError::NoAmazon)?,
                 "amazon".to_owned(),
             ),
             TranslateService::Server(server) => (
-                Arc::new(LibreTranslate::new(server, setup)?),
+                Arc::new(LibreTranslate::new(server, deps)?),
                 server.url.clone(),
             ),
         };
@@ -103,43 +106,51 @@ impl Translate {
             translated: step.translated.as_str().into(),
             service,
             service_name,
-            kept: Cache::default(),
-            shared: setup.answers.clone(),
+            cache: Cache::default(),
+            shared: deps.answers.clone(),
         })
     }
 
-    /// Has a text translated, by whichever child of the run comes first.
-    async fn once(&self, text: &str, from: Option<&str>) -> Result<Translation, Untranslated> {
-        let find = self.whole(text, from);
+    /// Translates a text, unless another child of the run shares the translation.
+    async fn translate_or_share(
+        &self,
+        text: &str,
+        from: Option<&str>,
+    ) -> Result<Translation, TranslationError> {
+        let find = self.translate(text, from);
         let Some(shared) = &self.shared else {
             return find.await;
         };
         let (service, to) = (&self.service_name, &self.to);
         let question = format!("{service}\n{to}\n{}\n{text}", from.unwrap_or(""));
-        let read = |answer: &str| {
+        let decode = |answer: &str| {
             let text = answer.to_owned();
             Some(Ok(Translation { text, attempts: 1 }))
         };
-        // A child that failed lets another one try.
-        let tell = |found: &Result<Translation, _>| found.as_ref().ok().map(|t| t.text.clone());
-        once(&**shared, &question, read, find, tell).await
+        // After a failure, another child may try.
+        let encode = |found: &Result<Translation, _>| found.as_ref().ok().map(|t| t.text.clone());
+        get_or_share(&**shared, &question, decode, find, encode).await
     }
 
-    /// Translates a text of any length, part by part.
-    async fn whole(&self, text: &str, from: Option<&str>) -> Result<Translation, Untranslated> {
+    /// Translates a text of any length, one part at a time.
+    async fn translate(
+        &self,
+        text: &str,
+        from: Option<&str>,
+    ) -> Result<Translation, TranslationError> {
         let parts = split::parts(text, self.service.limit().await);
         let mut whole = Translation {
             text: String::with_capacity(text.len()),
             attempts: 1,
         };
         for (done, part) in parts.iter().enumerate() {
-            // Services trim; what stands between the parts is ours to keep.
+            // Services trim their input, so keep the white space between the parts here.
             let core = part.trim();
             let (before, after) = part.split_at(part.len() - part.trim_start().len());
             whole.text += before;
             if has_letters(core) {
                 let translated = self.service.translate(core, from, &self.to).await;
-                let translated = translated.map_err(|e| Untranslated {
+                let translated = translated.map_err(|e| TranslationError {
                     reason: match parts.len() {
                         1 => e.reason,
                         n => format!("part {} of {n}: {}", done + 1, e.reason),
@@ -161,14 +172,14 @@ impl Translate {
     }
 }
 
-/// Whether there is anything to translate: numbers and symbols are the same everywhere.
+/// Whether there is anything to translate: numbers and symbols are the same in all languages.
 fn has_letters(text: &str) -> bool {
     text.chars().any(char::is_alphabetic)
 }
 
-/// Whether a text in the language `from` is one in `to`. Where a variety is wanted, as `pt-BR`, only
-/// that one is; where just a language is, all of its varieties are.
-fn is_in(from: &str, to: &str) -> bool {
+/// Whether a text in the language `from` needs no translation into `to`. A variety such as `pt-BR`
+/// matches only itself; a language matches all of its varieties.
+fn is_same(from: &str, to: &str) -> bool {
     let language = from.split('-').next().unwrap_or(from);
     from.eq_ignore_ascii_case(to) || language.eq_ignore_ascii_case(to)
 }
@@ -176,21 +187,21 @@ fn is_in(from: &str, to: &str) -> bool {
 #[async_trait]
 impl Runner for Translate {
     async fn run(&self, row: Row<'_>) -> StepResult {
-        let text = match StepResult::text(row, &self.column, &[&self.translated]) {
+        let text = match StepResult::input_text(row, &self.column, &[&self.translated]) {
             Ok(text) => text,
             Err(result) => return result,
         };
         let from = self.from.as_ref().and_then(|column| row.get(column));
         let from = from.map(Value::to_text).filter(|f| !f.trim().is_empty());
         let from = from.as_deref().map(str::trim);
-        if !has_letters(&text) || from.is_some_and(|from| is_in(from, &self.to)) {
+        if !has_letters(&text) || from.is_some_and(|from| is_same(from, &self.to)) {
             return self.result(&text, 1);
         }
         let mut own = None;
-        let slot = self.kept.slot(format!("{}\n{text}", from.unwrap_or("")));
-        let kept = slot
+        let slot = self.cache.slot(format!("{}\n{text}", from.unwrap_or("")));
+        let cached = slot
             .get_or_try_init(|| async {
-                let translated = self.once(&text, from).await;
+                let translated = self.translate_or_share(&text, from).await;
                 let attempts = match &translated {
                     Ok(done) => done.attempts,
                     Err(failed) => failed.attempts,
@@ -199,9 +210,9 @@ impl Runner for Translate {
                 translated.map(|done| Arc::new(done.text))
             })
             .await;
-        // Who got it from another record tried once.
+        // A cached translation counts as one attempt.
         let attempts = own.unwrap_or(1);
-        match kept {
+        match cached {
             Ok(translated) => self.result(translated, attempts),
             Err(failed) => StepResult::failed(failed.reason, attempts),
         }

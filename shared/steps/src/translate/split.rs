@@ -1,12 +1,12 @@
-//! A long text in parts that a service takes.
+//! Splits a long text into parts that a service accepts.
 
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::Limit;
 
-/// Cuts a text at the ends of sentences (Unicode Standard Annex 29) into parts within the limit,
-/// each as long as it can be. A sentence over the limit is cut between words, and a word over the
-/// limit between characters. The parts together are the text.
+/// Splits a text at sentence boundaries (Unicode Standard Annex 29) into parts within the limit, each
+/// as long as possible. A sentence over the limit is split between words, and a word over the limit
+/// between characters. The concatenated parts are the text.
 pub(super) fn parts(text: &str, limit: Limit) -> Vec<&str> {
     let mut ends = Vec::new();
     for sentence in text.split_sentence_bounds() {
@@ -25,7 +25,7 @@ pub(super) fn parts(text: &str, limit: Limit) -> Vec<&str> {
     let mut parts = Vec::new();
     let (mut start, mut end) = (0, 0);
     for next in ends {
-        if end > start && !limit.takes(&text[start..next]) {
+        if end > start && !limit.accepts(&text[start..next]) {
             parts.push(&text[start..end]);
             start = end;
         }
@@ -37,12 +37,12 @@ pub(super) fn parts(text: &str, limit: Limit) -> Vec<&str> {
     parts
 }
 
-/// Notes where a piece ends, or by `smaller` where smaller ones of it do.
-fn push(piece: &str, limit: Limit, ends: &mut Vec<usize>, smaller: impl Fn(&str, &mut Vec<usize>)) {
-    if limit.takes(piece) {
+/// Adds the end of a piece, or of its pieces by `split` if it exceeds the limit.
+fn push(piece: &str, limit: Limit, ends: &mut Vec<usize>, split: impl Fn(&str, &mut Vec<usize>)) {
+    if limit.accepts(piece) {
         ends.push(ends.last().unwrap_or(&0) + piece.len());
     } else {
-        smaller(piece, ends);
+        split(piece, ends);
     }
 }
 
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cuts_at_the_ends_of_sentences() {
+    fn a_text_is_split_at_sentence_boundaries() {
         let text = "It broke. I wrote to them. Nobody answered!  Bad.";
         assert_eq!(
             parts(text, Limit::Chars(28)),
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_longer_than_a_part_is_cut_between_words_then_characters() {
+    fn long_sentences_are_split_between_words_and_long_words_between_characters() {
         assert_eq!(
             parts("one two three four", Limit::Chars(8)),
             ["one two ", "three ", "four"]
@@ -76,17 +76,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_are_within_the_limit_and_together_the_text(
+        fn parts_are_within_the_limit_and_concatenate_to_the_text(
             text in "([a-zäß很]{1,12}[ .!?\n]{0,2}){0,60}|\\PC{0,200}",
-            most in 1_usize..200,
+            max in 1_usize..200,
             bytes in any::<bool>(),
         ) {
-            let limit = if bytes { Limit::Bytes(most) } else { Limit::Chars(most) };
+            let limit = if bytes { Limit::Bytes(max) } else { Limit::Chars(max) };
             let parts = parts(&text, limit);
             prop_assert_eq!(parts.concat(), text.as_str());
             for part in parts {
-                // One character always goes.
-                prop_assert!(limit.takes(part) || part.chars().count() == 1);
+                // A part has at least one character.
+                prop_assert!(limit.accepts(part) || part.chars().count() == 1);
                 prop_assert!(!part.is_empty());
             }
         }

@@ -9,7 +9,7 @@ use aws_config::retry::RetryConfig;
 use rowmill_aws::AmazonTranslate;
 use rowmill_domain::record::{Columns, Record, Row};
 use rowmill_pipeline::Pipeline;
-use rowmill_steps::{Runner, Setup, StepResult, runner};
+use rowmill_steps::{Runner, StepDeps, StepResult, runner};
 use rowmill_tests_aws::emulators::sdk_config;
 use serde_json::{Value, json};
 
@@ -145,9 +145,9 @@ fn step(amazon: &Amazon) -> Box<dyn Runner> {
     let config = config.retry_config(retries).build();
     let toml = "[[step]]\nkind = \"translate\"\ncolumn = \"Text\"\nservice = \"amazon\"";
     let pipeline = Pipeline::parse("p.toml", toml).unwrap();
-    let mut setup = Setup::new(4, std::env::temp_dir());
-    setup.amazon = Some(Arc::new(AmazonTranslate::new(&config)));
-    runner(&pipeline.steps[0], &setup).unwrap()
+    let mut deps = StepDeps::new(4, std::env::temp_dir());
+    deps.amazon = Some(Arc::new(AmazonTranslate::new(&config)));
+    runner(&pipeline.steps[0], &deps).unwrap()
 }
 
 async fn translate(step: &dyn Runner, text: &str) -> StepResult {

@@ -67,7 +67,7 @@ fn pages_that_link_to_the_next_are_one_answer_and_more_than_the_limit_are_told()
     assert_eq!(errors[..2], ["", ""]);
     assert_eq!(
         errors[2],
-        "step 1 (http): only the first 3 pages were read, and there are more: raise `max` in \
+        "step 1 (http): only the first 3 pages were read, and there are more; increase `max` in \
          [step.pages]"
     );
     assert!(

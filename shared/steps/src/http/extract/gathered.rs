@@ -1,68 +1,71 @@
-//! Outputs of an answer in several pages.
+//! Outputs of an answer that is split into pages.
 
 use rowmill_domain::Value;
 use rowmill_domain::record::Outputs;
 
-use super::{BETWEEN, Extractor, Fetched, Forms};
+use super::{Extractor, HttpResponse, ParsedBody, SEPARATOR};
 
-/// Bytes of texts kept of all pages of a record; a cell holds 32,767 characters.
-const GATHERED_MAX: usize = 1024 * 1024;
+/// Bytes of text kept of all pages of a record. A cell holds 32,767 characters.
+const TEXT_MAX: usize = 1024 * 1024;
 
-/// Outputs of several pages as they come.
+/// The outputs of the pages read so far.
 #[derive(Default)]
 pub(in super::super) struct Gathered {
-    /// By output: the first value, or all texts.
+    /// For each output: the first value, or all texts.
     found: Vec<(Option<Value>, Vec<String>)>,
     bytes: usize,
     pages: usize,
 }
 
 impl Extractor {
-    /// Adds a page. Whether an output got a value out of its body.
+    /// Adds a page. Returns whether its body has a value for any output.
     pub(in super::super) fn gather(
         &self,
-        fetched: &Fetched,
+        response: &HttpResponse,
         into: &mut Gathered,
     ) -> Result<bool, String> {
         into.found.resize_with(self.outputs.len(), Default::default);
         into.pages += 1;
-        let mut forms = Forms::new(fetched);
+        let mut body = ParsedBody::new(response);
         let mut any = false;
         for (output, (first, all)) in self.outputs.iter().zip(&mut into.found) {
             if output.is_all() {
-                let texts = output.all(&mut forms)?;
+                let texts = output.all(&mut body)?;
                 any |= !texts.is_empty();
                 into.bytes += texts.iter().map(String::len).sum::<usize>();
                 all.extend(texts);
             } else {
-                let value = output.value(&mut forms)?;
+                let value = output.value(&mut body)?;
                 any |= value.is_some() && output.is_of_body();
                 if first.is_none() {
                     *first = value;
                 }
             }
         }
-        if into.bytes > GATHERED_MAX {
+        if into.bytes > TEXT_MAX {
             let pages = into.pages;
-            return Err(format!("{pages} pages give more text than fits a cell"));
+            return Err(format!("the text of {pages} pages does not fit a cell"));
         }
         Ok(any)
     }
 
-    /// The outputs that have a value, or why a required one has none.
-    pub(in super::super) fn gathered(&self, gathered: Gathered) -> Result<Outputs, String> {
+    /// The outputs that have a value.
+    ///
+    /// # Errors
+    /// A required output has no value.
+    pub(in super::super) fn finish(&self, gathered: Gathered) -> Result<Outputs, String> {
         let mut outputs = Vec::with_capacity(self.outputs.len());
         for (output, (first, all)) in self.outputs.iter().zip(gathered.found) {
             let value = match all.is_empty() {
                 true => first,
-                false => Some(Value::Text(all.join(BETWEEN))),
+                false => Some(Value::Text(all.join(SEPARATOR))),
             };
             match value {
                 Some(value) => outputs.push((output.name.clone(), value)),
                 None if output.optional => {}
                 None => {
                     return Err(format!(
-                        "output `{}`: {} gives no value on any of {} pages",
+                        "output `{}`: {} has no value on any page (pages read: {})",
                         output.name, output.expression, gathered.pages
                     ));
                 }

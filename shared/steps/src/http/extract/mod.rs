@@ -1,5 +1,5 @@
-//! Outputs out of a response: by JSONPath (RFC 9535), CSS selector or regular expression, from
-//! its headers, or its status.
+//! Extracts outputs from a response: from its body by JSONPath (RFC 9535), CSS selector or regular
+//! expression, from its headers, or from its status.
 
 mod gathered;
 mod output;
@@ -14,55 +14,55 @@ use scraper::Html;
 
 pub(super) use self::gathered::Gathered;
 use self::output::Output;
-use super::response::{Fetched, excerpt};
+use super::response::{HttpResponse, excerpt};
 use crate::SetupError;
 
-/// What stands between the texts of several elements in one cell.
-const BETWEEN: &str = "; ";
+/// Separates the texts of several elements in one cell.
+const SEPARATOR: &str = "; ";
 
 /// All outputs of a step.
 pub(super) struct Extractor {
     outputs: Vec<Output>,
 }
 
-/// A response's body in the forms that outputs are taken from, each made when first needed.
-struct Forms<'a> {
-    fetched: &'a Fetched,
+/// A response with its body as JSON, HTML and text, each parsed when first needed.
+struct ParsedBody<'a> {
+    response: &'a HttpResponse,
     json: Option<Result<Option<serde_json::Value>, String>>,
     html: Option<Result<Html, String>>,
     text: Option<Cow<'a, str>>,
 }
 
-impl<'a> Forms<'a> {
-    fn new(fetched: &'a Fetched) -> Forms<'a> {
-        Forms {
-            fetched,
+impl<'a> ParsedBody<'a> {
+    fn new(response: &'a HttpResponse) -> ParsedBody<'a> {
+        ParsedBody {
+            response,
             json: None,
             html: None,
             text: None,
         }
     }
 
-    /// `None` where there is nothing to take a value from: an empty body, or the page that a
-    /// server shows with a status that is no success and that the step's rule takes for one.
+    /// The body as JSON. `None` if there is nothing to extract from: an empty body, or an error page
+    /// that the step's rule accepts as a success.
     fn json(&mut self) -> Result<Option<&serde_json::Value>, String> {
-        let fetched = self.fetched;
-        let parsed = self.json.get_or_insert_with(|| match fetched.json() {
-            Err(_) if fetched.is_empty() || !fetched.status.is_success() => Ok(None),
+        let response = self.response;
+        let parsed = self.json.get_or_insert_with(|| match response.json() {
+            Err(_) if response.is_empty() || !response.status.is_success() => Ok(None),
             parsed => parsed.map(Some),
         });
         parsed.as_ref().map(Option::as_ref).map_err(Clone::clone)
     }
 
     fn text(&mut self) -> &str {
-        self.text.get_or_insert_with(|| self.fetched.text())
+        self.text.get_or_insert_with(|| self.response.text())
     }
 
     fn html(&mut self) -> Result<&Html, String> {
-        let fetched = self.fetched;
+        let response = self.response;
         let parsed = self
             .html
-            .get_or_insert_with(|| page::parse(&fetched.text()));
+            .get_or_insert_with(|| page::parse(&response.text()));
         parsed.as_ref().map_err(Clone::clone)
     }
 }
@@ -73,20 +73,23 @@ impl Extractor {
         Ok(Extractor { outputs })
     }
 
-    /// The outputs that have a value, or why a required one has none.
-    pub(super) fn extract(&self, fetched: &Fetched) -> Result<Outputs, String> {
+    /// The outputs that have a value.
+    ///
+    /// # Errors
+    /// A required output has no value, or a value has the wrong type.
+    pub(super) fn extract(&self, response: &HttpResponse) -> Result<Outputs, String> {
         let mut found = Vec::with_capacity(self.outputs.len());
-        for (output, value) in self.values(fetched) {
+        for (output, value) in self.values(response) {
             match value? {
                 Some(value) => found.push((output.name.clone(), value)),
                 None if output.optional => {}
                 None => {
-                    let held = match fetched.is_empty() {
+                    let place = match response.is_empty() {
                         true => ": the response is empty".to_owned(),
-                        false => format!(" in the response ({})", excerpt(&fetched.body)),
+                        false => format!(" in the response ({})", excerpt(&response.body)),
                     };
                     return Err(format!(
-                        "output `{}`: {} gives no value{held}",
+                        "output `{}`: {} has no value{place}",
                         output.name, output.expression,
                     ));
                 }
@@ -95,27 +98,30 @@ impl Extractor {
         Ok(found)
     }
 
-    /// The outputs that have a value; nothing is said of the others.
-    pub(super) fn present(&self, fetched: &Fetched) -> Outputs {
-        self.values(fetched)
+    /// The outputs that have a value. All others are ignored.
+    pub(super) fn present(&self, response: &HttpResponse) -> Outputs {
+        self.values(response)
             .filter_map(|(output, value)| Some((output.name.clone(), value.ok()??)))
             .collect()
     }
 
     fn values<'a>(
         &'a self,
-        fetched: &'a Fetched,
+        response: &'a HttpResponse,
     ) -> impl Iterator<Item = (&'a Output, Result<Option<Value>, String>)> {
-        let mut forms = Forms::new(fetched);
+        let mut body = ParsedBody::new(response);
         self.outputs
             .iter()
-            .map(move |output| (output, output.value(&mut forms)))
+            .map(move |output| (output, output.value(&mut body)))
     }
 
-    /// The address that the only output gives, or why what it finds is none.
-    pub(super) fn address(&self, fetched: &Fetched) -> Result<Option<String>, String> {
+    /// The value of the first output as an address.
+    ///
+    /// # Errors
+    /// The value cannot be an address.
+    pub(super) fn address(&self, response: &HttpResponse) -> Result<Option<String>, String> {
         match self.outputs.first() {
-            Some(output) => output.address(&mut Forms::new(fetched)),
+            Some(output) => output.address(&mut ParsedBody::new(response)),
             None => Ok(None),
         }
     }
@@ -129,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_required_output_without_value_is_the_reason() {
+    fn a_required_output_without_a_value_is_an_error() {
         let output = |name: &str, path: &str, kind, optional| HttpOutput {
             name: name.into(),
             from: Extract::Json(path.into()),
@@ -140,40 +146,40 @@ mod tests {
             output("a", "$.a", None, true),
             output("due", "$.due", Some(Kind::Number), false),
         ];
-        let answered = |status: u16, body: &str| {
-            let mut fetched = Fetched::of(body.as_bytes(), "application/json");
-            fetched.status = reqwest::StatusCode::from_u16(status).unwrap();
-            Extractor::new(&outputs).unwrap().extract(&fetched)
+        let extract_from = |status: u16, body: &str| {
+            let mut response = HttpResponse::of(body.as_bytes(), "application/json");
+            response.status = reqwest::StatusCode::from_u16(status).unwrap();
+            Extractor::new(&outputs).unwrap().extract(&response)
         };
-        let extract = |body: &str| answered(200, body);
+        let extract = |body: &str| extract_from(200, body);
         assert_eq!(
             extract(r#"{"due":3}"#),
             Ok(vec![("due".into(), 3.0.into())])
         );
         assert_eq!(
             extract(r#"{"due":null}"#).unwrap_err(),
-            r#"output `due`: $.due gives no value in the response ({"due":null})"#
+            r#"output `due`: $.due has no value in the response ({"due":null})"#
         );
         for (status, body) in [(200, ""), (204, ""), (200, " \n")] {
             assert_eq!(
-                answered(status, body).unwrap_err(),
-                "output `due`: $.due gives no value: the response is empty"
+                extract_from(status, body).unwrap_err(),
+                "output `due`: $.due has no value: the response is empty"
             );
         }
         assert_eq!(
-            answered(404, "<h1>None</h1>").unwrap_err(),
-            "output `due`: $.due gives no value in the response (<h1>None</h1>)"
+            extract_from(404, "<h1>None</h1>").unwrap_err(),
+            "output `due`: $.due has no value in the response (<h1>None</h1>)"
         );
         let html = extract("<html><body>Maintenance").unwrap_err();
         assert!(
-            html.contains("no JSON") && html.contains("Maintenance"),
+            html.contains("not JSON") && html.contains("Maintenance"),
             "{html}"
         );
         assert_eq!(extract("\u{feff}{\"due\":3}").unwrap().len(), 1);
     }
 
     #[test]
-    fn a_body_that_holds_no_json_gives_optional_outputs_no_value() {
+    fn optional_outputs_have_no_value_if_the_body_is_not_json() {
         let output = |name: &str, from| HttpOutput {
             name: name.into(),
             from,
@@ -185,9 +191,9 @@ mod tests {
             output("tags", Extract::JsonAll("$.tags[*]".into())),
         ];
         let extract = |status: u16, body: &str| {
-            let mut fetched = Fetched::of(body.as_bytes(), "text/html");
-            fetched.status = reqwest::StatusCode::from_u16(status).unwrap();
-            Extractor::new(&outputs).unwrap().extract(&fetched)
+            let mut response = HttpResponse::of(body.as_bytes(), "text/html");
+            response.status = reqwest::StatusCode::from_u16(status).unwrap();
+            Extractor::new(&outputs).unwrap().extract(&response)
         };
         assert_eq!(extract(204, ""), Ok(vec![]));
         assert_eq!(extract(200, "\r\n"), Ok(vec![]));
@@ -196,11 +202,11 @@ mod tests {
             extract(404, r#"{"due":3}"#),
             Ok(vec![("due".into(), 3.0.into())])
         );
-        // Where JSON is promised, a page is a fault: of a proxy, of maintenance.
+        // A page instead of JSON in a successful response is an error: a proxy, or maintenance.
         assert!(
             extract(200, "<h1>Soon</h1>")
                 .unwrap_err()
-                .contains("no JSON")
+                .contains("not JSON")
         );
     }
 }

@@ -1,4 +1,4 @@
-//! One output: its expression, and its value in a response.
+//! One output: its expression, and how its value is extracted.
 
 use std::sync::Arc;
 
@@ -9,21 +9,21 @@ use rowmill_pipeline::{Extract, HttpOutput};
 use scraper::Selector;
 use serde_json_path::JsonPath;
 
-use super::page::words;
-use super::{BETWEEN, Forms};
+use super::page::visible_text;
+use super::{ParsedBody, SEPARATOR};
 use crate::digits::is_exact;
-use crate::{SetupError, brief};
+use crate::{SetupError, truncate};
 
 pub(super) struct Output {
     pub(super) name: Arc<str>,
-    /// As the pipeline has it, for reasons.
+    /// As written in the pipeline, for error messages.
     pub(super) expression: String,
-    from: From,
+    from: Source,
     kind: Option<Kind>,
     pub(super) optional: bool,
 }
 
-enum From {
+enum Source {
     Json(JsonPath),
     JsonAll(JsonPath),
     Css(Selector),
@@ -36,21 +36,21 @@ enum From {
 }
 
 impl Output {
-    /// Whether it takes all matches.
+    /// Whether it joins all matches.
     pub(super) fn is_all(&self) -> bool {
         matches!(
             self.from,
-            From::JsonAll(_) | From::CssAll(_) | From::RegexAll(_)
+            Source::JsonAll(_) | Source::CssAll(_) | Source::RegexAll(_)
         )
     }
 
-    /// Whether its value comes out of the body.
+    /// Whether its value comes from the body.
     pub(super) fn is_of_body(&self) -> bool {
-        !matches!(self.from, From::Header(_) | From::Status)
+        !matches!(self.from, Source::Header(_) | Source::Status)
     }
 
     pub(super) fn new(output: &HttpOutput) -> Result<Output, SetupError> {
-        let wrong = |expression: &str, language, message: String| SetupError::Expression {
+        let invalid = |expression: &str, language, message: String| SetupError::Expression {
             output: output.name.clone(),
             expression: expression.to_owned(),
             language,
@@ -58,36 +58,36 @@ impl Output {
         };
         let css = |selector: &str| {
             let parsed = Selector::parse(selector);
-            parsed.map_err(|e| wrong(selector, "CSS selector", e.to_string()))
+            parsed.map_err(|e| invalid(selector, "CSS selector", e.to_string()))
         };
         let json = |path: &str| {
             let parsed = JsonPath::parse(path);
-            parsed.map_err(|e| wrong(path, "JSONPath", e.to_string()))
+            parsed.map_err(|e| invalid(path, "JSONPath", e.to_string()))
         };
         let regex = |text: &str| {
             let parsed = Regex::new(text);
-            parsed.map_err(|e| wrong(text, "regular expression", e.to_string()))
+            parsed.map_err(|e| invalid(text, "regular expression", e.to_string()))
         };
         let (expression, from) = match &output.from {
-            Extract::Json(path) => (path.clone(), From::Json(json(path)?)),
-            Extract::JsonAll(path) => (path.clone(), From::JsonAll(json(path)?)),
-            Extract::Css(selector) => (selector.clone(), From::Css(css(selector)?)),
-            Extract::CssAll(selector) => (selector.clone(), From::CssAll(css(selector)?)),
+            Extract::Json(path) => (path.clone(), Source::Json(json(path)?)),
+            Extract::JsonAll(path) => (path.clone(), Source::JsonAll(json(path)?)),
+            Extract::Css(selector) => (selector.clone(), Source::Css(css(selector)?)),
+            Extract::CssAll(selector) => (selector.clone(), Source::CssAll(css(selector)?)),
             Extract::CssAttribute {
                 selector,
                 attribute,
             } => (
                 format!("{attribute} of {selector}"),
-                From::CssAttribute(css(selector)?, attribute.clone()),
+                Source::CssAttribute(css(selector)?, attribute.clone()),
             ),
-            Extract::Regex(text) => (text.clone(), From::Regex(regex(text)?)),
-            Extract::RegexAll(text) => (text.clone(), From::RegexAll(regex(text)?)),
+            Extract::Regex(text) => (text.clone(), Source::Regex(regex(text)?)),
+            Extract::RegexAll(text) => (text.clone(), Source::RegexAll(regex(text)?)),
             Extract::Header(name) => {
                 let parsed = HeaderName::from_bytes(name.as_bytes());
-                let parsed = parsed.map_err(|e| wrong(name, "header", e.to_string()))?;
-                (format!("header {name}"), From::Header(parsed))
+                let parsed = parsed.map_err(|e| invalid(name, "header", e.to_string()))?;
+                (format!("header {name}"), Source::Header(parsed))
             }
-            Extract::Status => ("the status".to_owned(), From::Status),
+            Extract::Status => ("the status".to_owned(), Source::Status),
         };
         Ok(Output {
             name: output.name.as_str().into(),
@@ -98,32 +98,36 @@ impl Output {
         })
     }
 
-    pub(super) fn value(&self, forms: &mut Forms<'_>) -> Result<Option<Value>, String> {
+    /// The value in a response, if there is one.
+    ///
+    /// # Errors
+    /// The body cannot be parsed, or the value has the wrong type.
+    pub(super) fn value(&self, body: &mut ParsedBody<'_>) -> Result<Option<Value>, String> {
         let text = match &self.from {
-            From::Json(path) => {
-                let node = forms.json()?.and_then(|json| path.query(json).first());
+            Source::Json(path) => {
+                let node = body.json()?.and_then(|json| path.query(json).first());
                 return node.map_or(Ok(None), |node| self.value_of_json(node));
             }
-            From::Css(selector) => {
-                let first = forms.html()?.select(selector).next();
-                first.map(words)
+            Source::Css(selector) => {
+                let first = body.html()?.select(selector).next();
+                first.map(visible_text)
             }
-            From::JsonAll(_) | From::CssAll(_) | From::RegexAll(_) => {
-                Some(self.all(forms)?.join(BETWEEN))
+            Source::JsonAll(_) | Source::CssAll(_) | Source::RegexAll(_) => {
+                Some(self.all(body)?.join(SEPARATOR))
             }
-            From::CssAttribute(selector, attribute) => {
-                let first = forms.html()?.select(selector).next();
+            Source::CssAttribute(selector, attribute) => {
+                let first = body.html()?.select(selector).next();
                 first
                     .and_then(|element| element.attr(attribute))
                     .map(|text| text.trim().to_owned())
             }
-            From::Regex(regex) => regex.captures(forms.text()).as_ref().map(group),
-            From::Header(name) => {
-                let value = forms.fetched.headers.get(name);
+            Source::Regex(regex) => regex.captures(body.text()).as_ref().map(group),
+            Source::Header(name) => {
+                let value = body.response.headers.get(name);
                 value.map(|v| String::from_utf8_lossy(v.as_bytes()).trim().to_owned())
             }
-            From::Status => {
-                let status = serde_json::Value::from(forms.fetched.status.as_u16());
+            Source::Status => {
+                let status = serde_json::Value::from(body.response.status.as_u16());
                 return self.value_of_json(&status);
             }
         };
@@ -133,31 +137,31 @@ impl Output {
         }
     }
 
-    /// The value as an address; `false`, as `null`, says that there is none.
-    pub(super) fn address(&self, forms: &mut Forms<'_>) -> Result<Option<String>, String> {
+    /// The value as an address. `false` and `null` mean that there is none.
+    pub(super) fn address(&self, body: &mut ParsedBody<'_>) -> Result<Option<String>, String> {
         use serde_json::Value as Json;
-        if let From::Json(path) = &self.from {
-            let node = forms.json()?.and_then(|json| path.query(json).first());
+        if let Source::Json(path) = &self.from {
+            let node = body.json()?.and_then(|json| path.query(json).first());
             match node {
                 Some(Json::Bool(false)) => return Ok(None),
                 None | Some(Json::Null | Json::String(_)) => {}
                 Some(other) => {
                     return Err(format!(
-                        "{} gives {}, which is no address; name the part that is one",
+                        "{} is {}, which is not an address; select the part that is one",
                         self.expression,
-                        brief(&other.to_string(), 80)
+                        truncate(&other.to_string(), 80)
                     ));
                 }
             }
         }
-        Ok(self.value(forms)?.map(|value| value.to_text()))
+        Ok(self.value(body)?.map(|value| value.to_text()))
     }
 
-    /// The texts of all matches that are not empty.
-    pub(super) fn all(&self, forms: &mut Forms<'_>) -> Result<Vec<String>, String> {
+    /// The non-empty texts of all matches.
+    pub(super) fn all(&self, body: &mut ParsedBody<'_>) -> Result<Vec<String>, String> {
         let mut texts: Vec<String> = match &self.from {
-            From::JsonAll(path) => {
-                let nodes = forms.json()?.map(|json| path.query(json).all());
+            Source::JsonAll(path) => {
+                let nodes = body.json()?.map(|json| path.query(json).all());
                 let text = |node: &serde_json::Value| match node {
                     serde_json::Value::Null => String::new(),
                     serde_json::Value::String(text) => text.clone(),
@@ -165,9 +169,9 @@ impl Output {
                 };
                 nodes.into_iter().flatten().map(text).collect()
             }
-            From::CssAll(selector) => forms.html()?.select(selector).map(words).collect(),
-            From::RegexAll(regex) => {
-                let all = regex.captures_iter(forms.text());
+            Source::CssAll(selector) => body.html()?.select(selector).map(visible_text).collect(),
+            Source::RegexAll(regex) => {
+                let all = regex.captures_iter(body.text());
                 all.map(|found| group(&found)).collect()
             }
             _ => Vec::new(),
@@ -176,7 +180,7 @@ impl Output {
         Ok(texts)
     }
 
-    /// `null` and the empty text are no values.
+    /// `null` and empty text are not values.
     fn value_of_json(&self, node: &serde_json::Value) -> Result<Option<Value>, String> {
         use serde_json::Value as Json;
         match (node, self.kind) {
@@ -191,7 +195,7 @@ impl Output {
             (Json::Bool(b), None | Some(Kind::Bool)) => Ok(Some(Value::Bool(*b))),
             (node, Some(Kind::Text)) => Ok(Some(Value::Text(node.to_string()))),
             (Json::Array(_) | Json::Object(_), _) => Err(format!(
-                "output `{}`: {} gives a JSON {}, which is no cell's value; take a part of it, or all of it as text with type = \"text\"",
+                "output `{}`: {} is a JSON {}, which does not fit a cell; select a part of it, or set type = \"text\" to keep it as text",
                 self.name,
                 self.expression,
                 if node.is_array() { "array" } else { "object" }
@@ -213,15 +217,15 @@ impl Output {
 
     fn mismatch(&self, text: &str, kind: Kind) -> String {
         format!(
-            "output `{}`: {} gives `{}`, which is no {kind}",
+            "output `{}`: {} is `{}`, which is not a valid {kind}",
             self.name,
             self.expression,
-            brief(text, 80)
+            truncate(text, 80)
         )
     }
 }
 
-/// The first group of a match, or all of it.
+/// The first group of a match, or the whole match.
 fn group(found: &regex::Captures<'_>) -> String {
     let part = found.get(1).or_else(|| found.get(0));
     part.map_or("", |part| part.as_str()).trim().to_owned()
@@ -229,7 +233,7 @@ fn group(found: &regex::Captures<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Fetched;
+    use super::super::HttpResponse;
     use super::*;
 
     fn output(from: Extract, kind: Option<Kind>) -> Result<Output, SetupError> {
@@ -250,14 +254,16 @@ mod tests {
     }
 
     fn one(from: Extract, kind: Option<Kind>, body: &str) -> Result<Option<Value>, String> {
-        let mut fetched = Fetched::of(body.as_bytes(), "text/html");
+        let mut response = HttpResponse::of(body.as_bytes(), "text/html");
         let total = reqwest::header::HeaderValue::from_static(" 17 ");
-        fetched.headers.insert("x-total", total);
-        output(from, kind).unwrap().value(&mut Forms::new(&fetched))
+        response.headers.insert("x-total", total);
+        output(from, kind)
+            .unwrap()
+            .value(&mut ParsedBody::new(&response))
     }
 
     #[test]
-    fn json_values_by_type() {
+    fn json_values_are_converted_by_type() {
         let body = r#"{"n":812.5,"t":"812.50","z":"00501","big":1234567890123456789,"b":true,
                        "null":null,"empty":"","list":[1,2],"o":{"a":1},"d":"2026-11-21","w":5}"#;
         let number = |n: f64| Ok(Some(Value::Number(n)));
@@ -294,17 +300,17 @@ mod tests {
         );
         assert_eq!(
             get("$.d", Some(Kind::Number)).unwrap_err(),
-            "output `x`: $.d gives `2026-11-21`, which is no number"
+            "output `x`: $.d is `2026-11-21`, which is not a valid number"
         );
         assert!(
             get("$.n", Some(Kind::Date))
                 .unwrap_err()
-                .contains("is no date")
+                .contains("is not a valid date")
         );
         assert!(
             get("$.b", Some(Kind::Number))
                 .unwrap_err()
-                .contains("is no number")
+                .contains("is not a valid number")
         );
         assert!(get("$.list", None).unwrap_err().contains("JSON array"));
         assert!(
@@ -315,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_of_the_first_element() {
+    fn a_css_output_is_the_text_of_the_first_element() {
         let body = "<table><tr><td class=owner> Ada\n <b>Lovelace</b></td></tr>\
                     <tr><td class=owner>Other</td></tr><tr><td id=due>812.50</td><td id=no> </td></table>";
         assert_eq!(
@@ -331,7 +337,7 @@ mod tests {
         assert!(
             one(css("td.owner"), Some(Kind::Number), body)
                 .unwrap_err()
-                .contains("`Ada Lovelace`, which is no number")
+                .contains("`Ada Lovelace`, which is not a valid number")
         );
     }
 
@@ -375,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn expressions_that_do_not_parse_are_told_at_once() {
+    fn invalid_expressions_are_rejected_at_setup() {
         for (from, language) in [
             (json("$.["), "JSONPath"),
             (css("td["), "CSS selector"),

@@ -1,21 +1,20 @@
-//! A page of HTML: parsed, and its texts.
+//! Parses an HTML page and reads the text of its elements.
 
 use html5ever::driver::{ParseOpts, parse_document};
 use html5ever::tendril::TendrilSink;
 use scraper::{ElementRef, Html, HtmlTreeSink};
 
-/// How deep elements may stand in each other. The parser goes through all that are open at each
-/// tag, so that a page of nothing but them would hold it for minutes. Source: twice as deep as
-/// Chrome lets them stand, which no page for people reaches.
+/// How deep elements may be nested. The parser visits all open elements at each tag, so a malicious
+/// page could keep it busy for minutes. Source: twice the limit of Chrome.
 const DEPTH_MAX: usize = 1024;
-/// Bytes of a page between two looks at how deep it is.
-const PART: usize = 4096;
+/// Bytes of a page parsed between two depth checks.
+const CHUNK: usize = 4096;
 
-/// Elements that are not shown.
+/// Elements that browsers do not show.
 const HIDDEN: &[&str] = &["noscript", "script", "style", "template"];
-/// Elements that stand on lines or in cells of their own, and the line break.
+/// Elements that start a new line or cell, and the line break.
 #[rustfmt::skip]
-const APART: &[&str] = &[
+const SEPARATE: &[&str] = &[
     "address", "article", "aside", "blockquote", "br", "caption", "center", "dd", "details",
     "dialog", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "h1", "h2",
     "h3", "h4", "h5", "h6", "header", "hgroup", "hr", "legend", "li", "main", "menu", "nav", "ol",
@@ -23,17 +22,20 @@ const APART: &[&str] = &[
     "tfoot", "th", "thead", "tr", "ul",
 ];
 
-/// The page's tree, or why it has none.
+/// Parses a page.
+///
+/// # Errors
+/// Its elements are nested too deeply.
 pub(super) fn parse(text: &str) -> Result<Html, String> {
     let sink = HtmlTreeSink::new(Html::new_document());
     let mut parser = parse_document(sink, ParseOpts::default());
     let mut rest = text;
     while !rest.is_empty() {
-        let (part, after) = rest.split_at(rest.floor_char_boundary(PART));
+        let (part, after) = rest.split_at(rest.floor_char_boundary(CHUNK));
         parser.process(part.into());
         if is_too_deep(&parser.tokenizer.sink.sink.0.borrow()) {
             return Err(format!(
-                "the page's elements stand in each other more than {DEPTH_MAX} deep; it is not read"
+                "the page is not read: its elements are nested more than {DEPTH_MAX} levels deep"
             ));
         }
         rest = after;
@@ -41,18 +43,18 @@ pub(super) fn parse(text: &str) -> Result<Html, String> {
     Ok(parser.finish())
 }
 
-/// Whether the element that came last is.
+/// Whether the last element is nested too deeply.
 fn is_too_deep(page: &Html) -> bool {
-    let mut nodes = page.tree.nodes().rev().take(PART);
+    let mut nodes = page.tree.nodes().rev().take(CHUNK);
     let last = nodes.find(|node| node.value().is_element());
     last.is_some_and(|element| element.ancestors().nth(DEPTH_MAX).is_some())
 }
 
-/// An element's text as a reader sees it: what stands on different lines or in different cells
-/// stays apart, runs of white space are one space, and what is not shown is left out.
-pub(super) fn words(element: ElementRef<'_>) -> String {
+/// An element's text as a reader sees it: text on different lines or in different cells is
+/// separated, white space is collapsed, and hidden elements are left out.
+pub(super) fn visible_text(element: ElementRef<'_>) -> String {
     let mut text = String::new();
-    // No recursion: between two looks at its depth a page may go deeper than the limit.
+    // Not recursive: between two depth checks a page may exceed the limit.
     let mut open = vec![(element.children(), "")];
     while let Some((children, around)) = open.last_mut() {
         let Some(child) = children.next() else {
@@ -68,7 +70,7 @@ pub(super) fn words(element: ElementRef<'_>) -> String {
         };
         let name = child.value().name();
         if !HIDDEN.contains(&name) {
-            let around = if APART.contains(&name) { " " } else { "" };
+            let around = if SEPARATE.contains(&name) { " " } else { "" };
             text.push_str(around);
             open.push((child.children(), around));
         }
@@ -92,11 +94,11 @@ mod tests {
     fn text(html: &str, selector: &str) -> String {
         let page = parse(html).unwrap();
         let found = page.select(&Selector::parse(selector).unwrap()).next();
-        words(found.unwrap())
+        visible_text(found.unwrap())
     }
 
     #[test]
-    fn what_a_reader_sees_apart_stays_apart() {
+    fn text_of_separate_lines_and_cells_is_separated() {
         for (html, expected) in [
             (
                 "12 Main St<br>Springfield<br/>IL",
@@ -118,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_shown_is_left_out_unless_it_is_asked_for() {
+    fn hidden_elements_are_left_out_unless_they_are_selected() {
         let html = "<div>Due<script>var due = 3</script><style>p {}</style><!-- c -->\
                     <template><p>x</p></template><noscript>No script</noscript> 812.50</div>";
         assert_eq!(text(html, "div"), "Due 812.50");
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_in_parts_is_the_same_page() {
+    fn parsing_in_chunks_gives_the_same_page() {
         let rows: String = (0..2000)
             .map(|n| format!("<p>é{n}&amp;<b>ü</b>\r\n"))
             .collect();
@@ -137,14 +139,17 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_too_deep_is_refused_at_once() {
+    fn a_page_nested_too_deeply_is_rejected_quickly() {
         let begun = std::time::Instant::now();
         for tag in ["<div>", "<b>", "<table><tr><td>", "<x-y>"] {
-            let told = parse(&tag.repeat(200_000)).unwrap_err();
-            assert!(told.contains("more than 1024 deep"), "{tag}: {told}");
+            let error = parse(&tag.repeat(200_000)).unwrap_err();
+            assert!(
+                error.contains("more than 1024 levels deep"),
+                "{tag}: {error}"
+            );
         }
         assert!(begun.elapsed() < std::time::Duration::from_secs(20));
-        // Elements that end by themselves, or side by side, are not deep.
+        // Elements that close themselves, or stand side by side, are not nested.
         for (start, tag) in [
             ("<ul>", "<li>x"),
             ("", "<p>x"),

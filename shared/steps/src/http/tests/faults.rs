@@ -1,9 +1,9 @@
-//! Attempts that fail, and their reasons.
+//! Failed attempts and their reasons.
 
 use super::*;
 
 #[tokio::test]
-async fn passing_faults_are_tried_again() {
+async fn transient_errors_are_retried() {
     let server = Server::start(|_, before| match before {
         0 => reply("503 Service Unavailable\r\nRetry-After: 0", ""),
         1 => Reply::Close,
@@ -17,9 +17,9 @@ async fn passing_faults_are_tried_again() {
 }
 
 #[tokio::test]
-async fn a_fault_that_stays_is_the_reason() {
+async fn a_permanent_error_is_the_reason() {
     let server = Server::start(
-        |asked, _| match asked.line.split([' ', '?']).nth(1).unwrap() {
+        |request, _| match request.line.split([' ', '?']).nth(1).unwrap() {
             "/busy" => reply("429 Too Many Requests", ""),
             "/none" => reply("404 Not Found", "no such parcel"),
             "/moved" => reply("302 Found", ""),
@@ -36,19 +36,19 @@ async fn a_fault_that_stays_is_the_reason() {
         ("busy", "429 Too Many Requests, 2 attempts", 2),
         ("none", "404 Not Found", 1),
         ("moved", "302 Found", 1),
-        ("page", "the response is no JSON", 1),
+        ("page", "the response is not JSON", 1),
     ] {
         let result = run(&step, path).await;
         assert_eq!(result.attempts, attempts);
         let reason = reason(result);
-        let told = format!("GET {}/{path}: {expected}", server.address);
-        assert!(reason.starts_with(&told), "{reason}");
+        let expected = format!("GET {}/{path}: {expected}", server.address);
+        assert!(reason.starts_with(&expected), "{reason}");
         assert!(!reason.contains("secret"));
     }
 }
 
 #[tokio::test]
-async fn a_source_that_never_answers_takes_its_time_limit_and_no_more() {
+async fn a_source_that_never_answers_times_out() {
     let server = Server::start(|_, _| Reply::Silence).await;
     let mut step = step(&server.address);
     step.timeout = Duration::from_millis(100);
@@ -61,7 +61,7 @@ async fn a_source_that_never_answers_takes_its_time_limit_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_source_that_dribbles_is_cut_off_as_well() {
+async fn a_source_that_stalls_within_the_body_times_out() {
     let body = [
         b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n".to_vec(),
         b"{".to_vec(),
@@ -81,13 +81,13 @@ async fn a_source_that_dribbles_is_cut_off_as_well() {
 }
 
 #[tokio::test]
-async fn nobody_listens() {
+async fn a_refused_connection_is_the_reason() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/", listener.local_addr().unwrap());
     drop(listener);
-    let told = reason(run(&step(&address), "1").await);
+    let error = reason(run(&step(&address), "1").await);
     assert!(
-        told.contains("cannot connect: Connection refused"),
-        "{told}"
+        error.contains("cannot connect: Connection refused"),
+        "{error}"
     );
 }

@@ -1,4 +1,4 @@
-//! Against a server of our own on the loopback address, which the steps allow by name.
+//! Tests against a local server. The steps allow the loopback address.
 
 mod faults;
 mod guard;
@@ -23,25 +23,25 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::*;
-use crate::guard::Looking;
+use crate::guard::LookupFuture;
 
-/// What the server was asked.
+/// A request that the server received.
 #[derive(Clone, Debug, Default)]
-struct Asked {
+struct Received {
     line: String,
     headers: HashMap<String, String>,
     body: String,
 }
 
-/// What it answers.
+/// What the server replies.
 enum Reply {
-    /// Status line and headers, and the body.
+    /// Status line with headers, and the body.
     Http(String, Vec<u8>),
-    /// Nothing, ever.
+    /// No answer.
     Silence,
-    /// The connection is closed.
+    /// Closes the connection.
     Close,
-    /// These bytes as they are, then the connection is closed.
+    /// Sends these bytes and closes the connection.
     Raw(Vec<u8>),
 }
 
@@ -52,46 +52,46 @@ fn reply(status: &str, body: &str) -> Reply {
 struct Server {
     address: String,
     port: u16,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    requests: Arc<Mutex<Vec<Received>>>,
     connections: Arc<AtomicUsize>,
 }
 
 impl Server {
-    /// `answer` gets each request and how many came before it.
-    async fn start(answer: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static) -> Server {
+    /// Calls `answer` with each request and the number of requests before it.
+    async fn start(answer: impl Fn(&Received, usize) -> Reply + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let asked = Arc::new(Mutex::new(Vec::new()));
+        let requests = Arc::new(Mutex::new(Vec::new()));
         let connections = Arc::new(AtomicUsize::new(0));
         let server = Server {
             address: format!("http://127.0.0.1:{port}"),
             port,
-            asked: asked.clone(),
+            requests: requests.clone(),
             connections: connections.clone(),
         };
         let answer = Arc::new(answer);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 connections.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(serve(stream, answer.clone(), asked.clone()));
+                tokio::spawn(serve(stream, answer.clone(), requests.clone()));
             }
         });
         server
     }
 
-    fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+    fn requests(&self) -> Vec<Received> {
+        self.requests.lock().unwrap().clone()
     }
 }
 
 async fn serve(
     stream: TcpStream,
-    answer: Arc<impl Fn(&Asked, usize) -> Reply + Send + Sync>,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    answer: Arc<impl Fn(&Received, usize) -> Reply + Send + Sync>,
+    requests: Arc<Mutex<Vec<Received>>>,
 ) {
     let mut stream = BufReader::new(stream);
     loop {
-        let mut request = Asked::default();
+        let mut request = Received::default();
         loop {
             let mut line = String::new();
             if !matches!(stream.read_line(&mut line).await, Ok(1..)) {
@@ -112,9 +112,9 @@ async fn serve(
         stream.read_exact(&mut body).await.unwrap();
         request.body = String::from_utf8(body).unwrap();
         let before = {
-            let mut asked = asked.lock().unwrap();
-            asked.push(request.clone());
-            asked.len() - 1
+            let mut requests = requests.lock().unwrap();
+            requests.push(request.clone());
+            requests.len() - 1
         };
         match answer(&request, before) {
             Reply::Http(status, body) => {
@@ -164,8 +164,8 @@ fn step(url: &str) -> HttpStep {
     }
 }
 
-fn setup() -> Setup {
-    Setup::new(4, std::env::temp_dir())
+fn setup() -> StepDeps {
+    StepDeps::new(4, std::env::temp_dir())
 }
 
 async fn run(step: &HttpStep, id: &str) -> StepResult {
@@ -194,12 +194,12 @@ fn reason(result: StepResult) -> String {
     result.outputs.unwrap_err()
 }
 
-/// Runs rows 1 to `rows`, `at_once` at a time; all results.
-async fn run_all(http: Http, rows: u32, at_once: usize) -> Vec<StepResult> {
+/// Runs rows 1 to `rows`, `concurrency` at a time, and returns all results.
+async fn run_all(http: Http, rows: u32, concurrency: usize) -> Vec<StepResult> {
     let http = Arc::new(http);
     let next = Arc::new(std::sync::atomic::AtomicU32::new(1));
     let mut workers = tokio::task::JoinSet::new();
-    for _ in 0..at_once {
+    for _ in 0..concurrency {
         let (http, next) = (http.clone(), next.clone());
         workers.spawn(async move {
             let columns = Columns::new(["ID"]);

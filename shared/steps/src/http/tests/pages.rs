@@ -1,10 +1,10 @@
-//! Answers in several pages.
+//! Answers that are split into pages.
 
 use rowmill_pipeline::{NextPage, Pages};
 
 use super::*;
 
-/// A step whose answer goes on as `next` says, with the first `due` and all `names`.
+/// A step with pages, the first `due` and all `names`.
 fn paged(url: &str, next: NextPage, max: u32) -> HttpStep {
     let mut step = step(url);
     step.pages = Some(Pages {
@@ -40,7 +40,7 @@ fn found(result: &StepResult) -> (f64, String) {
     (*due, names)
 }
 
-/// Three pages: `due` on the second, two names on each, the third with one.
+/// Three pages: two names on each, one on the third, and `due` from the second on.
 fn page(n: u32, next: &str) -> Reply {
     let body = match n {
         1 => format!(r#"{{"items":[{{"name":"a"}},{{"name":"b"}}]{next}}}"#),
@@ -53,7 +53,7 @@ fn page(n: u32, next: &str) -> Reply {
 
 #[tokio::test]
 async fn links_are_followed_to_the_last_page() {
-    let server = Server::start(|asked, _| match asked.line.split(' ').nth(1).unwrap() {
+    let server = Server::start(|request, _| match request.line.split(' ').nth(1).unwrap() {
         "/list?k=1" => page(1, r#","next":"/list?p=2""#),
         "/list?p=2" => page(2, r#","next":"?p=3""#),
         _ => page(3, ""),
@@ -63,17 +63,17 @@ async fn links_are_followed_to_the_last_page() {
     let result = run(&step, "1").await;
     assert_eq!(found(&result), (5.0, "a; b; c; d; e".into()));
     assert_eq!((result.attempts, result.notes.len()), (1, 0));
-    assert_eq!(server.asked().len(), 3);
+    assert_eq!(server.requests().len(), 3);
 }
 
 #[tokio::test]
-async fn the_link_header_says_which_is_the_next() {
-    let server = Server::start(|asked, _| {
+async fn the_link_header_names_the_next_page() {
+    let server = Server::start(|request, _| {
         let next = |to: &str| {
             let link = format!("200 OK\r\nLink: <{to}>; rel=\"next\", </1>; rel=\"first\"");
             link
         };
-        match asked.line.split(' ').nth(1).unwrap() {
+        match request.line.split(' ').nth(1).unwrap() {
             "/" => reply(&next("/2"), r#"{"due":1,"items":[{"name":"a"}]}"#),
             _ => reply("200 OK", r#"{"items":[{"name":"b"}]}"#),
         }
@@ -85,8 +85,8 @@ async fn the_link_header_says_which_is_the_next() {
 }
 
 #[tokio::test]
-async fn what_is_no_address_is_told_and_what_says_that_there_is_none_is_not() {
-    let server = Server::start(|asked, _| match asked.line.split(' ').nth(1).unwrap() {
+async fn a_next_page_that_is_not_an_address_is_an_error_and_null_or_false_ends() {
+    let server = Server::start(|request, _| match request.line.split(' ').nth(1).unwrap() {
         "/object" => page(2, r#","next":{"href":"/2"}"#),
         "/number" => page(2, r#","next":2"#),
         "/null" => page(2, r#","next":null"#),
@@ -101,12 +101,12 @@ async fn what_is_no_address_is_told_and_what_says_that_there_is_none_is_not() {
         5,
     );
     for (path, found) in [("object", r#"{"href":"/2"}"#), ("number", "2")] {
-        let told = reason(run(&step, path).await);
+        let error = reason(run(&step, path).await);
         let expected = format!(
-            "/{path}: `next` in [step.pages]: $.next gives {found}, which is no address; name \
-             the part that is one"
+            "/{path}: `next` in [step.pages]: $.next is {found}, which is not an address; \
+             select the part that is one"
         );
-        assert!(told.ends_with(&expected), "{told}");
+        assert!(error.ends_with(&expected), "{error}");
     }
     for path in ["null", "false", "empty"] {
         let result = run(&step, path).await;
@@ -115,10 +115,10 @@ async fn what_is_no_address_is_told_and_what_says_that_there_is_none_is_not() {
 }
 
 #[tokio::test]
-async fn numbers_end_at_an_empty_page_at_a_404_and_at_the_same_page_again() {
+async fn numbered_pages_end_at_an_empty_page_a_404_or_a_repeated_page() {
     for end in ["empty", "404", "same", "204", "nothing"] {
-        let server = Server::start(move |asked, _| {
-            let target = asked.line.split(' ').nth(1).unwrap();
+        let server = Server::start(move |request, _| {
+            let target = request.line.split(' ').nth(1).unwrap();
             let n: u32 = target.rsplit_once("k=1&page=").unwrap().1.parse().unwrap();
             match (n, end) {
                 (1..=3, _) => page(n, ""),
@@ -134,12 +134,12 @@ async fn numbers_end_at_an_empty_page_at_a_404_and_at_the_same_page_again() {
         let result = run(&step, "1").await;
         assert_eq!(found(&result), (5.0, "a; b; c; d; e".into()), "{end}");
         assert_eq!(result.notes.len(), 0, "{end}");
-        assert_eq!(server.asked().len(), 4, "{end}");
+        assert_eq!(server.requests().len(), 4, "{end}");
     }
 }
 
 #[tokio::test]
-async fn pages_beyond_the_limit_are_told() {
+async fn unread_pages_are_noted() {
     let server = Server::start(|_, before| {
         let body = format!(r#"{{"due":1,"items":[{{"name":"{before}"}}],"next":"/{before}"}}"#);
         reply("200 OK", &body)
@@ -154,27 +154,27 @@ async fn pages_beyond_the_limit_are_told() {
         assert!(result.notes[0].contains("first 3 pages"), "{result:?}");
         assert!(result.notes[0].contains(word), "{result:?}");
     }
-    assert_eq!(server.asked().len(), 6);
+    assert_eq!(server.requests().len(), 6);
 }
 
 #[tokio::test]
-async fn links_in_a_circle_end() {
-    let server = Server::start(|asked, _| match asked.line.split(' ').nth(1).unwrap() {
+async fn circular_links_end() {
+    let server = Server::start(|request, _| match request.line.split(' ').nth(1).unwrap() {
         "/" => page(2, r#","next":"/2""#),
         _ => page(1, r#","next":"/""#),
     })
     .await;
     let result = run(&paged(&server.address, in_json(), 100), "1").await;
     assert_eq!(found(&result), (5.0, "c; d; a; b".into()));
-    assert_eq!(server.asked().len(), 2);
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[tokio::test]
-async fn another_host_and_a_private_address_are_refused() {
+async fn pages_on_other_hosts_and_private_addresses_are_refused() {
     let other = Server::start(|_, _| page(3, "")).await;
     let to = other.port;
-    let server = Server::start(move |asked, _| {
-        let next = match asked.line.split(' ').nth(1).unwrap() {
+    let server = Server::start(move |request, _| {
+        let next = match request.line.split(' ').nth(1).unwrap() {
             "/other" => format!("http://localhost:{to}/"),
             _ => "http://169.254.169.254/".to_owned(),
         };
@@ -188,30 +188,30 @@ async fn another_host_and_a_private_address_are_refused() {
     );
     step.headers = vec![("X-Key".into(), Template::compile("k").unwrap())];
     for path in ["other", "private"] {
-        let told = reason(run(&step, path).await);
-        assert!(told.contains("is on another host"), "{told}");
+        let error = reason(run(&step, path).await);
+        assert!(error.contains("is on another host"), "{error}");
     }
     let pages = step.pages.as_mut().unwrap();
     pages.hosts = vec!["localhost".into(), "169.254.169.254".into()];
     step.allow_hosts.push("localhost".into());
-    let told = reason(run(&step, "private").await);
+    let error = reason(run(&step, "private").await);
     assert!(
-        told.contains("page 2: ") && told.contains("not a public address"),
-        "{told}"
+        error.contains("page 2: ") && error.contains("not a public address"),
+        "{error}"
     );
     let result = run(&step, "other").await;
     assert_eq!(found(&result), (1.0, "e".into()));
     assert!(
-        !other.asked()[0].headers.contains_key("x-key"),
-        "not for others"
+        !other.requests()[0].headers.contains_key("x-key"),
+        "headers are not sent to another host"
     );
 }
 
 #[tokio::test]
-async fn a_page_that_fails_fails_the_record_and_a_missing_output_is_told() {
-    let server = Server::start(|asked, _| match asked.line.split(' ').nth(1).unwrap() {
+async fn a_failed_page_or_a_missing_output_fails_the_record() {
+    let server = Server::start(|request, _| match request.line.split(' ').nth(1).unwrap() {
         "/gone" => page(1, r#","next":"/none""#),
-        "/lacking" => page(1, ""),
+        "/incomplete" => page(1, ""),
         _ => reply("404 Not Found", ""),
     })
     .await;
@@ -220,14 +220,14 @@ async fn a_page_that_fails_fails_the_record_and_a_missing_output_is_told() {
         in_json(),
         5,
     );
-    let told = reason(run(&step, "gone").await);
+    let error = reason(run(&step, "gone").await);
     assert!(
-        told.starts_with("page 2: GET ") && told.contains("404"),
-        "{told}"
+        error.starts_with("page 2: GET ") && error.contains("404"),
+        "{error}"
     );
-    let told = reason(run(&step, "lacking").await);
+    let error = reason(run(&step, "incomplete").await);
     assert!(
-        told.contains("`due`: $.due gives no value on any of 1 pages"),
-        "{told}"
+        error.contains("`due`: $.due has no value on any page (pages read: 1)"),
+        "{error}"
     );
 }

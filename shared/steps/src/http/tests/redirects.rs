@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn redirects_are_followed_up_to_a_limit() {
-    let server = Server::start(|asked, _| match asked.line.split(' ').nth(1).unwrap() {
+    let server = Server::start(|request, _| match request.line.split(' ').nth(1).unwrap() {
         "/start" => reply("302 Found\r\nLocation: /end?x=1", ""),
         "/kept" => reply("307 Temporary Redirect\r\nLocation: /end", ""),
         "/loop" => reply("301 Moved Permanently\r\nLocation: /loop", ""),
@@ -17,21 +17,21 @@ async fn redirects_are_followed_up_to_a_limit() {
     step.body = Some(Template::compile("text").unwrap());
     assert_eq!(run(&step, "start").await, due(2.0, 1));
     assert_eq!(run(&step, "kept").await, due(2.0, 1));
-    let asked = server.asked();
-    assert_eq!(asked[1].line, "GET /end?x=1 HTTP/1.1");
+    let requests = server.requests();
+    assert_eq!(requests[1].line, "GET /end?x=1 HTTP/1.1");
     assert_eq!(
-        (asked[1].body.as_str(), asked[3].body.as_str()),
+        (requests[1].body.as_str(), requests[3].body.as_str()),
         ("", "text")
     );
-    let told = reason(run(&step, "loop").await);
-    assert!(told.ends_with("more than 10 redirects"), "{told}");
-    assert_eq!(server.asked().len(), 4 + 11);
-    let told = reason(run(&step, "bad").await);
-    assert!(told.contains("`http://[` is no valid URL"), "{told}");
+    let error = reason(run(&step, "loop").await);
+    assert!(error.ends_with("more than 10 redirects"), "{error}");
+    assert_eq!(server.requests().len(), 4 + 11);
+    let error = reason(run(&step, "bad").await);
+    assert!(error.contains("invalid URL `http://[`"), "{error}");
 }
 
 #[tokio::test]
-async fn another_origin_gets_no_headers_meant_for_the_first() {
+async fn headers_are_not_sent_to_another_origin() {
     let second = Server::start(|_, _| reply("200 OK", r#"{"due":2}"#)).await;
     let to = second.address.clone();
     let first =
@@ -44,18 +44,18 @@ async fn another_origin_gets_no_headers_meant_for_the_first() {
         header("Accept"),
     ];
     assert_eq!(run(&step, "1").await, due(2.0, 1));
-    assert_eq!(first.asked()[0].headers["x-api-key"], "v");
-    let headers = &second.asked()[0].headers;
+    assert_eq!(first.requests()[0].headers["x-api-key"], "v");
+    let headers = &second.requests()[0].headers;
     assert!(!headers.contains_key("x-api-key") && !headers.contains_key("authorization"));
     assert_eq!(headers["accept"], "v");
 }
 
 #[tokio::test]
-async fn another_origin_gets_no_body_with_a_secret() {
+async fn a_body_with_a_secret_is_not_sent_to_another_origin() {
     let second = Server::start(|_, _| reply("200 OK", r#"{"due":2}"#)).await;
     let to = second.address.clone();
     let first = Server::start(
-        move |asked, _| match asked.line.split(' ').nth(1).unwrap() {
+        move |request, _| match request.line.split(' ').nth(1).unwrap() {
             "/kept" => reply(&format!("307 Temporary Redirect\r\nLocation: {to}/"), ""),
             "/here" => reply("308 Permanent Redirect\r\nLocation: /end", ""),
             "/other" => reply(&format!("303 See Other\r\nLocation: {to}/"), ""),
@@ -64,7 +64,7 @@ async fn another_origin_gets_no_body_with_a_secret() {
     )
     .await;
     let secrets: Secrets = [("KEY", "s3cret")].into_iter().collect();
-    let setup = Setup {
+    let deps = StepDeps {
         secrets: Arc::new(secrets),
         ..setup()
     };
@@ -76,21 +76,26 @@ async fn another_origin_gets_no_body_with_a_secret() {
             true => (step.body, step.form) = (None, vec![("k".into(), key.clone())]),
             false => step.body = Some(key.clone()),
         }
-        let http = Http::new(&step, &setup).unwrap();
+        let http = Http::new(&step, &deps).unwrap();
         assert_eq!(run_on(&http, "here").await, due(1.0, 1));
         assert_eq!(run_on(&http, "other").await, due(2.0, 1), "it is a GET");
-        let told = reason(run_on(&http, "kept").await);
+        let error = reason(run_on(&http, "kept").await);
         let expected = format!(
-            "307 Temporary Redirect: it leads to {}/, another origin, where the body is not sent",
+            "307 Temporary Redirect: leads to another origin, {}/; the body contains a secret",
             second.address
         );
-        assert!(told.contains(&expected), "{told}");
+        assert!(error.contains(&expected), "{error}");
     }
-    assert_eq!(second.asked().len(), 2);
-    assert!(second.asked().iter().all(|asked| asked.body.is_empty()));
-    // A body without one goes along.
+    assert_eq!(second.requests().len(), 2);
+    assert!(
+        second
+            .requests()
+            .iter()
+            .all(|request| request.body.is_empty())
+    );
+    // A body without a secret is sent.
     step.form.clear();
     step.body = Some(Template::compile("text").unwrap());
     assert_eq!(run(&step, "kept").await, due(2.0, 1));
-    assert_eq!(second.asked()[2].body, "text");
+    assert_eq!(second.requests()[2].body, "text");
 }

@@ -1,11 +1,11 @@
-//! What comes back: successes, sizes, responses and connections used again.
+//! Responses: success rules, size limits, caching and reuse of connections.
 
 use super::*;
 
 #[tokio::test]
-async fn what_a_success_is_can_be_said() {
+async fn ok_when_decides_what_a_success_is() {
     let server = Server::start(
-        |asked, before| match asked.line.split(' ').nth(1).unwrap() {
+        |request, before| match request.line.split(' ').nth(1).unwrap() {
             "/gone" => reply("404 Not Found", r#"{"due":0}"#),
             "/none" => reply("404 Not Found", "<h1>No such parcel</h1>"),
             "/later" if before == 0 => reply("200 OK", r#"{"due":-1}"#),
@@ -20,21 +20,19 @@ async fn what_a_success_is_can_be_said() {
     step.ok_when = Some(Expr::compile("status == 404 || due >= 0").ok().unwrap());
     assert_eq!(run(&step, "later").await, due(3.0, 2));
     assert_eq!(run(&step, "gone").await, due(0.0, 1));
-    assert!(reason(run(&step, "none").await).contains("gives no value"));
+    assert!(reason(run(&step, "none").await).contains("has no value"));
     step.outputs[0].optional = true;
     assert_eq!(run(&step, "none").await, StepResult::ok(vec![], 1));
     let result = run(&step, "no").await;
     assert_eq!(result.attempts, 1);
-    assert!(
-        reason(result).ends_with("400 Bad Request, and `status == 404 || due >= 0` does not hold")
-    );
+    assert!(reason(result).ends_with("400 Bad Request, and `status == 404 || due >= 0` is false"));
     let result = run(&step, "busy").await;
     assert_eq!(result.attempts, 2);
     assert!(reason(result).contains("503 Service Unavailable, and `status"));
 }
 
 #[tokio::test]
-async fn large_responses_are_cut_off_packed_or_not() {
+async fn large_responses_are_rejected_compressed_or_not() {
     use std::io::Write;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     for _ in 0..64 {
@@ -46,7 +44,7 @@ async fn large_responses_are_cut_off_packed_or_not() {
     gzip.write_all(br#"{"due":5}"#).unwrap();
     let small = gzip.finish().unwrap();
     let server = Server::start(
-        move |asked, _| match asked.line.split(' ').nth(1).unwrap() {
+        move |request, _| match request.line.split(' ').nth(1).unwrap() {
             "/bomb" => Reply::Http("200 OK\r\nContent-Encoding: gzip".into(), bomb.clone()),
             "/small" => Reply::Http("200 OK\r\nContent-Encoding: gzip".into(), small.clone()),
             "/announced" => {
@@ -59,10 +57,10 @@ async fn large_responses_are_cut_off_packed_or_not() {
     .await;
     let step = step(&format!("{}/{{{{ row['ID'] }}}}", server.address));
     for path in ["bomb", "announced", "plain"] {
-        let told = reason(run(&step, path).await);
+        let error = reason(run(&step, path).await);
         assert!(
-            told.ends_with("the response is larger than 10 MiB"),
-            "{path}: {told}"
+            error.ends_with("the response is larger than 10 MiB"),
+            "{path}: {error}"
         );
     }
     assert_eq!(run(&step, "small").await, due(5.0, 1));
@@ -70,9 +68,9 @@ async fn large_responses_are_cut_off_packed_or_not() {
 }
 
 #[tokio::test]
-async fn the_same_request_is_sent_once_where_responses_are_kept() {
+async fn with_a_cache_the_same_request_is_sent_once() {
     let server = Server::start(
-        |asked, before| match asked.line.split(' ').nth(1).unwrap() {
+        |request, before| match request.line.split(' ').nth(1).unwrap() {
             "/bad" => reply("404 Not Found", ""),
             _ => reply("200 OK", &format!("{{\"due\":{before}}}")),
         },
@@ -82,21 +80,24 @@ async fn the_same_request_is_sent_once_where_responses_are_kept() {
     step.cache = true;
     let results = run_all(Http::new(&step, &setup()).unwrap(), 50, 4).await;
     assert!(results.iter().all(|result| *result == due(0.0, 1)));
-    assert_eq!(server.asked().len(), 1);
-    // Another URL, other headers: other requests. What fails is not kept.
+    assert_eq!(server.requests().len(), 1);
+    // Another URL or other headers make another request. Failures are not cached.
     step.url = Template::compile(&format!("{}/{{{{ row['ID'] }}}}", server.address)).unwrap();
     step.headers = vec![("X-Id".into(), Template::compile("{{ row['ID'] }}").unwrap())];
     let http = Http::new(&step, &setup()).unwrap();
     for path in ["a", "b", "a", "bad", "bad"] {
         let _ = run_on(&http, path).await;
     }
-    let lines: Vec<String> = server.asked()[1..].iter().map(|a| a.line.clone()).collect();
+    let lines: Vec<String> = server.requests()[1..]
+        .iter()
+        .map(|a| a.line.clone())
+        .collect();
     let get = |path: &str| format!("GET /{path} HTTP/1.1");
     assert_eq!(lines, [get("a"), get("b"), get("bad"), get("bad")]);
 }
 
 #[tokio::test]
-async fn connections_are_used_again() {
+async fn connections_are_reused() {
     let server = Server::start(|_, _| reply("200 OK", r#"{"due":2}"#)).await;
     let http = Http::new(&step(&server.address), &setup()).unwrap();
     for _ in 0..20 {

@@ -2,11 +2,11 @@
 
 use super::*;
 
-/// A source with that robots.txt, and a step that asks it for `/<ID>`.
+/// A source with this robots.txt, and a step that requests `/<ID>` from it.
 async fn with_robots(
     robots: impl Fn(usize) -> Reply + Send + Sync + 'static,
 ) -> (Server, HttpStep) {
-    let server = Server::start(move |asked, before| match &*asked.line {
+    let server = Server::start(move |request, before| match &*request.line {
         "GET /robots.txt HTTP/1.1" => robots(before),
         _ => reply("200 OK", r#"{"due":2}"#),
     })
@@ -17,7 +17,7 @@ async fn with_robots(
 }
 
 #[tokio::test]
-async fn robots_txt_is_asked_for_once_and_obeyed() {
+async fn robots_txt_is_fetched_once_and_obeyed() {
     const TEXT: &str = "User-agent: rowmill\nDisallow: /private\nUser-agent: Acme\nDisallow: /";
     let (server, mut step) = with_robots(|_| reply("200 OK", TEXT)).await;
     step.attempts = 3;
@@ -25,29 +25,29 @@ async fn robots_txt_is_asked_for_once_and_obeyed() {
     assert_eq!(run_on(&http, "1").await, due(2.0, 1));
     assert_eq!(run_on(&http, "2").await, due(2.0, 1));
     let result = run_on(&http, "private/3").await;
-    assert_eq!(result.attempts, 1, "a refusal is not tried again");
-    let told = reason(result);
+    assert_eq!(result.attempts, 1, "a disallowed request is not retried");
+    let error = reason(result);
     let expected = format!(
-        "refused by {}/robots.txt: `Disallow: /private` (line 2); set robots = false where the source has given leave",
+        "disallowed by {}/robots.txt: `Disallow: /private` (line 2); set robots = false if the source permits these requests",
         server.address
     );
-    assert!(told.ends_with(&expected), "{told}");
-    let lines: Vec<String> = server.asked().into_iter().map(|a| a.line).collect();
+    assert!(error.ends_with(&expected), "{error}");
+    let lines: Vec<String> = server.requests().into_iter().map(|a| a.line).collect();
     let get = |path: &str| format!("GET {path} HTTP/1.1");
     assert_eq!(lines, [get("/robots.txt"), get("/1"), get("/2")]);
-    // Under another name other rules hold; told not to, none are asked for.
+    // Other rules apply to another user agent, and none with robots = false.
     step.headers = vec![("User-Agent".into(), Template::compile("Acme/1").unwrap())];
     assert!(reason(run(&step, "1").await).contains("(line 4)"));
-    assert_eq!(server.asked()[3].headers["user-agent"], "Acme/1");
+    assert_eq!(server.requests()[3].headers["user-agent"], "Acme/1");
     step.robots = false;
     assert_eq!(run(&step, "private/3").await, due(2.0, 1));
 }
 
 #[tokio::test]
-async fn a_redirect_is_held_against_the_robots_txt_of_where_it_leads() {
+async fn a_redirect_obeys_the_robots_txt_of_its_target() {
     let (inner, _) = with_robots(|_| reply("200 OK", "User-agent: *\nDisallow: /")).await;
     let to = inner.address.clone();
-    let outer = Server::start(move |asked, _| match &*asked.line {
+    let outer = Server::start(move |request, _| match &*request.line {
         "GET /robots.txt HTTP/1.1" => reply("302 Found\r\nLocation: /r", ""),
         "GET /r HTTP/1.1" => reply("200 OK", ""),
         _ => reply(&format!("302 Found\r\nLocation: {to}/x"), ""),
@@ -55,27 +55,32 @@ async fn a_redirect_is_held_against_the_robots_txt_of_where_it_leads() {
     .await;
     let mut step = step(&outer.address);
     step.robots = true;
-    let told = reason(run(&step, "1").await);
-    let expected = format!("refused by {}/robots.txt: `Disallow: /`", inner.address);
-    assert!(told.contains(&expected), "{told}");
-    assert_eq!(outer.asked().len(), 3);
+    let error = reason(run(&step, "1").await);
+    let expected = format!("disallowed by {}/robots.txt: `Disallow: /`", inner.address);
+    assert!(error.contains(&expected), "{error}");
+    assert_eq!(outer.requests().len(), 3);
 }
 
 #[tokio::test]
-async fn without_a_robots_txt_all_is_allowed_and_without_an_answer_nothing() {
+async fn a_missing_robots_txt_allows_everything_and_a_failing_one_nothing() {
     for status in ["404 Not Found", "403 Forbidden", "410 Gone"] {
         let (_server, step) = with_robots(move |_| reply(status, "Disallow: /")).await;
         assert_eq!(run(&step, "1").await, due(2.0, 1));
     }
     let (server, mut step) = with_robots(|_| reply("500 Internal Server Error", "")).await;
     step.attempts = 2;
-    let told = reason(run(&step, "1").await);
+    let error = reason(run(&step, "1").await);
     assert!(
-        told.contains("/robots.txt: 500") && told.contains("robots = false"),
-        "{told}"
+        error.contains("/robots.txt: 500") && error.contains("robots = false"),
+        "{error}"
     );
-    assert!(server.asked().iter().all(|a| a.line.contains("robots.txt")));
-    // It passes, and so does the record.
+    assert!(
+        server
+            .requests()
+            .iter()
+            .all(|a| a.line.contains("robots.txt"))
+    );
+    // The error is transient, so the record succeeds.
     let (_server, mut step) = with_robots(|before| match before {
         0 => reply("503 Service Unavailable", ""),
         _ => reply("200 OK", ""),
@@ -87,19 +92,19 @@ async fn without_a_robots_txt_all_is_allowed_and_without_an_answer_nothing() {
 }
 
 #[tokio::test]
-async fn a_robots_txt_that_never_comes_is_not_waited_for_longer_than_the_step_allows() {
+async fn a_robots_txt_that_never_answers_times_out() {
     let (_server, mut step) = with_robots(|before| match before {
         0 => Reply::Silence,
         _ => reply("200 OK", ""),
     })
     .await;
     step.timeout = Duration::from_millis(200);
-    let told = reason(run(&step, "1").await);
+    let error = reason(run(&step, "1").await);
     assert!(
-        told.ends_with("/robots.txt: no answer within 200ms"),
-        "{told}"
+        error.ends_with("/robots.txt: no answer within 200ms"),
+        "{error}"
     );
-    // A stall passes, and so does the record.
+    // The stall is transient, so the record succeeds.
     let (_server, mut step) = with_robots(|before| match before {
         0 => Reply::Silence,
         _ => reply("200 OK", ""),
@@ -112,7 +117,7 @@ async fn a_robots_txt_that_never_comes_is_not_waited_for_longer_than_the_step_al
 }
 
 #[tokio::test]
-async fn a_crawl_delay_is_a_rate() {
+async fn a_crawl_delay_limits_the_rate() {
     let (_server, mut step) =
         with_robots(|_| reply("200 OK", "User-agent: *\nCrawl-delay: 0.2")).await;
     step.rate = Some(1000.0);

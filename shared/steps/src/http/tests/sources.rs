@@ -1,9 +1,9 @@
-//! Sources that throttle, die and come back.
+//! Sources that throttle, fail and recover.
 
 use super::*;
 
 #[tokio::test]
-async fn the_rate_is_kept() {
+async fn requests_keep_to_the_rate() {
     let server = Server::start(|_, _| reply("200 OK", r#"{"due":2}"#)).await;
     let mut step = step(&server.address);
     step.rate = Some(50.0);
@@ -16,8 +16,8 @@ async fn the_rate_is_kept() {
 }
 
 #[tokio::test]
-async fn a_source_that_throttles_loses_no_row() {
-    // 20 requests in any tenth of a second, and 429 without a word about when for the rest.
+async fn no_row_is_lost_when_a_source_throttles() {
+    // 20 requests in each tenth of a second, and 429 without Retry-After for the rest.
     let window = Mutex::new((Instant::now(), 0));
     let server = Server::start(move |_, _| {
         let mut window = window.lock().unwrap();
@@ -33,28 +33,28 @@ async fn a_source_that_throttles_loses_no_row() {
     .await;
     let mut step = step(&server.address);
     step.attempts = 2;
-    let mut setup = setup();
-    setup.concurrency = 16;
-    let results = run_all(Http::new(&step, &setup).unwrap(), 150, 16).await;
+    let mut deps = setup();
+    deps.concurrency = 16;
+    let results = run_all(Http::new(&step, &deps).unwrap(), 150, 16).await;
     assert_eq!(results.len(), 150);
     for result in results {
         assert!(result.outputs.is_ok(), "{result:?}");
     }
-    let throttled = server.asked().len() - 150;
+    let throttled = server.requests().len() - 150;
     assert!((1..150).contains(&throttled), "{throttled} refused");
 }
 
 #[tokio::test]
-async fn a_source_that_dies_and_comes_back_loses_no_row() {
+async fn no_row_is_lost_when_a_source_fails_for_a_second() {
     for dead in ["503 Service Unavailable", "close"] {
-        let born = Mutex::new(None);
+        let first_failure = Mutex::new(None);
         let server = Server::start(move |_, before| {
-            // Dead for a second from the 50th request on.
-            let mut born = born.lock().unwrap();
+            // Fails for a second from the 50th request on.
+            let mut first_failure = first_failure.lock().unwrap();
             if before < 50 {
                 return reply("200 OK", r#"{"due":2}"#);
             }
-            let since: &mut Instant = born.get_or_insert_with(Instant::now);
+            let since: &mut Instant = first_failure.get_or_insert_with(Instant::now);
             if since.elapsed() > Duration::from_secs(1) {
                 return reply("200 OK", r#"{"due":2}"#);
             }
@@ -66,25 +66,28 @@ async fn a_source_that_dies_and_comes_back_loses_no_row() {
         .await;
         let mut step = step(&server.address);
         step.attempts = 4;
-        let mut setup = setup();
-        setup.concurrency = 8;
-        let results = run_all(Http::new(&step, &setup).unwrap(), 200, 8).await;
+        let mut deps = setup();
+        deps.concurrency = 8;
+        let results = run_all(Http::new(&step, &deps).unwrap(), 200, 8).await;
         assert_eq!(results.len(), 200);
         for result in results {
             assert!(result.outputs.is_ok(), "{dead}: {result:?}");
         }
-        assert!(server.asked().len() < 300, "the dead source is not stormed");
+        assert!(
+            server.requests().len() < 300,
+            "a failing source gets few requests"
+        );
     }
 }
 
-/// A server whose port is closed for a time, as while it is restarted.
+/// The port of the server is closed for a time, as during a restart.
 #[tokio::test]
-async fn a_source_that_goes_away_and_comes_back_loses_no_row() {
+async fn no_row_is_lost_when_a_source_restarts() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let log = asked.clone();
-    let answer = Arc::new(|_: &Asked, _: usize| reply("200 OK", r#"{"due":2}"#));
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let log = requests.clone();
+    let answer = Arc::new(|_: &Received, _: usize| reply("200 OK", r#"{"due":2}"#));
     tokio::spawn(async move {
         let mut listener = Some(listener);
         for open in [true, false, true] {
@@ -97,7 +100,7 @@ async fn a_source_that_goes_away_and_comes_back_loses_no_row() {
                 Some(listening) => listening,
                 None => TcpListener::bind(address).await.unwrap(),
             };
-            // The first life ends after 60 requests, with its connections.
+            // The first instance ends after 60 requests, with its connections.
             let mut connections = tokio::task::JoinSet::new();
             let first = log.lock().unwrap().is_empty();
             while !first || log.lock().unwrap().len() < 60 {
@@ -111,9 +114,9 @@ async fn a_source_that_goes_away_and_comes_back_loses_no_row() {
     let mut step = step(&format!("http://{address}"));
     step.attempts = 2;
     step.rate = Some(200.0);
-    let mut setup = setup();
-    setup.concurrency = 8;
-    let results = run_all(Http::new(&step, &setup).unwrap(), 200, 8).await;
+    let mut deps = setup();
+    deps.concurrency = 8;
+    let results = run_all(Http::new(&step, &deps).unwrap(), 200, 8).await;
     assert_eq!(results.len(), 200);
     for result in results {
         assert!(result.outputs.is_ok(), "{result:?}");
@@ -121,12 +124,12 @@ async fn a_source_that_goes_away_and_comes_back_loses_no_row() {
 }
 
 #[tokio::test]
-async fn a_source_that_goes_away_for_good_ends_with_reasons_in_bounded_time() {
+async fn rows_fail_with_reasons_in_bounded_time_when_a_source_disappears() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         let (stream, _) = listener.accept().await.unwrap();
-        let answer = Arc::new(|_: &Asked, before: usize| match before {
+        let answer = Arc::new(|_: &Received, before: usize| match before {
             0..10 => reply("200 OK", r#"{"due":2}"#),
             _ => Reply::Close,
         });
@@ -135,7 +138,7 @@ async fn a_source_that_goes_away_for_good_ends_with_reasons_in_bounded_time() {
     let mut step = step(&format!("http://{address}"));
     step.attempts = 4;
     let mut http = Http::new(&step, &setup()).unwrap();
-    http.patience = Duration::from_millis(700);
+    http.host_wait = Duration::from_millis(700);
     let start = Instant::now();
     let results = run_all(http, 300, 1).await;
     let failed: Vec<String> = results
@@ -155,7 +158,7 @@ async fn a_source_that_goes_away_for_good_ends_with_reasons_in_bounded_time() {
 }
 
 #[tokio::test]
-async fn a_source_that_stays_dead_ends_with_reasons_in_bounded_time() {
+async fn rows_fail_with_reasons_in_bounded_time_when_a_source_keeps_failing() {
     let server = Server::start(|_, before| match before {
         ..=10 => reply("200 OK", r#"{"due":2}"#),
         _ => reply("502 Bad Gateway", ""),
@@ -164,7 +167,7 @@ async fn a_source_that_stays_dead_ends_with_reasons_in_bounded_time() {
     let mut step = step(&server.address);
     step.attempts = 2;
     let mut http = Http::new(&step, &setup()).unwrap();
-    http.patience = Duration::from_millis(700);
+    http.host_wait = Duration::from_millis(700);
     let start = Instant::now();
     let results = run_all(http, 400, 4).await;
     let failed: Vec<String> = results
@@ -179,5 +182,5 @@ async fn a_source_that_stays_dead_ends_with_reasons_in_bounded_time() {
     );
     assert!(start.elapsed() < Duration::from_secs(20));
     // Two attempts for the first 100 records, one for each of the others.
-    assert!(server.asked().len() < 550, "{}", server.asked().len());
+    assert!(server.requests().len() < 550, "{}", server.requests().len());
 }

@@ -1,4 +1,4 @@
-//! TLS and HTTP/2 against a server with a certificate of a CA of our own; proxies.
+//! TLS and HTTP/2 with a test CA; proxies.
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
@@ -6,7 +6,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
-/// A server on `localhost` that speaks what `alpn` names first, and the PEM of its CA.
+/// Starts a server on `localhost` with this ALPN protocol. Returns its port and the PEM of its CA.
 async fn tls_server(alpn: &'static [u8]) -> (u16, String) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -32,15 +32,15 @@ async fn tls_server(alpn: &'static [u8]) -> (u16, String) {
         while let Ok((stream, _)) = listener.accept().await {
             let acceptor = acceptor.clone();
             tokio::spawn(async move {
-                // A client that does not trust the certificate goes away.
+                // A client that does not trust the certificate disconnects.
                 let Ok(mut stream) = acceptor.accept(stream).await else {
                     return;
                 };
                 if alpn == b"h2" {
                     answer_h2(stream).await;
                 } else {
-                    let mut asked = [0; 4096];
-                    while matches!(stream.read(&mut asked).await, Ok(1..)) {
+                    let mut buffer = [0; 4096];
+                    while matches!(stream.read(&mut buffer).await, Ok(1..)) {
                         let body = r#"{"due":1.1}"#;
                         let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n", body.len());
                         let answer = format!("{head}\r\n{body}");
@@ -53,7 +53,7 @@ async fn tls_server(alpn: &'static [u8]) -> (u16, String) {
     (port, ca.pem())
 }
 
-/// Answers with how many requests came on this connection before.
+/// Answers with the number of earlier requests on the connection.
 async fn answer_h2(stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin) {
     let mut connection = h2::server::handshake(stream).await.unwrap();
     let mut before = 0;
@@ -74,28 +74,28 @@ fn tls_step(port: u16, ca: Option<&str>) -> HttpStep {
 }
 
 #[tokio::test]
-async fn a_host_is_trusted_by_the_ca_that_the_step_names_and_not_without() {
+async fn a_host_is_trusted_only_with_the_ca_of_the_step() {
     let (port, ca) = tls_server(b"http/1.1").await;
     assert_eq!(run(&tls_step(port, Some(&ca)), "1").await, due(1.1, 1));
-    let told = reason(run(&tls_step(port, None), "1").await);
+    let error = reason(run(&tls_step(port, None), "1").await);
     assert!(
-        told.contains("cannot connect") && told.contains("certificate"),
-        "{told}"
+        error.contains("cannot connect") && error.contains("certificate"),
+        "{error}"
     );
-    // Another CA is not the one.
+    // Another CA does not help.
     let (_, other) = tls_server(b"http/1.1").await;
-    let told = reason(run(&tls_step(port, Some(&other)), "1").await);
-    assert!(told.contains("certificate"), "{told}");
-    // And the name counts.
+    let error = reason(run(&tls_step(port, Some(&other)), "1").await);
+    assert!(error.contains("certificate"), "{error}");
+    // The certificate must match the name.
     let mut step = tls_step(port, Some(&ca));
     step.url = Template::compile(&format!("https://127.0.0.1:{port}/")).unwrap();
     step.allow_hosts = vec!["127.0.0.1".into()];
-    let told = reason(run(&step, "1").await);
-    assert!(told.contains("not valid for name"), "{told}");
+    let error = reason(run(&step, "1").await);
+    assert!(error.contains("not valid for name"), "{error}");
 }
 
 #[tokio::test]
-async fn http2_is_spoken_where_it_is_offered_on_one_connection() {
+async fn http2_is_used_if_offered_on_one_connection() {
     let (port, ca) = tls_server(b"h2").await;
     let http = Http::new(&tls_step(port, Some(&ca)), &setup()).unwrap();
     for before in 0..5 {
@@ -104,59 +104,59 @@ async fn http2_is_spoken_where_it_is_offered_on_one_connection() {
 }
 
 #[tokio::test]
-async fn what_is_no_certificate_is_told_at_setup() {
+async fn an_invalid_certificate_is_rejected_at_setup() {
     for pem in [
         "no PEM",
         "-----BEGIN CERTIFICATE-----\nbm9uZQ==\n-----END CERTIFICATE-----",
     ] {
         let step = tls_step(1, Some(pem));
-        let told = Http::new(&step, &setup()).err().unwrap().to_string();
-        assert!(told.contains("`ca`"), "{told}");
+        let error = Http::new(&step, &setup()).err().unwrap().to_string();
+        assert!(error.starts_with("ca: "), "{error}");
     }
 }
 
 #[tokio::test]
-async fn a_proxy_is_asked_for_names_that_only_it_can_look_up() {
+async fn a_proxy_resolves_the_names_of_the_requests() {
     let proxy = Server::start(|_, _| reply("200 OK", r#"{"due":2}"#)).await;
     let mut step = step("http://tax.internal.example/parcels/{{ row['ID'] }}");
-    // The proxy's own name may lead to a private address: the pipeline names it.
+    // The proxy may have a private address, because the pipeline sets it.
     let url = format!(
         "http://user:{{{{ secret('PROXY') | urlencode }}}}@localhost:{}",
         proxy.port
     );
     step.proxy = Some(Template::compile(&url).unwrap());
     step.allow_hosts.clear();
-    let mut setup = setup();
-    setup.secrets = Arc::new([("PROXY", "p w/1")].into_iter().collect());
-    let told = Http::new(&step, &setup).err().map(|e| e.to_string());
-    assert_eq!(told, None);
-    let http = Http::new(&step, &setup).unwrap();
+    let mut deps = setup();
+    deps.secrets = Arc::new([("PROXY", "p w/1")].into_iter().collect());
+    let error = Http::new(&step, &deps).err().map(|e| e.to_string());
+    assert_eq!(error, None);
+    let http = Http::new(&step, &deps).unwrap();
     assert_eq!(run_on(&http, "7").await, due(2.0, 1));
-    let asked = &proxy.asked()[0];
+    let request = &proxy.requests()[0];
     assert_eq!(
-        asked.line,
+        request.line,
         "GET http://tax.internal.example/parcels/7 HTTP/1.1"
     );
     assert_eq!(
-        asked.headers["proxy-authorization"],
+        request.headers["proxy-authorization"],
         "Basic dXNlcjpwIHcvMQ=="
     );
 }
 
 #[tokio::test]
-async fn addresses_in_urls_are_refused_with_a_proxy_too() {
+async fn private_addresses_in_urls_are_refused_with_a_proxy() {
     let proxy = Server::start(|_, _| reply("200 OK", r#"{"due":2}"#)).await;
     for url in [
         "http://169.254.169.254/latest/meta-data/".to_owned(),
         "http://[::1]/".to_owned(),
-        // The proxy itself is no place that a record may name by its address.
+        // A record may not reach the proxy itself by its address.
         format!("{}/", proxy.address),
     ] {
         let mut step = step(&url);
         step.proxy = Some(Template::compile(&proxy.address).unwrap());
         step.allow_hosts.clear();
-        let told = reason(run(&step, "1").await);
-        assert!(told.contains("refused: "), "{told}");
+        let error = reason(run(&step, "1").await);
+        assert!(error.contains("refused: "), "{error}");
     }
-    assert_eq!(proxy.asked().len(), 0);
+    assert_eq!(proxy.requests().len(), 0);
 }

@@ -1,4 +1,4 @@
-//! One process for each record: it reads one line, answers one, and ends.
+//! One process per record: it reads one line, answers with one line, and ends.
 
 use std::sync::MutexGuard;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use super::breaker::Breaker;
-use super::process::{Process, gone};
-use super::wire::{self, Said};
+use super::process::{Process, wait_for_end};
+use super::wire::{self, Line};
 use super::{Command, LINE_MAX};
 use crate::StepResult;
 
@@ -20,37 +20,37 @@ impl Command {
         }
     }
 
-    /// Works on the record of `row` with processes of its own, as often as the step allows.
-    pub(super) async fn each(&self, row: u32, line: &[u8]) -> StepResult {
+    /// Runs a process for the record in `row`, again if it fails and the step allows more attempts.
+    pub(super) async fn run_process(&self, row: u32, line: &[u8]) -> StepResult {
         let mut attempt = 1;
         loop {
-            if let Some(why) = self.breaker().given_up() {
+            if let Some(why) = self.breaker().abandoned() {
                 return StepResult::failed(why, attempt);
             }
-            let mut process = match self.launch.start() {
+            let mut process = match self.program.start() {
                 Ok(process) => process,
                 Err(e) => {
-                    let reason = format!("`{}` cannot be started: {e}", self.launch.name());
+                    let reason = format!("cannot start `{}`: {e}", self.program.name());
                     return StepResult::failed(reason, attempt);
                 }
             };
             let start = Instant::now();
-            let mut said = Vec::with_capacity(4096);
-            let talk = converse(&mut process, line, &mut said);
-            let late = tokio::time::timeout(self.timeout, talk).await.is_err();
-            if late {
-                // The line that it is at may be half an answer.
-                said.truncate(memchr::memrchr(b'\n', &said).map_or(0, |at| at + 1));
+            let mut output = Vec::with_capacity(4096);
+            let exchange = exchange(&mut process, line, &mut output);
+            let timed_out = tokio::time::timeout(self.timeout, exchange).await.is_err();
+            if timed_out {
+                // The last line may be incomplete.
+                output.truncate(memchr::memrchr(b'\n', &output).map_or(0, |at| at + 1));
             }
-            // It has closed its output or is out of time; what it does after that is not ours.
+            // The process has closed its output or timed out. Wait briefly for its exit status.
             let left = self.timeout.saturating_sub(start.elapsed());
             let grace = left.min(Duration::from_secs(1));
             let _ = tokio::time::timeout(grace, process.child.wait()).await;
-            let (status, words) = process.end().await;
-            let answer = said
+            let (status, stderr) = process.end().await;
+            let answer = output
                 .split(|b| *b == b'\n')
                 .filter_map(|line| match wire::read(line, &self.outputs) {
-                    Said::Answer(of, outputs) if of == row => Some(outputs),
+                    Line::Answer(answered, outputs) if answered == row => Some(outputs),
                     _ => None,
                 })
                 .next_back();
@@ -62,24 +62,24 @@ impl Command {
                     notes: Vec::new(),
                 };
             }
-            if late {
-                let name = self.launch.name();
-                let reason = format!("`{name}` gave no answer within {:?}", self.timeout);
+            if timed_out {
+                let name = self.program.name();
+                let reason = format!("`{name}` did not answer within {:?}", self.timeout);
                 self.breaker().timed_out(&reason);
             }
             if attempt >= self.attempts {
-                let name = self.launch.name();
+                let name = self.program.name();
                 let status = status.map_or_else(|| "unknown status".to_owned(), |s| s.to_string());
-                let mut reason = if late {
-                    format!("`{name}` gave no answer within {:?}", self.timeout)
-                } else if said.len() >= LINE_MAX {
+                let mut reason = if timed_out {
+                    format!("`{name}` did not answer within {:?}", self.timeout)
+                } else if output.len() >= LINE_MAX {
                     let mib = LINE_MAX / (1024 * 1024);
                     format!("`{name}` wrote more than {mib} MiB")
                 } else {
-                    format!("`{name}` ended ({status}) without an answer")
+                    format!("`{name}` exited without an answer ({status})")
                 };
-                if !words.is_empty() {
-                    reason += &format!("; its last words: {words}");
+                if !stderr.is_empty() {
+                    reason += &format!("; last output on stderr: {stderr}");
                 }
                 return StepResult::failed(reason, attempt);
             }
@@ -88,9 +88,9 @@ impl Command {
     }
 }
 
-/// Hands over the line, ends the input, and hears the program out, up to [`LINE_MAX`] bytes: to the
-/// end of its output, or its own, where something that it started holds the output open.
-async fn converse(process: &mut Process, line: &[u8], heard: &mut Vec<u8>) {
+/// Writes the line, closes the input, and reads up to [`LINE_MAX`] bytes of output. Ends when the
+/// output is closed, or when the process has ended while another process keeps the output open.
+async fn exchange(process: &mut Process, line: &[u8], output: &mut Vec<u8>) {
     let Process {
         child,
         stdin,
@@ -99,15 +99,15 @@ async fn converse(process: &mut Process, line: &[u8], heard: &mut Vec<u8>) {
     } = process;
     let write = async {
         if let Some(mut stdin) = stdin.take() {
-            // A program need not read what it does not want.
+            // The program may ignore its input.
             let _ = stdin.write_all(line).await;
         }
     };
     let read = async {
-        while heard.len() < LINE_MAX && matches!(stdout.read_buf(heard).await, Ok(1..)) {}
+        while output.len() < LINE_MAX && matches!(stdout.read_buf(output).await, Ok(1..)) {}
     };
     tokio::select! {
         _ = async { tokio::join!(write, read) } => {}
-        () = gone(child) => {}
+        () = wait_for_end(child) => {}
     }
 }
