@@ -1,7 +1,6 @@
 //! `rowmill plan`: the jobs, children and time of a run, without starting it.
 
 use rowmill_pipeline::Plan;
-use rowmill_pipeline::plan::stages;
 use serde_json::json;
 
 use crate::args::PlanArgs;
@@ -22,8 +21,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, CliError> {
     let (records, rejected) = (cut.records(), cut.rejected_total());
 
     let batch = &file.pipeline.batch;
-    let stages = stages(&file.pipeline).len();
-    let plan = Plan::new(records, batch, u16::try_from(stages).unwrap_or(u16::MAX));
+    let plan = Plan::new(records, batch, file.pipeline.phase_count());
     let seconds = plan.child_seconds(batch);
     let (least, most) = range(plan.chunks.iter().map(|(records, _)| *records));
     let (slice_least, slice_most) = range(
@@ -31,7 +29,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, CliError> {
             .iter()
             .flat_map(|(records, children)| [records / children, records.div_ceil(*children)]),
     );
-    let children = plan.children() * u64::from(plan.stages);
+    let children = plan.children() * u64::from(plan.phases);
 
     if args.json {
         output::json(&json!({
@@ -40,7 +38,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, CliError> {
             "records": records,
             "rejected": rejected,
             "chunks": plan.chunks.iter().map(|(records, children)| json!({"records": records, "children": children})).collect::<Vec<_>>(),
-            "stages": plan.stages,
+            "phases": plan.phases,
             "jobs": plan.jobs(),
             "children": children,
             "records_per_child": slice_most,
@@ -54,11 +52,11 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, CliError> {
             "chunks",
             format!("{} of {}", plan.chunks.len(), span(least, most, "records")),
         ),
-        ("stages", plan.stages.to_string()),
-        ("jobs", format!("{} (chunks x stages)", plan.jobs())),
+        ("phases", plan.phases.to_string()),
+        ("jobs", format!("{} (chunks x phases)", plan.jobs())),
         (
             "children",
-            format!("{children} in total, {} per stage", plan.children()),
+            format!("{children} in total, {} per phase", plan.children()),
         ),
         ("records per child", span(slice_least, slice_most, "")),
         (

@@ -9,7 +9,6 @@ use chrono::Utc;
 use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::run::Source;
 use rowmill_domain::{RunId, keys};
-use rowmill_pipeline::plan;
 use rowmill_ports::{Objects, Put};
 use rowmill_split::RunDetails;
 
@@ -48,8 +47,8 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, CliError> {
         source.uploaded,
         &file.name,
     );
-    let stages = u16::try_from(plan::stages(pipeline).len()).unwrap_or(u16::MAX);
-    let chunks = cut.chunks(&pipeline.batch, stages);
+    let phases = pipeline.phase_count();
+    let chunks = cut.chunks(&pipeline.batch, phases);
     cut.store(&objects, WORK, &run, &chunks)
         .await
         .map_err(|e| CliError::failed("cannot split the workbook", e))?;
@@ -59,7 +58,7 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, CliError> {
         source,
         pipeline: file.name,
         pipeline_toml: file.toml,
-        stages,
+        phases,
         notify: Vec::new(),
         parameters,
     };

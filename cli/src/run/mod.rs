@@ -11,7 +11,6 @@ use miette::miette;
 use rowmill_domain::secret::Secrets;
 use rowmill_domain::{RunState, config};
 use rowmill_local::{LocalError, SmtpMailer};
-use rowmill_pipeline::plan::stages;
 use rowmill_ports::PortError;
 
 use self::finish::finish;
@@ -114,8 +113,8 @@ pub(crate) async fn run(
 
     let mut progress = ProgressDisplay::new(stack.rows_read().clone());
     let running = stack.start();
-    let stages = u16::try_from(stages(&file.pipeline).len()).unwrap_or(u16::MAX);
-    let end = watch(&stack, &running, &id, stages, stop, &mut progress).await;
+    let phases = file.pipeline.phase_count();
+    let end = watch(&stack, &running, &id, phases, stop, &mut progress).await;
     match end? {
         WatchEnd::Over(run) => {
             progress.finish();

@@ -18,14 +18,14 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 pub(crate) enum RunProgress {
     /// Split reads the workbook: rows so far.
     Split(u64),
-    /// Children process records. Each record counts once per stage.
+    /// Children process records. Each record counts once per phase.
     Enrich {
         /// Records with an outcome.
         done: u64,
         /// All records.
         of: u64,
-        /// The stages of the pipeline.
-        stages: u16,
+        /// The phases of the pipeline.
+        phases: u16,
     },
     /// Report writes the workbook: rows so far, and all rows.
     Report(u64, u64),
@@ -61,8 +61,8 @@ impl RunProgress {
 
     fn unit(self) -> &'static str {
         match self {
-            RunProgress::Enrich { stages: 0 | 1, .. } => "records",
-            RunProgress::Enrich { .. } => "records, counted in each stage",
+            RunProgress::Enrich { phases: 0 | 1, .. } => "records",
+            RunProgress::Enrich { .. } => "records, counted in each phase",
             RunProgress::Split(_) | RunProgress::Report(..) | RunProgress::Cleanup => "rows",
         }
     }
@@ -248,7 +248,7 @@ mod tests {
             at: RunProgress::Enrich {
                 done: 3000,
                 of: 10_000,
-                stages: 1,
+                phases: 1,
             },
             began: now.checked_sub(Duration::from_secs(100)).unwrap(),
             printed: now.checked_sub(Duration::from_secs(10)).unwrap(),

@@ -35,7 +35,7 @@ pub(super) async fn watch(
     stack: &LocalStack,
     running: &RunningStack,
     id: &RunId,
-    stages: u16,
+    phases: u16,
     mut stop: watch::Receiver<bool>,
     progress: &mut ProgressDisplay,
 ) -> Result<WatchEnd, CliError> {
@@ -50,7 +50,7 @@ pub(super) async fn watch(
             if is_over(run) {
                 return Ok(WatchEnd::Over(Box::new(run.clone())));
             }
-            progress.show(stack.progress(run, stages).await.map_err(failed)?);
+            progress.show(stack.progress(run, phases).await.map_err(failed)?);
         }
         if running.is_over() {
             let why = "the state directory failed".to_owned();

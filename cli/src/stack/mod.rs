@@ -110,24 +110,24 @@ impl LocalStack {
         &self.stages.split.rows_read
     }
 
-    /// The progress of a run whose pipeline has that many `stages`.
+    /// The progress of a run whose pipeline has that many `phases`.
     pub(crate) async fn progress(
         &self,
         run: &RunItem,
-        stages: u16,
+        phases: u16,
     ) -> Result<RunProgress, PortError> {
         let records = run.counts.records;
         Ok(match run.state {
             RunState::Splitting => RunProgress::Split(self.rows_read().load(Ordering::Relaxed)),
             RunState::Running => {
                 let mut done = 0;
-                for stage in 0..stages {
-                    done += self.stored(&run.id, stage).await?;
+                for phase in 0..phases {
+                    done += self.stored(&run.id, phase).await?;
                 }
                 RunProgress::Enrich {
                     done,
-                    of: records * u64::from(stages),
-                    stages,
+                    of: records * u64::from(phases),
+                    phases,
                 }
             }
             RunState::Reporting => {
@@ -141,9 +141,9 @@ impl LocalStack {
         })
     }
 
-    async fn stored(&self, run: &RunId, stage: u16) -> Result<u64, PortError> {
+    async fn stored(&self, run: &RunId, phase: u16) -> Result<u64, PortError> {
         // The state changes before the table exists.
-        let stored = self.ledger.progress_at(run, stage).await.optional()?;
+        let stored = self.ledger.progress_at(run, phase).await.optional()?;
         Ok(stored.unwrap_or_default())
     }
 

@@ -103,7 +103,7 @@ mod tests {
             let child = Child {
                 run: run.clone(),
                 chunk: 0,
-                stage: 0,
+                phase: 0,
                 index: Some(index),
             };
             RunAnswers::new(ledger.clone(), &child)

@@ -11,8 +11,8 @@ pub struct Child {
     pub run: RunId,
     /// The chunk, counted from 0.
     pub chunk: u32,
-    /// The stage, counted from 0.
-    pub stage: u16,
+    /// The phase, counted from 0.
+    pub phase: u16,
     /// The index in the array job. `None` for a plain job, which works on the whole chunk.
     pub index: Option<u32>,
 }
@@ -21,8 +21,8 @@ impl fmt::Display for Child {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "run {}, chunk {}, stage {}",
-            self.run, self.chunk, self.stage
+            "run {}, chunk {}, phase {}",
+            self.run, self.chunk, self.phase
         )?;
         match self.index {
             Some(index) => write!(f, ", child {index}"),
@@ -41,7 +41,7 @@ pub struct ChildReport {
     /// Records that this attempt finished with status `ok`.
     pub ok: u64,
     /// Records that this attempt finished with status `failed`, including those that failed in an
-    /// earlier stage.
+    /// earlier phase.
     pub failed: u64,
 }
 

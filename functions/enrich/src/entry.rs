@@ -2,7 +2,7 @@
 //! request for a preview.
 
 use rowmill_domain::config::{
-    AWS_BATCH_JOB_ARRAY_INDEX, ROWMILL_CHUNK, ROWMILL_RUN, ROWMILL_STAGE,
+    AWS_BATCH_JOB_ARRAY_INDEX, ROWMILL_CHUNK, ROWMILL_PHASE, ROWMILL_RUN,
 };
 use rowmill_domain::environment::{Environment, VariableError};
 use rowmill_domain::event::Invocation;
@@ -22,7 +22,7 @@ impl Child {
         Ok(Child {
             run: environment.value(ROWMILL_RUN)?,
             chunk: environment.value(ROWMILL_CHUNK)?,
-            stage: environment.value(ROWMILL_STAGE)?,
+            phase: environment.value(ROWMILL_PHASE)?,
             index: environment.optional_value(AWS_BATCH_JOB_ARRAY_INDEX)?,
         })
     }
@@ -103,10 +103,10 @@ mod tests {
         let mut pairs = vec![
             ("ROWMILL_RUN", "20261121-reviews-0123456789ab"),
             ("ROWMILL_CHUNK", "3"),
-            ("ROWMILL_STAGE", "1"),
+            ("ROWMILL_PHASE", "1"),
         ];
         let plain = read(&pairs).unwrap();
-        assert_eq!((plain.chunk, plain.stage, plain.index), (3, 1, None));
+        assert_eq!((plain.chunk, plain.phase, plain.index), (3, 1, None));
         pairs.push(("AWS_BATCH_JOB_ARRAY_INDEX", "7"));
         assert_eq!(read(&pairs).unwrap().index, Some(7));
         assert_eq!(

@@ -14,7 +14,7 @@ use rowmill_ports::{Location, Objects, Optional};
 use crate::error::PreviewError;
 use crate::host::HostResources;
 use crate::record::{Task, Worker};
-use crate::steps::stage_steps;
+use crate::steps::phase_steps;
 
 pub use request::preview_json;
 pub(crate) use request::{PreviewRequest, columns, records};
@@ -87,8 +87,8 @@ pub async fn preview(
     let programs = programs.map_err(|e| vec![e.into_message()])?;
     let worker = Worker {
         columns,
-        stage: 0,
-        steps: stage_steps(pipeline, all, &setup, &programs).map_err(|wrong| vec![wrong])?,
+        phase: 0,
+        steps: phase_steps(pipeline, all, &setup, &programs).map_err(|wrong| vec![wrong])?,
         checks: &pipeline.checks,
         derived: &pipeline.columns,
     };

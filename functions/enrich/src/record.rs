@@ -12,35 +12,35 @@ use rowmill_domain::record::{Columns, Outputs, Row};
 use rowmill_domain::{Outcome, Record, Status, Value};
 use rowmill_pipeline::{Check, DerivedColumn, OnFailure};
 
-use crate::steps::StageStep;
+use crate::steps::PhaseStep;
 
-/// A record, with its outcome from the previous stage.
+/// A record, with its outcome from the previous phase.
 pub(crate) struct Task {
     pub(crate) record: Record,
-    /// `None` in the first stage, and if the previous stage stored nothing.
+    /// `None` in the first phase, and if the previous phase stored nothing.
     pub(crate) before: Option<Outcome>,
 }
 
-/// What a stage does to each record.
+/// What a phase does to each record.
 pub(crate) struct Worker<'a> {
     pub(crate) columns: &'a Columns,
-    pub(crate) stage: u16,
-    pub(crate) steps: Vec<StageStep>,
-    /// Evaluated in the last stage; empty in the others.
+    pub(crate) phase: u16,
+    pub(crate) steps: Vec<PhaseStep>,
+    /// Evaluated in the last phase; empty in the others.
     pub(crate) checks: &'a [Check],
     pub(crate) derived: &'a [DerivedColumn],
 }
 
 impl Worker<'_> {
-    /// Processes a record. A record that failed in an earlier stage keeps its outcome.
+    /// Processes a record. A record that failed in an earlier phase keeps its outcome.
     pub(crate) async fn outcome(&self, task: Task) -> Outcome {
-        let mut outcome = match (task.before, self.stage) {
-            (Some(before), stage) => Outcome { stage, ..before },
+        let mut outcome = match (task.before, self.phase) {
+            (Some(before), phase) => Outcome { phase, ..before },
             (None, 0) => fresh(task.record.row, 0),
-            (None, stage) => {
-                // Batch starts a child only after its counterpart in the previous stage succeeded.
-                let reason = format!("stage {stage} stored no outcome for this row");
-                return failed(fresh(task.record.row, stage), reason);
+            (None, phase) => {
+                // Batch starts a child only after its counterpart in the previous phase succeeded.
+                let reason = format!("phase {phase} stored no outcome for this row");
+                return failed(fresh(task.record.row, phase), reason);
             }
         };
         if outcome.status != Status::Ok {
@@ -168,10 +168,10 @@ fn passes(check: &Check, row: Row<'_>) -> Result<(), String> {
     }
 }
 
-fn fresh(row: u32, stage: u16) -> Outcome {
+fn fresh(row: u32, phase: u16) -> Outcome {
     Outcome {
         row,
-        stage,
+        phase,
         status: Status::Ok,
         outputs: Outputs::new(),
         error: None,
@@ -256,8 +256,8 @@ mod tests {
         }
     }
 
-    fn step(index: u16, result: Option<StepResult>) -> StageStep {
-        StageStep {
+    fn step(index: u16, result: Option<StepResult>) -> PhaseStep {
+        PhaseStep {
             index,
             kind: "http",
             runner: Box::new(Fixed(result)),
@@ -283,16 +283,16 @@ mod tests {
     }
 
     async fn work(
-        stage: u16,
+        phase: u16,
         before: Option<Outcome>,
-        steps: Vec<StageStep>,
+        steps: Vec<PhaseStep>,
         checks: &[Check],
         derived: &[DerivedColumn],
     ) -> Outcome {
         let columns = Columns::new(["name"]);
         let worker = Worker {
             columns: &columns,
-            stage,
+            phase,
             steps,
             checks,
             derived,
@@ -325,7 +325,7 @@ mod tests {
         )
         .await;
         assert_eq!(outcome.status, Status::Ok);
-        assert_eq!((outcome.row, outcome.stage, outcome.attempts), (7, 0, 3));
+        assert_eq!((outcome.row, outcome.phase, outcome.attempts), (7, 0, 3));
         assert_eq!(
             outcome.outputs,
             [
@@ -396,14 +396,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_later_stage_continues_from_the_previous_outcome() {
+    async fn a_later_phase_continues_from_the_previous_outcome() {
         let before = Outcome {
             attempts: 2,
             ..fresh(7, 0)
         };
         let steps = || vec![step(1, Some(result(Ok(due(1.0)), 1)))];
         let ok = work(1, Some(before.clone()), steps(), &[], &[column("x", "due")]).await;
-        assert_eq!((ok.stage, ok.status, ok.attempts), (1, Status::Ok, 2));
+        assert_eq!((ok.phase, ok.status, ok.attempts), (1, Status::Ok, 2));
         assert_eq!(ok.outputs.len(), 2);
 
         let failed_before = failed(before, "step 1 (http): 404".into());
@@ -411,16 +411,16 @@ mod tests {
         assert_eq!(
             carried,
             Outcome {
-                stage: 1,
+                phase: 1,
                 ..failed_before
             }
         );
 
         let lost = work(1, None, steps(), &[], &[]).await;
-        assert_eq!((lost.stage, lost.status), (1, Status::Failed));
+        assert_eq!((lost.phase, lost.status), (1, Status::Failed));
         assert_eq!(
             lost.error.as_deref(),
-            Some("stage 1 stored no outcome for this row")
+            Some("phase 1 stored no outcome for this row")
         );
     }
 

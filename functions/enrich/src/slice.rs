@@ -14,7 +14,7 @@ use crate::stage::Enrich;
 pub(crate) struct Tasks {
     /// How many records the slice has.
     pub(crate) records: u64,
-    /// Records without an outcome of this stage, in row order.
+    /// Records without an outcome of this phase, in row order.
     pub(crate) todo: Vec<Task>,
 }
 
@@ -77,7 +77,7 @@ impl Enrich {
             // Both are in row order.
             while outcomes.next_if(|o| o.row < record.row).is_some() {}
             let before = outcomes.next_if(|o| o.row == record.row);
-            if before.as_ref().is_none_or(|o| o.stage < child.stage) {
+            if before.as_ref().is_none_or(|o| o.phase < child.phase) {
                 todo.push(Task { record, before });
             }
         }

@@ -8,7 +8,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use rowmill_domain::limits::DRAIN_SECONDS;
 use rowmill_domain::{Manifest, keys};
-use rowmill_pipeline::{from_manifest, plan};
+use rowmill_pipeline::from_manifest;
 use rowmill_ports::{Ledger, Objects};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -20,7 +20,7 @@ use crate::error::EnrichError;
 use crate::host::HostResources;
 use crate::permits::LedgerPermits;
 use crate::record::{Task, Worker};
-use crate::steps::stage_steps;
+use crate::steps::phase_steps;
 use crate::store::{FLUSH_OUTCOMES, Store};
 
 /// How much of [`DRAIN_SECONDS`] is reserved for storing outcomes.
@@ -39,7 +39,7 @@ pub struct Enrich {
 }
 
 impl Enrich {
-    /// Processes the child's slice until every record has an outcome of its stage.
+    /// Processes the child's slice until every record has an outcome of its phase.
     ///
     /// Once `stop` is true, no new record starts. Records in flight may finish and are stored, within
     /// [`DRAIN_SECONDS`].
@@ -55,10 +55,10 @@ impl Enrich {
         let Child {
             run,
             chunk,
-            stage,
+            phase,
             index,
         } = child;
-        let span = tracing::info_span!("enrich", %run, chunk, stage, index);
+        let span = tracing::info_span!("enrich", %run, chunk, phase, index);
         let interrupted = drained(stop.clone(), DRAIN_SECONDS);
         async {
             tokio::select! {
@@ -78,22 +78,22 @@ impl Enrich {
         let manifest = self.manifest(child).await?;
         let pipeline = from_manifest(&manifest)
             .map_err(|error| EnrichError::Misconfigured(format!("{child}: {error}")))?;
-        let stages = plan::stages(&pipeline);
-        if stages.len() != usize::from(manifest.stages) {
+        let phases = pipeline.phases();
+        if phases.len() != usize::from(manifest.phases) {
             return Err(EnrichError::Misconfigured(format!(
-                "{child}: the manifest has {} stages, but its pipeline has {}: split and enrich \
+                "{child}: the manifest has {} phases, but its pipeline has {}: split and enrich \
                  have different versions",
-                manifest.stages,
-                stages.len()
+                manifest.phases,
+                phases.len()
             )));
         }
-        let steps = stages
-            .get(usize::from(child.stage))
+        let steps = phases
+            .get(usize::from(child.phase))
             .cloned()
             .ok_or_else(|| {
                 EnrichError::Misconfigured(format!(
-                    "{child}: the run has no such stage (it has {})",
-                    stages.len()
+                    "{child}: the run has no such phase (it has {})",
+                    phases.len()
                 ))
             })?;
 
@@ -117,11 +117,11 @@ impl Enrich {
         deps.answers = Some(Arc::new(RunAnswers::new(self.ledger.clone(), child)));
         let programs = self.host.programs(&pipeline, steps.clone());
         let programs = programs.await.map_err(|e| e.in_child(child))?;
-        let last = child.stage + 1 == manifest.stages;
+        let last = child.phase + 1 == manifest.phases;
         let worker = Worker {
             columns: &columns,
-            stage: child.stage,
-            steps: stage_steps(&pipeline, steps, &deps, &programs).map_err(misconfigured)?,
+            phase: child.phase,
+            steps: phase_steps(&pipeline, steps, &deps, &programs).map_err(misconfigured)?,
             checks: if last { &pipeline.checks } else { &[] },
             derived: if last { &pipeline.columns } else { &[] },
         };

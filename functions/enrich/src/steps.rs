@@ -1,4 +1,4 @@
-//! The steps of a stage, ready to run.
+//! The steps of a phase, ready to run.
 
 use std::ops::Range;
 
@@ -6,8 +6,8 @@ use rowmill_pipeline::Pipeline;
 use rowmill_steps::{Runner, StepDeps};
 use tempfile::TempDir;
 
-/// A step of the stage.
-pub(crate) struct StageStep {
+/// A step of the phase.
+pub(crate) struct PhaseStep {
     /// Its index in the pipeline.
     pub(crate) index: u16,
     /// Its kind, as in the file.
@@ -16,12 +16,12 @@ pub(crate) struct StageStep {
 }
 
 /// Makes these steps ready to run, or says what is wrong with one of them.
-pub(crate) fn stage_steps(
+pub(crate) fn phase_steps(
     pipeline: &Pipeline,
     steps: Range<usize>,
     deps: &StepDeps,
     programs: &[Option<TempDir>],
-) -> Result<Vec<StageStep>, String> {
+) -> Result<Vec<PhaseStep>, String> {
     pipeline.steps[steps.clone()]
         .iter()
         .zip(programs)
@@ -36,7 +36,7 @@ pub(crate) fn stage_steps(
                 let (number, kind) = (index + 1, step.kind_name());
                 format!("step {number} ({kind}): {}", deps.secrets.redact(&error))
             })?;
-            Ok(StageStep {
+            Ok(PhaseStep {
                 // No realistic pipeline has 65,536 steps.
                 index: index as u16,
                 kind: step.kind_name(),

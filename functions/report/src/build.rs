@@ -127,7 +127,7 @@ impl Report {
         )?;
         let chunk = chunk.body;
 
-        let (bytes, names, last) = (chunk.clone(), columns.clone(), manifest.stages - 1);
+        let (bytes, names, last) = (chunk.clone(), columns.clone(), manifest.phases - 1);
         let mut rows = blocking(move || join(&bytes, &names, outcomes, last))
             .await?
             .map_err(|what| ReportError::Inconsistent {
@@ -145,7 +145,7 @@ impl Report {
             });
         }
         if rows.iter().any(|(_, o)| o.status == Status::Missing) {
-            let missing = self.missing_reasons(plan, manifest.stages, ended).await?;
+            let missing = self.missing_reasons(plan, manifest.phases, ended).await?;
             for (place, (_, outcome)) in rows.iter_mut().enumerate() {
                 if outcome.status == Status::Missing {
                     outcome.error = Some(missing.reason(place));
@@ -179,13 +179,13 @@ impl Report {
 }
 
 /// Joins a chunk's records with their outcomes, both in the order of rows. A record without an
-/// outcome of the last stage, which did not fail before, is missing; the outputs that it has are
+/// outcome of the last phase, which did not fail before, is missing; the outputs that it has are
 /// kept.
 fn join(
     chunk: &[u8],
     columns: &Columns,
     outcomes: Vec<Outcome>,
-    last_stage: u16,
+    last_phase: u16,
 ) -> Result<Vec<(Record, Outcome)>, String> {
     let mut outcomes = outcomes.into_iter().peekable();
     let mut rows = Vec::new();
@@ -194,7 +194,7 @@ fn join(
             .map_err(|error| format!("line {} is no record: {error}", at + 1))?;
         while outcomes.next_if(|o| o.row < record.row).is_some() {}
         let outcome = match outcomes.next_if(|o| o.row == record.row) {
-            Some(outcome) if outcome.stage < last_stage && outcome.status == Status::Ok => {
+            Some(outcome) if outcome.phase < last_phase && outcome.status == Status::Ok => {
                 Outcome {
                     status: Status::Missing,
                     ..outcome
@@ -203,7 +203,7 @@ fn join(
             Some(outcome) => outcome,
             None => Outcome {
                 row: record.row,
-                stage: 0,
+                phase: 0,
                 status: Status::Missing,
                 outputs: Vec::new(),
                 error: None,

@@ -299,7 +299,7 @@ mod tests {
     fn outcome(row: u32, status: Status, error: Option<&str>) -> Outcome {
         Outcome {
             row,
-            stage: 0,
+            phase: 0,
             status,
             outputs: vec![],
             error: error.map(str::to_owned),

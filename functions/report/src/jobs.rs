@@ -13,13 +13,13 @@ use crate::stage::Report;
 /// Batch forgets a job about 7 days after it ended. Source: AWS Batch user guide, "Job states".
 const JOBS_KEPT: TimeDelta = TimeDelta::days(7);
 
-/// The jobs of a run, all ended, by chunk and stage. `None` where Batch no longer knows one.
+/// The jobs of a run, all ended, by chunk and phase. `None` where Batch no longer knows one.
 pub(crate) struct EndedJobs(BTreeMap<(u32, u16), Option<JobDetail>>);
 
 impl EndedJobs {
-    /// The job of a chunk and stage, if Batch still knows it.
-    pub(crate) fn job(&self, chunk: u32, stage: u16) -> Option<&JobDetail> {
-        self.0.get(&(chunk, stage))?.as_ref()
+    /// The job of a chunk and phase, if Batch still knows it.
+    pub(crate) fn job(&self, chunk: u32, phase: u16) -> Option<&JobDetail> {
+        self.0.get(&(chunk, phase))?.as_ref()
     }
 }
 
@@ -36,15 +36,15 @@ impl Report {
         let mut known = BTreeMap::new();
         for record in &records {
             // A name that is not ours is no job of the run's graph.
-            if let Some((_, chunk, stage)) = JobName::parse(&record.name.0) {
-                known.insert(record.id.clone(), (chunk, stage, record));
+            if let Some((_, chunk, phase)) = JobName::parse(&record.name.0) {
+                known.insert(record.id.clone(), (chunk, phase, record));
             }
         }
         let mut ended: BTreeMap<(u32, u16), Option<JobDetail>> = BTreeMap::new();
         let ids: Vec<_> = known.keys().cloned().collect();
         for ids in ids.chunks(DESCRIBE_JOBS_MAX) {
             for detail in self.jobs.describe(ids).await? {
-                let Some((chunk, stage, record)) = known.remove(&detail.id) else {
+                let Some((chunk, phase, record)) = known.remove(&detail.id) else {
                     continue;
                 };
                 if !detail.status.is_terminal() {
@@ -66,15 +66,15 @@ impl Report {
                         .job_ended(&run.id, &record.name, &record.id)
                         .await?;
                 }
-                ended.insert((chunk, stage), Some(detail));
+                ended.insert((chunk, phase), Some(detail));
             }
         }
         // What is left Batch does not know: forgotten, or submitted a moment ago.
-        for (chunk, stage, record) in known.into_values() {
+        for (chunk, phase, record) in known.into_values() {
             if !record.ended && now - run.created < JOBS_KEPT {
                 return Ok(None);
             }
-            ended.insert((chunk, stage), None);
+            ended.insert((chunk, phase), None);
         }
         Ok((ended.len() as u32 >= jobs).then_some(EndedJobs(ended)))
     }

@@ -13,7 +13,7 @@ use crate::stage::Report;
 /// The reasons of a chunk's missing records.
 pub(crate) struct MissingReasons {
     plan: ChunkPlan,
-    /// By child: its failure in the first stage in which it failed.
+    /// By child: its failure in the first phase in which it failed.
     children: HashMap<u32, String>,
     /// Of children for which Batch names no failure.
     otherwise: String,
@@ -32,19 +32,19 @@ impl Report {
     pub(crate) async fn missing_reasons(
         &self,
         plan: &ChunkPlan,
-        stages: u16,
+        phases: u16,
         ended: &EndedJobs,
     ) -> Result<MissingReasons, PortError> {
         let mut children: HashMap<u32, String> = HashMap::new();
         let mut otherwise = None;
-        for stage in 0..stages {
-            let Some(job) = ended.job(plan.chunk, stage) else {
+        for phase in 0..phases {
+            let Some(job) = ended.job(plan.chunk, phase) else {
                 otherwise.get_or_insert_with(|| {
                     format!(
                         "no result was stored, and AWS Batch no longer knows the job of chunk {}, \
-                         stage {}",
+                         phase {}",
                         plan.chunk,
-                        stage + 1
+                        phase + 1
                     )
                 });
                 continue;
@@ -58,7 +58,7 @@ impl Report {
                 None => vec![job.clone()],
             };
             for child in failed {
-                // The first stage's failure is the root: later ones only depended on it.
+                // The first phase's failure is the root: later ones only depended on it.
                 children
                     .entry(child.array_index.unwrap_or(0))
                     .or_insert_with(|| failure(&child));
@@ -158,7 +158,7 @@ mod tests {
     fn a_failure_says_what_batch_knows() {
         let mut job = JobDetail {
             id: JobId("a:3".into()),
-            name: JobName("run-c00000-s0".into()),
+            name: JobName("run-c00000-p0".into()),
             status: JobStatus::Failed,
             status_reason: Some("Essential container in task exited".into()),
             array_size: None,
@@ -172,13 +172,13 @@ mod tests {
         };
         assert_eq!(
             failure(&job),
-            "no result: job run-c00000-s0, child 3, failed: OutOfMemoryError: Container killed \
+            "no result: job run-c00000-p0, child 3, failed: OutOfMemoryError: Container killed \
              due to memory usage; Essential container in task exited; exit code 137: killed, as \
              when memory runs out; 2 attempts"
         );
         (job.reason, job.status_reason, job.exit_code) = (None, None, None);
         (job.attempts, job.array_index) = (0, None);
-        assert_eq!(failure(&job), "no result: job run-c00000-s0 failed");
+        assert_eq!(failure(&job), "no result: job run-c00000-p0 failed");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use rowmill_domain::manifest::ChunkPlan;
 use rowmill_domain::message::Message;
 use rowmill_domain::run::{Counts, Source, Work};
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
-use rowmill_pipeline::{Batch, plan};
+use rowmill_pipeline::Batch;
 use rowmill_ports::{
     Claim, ErrorKind, Holder, Ledger, Location, Objects, Optional, Put, RunPatch, Scheduler,
     TablePlan, Topic,
@@ -308,7 +308,7 @@ impl Split {
             }
         };
         let batch = pipeline.batch.clone();
-        let stages = u16::try_from(plan::stages(&pipeline).len()).unwrap_or(u16::MAX);
+        let phases = pipeline.phase_count();
         let cut = tokio::task::spawn_blocking(move || {
             let cut = cut(&path, &name, &pipeline, limit, progress);
             // Frees the disk space of the workbook before the chunks need theirs.
@@ -325,7 +325,7 @@ impl Split {
             Err(CutError::Stopped) => return Err(SplitError::Stopped),
         };
 
-        let chunks = cut.chunks(&batch, stages);
+        let chunks = cut.chunks(&batch, phases);
         let table = async {
             let plan = table_plan(&chunks, &batch);
             Ok::<_, SplitError>(self.ledger.create_table(run, plan).await?)
@@ -339,7 +339,7 @@ impl Split {
                 created: cx.now,
                 pipeline: pipeline_name,
                 pipeline_toml: toml,
-                stages,
+                phases,
                 notify,
                 parameters,
             },

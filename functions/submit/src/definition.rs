@@ -1,4 +1,4 @@
-//! Job definitions: what all jobs of a stage share.
+//! Job definitions: what all jobs of a phase share.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use rowmill_pipeline::secrets::Secret;
 
 use crate::SubmitConfig;
 
-/// The definition of a stage whose container has that image, named
+/// The definition of a phase whose container has that image, named
 /// `<stack>-<12 hex of a hash of all that is in it>`: the same content has the same name.
 pub fn definition(
     config: &SubmitConfig,

@@ -1,4 +1,4 @@
-//! Stage submit: one Batch job per chunk and stage.
+//! Stage submit: one Batch job per chunk and phase.
 //!
 //! Submit is entered by the message that a run is split ([`Submit::invoke`]). It registers the job
 //! definitions that the run needs and submits its jobs, each dependent on the one before it.
@@ -14,7 +14,7 @@
 //! # Guarantees
 //!
 //! - No job runs twice. SubmitJob has no idempotency token, so the name of a job is a function of
-//!   run, chunk and stage, its id is recorded as soon as it is known, and a submit that resumes
+//!   run, chunk and phase, its id is recorded as soon as it is known, and a submit that resumes
 //!   looks for a job of that name before it submits one.
 //! - A run that Batch refuses for good fails with the reason: its jobs are terminated, and report
 //!   sends the mail.

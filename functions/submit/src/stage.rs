@@ -13,7 +13,7 @@ use rowmill_domain::limits::SUBMIT_PER_SECOND;
 use rowmill_domain::message::Message;
 use rowmill_domain::run::{Failure, Work};
 use rowmill_domain::{Manifest, RunId, RunState, config, keys};
-use rowmill_pipeline::{Pipeline, from_manifest, plan};
+use rowmill_pipeline::{Pipeline, from_manifest};
 use rowmill_ports::{
     Claim, ErrorKind, Holder, JobFilter, Jobs, Ledger, Location, Objects, Optional, PortError,
     RunPatch, Topic,
@@ -57,7 +57,7 @@ pub struct SubmitConfig {
     pub queue: String,
     /// The stack, which starts the names of job definitions.
     pub stack: String,
-    /// The image of stages without one of their own.
+    /// The image of phases without one of their own.
     pub image: String,
 }
 
@@ -79,7 +79,7 @@ impl From<PortError> for NotSubmitted {
 struct SubmitContext {
     manifest: Manifest,
     definitions: Vec<JobDefinition>,
-    /// ARNs of the definitions, by stage.
+    /// ARNs of the definitions, by phase.
     arns: Vec<String>,
     /// Whether an earlier invocation may have submitted some of the jobs.
     resumed: bool,
@@ -179,8 +179,8 @@ impl Submit {
     }
 
     fn definitions(&self, pipeline: &Pipeline) -> Vec<JobDefinition> {
-        plan::stages(pipeline)
-            .into_iter()
+        let phases = pipeline.phases().into_iter();
+        phases
             .map(|steps| {
                 let step = pipeline.steps.get(steps.start);
                 let image = step.and_then(|step| step.image.as_deref());
@@ -285,7 +285,7 @@ impl Submit {
         job: &PlannedJob,
         ids: &HashMap<JobName, JobId>,
     ) -> Result<JobId, NotSubmitted> {
-        let stage = usize::from(job.stage);
+        let phase = usize::from(job.phase);
         let before = |arn: String| {
             let depends_on = job.after.as_ref().map(|(name, kind)| Dependency {
                 job_id: ids.get(name).cloned(),
@@ -303,7 +303,7 @@ impl Submit {
                         context.manifest.run.to_string(),
                     ),
                     (config::ROWMILL_CHUNK.to_owned(), job.chunk.to_string()),
-                    (config::ROWMILL_STAGE.to_owned(), job.stage.to_string()),
+                    (config::ROWMILL_PHASE.to_owned(), job.phase.to_string()),
                 ]),
                 retry: None,
                 timeout_seconds: None,
@@ -317,11 +317,11 @@ impl Submit {
             }
         };
         let (Some(definition), Some(arn)) =
-            (context.definitions.get(stage), context.arns.get(stage))
+            (context.definitions.get(phase), context.arns.get(phase))
         else {
             return Err(refused(
                 format!(
-                    "the manifest of {} has stage {stage}, and its pipeline has not",
+                    "the manifest of {} has phase {phase}, and its pipeline has not",
                     context.manifest.run
                 ),
                 "upload the workbook again",
@@ -342,7 +342,7 @@ impl Submit {
             return Err(refused_or_error(refusal));
         }
         let request = before(arn.clone());
-        context.arns[stage] = arn;
+        context.arns[phase] = arn;
         self.note_definitions(context).await?;
         self.call(&request, &mut context.limiter)
             .await

@@ -172,7 +172,7 @@ fn manifest() -> Manifest {
             records: 2,
             children: 1,
         }],
-        stages: 1,
+        phases: 1,
         rows_in: 2,
         records: 2,
         rejected: BTreeMap::new(),

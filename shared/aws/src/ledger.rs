@@ -5,7 +5,7 @@
 //! | `<stack>-runs` | `run` | run id | a run, with its fields as attributes |
 //! | | run id | `claim#<work>` | a claim: owner, until (epoch milliseconds), done |
 //! | | run id | `job#<name>` | a job: id, ended |
-//! | `<stack>-run-<run id>` | `<chunk>#<row mod 4>` | row | an outcome: stage, status, and the outcome as JSON |
+//! | `<stack>-run-<run id>` | `<chunk>#<row mod 4>` | row | an outcome: phase, status, and the outcome as JSON |
 //! | | `question#<question>` | 0 | a shared answer: owner, until (epoch milliseconds), answer |
 //! | `<stack>-permits` | rate key | | the time of its next permit (epoch nanoseconds), and when the item expires (epoch seconds) |
 //!

@@ -18,8 +18,8 @@ pub const AWS_BATCH_CE_NAME: &str = "AWS_BATCH_CE_NAME";
 pub const ROWMILL_RUN: &str = "ROWMILL_RUN";
 /// enrich: the chunk, from 0; set by submit on the job.
 pub const ROWMILL_CHUNK: &str = "ROWMILL_CHUNK";
-/// enrich: the stage, from 0; set by submit on the job.
-pub const ROWMILL_STAGE: &str = "ROWMILL_STAGE";
+/// enrich: the phase, from 0; set by submit on the job.
+pub const ROWMILL_PHASE: &str = "ROWMILL_PHASE";
 /// All: the work bucket.
 pub const ROWMILL_WORK_BUCKET: &str = "ROWMILL_WORK_BUCKET";
 /// All: the stack's name, which the names of tables, job definitions and schedules begin with.
@@ -106,7 +106,7 @@ pub mod child_exit {
     /// A program could not be fetched: try again. Starts with a 1, as AWS's "fetch and run" gives
     /// for a failed download and as the rule for [`UNAVAILABLE`] wants it.
     pub const NOT_FETCHED: u8 = 1;
-    /// The job is set up wrongly (no such run, chunk or stage; an unreadable manifest): trying
+    /// The job is set up wrongly (no such run, chunk or phase; an unreadable manifest): trying
     /// again cannot help.
     pub const MISCONFIGURED: u8 = 2;
     /// The machine or a service failed: try again. Starts with a 1, as 137 (killed) and

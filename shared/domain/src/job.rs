@@ -18,16 +18,16 @@ use crate::run::RunId;
 pub struct JobName(pub String);
 
 impl JobName {
-    /// The name of the job of a run's chunk and stage: `<run>-c00000-s0`.
-    pub fn new(run: &RunId, chunk: u32, stage: u16) -> JobName {
-        JobName(format!("{run}-c{chunk:05}-s{stage}"))
+    /// The name of the job of a run's chunk and phase: `<run>-c00000-p0`.
+    pub fn new(run: &RunId, chunk: u32, phase: u16) -> JobName {
+        JobName(format!("{run}-c{chunk:05}-p{phase}"))
     }
 
-    /// The run, chunk and stage that a name says; `None` for a job that is not ours.
+    /// The run, chunk and phase that a name says; `None` for a job that is not ours.
     pub fn parse(name: &str) -> Option<(RunId, u32, u16)> {
-        let (rest, stage) = name.rsplit_once("-s")?;
+        let (rest, phase) = name.rsplit_once("-p")?;
         let (run, chunk) = rest.rsplit_once("-c")?;
-        Some((run.parse().ok()?, chunk.parse().ok()?, stage.parse().ok()?))
+        Some((run.parse().ok()?, chunk.parse().ok()?, phase.parse().ok()?))
     }
 }
 

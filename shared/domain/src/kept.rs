@@ -2,11 +2,13 @@
 //! line a record in the order of the input.
 //!
 //! A line is the record's line of its chunk with `v` and `outcome` added:
-//! `{"v":1,"row":17,"values":{..},"types":{..},"outcome":{"row":17,"status":"ok","outputs":{..},..}}`.
+//! `{"v":2,"row":17,"values":{..},"types":{..},"outcome":{"row":17,"status":"ok","outputs":{..},..}}`.
 //! `v` is [`KEPT_VERSION`]. A reader passes over fields that it does not know.
 //!
 //! Beside them stands `results/<id>/about.json` ([`About`]) with what the rows do not tell, so that
 //! the folder suffices to make the workbook again.
+
+use std::cmp::Ordering;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -15,8 +17,9 @@ use crate::manifest::{MANIFEST_VERSION, Manifest};
 use crate::outcome::Outcome;
 use crate::record::{Columns, Record};
 
-/// The version that this program writes; a reader refuses a greater one.
-pub const KEPT_VERSION: u32 = 1;
+/// The version that this program writes, and the only one that it reads. Version 1 called phases
+/// "stages".
+pub const KEPT_VERSION: u32 = 2;
 
 /// `results/<id>/about.json`: the run that the rows are of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,9 +35,12 @@ pub struct About {
 }
 
 impl About {
-    /// Reads `about.json`, of this version or an older one.
+    /// Reads `about.json`.
+    ///
+    /// # Errors
+    /// It is not the JSON of such a file, or another version of the program wrote it.
     pub fn from_json(json: &[u8]) -> serde_json::Result<About> {
-        /// The versions alone: the rest of a newer file may have another shape.
+        /// The versions alone: the rest of another version may have another shape.
         #[derive(Deserialize)]
         struct Versions {
             v: u32,
@@ -45,19 +51,22 @@ impl About {
             version: u32,
         }
         let Versions { v, manifest } = serde_json::from_slice(json)?;
-        let newest = [
-            ("it", v, KEPT_VERSION),
-            ("its manifest", manifest.version, MANIFEST_VERSION),
-        ];
-        for (what, version, newest) in newest {
-            if version > newest {
-                return Err(serde::de::Error::custom(format_args!(
-                    "{what} has version {version}, and this program reads versions up to {newest}"
-                )));
-            }
-        }
+        check_version("the archive", v, KEPT_VERSION)?;
+        check_version("its manifest", manifest.version, MANIFEST_VERSION)?;
         serde_json::from_slice(json)
     }
+}
+
+fn check_version(what: &str, found: u32, known: u32) -> serde_json::Result<()> {
+    let program = match found.cmp(&known) {
+        Ordering::Equal => return Ok(()),
+        Ordering::Less => "older",
+        Ordering::Greater => "newer",
+    };
+    Err(serde::de::Error::custom(format_args!(
+        "{what} has version {found}, and this program reads version {known}: use the {program} \
+         program that wrote it"
+    )))
 }
 
 /// Appends the line of a record with its line end. `chunk_line` is the record's line of its
@@ -90,11 +99,7 @@ pub fn read_line(line: &[u8], columns: &Columns) -> serde_json::Result<(Record, 
         outcome: Outcome,
     }
     let Line { v, outcome } = serde_json::from_slice(line)?;
-    if v > KEPT_VERSION {
-        return Err(serde::de::Error::custom(format_args!(
-            "the line has version {v}, and this program reads versions up to {KEPT_VERSION}"
-        )));
-    }
+    check_version("the line", v, KEPT_VERSION)?;
     Ok((Record::read_json(line, columns)?, outcome))
 }
 
@@ -116,7 +121,7 @@ mod tests {
         };
         let outcome = Outcome {
             row: 17,
-            stage: 0,
+            phase: 0,
             status: Status::Ok,
             outputs: vec![(
                 "day".into(),
@@ -132,15 +137,17 @@ mod tests {
         write_line(&chunk_line, &outcome, &mut line).unwrap();
         assert_eq!(
             String::from_utf8(line.clone()).unwrap(),
-            "{\"v\":1,\"row\":17,\"values\":{\"ZIP\":\"00501\",\"Since\":\"2024-03-01\"},\
+            "{\"v\":2,\"row\":17,\"values\":{\"ZIP\":\"00501\",\"Since\":\"2024-03-01\"},\
              \"types\":{\"Since\":\"date\"},\"outcome\":{\"row\":17,\"status\":\"ok\",\
              \"outputs\":{\"day\":\"2024-01-31\"},\"types\":{\"day\":\"date\"},\"attempts\":1}}\n"
         );
         assert_eq!(read_line(&line, &columns).unwrap(), (record, outcome));
-        let newer = String::from_utf8(line)
-            .unwrap()
-            .replace("\"v\":1", "\"v\":2");
-        assert!(read_line(newer.as_bytes(), &columns).is_err());
+        let line = String::from_utf8(line).unwrap();
+        for (version, program) in [("1", "older"), ("3", "newer")] {
+            let other = line.replace("\"v\":2", &format!("\"v\":{version}"));
+            let error = read_line(other.as_bytes(), &columns).unwrap_err();
+            assert!(error.to_string().contains(program), "{error}");
+        }
         assert!(write_line(b"[]", &read_any(), &mut Vec::new()).is_err());
     }
 

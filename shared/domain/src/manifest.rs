@@ -1,5 +1,6 @@
 //! The manifest: split's commit point, and all that later stages need to know of a run.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -12,9 +13,9 @@ use crate::value::Kind;
 /// The values of a run's parameters, by name: of those that an upload may give.
 pub type ParameterValues = BTreeMap<String, String>;
 
-/// The version that this program writes. Readers take every version up to it, and fields they do
-/// not know they pass over.
-pub const MANIFEST_VERSION: u32 = 1;
+/// The version that this program writes, and the only one that it reads. Unknown fields are ignored.
+/// Version 1 called phases "stages".
+pub const MANIFEST_VERSION: u32 = 2;
 
 /// `runs/<id>/manifest.json`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,8 +38,8 @@ pub struct Manifest {
     pub columns: Vec<ColumnProfile>,
     /// The chunks, in order; balanced, each at most [`crate::limits::CHUNK_RECORDS`] records.
     pub chunks: Vec<ChunkPlan>,
-    /// Stages of the pipeline.
-    pub stages: u16,
+    /// Phases of the pipeline.
+    pub phases: u16,
     /// Data rows in the sheet below the header: records + rejected.
     pub rows_in: u64,
     /// Records in all chunks.
@@ -64,31 +65,42 @@ pub enum ManifestError {
     Json(#[from] serde_json::Error),
     /// A newer program wrote it.
     #[error(
-        "the manifest has version {0}, and this program reads versions up to {MANIFEST_VERSION}: \
-         deploy the newer program"
+        "the manifest has version {0}, and this program reads version {MANIFEST_VERSION}: use the \
+         newer program that started the run"
     )]
     Newer(u32),
+    /// An older program wrote it.
+    #[error(
+        "the manifest has version {0}, and this program reads version {MANIFEST_VERSION}: finish the \
+         run with the older program that started it, or run the workbook again (locally in a fresh \
+         output directory, on AWS by a new upload)"
+    )]
+    Older(u32),
 }
 
 impl Manifest {
-    /// Reads `runs/<id>/manifest.json`, of this version or an older one.
+    /// Reads `runs/<id>/manifest.json`.
+    ///
+    /// # Errors
+    /// It is not the JSON of a manifest, or another version of the program wrote it.
     pub fn from_json(json: &[u8]) -> Result<Manifest, ManifestError> {
-        /// The version alone: the rest of a newer manifest may have another shape.
+        /// The version alone: the rest of another version may have another shape.
         #[derive(Deserialize)]
         struct Version {
             version: u32,
         }
         let Version { version } = serde_json::from_slice(json)?;
-        if version > MANIFEST_VERSION {
-            return Err(ManifestError::Newer(version));
+        match version.cmp(&MANIFEST_VERSION) {
+            Ordering::Less => Err(ManifestError::Older(version)),
+            Ordering::Equal => Ok(serde_json::from_slice(json)?),
+            Ordering::Greater => Err(ManifestError::Newer(version)),
         }
-        Ok(serde_json::from_slice(json)?)
     }
 
     /// Jobs of the run in all; a parent with its children counts as one. The number that report
     /// counts to.
     pub fn jobs(&self) -> u32 {
-        self.chunks.len() as u32 * u32::from(self.stages)
+        self.chunks.len() as u32 * u32::from(self.phases)
     }
 
     /// The names of the input's columns.
@@ -213,9 +225,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_newer_manifest_is_refused_by_its_version() {
-        let error = Manifest::from_json(br#"{"version":2,"rows":[]}"#).unwrap_err();
-        assert!(matches!(error, ManifestError::Newer(2)), "{error}");
+    fn a_manifest_of_another_version_is_refused_with_advice() {
+        let error = Manifest::from_json(br#"{"version":3,"rows":[]}"#).unwrap_err();
+        assert!(matches!(error, ManifestError::Newer(3)), "{error}");
+        let error = Manifest::from_json(br#"{"version":1,"stages":1}"#).unwrap_err();
+        assert!(matches!(error, ManifestError::Older(1)), "{error}");
+        assert!(
+            error.to_string().contains("run the workbook again"),
+            "{error}"
+        );
         assert!(matches!(
             Manifest::from_json(b"{}"),
             Err(ManifestError::Json(_))

@@ -43,15 +43,15 @@ pub struct StepTime {
     pub ms: f32,
 }
 
-/// What came of one record, after the last stage that worked on it.
+/// What came of one record, after the last phase that worked on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// The record's row number; see [`crate::Record::row`].
     pub row: u32,
-    /// The stage that wrote this, from 0. An outcome of stage n carries all outputs of the stages
-    /// before it, so a resumed child of stage n has nothing left to do for a row whose outcome
+    /// The phase that wrote this, from 0. An outcome of phase n carries all outputs of the phases
+    /// before it, so a resumed child of phase n has nothing left to do for a row whose outcome
     /// says n or more.
-    pub stage: u16,
+    pub phase: u16,
     /// How it ended.
     pub status: Status,
     /// Outputs of steps, then derived columns, in the order of the pipeline.
@@ -80,8 +80,8 @@ impl Serialize for Outcome {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("row", &self.row)?;
-        if self.stage > 0 {
-            map.serialize_entry("stage", &self.stage)?;
+        if self.phase > 0 {
+            map.serialize_entry("phase", &self.phase)?;
         }
         map.serialize_entry("status", &self.status)?;
         let outputs = self.outputs.iter().map(|(n, v)| (&**n, v));
@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for Outcome {
         struct Wire {
             row: u32,
             #[serde(default)]
-            stage: u16,
+            phase: u16,
             status: Status,
             #[serde(default)]
             outputs: Ordered,
@@ -122,7 +122,7 @@ impl<'de> Deserialize<'de> for Outcome {
         }
         Ok(Outcome {
             row: wire.row,
-            stage: wire.stage,
+            phase: wire.phase,
             status: wire.status,
             outputs: wire.outputs.0,
             error: wire.error,
@@ -178,7 +178,7 @@ mod tests {
     fn an_outcome_reads_back_as_it_was_written() {
         let outcome = Outcome {
             row: 4,
-            stage: 1,
+            phase: 1,
             status: Status::Failed,
             outputs: vec![
                 ("tax_due".into(), Value::Number(812.0)),
@@ -194,7 +194,7 @@ mod tests {
         let json = serde_json::to_string(&outcome).unwrap();
         assert_eq!(
             json,
-            r#"{"row":4,"stage":1,"status":"failed","outputs":{"tax_due":812,"day":"2024-01-31"},"types":{"day":"date"},"error":"step 2 (http): 404","attempts":3,"times":[{"step":0,"ms":1.5}]}"#
+            r#"{"row":4,"phase":1,"status":"failed","outputs":{"tax_due":812,"day":"2024-01-31"},"types":{"day":"date"},"error":"step 2 (http): 404","attempts":3,"times":[{"step":0,"ms":1.5}]}"#
         );
         assert_eq!(serde_json::from_str::<Outcome>(&json).unwrap(), outcome);
     }

@@ -233,7 +233,7 @@ pub struct RunItem {
     /// mailbox did not take that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linked_mail: Option<String>,
-    /// Job definitions registered for the run, by stage.
+    /// Job definitions registered for the run, by phase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub definitions: Vec<String>,
     /// When everything temporary was removed.

@@ -7,9 +7,9 @@ use rusqlite::Connection;
 
 use crate::LocalError;
 
-/// Format of the state directory's databases, in SQLite's `user_version`. Since 2 `cloud.db` has
-/// the table `schedule`, since 3 the table of a run `answer`.
-const FORMAT: i64 = 3;
+/// Format of the state directory's databases, in SQLite's `user_version`; 0 in a new one. Only this
+/// one is opened: format 3 called phases "stages".
+const FORMAT: i64 = 4;
 
 /// How long a statement waits for another process's transaction. Transactions last milliseconds;
 /// this leaves room for a disk that stalls.
@@ -25,20 +25,22 @@ pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, LocalError> 
     let conn = Connection::open(path).map_err(LocalError::database(path))?;
     prepare(&conn).map_err(LocalError::database(path))?;
     let found = version(&conn).map_err(LocalError::database(path))?;
-    if found > FORMAT {
-        return Err(LocalError::Newer {
+    match found {
+        FORMAT => Ok(conn),
+        0 => {
+            // Two processes may meet here: the schema says IF NOT EXISTS.
+            let script =
+                format!("BEGIN IMMEDIATE; {schema} PRAGMA user_version = {FORMAT}; COMMIT;");
+            conn.execute_batch(&script)
+                .map_err(LocalError::database(path))?;
+            Ok(conn)
+        }
+        _ => Err(LocalError::Format {
             path: path.to_owned(),
             found,
             known: FORMAT,
-        });
+        }),
     }
-    if found < FORMAT {
-        // Two processes may meet here: the schema says IF NOT EXISTS.
-        let script = format!("BEGIN IMMEDIATE; {schema} PRAGMA user_version = {FORMAT}; COMMIT;");
-        conn.execute_batch(&script)
-            .map_err(LocalError::database(path))?;
-    }
-    Ok(conn)
 }
 
 fn prepare(conn: &Connection) -> rusqlite::Result<()> {

@@ -21,17 +21,18 @@ pub enum LocalError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The state directory was written by a newer version of this program.
+    /// The state directory was written by another version of this program.
     #[error(
-        "{} has format {found}, and this program knows up to {known}; use the program that wrote \
-         it, or another directory", path.display()
+        "{} has format {found}, and this program uses format {known}: finish the run with the \
+         {} program that wrote it, or start again in a fresh output directory",
+        path.display(), if found < known { "older" } else { "newer" }
     )]
-    Newer {
+    Format {
         /// The database's file.
         path: PathBuf,
         /// Its format.
         found: i64,
-        /// The newest format known here.
+        /// The format of this program.
         known: i64,
     },
     /// Another command is at work on the state directory.
@@ -65,7 +66,7 @@ impl LocalError {
     /// As a port's error. What the disk or a lock refuses today it may take later.
     pub fn into_port(self, operation: &'static str, resource: impl Into<String>) -> PortError {
         let kind = match &self {
-            LocalError::Newer { .. } => ErrorKind::Invalid,
+            LocalError::Format { .. } => ErrorKind::Invalid,
             LocalError::Database { .. } | LocalError::File { .. } | LocalError::Locked { .. } => {
                 ErrorKind::Unavailable
             }

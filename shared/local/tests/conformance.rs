@@ -181,10 +181,10 @@ fn run() -> RunId {
     "20261121-suite-0123456789ab".parse().unwrap()
 }
 
-fn outcome(row: u32, stage: u16) -> Outcome {
+fn outcome(row: u32, phase: u16) -> Outcome {
     Outcome {
         row,
-        stage,
+        phase,
         status: Status::Ok,
         outputs: Vec::new(),
         error: None,
@@ -209,7 +209,7 @@ async fn progress_counts_rows_and_not_writes() {
     let put = async |chunk, rows: &[(u32, u16)]| {
         let outcomes: Vec<_> = rows
             .iter()
-            .map(|(row, stage)| outcome(*row, *stage))
+            .map(|(row, phase)| outcome(*row, *phase))
             .collect();
         ledger.put_outcomes(&run, chunk, &outcomes).await.unwrap();
     };
@@ -380,18 +380,24 @@ async fn outbox() {
 }
 
 #[test]
-fn a_newer_format_is_refused() {
+fn a_state_directory_of_another_format_is_refused_with_advice() {
     let state = TempDir::new().unwrap();
     drop(Cloud::open(state.path()).unwrap());
     let conn = rusqlite::Connection::open(state.path().join("cloud.db")).unwrap();
-    conn.pragma_update(None, "user_version", 99).unwrap();
-    let Err(error) = Cloud::open(state.path()) else {
-        panic!("opened a newer format")
-    };
-    let error = error.to_string();
-    assert!(
-        error.contains("format 99") && error.contains("cloud.db"),
-        "{error}"
-    );
+    for (format, program) in [(99, "newer program"), (3, "older program")] {
+        conn.pragma_update(None, "user_version", format).unwrap();
+        let Err(error) = Cloud::open(state.path()) else {
+            panic!("opened format {format}")
+        };
+        let error = error.to_string();
+        for part in [
+            &format!("format {format}"),
+            "cloud.db",
+            program,
+            "fresh output directory",
+        ] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
     StateLock::take(state.path()).unwrap();
 }

@@ -15,7 +15,7 @@ const CHUNK: u32 = 10_000;
 fn outcome(row: u32) -> Outcome {
     Outcome {
         row,
-        stage: 0,
+        phase: 0,
         status: Status::Ok,
         outputs: vec![
             ("sa_class".into(), Value::Text("positive".into())),

@@ -39,10 +39,10 @@ mod tests {
         let run = "20261121-tax-0123456789ab";
         let uploaded = "2026-11-21T10:00:00Z";
         serde_json::from_value(serde_json::json!({
-            "version": 1, "run": run, "created": uploaded,
+            "version": 2, "run": run, "created": uploaded,
             "source": { "bucket": "inbox", "key": "tax/a.xlsx", "version": "v1", "size": 1, "uploaded": uploaded },
             "pipeline": "tax", "pipeline_toml": toml, "sheet": "Sheet1",
-            "columns": [], "chunks": [], "stages": 1, "rows_in": 0, "records": 0, "rejected": {},
+            "columns": [], "chunks": [], "phases": 1, "rows_in": 0, "records": 0, "rejected": {},
         }))
         .unwrap()
     }

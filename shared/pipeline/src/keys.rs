@@ -334,7 +334,7 @@ pub(crate) static STEP: Section = Section {
             "image",
             Shape::Text,
             "the deployment's own image",
-            "A container image of its own, which makes a stage of its own. Locally the program itself is the image.",
+            "A container image of its own, which makes a phase of its own. Locally the program itself is the image.",
         ),
     ],
 };
@@ -871,7 +871,7 @@ pub(crate) static BATCH: Section = Section {
             "max_children",
             Shape::Whole(1, 1_000_000),
             "2000",
-            "Most children of a stage: the cap on the load on a source.",
+            "Most children of a phase: the cap on the load on a source.",
         ),
         optional(
             "vcpu",

@@ -10,6 +10,7 @@ mod mentions;
 pub mod names;
 mod parameters;
 mod parse;
+mod phases;
 mod pipeline;
 pub mod plan;
 mod reference;

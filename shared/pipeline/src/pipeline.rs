@@ -154,7 +154,7 @@ pub struct Batch {
     pub seconds_per_record: f64,
     /// Records at once in a child. Default 16; 1 to 1,000.
     pub concurrency: u32,
-    /// Children of one stage over all chunks. Default 2,000; at least 1.
+    /// Children of one phase over all chunks. Default 2,000; at least 1.
     pub max_children: u32,
     /// vCPUs of a child. Default 0.25.
     pub vcpu: f64,

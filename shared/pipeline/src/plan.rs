@@ -2,7 +2,7 @@
 
 use rowmill_domain::limits::{ARRAY_MAX, CHUNK_RECORDS};
 
-use crate::pipeline::{Batch, Pipeline};
+use crate::pipeline::Batch;
 
 /// Seconds of work a child is given: AWS advises 3 to 5 minutes a job. Source: AWS Batch user
 /// guide, "Best practices". Fargate starts 20 tasks a second at best and bills at least a minute.
@@ -13,15 +13,15 @@ pub const CHILD_SECONDS: f64 = 240.0;
 pub struct Plan {
     /// Records and children of each chunk.
     pub chunks: Vec<(u32, u32)>,
-    /// Stages.
-    pub stages: u16,
+    /// Phases.
+    pub phases: u16,
 }
 
 impl Plan {
     /// Plans `records` records. Chunks are balanced; children are as few as keep each near
     /// [`CHILD_SECONDS`], and in all chunks together at most `batch.max_children` (but one a
     /// chunk).
-    pub fn new(records: u64, batch: &Batch, stages: u16) -> Plan {
+    pub fn new(records: u64, batch: &Batch, phases: u16) -> Plan {
         let chunks = records.div_ceil(u64::from(CHUNK_RECORDS));
         let per_child = (CHILD_SECONDS * f64::from(batch.concurrency) / batch.seconds_per_record)
             .clamp(1.0, f64::from(CHUNK_RECORDS)) as u32;
@@ -38,17 +38,17 @@ impl Plan {
                 )
             })
             .collect();
-        Plan { chunks, stages }
+        Plan { chunks, phases }
     }
 
-    /// Children of one stage in all chunks.
+    /// Children of one phase in all chunks.
     pub fn children(&self) -> u64 {
         self.chunks.iter().map(|(_, c)| u64::from(*c)).sum()
     }
 
     /// Jobs to submit; a parent counts as one.
     pub fn jobs(&self) -> u64 {
-        self.chunks.len() as u64 * u64::from(self.stages)
+        self.chunks.len() as u64 * u64::from(self.phases)
     }
 
     /// Seconds a child takes, at the pipeline's expected seconds a record; the longest.
@@ -60,23 +60,6 @@ impl Plan {
             * batch.seconds_per_record
             / f64::from(batch.concurrency)
     }
-}
-
-/// A pipeline's stages: the index of each stage's first step and the one after its last.
-/// Consecutive steps of the same image share a stage; a pipeline without steps has one stage,
-/// which evaluates its columns.
-pub fn stages(pipeline: &Pipeline) -> Vec<std::ops::Range<usize>> {
-    let mut stages: Vec<std::ops::Range<usize>> = Vec::new();
-    for (i, step) in pipeline.steps.iter().enumerate() {
-        match stages.last_mut() {
-            Some(last) if pipeline.steps[last.start].image == step.image => last.end = i + 1,
-            _ => stages.push(i..i + 1),
-        }
-    }
-    if stages.is_empty() {
-        stages.push(0..0);
-    }
-    stages
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::template::Template;
 pub struct Step {
     /// What it does.
     pub kind: StepKind,
-    /// A container image of its own, which makes a stage of its own.
+    /// A container image of its own, which makes a phase of its own.
     pub image: Option<String>,
 }
 

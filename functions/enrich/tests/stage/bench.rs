@@ -11,7 +11,6 @@ use rowmill_domain::{Columns, Manifest, Outcome, Record, RunId, keys};
 use rowmill_enrich::{Child, ChildReport, Enrich, EnrichError, HostResources, ProgramFetcher};
 use rowmill_local::{Bucket, DirObjects, SqliteLedger};
 use rowmill_pipeline::Pipeline;
-use rowmill_pipeline::plan::stages;
 use rowmill_ports::{Objects, Outcomes, Put, TablePlan};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -54,7 +53,7 @@ impl Bench {
             chunk.push(b'\n');
         }
         let parsed = Pipeline::parse("numbers.toml", pipeline).unwrap();
-        let manifest = manifest(&run, pipeline, stages(&parsed).len(), records, children);
+        let manifest = manifest(&run, pipeline, parsed.phase_count(), records, children);
         for (key, body) in [
             (keys::chunk(&run, 0), Bytes::from(chunk)),
             (
@@ -94,22 +93,22 @@ impl Bench {
         }
     }
 
-    pub(crate) fn child(&self, stage: u16, index: Option<u32>) -> Child {
+    pub(crate) fn child(&self, phase: u16, index: Option<u32>) -> Child {
         Child {
             run: self.run.clone(),
             chunk: 0,
-            stage,
+            phase,
             index,
         }
     }
 
     pub(crate) async fn work(
         &self,
-        stage: u16,
+        phase: u16,
         index: Option<u32>,
     ) -> Result<ChildReport, EnrichError> {
         let (_stop, stopped) = watch::channel(false);
-        self.enrich.run(&self.child(stage, index), stopped).await
+        self.enrich.run(&self.child(phase, index), stopped).await
     }
 
     pub(crate) async fn outcomes(&self) -> Vec<Outcome> {
@@ -130,7 +129,7 @@ impl Bench {
     }
 }
 
-fn manifest(run: &RunId, toml: &str, stages: usize, records: u32, children: u32) -> Manifest {
+fn manifest(run: &RunId, toml: &str, phases: u16, records: u32, children: u32) -> Manifest {
     let now = "2026-11-21T10:00:00Z".parse().unwrap();
     let column = |name: &str| ColumnProfile {
         name: name.into(),
@@ -164,7 +163,7 @@ fn manifest(run: &RunId, toml: &str, stages: usize, records: u32, children: u32)
             records,
             children,
         }],
-        stages: stages as u16,
+        phases,
         rows_in: records.into(),
         records: records.into(),
         rejected: BTreeMap::new(),

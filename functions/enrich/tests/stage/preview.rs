@@ -83,7 +83,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn the_steps_of_all_stages_run_on_the_rows_given() {
+async fn the_steps_of_all_phases_run_on_the_rows_given() {
     let bench = Bench::new();
     let rows = json!([
         { "n": "3", "text": "I love it, wonderful!" },

@@ -80,7 +80,7 @@ async fn a_resumed_child_does_the_rest() {
 }
 
 #[tokio::test]
-async fn two_stages_check_and_derive_in_the_last() {
+async fn two_phases_check_and_derive_in_the_last() {
     let first = command(
         r#"if [ $row = 3 ]; then echo "{\"row\":3,\"error\":\"no such parcel\"}"; else echo "{\"row\":$row,\"outputs\":{\"a\":$row}}"; fi"#,
         "a",
@@ -94,13 +94,13 @@ async fn two_stages_check_and_derive_in_the_last() {
     let one = bench.work(0, None).await.unwrap();
     assert_eq!((one.ok, one.failed), (2, 1));
     for outcome in bench.outcomes().await {
-        assert_eq!(outcome.stage, 0);
+        assert_eq!(outcome.phase, 0);
         assert!(outcome.outputs.iter().all(|(name, _)| &**name == "a"));
     }
     let two = bench.work(1, None).await.unwrap();
     assert_eq!((two.records, two.resumed, two.ok, two.failed), (3, 0, 1, 2));
     let outcomes = bench.outcomes().await;
-    assert!(outcomes.iter().all(|o| o.stage == 1));
+    assert!(outcomes.iter().all(|o| o.phase == 1));
     assert_eq!(
         outcomes[0].outputs,
         [
@@ -158,12 +158,12 @@ async fn a_child_that_cannot_work_says_whether_to_try_again() {
         (error.exit_code(), error.to_string())
     };
     let misconfigured = [
-        (1, Some(0), "no such stage (it has 1)"),
+        (1, Some(0), "no such phase (it has 1)"),
         (0, Some(2), "divided among 2 children"),
         (0, None, "divided among 2 children"),
     ];
-    for (stage, index, part) in misconfigured {
-        let (code, text) = exit(bench.work(stage, index).await);
+    for (phase, index, part) in misconfigured {
+        let (code, text) = exit(bench.work(phase, index).await);
         assert_eq!(code, child_exit::MISCONFIGURED);
         assert!(text.contains(part), "{text}");
     }

@@ -36,7 +36,7 @@ fn manifest(run: &RunItem, records: u64) -> Manifest {
         sheet: "Reviews".into(),
         columns: Vec::new(),
         chunks: Vec::new(),
-        stages: 1,
+        phases: 1,
         rows_in: records + 3,
         records,
         rejected: BTreeMap::from([(RejectReason::Blank, 2), (RejectReason::DuplicateKey, 1)]),
@@ -60,7 +60,7 @@ fn outcome(row: u32) -> Outcome {
     };
     Outcome {
         row,
-        stage: 0,
+        phase: 0,
         status,
         outputs: Vec::new(),
         error,

@@ -53,8 +53,8 @@ chart = "sa_class"
 to = ["pipeline@example.com"]
 "#;
 
-/// The same in two stages.
-pub(crate) const TWO_STAGES: &str = r#"
+/// The same in two phases.
+pub(crate) const TWO_PHASES: &str = r#"
 [[step]]
 kind = "sentiment"
 column = "text"
@@ -72,10 +72,10 @@ to = ["pipeline@example.com"]
 /// What a run is made of.
 pub(crate) struct Spec {
     pub(crate) pipeline: &'static str,
-    pub(crate) stages: u16,
+    pub(crate) phases: u16,
     /// Records and children of each chunk.
     pub(crate) chunks: Vec<(u32, u32)>,
-    /// `<chunk>-<stage>-<child>` and the exit code of a child that fails.
+    /// `<chunk>-<phase>-<child>` and the exit code of a child that fails.
     pub(crate) exits: Vec<(&'static str, i32)>,
 }
 
@@ -83,7 +83,7 @@ impl Default for Spec {
     fn default() -> Spec {
         Spec {
             pipeline: PIPELINE,
-            stages: 1,
+            phases: 1,
             chunks: vec![(4, 2), (3, 1)],
             exits: Vec::new(),
         }
@@ -215,7 +215,7 @@ impl Bench {
         for (child, code) in &spec.exits {
             std::fs::write(self.directory.path().join(child), code.to_string()).unwrap();
         }
-        let script = "child=$CHUNK-$STAGE-${AWS_BATCH_JOB_ARRAY_INDEX:-0}; \
+        let script = "child=$CHUNK-$PHASE-${AWS_BATCH_JOB_ARRAY_INDEX:-0}; \
                       exit $(cat \"$STATE/$child\" 2>/dev/null || echo 0)";
         let definition = JobDefinition {
             name: "test".into(),
@@ -253,7 +253,7 @@ impl Bench {
                     depends_on: after.into_iter().collect(),
                     environment: BTreeMap::from([
                         ("CHUNK".to_owned(), job.chunk.to_string()),
-                        ("STAGE".to_owned(), job.stage.to_string()),
+                        ("PHASE".to_owned(), job.phase.to_string()),
                         (
                             "STATE".to_owned(),
                             self.directory.path().display().to_string(),
@@ -287,11 +287,11 @@ impl Bench {
         events.into_iter().map(|(_, event)| event).collect()
     }
 
-    /// An outcome of the last stage for every record, changed as told; `None` stores none.
+    /// An outcome of the last phase for every record, changed as told; `None` stores none.
     pub(crate) async fn outcomes(&self, change: impl Fn(Outcome) -> Option<Outcome>) {
         for plan in &self.manifest.chunks {
             let outcomes: Vec<Outcome> = (plan.first_row..=plan.last_row)
-                .filter_map(|row| change(outcome(row, self.manifest.stages - 1)))
+                .filter_map(|row| change(outcome(row, self.manifest.phases - 1)))
                 .collect();
             self.ledger
                 .put_outcomes(&self.run, plan.chunk, &outcomes)
@@ -429,10 +429,10 @@ fn record(row: u32) -> Record {
     }
 }
 
-fn outcome(row: u32, stage: u16) -> Outcome {
+fn outcome(row: u32, phase: u16) -> Outcome {
     Outcome {
         row,
-        stage,
+        phase,
         status: Status::Ok,
         outputs: vec![
             ("sa_class".into(), "positive".into()),
@@ -486,7 +486,7 @@ fn manifest(run: &RunId, spec: &Spec) -> Manifest {
         sheet: "S".into(),
         columns: vec![column("n", Kind::Number), column("text", Kind::Text)],
         chunks,
-        stages: spec.stages,
+        phases: spec.phases,
         rows_in: records + 2,
         records,
         rejected: BTreeMap::from([(RejectReason::MissingRequired, 2)]),

@@ -9,7 +9,7 @@
 mod bench;
 mod bounced;
 
-use bench::{Bench, QUEUE, Spec, TWO_STAGES, WORK, at, kept};
+use bench::{Bench, QUEUE, Spec, TWO_PHASES, WORK, at, kept};
 use rowmill_domain::event::Reported;
 use rowmill_domain::job::{JobName, JobStateChange, JobStatus};
 use rowmill_domain::link::{Link, LinkKey};
@@ -91,10 +91,10 @@ async fn the_last_event_delivers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_child_makes_its_records_missing_and_no_others() {
-    // Child 1 of chunk 0 fails in the first stage: its child of the second never runs.
+    // Child 1 of chunk 0 fails in the first phase: its child of the second never runs.
     let bench = Bench::new(Spec {
-        pipeline: TWO_STAGES,
-        stages: 2,
+        pipeline: TWO_PHASES,
+        phases: 2,
         chunks: vec![(6, 3), (3, 1)],
         exits: vec![("0-0-1", 75), ("1-1-0", 137)],
     })
@@ -102,16 +102,16 @@ async fn a_failed_child_makes_its_records_missing_and_no_others() {
     bench
         .outcomes(|o| match o.row {
             // Killed after it had stored the first of its two records.
-            6 => Some(Outcome { stage: 0, ..o }),
+            6 => Some(Outcome { phase: 0, ..o }),
             7 => None,
-            // Failed in the first stage, carried over.
+            // Failed in the first phase, carried over.
             8 => Some(Outcome {
                 status: Status::Failed,
                 error: Some("step 1 (sentiment): no text".into()),
                 ..o
             }),
-            // Chunk 1: done in the first stage, lost in the second.
-            10.. => Some(Outcome { stage: 0, ..o }),
+            // Chunk 1: done in the first phase, lost in the second.
+            10.. => Some(Outcome { phase: 0, ..o }),
             _ => Some(o),
         })
         .await;
@@ -131,7 +131,7 @@ async fn a_failed_child_makes_its_records_missing_and_no_others() {
             "ok", "ok", "missing", "missing", "failed", "ok", "missing", "missing", "missing"
         ]
     );
-    let name = |chunk, stage| JobName::new(&bench.run, chunk, stage).0;
+    let name = |chunk, phase| JobName::new(&bench.run, chunk, phase).0;
     for row in [3, 4] {
         let error = &results[row][6];
         // The root, not the dependency.
@@ -143,7 +143,7 @@ async fn a_failed_child_makes_its_records_missing_and_no_others() {
     }
     assert_eq!(
         results[3][2], "positive",
-        "what the first stage gave is kept"
+        "what the first phase gave is kept"
     );
     assert_eq!(results[4][2], "");
     for row in [7, 8, 9] {

@@ -55,8 +55,8 @@ pub struct RunDetails {
     pub pipeline: String,
     /// The pipeline's file.
     pub pipeline_toml: String,
-    /// The pipeline's stages.
-    pub stages: u16,
+    /// The pipeline's phases.
+    pub phases: u16,
     /// Recipients in place of the pipeline's.
     pub notify: Vec<String>,
     /// Values of the pipeline's parameters.
@@ -75,8 +75,8 @@ impl Cut {
     }
 
     /// Balanced chunks of the records.
-    pub fn chunks(&self, batch: &Batch, stages: u16) -> Vec<ChunkPlan> {
-        let plan = Plan::new(self.records(), batch, stages);
+    pub fn chunks(&self, batch: &Batch, phases: u16) -> Vec<ChunkPlan> {
+        let plan = Plan::new(self.records(), batch, phases);
         let mut rest = &self.records[..];
         let mut chunks = Vec::with_capacity(plan.chunks.len());
         for (chunk, (records, children)) in (0..).zip(plan.chunks) {
@@ -109,7 +109,7 @@ impl Cut {
             sheet: self.sheet.clone(),
             columns: self.columns.clone(),
             chunks,
-            stages: details.stages,
+            phases: details.phases,
             rows_in: self.rows_in,
             records: self.records(),
             rejected: self.rejected.clone(),

@@ -254,7 +254,7 @@ fn request(
     let put = PutRequest::builder()
         .item(CHUNK, text(partition(chunk, outcome.row % PARTITIONS)))
         .item(ROW, number(outcome.row))
-        .item("stage", number(outcome.stage))
+        .item("phase", number(outcome.phase))
         .item("status", text(outcome.status.name()))
         .item(OUTCOME, text(json))
         .build()?;

@@ -312,7 +312,7 @@ mod tests {
     fn names_and_patterns() {
         for (name, ok) in [
             ("a", true),
-            ("20261121-a_b-c00000-s0", true),
+            ("20261121-a_b-c00000-p0", true),
             ("", false),
             ("-a", false),
             ("_a", false),

@@ -12,7 +12,7 @@ use super::{LedgerError, SqliteLedger};
 use crate::LocalError;
 
 impl SqliteLedger {
-    /// Returns how many rows of a run have an outcome, of any stage. Reads one counter per stage,
+    /// Returns how many rows of a run have an outcome, of any phase. Reads one counter per phase,
     /// regardless of the number of rows, and never waits for a writer.
     ///
     /// # Errors
@@ -21,12 +21,12 @@ impl SqliteLedger {
         self.progress_at(run, 0).await
     }
 
-    /// Returns how many rows of a run have an outcome of `stage` or a later one.
+    /// Returns how many rows of a run have an outcome of `phase` or a later one.
     ///
     /// # Errors
     /// As [`SqliteLedger::progress`].
-    pub async fn progress_at(&self, run: &RunId, stage: u16) -> Result<u64> {
-        self.with_table("GetItem", run, move |table| table.stored(stage))
+    pub async fn progress_at(&self, run: &RunId, phase: u16) -> Result<u64> {
+        self.with_table("GetItem", run, move |table| table.stored(phase))
             .await
     }
 }

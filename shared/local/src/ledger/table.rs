@@ -20,13 +20,13 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS outcome (
         chunk INTEGER NOT NULL,
         row INTEGER NOT NULL,
-        stage INTEGER NOT NULL,
+        phase INTEGER NOT NULL,
         json BLOB NOT NULL,
         PRIMARY KEY (chunk, row)
     ) WITHOUT ROWID;
-    -- Number of rows whose outcome is of that stage. Counting them would read every row.
+    -- Number of rows whose outcome is of that phase. Counting them would read every row.
     CREATE TABLE IF NOT EXISTS stored (
-        stage INTEGER PRIMARY KEY,
+        phase INTEGER PRIMARY KEY,
         rows INTEGER NOT NULL
     );
 ";
@@ -45,7 +45,7 @@ pub(super) struct Table {
 
 /// Serialized outcomes to store.
 pub(super) struct Writes {
-    /// Row, stage, and the end of its JSON in `json`.
+    /// Row, phase, and the end of its JSON in `json`.
     rows: Vec<(u32, u16, usize)>,
     json: Vec<u8>,
 }
@@ -69,7 +69,7 @@ impl Writes {
                 );
                 return Err(LedgerError::Other(ErrorKind::Invalid, message));
             }
-            rows.push((outcome.row, outcome.stage, json.len()));
+            rows.push((outcome.row, outcome.phase, json.len()));
         }
         Ok(Writes { rows, json })
     }
@@ -135,25 +135,25 @@ impl Table {
         let mut added = Added::default();
         {
             let mut insert = transaction.prepare_cached(
-                "INSERT INTO outcome (chunk, row, stage, json) VALUES (?1, ?2, ?3, ?4)
+                "INSERT INTO outcome (chunk, row, phase, json) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT DO NOTHING",
             )?;
             let mut start = 0;
-            for &(row, stage, end) in &writes.rows {
+            for &(row, phase, end) in &writes.rows {
                 let json = &writes.json[start..end];
                 start = end;
-                if insert.execute(params![chunk, row, stage, json])? == 0 {
-                    added.at(replace(&transaction, chunk, row, stage, json)?, -1);
+                if insert.execute(params![chunk, row, phase, json])? == 0 {
+                    added.at(replace(&transaction, chunk, row, phase, json)?, -1);
                 }
-                added.at(stage, 1);
+                added.at(phase, 1);
             }
         }
         let mut count = transaction.prepare_cached(
-            "INSERT INTO stored (stage, rows) VALUES (?1, ?2)
+            "INSERT INTO stored (phase, rows) VALUES (?1, ?2)
              ON CONFLICT DO UPDATE SET rows = rows + ?2",
         )?;
-        for (stage, rows) in added.0 {
-            count.execute(params![stage, rows])?;
+        for (phase, rows) in added.0 {
+            count.execute(params![phase, rows])?;
         }
         drop(count);
         Ok(transaction.commit()?)
@@ -179,43 +179,43 @@ impl Table {
         Ok(outcomes)
     }
 
-    /// Returns how many rows have an outcome of `stage` or a later one.
-    pub(super) fn stored(&self, stage: u16) -> Result<u64, LedgerError> {
+    /// Returns how many rows have an outcome of `phase` or a later one.
+    pub(super) fn stored(&self, phase: u16) -> Result<u64, LedgerError> {
         let conn = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let rows: i64 = conn
-            .prepare_cached("SELECT coalesce(sum(rows), 0) FROM stored WHERE stage >= ?1")?
-            .query_row([stage], |row| row.get(0))?;
+            .prepare_cached("SELECT coalesce(sum(rows), 0) FROM stored WHERE phase >= ?1")?
+            .query_row([phase], |row| row.get(0))?;
         Ok(rows.unsigned_abs())
     }
 }
 
-/// Replaces a row's outcome and returns the stage of the previous one.
+/// Replaces a row's outcome and returns the phase of the previous one.
 fn replace(
     transaction: &Transaction<'_>,
     chunk: u32,
     row: u32,
-    stage: u16,
+    phase: u16,
     json: &[u8],
 ) -> rusqlite::Result<u16> {
     let before = transaction
-        .prepare_cached("SELECT stage FROM outcome WHERE chunk = ?1 AND row = ?2")?
+        .prepare_cached("SELECT phase FROM outcome WHERE chunk = ?1 AND row = ?2")?
         .query_row(params![chunk, row], |found| found.get(0))
         .optional()?;
     transaction
-        .prepare_cached("UPDATE outcome SET stage = ?3, json = ?4 WHERE chunk = ?1 AND row = ?2")?
-        .execute(params![chunk, row, stage, json])?;
-    Ok(before.unwrap_or(stage))
+        .prepare_cached("UPDATE outcome SET phase = ?3, json = ?4 WHERE chunk = ?1 AND row = ?2")?
+        .execute(params![chunk, row, phase, json])?;
+    Ok(before.unwrap_or(phase))
 }
 
-/// How a transaction changes the number of rows at each stage.
+/// How a transaction changes the number of rows at each phase.
 #[derive(Default)]
 struct Added(Vec<(u16, i64)>);
 
 impl Added {
-    fn at(&mut self, stage: u16, rows: i64) {
-        match self.0.iter_mut().find(|(at, _)| *at == stage) {
+    fn at(&mut self, phase: u16, rows: i64) {
+        match self.0.iter_mut().find(|(at, _)| *at == phase) {
             Some((_, n)) => *n += rows,
-            None => self.0.push((stage, rows)),
+            None => self.0.push((phase, rows)),
         }
     }
 }

@@ -88,7 +88,7 @@ async fn put_and_read(outcomes: &dyn Outcomes) {
     let mut later = outcome(4);
     later.status = Status::Ok;
     later.error = None;
-    later.stage = 0;
+    later.phase = 0;
     outcomes
         .put_outcomes(&run, 1, &[later.clone()])
         .await
@@ -151,7 +151,7 @@ fn outcome(row: u32) -> Outcome {
     let value = |text, kind| Value::parse(text, kind).unwrap();
     Outcome {
         row,
-        stage: 1,
+        phase: 1,
         status: Status::Failed,
         outputs: vec![
             ("z number".into(), Value::Number(-0.25)),

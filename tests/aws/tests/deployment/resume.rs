@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 
-/// Two stages, so two jobs.
+/// Two phases, so two jobs.
 const PIPELINE: &str = r#"
 [input]
 types = { ID = "text" }

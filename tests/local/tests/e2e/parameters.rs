@@ -7,7 +7,7 @@ use rowmill_tests_local::program::{Job, Ran, binary};
 use rowmill_tests_local::workbook::Book;
 use serde_json::Value;
 
-/// Two stages, whose programs answer with their arguments; children of 25 records.
+/// Two phases, whose programs answer with their arguments; children of 25 records.
 fn pipeline() -> String {
     let step = |output: &str, arguments: &str, image: &str| {
         format!(

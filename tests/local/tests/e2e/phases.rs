@@ -1,4 +1,4 @@
-//! A pipeline of several stages, and a child that fails.
+//! A pipeline of several phases, and a child that fails.
 
 use rowmill_tests_local::program::Job;
 use rowmill_tests_local::workbook::{Book, Cell};
@@ -40,7 +40,7 @@ fn book(boom: usize, word: &str) -> Book {
 }
 
 #[test]
-fn a_child_that_fails_in_the_first_stage_costs_its_own_records_only() {
+fn a_child_that_fails_in_the_first_phase_costs_its_own_records_only() {
     let job = Job::new(&book(30, "boom-one"), &pipeline());
     let ran = job.run(&[]).expect(3);
     assert_eq!(ran.json["state"], "delivered_with_errors");
@@ -71,7 +71,7 @@ fn a_child_that_fails_in_the_first_stage_costs_its_own_records_only() {
 }
 
 #[test]
-fn a_child_that_fails_in_the_second_stage_costs_its_own_records_only() {
+fn a_child_that_fails_in_the_second_phase_costs_its_own_records_only() {
     let job = Job::new(&book(99, "boom-two"), &pipeline());
     job.run(&[]).expect(3);
     let status = job.result().texts("status");
@@ -79,7 +79,7 @@ fn a_child_that_fails_in_the_second_stage_costs_its_own_records_only() {
     assert!(status[75..].iter().all(|s| s == "missing"));
 }
 
-/// The second stage's own program: it reads what the first one made, and notes whom it was asked
+/// The second phase's own program: it reads what the first one made, and notes whom it was asked
 /// about.
 const SECOND: &str = r#"
 import json, sys
@@ -113,7 +113,7 @@ for line in sys.stdin:
 "#;
 
 #[test]
-fn the_second_stages_program_reads_what_the_first_made_and_no_row_that_failed_there() {
+fn the_second_phases_program_reads_what_the_first_made_and_no_row_that_failed_there() {
     let step = |program: &str, outputs: &str, image: &str| {
         format!(
             "[[step]]\nkind = \"command\"\nprogram = [\"python3\", \"{program}\"]\n\
@@ -124,7 +124,7 @@ fn the_second_stages_program_reads_what_the_first_made_and_no_row_that_failed_th
     let image = "image = \"example/two:1\"\n";
     let second = step("second.py", "\"quarter\", \"seen\"", image);
     let column = "[[column]]\nname = \"sum\"\nvalue = \"half + quarter\"\n";
-    // One at a time and 25 a child: 4 children a stage.
+    // One at a time and 25 a child: 4 children a phase.
     let batch = "[batch]\nseconds_per_record = 9.6\nconcurrency = 1\n";
     let pipeline = format!("{first}{second}{column}{batch}");
     let job = Job::new(&book(100, ""), &pipeline);
@@ -152,7 +152,7 @@ fn the_second_stages_program_reads_what_the_first_made_and_no_row_that_failed_th
             "{n}"
         );
         assert_eq!(error[n], told.unwrap_or(""), "{n}");
-        // What the first stage gave stays, whatever the second one makes of it.
+        // What the first phase gave stays, whatever the second one makes of it.
         let of = |factor: f64| (n as f64 * factor).to_string();
         let given = (n % 10 > 1).then(|| of(0.5));
         assert_eq!(half[n], given.unwrap_or_default(), "{n}");
@@ -163,7 +163,7 @@ fn the_second_stages_program_reads_what_the_first_made_and_no_row_that_failed_th
         assert_eq!([&quarter[n], &sum[n]], [&of(0.25), &of(0.75)], "{n}");
         assert_eq!(seen[n], "n,note,half");
     }
-    // What the second stage was asked: every row once, but those that the first one failed.
+    // What the second phase was asked: every row once, but those that the first one failed.
     let asked = std::fs::read_to_string(job.folder().join("asked")).unwrap();
     let mut asked: Vec<usize> = asked.lines().map(|row| row.parse().unwrap()).collect();
     asked.sort_unstable();

@@ -10,7 +10,7 @@ use rowmill_domain::message::Message;
 use rowmill_domain::{Manifest, RunId, RunState, keys};
 use rowmill_ports::{Jobs, Outcomes, Runs};
 
-/// Two stages; each record is a child of its own.
+/// Two phases; each record is a child of its own.
 const PIPELINE: &str = r#"
 [input]
 required = ["id"]

@@ -25,7 +25,7 @@ fn run() -> RunId {
 fn outcome(row: u32) -> Outcome {
     Outcome {
         row,
-        stage: 0,
+        phase: 0,
         status: Status::Ok,
         outputs: Vec::new(),
         error: None,
