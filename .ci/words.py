@@ -13,7 +13,7 @@ LIST = ROOT / ".ci/words.txt"
 # Data, generated files and this check's own lists.
 EXCLUDED = re.compile(
     r"\.(csv|tsv|xlsx|xls|xlsb|ods|lock|snap|eml|model)$"
-    r"|(^|/)corpus/|^events/|lexicon|^LICENSE$|^typos\.toml$|^\.ci/words\."
+    r"|(^|/)corpus/|^events/|lexicon|^examples/make\.py$|^LICENSE$|^typos\.toml$|^\.ci/words\."
 )
 # White space with the marks that begin a line of comment, or the `_` of a name.
 GAP = r"(?:[ \t]*\n[ \t]*(?://[/!]?|#|\*|--)?[ \t]*|[ \t]+|_)"

@@ -1,12 +1,12 @@
-"""`rowmill train` beside scikit-learn on the same texts, folds and core: TF-IDF of words (1 to 2)
-and of characters within words (3 to 5), logistic regression. Prints ratios measured in the same
-run.
+"""Compares `rowmill train` with scikit-learn on the same texts, folds and core: TF-IDF of words (1 to
+2) and of characters within words (3 to 5), logistic regression. Prints ratios from the same run.
 
     python3 benches/classify.py DATA.csv --text COLUMN --label COLUMN [--runs N]
 
-rowmill's time is that of the whole program: start, reading, a model for each of 5 folds, its
-answers, and the model of all texts. scikit-learn's is that of fitting and answering on the 5 folds
-alone. Builds rowmill in release and makes a venv under target/ with the peer. Needs Linux.
+The time of rowmill is that of the whole program: start, reading, training and predicting in each of 5
+folds, and training the model of all texts. The time of scikit-learn is only training and predicting
+in the 5 folds. Builds rowmill in release mode and creates a venv under target/ with the peer. Needs
+Linux.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from environment import environment
 PEERS = ["scikit-learn==1.9.1"]
 FOLDS = 5
 
-# Deals the folds as rowmill does: sorted by label, those of a label in their order, one by one.
+# Assigns folds as rowmill does: texts sorted by label, then dealt one by one.
 SKLEARN = """
 import csv, json, sys, time
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -58,7 +58,7 @@ print(json.dumps({"train": train, "ask": ask, "accuracy": accuracy_score(labels,
 
 
 def on_one_core(command, **more):
-    """Runs a command to its end on one core; its output and its seconds."""
+    """Runs a command on one core; returns its output and its seconds."""
     core = min(os.sched_getaffinity(0))
     start = time.perf_counter()
     done = subprocess.run(["taskset", "--cpu-list", str(core), *command], stdout=subprocess.PIPE,
@@ -93,7 +93,7 @@ def main():
         ours = [rowmill, "train", args.data, "--text", args.text, "--label", args.label,
                 "--folds", str(FOLDS), "--out", model, "--json"]
         peer = [python, "-c", SKLEARN, same, str(FOLDS)]
-        # A line a text, enough of them to time.
+        # One line per text, repeated until there are enough to time.
         lines = "".join(" ".join(text.split()) + "\n" for text, _ in pairs)
         asked = max(1, 100_000 // len(pairs))
         lines = (lines * asked).encode()
@@ -109,13 +109,13 @@ def main():
             _, seconds = on_one_core([rowmill, "predict", model, "--words", "0"], input=lines)
             rates.append(len(pairs) * asked / seconds)
             ask.append(rates[-1] * b["ask"] / len(pairs))
-            print(f"run {i + 1}: training {train[-1]:.1f} times as fast, answers {ask[-1]:.1f} times", flush=True)
+            print(f"run {i + 1}: training {train[-1]:.1f} times as fast, predictions {ask[-1]:.1f} times", flush=True)
 
-        print(f"\n{len(pairs)} texts, {len(a['labels'])} labels, {FOLDS} folds, one core each, {args.runs} pairs in turn")
+        print(f"\n{len(pairs)} texts, {len(a['labels'])} labels, {FOLDS} folds, one core each, {args.runs} alternating pairs")
         print(f"macro F1: rowmill {a['macro_f1']:.4f}, scikit-learn {b['macro_f1']:.4f}, difference {a['macro_f1'] - b['macro_f1']:+.4f}")
         print(f"accuracy: rowmill {a['accuracy']:.4f}, scikit-learn {b['accuracy']:.4f}")
         print(f"training, times as fast as scikit-learn: {spread(train)}")
-        print(f"answers, times as fast as scikit-learn: {spread(ask)}; texts a second {spread(rates)}")
+        print(f"predictions, times as fast as scikit-learn: {spread(ask)}; texts per second {spread(rates)}")
         print(f"model: {a['bytes'] / 1e6:.1f} MB, {a['features']} n-grams")
 
 

@@ -1,10 +1,10 @@
-"""A workbook of 200,000 x 10 with one derived column, through all stages and durable, beside what
-an analyst would write instead: read, one column, write. Prints ratios measured in the same run.
+"""Runs a workbook of 200,000 x 10 with one derived column through all stages, durably, and compares
+that with an analyst's script: read, add one column, write. Prints ratios from the same run.
 
     python3 benches/end_to_end.py [--rows N] [--runs N] [--pandas]
 
-Builds rowmill in release and makes a venv under target/ with the peers. Memory is the greatest sum
-of resident memory over a process and all below it, sampled every 20 ms; for rowmill that counts
+Builds rowmill in release mode and creates a venv under target/ with the peers. Memory is the largest
+sum of resident memory over a process and its descendants, sampled every 20 ms; for rowmill that counts
 pages shared by its processes more than once. Needs Linux.
 """
 
@@ -73,7 +73,7 @@ seconds_per_record = 0.0001
 
 
 def tree_rss(pid):
-    """Resident bytes of a process and all below it."""
+    """Resident bytes of a process and its descendants."""
     total, queue = 0, [pid]
     while queue:
         pid = queue.pop()
@@ -114,7 +114,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--pandas", action="store_true", help="pandas too, once: it takes about a minute")
+    parser.add_argument("--pandas", action="store_true", help="also compare with pandas, once; takes about a minute")
     args = parser.parse_args()
 
     subprocess.run(["cargo", "build", "--release", "--locked"], cwd=ROOT, check=True)
@@ -141,7 +141,7 @@ def main():
         walls = [a[0] / b[0] for a, b in runs]
         memory = [a[1] / b[1] for a, b in runs]
         own = [a[0] for a, _ in runs]
-        print(f"\n{args.rows} x 10, {args.runs} pairs in turn, {os.cpu_count()} cores")
+        print(f"\n{args.rows} x 10, {args.runs} alternating pairs, {os.cpu_count()} cores")
         print(f"wall, rowmill / polars: median {statistics.median(walls):.2f} ({min(walls):.2f} to {max(walls):.2f})")
         print(f"memory, rowmill / polars: median {statistics.median(memory):.2f} ({min(memory):.2f} to {max(memory):.2f})")
         print(f"noise: rowmill's slowest run took {max(own) / min(own):.2f} times its fastest")

@@ -1,16 +1,17 @@
-"""Requests for small JSON, of which one field is taken, by a pipeline with an `http` step beside
-aiohttp and Scrapy, one core each, with as many requests at once; and a source that takes 200 ms
-beside the ideal. Prints ratios measured in the same run.
+"""Requests small JSON and extracts one field, with an `http` step, aiohttp and Scrapy, one core each
+and the same number of requests at once. Then measures throughput from a source that takes 200 ms,
+relative to the ideal. Prints ratios from the same run.
 
     python3 benches/http_step.py [--requests N] [--at-once N] [--runs N]
 
-Rowmill's time is that of the whole program: a workbook in, a row a request, outcomes stored
-durably, workbook and mail out. The peers' is that from the first request to the last answer, as the
-source sees it, with all in memory and nothing kept; so is Rowmill's where it says so. The source is
-our own (shared/steps/benches/http.rs), on the other core; how busy it is says that it is not what
-is measured. All take turns.
+The time of Rowmill is that of the whole program: workbook in, one request per row, outcomes stored
+durably, workbook and mail out. The time of the peers is from the first request to the last response,
+as the source sees it, with everything in memory and nothing stored; the output says where Rowmill is
+measured that way too. The source is our own (shared/steps/benches/http.rs), on the other core; its
+load is printed to show that it is not the bottleneck. Rounds alternate.
 
-Builds rowmill and the source in release and makes a venv under target/. Needs Linux and two cores.
+Builds rowmill and the source in release mode and creates a venv under target/. Needs Linux and two
+cores.
 """
 
 import argparse
@@ -29,9 +30,9 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests/python"))
 from environment import environment
 PEERS = ["aiohttp==3.14.5", "uvloop==0.23.0", "Scrapy==2.19.0", "XlsxWriter==3.3.1"]
-# How many of the requests Scrapy makes: it takes seconds for these.
+# Scrapy makes one in this many of the requests, which already takes seconds.
 SCRAPY_SHARE = 20
-# Requests at once, and rounds of them, of the source that takes its time.
+# For the slow source: requests at once, and rounds.
 SLOW = [(64, 50), (256, 39)]
 LATENCY = 0.2
 
@@ -114,7 +115,7 @@ assert len(due) == requests and set(due.values()) == {812.5}
 
 
 def built():
-    """The program, and the bench with the source."""
+    """Builds the program and the source; returns their paths."""
     subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
     bench = ["cargo", "build", "--release", "--locked", "--quiet", "-p", "rowmill-steps", "--bench", "http"]
     made = subprocess.run([*bench, "--message-format=json"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
@@ -130,7 +131,7 @@ def on_core(core, command):
 
 
 class Source:
-    """The server, on a core of its own."""
+    """The source, on its own core."""
 
     def __init__(self, program, core):
         self.process = subprocess.Popen(on_core(core, [program, "serve"]), stdout=subprocess.PIPE, text=True)
@@ -145,20 +146,20 @@ class Source:
             return json.load(answer)
 
     def measured(self, command, requests):
-        """Runs a client. Its wall time, the source's seconds from the first request to the last
-        answer, and how busy the source was in them."""
+        """Runs a client. Returns its wall time, the seconds from the first request to the last
+        response, and how busy the source was in that time."""
         self.figures()
         cpu, start = self.cpu(), time.monotonic()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         wall, cpu = time.monotonic() - start, self.cpu() - cpu
         seen = self.figures()
         if seen["requests"] != requests:
-            sys.exit(f"the source was asked {seen['requests']} times, not {requests}: {command}")
+            sys.exit(f"the source received {seen['requests']} requests, not {requests}: {command}")
         return wall, seen["seconds"], cpu / seen["seconds"]
 
 
 class Rowmill:
-    """`rowmill run` on a workbook of so many rows, at so many requests at once."""
+    """Runs `rowmill run` on a workbook with `requests` rows, `at_once` requests at once."""
 
     def __init__(self, folder, rowmill, python, core):
         self.folder, self.rowmill, self.python, self.core = folder, rowmill, python, core
@@ -171,7 +172,7 @@ class Rowmill:
         text = PIPELINE.format(address=source.address, ms=round(latency * 1000), at_once=at_once)
         (job / "pipeline.toml").write_text(text)
         shutil.rmtree(out, ignore_errors=True)
-        # One child at a time: it has the core to itself.
+        # One child at a time, so that it has the core to itself.
         run = [self.rowmill, "run", job / "rows.xlsx", "--out", out, "--slots", "1", "--json"]
         return source.measured(on_core(self.core, run), requests)
 
@@ -212,7 +213,7 @@ def fast(source, ours, python, core, options):
 
     rates = {name: [] for name in ("whole", "seen", "aiohttp", "aiohttp with uvloop", "Scrapy")}
     busiest = 0.0
-    # One round more than is counted: files come into the cache, and Python compiles its modules.
+    # One extra round, not counted: it fills caches, and Python compiles its modules.
     for run in range(options.runs + 1):
         wall, seconds, busy = ours.measured(source, options.requests, options.at_once)
         found = {"whole": options.requests / wall, "seen": options.requests / seconds}
@@ -224,26 +225,26 @@ def fast(source, ours, python, core, options):
         if run:
             for name, rate in found.items():
                 rates[name].append(rate)
-            told = ", ".join(f"{name} {rate:.0f}" for name, rate in found.items())
-            print(f"run {run}, requests a second: {told}", flush=True)
-    print(f"\n{options.requests} requests, {at_once} at once, one core each, {options.runs} rounds in turn")
+            rates_text = ", ".join(f"{name} {rate:.0f}" for name, rate in found.items())
+            print(f"run {run}, requests per second: {rates_text}", flush=True)
+    print(f"\n{options.requests} requests, {at_once} at once, one core each, {options.runs} alternating rounds")
     for side, name in (("whole", "rowmill, the whole program"), ("seen", "rowmill, as the source sees it")):
         for theirs in ("aiohttp", "aiohttp with uvloop", "Scrapy"):
             ratios = [a / b for a, b in zip(rates[side], rates[theirs])]
             print(f"{name}, to {theirs}: {spread(ratios)}")
-    print(f"noise: the fastest run to the slowest, {', '.join(f'{n} {max(r) / min(r):.2f}' for n, r in rates.items())}")
-    print(f"the source was busy for {busiest:.2f} of the time at most")
+    print(f"noise, fastest run / slowest run: {', '.join(f'{n} {max(r) / min(r):.2f}' for n, r in rates.items())}")
+    print(f"the source was busy for at most {busiest:.2f} of the time")
 
 
 def slow(source, ours, options):
-    print(f"\na source that takes {LATENCY * 1000:.0f} ms: throughput, to the ideal")
+    print(f"\na source that takes {LATENCY * 1000:.0f} ms: throughput relative to the ideal")
     for at_once, rounds in SLOW:
         seen, whole = [], []
         for _ in range(options.runs):
             wall, seconds, _ = ours.measured(source, at_once * rounds, at_once, LATENCY)
             seen.append(rounds * LATENCY / seconds)
             whole.append(rounds * LATENCY / wall)
-        print(f"{at_once} at once, {rounds} rounds: as the source sees it {spread(seen)}, the whole program {spread(whole)}", flush=True)
+        print(f"{at_once} at once, {rounds} rounds: measured by the source {spread(seen)}, the whole program {spread(whole)}", flush=True)
 
 
 if __name__ == "__main__":

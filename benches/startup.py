@@ -1,20 +1,20 @@
-"""How soon a function that was not running answers its first event: `split` as it is deployed, beside
-a Python function with boto3, pandas and openpyxl that reads the same workbook from the same S3 and
-writes its rows back, once that alone, and once with the other calls to services that split makes.
-Prints ratios measured in the same run.
+"""Measures how soon a cold function answers its first event: `split` as it is deployed, and a Python
+function with boto3, pandas and openpyxl that reads the same workbook from the same S3 and writes its
+rows back, once only that, and once with the other service calls that split makes. Prints ratios from
+the same run.
 
     python3 benches/startup.py [--runs N] [--workbook FILE]
 
-From the start of the process to its answer to the first event, over a Runtime API of this script,
-with ministack for S3, DynamoDB, SNS and Scheduler. The peer runs under AWS's own runtime client for
-Python (awslambdaric), its modules compiled beforehand. Neither profiles, checks or rejects rows, as
-split does. Every run has an upload of its own. Memory is the peak of resident memory.
+The time is from the start of the process to its answer to the first event, over a Runtime API in this
+script, with ministack for S3, DynamoDB, SNS and Scheduler. The peer runs under AWS's runtime client
+for Python (awslambdaric), with its modules compiled beforehand. Unlike split, neither Python function
+profiles, checks or rejects rows. Every run has its own upload. Memory is peak resident memory.
 
-Root certificates come from the machine's one bundle where it has one (SSL_CERT_FILE): Lambda's
-machine, Amazon Linux 2023, has a bundle, where Debian's has a file for each certificate too, and a
-program that looks for certificates reads all of them.
+Root certificates come from the machine's bundle (SSL_CERT_FILE), if it has one. Lambda's Amazon Linux
+2023 has only a bundle; Debian also has one file per certificate, and a program that looks for
+certificates reads them all.
 
-Builds the functions (.ci/build-functions) and makes venvs under target/. Needs Linux.
+Builds the functions (.ci/build-functions) and creates venvs under target/. Needs Linux.
 """
 
 import argparse
@@ -41,7 +41,7 @@ BUNDLE = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
 REGION, ACCOUNT, STACK = "eu-central-1", "000000000000", "rowmill"
 INBOX, WORK = "inbox", "work"
 
-# What an analyst would deploy: reads the workbook, writes its rows and how many there are.
+# What an analyst would deploy: reads the workbook, writes its rows and their count.
 READS = '''
 import io
 import json
@@ -74,8 +74,8 @@ def handler(event, context):
     return manifest["rows"]
 '''
 
-# The same with the calls that split makes beside: the run's claim, item, table, message and
-# schedule, the look for an earlier manifest and for a pipeline file.
+# The same with the other calls that split makes: the run's claim, item, table, message and schedule,
+# and the lookups of an earlier manifest and of a pipeline file.
 DOES = '''
 import json
 
@@ -132,7 +132,7 @@ def handler(event, context):
     return manifest["rows"]
 '''
 
-# Run by an interpreter that has botocore; prints the versions of so many uploads.
+# Run by an interpreter that has botocore; uploads several versions and prints their ids.
 PREPARE = '''
 import sys
 
@@ -174,7 +174,7 @@ def free_port():
 
 
 class Runtime:
-    """A Runtime API for one function at a time."""
+    """A Lambda Runtime API for one function at a time."""
 
     def __init__(self):
         self.events, self.answers = queue.Queue(), queue.Queue()
@@ -221,7 +221,7 @@ class Runtime:
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
-        # A function that is killed breaks its connection.
+        # A killed function breaks its connection.
         self.server.handle_error = lambda *_: None
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
@@ -230,7 +230,7 @@ class Runtime:
 
 
 def first_event(command, environment, event):
-    """Seconds from the start of a process to its answer, and its peak of resident memory in MiB."""
+    """Seconds from the start of a process to its answer, and its peak resident memory in MiB."""
     runtime = Runtime()
     runtime.events.put(event)
     environment = environment | {"AWS_LAMBDA_RUNTIME_API": runtime.address()}
@@ -318,7 +318,7 @@ def measure(options, base, folder, ours, python):
             break
         except OSError:
             time.sleep(0.05)
-    # One pair more than is counted: files come into the cache and Python compiles its modules.
+    # One extra round, not counted: it fills caches, and Python compiles its modules.
     pairs = options.runs + 1
     call = [python, "-c", PREPARE, options.workbook, str(3 * pairs)]
     versions = subprocess.run(call, env=base, check=True, capture_output=True, text=True).stdout.split()
@@ -357,12 +357,12 @@ def measure(options, base, folder, ours, python):
     wall = {name: [w for w, _ in all] for name, all in found.items()}
     memory = {name: statistics.median(m for _, m in all) for name, all in found.items()}
     median = {name: statistics.median(all) for name, all in wall.items()}
-    print(f"\nmedians of {options.runs} rounds in which all took turns:")
+    print(f"\nmedians of {options.runs} alternating rounds:")
     for name in sides:
         print(f"  {name}: {median[name] * 1000:.1f} ms ({min(wall[name]) * 1000:.1f} to {max(wall[name]) * 1000:.1f}), {memory[name]:.1f} MiB")
     for name in list(sides)[1:]:
         ratios = [p / s for p, s in zip(wall[name], wall["split"])]
-        print(f"  {name}: split is {median[name] / median['split']:.1f} times as fast ({min(ratios):.1f} to {max(ratios):.1f}) and takes {memory['split'] / memory[name]:.2f} of the memory")
+        print(f"  {name}: split is {median[name] / median['split']:.1f} times as fast ({min(ratios):.1f} to {max(ratios):.1f}) and uses {memory['split'] / memory[name]:.2f} of the memory")
 
 
 main()

@@ -1,11 +1,11 @@
-"""Reading and writing workbooks beside their peers, measured in the same run; prints ratios only.
+"""Compares reading and writing workbooks with peers in the same run. Prints only ratios.
 
     python3 benches/workbook.py [--rows N] [--runs N] [--large]
 
-Builds rowmill and the example `measure` in release, and makes a venv under target/ with the peers.
-Each figure is the median over processes of its own, which take turns, so that a busy moment strikes
-all of them. CPU is user and system; memory is the peak of resident memory. --large adds a workbook
-of 1,000,000 rows. Needs Linux.
+Builds rowmill and the example `measure` in release mode, and creates a venv under target/ with the
+peers. Each figure is the median over separate processes, which alternate, so that a busy moment
+affects all of them. CPU is user plus system time; memory is peak resident memory. --large adds a
+workbook of 1,000,000 rows. Needs Linux.
 """
 
 import argparse
@@ -31,8 +31,8 @@ import sys, polars
 polars.read_excel(sys.argv[1]).write_ndjson(sys.argv[2])
 """
 
-# The cells of `measure bare`, with shared strings; argv: path, rows, columns of input, whether the
-# columns of a result follow.
+# The cells of `measure bare`, with shared strings. argv: path, rows, input columns, and whether result
+# columns follow.
 XLSXWRITER = """
 import datetime, sys, xlsxwriter
 path, rows, columns, result = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "1"
@@ -83,7 +83,7 @@ def medians(runs, commands):
 
 
 def chunks(command):
-    """Where a split's chunks go: each begins without those of the one before."""
+    """The output folder of a split, removed before each run."""
     return command[-1] if "split" in command else os.devnull
 
 
@@ -176,7 +176,7 @@ def main():
         figures = medians(runs, {n: split(folder, path) for n, path in books.items()})
         least = figures[sizes[0]][0] / sizes[0]
         rates = {f"at {n}": round(figures[n][0] / n / least, 2) for n in sizes}
-        show(f"split, CPU a row, to that at {sizes[0]}", rates)
+        show(f"split, CPU per row relative to {sizes[0]} rows", rates)
         show("split, memory by rows, MB", {n: round(figures[n][2]) for n in sizes})
         if options.large:
             read("1000000 x 13, inline strings", folder, books[1_000_000], python, runs)

@@ -1,7 +1,7 @@
-//! A server for the example `reviews-multilingual` that speaks LibreTranslate's protocol. It is no
-//! translator: it knows the sentences of `sentences.tsv`, of which the example's workbook is made,
-//! and leaves everything else as it stands. Real translations come from a LibreTranslate or from
-//! Amazon Translate in its place.
+//! A server for the example `reviews-multilingual` that speaks LibreTranslate's protocol. It does not
+//! really translate: it looks up the sentences in `sentences.tsv`, from which the example's workbook is
+//! made, and leaves everything else unchanged. For real translations use LibreTranslate or Amazon
+//! Translate instead.
 //!
 //! `cargo run --release --example translator [PORT]` (default 8732), on 127.0.0.1 only.
 //!
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 /// Language, tone, sentence, and the sentence in English.
 const SENTENCES: &str = include_str!("sentences.tsv");
-/// Characters that a request may have, as LibreTranslate's public server allows.
+/// The longest text in characters; LibreTranslate's public server has the same limit.
 const CHARS: usize = 5000;
 
 fn main() -> std::io::Result<()> {
@@ -26,10 +26,10 @@ fn main() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Answers every connection, each on a thread of its own.
+/// Serves every connection on its own thread.
 pub fn answer(listener: &TcpListener) {
     for stream in listener.incoming().flatten() {
-        // A connection that breaks is the client's affair.
+        // A broken connection is the client's problem.
         std::thread::spawn(move || serve(stream).ok());
     }
 }
@@ -74,7 +74,7 @@ fn serve(mut stream: TcpStream) -> std::io::Result<()> {
 
 fn translate(body: &[u8]) -> (u16, Value) {
     let Ok(request) = serde_json::from_slice::<Value>(body) else {
-        return (400, json!({"error": "the body is no JSON"}));
+        return (400, json!({"error": "the body is not JSON"}));
     };
     let text = |name: &str| request[name].as_str().unwrap_or_default();
     let (mut translated, source) = (text("q").to_owned(), text("source"));
@@ -82,7 +82,7 @@ fn translate(body: &[u8]) -> (u16, Value) {
         return (400, json!({"error": "this server translates to `en` only"}));
     }
     if translated.chars().count() > CHARS {
-        let error = format!("the text has more than {CHARS} characters");
+        let error = format!("the text is longer than {CHARS} characters");
         return (400, json!({"error": error}));
     }
     for line in SENTENCES.lines() {

@@ -1,5 +1,5 @@
-//! A small tax office for the example `tax-due`: answers for most customers, and fails, stalls
-//! and throttles for some, always the same ones.
+//! A small tax office for the example `tax-due`. It answers for most customers, and fails, stalls and
+//! throttles for some, always the same ones.
 //!
 //! `cargo run --release --example tax-source [PORT]` (default 8731), on 127.0.0.1 only.
 //!
@@ -12,15 +12,15 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How often each path was asked since it was last answered.
+/// How many times each path was requested since it was last answered.
 type Tries = Arc<Mutex<HashMap<String, u32>>>;
 
-/// What the source does with one request.
+/// How the source replies to a request.
 enum Reply {
     Page(u16, &'static str, String),
-    /// 429, and how many seconds to wait.
+    /// 429, with the number of seconds to wait.
     Throttled(u32),
-    /// Holds the connection and says nothing.
+    /// Keeps the connection open and sends nothing.
     Stall,
     /// Closes the connection.
     Drop,
@@ -33,7 +33,7 @@ fn main() -> std::io::Result<()> {
     let tries = Tries::default();
     for stream in listener.incoming().flatten() {
         let tries = tries.clone();
-        // A connection that breaks is the client's affair.
+        // A broken connection is the client's problem.
         std::thread::spawn(move || serve(stream, &tries).ok());
     }
     Ok(())
@@ -44,7 +44,7 @@ fn serve(mut stream: TcpStream, tries: &Tries) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     while let Some(request) = lines.next().transpose()? {
-        // The headers say nothing that matters here.
+        // Skip the headers.
         while lines.next().transpose()?.is_some_and(|l| !l.is_empty()) {}
         let path = request.split(' ').nth(1).unwrap_or("/").to_owned();
         let (status, kind, body, extra) = match reply(&path, tries) {
@@ -87,14 +87,14 @@ fn reply(path: &str, tries: &Tries) -> Reply {
         _ => Reply::Page(404, "text/plain", "no such office".into()),
     };
     if matches!(reply, Reply::Page(200, ..)) {
-        // The next run meets the same faults again.
+        // The next run sees the same faults again.
         let mut tries = tries.lock().unwrap_or_else(PoisonError::into_inner);
         tries.remove(path);
     }
     reply
 }
 
-/// Faults by the customer's number.
+/// The customer's number decides the fault.
 fn parcel(customer: &str, number: u32, attempt: u32) -> Reply {
     let json = |due: &str| {
         let day = number % 28 + 1;
@@ -104,7 +104,7 @@ fn parcel(customer: &str, number: u32, attempt: u32) -> Reply {
         );
         Reply::Page(200, "application/json", body)
     };
-    // Spread from 0 to 2,999.75; the multiplier is any odd one that mixes the numbers well.
+    // Spread from 0 to 2,999.75. Any odd multiplier that mixes the numbers well would do.
     let due = f64::from(number.wrapping_mul(2_654_435_761) % 12_000) / 4.0;
     match (number % 50, attempt) {
         (7, 1) => Reply::Page(503, "text/plain", "busy".into()),
