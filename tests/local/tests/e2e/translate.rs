@@ -128,9 +128,9 @@ fn what_only_aws_has_passes_a_check_and_is_refused_before_the_first_record() {
     let told = |ran: Ran| {
         let said: String = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
         for part in [
-            "step 1 (translate): service \"amazon\" is Amazon Translate, which only children on AWS can reach",
+            "step 1 (translate): service \"amazon\" is Amazon Translate, which is available only on AWS",
             "LibreTranslate",
-            "step 2 (command): program `/app/score` was not found",
+            "step 2 (command): program `/app/score` not found",
         ] {
             assert!(said.contains(part), "{said}");
         }
@@ -158,7 +158,7 @@ fn what_only_aws_has_passes_a_check_and_is_refused_before_the_first_record() {
     std::fs::write(job.folder().join("own.toml"), own).unwrap();
     let ran = check("own.toml").0.expect(2);
     assert!(
-        ran.stderr.contains("program `/app/score` was not found"),
+        ran.stderr.contains("program `/app/score` not found"),
         "{}",
         ran.stderr
     );
