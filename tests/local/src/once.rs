@@ -1,12 +1,13 @@
-//! A run whose children all need the same answers, and ask for each of them once.
+//! A run in which all children need the same answers and each answer is requested once.
 
 use crate::program::Job;
 use crate::source::Source;
 use crate::workbook::Book;
 
-/// Runs a step over 800 rows in eight children at once, each of which has all of forty texts in its
-/// column `Text`, and once more, as another run. `output` holds what `expected` makes of each text,
-/// and of the requests whose target begins with `path` the source gets each once a run.
+/// Runs a step over 800 rows in eight concurrent children, then again as a second run. The slice of
+/// each child contains the same forty texts in its column `Text`. Asserts that `output` holds what
+/// `expected` returns for each text, and that the source receives each request whose target starts
+/// with `path` once per run.
 #[track_caller]
 pub fn eight_children_ask_once(
     source: &Source,

@@ -1,4 +1,4 @@
-//! The program under test, and one run of it in a directory of its own.
+//! The program under test, and runs of it in a temporary directory.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -16,12 +16,13 @@ pub fn root() -> &'static Path {
         .unwrap()
 }
 
-/// The program, as Cargo built it for the tests.
+/// The path of the program that Cargo built for these tests.
 pub fn binary() -> PathBuf {
     built("rowmill-under-test")
 }
 
-/// A binary of this package: `.../target/<profile>/deps/<test>` has it two directories up.
+/// The path of a binary of the running test's package. A test is `.../target/<profile>/deps/<test>`
+/// and its package's binaries are one directory above.
 pub fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let binary = test.ancestors().nth(2).unwrap().join(name);
@@ -33,26 +34,26 @@ pub fn built(name: &str) -> PathBuf {
     binary
 }
 
-/// A directory with a workbook and a pipeline, and the runs of `rowmill` in it.
+/// A temporary directory with a workbook and a pipeline, in which tests run `rowmill`.
 pub struct Job {
     dir: TempDir,
-    /// The workbook, in the directory.
+    /// The path of the workbook.
     pub workbook: PathBuf,
 }
 
 /// How a run ended.
 #[derive(Debug)]
 pub struct Ran {
-    /// The exit code; `None` where a signal ended it.
+    /// The exit code; `None` if a signal ended the process.
     pub code: Option<i32>,
-    /// What `--json` printed; null where it printed nothing.
+    /// The output of `--json`; null if there was none.
     pub json: Value,
-    /// What went to standard error.
+    /// Standard error.
     pub stderr: String,
 }
 
 impl Job {
-    /// A directory with `book` as `input.xlsx` and `pipeline` as `pipeline.toml`.
+    /// Writes `book` to `input.xlsx` and `pipeline` to `pipeline.toml`.
     pub fn new(book: &Book, pipeline: &str) -> Job {
         let dir = TempDir::new().unwrap();
         let folder = dir.path().join("job");
@@ -63,7 +64,7 @@ impl Job {
         Job { dir, workbook }
     }
 
-    /// A directory with a copy of the workbook at `book` as `input.xlsx`, and `pipeline` beside it.
+    /// Copies the workbook at `book` to `input.xlsx` and writes `pipeline` to `pipeline.toml`.
     pub fn of_file(book: &Path, pipeline: &str) -> Job {
         let job = Job::new(&Book::numbered(0), pipeline);
         std::fs::copy(book, &job.workbook).unwrap();
@@ -75,17 +76,17 @@ impl Job {
         self.workbook.parent().unwrap()
     }
 
-    /// Where results go.
+    /// The directory for results (`--out`).
     pub fn out(&self) -> PathBuf {
         self.dir.path().join("out")
     }
 
-    /// `rowmill run` on the workbook, with further arguments, not yet started.
+    /// The command `rowmill run` on the workbook, with additional arguments. It is not started.
     pub fn command(&self, args: &[&str]) -> Command {
         self.command_on(&self.workbook, args)
     }
 
-    /// The same on another workbook.
+    /// Like [`Job::command`], on another workbook.
     pub fn command_on(&self, workbook: &Path, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command
@@ -99,22 +100,22 @@ impl Job {
         command
     }
 
-    /// Runs to the end.
+    /// Runs `rowmill run` and waits for its end.
     pub fn run(&self, args: &[&str]) -> Ran {
         Ran::from(self.command(args).output().unwrap())
     }
 
-    /// The result workbook, as openpyxl reads it.
+    /// The result workbook as openpyxl reads it.
     pub fn result(&self) -> Read {
         Read(read(&self.out().join("input-result.xlsx"), false))
     }
 
-    /// The result workbook of a large run: cells only.
+    /// The result workbook of a large run, without formats.
     pub fn result_cells(&self) -> Read {
         Read(read(&self.out().join("input-result.xlsx"), true))
     }
 
-    /// The mail, decoded: headers and parts in one text.
+    /// The decoded mail: headers and parts in one text.
     pub fn mail(&self) -> String {
         crate::python::run(
             "read_mail.py",
@@ -122,7 +123,7 @@ impl Job {
         )
     }
 
-    /// The mails in the outbox.
+    /// The number of mails in the outbox.
     pub fn mails(&self) -> usize {
         files(&self.out().join(".rowmill/outbox"))
             .iter()
@@ -130,7 +131,7 @@ impl Job {
             .count()
     }
 
-    /// What is left below the state directory, relative to it.
+    /// The files in the state directory, as paths relative to it.
     pub fn state(&self) -> Vec<String> {
         files(&self.out().join(".rowmill"))
     }
@@ -148,7 +149,7 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// Asserts the exit code, showing what the program said where it is another.
+    /// Asserts the exit code; on failure the panic message contains the program's output.
     #[track_caller]
     pub fn expect(self, code: i32) -> Ran {
         assert_eq!(self.code, Some(code), "{}\n{}", self.json, self.stderr);
@@ -156,7 +157,7 @@ impl Ran {
     }
 }
 
-/// Every file below a directory, relative to it, in order.
+/// All files below a directory, as sorted paths relative to it.
 pub fn files(dir: &Path) -> Vec<String> {
     fn walk(base: &Path, dir: &Path, all: &mut Vec<String>) {
         for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -184,7 +185,7 @@ pub fn files(dir: &Path) -> Vec<String> {
 pub struct Read(pub Value);
 
 impl Read {
-    /// The rows of a sheet, the header first; empty where there is no such sheet.
+    /// The rows of a sheet, the header first; empty if the sheet does not exist.
     pub fn rows(&self, sheet: &str) -> &[Value] {
         self.sheet(sheet)
             .map_or(&[], |s| s["rows"].as_array().unwrap())
@@ -209,7 +210,7 @@ impl Read {
             .collect()
     }
 
-    /// A column of `Results` below its header: `[type, value]` or null each.
+    /// The cells of a column of `Results` below its header, each `[type, value]` or null.
     #[track_caller]
     pub fn column(&self, name: &str) -> Vec<&Value> {
         let header = self.header();
@@ -218,7 +219,7 @@ impl Read {
         self.rows("Results")[1..].iter().map(|r| &r[at]).collect()
     }
 
-    /// A column of `Results` as texts; empty cells are empty texts.
+    /// The cells of a column of `Results` as texts; an empty cell is an empty text.
     #[track_caller]
     pub fn texts(&self, name: &str) -> Vec<String> {
         let text = |c: &&Value| match &c[1] {

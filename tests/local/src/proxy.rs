@@ -1,50 +1,50 @@
-//! A proxy that knows the way to names that nobody else can look up.
+//! An HTTP proxy that resolves names that no DNS server knows.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// The proxy; it ends with the test's process.
+/// A running proxy. It ends with the test's process.
 pub struct Proxy {
     port: u16,
-    asked: Arc<Mutex<Vec<Vec<String>>>>,
+    requests: Arc<Mutex<Vec<Vec<String>>>>,
 }
 
 impl Proxy {
-    /// Starts it on a free port of 127.0.0.1, with the addresses that names lead to. To others it
-    /// answers 502.
+    /// Starts the proxy on a free port of 127.0.0.1. It resolves `names` and answers 502 for any other
+    /// name.
     pub fn start(names: impl IntoIterator<Item = (&'static str, SocketAddr)>) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let names: Arc<HashMap<_, _>> = Arc::new(names.into_iter().collect());
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let heads = asked.clone();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let heads = requests.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (names, heads) = (names.clone(), heads.clone());
-                // A client or source that goes away ends its connection, nothing else.
+                // If a client or source disconnects, only this connection ends.
                 std::thread::spawn(move || serve(stream, &names, &heads));
             }
         });
-        Proxy { port, asked }
+        Proxy { port, requests }
     }
 
-    /// Its port.
+    /// The port of the proxy.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The requests it was sent, each as its lines.
-    pub fn asked(&self) -> Vec<Vec<String>> {
-        self.asked.lock().unwrap().clone()
+    /// The heads of all requests so far, each as a list of lines.
+    pub fn requests(&self) -> Vec<Vec<String>> {
+        self.requests.lock().unwrap().clone()
     }
 }
 
 fn serve(
     client: TcpStream,
     names: &HashMap<&str, SocketAddr>,
-    asked: &Mutex<Vec<Vec<String>>>,
+    requests: &Mutex<Vec<Vec<String>>>,
 ) -> std::io::Result<()> {
     client.set_nodelay(true)?;
     let mut client = BufReader::new(client);
@@ -53,7 +53,7 @@ fn serve(
         let Some((first, headers)) = lines.split_first() else {
             return Ok(());
         };
-        asked.lock().unwrap().push(lines.clone());
+        requests.lock().unwrap().push(lines.clone());
         let (method, target) = first.split_once(' ').unwrap_or_default();
         let target = target.trim_end_matches(" HTTP/1.1");
         let tunnel = method == "CONNECT";
@@ -88,7 +88,7 @@ fn serve(
     }
 }
 
-/// The lines up to an empty one; none at the end.
+/// The lines up to an empty line; no lines at the end of the stream.
 fn head(stream: &mut impl BufRead) -> std::io::Result<Vec<String>> {
     let lines = stream
         .lines()
@@ -96,7 +96,7 @@ fn head(stream: &mut impl BufRead) -> std::io::Result<Vec<String>> {
     lines.collect()
 }
 
-/// Hands on what either says until one of them ends.
+/// Copies bytes in both directions until both ends are closed.
 fn join(client: TcpStream, source: TcpStream) -> std::io::Result<()> {
     let (mut from, mut to) = (client.try_clone()?, source.try_clone()?);
     std::thread::spawn(move || {

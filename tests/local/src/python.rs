@@ -1,4 +1,4 @@
-//! Python with the packages that the tests use, in venvs under `target/`.
+//! Python with the packages that the tests need, in virtual environments under `target/`.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,15 @@ use std::sync::OnceLock;
 
 use crate::program::root;
 
-/// The interpreter that reads workbooks and mail back.
+/// The interpreter with the packages that read workbooks and mail.
 pub fn interpreter() -> &'static Path {
     static PYTHON: OnceLock<PathBuf> = OnceLock::new();
     PYTHON.get_or_init(|| venv("test-venv", "requirements.txt"))
 }
 
-/// The interpreter of `target/<name>`, a venv with the packages of `python/<requirements>`. It is
-/// made where it is absent or of other packages, by one process at a time.
+/// The interpreter of `target/<name>`, a virtual environment with the packages of
+/// `tests/python/<requirements>`. Creates the environment if it is missing or outdated; a lock keeps
+/// two processes from doing this at the same time.
 pub fn venv(name: &str, requirements: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let target = test.ancestors().nth(3).unwrap();
@@ -35,7 +36,7 @@ pub fn venv(name: &str, requirements: &str) -> PathBuf {
     venv.join("bin/python")
 }
 
-/// Runs a script of `tests/python` and gives what it prints.
+/// Runs a script of `tests/python` and returns its output.
 #[track_caller]
 pub fn run(script: &str, args: &[&Path]) -> String {
     let output = Command::new(interpreter())

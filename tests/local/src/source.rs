@@ -1,4 +1,4 @@
-//! A source that answers as told, on a port of its own.
+//! An HTTP server that stands in for a web source and gives the answers that a test specifies.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,27 +17,28 @@ pub enum Answer {
     Json(String),
     /// A status with headers and no body.
     Status(u16, Vec<(String, String)>),
-    /// Nothing: the connection stays open and silent for so long.
+    /// No answer: the connection stays open for this time, then closes.
     Silence(Duration),
-    /// This after so long.
+    /// Another answer after a delay.
     After(Duration, Box<Answer>),
 }
 
-/// The server; it ends with the test's process.
+/// A running server. It ends with the test's process.
 pub struct Source {
     address: SocketAddr,
     hits: Arc<Mutex<HashMap<String, u32>>>,
 }
 
 impl Source {
-    /// Starts it on a free port of 127.0.0.1. `answer` is given the path, after it a space and the
-    /// body where the request has one, and how often just that was asked for before.
+    /// Starts the server on a free port of 127.0.0.1. `answer` receives the request and the number of
+    /// equal requests before it. A request is its path, followed by a space and the body if it has a
+    /// body.
     pub fn start(answer: impl Fn(&str, u32) -> Answer + Send + Sync + 'static) -> Source {
         Source::listen(answer, Ok)
     }
 
-    /// The same over TLS, with a certificate for `name` by an authority of its own, whose PEM is
-    /// given too.
+    /// Like [`Source::start`], over TLS. The certificate for `name` is signed by a new certificate
+    /// authority, whose PEM is returned.
     pub fn start_tls(
         name: &str,
         answer: impl Fn(&str, u32) -> Answer + Send + Sync + 'static,
@@ -64,7 +65,7 @@ impl Source {
                 let (answer, counts, accept) = (answer.clone(), counts.clone(), accept.clone());
                 std::thread::spawn(move || {
                     stream.set_nodelay(true)?;
-                    // A client that goes away ends its connection, nothing else.
+                    // If a client disconnects, only this connection ends.
                     serve(accept(stream)?, &*answer, &counts)
                 });
             }
@@ -77,23 +78,23 @@ impl Source {
         format!("http://{}", self.address)
     }
 
-    /// Its address.
+    /// The address of the server.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its port.
+    /// The port of the server.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// How often each path, with its body where there was one, was asked for.
+    /// The number of equal requests, by request (see [`Source::start`]).
     pub fn hits(&self) -> HashMap<String, u32> {
         self.hits.lock().unwrap().clone()
     }
 }
 
-/// A server's certificate for `name`, and the PEM of the authority that signed it.
+/// A server configuration with a certificate for `name`, and the PEM of the authority that signed it.
 fn certified(name: &str) -> (Arc<ServerConfig>, String) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -139,7 +140,7 @@ fn serve(
             stream.read_exact(&mut body)?;
             path = format!("{path} {}", String::from_utf8_lossy(&body));
         }
-        // Asked for by every child; not part of what a test counts.
+        // Every child requests it, so tests do not count it.
         let answered = if path == "/robots.txt" {
             Answer::Status(404, Vec::new())
         } else {
@@ -159,7 +160,7 @@ fn serve(
     }
 }
 
-/// The answer as it is sent, after its time; `None` where there is none.
+/// Waits for the answer's delay and returns its bytes; `None` for [`Answer::Silence`].
 fn written(answer: Answer) -> Option<String> {
     Some(match answer {
         Answer::Json(body) => format!(
@@ -169,7 +170,7 @@ fn written(answer: Answer) -> Option<String> {
         Answer::Status(status, headers) => {
             let headers = headers.into_iter().map(|(n, v)| format!("{n}: {v}\r\n"));
             let headers: String = headers.collect();
-            format!("HTTP/1.1 {status} Told\r\ncontent-length: 0\r\n{headers}\r\n")
+            format!("HTTP/1.1 {status} Status\r\ncontent-length: 0\r\n{headers}\r\n")
         }
         Answer::Silence(long) => {
             std::thread::sleep(long);

@@ -8,7 +8,7 @@ use serde_json::Value;
 /// A cell of a fixture.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
-    /// Nothing.
+    /// No value.
     Empty,
     /// Text.
     Text(String),
@@ -38,7 +38,7 @@ impl From<f64> for Cell {
     }
 }
 
-/// A fixture of one sheet.
+/// A fixture workbook of one sheet.
 #[derive(Clone, Debug, Default)]
 pub struct Book {
     /// The rows, the header first.
@@ -57,7 +57,7 @@ impl Book {
         }
     }
 
-    /// `ID` (text with leading zeros), `Amount` (a number) and `Note` (text): `n` rows of them.
+    /// `n` rows with the columns `ID` (text with leading zeros), `Amount` (number) and `Note` (text).
     pub fn numbered(n: u32) -> Book {
         Book::new(
             &["ID", "Amount", "Note"],
@@ -71,7 +71,7 @@ impl Book {
         )
     }
 
-    /// Writes it, in constant memory.
+    /// Writes the workbook to `path`, in constant memory.
     pub fn save(&self, path: &Path) {
         let mut book = Workbook::new();
         let sheet = book.add_worksheet_with_constant_memory().unwrap();

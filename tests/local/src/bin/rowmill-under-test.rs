@@ -1,5 +1,5 @@
-//! `rowmill` as the end-to-end tests run it: Cargo builds a package's own binaries for its tests, and
-//! no other's.
+//! The program `rowmill` for the end-to-end tests: Cargo builds only the binaries of a package for its
+//! tests.
 
 fn main() -> std::process::ExitCode {
     rowmill::main()

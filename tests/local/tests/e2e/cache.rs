@@ -1,4 +1,4 @@
-//! Answers of a source that all records of a run share, through the whole program.
+//! All records of a run share the answers of a source.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use rowmill_tests_local::once::eight_children_ask_once;
 use rowmill_tests_local::source::{Answer, Source};
 
 #[test]
-fn an_address_is_asked_for_once_in_a_run_of_many_children() {
-    // Slow enough for other children to come and want the same.
+fn children_of_a_run_request_each_address_once() {
+    // Slow enough that other children need the same answer while it is pending.
     let source = Source::start(|path, _| {
         let answer = Answer::Json(format!(r#"{{"said":"{}"}}"#, &path[1..]));
         Answer::After(Duration::from_millis(50), Box::new(answer))

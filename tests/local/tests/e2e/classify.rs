@@ -1,4 +1,4 @@
-//! A classifier from labelled texts to labels in a workbook: `train`, `predict`, `check`, `run`.
+//! A classifier, from labelled texts to labels in a workbook: `train`, `predict`, `check` and `run`.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -41,31 +41,31 @@ fn inbox() -> Book {
 }
 
 #[test]
-fn from_labelled_texts_to_labels_in_a_workbook() {
+fn a_model_is_trained_and_labels_a_workbook() {
     let job = Job::new(&inbox(), PIPELINE);
     let model = job.folder().join("topics.model");
     let pipeline = job.folder().join("pipeline.toml");
     let (model_arg, pipeline_arg) = (model.to_str().unwrap(), pipeline.to_str().unwrap());
 
-    // Before there is a model, and where the file is none, `check` says so, and nothing runs.
-    let told = Ran::from(rowmill(&["check", pipeline_arg])).expect(2);
+    // `check` and `run` report a missing model and a file that is not a model.
+    let ran = Ran::from(rowmill(&["check", pipeline_arg])).expect(2);
     assert!(
-        told.stderr.contains("topics.model: there is no such file"),
+        ran.stderr.contains("topics.model: there is no such file"),
         "{}",
-        told.stderr
+        ran.stderr
     );
     std::fs::write(&model, "message,topic\n").unwrap();
-    let told = job.run(&[]).expect(2);
+    let ran = job.run(&[]).expect(2);
     assert!(
-        told.stderr.contains("topics.model: it is no model"),
+        ran.stderr.contains("topics.model: it is no model"),
         "{}",
-        told.stderr
+        ran.stderr
     );
 
     let figures = train(&model);
     assert_eq!(figures["texts"], 208);
     assert_eq!(figures["labels"][2], "praise");
-    // Chance is 0.25; 0.663 when this was written.
+    // Chance is 0.25; it was 0.663 when this test was written.
     assert!(figures["macro_f1"].as_f64().unwrap() > 0.6, "{figures}");
     let first = std::fs::read(&model).unwrap();
     train(&model);
@@ -73,7 +73,7 @@ fn from_labelled_texts_to_labels_in_a_workbook() {
         first == std::fs::read(&model).unwrap(),
         "the same data, another file"
     );
-    // Through a link the file behind it is written, and the link stays one.
+    // A symbolic link stays a link, and the file that it points to is replaced.
     std::fs::write(&model, "old").unwrap();
     let link = job.folder().join("link.model");
     std::os::unix::fs::symlink("topics.model", &link).unwrap();
@@ -96,17 +96,17 @@ fn from_labelled_texts_to_labels_in_a_workbook() {
         assert!((0.25..1.0).contains(&probability), "{probability}");
     }
 
-    let told = rowmill(&["predict", model_arg, "The parcel is lost"]);
-    let told = String::from_utf8(told.stdout).unwrap();
+    let output = rowmill(&["predict", model_arg, "The parcel is lost"]);
+    let output = String::from_utf8(output.stdout).unwrap();
     assert!(
-        told.lines().next().unwrap().ends_with("  delivery"),
-        "{told}"
+        output.lines().next().unwrap().ends_with("  delivery"),
+        "{output}"
     );
-    assert!(told.contains("words for delivery:"), "{told}");
+    assert!(output.contains("words for delivery:"), "{output}");
 }
 
 #[test]
-fn the_example_sorts_its_inbox() {
+fn the_complaints_example_assigns_topics() {
     let dir = tempfile::tempdir().unwrap();
     let example = root().join("examples/complaints");
     for file in ["pipeline.toml", "complaints.xlsx"] {
@@ -123,7 +123,7 @@ fn the_example_sorts_its_inbox() {
 }
 
 #[test]
-fn data_that_cannot_be_trained_on_is_told_and_no_model_is_written() {
+fn unusable_training_data_is_reported_and_no_model_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let (data, out) = (dir.path().join("data.csv"), dir.path().join("m.model"));
     for (csv, why) in [
@@ -139,20 +139,20 @@ fn data_that_cannot_be_trained_on_is_told_and_no_model_is_written() {
         let args = [
             "train", data, "--text", "text", "--label", "label", "--out", out,
         ];
-        let told = Ran::from(rowmill(&args)).expect(2);
-        assert!(told.stderr.contains(why), "{}", told.stderr);
+        let ran = Ran::from(rowmill(&args)).expect(2);
+        assert!(ran.stderr.contains(why), "{}", ran.stderr);
     }
     assert!(!out.exists());
-    // What is no file is not replaced by one.
+    // A path that is not a regular file is not replaced.
     let _socket = std::os::unix::net::UnixListener::bind(&out).unwrap();
     let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
     let args = [
         "train", data, "--text", "text", "--label", "label", "--out", out,
     ];
-    let told = Ran::from(rowmill(&args)).expect(2);
+    let ran = Ran::from(rowmill(&args)).expect(2);
     assert!(
-        told.stderr.contains("it is a device, a pipe or a socket"),
+        ran.stderr.contains("it is a device, a pipe or a socket"),
         "{}",
-        told.stderr
+        ran.stderr
     );
 }

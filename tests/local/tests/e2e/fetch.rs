@@ -1,4 +1,4 @@
-//! Programs that children fetch, end to end on one machine.
+//! Children fetch the programs of their steps.
 
 use rowmill_tests_local::program::{Job, files};
 use rowmill_tests_local::workbook::Book;
@@ -10,7 +10,7 @@ while read -r line; do
 done
 "#;
 
-/// `printf` of [`SCRIPT`] through sha256sum.
+/// The SHA-256 of a text, computed by sha256sum.
 fn sha256(text: &str) -> String {
     use std::io::Write as _;
     let mut program = std::process::Command::new("sha256sum");
@@ -36,7 +36,7 @@ fn job(hash: &str) -> Job {
     );
     let job = Job::new(&Book::numbered(50), &pipeline);
     std::fs::create_dir(job.folder().join("programs")).unwrap();
-    // Without leave to be started: the child gives it.
+    // Not executable: the child sets the permission.
     std::fs::write(job.folder().join("programs/score.sh"), SCRIPT).unwrap();
     job
 }
@@ -58,9 +58,9 @@ fn a_script_is_fetched_run_with_its_parameters_and_removed() {
 }
 
 #[test]
-fn another_script_than_the_pinned_one_is_refused_before_the_first_record() {
+fn a_script_with_the_wrong_hash_is_refused_before_the_first_record() {
     let job = job(&"0".repeat(64));
     let ran = job.run(&[]).expect(2);
-    let told: String = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(told.contains("the SHA-256 of the file is"), "{told}");
+    let stderr: String = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(stderr.contains("the SHA-256 of the file is"), "{stderr}");
 }

@@ -1,10 +1,10 @@
-//! Values come back as they went in, as openpyxl reads both.
+//! Values of the input are unchanged in the result; openpyxl reads both.
 
 use rowmill_tests_local::program::Job;
 use rowmill_tests_local::workbook::{Book, Cell, read};
 
 #[test]
-fn values_come_back_as_they_went_in() {
+fn values_are_unchanged_in_the_result() {
     let long: String = "ä".repeat(32_767);
     let texts = [
         "007",
@@ -72,7 +72,7 @@ fn order_and_columns_of_the_input_are_kept() {
     let result = job.result();
     let header = result.header();
     assert_eq!((header[0], header[1], header[2]), ("z", "a", "Z"));
-    // Repeated and empty headers get names of their own, and the mail tells.
+    // Repeated and empty headers get unique names, and the mail reports them.
     let mut unique = header.clone();
     unique.sort_unstable();
     unique.dedup();

@@ -1,4 +1,4 @@
-//! Workbook in, workbook and mail out: every row accounted for, in order.
+//! From workbook to result and mail: every row is accounted for, in order.
 
 use rowmill_tests_local::program::{Job, binary, files};
 use rowmill_tests_local::workbook::{Book, Cell};
@@ -16,7 +16,7 @@ value = "row.Amount * 2"
 to = ["analyst@example.com"]
 "#;
 
-/// Runs `n` records and checks all that is told of them.
+/// Runs `n` records and checks the summary, the result, the mail and the remaining state.
 fn golden(n: u32) {
     let job = Job::new(&Book::numbered(n), DOUBLED);
     let ran = job.run(&[]).expect(0);
@@ -44,7 +44,7 @@ fn golden(n: u32) {
     assert_eq!(job.mails(), 1);
     let mail = job.mail();
     assert!(mail.contains("To: analyst@example.com"), "{mail}");
-    // What is temporary is gone: chunks, manifest, the run's table.
+    // Chunks, manifest and the run's table are deleted.
     let left: Vec<_> = job
         .state()
         .into_iter()
@@ -74,13 +74,13 @@ fn ten_thousand_and_one_records() {
 }
 
 #[test]
-#[ignore = "a minute in a debug build"]
+#[ignore = "takes a minute in a debug build"]
 fn two_hundred_thousand_and_one_records() {
     golden(200_001);
 }
 
 #[test]
-fn no_record_is_refused_with_a_mail() {
+fn a_workbook_without_records_is_refused_and_a_mail_says_so() {
     let job = Job::new(&Book::numbered(0), DOUBLED);
     let ran = job.run(&[]).expect(1);
     assert_eq!(ran.json["state"], "failed");
@@ -92,7 +92,7 @@ fn no_record_is_refused_with_a_mail() {
 }
 
 #[test]
-fn rejected_rows_are_on_their_own_sheet_with_reason_and_row_number() {
+fn rejected_rows_are_on_a_separate_sheet_with_row_number_and_reason() {
     let text = |s: &str| Cell::from(s);
     let book = Book::new(
         &["ID", "Amount"],
@@ -136,7 +136,7 @@ fn rejected_rows_are_on_their_own_sheet_with_reason_and_row_number() {
 }
 
 #[test]
-fn the_result_can_be_filtered_and_its_header_stays_in_sight() {
+fn the_result_has_a_filter_and_a_frozen_header() {
     let job = Job::new(&Book::numbered(3), DOUBLED);
     job.run(&[]).expect(0);
     let result = job.result();
@@ -149,7 +149,7 @@ fn the_result_can_be_filtered_and_its_header_stays_in_sight() {
 
 #[test]
 fn chunks_are_balanced_and_no_array_has_one_child() {
-    // (records, seconds a record at concurrency 1) -> (records, children) of each chunk
+    // (records, seconds per record at concurrency 1) -> (records, children) of each chunk
     type Case = (u32, f64, &'static [(u64, u64)]);
     let table: &[Case] = &[
         (1, 600.0, &[(1, 1)]),

@@ -1,4 +1,4 @@
-//! Addresses that a cell must not reach, through the whole program.
+//! Addresses that a value in a workbook must not reach.
 
 use rowmill_tests_local::program::Job;
 use rowmill_tests_local::source::{Answer, Source};
@@ -20,7 +20,7 @@ value = {{ json = "$.value", type = "number" }}
 }
 
 #[test]
-fn private_and_local_addresses_are_refused_with_the_reason_in_the_row() {
+fn private_and_local_addresses_fail_their_row_with_the_reason() {
     let source = Source::start(|_, _| Answer::Json("{\"value\": 1}".into()));
     let port = source.port();
     let urls = [
@@ -56,7 +56,7 @@ fn private_and_local_addresses_are_refused_with_the_reason_in_the_row() {
 }
 
 #[test]
-fn a_redirect_to_such_an_address_is_refused_and_an_allowed_host_is_not() {
+fn a_redirect_to_a_private_address_is_refused_unless_the_host_is_allowed() {
     let inner = Source::start(|_, _| Answer::Json("{\"value\": 7}".into()));
     let to = inner.port();
     let outer = Source::start(move |path, _| {

@@ -1,4 +1,4 @@
-//! Stopped anywhere, by Ctrl-C or by kill -9, a run goes on where it was and ends the same.
+//! A run that is stopped by Ctrl-C or `kill -9` resumes and has the same result.
 
 use std::collections::HashMap;
 use std::io::Read as _;
@@ -21,7 +21,7 @@ fn source(delay: Duration) -> Source {
     })
 }
 
-/// Slow enough to be caught at work, in 16 children.
+/// 16 children, slow enough to be interrupted.
 fn pipeline(source: &Source) -> String {
     format!(
         r#"
@@ -63,7 +63,7 @@ fn end(mut child: Child) -> Ran {
     ran
 }
 
-/// The processes whose parent is `of`.
+/// The child processes of `of`.
 fn children(of: u32) -> Vec<u32> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
@@ -73,7 +73,7 @@ fn children(of: u32) -> Vec<u32> {
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
             continue;
         };
-        // The name in parentheses may hold anything; the parent is the second field after it.
+        // The name in parentheses can contain any character; the parent is the second field after it.
         let parent = stat
             .rsplit_once(')')
             .and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
@@ -84,7 +84,7 @@ fn children(of: u32) -> Vec<u32> {
     found
 }
 
-/// A variable of another process's environment.
+/// An environment variable of another process.
 fn variable(pid: u32, name: &str) -> Option<String> {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
     let environment = String::from_utf8_lossy(&environment).into_owned();
@@ -95,7 +95,7 @@ fn variable(pid: u32, name: &str) -> Option<String> {
 }
 
 fn kill(pid: u32, signal: Signal) {
-    // A process that has just ended is no failure of the test.
+    // The process can have ended already.
     let _ = kill_process(Pid::from_raw(pid as i32).unwrap(), signal);
 }
 
@@ -108,12 +108,12 @@ fn wait_until(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
 }
 
 #[test]
-fn ctrl_c_ends_the_records_at_work_and_the_same_command_goes_on_with_the_missing_ones() {
+fn ctrl_c_finishes_the_records_in_progress_and_the_same_command_resumes() {
     let source = source(Duration::from_millis(20));
     let job = Job::new(&Book::numbered(600), &pipeline(&source));
     let first = start(&job, &[]);
     let hits = || source.hits().len();
-    wait_until("some records at work", Duration::from_secs(60), || {
+    wait_until("some records are done", Duration::from_secs(60), || {
         hits() > 100
     });
     kill(first.id(), Signal::INT);
@@ -125,11 +125,11 @@ fn ctrl_c_ends_the_records_at_work_and_the_same_command_goes_on_with_the_missing
         first.stderr
     );
     let asked = hits();
-    assert!(asked < 600, "the run was over before it was interrupted");
+    assert!(asked < 600, "the run ended before it was interrupted");
 
     let second = job.run(&[]).expect(0);
     assert_eq!(second.json["ok"], 600);
-    // What was begun was finished and stored, so nothing was asked for twice.
+    // Records in progress were finished and stored, so no request was repeated.
     assert!(
         source.hits().values().all(|n| *n == 1),
         "{:?}",
@@ -140,7 +140,7 @@ fn ctrl_c_ends_the_records_at_work_and_the_same_command_goes_on_with_the_missing
 }
 
 #[test]
-fn kill_9_at_random_times_changes_nothing() {
+fn kill_9_at_random_times_does_not_change_the_result() {
     const KILLS: u32 = 50;
     let source = source(Duration::from_millis(20));
     let book = Book::numbered(3_000);
@@ -148,7 +148,7 @@ fn kill_9_at_random_times_changes_nothing() {
     undisturbed.run(&[]).expect(0);
 
     let job = Job::new(&book, &pipeline(&source));
-    // A small generator of its own: the moments differ, their sequence can be had again.
+    // A generator with a fixed seed, so that the sequence of kills is reproducible.
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
     let mut random = move |below: u64| {
         seed ^= seed << 13;
@@ -157,22 +157,25 @@ fn kill_9_at_random_times_changes_nothing() {
         seed % below
     };
     let (mut at_command, mut at_child) = (0, 0);
-    // Batch tries a job ten times at the most: a child killed that often has failed, as it should.
+    // Batch makes at most ten attempts, so a child must not be killed more than eight times.
     let mut killed: HashMap<String, u32> = HashMap::new();
     let mut command = start(&job, &[]);
     while at_command + at_child < KILLS {
         std::thread::sleep(Duration::from_millis(50 + random(400)));
         if command.try_wait().unwrap().is_some() {
             let ran = end(command);
-            panic!("over after {at_command} + {at_child} kills: {}", ran.stderr);
+            panic!(
+                "ended after {at_command} + {at_child} kills: {}",
+                ran.stderr
+            );
         }
-        let mut at_work: Vec<(u32, String)> = children(command.id())
+        let mut running: Vec<(u32, String)> = children(command.id())
             .into_iter()
             .filter_map(|pid| Some((pid, variable(pid, "AWS_BATCH_JOB_ID")?)))
             .filter(|(_, job)| killed.get(job).is_none_or(|n| *n < 8))
             .collect();
-        if at_child < KILLS / 2 && !at_work.is_empty() && random(2) == 0 {
-            let (pid, id) = at_work.swap_remove(random(at_work.len() as u64) as usize);
+        if at_child < KILLS / 2 && !running.is_empty() && random(2) == 0 {
+            let (pid, id) = running.swap_remove(random(running.len() as u64) as usize);
             kill(pid, Signal::KILL);
             *killed.entry(id).or_default() += 1;
             at_child += 1;
@@ -197,12 +200,13 @@ fn kill_9_at_random_times_changes_nothing() {
         assert_eq!(result.rows(sheet), expected.rows(sheet), "{sheet}");
     }
     assert_eq!(job.mails(), 1);
-    wait_until("no process is left", Duration::from_secs(10), || {
+    wait_until("all processes have ended", Duration::from_secs(10), || {
         processes_naming(&job.out()).is_empty()
     });
 }
 
-/// Processes whose environment names a path: children of the local Batch carry the state's.
+/// Processes with a path in their environment. The environment of local Batch's children contains the
+/// state directory.
 fn processes_naming(path: &Path) -> Vec<u32> {
     let needle = path.to_string_lossy().into_owned();
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! The built program, run as a person runs it.
+//! End-to-end tests: they run the built program as a user does.
 
 mod cache;
 mod classify;

@@ -1,11 +1,10 @@
-//! The result workbook in LibreOffice, which takes less than Excel does, but tells.
+//! LibreOffice opens the result workbook. It is stricter than Excel in some respects and reports errors.
 
 use rowmill_tests_local::program::Job;
 use rowmill_tests_local::python;
 use rowmill_tests_local::workbook::{Book, Cell};
 
-/// Every kind of cell, links, rows that failed, rejected rows, a chart of a column and a step's
-/// times.
+/// All kinds of cells, links, failed rows, rejected rows, a chart, and the times of a step.
 const PIPELINE: &str = r#"
 [input]
 required = ["ID"]
@@ -28,8 +27,8 @@ links = ["Note"]
 "#;
 
 #[test]
-#[ignore = "needs LibreOffice, on which nothing else depends; .ci/run runs it where soffice is found"]
-fn libreoffice_saves_a_result_with_the_same_cells_and_looks() {
+#[ignore = "needs LibreOffice; .ci/run runs it if soffice is installed"]
+fn libreoffice_saves_a_result_with_the_same_cells_and_formats() {
     let header = [
         "ID", "Amount", "Day", "Moment", "Time", "Length", "Share", "Flag", "Note",
     ];
@@ -64,6 +63,6 @@ fn libreoffice_saves_a_result_with_the_same_cells_and_looks() {
 
     let result = job.out().join("input-result.xlsx");
     let same = python::run("office_equal.py", &[&result]);
-    // Of 294 records 12 columns, but for the notes of a quarter; and the other two sheets.
+    // 294 records with 12 columns, of which a quarter have no note, and the other two sheets.
     assert!(same.trim().parse::<u32>().unwrap() > 3000, "{same}");
 }

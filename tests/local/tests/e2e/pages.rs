@@ -1,10 +1,10 @@
-//! Answers in several pages, through the whole program.
+//! Answers that a source splits into pages.
 
 use rowmill_tests_local::program::Job;
 use rowmill_tests_local::source::{Answer, Source};
 use rowmill_tests_local::workbook::Book;
 
-/// A pipeline whose answers go on as `pages` says.
+/// A pipeline with the given `pages` key.
 fn pipeline(url: &str, pages: &str) -> String {
     format!(
         r#"
@@ -27,8 +27,8 @@ fn names(names: &[&str]) -> Book {
 }
 
 #[test]
-fn pages_that_link_to_the_next_are_one_answer_and_more_than_the_limit_are_told() {
-    // `ada` has three pages, `bob` one, `cyd` four, and the second of `dan` is gone.
+fn linked_pages_become_one_answer_and_too_many_pages_are_reported() {
+    // `ada` has three pages, `bob` one and `cyd` four; the second page of `dan` is missing.
     let source = Source::start(|path, _| {
         let (name, page) = path[1..].split_once("?after=").unwrap_or((&path[1..], "1"));
         let page: u32 = page.parse().unwrap();
@@ -59,7 +59,7 @@ fn pages_that_link_to_the_next_are_one_answer_and_more_than_the_limit_are_told()
     );
     let result = job.result();
     assert_eq!(result.texts("status"), ["ok", "ok", "ok", "failed"]);
-    // Of what each page has, the first; of what all have, all.
+    // A single value comes from the first page, a list from all pages.
     assert_eq!(result.texts("owner"), ["ada 1", "bob 1", "cyd 1", ""]);
     let three = "10; 11; 20; 21; 30; 31";
     assert_eq!(result.texts("parcels"), [three, "10; 11", three, ""]);
@@ -81,8 +81,8 @@ fn pages_that_link_to_the_next_are_one_answer_and_more_than_the_limit_are_told()
 }
 
 #[test]
-fn counted_pages_end_where_there_is_nothing_more() {
-    // After its pages `ada` has an empty one and `bob` none; those of `cyd` never end.
+fn numbered_pages_end_at_the_first_empty_or_missing_page() {
+    // After the last page, `ada` has an empty page and `bob` has no page; `cyd` has no last page.
     let source = Source::start(|path, _| {
         let (name, page) = path[1..].split_once("?year=2024&page=").unwrap();
         let page: u32 = page.parse().unwrap();

@@ -1,5 +1,4 @@
-//! Parameters through the whole program: given with the workbook, checked before anything is
-//! begun, the same for every child.
+//! Parameters: given with the workbook, checked before the run starts, the same for every child.
 
 use std::process::Command;
 
@@ -7,7 +6,7 @@ use rowmill_tests_local::program::{Job, Ran, binary};
 use rowmill_tests_local::workbook::Book;
 use serde_json::Value;
 
-/// Two phases, whose programs answer with their arguments; children of 25 records.
+/// Two phases whose programs return their arguments; 25 records per child.
 fn pipeline() -> String {
     let step = |output: &str, arguments: &str, image: &str| {
         format!(
@@ -30,12 +29,12 @@ outputs = ["{output}"]
     format!("{parameters}{first}{second}[batch]\nseconds_per_record = 9.6\nconcurrency = 1\n")
 }
 
-fn told(ran: &Ran) -> String {
+fn stderr(ran: &Ran) -> String {
     ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]
-fn every_child_has_what_the_upload_gave() {
+fn every_child_gets_the_parameters_of_the_upload() {
     let job = Job::new(&Book::numbered(100), &pipeline());
     let ran = job.run(&["--set", "table=orders of $HOME; 'x'"]).expect(0);
     assert_eq!(ran.json["ok"], 100);
@@ -55,7 +54,7 @@ fn every_child_has_what_the_upload_gave() {
         "{summary}"
     );
 
-    // Other values are another run; the same ones are not.
+    // Other values make another run; the same values do not.
     let other = ["--set", "table=orders", "--set", "limit=2"];
     let second = job.run(&other).expect(0);
     assert_ne!(second.json["run_id"], ran.json["run_id"]);
@@ -66,13 +65,13 @@ fn every_child_has_what_the_upload_gave() {
     );
     let again = job.run(&other).expect(0);
     assert_eq!(again.json["run_id"], second.json["run_id"]);
-    assert!(told(&again).contains("already delivered"));
+    assert!(stderr(&again).contains("already delivered"));
 }
 
 #[test]
-fn what_is_missing_or_wrong_is_refused_before_anything_is_begun() {
+fn missing_and_invalid_parameters_are_refused_before_the_run_starts() {
     let job = Job::new(&Book::numbered(3), &pipeline());
-    for (args, told_of) in [
+    for (args, expected) in [
         (&[][..], "the parameter `table` has no value"),
         (
             &["--set", "tabel=x"],
@@ -90,13 +89,13 @@ fn what_is_missing_or_wrong_is_refused_before_anything_is_begun() {
         (&["--set", "table"], "expected NAME=VALUE"),
     ] {
         let ran = job.run(args).expect(2);
-        assert!(told(&ran).contains(told_of), "{}", told(&ran));
+        assert!(stderr(&ran).contains(expected), "{}", stderr(&ran));
     }
     assert!(!job.out().exists());
 }
 
 #[test]
-fn a_preview_has_them_and_a_check_tells_of_them() {
+fn a_preview_uses_parameters_and_a_check_lists_them() {
     let job = Job::new(&Book::numbered(3), &pipeline());
     let run = |args: &[&str]| {
         let mut command = Command::new(binary());
@@ -113,9 +112,9 @@ fn a_preview_has_them_and_a_check_tells_of_them() {
 
     let check = run(&["check", "pipeline.toml", "input.xlsx"]);
     assert_eq!(check.status.code(), Some(0), "{check:?}");
-    let told = String::from_utf8(check.stderr).unwrap();
+    let stderr = String::from_utf8(check.stderr).unwrap();
     assert_eq!(
-        told,
+        stderr,
         "each upload must set the parameter `table`: --set table=VALUE\n"
     );
 }

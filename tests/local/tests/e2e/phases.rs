@@ -1,10 +1,10 @@
-//! A pipeline of several phases, and a child that fails.
+//! Pipelines with two phases, and children that fail.
 
 use rowmill_tests_local::program::Job;
 use rowmill_tests_local::workbook::{Book, Cell};
 
-/// A program that answers each record with one output, and takes the machine down with it at a
-/// record that says so.
+/// A program that answers each record with one output, and kills its own child at a record that says
+/// so.
 fn step(output: &str, extra: &str) -> String {
     format!(
         r#"
@@ -24,7 +24,7 @@ outputs = ["{output}"]
 fn pipeline() -> String {
     let first = step("one", "");
     let second = step("two", "image = \"example/two:1\"");
-    // One record at a time and 25 a child: 4 children.
+    // One record at a time and 25 records per child: 4 children.
     let batch = "[batch]\nseconds_per_record = 9.6\nconcurrency = 1\nattempts = 1\n";
     format!("{first}{second}[[column]]\nname = \"both\"\nvalue = \"one + ' and ' + two\"\n{batch}")
 }
@@ -40,7 +40,7 @@ fn book(boom: usize, word: &str) -> Book {
 }
 
 #[test]
-fn a_child_that_fails_in_the_first_phase_costs_its_own_records_only() {
+fn a_child_that_fails_in_the_first_phase_loses_only_its_own_records() {
     let job = Job::new(&book(30, "boom-one"), &pipeline());
     let ran = job.run(&[]).expect(3);
     assert_eq!(ran.json["state"], "delivered_with_errors");
@@ -71,7 +71,7 @@ fn a_child_that_fails_in_the_first_phase_costs_its_own_records_only() {
 }
 
 #[test]
-fn a_child_that_fails_in_the_second_phase_costs_its_own_records_only() {
+fn a_child_that_fails_in_the_second_phase_loses_only_its_own_records() {
     let job = Job::new(&book(99, "boom-two"), &pipeline());
     job.run(&[]).expect(3);
     let status = job.result().texts("status");
@@ -79,8 +79,8 @@ fn a_child_that_fails_in_the_second_phase_costs_its_own_records_only() {
     assert!(status[75..].iter().all(|s| s == "missing"));
 }
 
-/// The second phase's own program: it reads what the first one made, and notes whom it was asked
-/// about.
+/// The program of the second phase: it reads the output of the first phase and writes down the rows
+/// that it receives.
 const SECOND: &str = r#"
 import json, sys
 
@@ -98,7 +98,7 @@ for line in sys.stdin:
     print(json.dumps({"row": record["row"], **answer}), flush=True)
 "#;
 
-/// Fails every tenth record, and gives every tenth but one no output.
+/// The program of the first phase: of ten records it fails one and gives one no output.
 const FIRST: &str = r#"
 import json, sys
 
@@ -113,7 +113,7 @@ for line in sys.stdin:
 "#;
 
 #[test]
-fn the_second_phases_program_reads_what_the_first_made_and_no_row_that_failed_there() {
+fn the_second_phase_reads_outputs_of_the_first_and_skips_its_failed_rows() {
     let step = |program: &str, outputs: &str, image: &str| {
         format!(
             "[[step]]\nkind = \"command\"\nprogram = [\"python3\", \"{program}\"]\n\
@@ -124,7 +124,7 @@ fn the_second_phases_program_reads_what_the_first_made_and_no_row_that_failed_th
     let image = "image = \"example/two:1\"\n";
     let second = step("second.py", "\"quarter\", \"seen\"", image);
     let column = "[[column]]\nname = \"sum\"\nvalue = \"half + quarter\"\n";
-    // One at a time and 25 a child: 4 children a phase.
+    // One record at a time and 25 records per child: 4 children per phase.
     let batch = "[batch]\nseconds_per_record = 9.6\nconcurrency = 1\n";
     let pipeline = format!("{first}{second}{column}{batch}");
     let job = Job::new(&book(100, ""), &pipeline);
@@ -140,7 +140,7 @@ fn the_second_phases_program_reads_what_the_first_made_and_no_row_that_failed_th
     let [status, error, half, quarter, seen, sum] =
         ["status", "error", "half", "quarter", "seen", "sum"].map(|name| result.texts(name));
     for n in 0..100 {
-        let told = match n % 10 {
+        let failure = match n % 10 {
             0 => Some("step 1 (command): a tenth"),
             1 => Some("step 2 (command): no half"),
             2 => Some("step 2 (command): two"),
@@ -148,22 +148,22 @@ fn the_second_phases_program_reads_what_the_first_made_and_no_row_that_failed_th
         };
         assert_eq!(
             status[n],
-            if told.is_some() { "failed" } else { "ok" },
+            if failure.is_some() { "failed" } else { "ok" },
             "{n}"
         );
-        assert_eq!(error[n], told.unwrap_or(""), "{n}");
-        // What the first phase gave stays, whatever the second one makes of it.
+        assert_eq!(error[n], failure.unwrap_or(""), "{n}");
+        // Outputs of the first phase are kept even if the second phase fails the row.
         let of = |factor: f64| (n as f64 * factor).to_string();
         let given = (n % 10 > 1).then(|| of(0.5));
         assert_eq!(half[n], given.unwrap_or_default(), "{n}");
-        if told.is_some() {
+        if failure.is_some() {
             assert_eq!([&quarter[n], &seen[n], &sum[n]], [""; 3], "{n}");
             continue;
         }
         assert_eq!([&quarter[n], &sum[n]], [&of(0.25), &of(0.75)], "{n}");
         assert_eq!(seen[n], "n,note,half");
     }
-    // What the second phase was asked: every row once, but those that the first one failed.
+    // The second phase receives every row once, except those that failed in the first phase.
     let asked = std::fs::read_to_string(job.folder().join("asked")).unwrap();
     let mut asked: Vec<usize> = asked.lines().map(|row| row.parse().unwrap()).collect();
     asked.sort_unstable();
@@ -172,7 +172,7 @@ fn the_second_phases_program_reads_what_the_first_made_and_no_row_that_failed_th
 }
 
 #[test]
-fn all_children_failing_is_one_mail_that_says_why() {
+fn a_run_whose_children_all_fail_sends_one_mail_with_the_reason() {
     let book = Book::new(
         &["n", "note"],
         (0..3).map(|i| vec![Cell::Number(f64::from(i)), Cell::from("boom-one")]),

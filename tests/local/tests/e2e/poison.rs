@@ -1,4 +1,4 @@
-//! One bad record never costs another its result.
+//! A bad record does not affect the results of other records.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ fn source() -> Source {
 }
 
 #[test]
-fn a_silent_source_a_crash_and_a_bad_url_fail_their_own_rows_only() {
+fn a_silent_source_a_crash_and_a_bad_url_fail_only_their_own_rows() {
     let source = source();
     let keys = [
         "a",
@@ -104,14 +104,14 @@ value = "value > 5"
     }
     let attempts = result.texts("attempts");
     let at = |key: &str| keys.iter().position(|k| *k == key).unwrap();
-    // At least: an attempt while the host fails for others too, as on a machine that is too busy to
-    // answer in time, is told and does not count.
+    // At least, because attempts do not count against a record while the whole host fails, which
+    // happens if a busy machine does not answer in time.
     for (key, least) in [("flaky", 3), ("throttled", 2), ("silent", 3)] {
-        let told: usize = attempts[at(key)].parse().unwrap();
+        let reported: usize = attempts[at(key)].parse().unwrap();
         let asked = source.hits()[&format!("/v/{key}")] as usize;
         assert!(
-            told >= least && asked >= least,
-            "{key}: {told}, asked {asked} times"
+            reported >= least && asked >= least,
+            "{key}: {reported} attempts reported, {asked} requests"
         );
     }
     assert_eq!(attempts[at("gone")], "1");
@@ -119,7 +119,7 @@ value = "value > 5"
 }
 
 #[test]
-fn a_failed_check_fails_its_row_and_a_warning_only_says_so() {
+fn a_failed_check_fails_its_row_and_a_warning_does_not() {
     let book = Book::new(
         &["n", "amount"],
         [
@@ -152,7 +152,7 @@ value = "row.amount / 2"
 }
 
 #[test]
-fn a_step_that_adds_nothing_to_an_absent_value_decides_nothing() {
+fn a_derived_column_of_a_missing_output_is_empty_and_says_why() {
     let source = Source::start(|path, _| match path {
         "/1" => Answer::Json("{\"due\": 10}".into()),
         "/2" => Answer::Json("{\"due\": null}".into()),
@@ -191,7 +191,7 @@ value = "due < 1000 ? 'yes' : 'no'"
 }
 
 #[test]
-fn bad_rows_in_a_row_cost_the_rows_after_them_nothing() {
+fn consecutive_bad_rows_do_not_fail_the_rows_after_them() {
     let source = Source::start(|path, _| match path {
         "/bad" => Answer::Status(500, vec![]),
 
@@ -225,7 +225,7 @@ concurrency = 1
     for (path, status) in paths.iter().zip(job.result().texts("status")) {
         assert_eq!(status == "ok", *path == "/good");
     }
-    // The failure that shows the host to be down is not counted against its row.
+    // The failure that opens the circuit breaker does not count against its row.
     let attempts = job.result().texts("attempts");
     assert!(
         attempts

@@ -1,4 +1,4 @@
-//! `rowmill preview`: the first records through the pipeline, shown and not kept.
+//! `rowmill preview` shows the first records and stores nothing.
 
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn preview(job: &Job, args: &[&str], secrets: &[(&str, &str)]) -> Output {
 }
 
 #[test]
-fn the_example_is_shown_as_a_table_and_leaves_nothing() {
+fn the_reviews_example_is_shown_as_a_table_and_leaves_no_files() {
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(binary())
         .arg("preview")
@@ -32,7 +32,7 @@ fn the_example_is_shown_as_a_table_and_leaves_nothing() {
 }
 
 #[test]
-fn a_row_that_fails_says_why_and_no_secret_is_shown() {
+fn a_failed_row_shows_the_reason_without_secrets() {
     let pipeline = r#"
 secrets = ["API_KEY"]
 
@@ -71,7 +71,7 @@ value = "row.Amount * 2"
 }
 
 #[test]
-fn what_cannot_be_previewed_is_refused_in_words() {
+fn invalid_previews_are_refused_with_a_reason() {
     let pipeline =
         "[[step]]\nkind = \"command\"\nprogram = [\"no-such-program\"]\noutputs = [\"x\"]\n";
     let job = Job::new(&Book::numbered(2), pipeline);
@@ -82,7 +82,7 @@ fn what_cannot_be_previewed_is_refused_in_words() {
 }
 
 #[test]
-fn a_preview_that_is_stopped_leaves_no_process() {
+fn a_stopped_preview_leaves_no_process() {
     let pipeline = r#"
 [[step]]
 kind = "command"
@@ -112,7 +112,7 @@ outputs = ["x"]
     });
 }
 
-/// Asks until there is an answer, for half a minute.
+/// Polls for up to 30 seconds until there is a value.
 #[track_caller]
 fn wait_for<T>(ask: impl Fn() -> Option<T>) -> T {
     for _ in 0..3000 {

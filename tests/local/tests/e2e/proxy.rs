@@ -1,4 +1,4 @@
-//! Proxies and authorities of one's own, through the whole program.
+//! HTTP proxies and private certificate authorities.
 
 use rowmill_tests_local::program::{Job, Ran};
 use rowmill_tests_local::proxy::Proxy;
@@ -7,7 +7,7 @@ use rowmill_tests_local::workbook::Book;
 
 const PASSWORD: &str = "p w/1";
 
-/// A pipeline that asks for `row.Url`, with further keys of the step.
+/// A pipeline that requests `row.Url`, with additional keys of the step.
 fn pipeline(keys: &str) -> String {
     format!(
         r#"
@@ -21,11 +21,13 @@ attempts = 1
 {keys}
 [step.outputs]
 due = {{ json = "$.due", type = "number" }}
+[batch]
+concurrency = 4
 "#
     )
 }
 
-/// The key for that proxy, by a name that leads to a private address.
+/// The key `proxy`, with a host name that resolves to a private address.
 fn through(proxy: &Proxy) -> String {
     let user = "me:{{ secret('PROXY') | urlencode }}";
     format!("proxy = \"http://{user}@localhost:{}\"", proxy.port())
@@ -42,18 +44,17 @@ fn run(urls: &[String], pipeline: &str) -> (Job, Ran) {
     (job, ran)
 }
 
-/// What the proxy was asked for, without the files that are asked for beside.
+/// The request lines that the proxy received, except those for robots.txt.
 fn targets(proxy: &Proxy) -> Vec<String> {
-    let asked = proxy.asked();
-    let first = asked.iter().map(|lines| &lines[0]);
+    let requests = proxy.requests();
+    let first = requests.iter().map(|lines| &lines[0]);
     let mut first: Vec<String> = first.filter(|l| !l.contains("robots")).cloned().collect();
     first.sort_unstable();
     first
 }
 
 #[test]
-fn a_source_that_only_the_proxy_reaches_is_reached_and_private_addresses_are_refused_all_the_same()
-{
+fn a_source_behind_a_proxy_is_reached_and_private_addresses_are_still_refused() {
     let source = Source::start(|path, _| match path {
         "/moved" => Answer::Status(
             302,
@@ -67,7 +68,7 @@ fn a_source_that_only_the_proxy_reaches_is_reached_and_private_addresses_are_ref
         "http://tax.internal:8080/parcels/2".to_owned(),
         "http://tax.internal/moved".to_owned(),
         "http://169.254.169.254/latest/".to_owned(),
-        // The source itself, and the proxy, past the proxy's names.
+        // The addresses of the source and of the proxy, instead of the name that the proxy resolves.
         format!("{}/1", source.url()),
         format!("http://127.0.0.1:{}/", proxy.port()),
         "http://elsewhere.internal/1".to_owned(),
@@ -81,7 +82,7 @@ fn a_source_that_only_the_proxy_reaches_is_reached_and_private_addresses_are_ref
         assert!(refused.contains("is not a public address"), "{refused}");
     }
     assert!(errors[6].contains("502 Bad Gateway"), "{}", errors[6]);
-    // Of what is refused the proxy hears nothing.
+    // Refused requests do not reach the proxy.
     let get = |url: &str| format!("GET {url} HTTP/1.1");
     assert_eq!(
         targets(&proxy),
@@ -92,14 +93,14 @@ fn a_source_that_only_the_proxy_reaches_is_reached_and_private_addresses_are_ref
         ]
     );
     assert_eq!(source.hits().len(), 3);
-    for lines in proxy.asked() {
+    for lines in proxy.requests() {
         let basic = "proxy-authorization: Basic bWU6cCB3LzE=";
         assert!(lines.iter().any(|l| l == basic), "{lines:?}");
     }
 }
 
 #[test]
-fn a_source_with_an_authority_of_its_own_is_trusted_where_the_pipeline_names_it() {
+fn a_private_certificate_authority_is_trusted_if_the_pipeline_names_it() {
     let (source, authority) = Source::start_tls("localhost", |path, _| {
         Answer::Json(format!(r#"{{"due":{}}}"#, path.len()))
     });
@@ -107,10 +108,10 @@ fn a_source_with_an_authority_of_its_own_is_trusted_where_the_pipeline_names_it(
     let keys = "allow_hosts = [\"localhost\"]";
     let (job, ran) = run(&urls, &pipeline(keys));
     ran.expect(3);
-    let told = job.result().texts("error").remove(0);
+    let error = job.result().texts("error").remove(0);
     assert!(
-        told.contains("cannot connect: invalid peer certificate"),
-        "{told}"
+        error.contains("cannot connect: invalid peer certificate"),
+        "{error}"
     );
     assert!(source.hits().is_empty());
 
@@ -121,7 +122,7 @@ fn a_source_with_an_authority_of_its_own_is_trusted_where_the_pipeline_names_it(
 }
 
 #[test]
-fn a_proxy_tunnels_to_such_a_source_and_sees_no_request_in_the_clear() {
+fn a_proxy_tunnels_tls_and_does_not_see_the_requests() {
     let (source, authority) = Source::start_tls("tax.internal", |path, _| {
         Answer::Json(format!(r#"{{"due":{}}}"#, path.len()))
     });
@@ -135,11 +136,15 @@ fn a_proxy_tunnels_to_such_a_source_and_sees_no_request_in_the_clear() {
     let due = job.result().texts("due");
     assert!(due[..10].iter().all(|due| due == "2") && due[10..].iter().all(|due| due == "3"));
     assert_eq!(source.hits().len(), 20);
-    let asked = proxy.asked();
-    assert!((1..=20).contains(&asked.len()), "connections are kept");
-    for lines in asked {
+    let requests = proxy.requests();
+    assert!(
+        (1..=20).contains(&requests.len()),
+        "connections are reused: {} for 20 requests",
+        requests.len()
+    );
+    for lines in requests {
         assert_eq!(lines[0], "CONNECT tax.internal:443 HTTP/1.1");
-        let told = lines[1..].join("\n").to_lowercase();
-        assert!(!told.contains("x-proxy"), "for the source alone: {told}");
+        let head = lines[1..].join("\n").to_lowercase();
+        assert!(!head.contains("x-proxy"), "only the source gets it: {head}");
     }
 }

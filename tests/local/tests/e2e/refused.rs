@@ -1,4 +1,4 @@
-//! Input that cannot be used is told before the first row, with the place.
+//! Unusable input is refused before the first row, with its location.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use rowmill_tests_local::program::{Job, binary};
 use rowmill_tests_local::workbook::Book;
 
 #[test]
-fn a_column_that_the_workbook_lacks_is_told_before_the_first_row() {
+fn a_missing_column_is_reported_before_the_first_row() {
     let pipeline = "[[column]]\nname = \"x\"\nvalue = \"row.Amuont * 2\"\n";
     let job = Job::new(&Book::numbered(2), pipeline);
     let ran = job.run(&[]).expect(2);
@@ -17,7 +17,7 @@ fn a_column_that_the_workbook_lacks_is_told_before_the_first_row() {
 }
 
 #[test]
-fn a_misspelt_key_in_the_third_step_is_told_with_its_place_and_the_right_name() {
+fn a_misspelt_key_is_reported_with_its_line_and_the_correct_name() {
     let pipeline = r#"
 [[step]]
 kind = "sentiment"
@@ -42,7 +42,7 @@ b = { json = "$.b" }
 }
 
 #[test]
-fn what_is_not_there_is_told() {
+fn missing_files_are_reported() {
     let job = Job::new(&Book::numbered(2), "");
     std::fs::remove_file(job.folder().join("pipeline.toml")).unwrap();
     let ran = job.run(&[]).expect(2);
@@ -54,7 +54,7 @@ fn what_is_not_there_is_told() {
 }
 
 #[test]
-fn a_file_that_is_no_workbook_ends_in_words_and_not_in_a_panic() {
+fn a_file_that_is_not_a_workbook_is_an_error_and_not_a_panic() {
     let job = Job::new(&Book::numbered(2), "");
     std::fs::write(&job.workbook, b"PK\x03\x04 this is no zip archive").unwrap();
     let ran = job.run(&[]).expect(2);
@@ -64,7 +64,7 @@ fn a_file_that_is_no_workbook_ends_in_words_and_not_in_a_panic() {
 }
 
 #[test]
-fn a_pipeline_that_is_a_pipe_is_refused_and_not_waited_for() {
+fn a_named_pipe_as_pipeline_is_refused_without_waiting() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("pipeline.toml");
     let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
@@ -90,7 +90,7 @@ fn a_pipeline_that_is_a_pipe_is_refused_and_not_waited_for() {
 }
 
 #[test]
-fn a_state_directory_that_cannot_be_opened_is_refused_with_what_to_do() {
+fn an_unusable_state_directory_is_refused_with_advice() {
     let job = Job::new(&Book::numbered(2), "");
     std::fs::create_dir_all(job.out()).unwrap();
     std::fs::write(job.out().join(".rowmill"), b"a file in its place").unwrap();
@@ -99,7 +99,7 @@ fn a_state_directory_that_cannot_be_opened_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn the_command_after_new_can_be_pasted() {
+fn the_command_that_new_prints_can_be_run() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(binary());
     command.current_dir(folder.path()).args(["new", "my trial"]);
@@ -113,7 +113,7 @@ fn the_command_after_new_can_be_pasted() {
 }
 
 #[test]
-fn a_workbook_beyond_a_limit_is_told_with_the_key_that_raises_it() {
+fn a_workbook_over_a_limit_is_refused_with_the_key_that_raises_it() {
     let pipeline = |cells: u32| format!("[input]\nlimits = {{ cells = {cells} }}\n");
     let job = Job::new(&Book::numbered(4), &pipeline(11));
     let said = job.run(&[]).expect(2).stderr;

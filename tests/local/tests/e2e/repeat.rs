@@ -1,4 +1,4 @@
-//! Everything comes at least once; a run happens once.
+//! Events arrive at least once, and a run happens exactly once.
 
 use rowmill_tests_local::program::Job;
 use rowmill_tests_local::workbook::Book;
@@ -20,7 +20,7 @@ fn the_same_workbook_twice_is_one_run_and_one_mail() {
 }
 
 #[test]
-fn a_result_that_was_deleted_is_made_again_from_the_rows_kept() {
+fn a_deleted_result_is_rebuilt_from_the_archived_rows() {
     let job = Job::new(&Book::numbered(20), PIPELINE);
     let id = job.run(&[]).expect(0).json["run_id"].clone();
     let before = job.result().texts("doubled");
@@ -54,7 +54,7 @@ fn a_result_that_was_deleted_is_made_again_from_the_rows_kept() {
 }
 
 #[test]
-fn an_edited_pipeline_is_another_run() {
+fn an_edited_pipeline_starts_another_run() {
     let job = Job::new(&Book::numbered(3), PIPELINE);
     job.run(&[]).expect(0);
     std::fs::write(
@@ -68,7 +68,7 @@ fn an_edited_pipeline_is_another_run() {
 }
 
 #[test]
-fn every_event_twice_and_out_of_order_changes_nothing() {
+fn duplicate_and_unordered_events_do_not_change_the_result() {
     for seed in ["1", "2", "3"] {
         let job = Job::new(&Book::numbered(10_001), PIPELINE);
         let ran = job.run(&["--chaos", seed]).expect(0);
@@ -81,7 +81,7 @@ fn every_event_twice_and_out_of_order_changes_nothing() {
 }
 
 #[test]
-fn a_limit_takes_the_first_records_and_accounts_for_the_rest() {
+fn a_limit_takes_the_first_records_and_rejects_the_rest() {
     let job = Job::new(&Book::numbered(10), PIPELINE);
     let ran = job.run(&["--limit", "4"]).expect(0);
     assert_eq!(
@@ -92,7 +92,7 @@ fn a_limit_takes_the_first_records_and_accounts_for_the_rest() {
 }
 
 #[test]
-fn a_closed_standard_error_does_not_end_a_run() {
+fn a_run_continues_if_standard_error_is_closed() {
     let job = Job::new(&Book::numbered(20), PIPELINE);
     let full = std::fs::File::options()
         .write(true)

@@ -1,4 +1,4 @@
-//! `rowmill report`: the workbook again, from what is kept of a run.
+//! `rowmill report` rebuilds the workbook from the archived rows of a run.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use rowmill_tests_local::program::{Job, Read, binary};
 use rowmill_tests_local::workbook::{Book, Cell, read};
 
-/// Every kind of cell, an error on a third of the rows, rejected rows, formats.
+/// All kinds of cells, an error in every third row, rejected rows and number formats.
 fn job() -> Job {
     let rows = (0..2500).map(|i| {
         vec![
@@ -54,7 +54,7 @@ fn report(dir: &Path, to: Option<&Path>) -> Output {
 }
 
 #[track_caller]
-fn made(dir: &Path, to: &Path) -> Read {
+fn rebuilt(dir: &Path, to: &Path) -> Read {
     let output = report(dir, Some(to));
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{stderr}");
@@ -62,7 +62,7 @@ fn made(dir: &Path, to: &Path) -> Read {
 }
 
 #[test]
-fn the_workbook_made_again_is_the_one_delivered() {
+fn the_rebuilt_workbook_equals_the_delivered_one() {
     let job = job();
     let ran = job.run(&[]).expect(3);
     assert!(ran.json["failed"].as_u64() > Some(0), "{}", ran.json);
@@ -70,17 +70,17 @@ fn the_workbook_made_again_is_the_one_delivered() {
     let delivered = job.result();
 
     let to = job.folder().join("again.xlsx");
-    assert_eq!(made(&job.out(), &to), delivered);
-    // A copy of the folder alone, under another name, is enough.
+    assert_eq!(rebuilt(&job.out(), &to), delivered);
+    // A copy of the folder under another name is enough.
     let id = ran.json["run_id"].as_str().unwrap();
     let kept = job.out().join(".rowmill/work/results").join(id);
     let copy = job.folder().join("copied");
     let copied = Command::new("cp").arg("-r").args([&kept, &copy]).status();
     assert!(copied.unwrap().success());
     std::fs::remove_dir_all(job.out().join(".rowmill")).unwrap();
-    assert_eq!(made(&copy, &to), delivered);
+    assert_eq!(rebuilt(&copy, &to), delivered);
 
-    // What is not whole makes no workbook, and leaves the one that is there.
+    // Incomplete data does not make a workbook, and an existing workbook is kept.
     let before = std::fs::read(&to).unwrap();
     for file in ["rows/00000.jsonl.gz", "rejected.jsonl.gz", "about.json"] {
         let (file, aside) = (copy.join(file), copy.join("aside"));
@@ -111,7 +111,7 @@ fn the_workbook_made_again_is_the_one_delivered() {
 }
 
 #[test]
-fn of_several_runs_one_must_be_named() {
+fn with_several_runs_one_must_be_chosen() {
     let job = Job::new(&Book::numbered(2), "");
     job.run(&[]).expect(0);
     job.run(&["--force"]).expect(0);

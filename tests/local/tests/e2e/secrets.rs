@@ -1,4 +1,4 @@
-//! Secrets through the whole program: used where the pipeline says, told nowhere.
+//! Secrets reach the places that the pipeline names and are not disclosed anywhere else.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use rowmill_tests_local::program::{Job, Ran, files};
 use rowmill_tests_local::workbook::Book;
 
 const VALUE: &str = "s3cr3t/key+1 &x";
-/// The forms that it is echoed in: as it is, percent-encoded, in JSON, and as Basic
+/// The encodings in which a source echoes the value: unchanged, percent-encoded, in JSON, and as Basic
 /// authentication of the user `me`.
 const FORMS: [&str; 4] = [
     VALUE,
@@ -17,8 +17,8 @@ const FORMS: [&str; 4] = [
     "bWU6czNjcjN0L2tleSsxICZ4",
 ];
 
-/// A source that gives back what it was sent: in an output (`/echo`), in an answer that lacks it
-/// (`/lacking`), and as a place to go to (`/redirect`).
+/// A source that returns what it receives: in an output (`/echo`), in an answer without the output
+/// (`/missing`), and in a redirect (`/redirect`).
 fn echo() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -66,8 +66,8 @@ fn serve(stream: TcpStream) -> std::io::Result<()> {
                 "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             )
-        } else if target.starts_with("/lacking") {
-            // The excerpt in the reason is cut in the middle of the value.
+        } else if target.starts_with("/missing") {
+            // The excerpt in the error is truncated in the middle of the value.
             let body = format!(r#"{{"{}": "{key}"}}"#, "x".repeat(66));
             format!(
                 "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}",
@@ -118,7 +118,7 @@ fn run(job: &Job, value: Option<&str>) -> Ran {
 }
 
 #[test]
-fn a_value_reaches_the_source_and_the_program_and_nothing_else() {
+fn a_secret_reaches_only_the_source_and_the_program() {
     let source = echo();
     let names = ["echo", "lacking", "redirect"];
     let book = Book::new(&["Name"], names.map(|name| vec![name]));
@@ -126,7 +126,7 @@ fn a_value_reaches_the_source_and_the_program_and_nothing_else() {
     let ran = run(&job, Some(VALUE)).expect(3);
     let result = job.result();
     let errors = result.texts("error");
-    // The program, which has the value, told it on its standard error.
+    // The program printed the value to its standard error.
     assert!(
         errors[0].contains("dying with [secret API_KEY]"),
         "{errors:?}"
@@ -135,7 +135,7 @@ fn a_value_reaches_the_source_and_the_program_and_nothing_else() {
     assert!(errors[1].contains("\"[secret API_KEY]..."), "{errors:?}");
     assert!(errors[2].contains("[secret API_KEY]"), "{errors:?}");
     let all = format!("{}{}{}{}", result.0, job.mail(), ran.stderr, ran.json);
-    let mut texts = vec![("what was told".to_owned(), all)];
+    let mut texts = vec![("output of the command".to_owned(), all)];
     for file in files(&job.out()) {
         let bytes = std::fs::read(job.out().join(Path::new(&file))).unwrap();
         texts.push((file, String::from_utf8_lossy(&bytes).into_owned()));
@@ -148,13 +148,13 @@ fn a_value_reaches_the_source_and_the_program_and_nothing_else() {
         for form in FORMS {
             assert!(!text.contains(form), "{name} holds {form}");
         }
-        // What is before the characters that are encoded, in whatever form.
+        // The part of the value that is the same in every encoding.
         assert!(!text.contains("s3cr3t"), "{name} holds a part");
     }
 }
 
 #[test]
-fn an_output_holds_the_name_in_place_of_the_value() {
+fn an_output_contains_the_name_instead_of_the_value() {
     let source = echo();
     let text = pipeline(&source);
     let (text, _) = text.split_once("[[step]]\nkind = \"command\"").unwrap();
@@ -168,7 +168,7 @@ fn an_output_holds_the_name_in_place_of_the_value() {
 }
 
 #[test]
-fn a_secret_without_value_is_told_before_the_first_row() {
+fn a_missing_secret_is_reported_before_the_first_row() {
     let job = Job::new(
         &Book::new(&["Name"], [vec!["echo"]]),
         &pipeline("http://127.0.0.1:9"),

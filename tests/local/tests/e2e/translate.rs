@@ -31,7 +31,7 @@ fn a_thousand_reviews_in_six_languages_are_translated_and_scored() {
         (&ran.json["records"], &ran.json["ok"]),
         (&json!(1000), &json!(1000))
     );
-    // Seconds; the bound leaves room for a busy machine and a build without optimisation.
+    // It takes seconds; the limit leaves room for a busy machine and an unoptimised build.
     assert!(took < Duration::from_secs(60), "{took:?}");
 
     let result = job.result();
@@ -48,19 +48,19 @@ fn a_thousand_reviews_in_six_languages_are_translated_and_scored() {
         ["Review", "lang_detected", "translated", "sa_class"].map(|name| result.texts(name));
     let sentences = include_str!("../../../../examples/reviews-multilingual/sentences.tsv");
     let known: Vec<Vec<&str>> = sentences.lines().map(|l| l.split('\t').collect()).collect();
-    let (mut right, mut told, mut agree, mut scored) = (0, 0, 0, 0);
+    let (mut right, mut detected, mut agree, mut scored) = (0, 0, 0, 0);
     for i in 0..1000 {
         let parts: Vec<_> = known.iter().filter(|s| texts[i].contains(s[2])).collect();
-        // The short ones, which no language is told of.
+        // Texts that are too short to detect a language.
         if parts.is_empty() {
             assert_eq!((&*languages[i], &translated[i]), ("", &texts[i]));
             continue;
         }
         if !languages[i].is_empty() {
-            told += 1;
+            detected += 1;
             right += usize::from(parts[0][0] == languages[i]);
         }
-        // Where the language was right or left to the server, no sentence is left as it was.
+        // If the language was right or was left to the server, every sentence is translated.
         if languages[i].is_empty() || languages[i] == parts[0][0] {
             for part in &parts {
                 assert!(
@@ -79,10 +79,10 @@ fn a_thousand_reviews_in_six_languages_are_translated_and_scored() {
             });
         }
     }
-    println!("told {told}, right {right}; scored {scored}, as written {agree}");
+    println!("detected {detected}, right {right}; scored {scored}, as written {agree}");
     assert!(
-        told >= 950 && right * 100 >= told * 99,
-        "{right} of {told} languages"
+        detected >= 950 && right * 100 >= detected * 99,
+        "{right} of {detected} languages"
     );
     assert!(agree * 100 >= scored * 99, "{agree} of {scored} classes");
     let error = result.texts("error");
@@ -91,8 +91,8 @@ fn a_thousand_reviews_in_six_languages_are_translated_and_scored() {
 }
 
 #[test]
-fn a_text_is_translated_once_in_a_run_of_many_children() {
-    // It turns texts to capitals, slowly enough for other children to come and want them too.
+fn children_of_a_run_translate_each_text_once() {
+    // It converts texts to upper case, slowly enough that other children need the same answer.
     let source = Source::start(|asked, _| match asked.split_once(' ') {
         Some(("/translate", body)) => {
             let body: Value = serde_json::from_str(body).unwrap();
@@ -117,7 +117,7 @@ fn a_text_is_translated_once_in_a_run_of_many_children() {
 }
 
 #[test]
-fn what_only_aws_has_passes_a_check_and_is_refused_before_the_first_record() {
+fn a_pipeline_that_needs_aws_passes_check_and_is_refused_by_run() {
     let pipeline = "[[step]]\nkind = \"translate\"\ncolumn = \"n\"\nservice = \"amazon\"\n\
                     [[step]]\nkind = \"command\"\nprogram = [\"/app/score\"]\noutputs = [\"score\"]\n\
                     image = \"123456789012.dkr.ecr.eu-central-1.amazonaws.com/score:1\"\n";
@@ -125,7 +125,7 @@ fn what_only_aws_has_passes_a_check_and_is_refused_before_the_first_record() {
         &Book::new(&["n"], [vec![Cell::from("Guten Tag")]]),
         pipeline,
     );
-    let told = |ran: Ran| {
+    let explained = |ran: Ran| {
         let said: String = ran.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
         for part in [
             "step 1 (translate): service \"amazon\" is Amazon Translate, which is available only on AWS",
@@ -135,7 +135,7 @@ fn what_only_aws_has_passes_a_check_and_is_refused_before_the_first_record() {
             assert!(said.contains(part), "{said}");
         }
     };
-    told(job.run(&[]).expect(2));
+    explained(job.run(&[]).expect(2));
     assert!(!job.out().exists());
     let check = |file: &str| {
         let mut command = Command::new(binary());
@@ -148,12 +148,12 @@ fn what_only_aws_has_passes_a_check_and_is_refused_before_the_first_record() {
         (Ran::from(output), line)
     };
     let (ran, line) = check("pipeline.toml");
-    told(ran.expect(0));
+    explained(ran.expect(0));
     assert_eq!(
         line,
         "pipeline.toml: ok, 2 steps, 0 checks, adds translated, score; fix the points above before `rowmill run` on this machine\n"
     );
-    // A program of the deployment's own image, or of this machine, is looked for here.
+    // A program without an `image` must exist on this machine.
     let own = pipeline.split("image").next().unwrap();
     std::fs::write(job.folder().join("own.toml"), own).unwrap();
     let ran = check("own.toml").0.expect(2);

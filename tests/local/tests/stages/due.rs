@@ -1,24 +1,25 @@
-//! The time set for a run: it is looked at until it is cleaned, and moved on where it stands still.
+//! The scheduled check of a run: it repeats until the run is cleaned up, and restarts a run that is
+//! stalled.
 
-use crate::place::{Place, STALLED_AFTER, at};
+use crate::bench::{Bench, STALLED_AFTER, at};
 use rowmill_cleanup::SweepAction;
 use rowmill_domain::event::{Invocation, Reported};
 use rowmill_domain::message::Message;
 use rowmill_domain::{RunId, keys};
 use rowmill_ports::Runs;
 
-/// A run that is split at hour 0, and not submitted.
-async fn split(place: &Place) -> RunId {
-    place.pipeline("p", "").await;
-    let event = place.upload("p/a.csv", "id\n1\n2\n", &[]).await;
-    place.split.handle(&event, &at("split", 0)).await.unwrap();
+/// A run that is split at hour 0 and not submitted.
+async fn split(bench: &Bench) -> RunId {
+    bench.pipeline("p", "").await;
+    let event = bench.upload("p/a.csv", "id\n1\n2\n", &[]).await;
+    bench.split.handle(&event, &at("split", 0)).await.unwrap();
     rowmill_split::run_id(&event)
 }
 
-/// The one time that is set, for that run.
-fn next(place: &Place, run: &RunId) -> i64 {
-    let [(message, due)] = &place.due()[..] else {
-        panic!("one time: {:?}", place.due())
+/// The due time of the only scheduled check, which must be for this run.
+fn next(bench: &Bench, run: &RunId) -> i64 {
+    let [(message, due)] = &bench.due()[..] else {
+        panic!("not one check: {:?}", bench.due())
     };
     assert_eq!(*message, Message::Due { run: run.clone() });
     *due
@@ -29,67 +30,67 @@ fn seconds_after(cx: &Invocation) -> i64 {
 }
 
 #[tokio::test]
-async fn a_run_that_moved_is_looked_at_again_once_it_could_stand_still() {
-    let place = Place::new();
-    let run = split(&place).await;
-    assert_eq!(next(&place, &run), seconds_after(&at("", 0)));
+async fn a_run_with_progress_is_checked_again_when_it_could_be_stalled() {
+    let bench = Bench::new();
+    let run = split(&bench).await;
+    assert_eq!(next(&bench, &run), seconds_after(&at("", 0)));
     let mut cx = at("due", 0);
     cx.now += STALLED_AFTER / 3;
-    assert_eq!(place.cleanup.due(&run, &cx).await.unwrap(), []);
-    // A quarter of an hour after it moved last, not after this look.
-    assert_eq!(next(&place, &run), seconds_after(&at("", 0)));
+    assert_eq!(bench.cleanup.due(&run, &cx).await.unwrap(), []);
+    // A quarter of an hour after its last progress, not after this check.
+    assert_eq!(next(&bench, &run), seconds_after(&at("", 0)));
 }
 
 #[tokio::test]
-async fn a_run_that_stands_still_is_moved_on_and_looked_at_until_it_is_cleaned() {
-    let place = Place::new();
-    let run = split(&place).await;
-    let moved = place.cleanup.due(&run, &at("due", 1)).await.unwrap();
+async fn a_stalled_run_is_restarted_and_checked_until_it_is_cleaned_up() {
+    let bench = Bench::new();
+    let run = split(&bench).await;
+    let moved = bench.cleanup.due(&run, &at("due", 1)).await.unwrap();
     assert_eq!(moved, [SweepAction::Resubmitted { run: run.clone() }]);
-    assert_eq!(next(&place, &run), seconds_after(&at("", 1)));
+    assert_eq!(next(&bench, &run), seconds_after(&at("", 1)));
 
-    place.submit.handle(&run, &at("submit", 1)).await.unwrap();
+    bench.submit.handle(&run, &at("submit", 1)).await.unwrap();
     assert_eq!(
-        place.cleanup.due(&run, &at("due", 2)).await.unwrap(),
+        bench.cleanup.due(&run, &at("due", 2)).await.unwrap(),
         [],
-        "its job waits, and may"
+        "its job is allowed to wait"
     );
-    assert_eq!(next(&place, &run), seconds_after(&at("", 2)));
+    assert_eq!(next(&bench, &run), seconds_after(&at("", 2)));
 
-    // Reported, and cleanup never came.
-    place.deliver(&run, at("report", 2).now).await;
-    let moved = place.cleanup.due(&run, &at("due", 3)).await.unwrap();
+    // Reported, but cleanup did not run.
+    bench.deliver(&run, at("report", 2).now).await;
+    let moved = bench.cleanup.due(&run, &at("due", 3)).await.unwrap();
     assert_eq!(moved, [SweepAction::Cleaned { run: run.clone() }]);
-    assert_eq!(place.due(), []);
-    assert_eq!(place.objects_under(keys::RUNS).await, []);
-    // One that was on its way already.
-    assert_eq!(place.cleanup.due(&run, &at("due", 4)).await.unwrap(), []);
-    assert_eq!(place.due(), []);
+    assert_eq!(bench.due(), []);
+    assert_eq!(bench.objects_under(keys::RUNS).await, []);
+    // A check that was already delivered.
+    assert_eq!(bench.cleanup.due(&run, &at("due", 4)).await.unwrap(), []);
+    assert_eq!(bench.due(), []);
 }
 
 #[tokio::test]
-async fn a_look_that_is_killed_anywhere_leaves_a_next_one() {
+async fn a_check_that_is_killed_anywhere_schedules_the_next_check() {
     for steps in 0.. {
-        let place = Place::new();
-        let run = split(&place).await;
-        // Its time has come, and is no longer set.
-        place
+        let bench = Bench::new();
+        let run = split(&bench).await;
+        // The check is delivered, so it is no longer scheduled.
+        bench
             .cloud
             .with(|conn| conn.execute("DELETE FROM schedule", ()))
             .unwrap();
-        place.faults.kill_after(steps);
-        let looked = place.cleanup.due(&run, &at("due", 1)).await;
-        let killed = place.faults.is_killed();
-        assert_eq!(looked.is_err(), killed);
-        place.faults.restart();
+        bench.faults.kill_after(steps);
+        let checked = bench.cleanup.due(&run, &at("due", 1)).await;
+        let killed = bench.faults.is_killed();
+        assert_eq!(checked.is_err(), killed);
+        bench.faults.restart();
         if killed {
             // The message is delivered again.
-            place.cleanup.due(&run, &at("due", 1)).await.unwrap();
+            bench.cleanup.due(&run, &at("due", 1)).await.unwrap();
         }
-        assert_eq!(next(&place, &run), seconds_after(&at("", 1)));
+        assert_eq!(next(&bench, &run), seconds_after(&at("", 1)));
         let resubmit = Message::Split { run: run.clone() };
-        let told = place.published().into_iter().filter(|m| *m == resubmit);
-        assert!(told.count() >= 2, "split's, and the look's");
+        let resubmits = bench.published().into_iter().filter(|m| *m == resubmit);
+        assert!(resubmits.count() >= 2, "one of split, one of the check");
         if !killed {
             assert!(steps > 5, "{steps}");
             return;
@@ -98,48 +99,48 @@ async fn a_look_that_is_killed_anywhere_leaves_a_next_one() {
 }
 
 #[tokio::test]
-async fn the_sweep_sets_a_time_that_was_lost() {
-    let place = Place::new();
-    let run = split(&place).await;
-    place
+async fn the_sweep_schedules_a_lost_check_again() {
+    let bench = Bench::new();
+    let run = split(&bench).await;
+    bench
         .cloud
         .with(|conn| conn.execute("DELETE FROM schedule", ()))
         .unwrap();
-    place.cleanup.sweep(&at("sweep", 1)).await.unwrap();
-    assert_eq!(next(&place, &run), seconds_after(&at("", 1)));
+    bench.cleanup.sweep(&at("sweep", 1)).await.unwrap();
+    assert_eq!(next(&bench, &run), seconds_after(&at("", 1)));
 }
 
 #[tokio::test]
-async fn the_time_of_a_run_that_never_was_is_over_without_a_next_one() {
-    let place = Place::new();
-    place.pipeline("p", "").await;
-    let event = place.upload("p/a.csv", "id\n1\n", &[]).await;
+async fn a_check_of_a_run_that_was_never_created_is_the_last() {
+    let bench = Bench::new();
+    bench.pipeline("p", "").await;
+    let event = bench.upload("p/a.csv", "id\n1\n", &[]).await;
     let run = rowmill_split::run_id(&event);
-    // Killed once its time is set, before it is created.
-    place.faults.kill_after(4);
-    place
+    // Killed after the check is scheduled and before the run is created.
+    bench.faults.kill_after(4);
+    bench
         .split
         .handle(&event, &at("split", 0))
         .await
         .unwrap_err();
-    place.faults.restart();
-    assert_eq!(place.ledger.run(&run).await.unwrap(), None);
-    assert_eq!(next(&place, &run), seconds_after(&at("", 0)));
-    place
+    bench.faults.restart();
+    assert_eq!(bench.ledger.run(&run).await.unwrap(), None);
+    assert_eq!(next(&bench, &run), seconds_after(&at("", 0)));
+    bench
         .cloud
         .with(|conn| conn.execute("DELETE FROM schedule", ()))
         .unwrap();
-    assert_eq!(place.cleanup.due(&run, &at("due", 1)).await.unwrap(), []);
-    assert_eq!(place.due(), []);
-    // A late retry of split makes the run, with a time.
-    place.split.handle(&event, &at("split", 2)).await.unwrap();
-    assert_eq!(next(&place, &run), seconds_after(&at("", 2)));
+    assert_eq!(bench.cleanup.due(&run, &at("due", 1)).await.unwrap(), []);
+    assert_eq!(bench.due(), []);
+    // A late retry of split creates the run and schedules its check.
+    bench.split.handle(&event, &at("split", 2)).await.unwrap();
+    assert_eq!(next(&bench, &run), seconds_after(&at("", 2)));
     let reported = Reported { run: run.clone() };
-    place.deliver(&run, at("", 2).now).await;
-    place
+    bench.deliver(&run, at("", 2).now).await;
+    bench
         .cleanup
         .handle(&reported, &at("cleanup", 3))
         .await
         .unwrap();
-    assert_eq!(place.due(), []);
+    assert_eq!(bench.due(), []);
 }

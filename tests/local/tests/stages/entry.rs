@@ -1,4 +1,4 @@
-//! Stages are entered by their events, and by no others.
+//! Each stage accepts its own events and refuses all others.
 
 use std::path::Path;
 
@@ -8,9 +8,9 @@ use rowmill_split::SplitError;
 use rowmill_submit::SubmitError;
 use serde_json::{Value, json};
 
-use crate::place::{INBOX, Place, at};
+use crate::bench::{Bench, INBOX, at};
 
-/// The payloads kept in `events/`, and the stages that take each.
+/// The payloads in `events/` and the stages that accept each.
 const PAYLOADS: [(&str, &[&str]); 13] = [
     ("api-download", &[]),
     ("batch-child", &[]),
@@ -37,7 +37,7 @@ fn payload(name: &str) -> Value {
 }
 
 #[tokio::test]
-async fn every_payload_is_taken_by_its_stages_and_refused_in_words_by_the_others() {
+async fn every_payload_is_accepted_by_its_stages_and_refused_by_the_others() {
     let mut files: Vec<String> = std::fs::read_dir(events())
         .unwrap()
         .map(|file| file.unwrap().file_name().into_string().unwrap())
@@ -49,10 +49,10 @@ async fn every_payload_is_taken_by_its_stages_and_refused_in_words_by_the_others
     assert_eq!(files, named, "every file is in the table");
 
     for (name, takers) in PAYLOADS {
-        let (place, payload, cx) = (Place::new(), payload(name), at(name, 0));
-        let split = place.split.invoke(&payload, &cx).await;
-        let submit = place.submit.invoke(&payload, &cx).await;
-        let cleanup = place.cleanup.invoke(&payload, &cx).await;
+        let (bench, payload, cx) = (Bench::new(), payload(name), at(name, 0));
+        let split = bench.split.invoke(&payload, &cx).await;
+        let submit = bench.submit.invoke(&payload, &cx).await;
+        let cleanup = bench.cleanup.invoke(&payload, &cx).await;
         let refused = [
             (
                 "split",
@@ -85,29 +85,29 @@ async fn every_payload_is_taken_by_its_stages_and_refused_in_words_by_the_others
 }
 
 #[tokio::test]
-async fn a_record_that_fails_keeps_no_other_from_being_done_and_the_event_is_given_again() {
-    let place = Place::new();
-    place.pipeline("p", "").await;
-    let good = place.upload("p/a.csv", "id\n1\n", &[]).await;
+async fn a_bad_record_in_an_event_does_not_block_the_others_and_the_event_is_retried() {
+    let bench = Bench::new();
+    bench.pipeline("p", "").await;
+    let good = bench.upload("p/a.csv", "id\n1\n", &[]).await;
     let mut event = rowmill_local::inbox_event(INBOX, &info(&good));
     let record = event["Records"][0].clone();
     let mut bad = record.clone();
-    // Longer than a key may be, so that asking for it is refused.
+    // Longer than the maximum length of a key, so that the request is refused.
     let long = format!("p/{}.csv", "x".repeat(1100));
     bad["s3"]["object"]["key"] = json!(long);
     event["Records"] = json!([bad, record]);
     event["Records"][0]["newerField"] = json!({ "unknown": true });
     for minute in [0, 1] {
-        let error = place.split.invoke(&event, &at("split", minute)).await;
+        let error = bench.split.invoke(&event, &at("split", minute)).await;
         let error = error.unwrap_err().to_string();
         assert!(error.contains("xxxx"), "{error}");
         let run = rowmill_split::run_id(&good);
-        let item = place.ledger.run(&run).await.unwrap().unwrap();
+        let item = bench.ledger.run(&run).await.unwrap().unwrap();
         assert_eq!(item.state, rowmill_domain::RunState::Running);
         assert_eq!(item.counts.records, 1);
     }
-    // Done once, though the event came twice.
-    assert_eq!(place.published().len(), 1);
+    // Published once although the event arrived twice.
+    assert_eq!(bench.published().len(), 1);
 }
 
 fn info(object: &rowmill_domain::event::ObjectCreated) -> rowmill_ports::ObjectInfo {

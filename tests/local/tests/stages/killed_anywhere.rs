@@ -1,16 +1,16 @@
-//! Split, submit and cleanup, killed before and after every single call through a port, and then
-//! gone on with by their own retry or by another invocation once the lease has ended.
+//! Split, submit and cleanup are killed before and after every single call through a port. Then their
+//! retry resumes, or another invocation does after the lease has ended.
 
 use std::collections::HashSet;
 
-use crate::place::{Place, at};
+use crate::bench::{Bench, at};
 use rowmill_domain::event::Reported;
 use rowmill_domain::job::job_graph;
 use rowmill_domain::message::Message;
 use rowmill_domain::{Manifest, RunId, RunState, keys};
 use rowmill_ports::{Jobs, Outcomes, Runs};
 
-/// Two phases; each record is a child of its own.
+/// Two phases, with one record per child.
 const PIPELINE: &str = r#"
 [input]
 required = ["id"]
@@ -33,18 +33,18 @@ concurrency = 1
 "#;
 const INPUT: &str = "id,n\n1,5\n,6\n2,7\n1,8\n\n3,9\n";
 
-/// What a run looks like once it is submitted.
+/// The stored data and the jobs of a run after submit.
 #[derive(Debug, PartialEq)]
 struct Submitted {
     chunks: Vec<(String, bytes::Bytes)>,
     jobs: Vec<(String, Option<u32>)>,
 }
 
-async fn submitted(place: &Place, run: &RunId) -> Submitted {
-    let item = place.item(run).await;
+async fn submitted(bench: &Bench, run: &RunId) -> Submitted {
+    let item = bench.item(run).await;
     assert_eq!(item.state, RunState::Running);
     assert_eq!((item.counts.records, item.counts.rejected), (3, 3));
-    let mut chunks = place.objects_under(&keys::run_prefix(run)).await;
+    let mut chunks = bench.objects_under(&keys::run_prefix(run)).await;
     let at = chunks
         .iter()
         .position(|(key, _)| *key == keys::manifest(run))
@@ -53,13 +53,13 @@ async fn submitted(place: &Place, run: &RunId) -> Submitted {
     assert_eq!(item.jobs, Some(manifest.jobs()));
     assert_eq!(manifest.rows_in, 6);
     assert_eq!(
-        place.ledger.tables().await.unwrap(),
+        bench.ledger.tables().await.unwrap(),
         std::slice::from_ref(run)
     );
 
-    // Each planned job is there once, is recorded, and waits for the one before it.
-    let jobs = place.jobs().await;
-    let recorded = place.ledger.jobs(run).await.unwrap();
+    // Each planned job exists once and is recorded.
+    let jobs = bench.jobs().await;
+    let recorded = bench.ledger.jobs(run).await.unwrap();
     let planned: HashSet<_> = job_graph(&manifest)
         .into_iter()
         .map(|job| job.name)
@@ -84,107 +84,107 @@ async fn submitted(place: &Place, run: &RunId) -> Submitted {
     }
 }
 
-/// Goes through all three stages, each killed at its `steps`-th point; whether any was.
+/// Runs all three stages, each killed at point `steps`. Returns whether any was killed.
 async fn run(steps: u64, resumed_by: &str, hours: u32) -> (Submitted, bool) {
-    let place = Place::new();
-    place.pipeline("p", PIPELINE).await;
-    let event = place.upload("p/a.csv", INPUT, &[]).await;
+    let bench = Bench::new();
+    bench.pipeline("p", PIPELINE).await;
+    let event = bench.upload("p/a.csv", INPUT, &[]).await;
     let run = rowmill_split::run_id(&event);
     let mut killed = false;
 
-    place.faults.kill_after(steps);
-    if place.split.handle(&event, &at("first", 0)).await.is_err() {
-        assert!(place.faults.is_killed());
+    bench.faults.kill_after(steps);
+    if bench.split.handle(&event, &at("first", 0)).await.is_err() {
+        assert!(bench.faults.is_killed());
         killed = true;
-        place.faults.restart();
-        place
+        bench.faults.restart();
+        bench
             .split
             .handle(&event, &at(resumed_by, hours))
             .await
             .unwrap();
     }
-    let told = place.published();
+    let messages = bench.published();
     assert!(
-        !told.is_empty()
-            && told
+        !messages.is_empty()
+            && messages
                 .iter()
                 .all(|m| *m == Message::Split { run: run.clone() })
     );
 
-    place.faults.kill_after(steps);
-    if place.submit.handle(&run, &at("first", 2)).await.is_err() {
-        assert!(place.faults.is_killed());
+    bench.faults.kill_after(steps);
+    if bench.submit.handle(&run, &at("first", 2)).await.is_err() {
+        assert!(bench.faults.is_killed());
         killed = true;
-        place.faults.restart();
-        place
+        bench.faults.restart();
+        bench
             .submit
             .handle(&run, &at(resumed_by, 2 + hours))
             .await
             .unwrap();
     }
-    let result = submitted(&place, &run).await;
-    let [(due, _)] = &place.due()[..] else {
-        panic!("a live run is looked at: {:?}", place.due())
+    let result = submitted(&bench, &run).await;
+    let [(due, _)] = &bench.due()[..] else {
+        panic!("a running run has a scheduled check: {:?}", bench.due())
     };
     assert_eq!(*due, Message::Due { run: run.clone() });
 
-    place.deliver(&run, at("report", 4).now).await;
+    bench.deliver(&run, at("report", 4).now).await;
     let reported = Reported { run: run.clone() };
-    place.faults.kill_after(steps);
-    if place
+    bench.faults.kill_after(steps);
+    if bench
         .cleanup
         .handle(&reported, &at("first", 4))
         .await
         .is_err()
     {
-        assert!(place.faults.is_killed());
+        assert!(bench.faults.is_killed());
         killed = true;
-        place.faults.restart();
-        place
+        bench.faults.restart();
+        bench
             .cleanup
             .handle(&reported, &at(resumed_by, 4 + hours))
             .await
             .unwrap();
     }
-    assert_eq!(place.objects_under(keys::RUNS).await, []);
-    assert_eq!(place.ledger.tables().await.unwrap(), []);
-    assert_eq!(place.batch.definitions("").await.unwrap(), [] as [&str; 0]);
+    assert_eq!(bench.objects_under(keys::RUNS).await, []);
+    assert_eq!(bench.ledger.tables().await.unwrap(), []);
+    assert_eq!(bench.batch.definitions("").await.unwrap(), [] as [&str; 0]);
     assert!(
-        place
+        bench
             .jobs()
             .await
             .iter()
             .all(|job| job.status.is_terminal())
     );
-    assert!(place.item(&run).await.cleaned.is_some());
-    assert_eq!(place.due(), [], "nobody will look at it again");
+    assert!(bench.item(&run).await.cleaned.is_some());
+    assert_eq!(bench.due(), [], "no further check");
 
-    // All of it once more changes nothing.
-    place.faults.restart();
+    // Running everything again does not change anything.
+    bench.faults.restart();
     let before = (
-        place.item(&run).await,
-        place.published().len(),
-        place.jobs().await,
+        bench.item(&run).await,
+        bench.published().len(),
+        bench.jobs().await,
     );
-    place.split.handle(&event, &at("again", 9)).await.unwrap();
-    place.submit.handle(&run, &at("again", 9)).await.unwrap();
-    place
+    bench.split.handle(&event, &at("again", 9)).await.unwrap();
+    bench.submit.handle(&run, &at("again", 9)).await.unwrap();
+    bench
         .cleanup
         .handle(&reported, &at("again", 9))
         .await
         .unwrap();
     let after = (
-        place.item(&run).await,
-        place.published().len(),
-        place.jobs().await,
+        bench.item(&run).await,
+        bench.published().len(),
+        bench.jobs().await,
     );
     assert_eq!(before, after);
-    assert_eq!(place.objects_under(keys::RUNS).await, []);
+    assert_eq!(bench.objects_under(keys::RUNS).await, []);
     (result, killed)
 }
 
 #[tokio::test]
-async fn a_stage_killed_at_any_call_is_gone_on_with() {
+async fn a_stage_killed_at_any_call_is_resumed() {
     let (undisturbed, killed) = run(u64::MAX, "", 0).await;
     assert!(!killed);
     assert_eq!(undisturbed.jobs.len(), 2);
@@ -195,7 +195,7 @@ async fn a_stage_killed_at_any_call_is_gone_on_with() {
     );
     let mut steps = 0;
     loop {
-        // The holder's own retry goes on at once; another invocation once the lease has ended.
+        // The retry of the same invocation resumes immediately, another one after the lease.
         let (own, killed) = run(steps, "first", 0).await;
         assert_eq!(
             own, undisturbed,

@@ -1,6 +1,6 @@
-//! Split, submit, cleanup, the look at a run and the sweep on local adapters.
+//! The stages together, in one process, on local adapters.
+mod bench;
 mod due;
 mod entry;
 mod killed_anywhere;
-mod place;
 mod sweep;

@@ -1,4 +1,4 @@
-//! A rate that all children of all runs keep together.
+//! A step's `rate` limits the requests of all children of all runs together.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use rowmill_tests_local::source::{Answer, Source};
 use rowmill_tests_local::workbook::Book;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A source, and when each path was asked for.
+/// A source that records when each path was requested.
 struct Timed {
     source: Source,
     times: Arc<Mutex<Vec<(Duration, String)>>>,
@@ -27,10 +27,10 @@ impl Timed {
         Timed { source, times }
     }
 
-    /// A pipeline of 50 requests a second, whose `rows` rows are worked on by 16 children.
+    /// A pipeline with 50 requests per second and 16 children for `rows` rows.
     fn pipeline(&self, rows: u32) -> String {
-        // Children of four minutes, as the planner makes them, of four records at once; a little
-        // less, so that none is left over.
+        // The planner sizes children for four minutes, and each works on four records at once. 239
+        // seconds instead of 240, so that there is no 17th child.
         let seconds = 239.0 * 4.0 * 16.0 / f64::from(rows);
         format!(
             r#"
@@ -49,7 +49,7 @@ concurrency = 4
         )
     }
 
-    /// When requests whose path begins so came, in order.
+    /// The sorted times of requests whose path starts with `path`.
     fn times(&self, path: &str) -> Vec<Duration> {
         let times = self.times.lock().unwrap();
         let of = times.iter().filter(|(_, p)| p.starts_with(path));
@@ -59,7 +59,7 @@ concurrency = 4
     }
 }
 
-/// `rows` rows by 16 children at once; when they reached the source.
+/// Runs `rows` rows in 16 concurrent children and returns the sorted times of their requests.
 fn arrivals(rows: u32) -> Vec<Duration> {
     let source = Timed::start();
     let job = Job::new(&Book::numbered(rows), &source.pipeline(rows));
@@ -72,8 +72,8 @@ fn arrivals(rows: u32) -> Vec<Duration> {
     times
 }
 
-/// The least and the most requests in any stretch of time that long, between the first and the
-/// last.
+/// The minimum and maximum number of requests in any window of this length between the first and the
+/// last request.
 fn least_and_most(times: &[Duration], long: Duration) -> (usize, usize) {
     let last = times[times.len() - 1];
     let (mut least, mut most) = (usize::MAX, 0);
@@ -86,21 +86,21 @@ fn least_and_most(times: &[Duration], long: Duration) -> (usize, usize) {
 }
 
 #[test]
-fn children_do_not_add_up_their_rates() {
+fn concurrent_children_share_one_rate() {
     let times = arrivals(160);
     let (_, most) = least_and_most(&times, Duration::from_secs(1));
-    assert!(most <= 60, "{most} in a second");
+    assert!(most <= 60, "{most} requests in one second");
 }
 
 #[test]
-fn runs_at_once_do_not_add_up_their_rates() {
+fn concurrent_runs_share_one_rate() {
     let source = Timed::start();
     let pipeline = source.pipeline(304);
     let job = Job::new(&Book::numbered(304), &pipeline);
     let mut first = job.command(&["--slots", "32"]).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(60);
     while source.times("/").len() < 50 {
-        assert!(Instant::now() < deadline, "the first run does not begin");
+        assert!(Instant::now() < deadline, "the first run does not start");
         std::thread::sleep(Duration::from_millis(5));
     }
     let pid = Pid::from_raw(first.id() as i32).unwrap();
@@ -108,7 +108,7 @@ fn runs_at_once_do_not_add_up_their_rates() {
     assert_eq!(first.wait().unwrap().code(), Some(130));
     let before = source.times("/0").len();
 
-    // A command at work on the directory goes on with all runs that it finds there.
+    // A command continues all unfinished runs of its state directory.
     let second = job.folder().join("second.xlsx");
     let rows = (0..160).map(|n| vec![format!("second-{n}")]);
     Book::new(&["ID"], rows).save(&second);
@@ -118,18 +118,21 @@ fn runs_at_once_do_not_add_up_their_rates() {
 
     let (first, second) = (&source.times("/0")[before..], source.times("/second"));
     let both = first.iter().filter(|t| **t > second[0]).count();
-    assert!(both > 100, "only {both} of the first run beside the second");
+    assert!(
+        both > 100,
+        "only {both} requests of the first run during the second"
+    );
     let (_, most) = least_and_most(&source.times("/"), Duration::from_secs(1));
-    assert!(most <= 60, "{most} in a second");
+    assert!(most <= 60, "{most} requests in one second");
 }
 
 #[test]
 #[ignore = "takes half a minute"]
-fn sixteen_children_keep_the_rate_within_a_twentieth_over_half_a_minute() {
+fn sixteen_children_keep_the_rate_within_five_percent_over_half_a_minute() {
     let times = arrivals(1696);
     let (least, most) = least_and_most(&times, Duration::from_secs(30));
     assert!(
         (1425..=1575).contains(&least) && (1425..=1575).contains(&most),
-        "{least} to {most} in 30 s, at 50 a second"
+        "{least} to {most} in 30 s, at 50 per second"
     );
 }

@@ -1,4 +1,4 @@
-//! A place to run stages in: local adapters on an empty directory, behind injected faults.
+//! All stages on local adapters in a temporary directory. Tests inject faults into every port.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(crate) const QUEUE: &str = "main";
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(15 * 60);
 
-pub(crate) struct Place {
+pub(crate) struct Bench {
     pub(crate) faults: Arc<Faults>,
     pub(crate) objects: Arc<DirObjects>,
     pub(crate) ledger: Arc<SqliteLedger>,
@@ -39,9 +39,9 @@ pub(crate) struct Place {
     _directory: TempDir,
 }
 
-impl Place {
-    /// An empty place. Its Batch takes jobs and runs none.
-    pub(crate) fn new() -> Place {
+impl Bench {
+    /// Empty buckets, ledger and queues. Batch accepts jobs and does not run them.
+    pub(crate) fn new() -> Bench {
         let directory = TempDir::new().unwrap();
         let at = |name: &str| directory.path().join(name);
         let bucket = |name: &str, versioned| Bucket {
@@ -73,7 +73,7 @@ impl Place {
         let faulty_topic: Arc<dyn Topic> = Arc::new(Faulty::new(topic, faults.clone()));
         let scheduler = Arc::new(LocalScheduler::new(cloud.clone()));
         let faulty_scheduler: Arc<dyn Scheduler> = Arc::new(Faulty::new(scheduler, faults.clone()));
-        Place {
+        Bench {
             split: Split {
                 objects: faulty_objects.clone(),
                 ledger: faulty_ledger.clone(),
@@ -120,7 +120,7 @@ impl Place {
         }
     }
 
-    /// Lets Batch give that reason for the state of every job; cleanup asks it from now on.
+    /// Makes Batch report this reason for the state of every job.
     pub(crate) fn batch_says(&mut self, why: &str) {
         self.cloud
             .with(|conn| conn.execute("UPDATE job_state SET status_reason = ?1", [why]))
@@ -139,7 +139,7 @@ impl Place {
             .unwrap();
     }
 
-    /// Puts a file into the inbox, and gives the event of it.
+    /// Puts a file into the inbox and returns its event.
     pub(crate) async fn upload(
         &self,
         key: &str,
@@ -169,7 +169,7 @@ impl Place {
         self.ledger.run(run).await.unwrap().unwrap()
     }
 
-    /// Keys and bytes of all objects under a prefix of the work bucket.
+    /// Keys and bodies of all objects under a prefix of the work bucket.
     pub(crate) async fn objects_under(&self, prefix: &str) -> Vec<(String, Bytes)> {
         let page = self.objects.list(WORK, prefix, None).await.unwrap();
         assert_eq!(page.next, None);
@@ -185,7 +185,7 @@ impl Place {
         all
     }
 
-    /// All jobs of the queue, in the order of their names.
+    /// All jobs of the queue, sorted by name.
     pub(crate) async fn jobs(&self) -> Vec<JobDetail> {
         let mut all = Vec::new();
         for status in [
@@ -220,7 +220,7 @@ impl Place {
         let read = |payload: &String| {
             rowmill_events::sns_messages(&serde_json::from_str(payload).unwrap())
         };
-        // Job events lie on the same queue.
+        // Job events are in the same queue.
         payloads
             .iter()
             .filter_map(|payload| read(payload).ok())
@@ -228,7 +228,7 @@ impl Place {
             .collect()
     }
 
-    /// The runs that will be looked at, and when, to the second.
+    /// The scheduled messages and their due times, in seconds.
     pub(crate) fn due(&self) -> Vec<(Message, i64)> {
         let rows: Vec<(String, i64)> = self
             .cloud
@@ -244,7 +244,7 @@ impl Place {
             .collect()
     }
 
-    /// Does what report does at the end: says that the mail is sent.
+    /// Marks a run as delivered, as report does after it sent the mail.
     pub(crate) async fn deliver(&self, run: &RunId, now: DateTime<Utc>) {
         let patch = RunPatch {
             state: Some(RunState::Delivered),
@@ -259,7 +259,7 @@ impl Place {
     }
 }
 
-/// An invocation so many hours into the test. Starts at the real time, which Batch goes by.
+/// An invocation `hours` after the start of the test, which is the real time because Batch uses it.
 pub(crate) fn at(owner: &str, hours: u32) -> Invocation {
     static START: LazyLock<DateTime<Utc>> = LazyLock::new(Utc::now);
     Invocation {
