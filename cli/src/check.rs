@@ -6,7 +6,7 @@ use miette::miette;
 use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::secret::Secrets;
 use rowmill_enrich::check_local;
-use rowmill_pipeline::{CommandStep, ParameterFrom, Pipeline, Step, StepKind};
+use rowmill_pipeline::{CommandStep, ParameterSource, Pipeline, Step, StepKind};
 use rowmill_steps::{SetupError, StepDeps, runner};
 
 use crate::args::CheckArgs;
@@ -25,7 +25,7 @@ pub(crate) fn check(args: &CheckArgs, secrets: &Secrets) -> Result<Exit, CliErro
         say!("{need}");
     }
     for parameter in &file.pipeline.parameters {
-        if let ParameterFrom::Upload { default: None, .. } = parameter.from {
+        if let ParameterSource::Upload { default: None, .. } = parameter.from {
             let name = &parameter.name;
             say!("each upload must set the parameter `{name}`: --set {name}=VALUE");
         }
@@ -68,8 +68,8 @@ fn placeholders(pipeline: &Pipeline) -> ParameterValues {
     let parameters = pipeline.parameters.iter();
     parameters
         .filter_map(|parameter| match &parameter.from {
-            ParameterFrom::Pipeline(_) => None,
-            ParameterFrom::Upload { default, .. } => {
+            ParameterSource::Pipeline(_) => None,
+            ParameterSource::Upload { default, .. } => {
                 Some((parameter.name.clone(), default.clone().unwrap_or_default()))
             }
         })

@@ -95,7 +95,7 @@ fn execute(command: &Command) -> Result<Exit, CliError> {
 
 /// The secrets of the environment.
 fn secrets() -> Secrets {
-    Secrets::of_environment(std::env::vars_os())
+    Secrets::from_environment(std::env::vars_os())
 }
 
 /// Logs to standard error, from `level` up. `RUST_LOG` overrides the level.

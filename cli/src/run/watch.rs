@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::Failure;
 use rowmill_domain::{RunId, RunItem};
 use rowmill_local::bus::Target;
@@ -99,7 +99,7 @@ async fn handle_dead_letters(
     }
     progress.say(&why);
     *handled += 1;
-    let message = Message::Failed {
+    let message = RunMessage::Failed {
         run: run.id.clone(),
         failure: Failure {
             stage: stage.to_owned(),

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use rowmill_domain::event::{Invocation, Reported};
 use rowmill_domain::job::{JobDetail, JobId, JobStatus};
 use rowmill_domain::limits::DESCRIBE_JOBS_MAX;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::{Failure, Work};
 use rowmill_domain::{RunId, RunItem, RunState, keys};
 use rowmill_ports::{JobFilter, RunPatch};
@@ -62,7 +62,7 @@ impl Cleanup {
         } else {
             stalls
         };
-        let message = Message::Due {
+        let message = RunMessage::Due {
             run: item.id.clone(),
         };
         // Before anything else: whatever becomes of this look, there is another.
@@ -106,7 +106,7 @@ impl Cleanup {
             }
             let failure = failure.clone();
             self.topic
-                .publish(&Message::Failed {
+                .publish(&RunMessage::Failed {
                     run: run.clone(),
                     failure,
                 })
@@ -154,7 +154,7 @@ impl Cleanup {
             return Ok(Vec::new());
         }
         self.topic
-            .publish(&Message::Failed {
+            .publish(&RunMessage::Failed {
                 run: run.clone(),
                 failure,
             })
@@ -174,7 +174,7 @@ impl Cleanup {
                 return Ok(Vec::new());
             }
             self.topic
-                .publish(&Message::Split { run: run.clone() })
+                .publish(&RunMessage::Split { run: run.clone() })
                 .await?;
             return Ok(vec![SweepAction::Resubmitted { run }]);
         }
@@ -217,7 +217,7 @@ impl Cleanup {
 
     async fn check(&self, run: RunId) -> Result<Vec<SweepAction>, CleanupError> {
         self.topic
-            .publish(&Message::Check { run: run.clone() })
+            .publish(&RunMessage::Check { run: run.clone() })
             .await?;
         Ok(vec![SweepAction::JobsEnded { run }])
     }

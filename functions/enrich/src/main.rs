@@ -87,7 +87,7 @@ fn host(
     Ok(HostResources {
         // The container's working directory.
         program_directory: ".".into(),
-        secrets: Secrets::of_environment(std::env::vars_os()),
+        secrets: Secrets::from_environment(std::env::vars_os()),
         amazon: Some(Arc::new(amazon)),
         fetcher: ProgramFetcher {
             objects: Some(objects),

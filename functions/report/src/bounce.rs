@@ -1,7 +1,7 @@
 //! Mail that came back.
 
+use rowmill_domain::archive::ArchiveInfo;
 use rowmill_domain::event::{Bounce, Invocation};
-use rowmill_domain::kept::About;
 use rowmill_domain::run::Work;
 use rowmill_domain::{RunItem, RunState, keys};
 use rowmill_ports::{Claim, RunPatch};
@@ -57,7 +57,7 @@ impl Report {
         let Some(about) = self.object(&keys::about(&run.id)).await? else {
             return Ok(());
         };
-        let about = About::from_json(&about).map_err(|error| ReportError::Inconsistent {
+        let about = ArchiveInfo::from_json(&about).map_err(|error| ReportError::Inconsistent {
             run: run.id.clone(),
             what: format!("{}: {error}", keys::about(&run.id)),
         })?;

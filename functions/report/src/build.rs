@@ -14,7 +14,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rowmill_domain::manifest::ChunkPlan;
 use rowmill_domain::outcome::Status;
-use rowmill_domain::{Columns, Manifest, Outcome, Record, kept, keys};
+use rowmill_domain::{Columns, Manifest, Outcome, Record, archive, keys};
 use rowmill_pipeline::Pipeline;
 use rowmill_ports::{Location, Put};
 use rowmill_workbook::Summary;
@@ -101,7 +101,7 @@ impl Report {
                 figures.add(columns, record, outcome);
             }
             let kept = blocking(move || keep(&chunk, &joined.rows)).await??;
-            let key = keys::rows(&manifest.run, plan.chunk);
+            let key = keys::archived_rows(&manifest.run, plan.chunk);
             self.objects
                 .put(&self.config.work_bucket, &key, kept.into(), gzipped())
                 .await?;
@@ -170,7 +170,7 @@ impl Report {
         let (from, to) = (path.clone(), directory.join("rejected.jsonl.gz"));
         let gzip = to.clone();
         blocking(move || compress(&from, &to)).await??;
-        let key = keys::rejected_kept(&manifest.run);
+        let key = keys::archived_rejected(&manifest.run);
         self.objects
             .upload(&self.config.work_bucket, &key, &gzip, gzipped())
             .await?;
@@ -229,7 +229,7 @@ fn keep(chunk: &[u8], rows: &[(Record, Outcome)]) -> std::io::Result<Vec<u8>> {
     let mut line = Vec::with_capacity(1024);
     for (chunk_line, (_, outcome)) in lines(chunk).zip(rows) {
         line.clear();
-        kept::write_line(chunk_line, outcome, &mut line)?;
+        archive::write_line(chunk_line, outcome, &mut line)?;
         gzip.write_all(&line)?;
     }
     gzip.finish()

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rowmill_domain::archive::{ARCHIVE_VERSION, ArchiveInfo};
 use rowmill_domain::event::Invocation;
-use rowmill_domain::kept::{About, KEPT_VERSION};
 use rowmill_domain::limits::MAIL_MAX;
 use rowmill_domain::link::LINK_DAYS;
 use rowmill_domain::run::{Counts, Failure};
@@ -172,8 +172,8 @@ impl Report {
         manifest: &Manifest,
         finished: DateTime<Utc>,
     ) -> Result<(), ReportError> {
-        let about = About {
-            v: KEPT_VERSION,
+        let about = ArchiveInfo {
+            v: ARCHIVE_VERSION,
             started: run.created,
             finished,
             manifest: manifest.clone(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use flate2::read::MultiGzDecoder;
-use rowmill_domain::kept::{self, About};
+use rowmill_domain::archive::{self, ArchiveInfo};
 use rowmill_domain::run::Counts;
 use rowmill_domain::{Columns, Outcome, Record, RunId, keys};
 use rowmill_pipeline::from_manifest;
@@ -25,14 +25,14 @@ const ROWS_AT_ONCE: usize = 1000;
 ///
 /// # Errors
 /// [`ReportError::Archive`] if the file is missing or cannot be read.
-pub fn archive_info(folder: &Path) -> Result<About, ReportError> {
+pub fn archive_info(folder: &Path) -> Result<ArchiveInfo, ReportError> {
     let path = folder.join(keys::ABOUT);
     let failed = |what: String| ReportError::Archive {
         path: path.clone(),
         what,
     };
     let json = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
-    About::from_json(&json).map_err(|error| failed(error.to_string()))
+    ArchiveInfo::from_json(&json).map_err(|error| failed(error.to_string()))
 }
 
 /// Rebuilds the workbook of a run from its folder of archived rows, `results/<id>`, in bounded
@@ -41,13 +41,16 @@ pub fn archive_info(folder: &Path) -> Result<About, ReportError> {
 /// # Errors
 /// [`ReportError::Archive`] if a file of the folder is missing or cannot be read. After any error the
 /// content of `to` is undefined.
-pub fn rebuild_from_archive(folder: &Path, to: &Path) -> Result<(About, Counts), ReportError> {
+pub fn rebuild_from_archive(
+    folder: &Path,
+    to: &Path,
+) -> Result<(ArchiveInfo, Counts), ReportError> {
     let about = archive_info(folder)?;
     let manifest = &about.manifest;
     let (run, pipeline) = (&manifest.run, from_manifest(manifest)?);
     let rejected = match manifest.rejected_total() {
         0 => None,
-        _ => Some(Box::new(open(&inside(folder, run, &keys::rejected_kept(run)))?) as Box<_>),
+        _ => Some(Box::new(open(&inside(folder, run, &keys::archived_rejected(run)))?) as Box<_>),
     };
     let (send, receive) = mpsc::channel(1);
     let writer = WorkbookWriter {
@@ -80,13 +83,13 @@ pub fn rebuild_from_archive(folder: &Path, to: &Path) -> Result<(About, Counts),
 /// Hands every kept row to the writer, in order, and counts it.
 fn read(
     folder: &Path,
-    about: &About,
+    about: &ArchiveInfo,
     figures: &mut Figures,
     writer: &mpsc::Sender<WriterCommand>,
 ) -> Result<(), ReportError> {
     let (run, columns) = (&about.manifest.run, about.manifest.columns());
     for plan in &about.manifest.chunks {
-        let path = inside(folder, run, &keys::rows(run, plan.chunk));
+        let path = inside(folder, run, &keys::archived_rows(run, plan.chunk));
         let mut lines = Lines::open(path)?;
         loop {
             let mut rows = Vec::with_capacity(ROWS_AT_ONCE);
@@ -132,7 +135,7 @@ impl Lines {
         self.at += 1;
         let read = match self.from.read_until(b'\n', &mut self.line) {
             Ok(0) => return Ok(None),
-            Ok(_) => kept::read_line(&self.line, columns).map_err(|error| error.to_string()),
+            Ok(_) => archive::read_line(&self.line, columns).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         read.map(Some).map_err(|error| ReportError::Archive {

@@ -11,10 +11,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use rowmill_domain::event::{Invocation, ObjectCreated};
 use rowmill_domain::manifest::ChunkPlan;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::{Counts, Source, Work};
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
-use rowmill_pipeline::Batch;
+use rowmill_pipeline::BatchSettings;
 use rowmill_ports::{
     Claim, ErrorKind, Holder, Ledger, Location, Objects, Optional, Put, RunPatch, Scheduler,
     TablePlan, Topic,
@@ -114,7 +114,7 @@ impl Split {
             (RunState::Splitting, None) => self.split(&run, event, input, cx).await?,
             (RunState::Splitting, Some(failure)) => {
                 self.topic
-                    .publish(&Message::Failed {
+                    .publish(&RunMessage::Failed {
                         run: run.clone(),
                         failure,
                     })
@@ -122,7 +122,7 @@ impl Split {
             }
             (RunState::Running, _) => {
                 self.topic
-                    .publish(&Message::Split { run: run.clone() })
+                    .publish(&RunMessage::Split { run: run.clone() })
                     .await?;
             }
             // Whoever moved it on had the message.
@@ -143,7 +143,7 @@ impl Split {
         cx: &Invocation,
     ) -> Result<RunItem, SplitError> {
         // Before there is a run, so that there is none that nobody looks at.
-        let due = Message::Due { run: run.clone() };
+        let due = RunMessage::Due { run: run.clone() };
         self.scheduler
             .at(run.as_str(), cx.now + self.stalled_after, &due)
             .await?;
@@ -188,7 +188,7 @@ impl Split {
                     .update_run(run, &[RunState::Splitting], patch, cx.now)
                     .await?;
                 self.topic
-                    .publish(&Message::Split { run: run.clone() })
+                    .publish(&RunMessage::Split { run: run.clone() })
                     .await?;
             }
             Err(refusal) => {
@@ -212,7 +212,7 @@ impl Split {
                 {
                     let run = run.clone();
                     self.topic
-                        .publish(&Message::Failed { run, failure })
+                        .publish(&RunMessage::Failed { run, failure })
                         .await?;
                 }
             }
@@ -425,7 +425,7 @@ fn safe_name(name: &str) -> String {
 
 /// What the run's table must take: every child at work at once, each as fast as the pipeline
 /// expects, but no more a second than there are records.
-fn table_plan(chunks: &[ChunkPlan], batch: &Batch) -> TablePlan {
+fn table_plan(chunks: &[ChunkPlan], batch: &BatchSettings) -> TablePlan {
     let records: u64 = chunks.iter().map(|c| u64::from(c.records)).sum();
     let children: f64 = chunks.iter().map(|c| f64::from(c.children)).sum();
     let a_second = children * f64::from(batch.concurrency) / batch.seconds_per_record;

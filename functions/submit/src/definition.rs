@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rowmill_domain::config::{ROWMILL_FETCH_BUCKETS, ROWMILL_STACK, ROWMILL_WORK_BUCKET};
 use rowmill_domain::job::{EvaluateOnExit, ExitAction, JobDefinition, RetryStrategy};
 use rowmill_domain::limits::{ATTEMPT_SECONDS_MIN, ATTEMPTS_MAX};
-use rowmill_pipeline::Batch;
+use rowmill_pipeline::BatchSettings;
 use rowmill_pipeline::secrets::Secret;
 
 use crate::SubmitConfig;
@@ -15,7 +15,7 @@ use crate::SubmitConfig;
 pub fn definition(
     config: &SubmitConfig,
     image: &str,
-    batch: &Batch,
+    batch: &BatchSettings,
     secrets: &[Secret],
 ) -> JobDefinition {
     let SubmitConfig {
@@ -101,7 +101,7 @@ mod tests {
     };
     use rowmill_domain::job::AttemptEnd;
     use rowmill_domain::limits::{EVALUATE_ON_EXIT_MAX, JOB_NAME_MAX};
-    use rowmill_pipeline::secrets::SecretFrom;
+    use rowmill_pipeline::secrets::SecretSource;
 
     fn config() -> SubmitConfig {
         SubmitConfig {
@@ -113,14 +113,14 @@ mod tests {
         }
     }
 
-    fn definition(image: &str, batch: &Batch) -> JobDefinition {
+    fn definition(image: &str, batch: &BatchSettings) -> JobDefinition {
         super::definition(&config(), image, batch, &[])
     }
 
     #[test]
     fn secrets_are_named_and_change_the_definition() {
-        let batch = Batch::default();
-        let from = SecretFrom::parse("ssm:tax").unwrap();
+        let batch = BatchSettings::default();
+        let from = SecretSource::parse("ssm:tax").unwrap();
         let name = "API_KEY".to_owned();
         let with = super::definition(&config(), "image:1", &batch, &[Secret { name, from }]);
         let told: Vec<_> = with.secrets.iter().collect();
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn the_container_is_told_where_things_are() {
         let told = |config: &SubmitConfig| {
-            let definition = super::definition(config, "image:1", &Batch::default(), &[]);
+            let definition = super::definition(config, "image:1", &BatchSettings::default(), &[]);
             let told = definition.environment.into_iter();
             told.map(|(name, value)| format!("{name}={value}"))
                 .collect::<Vec<_>>()
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn the_same_content_has_the_same_name_and_other_content_another() {
-        let batch = Batch::default();
+        let batch = BatchSettings::default();
         let base = definition("image:1", &batch);
         assert_eq!(base, definition("image:1", &batch));
         assert!(base.name.len() <= JOB_NAME_MAX && base.name.starts_with("rowmill-"));
@@ -160,19 +160,19 @@ mod tests {
             work_bucket: "work2".into(),
             ..config()
         };
-        let vcpu = Batch {
+        let vcpu = BatchSettings {
             vcpu: 1.0,
             ..batch.clone()
         };
-        let memory = Batch {
+        let memory = BatchSettings {
             memory_mib: 1024,
             ..batch.clone()
         };
-        let attempts = Batch {
+        let attempts = BatchSettings {
             attempts: 3,
             ..batch.clone()
         };
-        let timeout = Batch {
+        let timeout = BatchSettings {
             timeout_seconds: 90,
             ..batch.clone()
         };

@@ -1,7 +1,7 @@
 //! How the stage is entered.
 
 use rowmill_domain::event::Invocation;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_events::{Tried, sns_messages};
 use serde_json::Value;
 use tracing::Instrument;
@@ -22,7 +22,7 @@ impl Submit {
         let mut tried = Tried::new(SubmitError::is_retryable);
         for message in sns_messages(payload)? {
             // The subscription takes no other.
-            let Message::Split { run } = message else {
+            let RunMessage::Split { run } = message else {
                 continue;
             };
             let span = tracing::info_span!("submit", %run);

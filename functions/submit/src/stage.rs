@@ -10,7 +10,7 @@ use rowmill_domain::job::{
     Dependency, JobDefinition, JobId, JobName, PlannedJob, SubmitJob, job_graph,
 };
 use rowmill_domain::limits::SUBMIT_PER_SECOND;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::{Failure, Work};
 use rowmill_domain::{Manifest, RunId, RunState, config, keys};
 use rowmill_pipeline::{Pipeline, from_manifest};
@@ -379,7 +379,7 @@ impl Submit {
             self.jobs.terminate(&job.id, "the run failed").await?;
         }
         self.topic
-            .publish(&Message::Failed {
+            .publish(&RunMessage::Failed {
                 run: run.clone(),
                 failure,
             })

@@ -14,7 +14,7 @@ use chrono::Utc;
 use rowmill_domain::event::Invocation;
 use rowmill_domain::job::{JobDefinition, JobDetail, JobId, JobName, JobStatus, SubmitJob};
 use rowmill_domain::manifest::{ChunkPlan, ColumnProfile, MANIFEST_VERSION};
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 
 use rowmill_domain::run::Source;
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
@@ -30,11 +30,11 @@ const QUEUE: &str = "main";
 
 /// Keeps what is published.
 #[derive(Default)]
-struct Published(Mutex<Vec<Message>>);
+struct Published(Mutex<Vec<RunMessage>>);
 
 #[async_trait]
 impl Topic for Published {
-    async fn publish(&self, message: &Message) -> Result<()> {
+    async fn publish(&self, message: &RunMessage) -> Result<()> {
         self.0.lock().unwrap().push(message.clone());
         Ok(())
     }
@@ -205,7 +205,7 @@ async fn a_run_that_batch_refuses_fails_and_leaves_no_live_job() {
     }
     assert!(failure.advice.contains("upload"), "{failure:?}");
     let run = bench.run.clone();
-    let expected = Message::Failed { run, failure };
+    let expected = RunMessage::Failed { run, failure };
     assert_eq!(bench.topic.0.lock().unwrap().last(), Some(&expected));
     let jobs = bench.jobs().await;
     assert!(jobs.iter().all(|job| job.status == JobStatus::Failed));

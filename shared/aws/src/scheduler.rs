@@ -10,7 +10,7 @@ use aws_sdk_scheduler::types::{
     ActionAfterCompletion, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, Target,
 };
 use chrono::{DateTime, Timelike, Utc};
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_ports::{ErrorKind, PortError, Result, Scheduler, check_schedule_name, message_text};
 
 use crate::error::failed;
@@ -66,7 +66,7 @@ impl EventBridgeScheduler {
 
 #[async_trait]
 impl Scheduler for EventBridgeScheduler {
-    async fn at(&self, name: &str, when: DateTime<Utc>, message: &Message) -> Result<()> {
+    async fn at(&self, name: &str, when: DateTime<Utc>, message: &RunMessage) -> Result<()> {
         check_schedule_name(CREATE, name)?;
         let text = message_text(message, CREATE, name)?;
         let built = |error: BuildError| PortError::new(CREATE, name, ErrorKind::Invalid, error);

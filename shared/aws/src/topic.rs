@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_sns::Client;
 use aws_sdk_sns::types::MessageAttributeValue;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_ports::{ErrorKind, PortError, Result, Topic, message_text};
 
 use crate::error::failed;
@@ -30,7 +30,7 @@ impl SnsTopic {
 
 #[async_trait]
 impl Topic for SnsTopic {
-    async fn publish(&self, message: &Message) -> Result<()> {
+    async fn publish(&self, message: &RunMessage) -> Result<()> {
         let text = message_text(message, OPERATION, &self.arn)?;
         let kind = MessageAttributeValue::builder()
             .data_type("String")

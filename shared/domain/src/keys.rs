@@ -53,19 +53,19 @@ pub fn result(run: &RunId, source_key: &str) -> String {
 }
 
 /// `results/<id>/rows/00000.jsonl.gz`: the records of a chunk with their outcomes.
-pub fn rows(run: &RunId, chunk: u32) -> String {
+pub fn archived_rows(run: &RunId, chunk: u32) -> String {
     format!("results/{run}/rows/{chunk:05}.jsonl.gz")
 }
 
 /// `results/<id>/rejected.jsonl.gz`: [`rejected`], kept.
-pub fn rejected_kept(run: &RunId) -> String {
+pub fn archived_rejected(run: &RunId) -> String {
     format!("results/{run}/rejected.jsonl.gz")
 }
 
 /// The file's name in [`about`].
 pub const ABOUT: &str = "about.json";
 
-/// `results/<id>/about.json`: [`crate::kept::About`].
+/// `results/<id>/about.json`: [`crate::archive::ArchiveInfo`].
 pub fn about(run: &RunId) -> String {
     format!("results/{run}/{ABOUT}")
 }

@@ -2,11 +2,11 @@
 //!
 //! Nothing here reads a clock, a file, a network or the environment.
 
+pub mod archive;
 pub mod config;
 pub mod environment;
 pub mod event;
 pub mod job;
-pub mod kept;
 pub mod keys;
 pub mod limits;
 pub mod link;

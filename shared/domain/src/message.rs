@@ -9,7 +9,7 @@ use crate::run::{Failure, RunId};
 /// takes `due`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Message {
+pub enum RunMessage {
     /// A run's manifest is written: submit its jobs.
     Split {
         /// The run.
@@ -35,17 +35,17 @@ pub enum Message {
     },
 }
 
-impl Message {
+impl RunMessage {
     /// The kinds there are. Others, from a newer program, are passed over by all stages.
     pub const KINDS: [&'static str; 4] = ["split", "failed", "check", "due"];
 
     /// The value of the message attribute `kind`.
     pub fn kind(&self) -> &'static str {
         match self {
-            Message::Split { .. } => "split",
-            Message::Failed { .. } => "failed",
-            Message::Check { .. } => "check",
-            Message::Due { .. } => "due",
+            RunMessage::Split { .. } => "split",
+            RunMessage::Failed { .. } => "failed",
+            RunMessage::Check { .. } => "check",
+            RunMessage::Due { .. } => "due",
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct Secrets(BTreeMap<String, String>);
 
 impl Secrets {
     /// Those of an environment: the variables that start with [`SECRET_PREFIX`].
-    pub fn of_environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Secrets {
+    pub fn from_environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Secrets {
         let named = |(name, value): (OsString, OsString)| {
             let name = name.to_str()?.strip_prefix(SECRET_PREFIX)?.to_owned();
             is_name(&name).then_some((name, value.into_string().ok()?))

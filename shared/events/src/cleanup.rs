@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 use rowmill_domain::event::Reported;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::RunId;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -64,8 +64,10 @@ pub fn to_cleanup(payload: &Value) -> Result<Vec<ToCleanup>, EventError> {
         let messages = sns::sns_messages(payload)?.into_iter();
         return Ok(messages
             .filter_map(|message| match message {
-                Message::Due { run } => Some(ToCleanup::Due { run }),
-                Message::Split { .. } | Message::Failed { .. } | Message::Check { .. } => None,
+                RunMessage::Due { run } => Some(ToCleanup::Due { run }),
+                RunMessage::Split { .. } | RunMessage::Failed { .. } | RunMessage::Check { .. } => {
+                    None
+                }
             })
             .collect());
     }

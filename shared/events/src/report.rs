@@ -1,6 +1,6 @@
 use rowmill_domain::event::Bounce;
 use rowmill_domain::job::JobStateChange;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::{Failure, RunId};
 use serde_json::Value;
 
@@ -50,10 +50,10 @@ pub fn to_report(payload: &Value) -> Result<Vec<ToReport>, EventError> {
     Ok(events)
 }
 
-fn of_topic(message: Message) -> Option<ToReport> {
+fn of_topic(message: RunMessage) -> Option<ToReport> {
     match message {
-        Message::Failed { run, failure } => Some(ToReport::Failed { run, failure }),
-        Message::Check { run } => Some(ToReport::Check { run }),
-        Message::Split { .. } | Message::Due { .. } => None,
+        RunMessage::Failed { run, failure } => Some(ToReport::Failed { run, failure }),
+        RunMessage::Check { run } => Some(ToReport::Check { run }),
+        RunMessage::Split { .. } | RunMessage::Due { .. } => None,
     }
 }

@@ -1,6 +1,6 @@
 use aws_lambda_events::event::sns::SnsEvent;
 use chrono::{DateTime, Utc};
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ pub(crate) fn texts(payload: &Value) -> Result<Vec<String>, EventError> {
 ///
 /// # Errors
 /// It is no SNS event, or what was published is no message of the topic.
-pub fn sns_messages(payload: &Value) -> Result<Vec<Message>, EventError> {
+pub fn sns_messages(payload: &Value) -> Result<Vec<RunMessage>, EventError> {
     let mut messages = Vec::new();
     for text in texts(payload)? {
         let json = serde_json::from_str(&text).map_err(EventError::malformed(MESSAGE))?;
@@ -36,13 +36,13 @@ pub fn sns_messages(payload: &Value) -> Result<Vec<Message>, EventError> {
 }
 
 /// A message of the topic; `None` where it is of a kind that this program does not know.
-pub(crate) fn message(json: Value) -> Result<Option<Message>, EventError> {
+pub(crate) fn message(json: Value) -> Result<Option<RunMessage>, EventError> {
     #[derive(Deserialize)]
     struct Kind {
         kind: String,
     }
     let Kind { kind } = Kind::deserialize(&json).map_err(EventError::malformed(MESSAGE))?;
-    if !Message::KINDS.contains(&kind.as_str()) {
+    if !RunMessage::KINDS.contains(&kind.as_str()) {
         return Ok(None);
     }
     let message = serde_json::from_value(json).map_err(EventError::malformed(MESSAGE))?;
@@ -51,17 +51,17 @@ pub(crate) fn message(json: Value) -> Result<Option<Message>, EventError> {
 
 /// What SNS hands to a Lambda function for that message. `id` is the message's, the same in
 /// every delivery.
-pub fn sns_messages_event(message: &Message, id: &str, now: DateTime<Utc>) -> Value {
+pub fn sns_messages_event(message: &RunMessage, id: &str, now: DateTime<Utc>) -> Value {
     let kind = json!({ "Type": "String", "Value": message.kind() });
     event(message, id, now, json!({ "kind": kind }))
 }
 
 /// The same for a message that EventBridge Scheduler published: it sets no attributes.
-pub fn scheduled_message_event(message: &Message, id: &str, now: DateTime<Utc>) -> Value {
+pub fn scheduled_message_event(message: &RunMessage, id: &str, now: DateTime<Utc>) -> Value {
     event(message, id, now, json!({}))
 }
 
-fn event(message: &Message, id: &str, now: DateTime<Utc>, attributes: Value) -> Value {
+fn event(message: &RunMessage, id: &str, now: DateTime<Utc>, attributes: Value) -> Value {
     let topic = format!("arn:aws:sns:{LOCAL_REGION}:{LOCAL_ACCOUNT}:rowmill");
     json!({ "Records": [{
         "EventSource": "aws:sns",
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     fn event(text: &Value) -> Value {
-        let check = Message::Check {
+        let check = RunMessage::Check {
             run: "20261121-reviews-0123456789ab".parse().unwrap(),
         };
         let mut event = sns_messages_event(&check, "1", Utc::now());
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn every_kind_is_known() {
         let run: rowmill_domain::RunId = "20261121-reviews-0123456789ab".parse().unwrap();
-        for kind in Message::KINDS {
+        for kind in RunMessage::KINDS {
             let text = json!({
                 "kind": kind, "run": run, "failure": { "stage": "", "what": "", "advice": "" },
             });

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rowmill_domain::event::ObjectCreated;
 use rowmill_domain::job::JobStateChange;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_events::{
     ToCleanup, ToReport, job_state_change, s3_created, sns_messages, to_cleanup, to_report,
 };
@@ -93,7 +93,7 @@ fn mail_that_came_back() {
 #[test]
 fn report_takes_its_own_messages_from_the_topic_and_passes_over_the_rest() {
     let (payload, _) = pair("sns-failed");
-    let [Message::Failed { run, failure }] = &sns_messages(&payload).unwrap()[..] else {
+    let [RunMessage::Failed { run, failure }] = &sns_messages(&payload).unwrap()[..] else {
         panic!("one failure")
     };
     let expected = ToReport::Failed {

@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_ports::{Result, Scheduler, check_schedule_name, message_text};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -27,7 +27,7 @@ impl LocalScheduler {
 
 #[async_trait]
 impl Scheduler for LocalScheduler {
-    async fn at(&self, name: &str, when: DateTime<Utc>, message: &Message) -> Result<()> {
+    async fn at(&self, name: &str, when: DateTime<Utc>, message: &RunMessage) -> Result<()> {
         const OPERATION: &str = "CreateSchedule";
         check_schedule_name(OPERATION, name)?;
         let text = message_text(message, OPERATION, name)?;
@@ -67,7 +67,7 @@ pub(crate) fn publish_due(
         return Ok(next);
     }
     let transaction = conn.transaction()?;
-    let due: Vec<Message> = transaction
+    let due: Vec<RunMessage> = transaction
         .prepare_cached("DELETE FROM schedule WHERE due <= ?1 RETURNING message")?
         .query_map([now], |row| {
             serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(|error| {

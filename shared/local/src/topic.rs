@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use chrono::Utc;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_ports::{Result, Topic, message_text};
 use rusqlite::Connection;
 
@@ -23,7 +23,7 @@ impl LocalTopic {
 
 #[async_trait]
 impl Topic for LocalTopic {
-    async fn publish(&self, message: &Message) -> Result<()> {
+    async fn publish(&self, message: &RunMessage) -> Result<()> {
         const OPERATION: &str = "Publish";
         let resource = format!("topic:{}", message.kind());
         message_text(message, OPERATION, &resource)?;
@@ -43,18 +43,18 @@ impl Topic for LocalTopic {
 pub(crate) fn publish_scheduled(
     conn: &Connection,
     chaos: Option<&Chaos>,
-    message: &Message,
+    message: &RunMessage,
 ) -> rusqlite::Result<()> {
     let payload = rowmill_events::scheduled_message_event(message, &message_id(), Utc::now());
     bus::enqueue(conn, chaos, subscriber(message), &payload)
 }
 
 /// The stage whose subscription takes a message.
-fn subscriber(message: &Message) -> Target {
+fn subscriber(message: &RunMessage) -> Target {
     match message {
-        Message::Split { .. } => Target::Submit,
-        Message::Failed { .. } | Message::Check { .. } => Target::Report,
-        Message::Due { .. } => Target::Cleanup,
+        RunMessage::Split { .. } => Target::Submit,
+        RunMessage::Failed { .. } | RunMessage::Check { .. } => Target::Report,
+        RunMessage::Due { .. } => Target::Cleanup,
     }
 }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use chrono::Utc;
 use rowmill_domain::event::Invocation;
 use rowmill_domain::job::{JobId, JobName};
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::{Outcome, RunId, Status};
 use rowmill_local::bus::{self, Chaos, Target};
 use rowmill_local::{
@@ -272,14 +272,14 @@ async fn topic() {
             .flat_map(|(_, payload)| rowmill_events::sns_messages(&payload).unwrap())
             // Report has two subscriptions, the others one.
             .filter(|message| message.kind() == kind || target != Target::Report)
-            .collect::<Vec<Message>>()
+            .collect::<Vec<RunMessage>>()
     };
     conformance::topic::topic(&topic, &received, Duration::ZERO).await;
 }
 
 /// Keeps the messages of the topic that enter cleanup.
 #[derive(Clone, Default)]
-struct Received(Arc<Mutex<Vec<Message>>>);
+struct Received(Arc<Mutex<Vec<RunMessage>>>);
 
 #[async_trait]
 impl Handler for Received {
@@ -306,7 +306,7 @@ impl Received {
         stop
     }
 
-    fn all(&self) -> Vec<Message> {
+    fn all(&self) -> Vec<RunMessage> {
         self.0.lock().unwrap().clone()
     }
 }
@@ -325,7 +325,7 @@ async fn scheduler() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_came_due_while_nothing_ran_is_published_at_the_next_start() {
     let state = TempDir::new().unwrap();
-    let message = Message::Due { run: run() };
+    let message = RunMessage::Due { run: run() };
     {
         let cloud = Cloud::open(state.path()).unwrap();
         let scheduler = LocalScheduler::new(cloud.clone());
@@ -352,7 +352,10 @@ async fn chaos_sends_some_messages_twice() {
     let cloud = Cloud::open(state.path()).unwrap();
     let topic = LocalTopic::new(cloud.clone(), Some(Chaos { seed: 1 }));
     for _ in 0..40 {
-        topic.publish(&Message::Split { run: run() }).await.unwrap();
+        topic
+            .publish(&RunMessage::Split { run: run() })
+            .await
+            .unwrap();
     }
     let queued = bus::queue(&cloud).unwrap().len();
     assert!((45..80).contains(&queued), "{queued} for 40");

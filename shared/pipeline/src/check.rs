@@ -3,7 +3,7 @@
 use rowmill_domain::limits::SHEET_COLUMNS;
 
 use crate::names::suggest;
-use crate::parse::reader::File;
+use crate::parse::reader::SourceFile;
 use crate::{Pipeline, PipelineError};
 
 impl Pipeline {
@@ -12,7 +12,7 @@ impl Pipeline {
     /// the first row is read; and that the result can be a sheet: no column of the header is added
     /// once more, and not more columns than a sheet has. All that is wrong, in the file's order.
     pub fn check_columns(&self, header: &[String]) -> Vec<PipelineError> {
-        let file = File::new(&self.mentions.file, &self.mentions.text);
+        let file = SourceFile::new(&self.mentions.file, &self.mentions.text);
         let added = self.added_columns();
         for mention in &self.mentions.all {
             let name = &*mention.name;

@@ -27,7 +27,7 @@ use cel::context::VariableResolver;
 use rowmill_domain::record::{Columns, Record, Row};
 use rowmill_domain::value::Value;
 
-use crate::names::{Origin, Reference, TextError};
+use crate::names::{CompileError, Origin, Reference};
 
 /// Every function as the reference writes it, and whether it is called on a value.
 pub(crate) fn functions() -> impl Iterator<Item = (&'static str, bool)> {
@@ -50,11 +50,11 @@ struct Inner {
 struct Slot {
     /// Its name in the tree; no identifier that a source can spell stands for another slot.
     key: String,
-    what: What,
+    what: SlotKind,
 }
 
 #[derive(Debug)]
-enum What {
+enum SlotKind {
     /// The value of a column.
     Column(Origin, Arc<str>),
     /// Whether a column has a value.
@@ -76,7 +76,7 @@ impl fmt::Debug for Expr {
 
 impl Expr {
     /// Compiles; the error says what is wrong and where in `source`.
-    pub fn compile(source: &str) -> Result<Expr, TextError> {
+    pub fn compile(source: &str) -> Result<Expr, CompileError> {
         let rewritten = rewrite::rewrite(source)?;
         Ok(Expr(Arc::new(Inner {
             source: source.to_owned(),
@@ -174,16 +174,16 @@ impl VariableResolver for Variables<'_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
         let slot = self.slots.iter().find(|s| s.key == variable)?;
         Some(match &slot.what {
-            What::Column(origin, name) => match self.column(*origin, name)? {
+            SlotKind::Column(origin, name) => match self.column(*origin, name)? {
                 Value::Bool(b) => CowVal::owned(CelBool::from(*b)),
                 Value::Number(n) => CowVal::owned(CelDouble::from(*n)),
                 Value::Text(t) => CowVal::owned(CelString::from(t.as_str())),
                 other => CowVal::owned(CelString::from(other.to_text())),
             },
-            What::Has(origin, name) => {
+            SlotKind::Has(origin, name) => {
                 CowVal::owned(CelBool::from(self.column(*origin, name).is_some()))
             }
-            What::Pattern(pattern) => CowVal::Borrowed(pattern),
+            SlotKind::Pattern(pattern) => CowVal::Borrowed(pattern),
         })
     }
 }

@@ -25,9 +25,9 @@ pub use check::{RESULT_COLUMNS, result_headers};
 pub use embedded::{EmbeddedPipelineError, from_manifest};
 pub use error::PipelineError;
 pub use expr::Expr;
-pub use parameters::{Parameter, ParameterForm, ParameterFrom};
+pub use parameters::{Parameter, ParameterRule, ParameterSource};
 pub use pipeline::{
-    Batch, Check, DerivedColumn, Input, Notify, OnFailure, Pipeline, ReportSpec, SheetRef,
+    BatchSettings, Check, DerivedColumn, Input, Notify, OnFailure, Pipeline, ReportSpec, SheetRef,
     read_limits,
 };
 pub use plan::Plan;

@@ -26,7 +26,7 @@ pub enum Origin {
 /// A text that cannot be compiled: what is wrong, where in the text, what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct TextError {
+pub struct CompileError {
     /// What is wrong.
     pub message: String,
     /// Where, in bytes of the text.
@@ -35,10 +35,10 @@ pub struct TextError {
     pub help: Option<String>,
 }
 
-impl TextError {
+impl CompileError {
     /// An error at a place, without help.
-    pub(crate) fn new(message: impl Into<String>, at: Range<usize>) -> TextError {
-        TextError {
+    pub(crate) fn new(message: impl Into<String>, at: Range<usize>) -> CompileError {
+        CompileError {
             message: message.into(),
             at,
             help: None,
@@ -46,7 +46,7 @@ impl TextError {
     }
 
     /// The same error with what to do.
-    pub(crate) fn help(mut self, help: impl Into<String>) -> TextError {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> CompileError {
         self.help = Some(help.into());
         self
     }
@@ -56,7 +56,7 @@ impl TextError {
         mut self,
         name: &str,
         candidates: impl IntoIterator<Item = &'a str> + Clone,
-    ) -> TextError {
+    ) -> CompileError {
         self.help = suggest(name, candidates);
         self
     }

@@ -12,12 +12,12 @@ pub struct Parameter {
     /// Its name.
     pub name: String,
     /// Where its value comes from.
-    pub from: ParameterFrom,
+    pub from: ParameterSource,
 }
 
 /// Where a parameter's value comes from.
 #[derive(Clone, Debug)]
-pub enum ParameterFrom {
+pub enum ParameterSource {
     /// The pipeline: no upload changes it.
     Pipeline(String),
     /// The upload.
@@ -25,20 +25,20 @@ pub enum ParameterFrom {
         /// Its value where an upload gives none; `None` where each must.
         default: Option<String>,
         /// What a value may be.
-        form: ParameterForm,
+        form: ParameterRule,
     },
 }
 
 /// What a value of a parameter may be.
 #[derive(Clone, Debug)]
-pub struct ParameterForm {
+pub struct ParameterRule {
     /// Its type.
     pub kind: Kind,
     /// What all of it matches.
     pub matches: Option<Regex>,
 }
 
-impl ParameterForm {
+impl ParameterRule {
     /// That a value is of this form; else why not, as `it is no number`. Whoever may upload gives
     /// values, so what a program could take for one of its options is refused unless the form
     /// allows for it.
@@ -100,8 +100,8 @@ pub(crate) fn values(
     for name in given.keys() {
         let found = parameters.iter().find(|p| p.name == *name);
         match found.map(|p| &p.from) {
-            Some(ParameterFrom::Upload { .. }) => {}
-            Some(ParameterFrom::Pipeline(_)) => wrong.push(format!(
+            Some(ParameterSource::Upload { .. }) => {}
+            Some(ParameterSource::Pipeline(_)) => wrong.push(format!(
                 "the parameter `{name}` is fixed by the pipeline; `{name} = {{ default = \"..\" }}` lets uploads give it"
             )),
             None => {
@@ -114,7 +114,7 @@ pub(crate) fn values(
     }
     let mut values = ParameterValues::new();
     for Parameter { name, from } in parameters {
-        let ParameterFrom::Upload { default, form } = from else {
+        let ParameterSource::Upload { default, form } = from else {
             continue;
         };
         let Some(value) = given.get(name).or(default.as_ref()) else {

@@ -17,13 +17,13 @@ use rowmill_domain::limits::{ATTEMPT_SECONDS_MIN, FARGATE_SIZES, RECIPIENTS_MAX}
 use rowmill_domain::value::{Kind, Value};
 use toml::de::{DeTable, DeValue};
 
-use self::reader::{File, Node, Table};
+use self::reader::{Node, SourceFile, TomlTable};
 use crate::check::RESULT_COLUMNS;
 use crate::keys::Section;
 use crate::mentions::{Mention, Mentions};
 use crate::names::{Origin, Reference, nearest};
 use crate::{
-    Batch, Check, DerivedColumn, Expr, Input, Notify, OnFailure, Parameter, Pipeline,
+    BatchSettings, Check, DerivedColumn, Expr, Input, Notify, OnFailure, Parameter, Pipeline,
     PipelineError, ReportSpec, SheetRef, Template, keys,
 };
 
@@ -35,7 +35,7 @@ impl Pipeline {
     /// Reads a pipeline file. `name` is its name in messages. The error is the first in the file's
     /// order and carries all others.
     pub fn parse(name: &str, text: &str) -> Result<Pipeline, Box<PipelineError>> {
-        let file = File::new(name, text);
+        let file = SourceFile::new(name, text);
         let root = match DeTable::parse(text) {
             Ok(root) => root,
             Err(error) => {
@@ -53,7 +53,7 @@ impl Pipeline {
             added: Vec::new(),
         };
         let mut pipeline =
-            builder.pipeline(&Table::new(&file, root.get_ref(), 0..0, &[&keys::ROOT]));
+            builder.pipeline(&TomlTable::new(&file, root.get_ref(), 0..0, &[&keys::ROOT]));
         pipeline.mentions = Mentions {
             file: name.into(),
             text: text.into(),
@@ -74,7 +74,7 @@ impl Pipeline {
 /// Reads a file section by section. Where something is wrong it is noted in the file, and reading
 /// goes on.
 struct Builder<'a> {
-    file: &'a File<'a>,
+    file: &'a SourceFile<'a>,
     /// The columns added so far.
     outputs: Vec<Arc<str>>,
     /// Whether a step with errors may add columns that are not in `outputs`.
@@ -88,7 +88,7 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn pipeline(&mut self, root: &Table<'a>) -> Pipeline {
+    fn pipeline(&mut self, root: &TomlTable<'a>) -> Pipeline {
         let mut pipeline = Pipeline {
             description: root
                 .optional("description")
@@ -138,7 +138,7 @@ impl<'a> Builder<'a> {
         self.mentions.push(Mention { name, at, outputs });
     }
 
-    fn input(&mut self, table: &Table<'a>) -> Input {
+    fn input(&mut self, table: &TomlTable<'a>) -> Input {
         let sheet = table.optional("sheet").and_then(|node| match node.value {
             DeValue::Integer(_) => node.whole().map(SheetRef::Index),
             _ => node.text().map(|t| SheetRef::Name(t.to_owned())),
@@ -170,7 +170,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Columns of the input, or of the first `outputs` that are added.
-    fn columns(&mut self, table: &Table<'a>, key: &str, outputs: usize) -> Vec<String> {
+    fn columns(&mut self, table: &TomlTable<'a>, key: &str, outputs: usize) -> Vec<String> {
         let texts = table.optional(key).and_then(|n| n.texts());
         let texts = texts.unwrap_or_default();
         for (name, node) in &texts {
@@ -179,7 +179,7 @@ impl<'a> Builder<'a> {
         texts.into_iter().map(|(t, _)| t.to_owned()).collect()
     }
 
-    fn check(&mut self, table: &Table<'a>) -> Option<Check> {
+    fn check(&mut self, table: &TomlTable<'a>) -> Option<Check> {
         let rule = table.required("rule").and_then(|n| {
             let rule = self.expression(&n)?;
             let what = match rule.constant() {
@@ -203,7 +203,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn column(&mut self, table: &Table<'a>) -> Option<DerivedColumn> {
+    fn column(&mut self, table: &TomlTable<'a>) -> Option<DerivedColumn> {
         let name = table.required("name");
         let value = table.required("value").and_then(|n| {
             let value = self.expression(&n)?;
@@ -224,7 +224,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn report(&mut self, table: &Table<'a>) -> ReportSpec {
+    fn report(&mut self, table: &TomlTable<'a>) -> ReportSpec {
         let chart = table.optional("chart").and_then(|n| {
             let text = n.text()?;
             self.mention(text, n.at.clone(), self.outputs.len());
@@ -324,25 +324,25 @@ impl<'a> Builder<'a> {
 }
 
 /// The table of `[key]`.
-fn table<'a>(root: &Table<'a>, key: &str, section: &'static Section) -> Option<Table<'a>> {
+fn table<'a>(root: &TomlTable<'a>, key: &str, section: &'static Section) -> Option<TomlTable<'a>> {
     root.optional(key).and_then(|n| n.table(&[section]))
 }
 
 /// The tables of `[[key]]`.
-fn tables<'a>(root: &Table<'a>, key: &str, section: &'static Section) -> Vec<Table<'a>> {
+fn tables<'a>(root: &TomlTable<'a>, key: &str, section: &'static Section) -> Vec<TomlTable<'a>> {
     let nodes = root.optional(key).and_then(|n| n.list());
     let nodes = nodes.unwrap_or_default();
     nodes.iter().filter_map(|n| n.table(&[section])).collect()
 }
 
-fn whole(table: &Table<'_>, key: &str, default: u32) -> u32 {
+fn whole(table: &TomlTable<'_>, key: &str, default: u32) -> u32 {
     table
         .optional(key)
         .and_then(|n| n.whole())
         .unwrap_or(default)
 }
 
-fn timeout(table: &Table<'_>, default: Duration) -> Duration {
+fn timeout(table: &TomlTable<'_>, default: Duration) -> Duration {
     table
         .optional("timeout")
         .and_then(|n| n.read(units::duration, DURATION))
@@ -350,7 +350,7 @@ fn timeout(table: &Table<'_>, default: Duration) -> Duration {
 }
 
 /// The limits that a file gives.
-fn limits_given(table: &Table<'_>) -> Vec<(&'static str, u64)> {
+fn limits_given(table: &TomlTable<'_>) -> Vec<(&'static str, u64)> {
     let given = keys::LIMITS.keys.iter().filter_map(|key| {
         let value = table.optional(key.name)?.count()?;
         Some((key.name, value))
@@ -360,7 +360,7 @@ fn limits_given(table: &Table<'_>) -> Vec<(&'static str, u64)> {
     given
 }
 
-fn notify(table: &Table<'_>) -> Notify {
+fn notify(table: &TomlTable<'_>) -> Notify {
     let to = table.optional("to");
     let texts = to.as_ref().and_then(Node::texts).unwrap_or_default();
     for (address, node) in &texts {
@@ -393,11 +393,11 @@ fn is_address(text: &str) -> bool {
     })
 }
 
-fn batch(table: &Table<'_>) -> Batch {
-    let default = Batch::default();
+fn batch(table: &TomlTable<'_>) -> BatchSettings {
+    let default = BatchSettings::default();
     let vcpu = table.optional("vcpu");
     let memory = table.optional("memory");
-    let batch = Batch {
+    let batch = BatchSettings {
         seconds_per_record: table
             .optional("seconds_per_record")
             .and_then(|n| n.number())
@@ -429,7 +429,7 @@ fn batch(table: &Table<'_>) -> Batch {
 }
 
 /// Notes a size of a child that Fargate does not offer.
-fn size(batch: &Batch, vcpu: Option<&Node<'_>>, memory: &Node<'_>) {
+fn size(batch: &BatchSettings, vcpu: Option<&Node<'_>>, memory: &Node<'_>) {
     let Some((_, least, most, step)) = FARGATE_SIZES.iter().find(|s| s.0 == batch.vcpu) else {
         if let Some(node) = vcpu {
             node.error(

@@ -33,7 +33,7 @@ pub struct Pipeline {
     /// Who gets the mail.
     pub notify: Notify,
     /// How the work is spread.
-    pub batch: Batch,
+    pub batch: BatchSettings,
     /// The columns it mentions, with their places.
     pub(crate) mentions: Mentions,
 }
@@ -149,7 +149,7 @@ pub struct Notify {
 
 /// `[batch]`
 #[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
+pub struct BatchSettings {
     /// Expected seconds of work on a record. Default 0.01; above 0.
     pub seconds_per_record: f64,
     /// Records at once in a child. Default 16; 1 to 1,000.
@@ -166,9 +166,9 @@ pub struct Batch {
     pub timeout_seconds: u32,
 }
 
-impl Default for Batch {
-    fn default() -> Batch {
-        Batch {
+impl Default for BatchSettings {
+    fn default() -> BatchSettings {
+        BatchSettings {
             seconds_per_record: 0.01,
             concurrency: 16,
             max_children: 2000,

@@ -2,7 +2,7 @@
 
 use rowmill_domain::limits::{ARRAY_MAX, CHUNK_RECORDS};
 
-use crate::pipeline::Batch;
+use crate::pipeline::BatchSettings;
 
 /// Seconds of work a child is given: AWS advises 3 to 5 minutes a job. Source: AWS Batch user
 /// guide, "Best practices". Fargate starts 20 tasks a second at best and bills at least a minute.
@@ -21,7 +21,7 @@ impl Plan {
     /// Plans `records` records. Chunks are balanced; children are as few as keep each near
     /// [`CHILD_SECONDS`], and in all chunks together at most `batch.max_children` (but one a
     /// chunk).
-    pub fn new(records: u64, batch: &Batch, phases: u16) -> Plan {
+    pub fn new(records: u64, batch: &BatchSettings, phases: u16) -> Plan {
         let chunks = records.div_ceil(u64::from(CHUNK_RECORDS));
         let per_child = (CHILD_SECONDS * f64::from(batch.concurrency) / batch.seconds_per_record)
             .clamp(1.0, f64::from(CHUNK_RECORDS)) as u32;
@@ -52,7 +52,7 @@ impl Plan {
     }
 
     /// Seconds a child takes, at the pipeline's expected seconds a record; the longest.
-    pub fn child_seconds(&self, batch: &Batch) -> f64 {
+    pub fn child_seconds(&self, batch: &BatchSettings) -> f64 {
         self.chunks
             .iter()
             .map(|(records, children)| f64::from(records.div_ceil(*children)))
@@ -66,12 +66,12 @@ impl Plan {
 mod tests {
     use super::*;
 
-    fn batch(seconds: f64, concurrency: u32, max_children: u32) -> Batch {
-        Batch {
+    fn batch(seconds: f64, concurrency: u32, max_children: u32) -> BatchSettings {
+        BatchSettings {
             seconds_per_record: seconds,
             concurrency,
             max_children,
-            ..Batch::default()
+            ..BatchSettings::default()
         }
     }
 

@@ -13,13 +13,13 @@ pub struct Secret {
     /// `[A-Z][A-Z0-9_]*`
     pub name: String,
     /// Where AWS Batch finds its value.
-    pub from: SecretFrom,
+    pub from: SecretSource,
 }
 
 /// Where AWS Batch finds a secret's value. Names stand below the deployment's own, which is all
 /// that it may read: `tax/key` is `<stack>/tax/key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SecretFrom {
+pub enum SecretSource {
     /// A name in Secrets Manager.
     Manager(String),
     /// A name in Parameter Store; written `ssm:name`.
@@ -28,9 +28,9 @@ pub enum SecretFrom {
     Arn(String),
 }
 
-impl SecretFrom {
+impl SecretSource {
     /// Reads what a pipeline file says; `None` where it is no name and no ARN.
-    pub fn parse(text: &str) -> Option<SecretFrom> {
+    pub fn parse(text: &str) -> Option<SecretSource> {
         // Source: Secrets Manager API, CreateSecret, and SSM API, PutParameter: the letters that
         // both take.
         let is_path = |path: &str| {
@@ -42,14 +42,14 @@ impl SecretFrom {
             let service = text.split(':').nth(2);
             let known = matches!(service, Some("secretsmanager" | "ssm"));
             return (known && !text.contains(char::is_whitespace))
-                .then(|| SecretFrom::Arn(text.to_owned()));
+                .then(|| SecretSource::Arn(text.to_owned()));
         }
         match text.strip_prefix("ssm:") {
             Some(name) => {
                 let name = name.trim_start_matches('/');
-                is_path(name).then(|| SecretFrom::Parameter(name.to_owned()))
+                is_path(name).then(|| SecretSource::Parameter(name.to_owned()))
             }
-            None => is_path(text).then(|| SecretFrom::Manager(text.to_owned())),
+            None => is_path(text).then(|| SecretSource::Manager(text.to_owned())),
         }
     }
 }
@@ -64,9 +64,9 @@ impl Secret {
     /// Secrets Manager.
     pub fn reference(&self, stack: &str) -> String {
         match &self.from {
-            SecretFrom::Manager(name) => format!("{stack}/{name}"),
-            SecretFrom::Parameter(name) => format!("ssm:/{stack}/{name}"),
-            SecretFrom::Arn(arn) => arn.clone(),
+            SecretSource::Manager(name) => format!("{stack}/{name}"),
+            SecretSource::Parameter(name) => format!("ssm:/{stack}/{name}"),
+            SecretSource::Arn(arn) => arn.clone(),
         }
     }
 }
@@ -122,7 +122,7 @@ mod tests {
                 "arn:aws:ssm:eu-central-1:123456789012:parameter/x",
             ),
         ] {
-            let from = SecretFrom::parse(text).unwrap();
+            let from = SecretSource::parse(text).unwrap();
             let name = "KEY".to_owned();
             let told = Secret { name, from }.reference("prod");
             assert_eq!(told, reference);
@@ -140,7 +140,7 @@ mod tests {
             "arn:aws:s3:::bucket",
             "a:b",
         ] {
-            assert_eq!(SecretFrom::parse(text), None, "{text}");
+            assert_eq!(SecretSource::parse(text), None, "{text}");
         }
     }
 
@@ -156,7 +156,7 @@ mod tests {
             ("KEY", "no secret"),
         ];
         let variables = variables.map(|(n, v)| (n.into(), v.into()));
-        let all = Secrets::of_environment(variables);
+        let all = Secrets::from_environment(variables);
         let (usable, wrong) = pipeline.secret_values(&all);
         assert_eq!(usable.iter().collect::<Vec<_>>(), [("KEY", "s3cret-value")]);
         assert_eq!(

@@ -21,7 +21,7 @@ use rowmill_domain::value::{Value, whole};
 
 pub(crate) use self::walk::{filters, tests_known};
 use crate::expr::EvalError;
-use crate::names::{Origin, Reference, TextError};
+use crate::names::{CompileError, Origin, Reference};
 
 /// The one template of an environment.
 const NAME: &str = "text";
@@ -52,11 +52,11 @@ pub struct SecretMention {
 pub(crate) struct Lookup {
     /// The variable, or the key of `row`.
     name: Arc<str>,
-    what: What,
+    what: LookupKind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum What {
+pub(crate) enum LookupKind {
     /// `row[name]`
     Row,
     /// `name`
@@ -75,7 +75,7 @@ impl fmt::Debug for Template {
 
 impl Template {
     /// Compiles; the error says what is wrong and where in `source`.
-    pub fn compile(source: &str) -> Result<Template, TextError> {
+    pub fn compile(source: &str) -> Result<Template, CompileError> {
         let walked = walk::walk(source)?;
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -131,11 +131,11 @@ impl Template {
         let mut cells = Vec::new();
         for lookup in &self.0.lookups {
             match &lookup.what {
-                What::Row => cells.push((lookup.name.clone(), jinja(row.get(&lookup.name)))),
-                What::Output => context
+                LookupKind::Row => cells.push((lookup.name.clone(), jinja(row.get(&lookup.name)))),
+                LookupKind::Output => context
                     .variables
                     .push((lookup.name.clone(), jinja(row.output(&lookup.name)))),
-                What::Has(from, column) => {
+                LookupKind::Has(from, column) => {
                     let value = match from {
                         Origin::Row => row.get(column),
                         Origin::Outputs => row.output(column),
@@ -143,7 +143,7 @@ impl Template {
                     let present = Jinja::from(value.is_some());
                     context.variables.push((lookup.name.clone(), Some(present)));
                 }
-                What::Secret(name) => {
+                LookupKind::Secret(name) => {
                     let value = secrets.get(name).map_or_else(
                         || {
                             let reason = format!("secret `{name}` has no value");

@@ -168,7 +168,7 @@ fn two_classifiers_are_told_apart_by_a_prefix() {
 fn an_empty_file_is_a_pipeline_with_all_defaults() {
     let pipeline = Pipeline::parse("p.toml", "# nothing\n").unwrap();
     assert!(pipeline.steps.is_empty() && pipeline.added_columns().is_empty());
-    assert_eq!(pipeline.batch, Batch::default());
+    assert_eq!(pipeline.batch, BatchSettings::default());
     assert_eq!(pipeline.input.sheet, None);
 }
 
@@ -425,13 +425,13 @@ code = { status = true }
 
 #[test]
 fn secrets_are_read_from_a_list_and_from_a_table() {
-    use crate::secrets::{Secret, SecretFrom};
+    use crate::secrets::{Secret, SecretSource};
     let secret = |name: &str, from| Secret {
         name: name.to_owned(),
         from,
     };
     let parse = |toml| Pipeline::parse("p.toml", toml).unwrap().secrets;
-    let manager = |name: &str| SecretFrom::Manager(name.to_owned());
+    let manager = |name: &str| SecretSource::Manager(name.to_owned());
     assert_eq!(
         parse("secrets = [\"A\", \"B_2\"]"),
         [secret("A", manager("A")), secret("B_2", manager("B_2"))]
@@ -440,7 +440,7 @@ fn secrets_are_read_from_a_list_and_from_a_table() {
         parse("[secrets]\nA = \"tax/key\"\nB = \"ssm:/tax\""),
         [
             secret("A", manager("tax/key")),
-            secret("B", SecretFrom::Parameter("tax".to_owned()))
+            secret("B", SecretSource::Parameter("tax".to_owned()))
         ]
     );
 }

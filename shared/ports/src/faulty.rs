@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use rowmill_domain::job::{JobDefinition, JobDetail, JobId, JobName, SubmitJob};
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::Work;
 use rowmill_domain::{Outcome, RunId, RunItem, RunState};
 
@@ -286,11 +286,11 @@ faulty!(Jobs {
 });
 
 faulty!(Topic {
-    "Publish", message.kind() => fn publish(message: &Message) -> ();
+    "Publish", message.kind() => fn publish(message: &RunMessage) -> ();
 });
 
 faulty!(Scheduler {
-    "CreateSchedule", name => fn at(name: &str, when: DateTime<Utc>, message: &Message) -> ();
+    "CreateSchedule", name => fn at(name: &str, when: DateTime<Utc>, message: &RunMessage) -> ();
     "DeleteSchedule", name => fn cancel(name: &str) -> ();
 });
 

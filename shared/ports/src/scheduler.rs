@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rowmill_domain::limits::SCHEDULE_NAME_MAX;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 
 use crate::{ErrorKind, PortError, Result};
 
@@ -15,7 +15,7 @@ pub trait Scheduler: Send + Sync {
     /// [`SCHEDULE_NAME_MAX`] letters, digits, `-`, `_` and `.`, and a
     /// message at most [`rowmill_domain::limits::TOPIC_MESSAGE_MAX`] bytes; else
     /// [`crate::ErrorKind::Invalid`].
-    async fn at(&self, name: &str, when: DateTime<Utc>, message: &Message) -> Result<()>;
+    async fn at(&self, name: &str, when: DateTime<Utc>, message: &RunMessage) -> Result<()>;
     /// Forgets the message that waits under that name; nothing happens where none does. One that
     /// is on its way already still arrives.
     async fn cancel(&self, name: &str) -> Result<()>;

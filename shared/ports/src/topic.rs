@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use rowmill_domain::limits::TOPIC_MESSAGE_MAX;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 
 use crate::{ErrorKind, PortError, Result};
 
@@ -10,14 +10,18 @@ pub trait Topic: Send + Sync {
     /// Publishes, with the message's kind as its attribute `kind`; at least once to every
     /// subscription that takes the kind. More than
     /// [`TOPIC_MESSAGE_MAX`] bytes: [`ErrorKind::Invalid`].
-    async fn publish(&self, message: &Message) -> Result<()>;
+    async fn publish(&self, message: &RunMessage) -> Result<()>;
 }
 
 /// The message as JSON, for `operation` on `resource`, which takes no larger one.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] where it has more than [`TOPIC_MESSAGE_MAX`] bytes with its attribute.
-pub fn message_text(message: &Message, operation: &'static str, resource: &str) -> Result<String> {
+pub fn message_text(
+    message: &RunMessage,
+    operation: &'static str,
+    resource: &str,
+) -> Result<String> {
     let invalid = |what: String| {
         Err(PortError::new(
             operation,
@@ -39,6 +43,6 @@ pub fn message_text(message: &Message, operation: &'static str, resource: &str) 
 }
 
 /// What the attribute `kind` adds to a message: its name, its type and its value.
-pub(crate) fn attribute_bytes(message: &Message) -> usize {
+pub(crate) fn attribute_bytes(message: &RunMessage) -> usize {
     "kind".len() + "String".len() + message.kind().len()
 }

@@ -15,7 +15,7 @@ use rowmill_aws::{
     SesMailer, SnsTopic,
 };
 use rowmill_domain::RunId;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_ports::{ErrorKind, Location, Mailer, Objects, Scheduler, Topic, conformance};
 use rowmill_tests_aws::batch_endpoint::{BatchEndpoint, Setup};
 use rowmill_tests_aws::emulators::{Emulator, sdk_config};
@@ -92,9 +92,9 @@ async fn batch_has_too_many_requests() {
     assert!(refused > 50, "{refused} of the suite's calls were refused");
 }
 
-fn due(n: usize) -> Message {
+fn due(n: usize) -> RunMessage {
     let date = Utc::now();
-    Message::Due {
+    RunMessage::Due {
         run: RunId::new("inbox", &n.to_string(), "1", date, "suite"),
     }
 }

@@ -501,6 +501,6 @@ pub(crate) fn kept(gzip: &[u8], columns: &Columns) -> Vec<(Record, Outcome)> {
     let mut text = String::new();
     std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(gzip), &mut text).unwrap();
     text.lines()
-        .map(|line| rowmill_domain::kept::read_line(line.as_bytes(), columns).unwrap())
+        .map(|line| rowmill_domain::archive::read_line(line.as_bytes(), columns).unwrap())
         .collect()
 }

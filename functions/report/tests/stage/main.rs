@@ -81,7 +81,7 @@ async fn the_last_event_delivers() {
     let columns = bench.manifest.columns();
     for plan in &bench.manifest.chunks {
         let gzip = bench
-            .get(&keys::rows(&bench.run, plan.chunk))
+            .get(&keys::archived_rows(&bench.run, plan.chunk))
             .await
             .unwrap();
         let rows: Vec<u32> = kept(&gzip, &columns).iter().map(|(r, _)| r.row).collect();
@@ -156,7 +156,10 @@ async fn a_failed_child_makes_its_records_missing_and_no_others() {
     let (_, mail) = &bench.sent()[0];
     assert!(mail.contains("Why rows lack a result"), "{mail}");
 
-    let gzip = bench.get(&keys::rows(&bench.run, 0)).await.unwrap();
+    let gzip = bench
+        .get(&keys::archived_rows(&bench.run, 0))
+        .await
+        .unwrap();
     let kept = kept(&gzip, &bench.manifest.columns());
     assert_eq!(kept[3].1.status, Status::Missing);
     assert_eq!(kept[3].1.error.as_ref(), Some(&results[4][6]));

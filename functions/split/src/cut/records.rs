@@ -9,7 +9,7 @@ use rowmill_domain::manifest::{
 };
 use rowmill_domain::run::Source;
 use rowmill_domain::{Manifest, RunId};
-use rowmill_pipeline::{Batch, Plan};
+use rowmill_pipeline::{BatchSettings, Plan};
 use tempfile::TempDir;
 
 use crate::error::Refusal;
@@ -75,7 +75,7 @@ impl Cut {
     }
 
     /// Balanced chunks of the records.
-    pub fn chunks(&self, batch: &Batch, phases: u16) -> Vec<ChunkPlan> {
+    pub fn chunks(&self, batch: &BatchSettings, phases: u16) -> Vec<ChunkPlan> {
         let plan = Plan::new(self.records(), batch, phases);
         let mut rest = &self.records[..];
         let mut chunks = Vec::with_capacity(plan.chunks.len());

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use rowmill_domain::event::{Invocation, ObjectCreated};
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::{Manifest, RunId, RunItem, keys};
 use rowmill_local::{Bucket, Cloud, DirObjects, LocalScheduler, SqliteLedger};
 use rowmill_ports::{Location, Objects, Put, Result, Runs, Topic};
@@ -20,11 +20,11 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// Keeps what is published.
 #[derive(Default)]
-struct Published(Mutex<Vec<Message>>);
+struct Published(Mutex<Vec<RunMessage>>);
 
 #[async_trait]
 impl Topic for Published {
-    async fn publish(&self, message: &Message) -> Result<()> {
+    async fn publish(&self, message: &RunMessage) -> Result<()> {
         self.0.lock().unwrap().push(message.clone());
         Ok(())
     }
@@ -127,7 +127,7 @@ impl Bench {
     }
 
     /// All messages published so far.
-    pub(crate) fn published(&self) -> Vec<Message> {
+    pub(crate) fn published(&self) -> Vec<RunMessage> {
         self.topic.0.lock().unwrap().clone()
     }
 }

@@ -2,7 +2,7 @@
 
 use rowmill_domain::RunState;
 use rowmill_domain::event::ObjectCreated;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::Failure;
 use rowmill_ports::Runs;
 
@@ -17,7 +17,7 @@ async fn refusal(bench: &Bench, key: &str, body: &str, metadata: &[(&str, &str)]
     let item = bench.item(&run).await;
     assert_eq!(item.state, RunState::Splitting);
     let failure = item.failure.unwrap();
-    let message = Message::Failed {
+    let message = RunMessage::Failed {
         run: run.clone(),
         failure: failure.clone(),
     };

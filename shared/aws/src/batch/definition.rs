@@ -9,7 +9,7 @@ use aws_sdk_batch::types::{
     PlatformCapability, ResourceRequirement, ResourceType, RetryAction, RetryStrategy,
     RuntimePlatform, Secret,
 };
-use rowmill_domain::job::rules::Refusal;
+use rowmill_domain::job::rules::Violation;
 use rowmill_domain::job::value_from;
 use rowmill_domain::job::{ExitAction, JobDefinition, RetryStrategy as Retries};
 use serde_json::json;
@@ -48,7 +48,7 @@ pub(super) fn fill(
     definition: &JobDefinition,
     config: &BatchConfig,
     region: Option<&str>,
-) -> Result<RegisterJobDefinitionFluentBuilder, Refusal> {
+) -> Result<RegisterJobDefinitionFluentBuilder, Violation> {
     let container = container(definition, config, region)?;
     let timeout = definition.timeout_seconds.map(|seconds| {
         JobTimeout::builder()
@@ -73,7 +73,7 @@ fn container(
     definition: &JobDefinition,
     config: &BatchConfig,
     region: Option<&str>,
-) -> Result<ContainerProperties, Refusal> {
+) -> Result<ContainerProperties, Violation> {
     let secrets = secrets(definition, config, region)?;
     let mut variables = definition.environment.clone();
     if let Some(region) = region {
@@ -141,14 +141,14 @@ fn secrets(
     definition: &JobDefinition,
     config: &BatchConfig,
     region: Option<&str>,
-) -> Result<Vec<Secret>, Refusal> {
+) -> Result<Vec<Secret>, Violation> {
     let mut secrets = Vec::new();
     for (variable, reference) in &definition.secrets {
         let mut role = config.execution_role.split(':');
         // arn:<partition>:iam::<account>:role/<name>
         let (partition, account) = (role.nth(1), role.nth(2));
         let (Some(partition), Some(account), Some(region)) = (partition, account, region) else {
-            return Err(Refusal(format!(
+            return Err(Violation(format!(
                 "{variable}: where secret {reference} is follows from the region and from the \
                  ARN of the execution role, which is `{}`",
                 config.execution_role

@@ -15,7 +15,7 @@ use aws_sdk_batch::types::{
     ArrayJobDependency, ArrayProperties, ContainerOverrides, JobDependency, JobTimeout,
     KeyValuesPair,
 };
-use rowmill_domain::job::rules::{self, Refusal};
+use rowmill_domain::job::rules::{self, Violation};
 use rowmill_domain::job::{
     Dependency, DependencyType, JobDefinition, JobDetail, JobId, JobStatus, SubmitJob,
 };
@@ -176,7 +176,7 @@ impl BatchJobs {
     }
 }
 
-fn refused(refusal: Refusal, operation: &'static str, resource: &str) -> PortError {
+fn refused(refusal: Violation, operation: &'static str, resource: &str) -> PortError {
     PortError::new(operation, resource, ErrorKind::Invalid, refusal)
 }
 
@@ -187,7 +187,7 @@ impl Jobs for BatchJobs {
     async fn register(&self, definition: &JobDefinition) -> Result<String> {
         const OPERATION: &str = "RegisterJobDefinition";
         let Some(config) = &self.config else {
-            let why = Refusal("this program registers no job definitions".to_owned());
+            let why = Violation("this program registers no job definitions".to_owned());
             return Err(refused(why, OPERATION, &definition.name));
         };
         let region = self.region.as_deref();

@@ -14,12 +14,12 @@ use crate::limits;
 /// Why a request is refused: always the caller's fault (AWS's `ClientException`).
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Refusal(pub String);
+pub struct Violation(pub String);
 
-type Checked = Result<(), Refusal>;
+type Checked = Result<(), Violation>;
 
 fn refuse_if(bad: bool, why: impl FnOnce() -> String) -> Checked {
-    if bad { Err(Refusal(why())) } else { Ok(()) }
+    if bad { Err(Violation(why())) } else { Ok(()) }
 }
 
 /// A definition as RegisterJobDefinition takes it.

@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use async_trait::async_trait;
-use rowmill_domain::job::rules::{self, Refusal};
+use rowmill_domain::job::rules::{self, Violation};
 use rowmill_domain::job::{JobDefinition, JobDetail, JobId, SubmitJob};
 use rowmill_domain::limits;
 use rowmill_ports::{ErrorKind, JobFilter, Jobs, PortError, Result};
@@ -18,7 +18,7 @@ use super::{LocalBatch, now, store};
 const PAGE: usize = 100;
 
 /// As AWS answers: `ClientException`, status 400.
-fn refused(refusal: Refusal, operation: &'static str, resource: &str) -> PortError {
+fn refused(refusal: Violation, operation: &'static str, resource: &str) -> PortError {
     let message = format!("ClientException: {refusal}");
     PortError::new(operation, resource, ErrorKind::Invalid, message)
 }
@@ -55,12 +55,12 @@ impl Jobs for LocalBatch {
         const OPERATION: &str = "SubmitJob";
         let name = &job.name.0;
         self.throttle(OPERATION, name)?;
-        let refuse = |refusal: Refusal| refused(refusal, OPERATION, name);
+        let refuse = |refusal: Violation| refused(refusal, OPERATION, name);
         rules::submit(job).map_err(refuse)?;
         let queue = &self.inner.config.queue;
         if job.queue != *queue && !job.queue.ends_with(&format!(":job-queue/{queue}")) {
             let why = format!("JobQueue {} not found", job.queue);
-            return Err(refuse(Refusal(why)));
+            return Err(refuse(Violation(why)));
         }
         let definition = self
             .inner
@@ -69,7 +69,7 @@ impl Jobs for LocalBatch {
             .map_err(|e| e.into_port(OPERATION, name))?;
         let Some(definition) = definition else {
             let why = format!("JobDefinition {} not found or not active", job.definition);
-            return Err(refuse(Refusal(why)));
+            return Err(refuse(Violation(why)));
         };
         let mut environment = definition.environment;
         environment.extend(job.environment.clone());
@@ -123,7 +123,7 @@ impl Jobs for LocalBatch {
         let after = after
             .map(str::parse::<i64>)
             .transpose()
-            .map_err(|_| refused(Refusal("Invalid nextToken".into()), OPERATION, &resource))?;
+            .map_err(|_| refused(Violation("Invalid nextToken".into()), OPERATION, &resource))?;
         self.transact(|machine| page(machine, filter, after))
             .map_err(|e| e.into_port(OPERATION, resource))
     }

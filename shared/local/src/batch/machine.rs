@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use rowmill_domain::job::rules::Refusal;
+use rowmill_domain::job::rules::Violation;
 use rowmill_domain::job::{Dependency, DependencyType, JobId, JobStatus};
 
 use super::exit::{AttemptEnd, DEPENDENCY_FAILED};
@@ -155,7 +155,7 @@ impl Machine {
         &self,
         size: Option<u32>,
         depends_on: &[Dependency],
-    ) -> Result<(Vec<Link>, bool), Refusal> {
+    ) -> Result<(Vec<Link>, bool), Violation> {
         let mut after = Vec::new();
         let mut sequential = false;
         for dependency in depends_on {
@@ -165,11 +165,11 @@ impl Machine {
             };
             let unit = self
                 .find(id)
-                .ok_or_else(|| Refusal(format!("Job dependency {id} does not exist")))?;
+                .ok_or_else(|| Violation(format!("Job dependency {id} does not exist")))?;
             let each = dependency.kind == Some(DependencyType::NToN);
             let other = self.jobs.get(&unit.job).and_then(|job| job.spec.size);
             if each && (unit.index.is_some() || other != size) {
-                return Err(Refusal(format!(
+                return Err(Violation(format!(
                     "An N_TO_N dependency needs two arrays of the same size: {id} has {}, this \
                      job {}",
                     sized(other.filter(|_| unit.index.is_none())),

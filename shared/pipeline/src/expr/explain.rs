@@ -7,7 +7,7 @@ use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, operators};
 use cel::{Context, ExecutionError, Value};
 use rowmill_domain::value::number_text;
 
-use super::{Slot, What, functions, number};
+use super::{Slot, SlotKind, functions, number};
 
 /// The reason why `tree` gives no value in `context`.
 pub(super) fn explain(tree: &IdedExpr, context: &Context<'_, '_>, slots: &[Slot]) -> String {
@@ -61,7 +61,7 @@ impl<'a> Explainer<'a, '_, '_> {
             return false;
         };
         let mut slots = self.slots.iter().filter(|s| s.key == *key);
-        slots.any(|s| matches!(s.what, What::Pattern(_)))
+        slots.any(|s| matches!(s.what, SlotKind::Pattern(_)))
     }
 
     /// The column that a variable of the tree stands for.
@@ -75,8 +75,8 @@ impl<'a> Explainer<'a, '_, '_> {
     fn column_of(&self, key: &str) -> Option<&'a str> {
         let slot = self.slots.iter().find(|s| s.key == key)?;
         match &slot.what {
-            What::Column(_, name) => Some(name),
-            What::Has(..) | What::Pattern(_) => None,
+            SlotKind::Column(_, name) => Some(name),
+            SlotKind::Has(..) | SlotKind::Pattern(_) => None,
         }
     }
 

@@ -10,8 +10,8 @@ use cel::common::ast::{
 };
 
 use super::functions::{self, FUNCTIONS, Pattern};
-use super::{Slot, What};
-use crate::names::{Origin, Reference, TextError};
+use super::{Slot, SlotKind};
+use crate::names::{CompileError, Origin, Reference};
 
 /// Longest expression, in bytes; with [`DEPTH_MAX`] it keeps every walk over a tree within a
 /// thread's stack.
@@ -29,13 +29,16 @@ pub(super) struct Rewritten {
 }
 
 /// Parses and rewrites an expression.
-pub(super) fn rewrite(source: &str) -> Result<Rewritten, TextError> {
+pub(super) fn rewrite(source: &str) -> Result<Rewritten, CompileError> {
     if source.trim().is_empty() {
-        return Err(TextError::new("the expression is empty", 0..source.len()));
+        return Err(CompileError::new(
+            "the expression is empty",
+            0..source.len(),
+        ));
     }
     if source.len() > LENGTH_MAX {
         let message = format!("the expression is longer than {LENGTH_MAX} bytes");
-        return Err(TextError::new(message, 0..source.len()));
+        return Err(CompileError::new(message, 0..source.len()));
     }
     // Without the standard macros: `has` takes more here than CEL's, which would refuse
     // `has(row["X"])`; `exists` and `all` are expanded below.
@@ -62,9 +65,9 @@ pub(super) fn rewrite(source: &str) -> Result<Rewritten, TextError> {
     })
 }
 
-fn syntax_error(errors: &cel::ParseErrors, source: &str) -> TextError {
+fn syntax_error(errors: &cel::ParseErrors, source: &str) -> CompileError {
     let Some(first) = errors.errors.first() else {
-        return TextError::new("the expression is not valid", 0..source.len());
+        return CompileError::new("the expression is not valid", 0..source.len());
     };
     let (line, column) = first.pos;
     let line_start: usize = source
@@ -83,7 +86,7 @@ fn syntax_error(errors: &cel::ParseErrors, source: &str) -> TextError {
         .and_then(|s| s.chars().next())
         .map_or(at, |c| at + c.len_utf8());
     let (what, help) = in_words(&first.msg);
-    let error = TextError::new(format!("the expression is not valid: {what}"), at..end);
+    let error = CompileError::new(format!("the expression is not valid: {what}"), at..end);
     match help {
         Some(help) => error.help(help),
         None => error,
@@ -215,9 +218,9 @@ impl Rewriter<'_> {
         if !self.slots.iter().any(|s| s.key == key) {
             let name: Arc<str> = name.clone();
             let what = if presence {
-                What::Has(*from, name)
+                SlotKind::Has(*from, name)
             } else {
-                What::Column(*from, name)
+                SlotKind::Column(*from, name)
             };
             let key = key.clone();
             self.slots.push(Slot { key, what });
@@ -226,14 +229,14 @@ impl Rewriter<'_> {
         ident(id, &key)
     }
 
-    fn all(&mut self, exprs: Vec<IdedExpr>) -> Result<Vec<IdedExpr>, TextError> {
+    fn all(&mut self, exprs: Vec<IdedExpr>) -> Result<Vec<IdedExpr>, CompileError> {
         exprs.into_iter().map(|e| self.expr(e)).collect()
     }
 
-    fn expr(&mut self, expr: IdedExpr) -> Result<IdedExpr, TextError> {
+    fn expr(&mut self, expr: IdedExpr) -> Result<IdedExpr, CompileError> {
         if self.depth >= DEPTH_MAX {
             let message = format!("the expression is nested more than {DEPTH_MAX} levels deep");
-            return Err(TextError::new(message, self.at(expr.id))
+            return Err(CompileError::new(message, self.at(expr.id))
                 .help("make it several columns, each of which sees the ones before"));
         }
         self.depth += 1;
@@ -242,7 +245,7 @@ impl Rewriter<'_> {
         result
     }
 
-    fn node(&mut self, expr: IdedExpr) -> Result<IdedExpr, TextError> {
+    fn node(&mut self, expr: IdedExpr) -> Result<IdedExpr, CompileError> {
         if let Some(reference) = self.reference(&expr) {
             return Ok(self.slot(expr.id, reference, false));
         }
@@ -252,11 +255,11 @@ impl Rewriter<'_> {
                 LiteralValue::Int(i) => LiteralValue::Double((*i.inner() as f64).into()),
                 LiteralValue::UInt(i) => LiteralValue::Double((*i.inner() as f64).into()),
                 LiteralValue::Null => {
-                    return Err(TextError::new("`null` is no value here", self.at(id))
+                    return Err(CompileError::new("`null` is no value here", self.at(id))
                         .help("ask for presence with has(row[\"Column\"])"));
                 }
                 LiteralValue::Bytes(_) => {
-                    return Err(TextError::new("bytes are no value here", self.at(id))
+                    return Err(CompileError::new("bytes are no value here", self.at(id))
                         .help("write a text without the `b` before its quotes"));
                 }
                 other => other,
@@ -264,10 +267,11 @@ impl Rewriter<'_> {
             Expr::Ident(name) if self.is_local(&name) => Expr::Ident(name),
             // All other identifiers are references.
             Expr::Ident(_) => {
-                return Err(
-                    TextError::new("`row` stands for all columns; name one", self.at(id))
-                        .help(WRITE_OUT),
-                );
+                return Err(CompileError::new(
+                    "`row` stands for all columns; name one",
+                    self.at(id),
+                )
+                .help(WRITE_OUT));
             }
             Expr::Select(select) => Expr::Select(SelectExpr {
                 operand: Box::new(self.expr(*select.operand)?),
@@ -277,13 +281,13 @@ impl Rewriter<'_> {
             Expr::Map(map) => self.map(map)?,
             Expr::Call(call) => return self.call(id, call),
             Expr::Struct(_) | Expr::Comprehension(_) | Expr::Unspecified => {
-                return Err(TextError::new("this is not supported here", self.at(id)));
+                return Err(CompileError::new("this is not supported here", self.at(id)));
             }
         };
         Ok(IdedExpr { id, expr })
     }
 
-    fn map(&mut self, map: MapExpr) -> Result<Expr, TextError> {
+    fn map(&mut self, map: MapExpr) -> Result<Expr, CompileError> {
         let mut entries = Vec::with_capacity(map.entries.len());
         for entry in map.entries {
             let EntryExpr::MapEntry(pair) = entry.expr else {
@@ -291,7 +295,7 @@ impl Rewriter<'_> {
             };
             if !matches!(pair.key.expr, Expr::Literal(LiteralValue::String(_))) {
                 return Err(
-                    TextError::new("the keys of a map are texts", self.at(pair.key.id))
+                    CompileError::new("the keys of a map are texts", self.at(pair.key.id))
                         .help("write {\"1\": ..}, and string(x) where a number is looked up"),
                 );
             }
@@ -307,7 +311,7 @@ impl Rewriter<'_> {
         Ok(Expr::Map(MapExpr { entries }))
     }
 
-    fn call(&mut self, id: u64, mut node: CallExpr) -> Result<IdedExpr, TextError> {
+    fn call(&mut self, id: u64, mut node: CallExpr) -> Result<IdedExpr, CompileError> {
         if node.target.is_some() || !is_operator(&node.func_name) {
             return self.function(id, node);
         }
@@ -330,16 +334,16 @@ impl Rewriter<'_> {
             }
         };
         if own == functions::IN && node.args.get(1).is_some_and(|e| self.is_row(e)) {
-            return Err(TextError::new("`in row` asks for presence", self.at(id))
+            return Err(CompileError::new("`in row` asks for presence", self.at(id))
                 .help("write has(row[\"Column\"])"));
         }
         Ok(call(id, own, self.all(node.args)?))
     }
 
     /// `list[0]` and `map["key"]`: a literal index stays whole.
-    fn index(&mut self, id: u64, node: CallExpr) -> Result<IdedExpr, TextError> {
+    fn index(&mut self, id: u64, node: CallExpr) -> Result<IdedExpr, CompileError> {
         if node.args.first().is_some_and(|e| self.is_row(e)) {
-            return Err(TextError::new(
+            return Err(CompileError::new(
                 "the column's name must be written out, so that it can be checked",
                 self.at(id),
             )
@@ -356,7 +360,7 @@ impl Rewriter<'_> {
         Ok(call(id, operators::INDEX, args))
     }
 
-    fn function(&mut self, id: u64, node: CallExpr) -> Result<IdedExpr, TextError> {
+    fn function(&mut self, id: u64, node: CallExpr) -> Result<IdedExpr, CompileError> {
         let in_math = matches!(node.target.as_deref(), Some(t) if matches!(&t.expr, Expr::Ident(n) if n == "math"));
         let is_member = node.target.is_some() && !in_math;
         let name = if in_math {
@@ -376,7 +380,7 @@ impl Rewriter<'_> {
         else {
             let kind = if is_member { "method" } else { "function" };
             return Err(
-                TextError::new(format!("there is no {kind} `{name}`"), self.at(id))
+                CompileError::new(format!("there is no {kind} `{name}`"), self.at(id))
                     .suggest(&name, functions::names(is_member)),
             );
         };
@@ -388,7 +392,7 @@ impl Rewriter<'_> {
                 (a, b) if a == b => format!("{a} arguments"),
                 (a, b) => format!("{a} to {b} arguments"),
             };
-            return Err(TextError::new(
+            return Err(CompileError::new(
                 format!("`{name}` takes {wanted}, not {}", node.args.len()),
                 self.at(id),
             ));
@@ -423,28 +427,31 @@ impl Rewriter<'_> {
         })
     }
 
-    fn has(&mut self, id: u64, args: Vec<IdedExpr>) -> Result<IdedExpr, TextError> {
+    fn has(&mut self, id: u64, args: Vec<IdedExpr>) -> Result<IdedExpr, CompileError> {
         let reference = match args.as_slice() {
             [argument] => self.reference(argument),
             _ => None,
         };
         match reference {
             Some(reference) => Ok(self.slot(id, reference, true)),
-            None => Err(TextError::new("`has` asks for one column", self.at(id))
+            None => Err(CompileError::new("`has` asks for one column", self.at(id))
                 .help("write has(row[\"Column\"]), or has(output)")),
         }
     }
 
     /// `text.matches("pattern")`, the pattern compiled once.
-    fn matches(&mut self, id: u64, node: CallExpr) -> Result<IdedExpr, TextError> {
+    fn matches(&mut self, id: u64, node: CallExpr) -> Result<IdedExpr, CompileError> {
         let mut args: Vec<IdedExpr> = node.target.into_iter().map(|t| *t).collect();
         args.extend(node.args);
         let pattern = args.pop();
         let (Some(text), Some(pattern), true) = (args.pop(), pattern, args.is_empty()) else {
-            return Err(TextError::new("`matches` takes one pattern", self.at(id)));
+            return Err(CompileError::new(
+                "`matches` takes one pattern",
+                self.at(id),
+            ));
         };
         let Expr::Literal(LiteralValue::String(literal)) = &pattern.expr else {
-            return Err(TextError::new(
+            return Err(CompileError::new(
                 "the pattern must be written out, so that it can be checked",
                 self.at(pattern.id),
             )
@@ -453,7 +460,7 @@ impl Rewriter<'_> {
         let compiled = regex::Regex::new(literal.inner()).map_err(|e| {
             let what = e.to_string();
             let what = what.lines().last().unwrap_or_default().trim();
-            TextError::new(
+            CompileError::new(
                 format!("the pattern is no regular expression: {what}"),
                 self.at(pattern.id),
             )
@@ -461,30 +468,30 @@ impl Rewriter<'_> {
         let key = format!("pattern {}", self.slots.len());
         self.slots.push(Slot {
             key: key.clone(),
-            what: What::Pattern(Pattern(compiled)),
+            what: SlotKind::Pattern(Pattern(compiled)),
         });
         let text = self.expr(text)?;
         Ok(call(id, functions::MATCHES, vec![text, ident(id, &key)]))
     }
 
     /// `list.exists(x, ..)` and `list.all(x, ..)`, expanded as CEL's standard macros are.
-    fn quantifier(&mut self, id: u64, node: CallExpr) -> Result<IdedExpr, TextError> {
+    fn quantifier(&mut self, id: u64, node: CallExpr) -> Result<IdedExpr, CompileError> {
         const RESULT: &str = "@result";
         let exists = node.func_name == "exists";
         let Ok([variable, condition]) = <[IdedExpr; 2]>::try_from(node.args) else {
-            return Err(TextError::new(
+            return Err(CompileError::new(
                 format!("`{}` takes a variable and a condition", node.func_name),
                 self.at(id),
             ));
         };
         let Expr::Ident(variable) = variable.expr else {
-            return Err(TextError::new(
+            return Err(CompileError::new(
                 "a variable must stand here",
                 self.at(variable.id),
             ));
         };
         let Some(target) = node.target else {
-            return Err(TextError::new("there is no list", self.at(id)));
+            return Err(CompileError::new("there is no list", self.at(id)));
         };
         let iter_range = self.expr(*target)?;
         self.locals.push(variable.clone());

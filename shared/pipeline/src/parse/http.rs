@@ -9,7 +9,7 @@ use super::pages::pages;
 use super::{Builder, timeout, units, whole};
 use crate::keys::{EXTRACT, EXTRACT_SOURCES};
 use crate::names::Origin;
-use crate::parse::reader::{Node, Table};
+use crate::parse::reader::{Node, TomlTable};
 use crate::{Expr, Extract, HttpMethod, HttpOutput, HttpStep, Template};
 
 /// The name by which `ok_when` knows the response's status. No output can have it.
@@ -41,7 +41,7 @@ type Entries<'a> = Vec<(&'a str, Range<usize>, Node<'a>)>;
 
 impl<'a> Builder<'a> {
     /// `None` where the step has an error that leaves its columns unknown.
-    pub(super) fn http(&mut self, table: &Table<'a>) -> Option<HttpStep> {
+    pub(super) fn http(&mut self, table: &TomlTable<'a>) -> Option<HttpStep> {
         let url = table.required("url").and_then(|n| self.url(&n));
         let method = method(table);
         let query = entries(table, "query");
@@ -140,7 +140,7 @@ impl<'a> Builder<'a> {
     /// `body` and `form`, of which a request has one, and of some methods none.
     fn body(
         &mut self,
-        table: &Table<'a>,
+        table: &TomlTable<'a>,
         method: Option<HttpMethod>,
     ) -> (Option<Template>, Vec<(String, Template)>) {
         let body = table.optional("body");
@@ -167,7 +167,7 @@ impl<'a> Builder<'a> {
 
     fn http_outputs(
         &mut self,
-        table: &Table<'a>,
+        table: &TomlTable<'a>,
         method: Option<HttpMethod>,
     ) -> Option<Vec<HttpOutput>> {
         let node = table.required("outputs")?;
@@ -212,7 +212,7 @@ impl<'a> Builder<'a> {
 }
 
 /// The method; `None` where there is none of the name that is given.
-fn method(table: &Table<'_>) -> Option<HttpMethod> {
+fn method(table: &TomlTable<'_>) -> Option<HttpMethod> {
     let Some(node) = table.optional("method") else {
         return Some(HttpMethod::Get);
     };
@@ -221,7 +221,7 @@ fn method(table: &Table<'_>) -> Option<HttpMethod> {
 }
 
 /// The entries of a table that may be missing.
-fn entries<'a>(table: &Table<'a>, key: &str) -> Entries<'a> {
+fn entries<'a>(table: &TomlTable<'a>, key: &str) -> Entries<'a> {
     let entries = table.optional(key).and_then(|n| n.entries());
     entries.unwrap_or_default()
 }
@@ -232,7 +232,7 @@ pub(super) fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(token)
 }
 
-pub(super) fn allow_hosts(table: &Table<'_>) -> Vec<String> {
+pub(super) fn allow_hosts(table: &TomlTable<'_>) -> Vec<String> {
     let hosts = table.optional("allow_hosts").and_then(|n| n.texts());
     let hosts = hosts.unwrap_or_default();
     for (host, node) in &hosts {
@@ -248,7 +248,7 @@ pub(super) fn allow_hosts(table: &Table<'_>) -> Vec<String> {
 }
 
 /// Requests a second.
-pub(super) fn rate(table: &Table<'_>) -> Option<f64> {
+pub(super) fn rate(table: &TomlTable<'_>) -> Option<f64> {
     let node = table.optional("rate")?;
     let rate = node.read(units::rate, "\"50/s\", \"10/m\" or \"1000/h\"")?;
     if rate > RATE_MAX {
@@ -274,7 +274,7 @@ fn certificates(node: &Node<'_>) -> Option<String> {
     Some(pem.to_owned())
 }
 
-fn cache(table: &Table<'_>, method: Option<HttpMethod>) -> bool {
+fn cache(table: &TomlTable<'_>, method: Option<HttpMethod>) -> bool {
     let node = table.optional("cache");
     let cache = node.as_ref().and_then(Node::bool).unwrap_or(false);
     if let (Some(node), true, Some(method)) = (node, cache, method)
@@ -310,7 +310,7 @@ fn http_output(name: &str, node: &Node<'_>) -> Option<HttpOutput> {
 }
 
 /// The one source of an output.
-fn extract<'a>(name: &str, node: &Node<'a>, table: &Table<'a>) -> Option<Extract> {
+fn extract<'a>(name: &str, node: &Node<'a>, table: &TomlTable<'a>) -> Option<Extract> {
     let sources = EXTRACT_SOURCES.map(|key| table.optional(key));
     let all = table.optional("all");
     let attribute = table.optional("attribute");

@@ -10,7 +10,7 @@ use super::reader::Node;
 use crate::keys::PARAMETER;
 use crate::names::suggest;
 use crate::parameters::{is_name, whole};
-use crate::{Argument, Parameter, ParameterForm, ParameterFrom};
+use crate::{Argument, Parameter, ParameterRule, ParameterSource};
 
 impl<'a> Builder<'a> {
     /// Reads an entry: a text, or a table of what an upload may give.
@@ -25,7 +25,7 @@ impl<'a> Builder<'a> {
                 }
                 from_upload(node)
             }
-            _ => node.text().map(|t| ParameterFrom::Pipeline(t.to_owned())),
+            _ => node.text().map(|t| ParameterSource::Pipeline(t.to_owned())),
         };
         let name = name.to_owned();
         self.parameters
@@ -46,18 +46,18 @@ impl<'a> Builder<'a> {
             return None;
         };
         match &found.from {
-            ParameterFrom::Pipeline(text) => Some(Argument::Text(text.clone())),
-            ParameterFrom::Upload { .. } if place == 0 => {
+            ParameterSource::Pipeline(text) => Some(Argument::Text(text.clone())),
+            ParameterSource::Upload { .. } if place == 0 => {
                 let help = format!("fix it: [parameters], {name} = \"..\"");
                 node.error("no upload says which program runs", Some(&help));
                 None
             }
-            ParameterFrom::Upload { .. } => Some(Argument::Parameter(name.to_owned())),
+            ParameterSource::Upload { .. } => Some(Argument::Parameter(name.to_owned())),
         }
     }
 }
 
-fn from_upload(node: &Node<'_>) -> Option<ParameterFrom> {
+fn from_upload(node: &Node<'_>) -> Option<ParameterSource> {
     let table = node.table(&[&PARAMETER])?;
     let default = table.optional("default");
     let kind = table.optional("type").and_then(|n| n.one_of());
@@ -72,7 +72,7 @@ fn from_upload(node: &Node<'_>) -> Option<ParameterFrom> {
         matches.ok()
     });
     table.finish();
-    let form = ParameterForm {
+    let form = ParameterRule {
         kind: kind.and_then(Kind::parse).unwrap_or(Kind::Text),
         matches,
     };
@@ -83,5 +83,5 @@ fn from_upload(node: &Node<'_>) -> Option<ParameterFrom> {
         }
         Some(text.to_owned())
     });
-    Some(ParameterFrom::Upload { default, form })
+    Some(ParameterSource::Upload { default, form })
 }

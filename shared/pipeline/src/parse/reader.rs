@@ -9,18 +9,18 @@ use toml::de::{DeTable, DeValue};
 
 use crate::PipelineError;
 use crate::keys::{KINDS, Key, Section, Shape};
-use crate::names::{TextError, suggest};
+use crate::names::{CompileError, suggest};
 
 /// A file and what was found wrong in it.
-pub(crate) struct File<'a> {
+pub(crate) struct SourceFile<'a> {
     name: &'a str,
     text: &'a str,
     errors: RefCell<Vec<PipelineError>>,
 }
 
-impl<'a> File<'a> {
-    pub(crate) fn new(name: &'a str, text: &'a str) -> File<'a> {
-        File {
+impl<'a> SourceFile<'a> {
+    pub(crate) fn new(name: &'a str, text: &'a str) -> SourceFile<'a> {
+        SourceFile {
             name,
             text,
             errors: RefCell::default(),
@@ -50,7 +50,7 @@ impl<'a> File<'a> {
     }
 
     /// Notes an error in the text of a value.
-    pub(super) fn text_error(&self, value: &Range<usize>, error: TextError) {
+    pub(super) fn text_error(&self, value: &Range<usize>, error: CompileError) {
         self.error(self.within(value, &error.at), error.message, error.help);
     }
 
@@ -124,7 +124,7 @@ fn escape(raw: &str) -> (usize, usize) {
 /// A value with its place and what it is called in messages.
 #[derive(Clone)]
 pub(super) struct Node<'a> {
-    pub(super) file: &'a File<'a>,
+    pub(super) file: &'a SourceFile<'a>,
     pub(super) name: String,
     pub(super) value: &'a DeValue<'a>,
     pub(super) at: Range<usize>,
@@ -310,18 +310,18 @@ impl<'a> Node<'a> {
     }
 
     /// This table, to be read by the keys of these sections.
-    pub(super) fn table(&self, sections: &[&'static Section]) -> Option<Table<'a>> {
+    pub(super) fn table(&self, sections: &[&'static Section]) -> Option<TomlTable<'a>> {
         let DeValue::Table(table) = self.value else {
             self.wrong("a table");
             return None;
         };
-        Some(Table::new(self.file, table, self.at.clone(), sections))
+        Some(TomlTable::new(self.file, table, self.at.clone(), sections))
     }
 }
 
 /// A table whose keys are known.
-pub(super) struct Table<'a> {
-    pub(super) file: &'a File<'a>,
+pub(super) struct TomlTable<'a> {
+    pub(super) file: &'a SourceFile<'a>,
     table: &'a DeTable<'a>,
     /// Its place: the header, or the braces.
     pub(super) at: Range<usize>,
@@ -329,14 +329,14 @@ pub(super) struct Table<'a> {
     asked: Cell<usize>,
 }
 
-impl<'a> Table<'a> {
+impl<'a> TomlTable<'a> {
     pub(super) fn new(
-        file: &'a File<'a>,
+        file: &'a SourceFile<'a>,
         table: &'a DeTable<'a>,
         at: Range<usize>,
         sections: &[&'static Section],
-    ) -> Table<'a> {
-        Table {
+    ) -> TomlTable<'a> {
+        TomlTable {
             file,
             table,
             at,

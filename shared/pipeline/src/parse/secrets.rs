@@ -8,7 +8,7 @@ use toml::de::DeValue;
 use super::Builder;
 use super::reader::Node;
 use crate::names::nearest;
-use crate::secrets::{Secret, SecretFrom};
+use crate::secrets::{Secret, SecretSource};
 use crate::template::SecretMention;
 
 impl Builder<'_> {
@@ -18,7 +18,7 @@ impl Builder<'_> {
         if matches!(node.value, DeValue::Table(_)) {
             for (name, at, value) in node.entries().unwrap_or_default() {
                 let from = value.text().and_then(|text| {
-                    let from = SecretFrom::parse(text);
+                    let from = SecretSource::parse(text);
                     if from.is_none() {
                         value.error(
                             format!("{text:?} is no place of a secret"),
@@ -31,7 +31,7 @@ impl Builder<'_> {
             }
         } else {
             for (name, node) in node.texts().unwrap_or_default() {
-                let from = SecretFrom::Manager(name.to_owned());
+                let from = SecretSource::Manager(name.to_owned());
                 self.secret(name, &node.at, Some(from), &mut secrets);
             }
         }
@@ -42,7 +42,7 @@ impl Builder<'_> {
         &mut self,
         name: &str,
         at: &Range<usize>,
-        from: Option<SecretFrom>,
+        from: Option<SecretSource>,
         secrets: &mut Vec<Secret>,
     ) {
         if !is_name(name) {

@@ -6,7 +6,7 @@ use super::http::{allow_hosts, rate};
 use super::{Builder, MEMORY, timeout, units, whole};
 use crate::keys::{FETCH, SERVER, STEP_KINDS, STEPS};
 use crate::names::suggest;
-use crate::parse::reader::{Node, Table};
+use crate::parse::reader::{Node, TomlTable};
 use crate::step::SENTIMENT_OUTPUTS;
 use crate::{
     Argument, ClassifyStep, ClassifyWords, CommandStep, Fetch, FetchKind, LanguageStep, ProcessPer,
@@ -15,7 +15,7 @@ use crate::{
 
 impl<'a> Builder<'a> {
     /// `None` where the step has an error that leaves its columns unknown.
-    pub(super) fn step(&mut self, mut table: Table<'a>) -> Option<Step> {
+    pub(super) fn step(&mut self, mut table: TomlTable<'a>) -> Option<Step> {
         let kind = table.required("kind");
         let at = kind.and_then(|n| step_kind(&n))?;
         table.extend(STEPS[at]);
@@ -37,7 +37,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn command(&mut self, table: &Table<'a>) -> Option<CommandStep> {
+    fn command(&mut self, table: &TomlTable<'a>) -> Option<CommandStep> {
         let program = table.required("program").and_then(|n| {
             let arguments = n.list()?;
             if arguments.is_empty() {
@@ -95,7 +95,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn sentiment(&mut self, table: &Table<'a>) -> Option<SentimentStep> {
+    fn sentiment(&mut self, table: &TomlTable<'a>) -> Option<SentimentStep> {
         let column = self.text_column(table);
         for output in SENTIMENT_OUTPUTS {
             self.add(output, &table.at);
@@ -104,7 +104,7 @@ impl<'a> Builder<'a> {
         Some(SentimentStep { column: column? })
     }
 
-    fn language(&mut self, table: &Table<'a>) -> Option<LanguageStep> {
+    fn language(&mut self, table: &TomlTable<'a>) -> Option<LanguageStep> {
         let column = self.text_column(table);
         let languages = table.optional("languages").and_then(|n| n.texts());
         let least = table.optional("min_confidence");
@@ -126,7 +126,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn translate(&mut self, table: &Table<'a>) -> Option<TranslateStep> {
+    fn translate(&mut self, table: &TomlTable<'a>) -> Option<TranslateStep> {
         let column = self.text_column(table);
         let to = table.optional("to");
         let to = to.map_or(Some("en"), |node| {
@@ -199,7 +199,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds columns of these names, with the step's `prefix` before them.
-    fn prefixed<const N: usize>(&mut self, table: &Table<'a>, names: [&str; N]) -> [String; N] {
+    fn prefixed<const N: usize>(&mut self, table: &TomlTable<'a>, names: [&str; N]) -> [String; N] {
         let prefix = table.optional("prefix");
         let at = prefix.as_ref().map_or(&table.at, |n| &n.at).clone();
         let prefix = prefix.and_then(|n| n.text()).unwrap_or_default();
@@ -210,7 +210,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn classify(&mut self, table: &Table<'a>) -> Option<ClassifyStep> {
+    fn classify(&mut self, table: &TomlTable<'a>) -> Option<ClassifyStep> {
         let column = self.text_column(table);
         let model = table.required("model").and_then(|n| n.text());
         let explain = table.optional("explain");
@@ -238,7 +238,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The column whose text a step reads: of the input, or added so far.
-    fn text_column(&mut self, table: &Table<'a>) -> Option<String> {
+    fn text_column(&mut self, table: &TomlTable<'a>) -> Option<String> {
         let node = table.required("column")?;
         let text = node.text()?;
         self.mention(text, node.at.clone(), self.outputs.len());

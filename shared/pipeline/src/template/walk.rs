@@ -7,8 +7,8 @@ use minijinja::machinery::ast::{CallArg, Expr, Stmt};
 use minijinja::machinery::{Span, parse};
 use minijinja::syntax::SyntaxConfig;
 
-use super::{Lookup, NAME, SecretMention, What};
-use crate::names::{Origin, Reference, TextError};
+use super::{Lookup, LookupKind, NAME, SecretMention};
+use crate::names::{CompileError, Origin, Reference};
 
 /// The filters a template may use. `default` is left out on purpose: missing is never a value.
 const FILTERS: [&str; 26] = [
@@ -83,10 +83,10 @@ pub(super) struct Walked {
 }
 
 /// Parses and walks a template.
-pub(super) fn walk(source: &str) -> Result<Walked, TextError> {
+pub(super) fn walk(source: &str) -> Result<Walked, CompileError> {
     if source.len() > LENGTH_MAX {
         let message = format!("the text is longer than {LENGTH_MAX} bytes");
-        return Err(TextError::new(message, 0..source.len()));
+        return Err(CompileError::new(message, 0..source.len()));
     }
     let tree = parse(source, NAME, SyntaxConfig::default()).map_err(|e| text_error(&e, source))?;
     let mut walker = Walker {
@@ -114,12 +114,12 @@ pub(super) fn walk(source: &str) -> Result<Walked, TextError> {
 }
 
 /// An error of minijinja's parser as ours.
-pub(super) fn text_error(error: &minijinja::Error, source: &str) -> TextError {
+pub(super) fn text_error(error: &minijinja::Error, source: &str) -> CompileError {
     let at = error.range().unwrap_or(0..source.len());
     let what = error
         .detail()
         .map_or_else(|| error.kind().to_string(), str::to_owned);
-    TextError::new(format!("the template is not valid: {what}"), at)
+    CompileError::new(format!("the template is not valid: {what}"), at)
 }
 
 struct Walker {
@@ -138,19 +138,19 @@ fn range(span: Span) -> Range<usize> {
 }
 
 impl Walker {
-    fn statements(&mut self, all: &[Stmt<'_>]) -> Result<(), TextError> {
+    fn statements(&mut self, all: &[Stmt<'_>]) -> Result<(), CompileError> {
         all.iter().try_for_each(|s| self.statement(s))
     }
 
     /// Walks a block, whose definitions end with it.
-    fn block(&mut self, all: &[Stmt<'_>]) -> Result<(), TextError> {
+    fn block(&mut self, all: &[Stmt<'_>]) -> Result<(), CompileError> {
         let outer = self.locals.len();
         self.statements(all)?;
         self.locals.truncate(outer);
         Ok(())
     }
 
-    fn statement(&mut self, statement: &Stmt<'_>) -> Result<(), TextError> {
+    fn statement(&mut self, statement: &Stmt<'_>) -> Result<(), CompileError> {
         match statement {
             Stmt::Template(t) => self.statements(&t.children),
             Stmt::EmitRaw(_) => Ok(()),
@@ -187,7 +187,7 @@ impl Walker {
                 self.define(&s.target);
                 Ok(())
             }
-            other => Err(TextError::new(
+            other => Err(CompileError::new(
                 "a text knows {{ .. }}, {% if %}, {% for %}, {% set %} and {% with %} only",
                 range(span(other)),
             )),
@@ -229,22 +229,22 @@ impl Walker {
         })
     }
 
-    fn look_up(&mut self, name: Arc<str>, what: What) {
+    fn look_up(&mut self, name: Arc<str>, what: LookupKind) {
         let lookup = Lookup { name, what };
         if !self.lookups.contains(&lookup) {
             self.lookups.push(lookup);
         }
     }
 
-    fn expressions(&mut self, all: &[Expr<'_>]) -> Result<(), TextError> {
+    fn expressions(&mut self, all: &[Expr<'_>]) -> Result<(), CompileError> {
         all.iter().try_for_each(|e| self.expression(e))
     }
 
-    fn optional(&mut self, expr: Option<&Expr<'_>>) -> Result<(), TextError> {
+    fn optional(&mut self, expr: Option<&Expr<'_>>) -> Result<(), CompileError> {
         expr.map_or(Ok(()), |e| self.expression(e))
     }
 
-    fn arguments(&mut self, all: &[CallArg<'_>]) -> Result<(), TextError> {
+    fn arguments(&mut self, all: &[CallArg<'_>]) -> Result<(), CompileError> {
         all.iter().try_for_each(|argument| match argument {
             CallArg::Pos(e)
             | CallArg::Kwarg(_, e)
@@ -253,10 +253,10 @@ impl Walker {
         })
     }
 
-    fn expression(&mut self, expr: &Expr<'_>) -> Result<(), TextError> {
+    fn expression(&mut self, expr: &Expr<'_>) -> Result<(), CompileError> {
         if self.depth >= DEPTH_MAX {
             let message = format!("the text is nested more than {DEPTH_MAX} levels deep");
-            return Err(TextError::new(message, range(expr.span())));
+            return Err(CompileError::new(message, range(expr.span())));
         }
         self.depth += 1;
         let result = self.part(expr);
@@ -264,11 +264,11 @@ impl Walker {
         result
     }
 
-    fn part(&mut self, expr: &Expr<'_>) -> Result<(), TextError> {
+    fn part(&mut self, expr: &Expr<'_>) -> Result<(), CompileError> {
         if let Some(reference) = self.reference(expr) {
             let what = match reference.from {
-                Origin::Row => What::Row,
-                Origin::Outputs => What::Output,
+                Origin::Row => LookupKind::Row,
+                Origin::Outputs => LookupKind::Output,
             };
             self.look_up(reference.name.clone(), what);
             self.references.push(reference);
@@ -276,13 +276,14 @@ impl Walker {
         }
         let at = range(expr.span());
         match expr {
-            Expr::Var(v) if v.id == "row" && !self.is_local("row") => {
-                Err(TextError::new("`row` stands for all columns; name one", at)
-                    .help("write row['Column'], with the column's name in quotes"))
-            }
+            Expr::Var(v) if v.id == "row" && !self.is_local("row") => Err(CompileError::new(
+                "`row` stands for all columns; name one",
+                at,
+            )
+            .help("write row['Column'], with the column's name in quotes")),
             Expr::Var(_) => Ok(()),
             Expr::Const(c) if c.value.is_none() || c.value.is_undefined() => {
-                Err(TextError::new("`none` is no value here", at).help(PRESENCE))
+                Err(CompileError::new("`none` is no value here", at).help(PRESENCE))
             }
             Expr::Const(_) => Ok(()),
             Expr::Slice(s) => {
@@ -311,7 +312,7 @@ impl Walker {
                 if FILTERS.contains(&f.name) {
                     return Ok(());
                 }
-                let error = TextError::new(format!("there is no filter `{}`", f.name), at);
+                let error = CompileError::new(format!("there is no filter `{}`", f.name), at);
                 Err(match f.name {
                     "default" | "d" => error.help(PRESENCE),
                     name => error.suggest(name, FILTERS),
@@ -323,7 +324,7 @@ impl Walker {
                 if TESTS.contains(&t.name) {
                     return Ok(());
                 }
-                let error = TextError::new(format!("there is no test `is {}`", t.name), at);
+                let error = CompileError::new(format!("there is no test `is {}`", t.name), at);
                 Err(match t.name {
                     "defined" | "undefined" | "none" => error.help(PRESENCE),
                     name => error.suggest(name, TESTS),
@@ -332,7 +333,7 @@ impl Walker {
             Expr::GetAttr(a) => self.expression(&a.expr),
             Expr::GetItem(i) => {
                 if matches!(&i.expr, Expr::Var(v) if v.id == "row") && !self.is_local("row") {
-                    return Err(TextError::new(
+                    return Err(CompileError::new(
                         "the column's name must be written out, so that it can be checked",
                         at,
                     )
@@ -347,7 +348,8 @@ impl Walker {
                     Expr::Var(v) if v.id == "secret" => return self.secret(&c.args, at),
                     Expr::Var(v) if v.id == "range" => {}
                     Expr::Var(v) => {
-                        let error = TextError::new(format!("there is no function `{}`", v.id), at);
+                        let error =
+                            CompileError::new(format!("there is no function `{}`", v.id), at);
                         return Err(error.suggest(v.id, ["has", "range", "secret"]));
                     }
                     Expr::GetAttr(a) => self.expression(&a.expr)?,
@@ -366,19 +368,19 @@ impl Walker {
 
     /// `has(row['X'])`: a variable takes its place, since the lookup of an absent value is an
     /// error before any function could see it.
-    fn has(&mut self, arguments: &[CallArg<'_>], at: Range<usize>) -> Result<(), TextError> {
+    fn has(&mut self, arguments: &[CallArg<'_>], at: Range<usize>) -> Result<(), CompileError> {
         let reference = match arguments {
             [CallArg::Pos(argument)] => self.reference(argument),
             _ => None,
         };
         let reference = reference.ok_or_else(|| {
-            TextError::new("`has` asks for one column", at.clone())
+            CompileError::new("`has` asks for one column", at.clone())
                 .help("write has(row['Column']), or has(output)")
         })?;
         let variable = format!("_has_{}_", self.replaced.len());
         self.look_up(
             variable.as_str().into(),
-            What::Has(reference.from, reference.name.clone()),
+            LookupKind::Has(reference.from, reference.name.clone()),
         );
         self.replaced.push((at, variable));
         self.references.push(reference);
@@ -389,17 +391,17 @@ impl Walker {
 impl Walker {
     /// `secret('NAME')`: a variable takes its place. The name is written out, so that it is known
     /// before the first row.
-    fn secret(&mut self, arguments: &[CallArg<'_>], at: Range<usize>) -> Result<(), TextError> {
+    fn secret(&mut self, arguments: &[CallArg<'_>], at: Range<usize>) -> Result<(), CompileError> {
         let name = match arguments {
             [CallArg::Pos(Expr::Const(c))] => c.value.as_str().map(Arc::<str>::from),
             _ => None,
         };
         let name = name.ok_or_else(|| {
-            TextError::new("`secret` asks for one secret by its name", at.clone())
+            CompileError::new("`secret` asks for one secret by its name", at.clone())
                 .help("write secret('API_KEY'), with the name in quotes")
         })?;
         let variable = format!("_secret_{}_", self.replaced.len());
-        self.look_up(variable.as_str().into(), What::Secret(name.clone()));
+        self.look_up(variable.as_str().into(), LookupKind::Secret(name.clone()));
         self.replaced.push((at.clone(), variable));
         self.secrets.push(SecretMention { name, at });
         Ok(())

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rowmill_domain::RunId;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 
 use crate::TablePlan;
 
@@ -49,7 +49,7 @@ fn id(name: &str) -> RunId {
 }
 
 /// Waits until `message` is received.
-fn arrival(received: &dyn Fn() -> Vec<Message>, message: &Message, patience: Duration) {
+fn arrival(received: &dyn Fn() -> Vec<RunMessage>, message: &RunMessage, patience: Duration) {
     let begun = Instant::now();
     while !received().contains(message) {
         assert!(begun.elapsed() < patience, "{message:?} did not arrive");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use rowmill_domain::RunId;
 use rowmill_domain::limits;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::Failure;
 
 use super::arrival;
@@ -18,11 +18,11 @@ use crate::{ErrorKind, Scheduler};
 /// Where a guarantee of [`Scheduler`] does not hold.
 pub async fn scheduler(
     scheduler: &dyn Scheduler,
-    received: &dyn Fn() -> Vec<Message>,
+    received: &dyn Fn() -> Vec<RunMessage>,
     patience: Duration,
 ) {
     let date = DateTime::from_timestamp_millis(1_795_255_200_123).unwrap();
-    let due = |key: &str| Message::Due {
+    let due = |key: &str| RunMessage::Due {
         run: RunId::new("inbox", key, "v1", date, "suite"),
     };
     let (now, hour) = (Utc::now(), TimeDelta::hours(1));
@@ -61,7 +61,7 @@ pub async fn scheduler(
         let error = error.expect_err("no name");
         assert_eq!(error.kind, ErrorKind::Invalid, "{name:?}: {error}");
     }
-    let large = Message::Failed {
+    let large = RunMessage::Failed {
         run: RunId::new("inbox", "large", "v1", date, "suite"),
         failure: Failure {
             stage: "split".into(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use rowmill_domain::RunId;
 use rowmill_domain::limits;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::Failure;
 
 use super::arrival;
@@ -17,10 +17,14 @@ use crate::{ErrorKind, Topic};
 ///
 /// # Panics
 /// Where a guarantee of [`Topic`] does not hold.
-pub async fn topic(topic: &dyn Topic, received: &dyn Fn(&str) -> Vec<Message>, patience: Duration) {
+pub async fn topic(
+    topic: &dyn Topic,
+    received: &dyn Fn(&str) -> Vec<RunMessage>,
+    patience: Duration,
+) {
     let date = DateTime::from_timestamp_millis(1_795_255_200_123).unwrap();
     let run = RunId::new("inbox", "suite/a.xlsx", "v1", date, "suite");
-    let failed = |what: &str| Message::Failed {
+    let failed = |what: &str| RunMessage::Failed {
         run: run.clone(),
         failure: Failure {
             stage: "split".into(),
@@ -29,10 +33,10 @@ pub async fn topic(topic: &dyn Topic, received: &dyn Fn(&str) -> Vec<Message>, p
         },
     };
     let messages = [
-        Message::Split { run: run.clone() },
+        RunMessage::Split { run: run.clone() },
         failed("what"),
-        Message::Check { run: run.clone() },
-        Message::Due { run: run.clone() },
+        RunMessage::Check { run: run.clone() },
+        RunMessage::Due { run: run.clone() },
     ];
     for message in &messages {
         topic.publish(message).await.unwrap();

@@ -162,7 +162,7 @@ mod tests {
 
     fn hunter() -> Secrets {
         let variable = ("ROWMILL_SECRET_KEY".into(), "hunter-2-hunter".into());
-        let secrets = Secrets::of_environment([variable]);
+        let secrets = Secrets::from_environment([variable]);
         assert!(!secrets.is_empty());
         secrets
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::Work;
 use rowmill_domain::{RunId, RunState};
 use rowmill_events::{reported_event, sns_messages_event};
@@ -140,7 +140,7 @@ async fn split(d: &Deployment, run: &RunId, event: &Value) {
 /// Killed between its two jobs; report, told of the first job's end meanwhile, waits. Gives that
 /// event.
 async fn submit(d: &Deployment, run: &RunId) -> Value {
-    let event = sns_messages_event(&Message::Split { run: run.clone() }, "m", Utc::now());
+    let event = sns_messages_event(&RunMessage::Split { run: run.clone() }, "m", Utc::now());
     d.batch.answer_submits(1);
     let dying = function(d, "submit", None).await;
     let _answer = dying.send("submit", &event);

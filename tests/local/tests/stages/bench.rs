@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use rowmill_cleanup::{Cleanup, CleanupConfig};
 use rowmill_domain::event::{Invocation, ObjectCreated};
 use rowmill_domain::job::{JobDetail, JobStatus};
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::{RunId, RunItem, RunState};
 use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::{Bucket, Cloud, DirObjects, LocalScheduler, LocalTopic, SqliteLedger};
@@ -206,7 +206,7 @@ impl Bench {
     }
 
     /// All messages published so far.
-    pub(crate) fn published(&self) -> Vec<Message> {
+    pub(crate) fn published(&self) -> Vec<RunMessage> {
         let payloads: Vec<String> = self
             .cloud
             .with(|conn| {
@@ -229,7 +229,7 @@ impl Bench {
     }
 
     /// The scheduled messages and their due times, in seconds.
-    pub(crate) fn due(&self) -> Vec<(Message, i64)> {
+    pub(crate) fn due(&self) -> Vec<(RunMessage, i64)> {
         let rows: Vec<(String, i64)> = self
             .cloud
             .with(|conn| {

@@ -4,7 +4,7 @@
 use crate::bench::{Bench, STALLED_AFTER, at};
 use rowmill_cleanup::SweepAction;
 use rowmill_domain::event::{Invocation, Reported};
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::{RunId, keys};
 use rowmill_ports::Runs;
 
@@ -21,7 +21,7 @@ fn next(bench: &Bench, run: &RunId) -> i64 {
     let [(message, due)] = &bench.due()[..] else {
         panic!("not one check: {:?}", bench.due())
     };
-    assert_eq!(*message, Message::Due { run: run.clone() });
+    assert_eq!(*message, RunMessage::Due { run: run.clone() });
     *due
 }
 
@@ -88,7 +88,7 @@ async fn a_check_that_is_killed_anywhere_schedules_the_next_check() {
             bench.cleanup.due(&run, &at("due", 1)).await.unwrap();
         }
         assert_eq!(next(&bench, &run), seconds_after(&at("", 1)));
-        let resubmit = Message::Split { run: run.clone() };
+        let resubmit = RunMessage::Split { run: run.clone() };
         let resubmits = bench.published().into_iter().filter(|m| *m == resubmit);
         assert!(resubmits.count() >= 2, "one of split, one of the check");
         if !killed {

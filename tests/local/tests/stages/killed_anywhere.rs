@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use crate::bench::{Bench, at};
 use rowmill_domain::event::Reported;
 use rowmill_domain::job::job_graph;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::{Manifest, RunId, RunState, keys};
 use rowmill_ports::{Jobs, Outcomes, Runs};
 
@@ -108,7 +108,7 @@ async fn run(steps: u64, resumed_by: &str, hours: u32) -> (Submitted, bool) {
         !messages.is_empty()
             && messages
                 .iter()
-                .all(|m| *m == Message::Split { run: run.clone() })
+                .all(|m| *m == RunMessage::Split { run: run.clone() })
     );
 
     bench.faults.kill_after(steps);
@@ -126,7 +126,7 @@ async fn run(steps: u64, resumed_by: &str, hours: u32) -> (Submitted, bool) {
     let [(due, _)] = &bench.due()[..] else {
         panic!("a running run has a scheduled check: {:?}", bench.due())
     };
-    assert_eq!(*due, Message::Due { run: run.clone() });
+    assert_eq!(*due, RunMessage::Due { run: run.clone() });
 
     bench.deliver(&run, at("report", 4).now).await;
     let reported = Reported { run: run.clone() };

@@ -4,7 +4,7 @@ use crate::bench::{Bench, WORK, at};
 use rowmill_cleanup::{CleanupError, SweepAction};
 use rowmill_domain::event::Reported;
 use rowmill_domain::job::JobStatus;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::Work;
 use rowmill_domain::{RunId, RunState, keys};
 use rowmill_ports::{Claim, Coordination, Jobs, Objects, Outcomes, Put, RunPatch, Runs, TablePlan};
@@ -41,7 +41,7 @@ async fn a_run_that_was_never_submitted_is_submitted_again() {
         sweep(&bench, 1).await,
         [SweepAction::Resubmitted { run: run.clone() }]
     );
-    let message = Message::Split { run: run.clone() };
+    let message = RunMessage::Split { run: run.clone() };
     assert_eq!(bench.published(), [message.clone(), message]);
     // While an invocation holds the claim, the sweep does nothing.
     let owner = at("submit", 2);
@@ -79,7 +79,7 @@ async fn a_run_whose_split_was_abandoned_ends_with_a_mail() {
     assert!(failure.what.contains("a.csv"), "{failure:?}");
     assert_eq!(
         bench.published(),
-        [Message::Failed {
+        [RunMessage::Failed {
             run: run.clone(),
             failure
         }]
@@ -109,7 +109,7 @@ async fn jobs_whose_end_event_was_lost_are_checked() {
     );
     assert_eq!(
         bench.published().last(),
-        Some(&Message::Check { run: run.clone() })
+        Some(&RunMessage::Check { run: run.clone() })
     );
     // Report started and was killed.
     let patch = RunPatch {

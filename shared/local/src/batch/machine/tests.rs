@@ -40,7 +40,7 @@ impl Bench {
         size: Option<u32>,
         attempts: u32,
         depends_on: &[Dependency],
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Violation> {
         let (after, sequential) = self.machine.resolve(size, depends_on)?;
         let spec = Spec {
             id: JobId(id.into()),

@@ -8,7 +8,7 @@ use aws_sdk_batch::Client;
 use aws_sdk_batch::types::{CeState, CeType, ComputeEnvironmentOrder, JqState};
 use rowmill_aws::{Architecture, BatchConfig, BatchJobs, Capacity};
 use rowmill_domain::job::{JobId, JobName};
-use rowmill_pipeline::Batch;
+use rowmill_pipeline::BatchSettings;
 use rowmill_ports::{ErrorKind, JobFilter, Jobs, conformance};
 use rowmill_submit::SubmitConfig;
 use rowmill_tests_aws::batch_endpoint::{BatchEndpoint, Setup};
@@ -93,7 +93,8 @@ async fn jobs_in_motos_shapes() {
         stack: "rowmill".into(),
         image: "image:1".into(),
     };
-    let definition = rowmill_submit::definition(&submit, &submit.image, &Batch::default(), &[]);
+    let definition =
+        rowmill_submit::definition(&submit, &submit.image, &BatchSettings::default(), &[]);
     let arn = jobs.register(&definition).await.unwrap();
     let client = Client::new(&config);
     let described = client.describe_job_definitions().job_definitions(&arn);

@@ -9,7 +9,7 @@ use aws_config::SdkConfig;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::routing::post;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -85,7 +85,7 @@ impl Received {
     }
 
     /// The messages in them.
-    pub(crate) fn messages(&self, kind: &str) -> Vec<Message> {
+    pub(crate) fn messages(&self, kind: &str) -> Vec<RunMessage> {
         let text = |envelope: &Value| {
             let text = envelope["Message"].as_str().unwrap();
             serde_json::from_str(text).unwrap()

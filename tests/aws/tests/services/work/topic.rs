@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 use rowmill_aws::{EventBridgeScheduler, SnsTopic};
 use rowmill_domain::RunId;
-use rowmill_domain::message::Message;
+use rowmill_domain::message::RunMessage;
 use rowmill_ports::faulty::{Faults, Faulty, Moment};
 use rowmill_ports::{ErrorKind, Scheduler, Topic, conformance};
 use rowmill_tests_aws::emulators::Emulator;
@@ -36,7 +36,7 @@ async fn a_topic() {
     }
 
     let absent = SnsTopic::new(&config, format!("{arn}-absent"));
-    let error = absent.publish(&Message::Split { run: run() }).await;
+    let error = absent.publish(&RunMessage::Split { run: run() }).await;
     let error = error.unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
     let said = error.to_string();
@@ -59,7 +59,7 @@ async fn a_scheduler() {
     let scheduler = EventBridgeScheduler::new(&config, GROUP, role, &topic);
 
     // What is asked of EventBridge Scheduler.
-    let due = Message::Due { run: run() };
+    let due = RunMessage::Due { run: run() };
     let when = Utc::now() + TimeDelta::hours(2);
     scheduler.at(run().as_str(), when, &due).await.unwrap();
     let get = client.get_schedule().group_name(GROUP).name(run().as_str());

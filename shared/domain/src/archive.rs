@@ -3,9 +3,9 @@
 //!
 //! A line is the record's line of its chunk with `v` and `outcome` added:
 //! `{"v":2,"row":17,"values":{..},"types":{..},"outcome":{"row":17,"status":"ok","outputs":{..},..}}`.
-//! `v` is [`KEPT_VERSION`]. A reader passes over fields that it does not know.
+//! `v` is [`ARCHIVE_VERSION`]. A reader passes over fields that it does not know.
 //!
-//! Beside them stands `results/<id>/about.json` ([`About`]) with what the rows do not tell, so that
+//! Beside them stands `results/<id>/about.json` ([`ArchiveInfo`]) with what the rows do not tell, so that
 //! the folder suffices to make the workbook again.
 
 use std::cmp::Ordering;
@@ -19,12 +19,12 @@ use crate::record::{Columns, Record};
 
 /// The version that this program writes, and the only one that it reads. Version 1 called phases
 /// "stages".
-pub const KEPT_VERSION: u32 = 2;
+pub const ARCHIVE_VERSION: u32 = 2;
 
 /// `results/<id>/about.json`: the run that the rows are of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct About {
-    /// See [`KEPT_VERSION`].
+pub struct ArchiveInfo {
+    /// See [`ARCHIVE_VERSION`].
     pub v: u32,
     /// When the run began.
     pub started: DateTime<Utc>,
@@ -34,12 +34,12 @@ pub struct About {
     pub manifest: Manifest,
 }
 
-impl About {
+impl ArchiveInfo {
     /// Reads `about.json`.
     ///
     /// # Errors
     /// It is not the JSON of such a file, or another version of the program wrote it.
-    pub fn from_json(json: &[u8]) -> serde_json::Result<About> {
+    pub fn from_json(json: &[u8]) -> serde_json::Result<ArchiveInfo> {
         /// The versions alone: the rest of another version may have another shape.
         #[derive(Deserialize)]
         struct Versions {
@@ -51,7 +51,7 @@ impl About {
             version: u32,
         }
         let Versions { v, manifest } = serde_json::from_slice(json)?;
-        check_version("the archive", v, KEPT_VERSION)?;
+        check_version("the archive", v, ARCHIVE_VERSION)?;
         check_version("its manifest", manifest.version, MANIFEST_VERSION)?;
         serde_json::from_slice(json)
     }
@@ -82,7 +82,7 @@ pub fn write_line(
         .and_then(|rest| rest.strip_suffix(b"}"))
         .ok_or_else(|| serde::ser::Error::custom("a chunk's line is no JSON object"))?;
     to.extend_from_slice(b"{\"v\":");
-    to.extend_from_slice(KEPT_VERSION.to_string().as_bytes());
+    to.extend_from_slice(ARCHIVE_VERSION.to_string().as_bytes());
     to.push(b',');
     to.extend_from_slice(fields);
     to.extend_from_slice(b",\"outcome\":");
@@ -99,7 +99,7 @@ pub fn read_line(line: &[u8], columns: &Columns) -> serde_json::Result<(Record, 
         outcome: Outcome,
     }
     let Line { v, outcome } = serde_json::from_slice(line)?;
-    check_version("the line", v, KEPT_VERSION)?;
+    check_version("the line", v, ARCHIVE_VERSION)?;
     Ok((Record::read_json(line, columns)?, outcome))
 }
 
