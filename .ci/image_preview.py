@@ -1,4 +1,4 @@
-"""Calls an image as Lambda calls a function: a Runtime API that has one request for a preview.
+"""Calls an image as Lambda calls a function: serves a Runtime API with one preview request.
 
     python3 .ci/image_preview.py IMAGE
 """

@@ -1,5 +1,5 @@
-"""Each role of the template must be allowed those keys of the work bucket that its stage's code
-touches; and each metric filter must look for messages that the code logs."""
+"""Checks that each role in the template may access the keys of the work bucket that its stage uses, and
+that the metric filters and the code agree on log messages."""
 
 import pathlib
 import re
@@ -8,11 +8,11 @@ import sys
 from samcli.yamlhelper import yaml_parse
 
 READ, WRITE, DELETE = "s3:GetObject", "s3:PutObject", "s3:DeleteObject"
-# Where the code does: the callers of rowmill_domain::keys. Programs are read by what fetches them.
+# From the callers of rowmill_domain::keys, and for programs from what fetches them.
 TOUCHED = {
     "SplitRole": {READ: {"pipelines/", "runs/"}, WRITE: {"runs/"}},
     "SubmitRole": {READ: {"runs/"}},
-    # The pipeline of a run without a manifest says whom its mail goes to.
+    # For a run without a manifest, the recipients are in the pipeline.
     "ReportRole": {READ: {"pipelines/", "results/", "runs/"}, WRITE: {"results/"}},
     "CleanupRole": {DELETE: {"runs/"}},
     "ApiRole": {READ: {"results/"}},
@@ -47,17 +47,17 @@ def main() -> int:
         given = allowed(resources[role])
         for action in (READ, WRITE, DELETE):
             touched, may = wanted.get(action, set()), given.get(action, set())
-            wrong += [f"{role}: {action} on {key} is done and not allowed" for key in sorted(touched - may)]
+            wrong += [f"{role}: the code needs {action} on {key}, which is not allowed" for key in sorted(touched - may)]
 
     code = "".join(path.read_text(encoding="utf-8") for path in root.glob("functions/*/src/**/*.rs"))
     filters = [r["Properties"] for r in resources.values() if r["Type"] == "AWS::Logs::MetricFilter"]
     messages = {m for f in filters for m in re.findall(r'message = "([^"]+)"', f["FilterPattern"])}
     wrong += [f"no function logs {m!r}, which a metric filter counts" for m in sorted(messages) if f'"{m}"' not in code]
-    # What cleanup logs of each thing that it does.
-    told = set(re.findall(r'\?action, "([^"]+)"', code))
-    wrong += [f"no metric filter counts {m!r}" for m in sorted(told - messages)]
+    # The messages that cleanup logs about its actions.
+    logged = set(re.findall(r'\?action, "([^"]+)"', code))
+    wrong += [f"no metric filter counts {m!r}" for m in sorted(logged - messages)]
     print("\n".join(wrong) if wrong else f"{len(TOUCHED)} roles, {len(messages)} messages as in the code")
-    return 1 if wrong or not told else 0
+    return 1 if wrong or not logged else 0
 
 
 sys.exit(main())

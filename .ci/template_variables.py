@@ -1,5 +1,5 @@
-"""Each function of the template must get the environment variables that shared/domain/src/config.rs
-says it reads, no fewer and no more: its docstrings begin with the stages, as `split, cleanup: ...`."""
+"""Checks that the template gives each function exactly the environment variables that it reads
+according to shared/domain/src/config.rs, where docstrings start with the stages: `split, cleanup: ...`."""
 
 import pathlib
 import re

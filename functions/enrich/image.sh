@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds the static program and lays out all that the image holds.
+# Builds the static program and lays out the content of the image.
 #   functions/enrich/image.sh amd64|arm64 DIRECTORY
-# Needs cargo-zigbuild and zig: they link for either processor from either.
+# Needs cargo-zigbuild and zig, which link for both processors on either of them.
 set -eu
 case $1 in
     amd64) target=x86_64-unknown-linux-musl ;;
