@@ -21,7 +21,7 @@ impl RunningStack {
         let stop = halted.clone();
         let tasks = vec![
             tokio::spawn(async move { dispatcher.run(stages, stop).await }),
-            tokio::spawn(async move { batch.work(halted).await }),
+            tokio::spawn(async move { batch.run(halted).await }),
         ];
         RunningStack { halt, tasks }
     }

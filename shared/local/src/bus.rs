@@ -1,7 +1,7 @@
-//! The durable queue between stages, in `cloud.db`: what SNS, EventBridge and Lambda's own
-//! queue for asynchronous invocations are in AWS.
+//! The durable queue between stages, in `cloud.db`. On AWS, this is SNS, EventBridge and Lambda's
+//! queue for asynchronous invocations.
 //!
-//! Payloads are the envelopes that AWS sends (see the crate `rowmill-events`).
+//! Payloads are events in the format of AWS (see the crate `rowmill-events`).
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use serde_json::Value;
 
 use crate::{Cloud, LocalError};
 
-/// The stage that a message enters.
+/// The stage that receives a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
     /// An object was put into the inbox.
     Split,
-    /// A run's manifest is written.
+    /// The manifest of a run was written.
     Submit,
     /// A job ended, or a run failed.
     Report,
-    /// A run was reported, or the schedule calls for a sweep.
+    /// A run was reported, or a sweep is due.
     Cleanup,
 }
 
 impl Target {
-    /// All stages that messages enter, in the order of the flow.
+    /// All stages that receive messages, in the order of the flow.
     pub const ALL: [Target; 4] = [
         Target::Split,
         Target::Submit,
@@ -35,7 +35,7 @@ impl Target {
         Target::Cleanup,
     ];
 
-    /// Its name: `split`, `submit`, `report`, `cleanup`.
+    /// The name of the stage: `split`, `submit`, `report` or `cleanup`.
     pub fn name(self) -> &'static str {
         match self {
             Target::Split => "split",
@@ -45,25 +45,25 @@ impl Target {
         }
     }
 
-    /// The target of that name.
+    /// The stage with this name.
     pub fn parse(name: &str) -> Option<Target> {
         Target::ALL.into_iter().find(|t| t.name() == name)
     }
 }
 
-/// Bad weather for tests, the same for the same seed: every message may be delivered twice and
-/// late, so that messages overtake each other. AWS promises at least once and no order.
+/// Duplicates and delays messages in tests, so that they overtake each other. AWS guarantees
+/// delivery at least once, in no order. The same seed has the same effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chaos {
-    /// Decides, together with the message's number, what happens to it.
+    /// Determines, together with the number of a message, what happens to it.
     pub seed: u64,
 }
 
 impl Chaos {
-    /// Longest delay of a copy. Long against a stage's work on one event, short against a test.
+    /// Longest delay of a copy: longer than a stage takes for an event, but short for a test.
     const DELAY_MAX: Duration = Duration::from_millis(50);
 
-    /// How late each copy of a message is delivered: one or two copies.
+    /// The delays of the copies of a message. There are one or two copies.
     fn delays(self, message: i64) -> Vec<Duration> {
         let mut rng = StdRng::seed_from_u64(self.seed ^ (message as u64).rotate_left(32));
         let copies = if rng.random_bool(0.5) { 2 } else { 1 };
@@ -73,11 +73,11 @@ impl Chaos {
     }
 }
 
-/// Puts a message for `target` on the queue, for delivery at once. It is there when the
-/// transaction that `conn` is in commits; without one, when this returns.
+/// Puts a message for `target` on the queue, for immediate delivery. It is part of the transaction
+/// of `conn`, if there is one.
 ///
 /// # Errors
-/// What SQLite answers.
+/// The database cannot be written.
 pub fn enqueue(
     conn: &Connection,
     chaos: Option<&Chaos>,
@@ -106,22 +106,22 @@ fn next_id(conn: &Connection) -> rusqlite::Result<i64> {
     .query_row([], |row| row.get(0))
 }
 
-/// A message that was given up.
+/// A message that a stage failed to handle.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeadLetter {
-    /// The message's number.
+    /// The number of the message.
     pub id: i64,
-    /// Where it was to go.
+    /// The stage that failed to handle it.
     pub target: Target,
-    /// The envelope.
+    /// The event.
     pub payload: Value,
-    /// What the last try answered.
+    /// The error of the last attempt.
     pub error: String,
-    /// When it was given up.
+    /// When the last attempt failed.
     pub died: DateTime<Utc>,
 }
 
-/// Messages that were given up, oldest first. They are kept until somebody looks.
+/// All dead letters, oldest first. They stay until they are redriven.
 ///
 /// # Errors
 /// The database cannot be read.
@@ -143,11 +143,11 @@ pub fn dead_letters(cloud: &Cloud) -> Result<Vec<DeadLetter>, LocalError> {
     })
 }
 
-/// Puts a message that was given up back on the queue, under its number, so that it resumes the
-/// claims that it took. Nothing happens where there is none of that number.
+/// Puts a dead letter back on the queue. It keeps its number, and so the claims that it holds. Does
+/// nothing if there is no dead letter with this number.
 ///
 /// # Errors
-/// The database fails.
+/// The database cannot be written.
 pub fn redrive(cloud: &Cloud, id: i64) -> Result<(), LocalError> {
     cloud.with(|conn| {
         let transaction = conn.transaction()?;
@@ -161,7 +161,7 @@ pub fn redrive(cloud: &Cloud, id: i64) -> Result<(), LocalError> {
     })
 }
 
-/// What is on the queue, first due first, with what is being handled.
+/// All messages on the queue in the order of their due times, including those being handled.
 ///
 /// # Errors
 /// The database cannot be read.
@@ -170,23 +170,23 @@ pub fn queue(cloud: &Cloud) -> Result<Vec<(Target, Value)>, LocalError> {
     Ok(messages.map(|m| (m.target, m.payload)).collect())
 }
 
-/// A message as the dispatcher takes it from the queue.
-pub(crate) struct Message {
+/// A message on the queue.
+pub(crate) struct QueuedMessage {
     pub(crate) id: i64,
     pub(crate) target: Target,
     pub(crate) payload: Value,
-    /// Epoch milliseconds.
+    /// When it is delivered, in epoch milliseconds.
     pub(crate) due: i64,
     pub(crate) failures: u32,
 }
 
-/// The messages that are due first, at most `limit`.
-pub(crate) fn first(conn: &Connection, limit: u32) -> rusqlite::Result<Vec<Message>> {
+/// The first `limit` messages in the order of their due times.
+pub(crate) fn first(conn: &Connection, limit: u32) -> rusqlite::Result<Vec<QueuedMessage>> {
     conn.prepare_cached(
         "SELECT id, target, payload, due, failures FROM message ORDER BY due, id LIMIT ?1",
     )?
     .query_map([limit], |row| {
-        Ok(Message {
+        Ok(QueuedMessage {
             id: row.get(0)?,
             target: target_column(row, 1)?,
             payload: payload_column(row, 2)?,
@@ -197,22 +197,27 @@ pub(crate) fn first(conn: &Connection, limit: u32) -> rusqlite::Result<Vec<Messa
     .collect()
 }
 
-/// Takes a message off the queue for good.
+/// Removes a message from the queue.
 pub(crate) fn remove(conn: &Connection, id: i64) -> rusqlite::Result<()> {
     conn.prepare_cached("DELETE FROM message WHERE id = ?1")?
         .execute([id])?;
     Ok(())
 }
 
-/// Puts a message that failed back, to be tried again then.
+/// Schedules a message that failed for another attempt at `due`.
 pub(crate) fn postpone(conn: &Connection, id: i64, due: i64) -> rusqlite::Result<()> {
     conn.prepare_cached("UPDATE message SET failures = failures + 1, due = ?2 WHERE id = ?1")?
         .execute([id, due])?;
     Ok(())
 }
 
-/// Gives a message up: off the queue, among the dead letters.
-pub(crate) fn bury(conn: &Connection, id: i64, error: &str, now: i64) -> rusqlite::Result<()> {
+/// Moves a message to the dead letters.
+pub(crate) fn dead_letter(
+    conn: &Connection,
+    id: i64,
+    error: &str,
+    now: i64,
+) -> rusqlite::Result<()> {
     conn.prepare_cached(
         "INSERT INTO dead_letter (id, target, payload, error, died)
          SELECT id, target, payload, ?2, ?3 FROM message WHERE id = ?1",
@@ -224,7 +229,7 @@ pub(crate) fn bury(conn: &Connection, id: i64, error: &str, now: i64) -> rusqlit
 fn target_column(row: &Row<'_>, at: usize) -> rusqlite::Result<Target> {
     let name = row.get_ref(at)?.as_str()?;
     Target::parse(name).ok_or_else(|| {
-        let error = format!("`{name}` is no stage");
+        let error = format!("unknown stage `{name}`");
         rusqlite::Error::FromSqlConversionFailure(at, rusqlite::types::Type::Text, error.into())
     })
 }
@@ -240,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chaos_is_the_same_for_the_same_seed_and_differs_between_messages() {
+    fn chaos_depends_only_on_the_seed_and_the_message() {
         let all = |seed| {
             (1..200)
                 .map(|n| Chaos { seed }.delays(n))
@@ -249,6 +254,9 @@ mod tests {
         assert_eq!(all(7), all(7));
         assert_ne!(all(7), all(8));
         let twice = all(7).iter().filter(|d| d.len() == 2).count();
-        assert!((60..140).contains(&twice), "{twice} of 199 came twice");
+        assert!(
+            (60..140).contains(&twice),
+            "{twice} of 199 messages are duplicated"
+        );
     }
 }

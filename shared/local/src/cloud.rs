@@ -1,4 +1,4 @@
-//! `cloud.db`: the database that stands for the queues of the cloud.
+//! `cloud.db`: the database with the queues that AWS provides in the cloud.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use crate::{LocalError, db};
 
-/// The queue ([`crate::bus`]) and what waits for its time ([`crate::LocalScheduler`]). The local
-/// Batch adds its own tables.
+/// The tables of the queue ([`crate::bus`]) and of scheduled messages ([`crate::LocalScheduler`]).
+/// The local Batch adds its own.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS message (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -20,7 +20,7 @@ const SCHEMA: &str = "
     );
     CREATE INDEX IF NOT EXISTS message_due ON message (due, id);
     CREATE TABLE IF NOT EXISTS dead_letter (
-        id INTEGER PRIMARY KEY,            -- the message's
+        id INTEGER PRIMARY KEY,            -- of the message
         target TEXT NOT NULL,
         payload TEXT NOT NULL,
         error TEXT NOT NULL,
@@ -34,8 +34,8 @@ const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS schedule_due ON schedule (due);
 ";
 
-/// `cloud.db`: messages and jobs, in one database, so that a job's change and the event
-/// that tells of it are one transaction. Cheap to clone.
+/// `cloud.db`: messages and jobs in one database, so that a change of a job and its event are one
+/// transaction. Cheap to clone.
 #[derive(Clone)]
 pub struct Cloud(Arc<Inner>);
 
@@ -46,10 +46,10 @@ struct Inner {
 }
 
 impl Cloud {
-    /// Opens `<state>/cloud.db`, creating both where they are absent.
+    /// Opens `<state>/cloud.db`. Creates the directory and the database if they do not exist.
     ///
     /// # Errors
-    /// The directory or the database cannot be made or read, or is of a newer format.
+    /// The directory or the database cannot be created or read, or the database has a newer format.
     pub fn open(state: &Path) -> Result<Cloud, LocalError> {
         std::fs::create_dir_all(state).map_err(LocalError::file(state))?;
         let path = state.join("cloud.db");
@@ -61,17 +61,17 @@ impl Cloud {
         })))
     }
 
-    /// Works on the database, alone among this process's threads; wakes all that wait on
-    /// [`Cloud::changed`] where a row changed. Blocks for as long as `work` takes, so keep it
-    /// short: statements, no waiting.
+    /// Runs `work` with exclusive access among the threads of this process. Notifies
+    /// [`Cloud::changed`] if a row changed. Blocks as long as `work` runs, so `work` should only
+    /// execute statements.
     ///
     /// # Errors
-    /// What `work` answers, with the database's path.
+    /// The error of `work`, with the path of the database.
     pub fn with<T>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, LocalError> {
-        // A panic within `work` has rolled its transaction back: the connection is as good as new.
+        // A panic within `work` rolled back its transaction, so the connection is usable.
         let mut conn = self.0.conn.lock().unwrap_or_else(PoisonError::into_inner);
         let before = conn.total_changes();
         let result = work(&mut conn);
@@ -83,9 +83,8 @@ impl Cloud {
         result.map_err(LocalError::database(&self.0.path))
     }
 
-    /// Tells of every change made through this value and its clones. Take the receiver before
-    /// reading, read, then await `changed()` on it: no change is missed, and nothing polls.
-    /// Changes by other processes are not told of.
+    /// Notifies of every change made through this value and its clones, but not by other processes.
+    /// Get the receiver before reading, read, then await `changed()`: no change is missed.
     pub fn changed(&self) -> watch::Receiver<()> {
         self.0.changed.subscribe()
     }

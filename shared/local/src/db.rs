@@ -1,4 +1,4 @@
-//! How each database of a state directory is opened.
+//! Opens the databases of a state directory.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,20 +7,21 @@ use rusqlite::Connection;
 
 use crate::LocalError;
 
-/// Format of the state directory's databases, in SQLite's `user_version`; 0 in a new one. Only this
-/// one is opened: format 3 called phases "stages".
+/// The format of the databases, stored as SQLite's `user_version` (0 in a new database). No other
+/// format can be opened: format 3 called phases "stages".
 const FORMAT: i64 = 4;
 
-/// How long a statement waits for another process's transaction. Transactions last milliseconds;
-/// this leaves room for a disk that stalls.
-const BUSY: Duration = Duration::from_secs(30);
+/// How long a statement waits for the transaction of another process. Transactions take milliseconds;
+/// the rest is for a disk that stalls.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Opens a database in WAL mode, creating it with `schema` where it is new.
+/// Opens a database in WAL mode. A new database is created with `schema`.
 ///
-/// A commit is on the disk when it returns (`synchronous=FULL`): it survives kill -9 and a power
-/// cut. NORMAL would lose the last commits to a power cut, and with them the outcomes of children
-/// that another database already calls SUCCEEDED: rows nobody would work on again. For 200,000
-/// outcomes in transactions of 1,000 by two processes it would take 0.55 s instead of 1.0 s.
+/// A commit is on the disk when it returns (`synchronous=FULL`), so it survives kill -9 and a power
+/// failure. With NORMAL, a power failure could lose the last commits, and with them the outcomes of
+/// children that another database already calls SUCCEEDED: those rows would never be processed
+/// again. For 200,000 outcomes in transactions of 1,000 by two processes, NORMAL takes 0.55 s and
+/// FULL 1.0 s.
 pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, LocalError> {
     let conn = Connection::open(path).map_err(LocalError::database(path))?;
     prepare(&conn).map_err(LocalError::database(path))?;
@@ -28,7 +29,7 @@ pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, LocalError> 
     match found {
         FORMAT => Ok(conn),
         0 => {
-            // Two processes may meet here: the schema says IF NOT EXISTS.
+            // Two processes may do this at the same time: the schema uses IF NOT EXISTS.
             let script =
                 format!("BEGIN IMMEDIATE; {schema} PRAGMA user_version = {FORMAT}; COMMIT;");
             conn.execute_batch(&script)
@@ -44,7 +45,7 @@ pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, LocalError> 
 }
 
 fn prepare(conn: &Connection) -> rusqlite::Result<()> {
-    conn.busy_timeout(BUSY)?;
+    conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     conn.pragma_update(None, "synchronous", "full")?;
     conn.pragma_update(None, "foreign_keys", true)

@@ -1,3 +1,5 @@
+//! Delivers queued messages to the stages, like Lambda's asynchronous invocations.
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,23 +12,26 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 
-use crate::bus::{self, Chaos, Message, Target};
+use crate::bus::{self, Chaos, QueuedMessage, Target};
 use crate::{Cloud, LocalError, schedule};
 
-/// Messages handled at once. Stages wait for the disk more than for the processor.
-const AT_ONCE: u32 = 4;
+/// Messages handled at the same time. Stages mostly wait for the disk.
+const CONCURRENCY: u32 = 4;
 
-/// Waits before the second and the third try. Lambda waits one and two minutes for a service to
-/// recover; on one machine there is only the disk to wait for.
+/// Waits before the second and third attempt. Lambda waits one and two minutes, so that services can
+/// recover; on one machine only the disk can be busy.
 const BACKOFF: [Duration; limits::INVOCATION_RETRIES as usize] =
     [Duration::from_millis(250), Duration::from_secs(2)];
 
-/// The stages behind the queue.
+/// The stages that handle messages.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
-    /// Lets the stage work on a message. `payload` is the envelope that AWS would send;
-    /// `cx.owner` is the same in every try of the same delivery, also after a restart. What
-    /// report answers goes to cleanup.
+    /// Handles a message in its stage. `payload` is the event that AWS would send. `cx.owner` is the
+    /// same in all attempts of a delivery, even after a restart. The answer of report goes to
+    /// cleanup.
+    ///
+    /// # Errors
+    /// The stage failed.
     async fn handle(
         &self,
         target: Target,
@@ -39,122 +44,119 @@ pub trait Handler: Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct HandlerError {
-    /// What happened.
+    /// The error.
     pub message: String,
-    /// Whether another try can help. Where it cannot, the message is given up at once.
+    /// Whether another attempt can succeed. If not, the message becomes a dead letter at once.
     pub retryable: bool,
 }
 
-/// Publishes messages whose time has come, and delivers messages to stages, as Lambda does with asynchronous invocations: at least once,
-/// three tries, then a dead letter; a try that takes longer than a function may is cut off and
-/// has failed.
+/// Publishes scheduled messages when they are due, and delivers messages to stages like Lambda's
+/// asynchronous invocations: at least once, with three attempts before a message becomes a dead
+/// letter. An attempt that exceeds the time limit of a function fails.
 ///
-/// A message leaves the queue in the transaction that keeps its answer, so one that was under
-/// way when the process was killed is delivered again at the next start.
+/// A message leaves the queue in the transaction that stores its answer. A message that was being
+/// handled when the process was killed is delivered again at the next start.
 pub struct Dispatcher {
     cloud: Cloud,
     chaos: Option<Chaos>,
 }
 
-/// What became of a try.
-type Tried = Result<Result<Option<Value>, HandlerError>, JoinError>;
-
 impl Dispatcher {
-    /// A dispatcher of that database's messages. `chaos` is for the ones that it writes itself.
-    /// At most one may run on a state directory.
+    /// A dispatcher for the messages in `cloud`. `chaos` applies to the messages that it publishes.
+    /// At most one may run per state directory.
     pub fn new(cloud: Cloud, chaos: Option<Chaos>) -> Dispatcher {
         Dispatcher { cloud, chaos }
     }
 
-    /// Delivers until `stop` says true or its sender is gone; then takes no more and waits for
-    /// the tries under way. Dropping it instead cuts them off.
+    /// Delivers messages until `stop` becomes true or its sender is dropped, and then waits for the
+    /// running attempts. Dropping the future cancels them.
     ///
     /// # Errors
-    /// The database fails. Stages' errors go to their messages.
+    /// The database cannot be read or written. Errors of stages do not end it.
     pub async fn run(
         &self,
         handler: Arc<dyn Handler>,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), LocalError> {
         let mut changed = self.cloud.changed();
-        let mut tries = JoinSet::new();
-        let mut under_way: HashMap<Id, Message> = HashMap::new();
+        let mut attempts = JoinSet::new();
+        let mut running: HashMap<Id, QueuedMessage> = HashMap::new();
         while !*stop.borrow_and_update() {
             changed.mark_unchanged();
             let scheduled = self.publish_scheduled()?;
-            let (due, next) = self.due(&under_way)?;
+            let (due, next) = self.due(&running)?;
             let next = [next, scheduled].into_iter().flatten().min();
             for message in due {
                 let handler = Arc::clone(&handler);
                 let (target, payload) = (message.target, message.payload.clone());
                 let owner = format!("message-{}", message.id);
-                let task = tries
+                let task = attempts
                     .spawn(async move { deliver(handler.as_ref(), target, &payload, owner).await });
-                under_way.insert(task.id(), message);
+                running.insert(task.id(), message);
             }
             tokio::select! {
                 stopped = stop.changed() => if stopped.is_err() { break },
-                Some(tried) = tries.join_next_with_id() => self.settle(&mut under_way, tried)?,
+                Some(attempt) = attempts.join_next_with_id() => self.settle(&mut running, attempt)?,
                 // Cannot end: `self.cloud` holds the sender.
-                _ = changed.changed(), if under_way.len() < AT_ONCE as usize => {}
+                _ = changed.changed(), if running.len() < CONCURRENCY as usize => {}
                 () = until(next) => {}
             }
         }
-        while let Some(tried) = tries.join_next_with_id().await {
-            self.settle(&mut under_way, tried)?;
+        while let Some(attempt) = attempts.join_next_with_id().await {
+            self.settle(&mut running, attempt)?;
         }
         Ok(())
     }
 
-    /// Publishes what waited for its time, and tells when the next time is.
+    /// Publishes the scheduled messages that are due. Returns when the next one is due.
     fn publish_scheduled(&self) -> Result<Option<i64>, LocalError> {
         let now = Utc::now().timestamp_millis();
         self.cloud
             .with(|conn| schedule::publish_due(conn, self.chaos.as_ref(), now))
     }
 
-    /// Messages to begin with now, and when the next one is due where there is room for it.
+    /// Messages to deliver now, and when the next one is due if there is capacity for it.
     fn due(
         &self,
-        under_way: &HashMap<Id, Message>,
-    ) -> Result<(Vec<Message>, Option<i64>), LocalError> {
-        let room = AT_ONCE as usize - under_way.len();
-        if room == 0 {
+        running: &HashMap<Id, QueuedMessage>,
+    ) -> Result<(Vec<QueuedMessage>, Option<i64>), LocalError> {
+        let capacity = CONCURRENCY as usize - running.len();
+        if capacity == 0 {
             return Ok((Vec::new(), None));
         }
-        // Those under way are still on the queue; one more than there is room for tells when.
-        let waiting = self.cloud.with(|conn| bus::first(conn, AT_ONCE + 1))?;
+        // Running messages are still on the queue. The additional one gives the next due time.
+        let waiting = self.cloud.with(|conn| bus::first(conn, CONCURRENCY + 1))?;
         let now = Utc::now().timestamp_millis();
         let (due, later): (Vec<_>, Vec<_>) = waiting
             .into_iter()
-            .filter(|m| under_way.values().all(|other| other.id != m.id))
+            .filter(|m| running.values().all(|other| other.id != m.id))
             .partition(|m| m.due <= now);
         let next = later.first().map(|m| m.due);
-        let due: Vec<_> = due.into_iter().take(room).collect();
+        let due: Vec<_> = due.into_iter().take(capacity).collect();
         Ok((due, next))
     }
 
-    /// Writes down what became of a try.
+    /// Stores the result of an attempt: removes, postpones or dead-letters the message.
     fn settle(
         &self,
-        under_way: &mut HashMap<Id, Message>,
-        tried: Result<(Id, Result<Option<Value>, HandlerError>), JoinError>,
+        running: &mut HashMap<Id, QueuedMessage>,
+        attempt: Result<(Id, Result<Option<Value>, HandlerError>), JoinError>,
     ) -> Result<(), LocalError> {
-        let (id, tried): (Id, Tried) = match tried {
-            Ok((id, result)) => (id, Ok(result)),
-            Err(error) => (error.id(), Err(error)),
+        let (id, result) = match attempt {
+            Ok((id, result)) => (id, result),
+            // A stage that panics may succeed at the next attempt.
+            Err(panicked) => {
+                let message = format!("the stage panicked: {panicked}");
+                let error = HandlerError {
+                    message,
+                    retryable: true,
+                };
+                (panicked.id(), Err(error))
+            }
         };
-        let Some(message) = under_way.remove(&id) else {
+        let Some(message) = running.remove(&id) else {
             return Ok(());
         };
-        let result = tried.unwrap_or_else(|error| {
-            // A function that crashed: the next try may not.
-            let message = format!("the stage panicked: {error}");
-            Err(HandlerError {
-                message,
-                retryable: true,
-            })
-        });
         self.cloud.with(|conn| {
             let transaction = conn.transaction()?;
             match &result {
@@ -179,21 +181,21 @@ impl Dispatcher {
                         Some(wait) => {
                             bus::postpone(&transaction, message.id, now + wait.as_millis() as i64)?;
                         }
-                        None => bus::bury(&transaction, message.id, &error.message, now)?,
+                        None => bus::dead_letter(&transaction, message.id, &error.message, now)?,
                     }
                 }
             }
             transaction.commit()
         })?;
         if let Err(error) = result {
-            let (stage, tries) = (message.target.name(), message.failures + 1);
-            tracing::warn!(message = message.id, stage, tries, %error, "a stage failed");
+            let (stage, attempts) = (message.target.name(), message.failures + 1);
+            tracing::warn!(message = message.id, stage, attempts, %error, "a stage failed");
         }
         Ok(())
     }
 }
 
-/// One try, within the time that a function has.
+/// Runs one attempt within the time limit of a function.
 async fn deliver(
     handler: &dyn Handler,
     target: Target,
@@ -214,7 +216,7 @@ async fn deliver(
         })
 }
 
-/// Sleeps until that time in epoch milliseconds; for ever without one.
+/// Sleeps until `due` (epoch milliseconds), or forever without it.
 async fn until(due: Option<i64>) {
     match due {
         Some(due) => {

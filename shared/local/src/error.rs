@@ -2,48 +2,48 @@ use std::path::{Path, PathBuf};
 
 use rowmill_ports::{ErrorKind, PortError};
 
-/// A failure of the state directory itself.
+/// An error of the state directory.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    /// A database refused or failed.
+    /// A database operation failed.
     #[error("{}: {source}", path.display())]
     Database {
-        /// The database's file.
+        /// The file of the database.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error of SQLite.
         source: rusqlite::Error,
     },
-    /// A file or directory refused or failed.
+    /// A file or directory cannot be accessed.
     #[error("{}: {source}", path.display())]
     File {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The state directory was written by another version of this program.
     #[error(
-        "{} has format {found}, and this program uses format {known}: finish the run with the \
-         {} program that wrote it, or start again in a fresh output directory",
+        "{} has format {found}, but this version of rowmill uses format {known}; finish the run with \
+         the {} version that wrote it, or start again in an empty output directory",
         path.display(), if found < known { "older" } else { "newer" }
     )]
     Format {
-        /// The database's file.
+        /// The file of the database.
         path: PathBuf,
-        /// Its format.
+        /// The format of the database.
         found: i64,
-        /// The format of this program.
+        /// The format that this version uses.
         known: i64,
     },
-    /// Another command is at work on the state directory.
+    /// Another command is using the state directory.
     #[error(
-        "another rowmill command ({holder}) is at work on {}; wait for it, end it, or give \
+        "another rowmill command ({holder}) is using {}; wait until it has ended, stop it, or use \
          another directory", path.display()
     )]
     Locked {
         /// The state directory.
         path: PathBuf,
-        /// Who holds it: `process 4711`, or `process unknown`.
+        /// The process that holds the lock: `process 4711`, or `process unknown`.
         holder: String,
     },
 }
@@ -63,7 +63,7 @@ impl LocalError {
         }
     }
 
-    /// As a port's error. What the disk or a lock refuses today it may take later.
+    /// Converts to the error of a port. Failures of the disk and of locks are retryable.
     pub fn into_port(self, operation: &'static str, resource: impl Into<String>) -> PortError {
         let kind = match &self {
             LocalError::Format { .. } => ErrorKind::Invalid,

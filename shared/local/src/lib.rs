@@ -1,18 +1,27 @@
-//! One machine for AWS: a directory for S3, SQLite for DynamoDB, SNS, EventBridge and its
-//! Scheduler, processes
-//! for Batch, `.eml` files or a relay for SES.
+//! The local adapters of the ports: everything that AWS provides, on one machine.
 //!
-//! All that lasts lies under one state directory:
-//!
-//! | file | what |
+//! | AWS | here |
 //! |---|---|
-//! | `lock` | held by the one command at work on the directory |
-//! | `cloud.db` | messages under way and those that wait for their time, and jobs |
-//! | `ledger.db` | runs, their claims, the ids of their jobs |
-//! | `permits.db` | the next rate permit of each rate key |
-//! | `tables/<run>.db` | outcomes of one run's records, and the answers that its children share |
+//! | S3 | directories ([`DirObjects`]) |
+//! | DynamoDB | SQLite ([`SqliteLedger`]) |
+//! | SNS | rows of a queue in SQLite ([`LocalTopic`], [`bus`]) |
+//! | EventBridge Scheduler | rows with a due time ([`LocalScheduler`]) |
+//! | Lambda's asynchronous invocations | [`Dispatcher`], which calls a [`Handler`] |
+//! | Batch | processes ([`batch`]) |
+//! | SES | `.eml` files ([`EmlOutbox`]) or an SMTP relay ([`SmtpMailer`]) |
 //!
-//! Every database is in WAL mode, so a command that is killed loses nothing it was told is done.
+//! All state is in one directory, which one command at a time uses ([`StateLock`]):
+//!
+//! | file | content |
+//! |---|---|
+//! | `lock` | locked by the running command |
+//! | `cloud.db` | queued and scheduled messages, dead letters, and jobs |
+//! | `ledger.db` | runs, their claims and the ids of their jobs |
+//! | `permits.db` | the next rate permit of each rate key |
+//! | `tables/<run>.db` | the outcomes and shared answers of one run |
+//!
+//! All databases are in WAL mode and sync every commit, so that a killed command loses no change
+//! that was reported as done.
 
 pub mod batch;
 pub mod bus;

@@ -1,21 +1,24 @@
+//! The lock of a state directory.
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use crate::LocalError;
 
-/// The right to work on a state directory: one command at a time. Given back when dropped, and by
-/// the system when the process ends, however it ends.
+/// The exclusive right to use a state directory. Released when dropped, and by the operating system
+/// when the process ends.
 #[derive(Debug)]
 pub struct StateLock {
     _file: File,
 }
 
 impl StateLock {
-    /// Takes the directory, creating it where it is absent.
+    /// Locks the directory. Creates it if it does not exist.
     ///
     /// # Errors
-    /// [`LocalError::Locked`], with the holder's process id, while another command has it.
+    /// [`LocalError::Locked`], with the process id of the holder, if another command holds the lock.
+    /// [`LocalError::File`] if the directory or the lock file cannot be created.
     pub fn take(state: &Path) -> Result<StateLock, LocalError> {
         std::fs::create_dir_all(state).map_err(LocalError::file(state))?;
         let path = state.join("lock");
@@ -26,7 +29,7 @@ impl StateLock {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
-                // Only for the message; the holder may be about to write it.
+                // Only for the message: the holder may not have written its id yet.
                 let _ = file.read_to_string(&mut text);
                 let pid = text.trim();
                 let holder = if pid.is_empty() { "unknown" } else { pid };
@@ -52,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_command_at_a_time() {
+    fn only_one_command_can_hold_the_lock() {
         let state = tempfile::tempdir().unwrap();
         let path = state.path().join("state");
         let lock = StateLock::take(&path).unwrap();

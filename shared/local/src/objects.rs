@@ -1,4 +1,4 @@
-//! Buckets that are directories.
+//! Buckets as directories.
 
 mod path;
 mod store;
@@ -17,29 +17,30 @@ use rowmill_ports::{
 use serde_json::Value;
 
 use crate::LocalError;
-use store::{Fault, Source, Store};
+use store::{Content, Store, StoreError};
 
 /// A bucket to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bucket {
-    /// Its name.
+    /// The name of the bucket.
     pub name: String,
-    /// The directory that it is; created where it is absent. Ordinary keys are paths below it.
+    /// The directory of the bucket, created if it does not exist. An ordinary key is the path of its
+    /// file below it.
     pub path: PathBuf,
-    /// Whether it keeps versions. A version is the content's and metadata's hash: what is put
-    /// again unchanged is the same version, and keeps its date.
+    /// Whether the bucket is versioned. A version id is the hash of content and metadata: putting the
+    /// same object again gives the same version with its original date.
     pub versioned: bool,
 }
 
-/// Buckets that are directories. Several processes may work on them at once.
+/// Buckets as directories. Several processes may use them at the same time.
 ///
-/// What a put says of the media type is not kept: files have none. User metadata is.
+/// User metadata is stored, but the media type is not, because files have none.
 pub struct DirObjects {
     buckets: Vec<(String, Arc<Store>)>,
 }
 
 impl DirObjects {
-    /// Opens the buckets, creating their directories.
+    /// Opens the buckets, and creates their directories if necessary.
     ///
     /// # Errors
     /// A directory cannot be created or read.
@@ -56,23 +57,23 @@ impl DirObjects {
         Ok(DirObjects { buckets })
     }
 
-    /// Every version of every object in the bucket, in the order of their paths, also of deleted
-    /// objects (ListObjectVersions).
+    /// All versions of all objects in the bucket, including deleted objects, in the order of their
+    /// paths (ListObjectVersions).
     ///
     /// # Errors
-    /// No such bucket, or its directory cannot be read.
+    /// There is no such bucket, or its directory cannot be read.
     pub async fn versions(&self, bucket: &str) -> Result<Vec<ObjectInfo>> {
         self.call("ListObjectVersions", bucket, "", |store| store.versions())
             .await
     }
 
-    /// Does blocking work on a bucket.
+    /// Runs blocking work on a bucket.
     async fn call<T: Send + 'static>(
         &self,
         operation: &'static str,
         bucket: &str,
         key: &str,
-        work: impl FnOnce(&Store) -> std::result::Result<T, Fault> + Send + 'static,
+        work: impl FnOnce(&Store) -> std::result::Result<T, StoreError> + Send + 'static,
     ) -> Result<T> {
         let at = Location::new(bucket, key);
         let error =
@@ -83,7 +84,7 @@ impl DirObjects {
         };
         let store = Arc::clone(store);
         match tokio::task::spawn_blocking(move || work(&store)).await {
-            Ok(result) => result.map_err(|fault| error(fault.kind, fault.message)),
+            Ok(result) => result.map_err(|e| error(e.kind, e.message)),
             Err(panicked) => Err(error(ErrorKind::Unavailable, panicked.to_string())),
         }
     }
@@ -122,7 +123,7 @@ impl Objects for DirObjects {
     async fn put(&self, bucket: &str, key: &str, body: Bytes, put: Put) -> Result<ObjectInfo> {
         let owned = key.to_owned();
         self.call("PutObject", bucket, key, move |store| {
-            store.put(&owned, Source::Bytes(&body), &put)
+            store.put(&owned, Content::Bytes(&body), &put)
         })
         .await
     }
@@ -130,7 +131,7 @@ impl Objects for DirObjects {
     async fn upload(&self, bucket: &str, key: &str, from: &Path, put: Put) -> Result<ObjectInfo> {
         let (owned, from) = (key.to_owned(), from.to_owned());
         self.call("PutObject", bucket, key, move |store| {
-            store.put(&owned, Source::File(&from), &put)
+            store.put(&owned, Content::File(&from), &put)
         })
         .await
     }
@@ -151,7 +152,7 @@ impl Objects for DirObjects {
         .await
     }
 
-    /// The object's file: as long as it is there, for whoever may read it.
+    /// A `file://` URL. It stays valid as long as the object exists, for all who can read the file.
     async fn link(&self, at: &Location, _file_name: &str, _valid: Duration) -> Result<String> {
         let (key, version) = (at.key.clone(), at.version.clone());
         let path = self
@@ -170,7 +171,7 @@ impl Objects for DirObjects {
     }
 }
 
-/// What a URL's path need not escape.
+/// Characters that need no escape in the path of a URL.
 const URL_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'-')
@@ -178,7 +179,7 @@ const URL_PATH: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// The notification that S3 sends when that object was put into that bucket.
+/// The notification that S3 sends after `object` was put into `bucket`.
 pub fn inbox_event(bucket: &str, object: &ObjectInfo) -> Value {
     let created = ObjectCreated {
         bucket: bucket.to_owned(),

@@ -1,4 +1,4 @@
-//! Mail without SES: files, or a relay.
+//! Mail without SES: `.eml` files, or an SMTP relay.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -13,17 +13,17 @@ use url::{Host, Url};
 
 use crate::LocalError;
 
-/// A directory of `.eml` files, which any mail program opens. A mail sent again (same
-/// Message-ID) replaces its file, so that a second delivery shows as one.
+/// A directory of `.eml` files, which mail programs can open. A mail with the same Message-ID
+/// replaces its file, so that a second delivery does not show up twice.
 pub struct EmlOutbox {
     directory: PathBuf,
 }
 
 impl EmlOutbox {
-    /// Opens the directory, creating it where it is absent.
+    /// Opens the directory. Creates it if it does not exist.
     ///
     /// # Errors
-    /// It cannot be created.
+    /// The directory cannot be created.
     pub fn open(directory: &Path) -> std::result::Result<EmlOutbox, LocalError> {
         fs::create_dir_all(directory).map_err(LocalError::file(directory))?;
         Ok(EmlOutbox {
@@ -31,7 +31,7 @@ impl EmlOutbox {
         })
     }
 
-    /// Where the mail with that id is, or will be.
+    /// The path of the mail with this id.
     pub fn path(&self, id: &str) -> PathBuf {
         let name: String = id
             .chars()
@@ -43,7 +43,7 @@ impl EmlOutbox {
                 }
             })
             .collect();
-        // A name that starts with a dot is hidden.
+        // A leading dot would hide the file.
         self.directory
             .join(format!("{}.eml", name.trim_start_matches('.')))
     }
@@ -66,7 +66,7 @@ impl Mailer for EmlOutbox {
     }
 }
 
-/// Writes the file whole or not at all.
+/// Writes the file atomically.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_extension(format!("{:016x}.part", rand::random::<u64>()));
     let mut file = File::create_new(&temporary)?;
@@ -86,16 +86,16 @@ pub struct SmtpMailer {
 }
 
 impl SmtpMailer {
-    /// Sends by the relay at `url`: `smtps://user:password@host` (TLS from the start) or
-    /// `smtp://user:password@host:587` (STARTTLS, required). Name and password are
-    /// percent-encoded. On this very machine (`localhost`, 127.0.0.1, `[::1]`) `smtp://` goes
-    /// without TLS. Nothing is connected yet.
+    /// Sends through the relay at `url`: `smtps://user:password@host` (TLS from the start) or
+    /// `smtp://user:password@host:587` (STARTTLS is required). User and password are
+    /// percent-encoded. For this machine (`localhost`, 127.0.0.1, `[::1]`), `smtp://` does not use
+    /// TLS. Connects with the first mail.
     ///
     /// # Errors
-    /// The URL is not one of these.
+    /// The URL is invalid.
     pub fn new(url: &str) -> Result<SmtpMailer> {
         let invalid = |message: String| {
-            // The URL holds a password: it is not repeated.
+            // The URL contains a password, so it is not part of the message.
             PortError::new("Connect", "the mail relay", ErrorKind::Invalid, message)
         };
         let url = with_tls(url).map_err(invalid)?;
@@ -109,7 +109,7 @@ impl SmtpMailer {
 
 #[async_trait]
 impl Mailer for SmtpMailer {
-    /// The id is the mail's Message-ID: relays give none that could be asked for.
+    /// The returned id is the Message-ID of the mail. Relays have no id that can be queried.
     async fn send(&self, envelope: &Envelope, mime: &[u8]) -> Result<String> {
         envelope.check(mime)?;
         let invalid = |error: String| envelope.error(ErrorKind::Invalid, error);
@@ -121,7 +121,7 @@ impl Mailer for SmtpMailer {
         let to = envelope.to.iter().map(address).collect::<Result<_>>()?;
         let smtp = lettre::address::Envelope::new(Some(from), to)
             .map_err(|error| invalid(error.to_string()))?;
-        // The end of data begins with a line's end, which the mail has already.
+        // The terminator of the data starts with a line end, which the mail already has.
         let mime_text = mime.strip_suffix(b"\r\n").unwrap_or(mime);
         match self.transport.send_raw(&smtp, mime_text).await {
             Ok(_) => Ok(message_id(mime)),
@@ -131,7 +131,7 @@ impl Mailer for SmtpMailer {
                     // RFC 4954: authentication required, failed, too weak.
                     Some(530 | 534 | 535) => ErrorKind::Denied,
                     Some(500..) => ErrorKind::Invalid,
-                    // What the relay offers does not do: STARTTLS, a way to authenticate.
+                    // The relay lacks a required feature: STARTTLS or an authentication method.
                     _ if error.is_client() => ErrorKind::Invalid,
                     _ => ErrorKind::Unavailable,
                 };
@@ -141,17 +141,20 @@ impl Mailer for SmtpMailer {
     }
 }
 
-/// The relay's URL, with TLS required where the mail leaves this machine; or why it is none.
+/// The URL of the relay, with TLS required if the relay is not on this machine.
+///
+/// # Errors
+/// Why the URL is invalid.
 fn with_tls(url: &str) -> std::result::Result<Url, String> {
     let mut url = Url::parse(url).map_err(|error| format!("not a URL: {error}"))?;
     let is_local = match url.host() {
-        // Only the web's own schemes have their addresses read as such.
+        // The `url` crate parses addresses only for the schemes of the web.
         Some(Host::Domain(name)) => {
             name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
         }
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => return Err("the URL names no host".to_owned()),
+        None => return Err("the URL has no host".to_owned()),
     };
     match url.scheme() {
         "smtps" => {}
@@ -162,7 +165,7 @@ fn with_tls(url: &str) -> std::result::Result<Url, String> {
     Ok(url)
 }
 
-/// An error with its causes.
+/// The text of an error with all its causes.
 fn reasons(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -176,10 +179,10 @@ fn reasons(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The mail's Message-ID without its brackets; the hash of a mail that has none.
+/// The Message-ID of a mail without the brackets, or the hash of a mail without one.
 fn message_id(mime: &[u8]) -> String {
     let text = String::from_utf8_lossy(header(mime));
-    // A header goes on in lines that start with white space.
+    // Lines that start with white space continue a header.
     let unfolded = text
         .replace("\r\n", "\n")
         .replace("\n ", " ")
@@ -192,7 +195,7 @@ fn message_id(mime: &[u8]) -> String {
     id.unwrap_or_else(|| blake3::hash(mime).to_string())
 }
 
-/// The header: all before the first empty line.
+/// The header of a mail: everything before the first empty line.
 fn header(mime: &[u8]) -> &[u8] {
     let end = |blank: &[u8]| mime.windows(blank.len()).position(|w| w == blank);
     let length = [end(b"\r\n\r\n"), end(b"\n\n")].into_iter().flatten().min();
@@ -204,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mail_leaves_this_machine_only_with_tls() {
+    fn tls_is_required_unless_the_relay_is_on_this_machine() {
         for (url, expected) in [
             (
                 "smtp://a:b@mail.example.com",
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_message_id_is_read_from_the_header_alone() {
+    fn the_message_id_is_read_only_from_the_header() {
         for (mime, id) in [
             ("Subject: x\r\nMessage-ID: <a@b>\r\n\r\nbody", "a@b"),
             ("message-id:\r\n <a@b>\r\nSubject: x\r\n\r\n", "a@b"),

@@ -1,5 +1,5 @@
-//! Messages that wait for their time, in `cloud.db`: what EventBridge Scheduler is in AWS. The
-//! dispatcher publishes them.
+//! Scheduled messages in `cloud.db`. On AWS, this is EventBridge Scheduler. The dispatcher publishes
+//! the messages when they are due.
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -12,14 +12,14 @@ use crate::Cloud;
 use crate::bus::Chaos;
 use crate::topic::publish_scheduled;
 
-/// The scheduler. A message waits as a row and becomes an event of the topic in one transaction:
-/// one that came due while no command ran is published when the next one starts.
+/// The scheduler. A message is a row until it is due, and is then published in one transaction. A
+/// message that becomes due while no command is running is published by the next one.
 pub struct LocalScheduler {
     cloud: Cloud,
 }
 
 impl LocalScheduler {
-    /// The scheduler whose messages wait in that database.
+    /// A scheduler that stores its messages in `cloud`.
     pub fn new(cloud: Cloud) -> LocalScheduler {
         LocalScheduler { cloud }
     }
@@ -31,7 +31,7 @@ impl Scheduler for LocalScheduler {
         const OPERATION: &str = "CreateSchedule";
         check_schedule_name(OPERATION, name)?;
         let text = message_text(message, OPERATION, name)?;
-        // Not before `when`, of which a fraction of a millisecond is cut off.
+        // Rounded up to the next millisecond, so that the message is never early.
         let due = when.timestamp_millis().saturating_add(1);
         self.cloud
             .with(|conn| {
@@ -55,8 +55,8 @@ impl Scheduler for LocalScheduler {
     }
 }
 
-/// Publishes all messages whose time has come, and tells when the next one's does; epoch
-/// milliseconds both.
+/// Publishes all messages that are due at `now`. Returns when the next one is due. Both times are in
+/// epoch milliseconds.
 pub(crate) fn publish_due(
     conn: &mut Connection,
     chaos: Option<&Chaos>,

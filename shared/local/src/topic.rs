@@ -1,3 +1,5 @@
+//! The topic and its subscriptions. On AWS, this is SNS.
+
 use async_trait::async_trait;
 use chrono::Utc;
 use rowmill_domain::message::RunMessage;
@@ -7,15 +9,14 @@ use rusqlite::Connection;
 use crate::Cloud;
 use crate::bus::{self, Chaos, Target};
 
-/// The topic, and its subscriptions: submit takes `split`, report takes `failed` and `check`,
-/// cleanup takes `due`.
+/// The topic. Submit subscribes to `split`, report to `failed` and `check`, and cleanup to `due`.
 pub struct LocalTopic {
     cloud: Cloud,
     chaos: Option<Chaos>,
 }
 
 impl LocalTopic {
-    /// The topic whose messages are in that database.
+    /// A topic that queues its messages in `cloud`. `chaos` duplicates and delays them, in tests.
     pub fn new(cloud: Cloud, chaos: Option<Chaos>) -> LocalTopic {
         LocalTopic { cloud, chaos }
     }
@@ -39,7 +40,7 @@ impl Topic for LocalTopic {
     }
 }
 
-/// Publishes a message whose time has come, with the transaction that `conn` is in.
+/// Publishes a scheduled message in the transaction of `conn`.
 pub(crate) fn publish_scheduled(
     conn: &Connection,
     chaos: Option<&Chaos>,
@@ -49,7 +50,7 @@ pub(crate) fn publish_scheduled(
     bus::enqueue(conn, chaos, subscriber(message), &payload)
 }
 
-/// The stage whose subscription takes a message.
+/// The stage that subscribes to a message.
 fn subscriber(message: &RunMessage) -> Target {
     match message {
         RunMessage::Split { .. } => Target::Submit,
@@ -58,7 +59,7 @@ fn subscriber(message: &RunMessage) -> Target {
     }
 }
 
-/// A random id, the same in every delivery of one message.
+/// A random id. All deliveries of a message have the same id.
 fn message_id() -> String {
     format!("{:032x}", rand::random::<u128>())
 }

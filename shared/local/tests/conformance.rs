@@ -1,4 +1,4 @@
-//! The local adapters pass the suites of `rowmill-ports`, and keep what they promise beyond them.
+//! The local adapters pass the suites of `rowmill-ports` and keep their additional guarantees.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -38,7 +38,7 @@ fn buckets(directory: &Path) -> DirObjects {
     DirObjects::open(vec![bucket("work", false), bucket("inbox", true)]).unwrap()
 }
 
-/// Every file below a directory, as a path relative to it.
+/// All files below a directory, as relative paths.
 fn files(directory: &Path) -> Vec<String> {
     let mut all = Vec::new();
     let mut waiting = vec![directory.to_owned()];
@@ -58,7 +58,7 @@ fn files(directory: &Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_without_versions() {
+async fn objects_without_versions_pass_the_suite() {
     let (store, scratch) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let objects = buckets(store.path());
     conformance::objects::objects(&objects, "work", scratch.path()).await;
@@ -66,19 +66,19 @@ async fn objects_without_versions() {
     assert_eq!(
         files(&store.path().join("work")),
         [".store/lock"],
-        "nothing stays"
+        "no other files are left"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn objects_with_versions() {
+async fn objects_with_versions_pass_the_suite() {
     let (store, scratch) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let objects = buckets(store.path());
     conformance::objects::objects(&objects, "inbox", scratch.path()).await;
     assert_ne!(
         objects.versions("inbox").await.unwrap(),
         [],
-        "deletes keep versions"
+        "deleting keeps versions"
     );
 
     let store = TempDir::new().unwrap();
@@ -104,20 +104,20 @@ async fn the_same_upload_is_the_same_version_and_keeps_its_date() {
     let other = put("2").await;
     assert_ne!(
         first.version, other.version,
-        "other metadata, other version"
+        "other metadata make another version"
     );
     assert_eq!(first.etag, other.etag, "the same bytes");
-    // Another object store on the same directory, as the next command is.
-    let again = buckets(store.path());
+    // Another store in the same directory, like that of the next command.
+    let other_store = buckets(store.path());
     let at = Location::new("inbox", "p/a.xlsx");
-    assert_eq!(again.head(&at).await.unwrap(), other);
-    assert_eq!(put("1").await, first, "version, date, and all");
+    assert_eq!(other_store.head(&at).await.unwrap(), other);
+    assert_eq!(put("1").await, first, "the same version with the same date");
     assert_eq!(
-        again.head(&at).await.unwrap(),
+        other_store.head(&at).await.unwrap(),
         first,
-        "and it is the latest again"
+        "it is the latest version again"
     );
-    assert_eq!(again.versions("inbox").await.unwrap().len(), 2);
+    assert_eq!(other_store.versions("inbox").await.unwrap().len(), 2);
 
     let event = inbox_event("inbox", &first);
     let [created] = &rowmill_events::s3_created(&event).unwrap()[..] else {
@@ -142,7 +142,7 @@ async fn ordinary_objects_are_plain_files() {
     assert_eq!(
         files(&work),
         [".store/lock", key],
-        "and no file beside them"
+        "there are no other files"
     );
     let at = Location::new("work", key);
     let link = objects.link(&at, "a", Duration::ZERO);
@@ -151,11 +151,11 @@ async fn ordinary_objects_are_plain_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_writer_left_is_removed() {
+async fn partial_files_of_killed_writers_are_removed() {
     let store = TempDir::new().unwrap();
     drop(buckets(store.path()));
     let tmp = store.path().join("work/.store/tmp");
-    // A process id above the system's largest: nobody's.
+    // A process id above the maximum of the system, so there is no such process.
     std::fs::write(tmp.join("2147483646-0"), "half").unwrap();
     let live = format!("{}-0", std::process::id());
     std::fs::write(tmp.join(&live), "being written").unwrap();
@@ -164,7 +164,7 @@ async fn what_a_killed_writer_left_is_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn runs_outcomes_and_coordination() {
+async fn the_ledger_passes_the_suites() {
     let state = TempDir::new().unwrap();
     let ledger = SqliteLedger::open(state.path()).unwrap();
     conformance::runs::runs(&ledger).await;
@@ -199,7 +199,7 @@ const PLAN: TablePlan = TablePlan {
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn progress_counts_rows_and_not_writes() {
+async fn progress_counts_rows_instead_of_writes() {
     let state = TempDir::new().unwrap();
     let ledger = SqliteLedger::open(state.path()).unwrap();
     let run = run();
@@ -242,7 +242,7 @@ async fn two_ledgers_on_one_state_directory_see_each_other() {
     tokio::join!(write(&one, 0), write(&two, 200));
     assert_eq!(one.progress(&run).await.unwrap(), 400);
     assert_eq!(two.outcomes(&run, 0, 0..=999).await.unwrap().len(), 400);
-    // Dropped and created again by one: the other must not write into the old file.
+    // One drops and creates the table: the other must not write into the old file.
     one.drop_table(&run).await.unwrap();
     let gone = two.put_outcomes(&run, 0, &[outcome(1, 0)]).await;
     assert!(gone.unwrap_err().is_not_found());
@@ -256,7 +256,7 @@ async fn two_ledgers_on_one_state_directory_see_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn topic() {
+async fn the_topic_passes_the_suite() {
     let state = TempDir::new().unwrap();
     let cloud = Cloud::open(state.path()).unwrap();
     let topic = LocalTopic::new(cloud.clone(), None);
@@ -270,14 +270,14 @@ async fn topic() {
         messages
             .filter(|(to, _)| *to == target)
             .flat_map(|(_, payload)| rowmill_events::sns_messages(&payload).unwrap())
-            // Report has two subscriptions, the others one.
+            // Report subscribes to two kinds of messages, the others to one.
             .filter(|message| message.kind() == kind || target != Target::Report)
             .collect::<Vec<RunMessage>>()
     };
     conformance::topic::topic(&topic, &received, Duration::ZERO).await;
 }
 
-/// Keeps the messages of the topic that enter cleanup.
+/// Collects the messages that cleanup receives.
 #[derive(Clone, Default)]
 struct Received(Arc<Mutex<Vec<RunMessage>>>);
 
@@ -297,7 +297,7 @@ impl Handler for Received {
 }
 
 impl Received {
-    /// Dispatches to it until the sender goes.
+    /// Starts a dispatcher, which runs until the returned sender is dropped.
     fn start(&self, cloud: &Cloud) -> watch::Sender<bool> {
         let (stop, stopped) = watch::channel(false);
         let dispatcher = Dispatcher::new(cloud.clone(), None);
@@ -312,25 +312,25 @@ impl Received {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scheduler() {
+async fn the_scheduler_passes_the_suite() {
     let state = TempDir::new().unwrap();
     let cloud = Cloud::open(state.path()).unwrap();
     let received = Received::default();
     let _stop = received.start(&cloud);
     let scheduler = LocalScheduler::new(cloud);
-    let patience = Duration::from_secs(10);
-    conformance::scheduler::scheduler(&scheduler, &|| received.all(), patience).await;
+    let timeout = Duration::from_secs(10);
+    conformance::scheduler::scheduler(&scheduler, &|| received.all(), timeout).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_came_due_while_nothing_ran_is_published_at_the_next_start() {
+async fn a_message_that_became_due_while_nothing_ran_is_published_at_the_next_start() {
     let state = TempDir::new().unwrap();
     let message = RunMessage::Due { run: run() };
     {
         let cloud = Cloud::open(state.path()).unwrap();
         let scheduler = LocalScheduler::new(cloud.clone());
         scheduler.at("run", Utc::now(), &message).await.unwrap();
-        assert_eq!(bus::queue(&cloud).unwrap(), [], "nobody publishes");
+        assert_eq!(bus::queue(&cloud).unwrap(), [], "no dispatcher runs");
     }
     let cloud = Cloud::open(state.path()).unwrap();
     let mut changed = cloud.changed();
@@ -347,7 +347,7 @@ async fn what_came_due_while_nothing_ran_is_published_at_the_next_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn chaos_sends_some_messages_twice() {
+async fn chaos_duplicates_some_messages() {
     let state = TempDir::new().unwrap();
     let cloud = Cloud::open(state.path()).unwrap();
     let topic = LocalTopic::new(cloud.clone(), Some(Chaos { seed: 1 }));
@@ -358,11 +358,11 @@ async fn chaos_sends_some_messages_twice() {
             .unwrap();
     }
     let queued = bus::queue(&cloud).unwrap().len();
-    assert!((45..80).contains(&queued), "{queued} for 40");
+    assert!((45..80).contains(&queued), "{queued} copies of 40 messages");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn outbox() {
+async fn the_outbox_passes_the_suite_and_writes_each_mail_once() {
     let directory = TempDir::new().unwrap();
     let outbox = EmlOutbox::open(directory.path()).unwrap();
     let (from, to) = ("rowmill@example.com", "ana@example.com");
@@ -371,12 +371,12 @@ async fn outbox() {
     let written = std::fs::read(&path).unwrap();
     assert!(
         written == conformance::mailer::mime(from, to),
-        "byte for byte"
+        "the file is the mail"
     );
     assert_eq!(
         files(directory.path()),
         ["suite-1@example.com.eml"],
-        "sent twice, there once"
+        "sending twice makes one file"
     );
     let odd = outbox.path("../../etc/pass wd");
     assert_eq!(odd.parent(), Some(directory.path()));
@@ -387,7 +387,7 @@ fn a_state_directory_of_another_format_is_refused_with_advice() {
     let state = TempDir::new().unwrap();
     drop(Cloud::open(state.path()).unwrap());
     let conn = rusqlite::Connection::open(state.path().join("cloud.db")).unwrap();
-    for (format, program) in [(99, "newer program"), (3, "older program")] {
+    for (format, program) in [(99, "newer version"), (3, "older version")] {
         conn.pragma_update(None, "user_version", format).unwrap();
         let Err(error) = Cloud::open(state.path()) else {
             panic!("opened format {format}")
@@ -397,7 +397,7 @@ fn a_state_directory_of_another_format_is_refused_with_advice() {
             &format!("format {format}"),
             "cloud.db",
             program,
-            "fresh output directory",
+            "empty output directory",
         ] {
             assert!(error.contains(part), "{error}");
         }

@@ -1,4 +1,4 @@
-//! The dispatcher delivers at least once, tries again, gives up, and resumes.
+//! The dispatcher delivers at least once, retries, dead-letters and resumes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -29,10 +29,10 @@ struct Call {
 
 type Answer = Box<dyn Fn(&Call, usize) -> Result<Option<Value>, HandlerError> + Send + Sync>;
 
-/// Tells of every call, and answers by a function of the call and how often it came.
+/// Reports every call, and answers with a function of the call and the number of earlier ones.
 struct Stages {
     seen: Mutex<Vec<Call>>,
-    told: mpsc::UnboundedSender<Call>,
+    calls: mpsc::UnboundedSender<Call>,
     answer: Answer,
 }
 
@@ -55,7 +55,7 @@ impl Handler for Stages {
             seen.iter().filter(|other| **other == call).count() - 1
         };
         let answer = (self.answer)(&call, before);
-        self.told.send(call).unwrap();
+        self.calls.send(call).unwrap();
         answer
     }
 }
@@ -67,11 +67,11 @@ struct Running {
 }
 
 fn start(cloud: &Cloud, answer: Answer) -> Running {
-    let (told, calls) = mpsc::unbounded_channel();
+    let (sender, calls) = mpsc::unbounded_channel();
     let (stop, stopped) = watch::channel(false);
     let stages = Stages {
         seen: Mutex::default(),
-        told,
+        calls: sender,
         answer,
     };
     let dispatcher = Dispatcher::new(cloud.clone(), None);
@@ -101,7 +101,7 @@ fn enqueue(cloud: &Cloud, chaos: Option<&Chaos>, target: Target, n: usize) {
 }
 
 /// Waits until the queue is empty.
-async fn drained(cloud: &Cloud) {
+async fn wait_until_empty(cloud: &Cloud) {
     let mut changed = cloud.changed();
     let wait = async {
         while !bus::queue(cloud).unwrap().is_empty() {
@@ -131,7 +131,7 @@ async fn every_message_reaches_its_stage() {
     enqueue(&cloud, None, Target::Split, 0);
     let mut running = start(&cloud, ok());
     assert_eq!(running.next().await.target, Target::Split);
-    // And those that come while it runs.
+    // Also messages that arrive while the dispatcher runs.
     for n in 1..20 {
         enqueue(&cloud, None, Target::ALL[n % 4], n);
     }
@@ -144,13 +144,13 @@ async fn every_message_reaches_its_stage() {
     }
     seen.sort_unstable();
     assert_eq!(seen, (1..20).collect::<Vec<_>>());
-    drained(&cloud).await;
+    wait_until_empty(&cloud).await;
     running.stop().await;
     assert_eq!(bus::dead_letters(&cloud).unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_try_comes_again_with_the_same_owner_and_is_then_given_up() {
+async fn a_failed_message_is_retried_with_the_same_owner_and_then_dead_lettered() {
     let state = TempDir::new().unwrap();
     let cloud = Cloud::open(state.path()).unwrap();
     let mut running = start(
@@ -166,16 +166,16 @@ async fn a_failed_try_comes_again_with_the_same_owner_and_is_then_given_up() {
     for n in 0..4 {
         enqueue(&cloud, None, Target::Submit, n);
     }
-    // 3 tries of 0 and of 1, one of 2. The crash of 3 comes before it tells.
+    // 3 attempts of 0 and of 1, one of 2. Message 3 panics before its call is reported.
     let mut calls = Vec::new();
     for _ in 0..8 {
         calls.push(running.next().await);
     }
-    drained(&cloud).await;
+    wait_until_empty(&cloud).await;
     running.stop().await;
-    for (n, tries) in [(0, 3), (1, 3), (2, 1), (3, 1)] {
+    for (n, attempts) in [(0, 3), (1, 3), (2, 1), (3, 1)] {
         let of_n: Vec<_> = calls.iter().filter(|c| c.payload["n"] == n).collect();
-        assert_eq!(of_n.len(), tries, "message {n}");
+        assert_eq!(of_n.len(), attempts, "message {n}");
         assert!(of_n.iter().all(|c| c.owner == of_n[0].owner), "{of_n:?}");
     }
     let dead = bus::dead_letters(&cloud).unwrap();
@@ -187,39 +187,39 @@ async fn a_failed_try_comes_again_with_the_same_owner_and_is_then_given_up() {
         (&json!({ "n": 2 }), Target::Submit, "no disk"),
         (&json!({ "n": 1 }), Target::Submit, "no disk"),
     ];
-    assert_eq!(dead, expected, "in the order in which they were given up");
+    assert_eq!(dead, expected, "in the order of their last attempts");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_letter_put_back_is_the_same_delivery_with_all_its_tries() {
+async fn a_redriven_dead_letter_is_the_same_delivery_with_new_attempts() {
     let state = TempDir::new().unwrap();
     let cloud = Cloud::open(state.path()).unwrap();
     enqueue(&cloud, None, Target::Submit, 0);
     let mut running = start(&cloud, Box::new(|_, _| Err(failure(false))));
-    let given_up = running.next().await;
-    drained(&cloud).await;
+    let failed = running.next().await;
+    wait_until_empty(&cloud).await;
     running.stop().await;
     let letters = bus::dead_letters(&cloud).unwrap();
     bus::redrive(&cloud, letters[0].id).unwrap();
     assert_eq!(bus::dead_letters(&cloud).unwrap(), []);
-    let third_time_lucky = |_: &Call, before| {
+    let succeed_third_time = |_: &Call, before| {
         if before < 2 {
             Err(failure(true))
         } else {
             Ok(None)
         }
     };
-    let mut running = start(&cloud, Box::new(third_time_lucky));
+    let mut running = start(&cloud, Box::new(succeed_third_time));
     for _ in 0..3 {
-        assert_eq!(running.next().await, given_up);
+        assert_eq!(running.next().await, failed);
     }
-    drained(&cloud).await;
+    wait_until_empty(&cloud).await;
     running.stop().await;
     assert_eq!(bus::dead_letters(&cloud).unwrap(), []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_report_answers_goes_to_cleanup() {
+async fn the_answer_of_report_goes_to_cleanup() {
     let state = TempDir::new().unwrap();
     let cloud = Cloud::open(state.path()).unwrap();
     let answer = json!({ "run": "20261121-suite-0123456789ab" });
@@ -231,7 +231,7 @@ async fn what_report_answers_goes_to_cleanup() {
             Ok(first.then(|| given.clone()))
         }),
     );
-    // Report's second answer is nothing, and submit's answer goes nowhere.
+    // Report returns nothing for the second message, and the answer of submit is ignored.
     enqueue(&cloud, None, Target::Report, 1);
     enqueue(&cloud, None, Target::Submit, 0);
     enqueue(&cloud, None, Target::Report, 0);
@@ -239,7 +239,7 @@ async fn what_report_answers_goes_to_cleanup() {
     for _ in 0..4 {
         calls.push(running.next().await);
     }
-    drained(&cloud).await;
+    wait_until_empty(&cloud).await;
     running.stop().await;
     let cleanups: Vec<_> = calls
         .iter()
@@ -255,13 +255,13 @@ async fn what_report_answers_goes_to_cleanup() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_under_way_when_the_process_ends_is_delivered_again() {
+async fn a_message_that_is_handled_when_the_process_ends_is_delivered_again() {
     let state = TempDir::new().unwrap();
     let first = {
         let cloud = Cloud::open(state.path()).unwrap();
         enqueue(&cloud, None, Target::Split, 7);
         let (entered, mut in_handler) = mpsc::unbounded_channel();
-        /// A stage that never ends.
+        /// A stage that never returns.
         struct Stuck(mpsc::UnboundedSender<String>);
         #[async_trait]
         impl Handler for Stuck {
@@ -293,12 +293,12 @@ async fn a_message_under_way_when_the_process_ends_is_delivered_again() {
         "the same delivery"
     );
     assert_eq!(call.payload, json!({ "n": 7 }));
-    drained(&cloud).await;
+    wait_until_empty(&cloud).await;
     running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn chaos_loses_nothing() {
+async fn chaos_loses_no_message() {
     let state = TempDir::new().unwrap();
     let cloud = Cloud::open(state.path()).unwrap();
     for n in 0..60 {
@@ -313,20 +313,20 @@ async fn chaos_loses_nothing() {
         order.push(call.payload["n"].as_u64().unwrap() as usize);
         assert!(
             owners.insert(call.owner),
-            "each copy is a delivery of its own"
+            "each copy is a separate delivery"
         );
     }
-    drained(&cloud).await;
+    wait_until_empty(&cloud).await;
     running.stop().await;
     assert!(!order.is_sorted(), "messages overtake each other");
     order.sort_unstable();
     order.dedup();
     assert_eq!(order, (0..60).collect::<Vec<_>>());
-    assert!(copies > 60, "some come twice");
+    assert!(copies > 60, "some messages are duplicated");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_enqueue_that_is_rolled_back_never_was() {
+async fn a_message_of_a_rolled_back_transaction_is_not_queued() {
     let state = TempDir::new().unwrap();
     let cloud = Cloud::open(state.path()).unwrap();
     cloud

@@ -1,4 +1,4 @@
-//! The relay, against a small SMTP server on the loopback.
+//! The SMTP mailer with a local SMTP server.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,26 +14,26 @@ use rowmill_ports::{Envelope, ErrorKind, Mailer};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What the server took.
+/// A mail that the server accepted.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Taken {
+struct Accepted {
     from: String,
     to: Vec<String>,
     data: String,
 }
 
-/// A server that answers `MAIL FROM` with `mail`, and takes all else. Gives its port, and what
-/// it takes.
-async fn serve(mail: &'static str) -> (u16, Arc<Mutex<Vec<Taken>>>) {
+/// Starts a server that answers `MAIL FROM` with `mail` and accepts everything else. Returns its port
+/// and the mails that it accepts.
+async fn serve(mail: &'static str) -> (u16, Arc<Mutex<Vec<Accepted>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let all: Arc<Mutex<Vec<Taken>>> = Arc::default();
-    let taken = Arc::clone(&all);
+    let all: Arc<Mutex<Vec<Accepted>>> = Arc::default();
+    let accepted = Arc::clone(&all);
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
-            let taken = Arc::clone(&taken);
-            // The client may hang up at any time.
-            tokio::spawn(async move { session(socket, mail, &taken).await.ok() });
+            let accepted = Arc::clone(&accepted);
+            // The client may disconnect at any time.
+            tokio::spawn(async move { session(socket, mail, &accepted).await.ok() });
         }
     });
     (port, all)
@@ -42,11 +42,11 @@ async fn serve(mail: &'static str) -> (u16, Arc<Mutex<Vec<Taken>>>) {
 async fn session(
     socket: TcpStream,
     mail: &str,
-    all: &Mutex<Vec<Taken>>,
+    all: &Mutex<Vec<Accepted>>,
 ) -> Result<(), std::io::Error> {
     let mut socket = BufReader::new(socket);
     socket.write_all(b"220 test\r\n").await?;
-    let mut taken = Taken::default();
+    let mut accepted = Accepted::default();
     let mut line = String::new();
     loop {
         line.clear();
@@ -64,24 +64,24 @@ async fn session(
         let answer = match command.get(..4).unwrap_or(&command) {
             "EHLO" => "250-test\r\n250 8BITMIME",
             "MAIL" => {
-                taken.from = address();
+                accepted.from = address();
                 mail
             }
             "RCPT" => {
-                taken.to.push(address());
+                accepted.to.push(address());
                 "250 OK"
             }
             "DATA" => {
-                socket.write_all(b"354 go on\r\n").await?;
+                socket.write_all(b"354 continue\r\n").await?;
                 loop {
                     line.clear();
                     socket.read_line(&mut line).await?;
                     if line == ".\r\n" {
                         break;
                     }
-                    taken.data += line.strip_prefix('.').unwrap_or(&line);
+                    accepted.data += line.strip_prefix('.').unwrap_or(&line);
                 }
-                all.lock().unwrap().push(std::mem::take(&mut taken));
+                all.lock().unwrap().push(std::mem::take(&mut accepted));
                 "250 queued as 4711"
             }
             "QUIT" => "221 bye",
@@ -94,7 +94,7 @@ async fn session(
 const FROM: &str = "rowmill@example.com";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_relay_passes_the_suite_and_gets_what_was_sent() {
+async fn the_mailer_passes_the_suite_and_sends_mails_unchanged() {
     let (port, all) = serve("250 OK").await;
     let relay = SmtpMailer::new(&format!("smtp://127.0.0.1:{port}")).unwrap();
     mailer::mailer(&relay, FROM, "ana@example.com").await;
@@ -111,7 +111,7 @@ fn envelope(to: &str) -> Envelope {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_relay_says_decides_whether_trying_again_helps() {
+async fn the_answer_of_the_relay_decides_whether_the_error_is_retryable() {
     let mime = mailer::mime(FROM, "ana@example.com");
     for (answer, kind) in [
         ("451 busy, later", ErrorKind::Unavailable),
@@ -136,7 +136,7 @@ async fn what_the_relay_says_decides_whether_trying_again_helps() {
         .unwrap_err();
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.to_string().contains("not an address"), "{error}");
-    // Nobody listens on a port that was just given back.
+    // Nothing listens on a port that was just released.
     let free = TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()
@@ -151,7 +151,7 @@ async fn what_the_relay_says_decides_whether_trying_again_helps() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_relay_without_tls_is_refused_where_tls_is_asked_for() {
+async fn a_relay_without_tls_is_an_error_if_tls_is_required() {
     let (port, all) = serve("250 OK").await;
     let url = format!("smtp://ana:secret@127.0.0.1:{port}?tls=required");
     let relay = SmtpMailer::new(&url).unwrap();

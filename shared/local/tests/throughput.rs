@@ -1,5 +1,5 @@
-//! How fast outcomes go into a run's table and come back, by two processes' worth of writers.
-//! By hand: `cargo test --release -p rowmill-local --test throughput -- --ignored --nocapture`
+//! Measures how fast two processes store and read the outcomes of a run. Run it by hand:
+//! `cargo test --release -p rowmill-local --test throughput -- --ignored --nocapture`
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use std::time::Instant;
@@ -29,9 +29,9 @@ fn outcome(row: u32) -> Outcome {
 
 #[ignore = "a measurement"]
 #[tokio::test(flavor = "multi_thread")]
-async fn outcomes_in_and_out() {
+async fn storing_and_reading_outcomes() {
     let state = tempfile::tempdir().unwrap();
-    // Two ledgers: connections of their own, as two processes have.
+    // Two ledgers with separate connections, like two processes.
     let open = || SqliteLedger::open(state.path()).unwrap();
     let (one, two) = (open(), open());
     let run: RunId = "20261121-suite-0123456789ab".parse().unwrap();

@@ -235,7 +235,7 @@ impl Bench {
         let (stop, stopped) = watch::channel(false);
         let worker = tokio::spawn({
             let jobs = self.jobs.clone();
-            async move { jobs.work(stopped).await }
+            async move { jobs.run(stopped).await }
         });
         let mut ids: BTreeMap<JobName, JobId> = BTreeMap::new();
         for job in job_graph(&self.manifest) {
@@ -272,7 +272,7 @@ impl Bench {
             ids.insert(job.name, id);
         }
         for id in ids.values() {
-            tokio::time::timeout(PATIENCE, self.jobs.ended(id))
+            tokio::time::timeout(PATIENCE, self.jobs.wait_for_end(id))
                 .await
                 .expect("the job ends")
                 .unwrap();

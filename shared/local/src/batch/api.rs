@@ -1,4 +1,4 @@
-//! The port: what callers ask of Batch.
+//! The port `Jobs`: the operations of the AWS Batch API.
 
 use std::sync::PoisonError;
 
@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use super::job::{Job, Spec};
 use super::machine::Machine;
-use super::process::Order;
+use super::process::Interrupt;
 use super::{LocalBatch, now, store};
 
-/// Jobs on a page. Source: AWS Batch API, ListJobs (`maxResults`).
-const PAGE: usize = 100;
+/// Jobs per page. Source: AWS Batch API, ListJobs (`maxResults`).
+const PAGE_SIZE: usize = 100;
 
-/// As AWS answers: `ClientException`, status 400.
+/// The error that AWS returns: `ClientException`, status 400.
 fn refused(refusal: Violation, operation: &'static str, resource: &str) -> PortError {
     let message = format!("ClientException: {refusal}");
     PortError::new(operation, resource, ErrorKind::Invalid, message)
@@ -129,15 +129,15 @@ impl Jobs for LocalBatch {
     }
 
     async fn terminate(&self, id: &JobId, reason: &str) -> Result<()> {
-        let at_work = self
+        let active = self
             .transact(|machine| {
                 let unit = machine.find(id);
                 unit.map(|unit| machine.terminate(unit, reason, now()))
             })
             .map_err(|e| e.into_port("TerminateJob", &id.0))?;
-        for unit in at_work.unwrap_or_default() {
+        for unit in active.unwrap_or_default() {
             // The receiver lives as long as `self`.
-            let _ = self.inner.orders.send((unit, Order::Stop));
+            let _ = self.inner.interrupts.send((unit, Interrupt::Terminate));
         }
         Ok(())
     }
@@ -153,7 +153,7 @@ impl Jobs for LocalBatch {
 }
 
 impl LocalBatch {
-    /// Counts a call against the account's rate, in a window of a second.
+    /// Counts a call against the account's rate limit, which applies to the last second.
     fn throttle(&self, operation: &'static str, resource: &str) -> Result<()> {
         let (now, second) = (Instant::now(), self.scaled(1));
         let submits = &self.inner.submits;
@@ -178,8 +178,8 @@ impl LocalBatch {
     }
 }
 
-/// A page of jobs, newest first, and of children by index. The token is the number of the last
-/// job, or the index of the last child, on the page.
+/// A page of jobs, newest first, or of children by index. The token is the number of the last job or
+/// the index of the last child on the page.
 fn page(
     machine: &Machine,
     filter: &JobFilter,
@@ -189,7 +189,7 @@ fn page(
         machine
             .newest_first(after)
             .filter(|(_, job)| pick(job))
-            .take(PAGE + 1)
+            .take(PAGE_SIZE + 1)
             .map(|(number, job)| (number, job.detail(None)))
             .collect()
     };
@@ -210,24 +210,24 @@ fn page(
                     (first..size)
                         .map(|index| (index, job.detail(Some(index as u32))))
                         .filter(|(_, child)| child.status == *status)
-                        .take(PAGE + 1)
+                        .take(PAGE_SIZE + 1)
                 })
                 .collect()
         }
     };
-    let next = (found.len() > PAGE).then(|| {
-        found.truncate(PAGE);
-        found[PAGE - 1].0.to_string()
+    let next = (found.len() > PAGE_SIZE).then(|| {
+        found.truncate(PAGE_SIZE);
+        found[PAGE_SIZE - 1].0.to_string()
     });
     let jobs = found.into_iter().map(|(_, mut job)| {
-        // ListJobs does not say it.
+        // ListJobs does not return it.
         job.attempts = 0;
         job
     });
     (jobs.collect(), next)
 }
 
-/// A random id in the form of AWS's, a UUID of version 4.
+/// A random id in the format of AWS: a UUID, version 4.
 fn new_id() -> JobId {
     let bits: u128 = rand::random();
     let part = |shift: u32, digits: u32| (bits >> shift) & ((1 << (4 * digits)) - 1);

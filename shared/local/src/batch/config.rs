@@ -1,29 +1,29 @@
-//! How the local Batch is set up.
+//! The settings of the local Batch.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::bus::Chaos;
 
-/// How the local Batch is set up.
+/// The settings of the local Batch.
 #[derive(Clone, Debug)]
 pub struct BatchConfig {
-    /// The queue's name.
+    /// The name of the job queue.
     pub queue: String,
-    /// Attempts under way at once; at least 1, and at most a few hundred: each holds a thread
-    /// that waits for its end.
+    /// Attempts that run at the same time, at least 1. Each occupies a thread, so use at most a few
+    /// hundred.
     pub slots: usize,
-    /// Program and arguments of every attempt, as an image's entry point; the definition's
-    /// command follows them.
+    /// Program and arguments of every attempt, like the entry point of an image. The command of the
+    /// job definition follows them.
     pub program: Vec<String>,
-    /// Environment of every attempt, on top of this process's own; the definition's and the
-    /// job's come on top of it.
+    /// Environment of every attempt. It extends the environment of this process; the variables of
+    /// the job definition and of the job take precedence over it.
     pub environment: BTreeMap<String, String>,
-    /// Output goes to `<logs>/<job id>/<attempt>.log`.
+    /// The directory of the logs: `<logs>/<job id>/<attempt>.log`.
     pub logs: PathBuf,
-    /// Duplicates and reorders the events for report, in tests.
+    /// Duplicates and reorders the events for report. For tests.
     pub chaos: Option<Chaos>,
-    /// How many real seconds AWS's second lasts: 1.0, and less in tests. Applies to attempts'
-    /// time limits, the time between SIGTERM and SIGKILL, and the rate of SubmitJob.
+    /// Real seconds per second of AWS: 1.0, or less in tests. Applies to the time limits of
+    /// attempts, the time between SIGTERM and SIGKILL, and the rate of SubmitJob.
     pub clock_scale: f64,
 }

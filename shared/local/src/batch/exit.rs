@@ -1,68 +1,68 @@
-//! How an attempt ended, and what a retry strategy makes of it. Pure.
+//! How an attempt ended, and whether the retry strategy retries it. Pure.
 
 use rowmill_domain::job::{self, ExitAction, RetryStrategy};
 
-/// `statusReason` of an attempt whose program ended, with whatever code.
+/// `statusReason` of an attempt whose program exited, with any code.
 pub(super) const EXITED: &str = "Essential container in task exited";
-/// `statusReason` of an attempt that ran longer than its limit.
+/// `statusReason` of an attempt that exceeded its time limit.
 pub(super) const TIMED_OUT: &str = "Job attempt duration exceeded timeout";
 /// `statusReason` of an attempt whose program could not be started.
 pub(super) const NOT_STARTED: &str = "Task failed to start";
-/// `statusReason` of an attempt whose host was taken away.
+/// `statusReason` of an attempt whose host was terminated.
 pub(super) const HOST_TERMINATED: &str = "Host EC2 (instance i-local) terminated.";
-/// `statusReason` of a job that never ran because another one failed.
+/// `statusReason` of a job that did not run because a dependency failed.
 pub(super) const DEPENDENCY_FAILED: &str = "Dependent Job failed";
-/// `statusReason` of an array of which a child failed.
+/// `statusReason` of an array with a failed child.
 pub(super) const CHILD_FAILED: &str = "Array Child Job failed";
 
 /// How one attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum AttemptEnd {
-    /// The program ended by itself: its exit code, or 128 + the signal's number.
+pub(super) enum AttemptExit {
+    /// The program exited: its exit code, or 128 + the number of the signal.
     Exited(i32),
-    /// It was ended for running too long, and left with that code. Never tried again. Source:
+    /// The attempt exceeded its time limit and exited with this code. It is never retried. Source:
     /// AWS Batch user guide, "Job timeouts".
     TimedOut(i32),
-    /// The program could not be started, for that reason.
+    /// The program could not be started, for this reason.
     NotStarted(String),
-    /// Its host was taken away: no exit code.
+    /// The host was terminated. There is no exit code.
     HostTerminated,
 }
 
-impl AttemptEnd {
-    /// The container's exit code, where there was one.
+impl AttemptExit {
+    /// The container's exit code, if there is one.
     pub(super) fn exit_code(&self) -> Option<i32> {
         match self {
-            AttemptEnd::Exited(code) | AttemptEnd::TimedOut(code) => Some(*code),
-            AttemptEnd::NotStarted(_) | AttemptEnd::HostTerminated => None,
+            AttemptExit::Exited(code) | AttemptExit::TimedOut(code) => Some(*code),
+            AttemptExit::NotStarted(_) | AttemptExit::HostTerminated => None,
         }
     }
 
     /// The attempt's `statusReason`.
     pub(super) fn status_reason(&self) -> &'static str {
         match self {
-            AttemptEnd::Exited(_) => EXITED,
-            AttemptEnd::TimedOut(_) => TIMED_OUT,
-            AttemptEnd::NotStarted(_) => NOT_STARTED,
-            AttemptEnd::HostTerminated => HOST_TERMINATED,
+            AttemptExit::Exited(_) => EXITED,
+            AttemptExit::TimedOut(_) => TIMED_OUT,
+            AttemptExit::NotStarted(_) => NOT_STARTED,
+            AttemptExit::HostTerminated => HOST_TERMINATED,
         }
     }
 
     /// The container's `reason`.
     pub(super) fn reason(&self) -> Option<String> {
         match self {
-            AttemptEnd::NotStarted(why) => Some(format!("CannotStartContainerError: {why}")),
+            AttemptExit::NotStarted(why) => Some(format!("CannotStartContainerError: {why}")),
             _ => None,
         }
     }
 
-    /// Whether the job is done.
+    /// Whether the attempt succeeded.
     pub(super) fn succeeded(&self) -> bool {
-        *self == AttemptEnd::Exited(0)
+        *self == AttemptExit::Exited(0)
     }
 
-    /// Whether a job that failed so, after `attempts` attempts with this one, is tried again.
-    pub(super) fn retried(&self, retry: &RetryStrategy, attempts: u32) -> bool {
+    /// Whether the job is retried after this failure, given the number of attempts so far.
+    pub(super) fn is_retried(&self, retry: &RetryStrategy, attempts: u32) -> bool {
         let reason = self.reason();
         let end = job::AttemptEnd {
             status_reason: self.status_reason(),
@@ -70,7 +70,7 @@ impl AttemptEnd {
             exit_code: self.exit_code(),
         };
         attempts < retry.attempts
-            && !matches!(self, AttemptEnd::TimedOut(_))
+            && !matches!(self, AttemptExit::TimedOut(_))
             && retry.action(end) == ExitAction::Retry
     }
 }
@@ -100,34 +100,34 @@ mod tests {
         use ExitAction::{Exit, Retry};
         let spot = || rule(Some("Host EC2*"), None, None, Retry);
         let all = || rule(None, Some("*"), None, Exit);
-        let lost = || AttemptEnd::HostTerminated;
-        let absent = || AttemptEnd::NotStarted("no such file".into());
+        let lost = || AttemptExit::HostTerminated;
+        let absent = || AttemptExit::NotStarted("no such file".into());
         let table = [
-            // No rule, or none that matches: again.
-            (vec![], AttemptEnd::Exited(1), true),
+            // Without a matching rule, the attempt is retried.
+            (vec![], AttemptExit::Exited(1), true),
             (
                 vec![rule(None, None, Some("2"), Exit)],
-                AttemptEnd::Exited(1),
+                AttemptExit::Exited(1),
                 true,
             ),
             (
                 vec![rule(None, None, Some("2"), Exit)],
-                AttemptEnd::Exited(2),
+                AttemptExit::Exited(2),
                 false,
             ),
-            // Exact unless it ends in *.
+            // Patterns are exact unless they end in *.
             (
                 vec![rule(None, None, Some("1"), Exit)],
-                AttemptEnd::Exited(137),
+                AttemptExit::Exited(137),
                 true,
             ),
             (
                 vec![rule(None, None, Some("1*"), Exit)],
-                AttemptEnd::Exited(137),
+                AttemptExit::Exited(137),
                 false,
             ),
             (vec![spot(), all()], lost(), true),
-            (vec![spot(), all()], AttemptEnd::Exited(1), false),
+            (vec![spot(), all()], AttemptExit::Exited(1), false),
             (vec![all(), spot()], lost(), false),
             (
                 vec![rule(Some("host ec2*"), None, None, Exit)],
@@ -140,25 +140,25 @@ mod tests {
                 absent(),
                 false,
             ),
-            // All that is given must match.
+            // All given conditions must match.
             (
                 vec![rule(Some("Essential*"), None, Some("3"), Exit)],
-                AttemptEnd::Exited(4),
+                AttemptExit::Exited(4),
                 true,
             ),
             (
                 vec![rule(Some("Essential*"), None, Some("3"), Exit)],
-                AttemptEnd::Exited(3),
+                AttemptExit::Exited(3),
                 false,
             ),
-            // Without an exit code only * matches one.
+            // Without an exit code, only * matches.
             (vec![rule(None, None, Some("0"), Exit)], lost(), true),
             (vec![rule(None, None, Some("*"), Exit)], lost(), false),
-            // Too long is never tried again.
-            (vec![], AttemptEnd::TimedOut(143), false),
+            // A timeout is never retried.
+            (vec![], AttemptExit::TimedOut(143), false),
             (
                 vec![rule(None, Some("*"), None, Retry)],
-                AttemptEnd::TimedOut(143),
+                AttemptExit::TimedOut(143),
                 false,
             ),
         ];
@@ -167,8 +167,12 @@ mod tests {
                 attempts: 2,
                 evaluate_on_exit: rules,
             };
-            assert_eq!(end.retried(&retry, 1), again, "case {i}: {end:?} {retry:?}");
-            assert!(!end.retried(&retry, 2), "case {i}: no attempt is left");
+            assert_eq!(
+                end.is_retried(&retry, 1),
+                again,
+                "case {i}: {end:?} {retry:?}"
+            );
+            assert!(!end.is_retried(&retry, 2), "case {i}: no attempts left");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A job, what is fixed about it, and the states of itself and its children. Pure.
+//! A job: its fixed specification, and the states of itself and its children. Pure.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,21 +7,21 @@ use rowmill_domain::job::{JobDetail, JobId, JobName, JobStateChange, RetryStrate
 use serde::{Deserialize, Serialize};
 
 use super::exit::{CHILD_FAILED, DEPENDENCY_FAILED};
-use super::unit::{Change, State, Unit};
+use super::unit::{StateChange, Unit, UnitState};
 
-/// One resolved `dependsOn` on another job.
+/// An entry of `dependsOn` with the job number instead of the id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Link {
+pub(super) struct DependsOn {
     /// The other job's number.
     pub(super) on: i64,
-    /// A child of it.
+    /// The index, if it is a child.
     pub(super) index: Option<u32>,
-    /// N_TO_N.
+    /// Whether each child depends on the child with the same index (N_TO_N).
     pub(super) each: bool,
 }
 
-impl Link {
-    /// What a unit of the dependent job waits for.
+impl DependsOn {
+    /// The unit that a unit of the dependent job waits for.
     pub(super) fn of(&self, unit: Unit) -> Unit {
         Unit {
             job: self.on,
@@ -30,7 +30,7 @@ impl Link {
     }
 }
 
-/// What is fixed about a job when it is submitted.
+/// The part of a job that does not change after its submission.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Spec {
     pub(super) id: JobId,
@@ -41,25 +41,25 @@ pub(super) struct Spec {
     pub(super) environment: BTreeMap<String, String>,
     pub(super) retry: RetryStrategy,
     pub(super) timeout_seconds: Option<u32>,
-    pub(super) after: Vec<Link>,
+    pub(super) after: Vec<DependsOn>,
     pub(super) sequential: bool,
 }
 
-/// A job with all its states.
+/// A job with the states of itself and its children.
 #[derive(Clone, Debug)]
 pub(super) struct Job {
     pub(super) spec: Arc<Spec>,
-    pub(super) own: State,
-    pub(super) children: Vec<State>,
+    pub(super) own: UnitState,
+    pub(super) children: Vec<UnitState>,
     /// Children that have not ended.
     pub(super) open: u32,
     /// Children that failed.
     pub(super) failed: u32,
-    /// Jobs with a dependency on this one or on a child of it.
-    pub(super) dependents: Vec<(i64, Link)>,
+    /// Jobs that depend on this job or on one of its children.
+    pub(super) dependents: Vec<(i64, DependsOn)>,
 }
 
-/// An attempt to be started.
+/// Everything needed to start an attempt.
 #[derive(Debug)]
 pub(super) struct Launch {
     pub(super) unit: Unit,
@@ -69,8 +69,8 @@ pub(super) struct Launch {
 }
 
 impl Job {
-    /// What of the job runs: its children, or itself.
-    pub(super) fn works(&self, number: i64) -> impl Iterator<Item = Unit> + use<> {
+    /// The units that run: the children of an array, or the job itself.
+    pub(super) fn run_units(&self, number: i64) -> impl Iterator<Item = Unit> + use<> {
         let children = self.spec.size.unwrap_or(0);
         let own = (children == 0).then_some(None);
         own.into_iter()
@@ -78,17 +78,18 @@ impl Job {
             .map(move |index| Unit { job: number, index })
     }
 
-    /// The state of the job itself, or of a child that it has.
-    pub(super) fn state(&self, index: Option<u32>) -> &State {
+    /// The state of the job itself or of an existing child.
+    pub(super) fn state(&self, index: Option<u32>) -> &UnitState {
         match index {
             None => &self.own,
             Some(index) => &self.children[index as usize],
         }
     }
 
-    /// Why an array failed.
-    pub(super) fn why_failed(&self) -> Arc<str> {
-        let never_ran = |child: &State| child.status_reason.as_deref() == Some(DEPENDENCY_FAILED);
+    /// The `statusReason` of an array that failed.
+    pub(super) fn failure_reason(&self) -> Arc<str> {
+        let never_ran =
+            |child: &UnitState| child.status_reason.as_deref() == Some(DEPENDENCY_FAILED);
         match &self.own.stop {
             Some(reason) => reason.clone(),
             None if self.children.iter().all(never_ran) => DEPENDENCY_FAILED.into(),
@@ -104,8 +105,8 @@ impl Job {
         }
     }
 
-    /// What an event says of a change of the job's or a child's state.
-    pub(super) fn change(&self, change: &Change) -> JobStateChange {
+    /// The event for a change of state of the job or a child.
+    pub(super) fn event(&self, change: &StateChange) -> JobStateChange {
         JobStateChange {
             id: self.id(change.unit.index),
             name: self.spec.name.clone(),
@@ -116,7 +117,7 @@ impl Job {
         }
     }
 
-    /// What DescribeJobs says.
+    /// The answer of DescribeJobs for the job or a child.
     pub(super) fn detail(&self, index: Option<u32>) -> JobDetail {
         let state = self.state(index);
         let text = |text: &Option<Arc<str>>| text.as_ref().map(|text| text.to_string());

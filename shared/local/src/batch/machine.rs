@@ -1,12 +1,12 @@
-//! The states of all jobs, and how one job's change moves others. Pure: the time is an argument,
-//! and what must be kept and told is handed out by [`Machine::take_changes`].
+//! The states of all jobs, and how a change of one job affects the others. Pure: the time is an
+//! argument, and [`Machine::take_changes`] returns what must be saved and published.
 //!
 //! ```text
 //! SUBMITTED -> PENDING -> RUNNABLE -> STARTING -> RUNNING -> SUCCEEDED | FAILED
 //!                            ^-----------+-----------+  another attempt
 //! ```
-//! FAILED is reached from every state that is not terminal. An array's parent goes from PENDING
-//! to its end without running.
+//! Every state that is not terminal can change to FAILED. The parent of an array does not run: it
+//! goes from PENDING to its end.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,23 +14,23 @@ use std::sync::Arc;
 use rowmill_domain::job::rules::Violation;
 use rowmill_domain::job::{Dependency, DependencyType, JobId, JobStatus};
 
-use super::exit::{AttemptEnd, DEPENDENCY_FAILED};
-use super::job::{Job, Launch, Link, Spec};
-use super::unit::{Change, State, Unit, can_follow};
+use super::exit::{AttemptExit, DEPENDENCY_FAILED};
+use super::job::{DependsOn, Job, Launch, Spec};
+use super::unit::{StateChange, Unit, UnitState, can_follow};
 
-/// What happened since the last time: to be kept and told in one transaction.
+/// Changes since the last call, to be saved and published in one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// Jobs that are new.
+    /// New jobs.
     pub(super) submitted: Vec<i64>,
-    /// Units whose state is to be written, the new ones among them.
+    /// Units whose state must be written, including new ones.
     pub(super) units: BTreeSet<Unit>,
-    /// Changes of state in their order.
-    pub(super) events: Vec<Change>,
+    /// Changes of state, in order.
+    pub(super) events: Vec<StateChange>,
 }
 
 impl Changes {
-    /// Whether nothing happened.
+    /// Whether there are no changes.
     pub(super) fn is_empty(&self) -> bool {
         self.submitted.is_empty() && self.units.is_empty() && self.events.is_empty()
     }
@@ -46,8 +46,10 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// All jobs as they were kept, with their children's states by index.
-    pub(super) fn load(jobs: impl IntoIterator<Item = (i64, Spec, State, Vec<State>)>) -> Machine {
+    /// Restores saved jobs, with the states of their children by index.
+    pub(super) fn load(
+        jobs: impl IntoIterator<Item = (i64, Spec, UnitState, Vec<UnitState>)>,
+    ) -> Machine {
         let mut machine = Machine::default();
         for (number, spec, own, children) in jobs {
             machine.insert(number, spec, own, children);
@@ -55,7 +57,7 @@ impl Machine {
         machine
     }
 
-    fn insert(&mut self, number: i64, spec: Spec, own: State, children: Vec<State>) {
+    fn insert(&mut self, number: i64, spec: Spec, own: UnitState, children: Vec<UnitState>) {
         let count = |pick: fn(JobStatus) -> bool| {
             children.iter().filter(|child| pick(child.status)).count() as u32
         };
@@ -77,7 +79,7 @@ impl Machine {
             failed,
             dependents: Vec::new(),
         };
-        for unit in job.works(number) {
+        for unit in job.run_units(number) {
             if job.state(unit.index).status == JobStatus::Runnable {
                 self.runnable.insert(unit);
             }
@@ -85,7 +87,7 @@ impl Machine {
         self.jobs.insert(number, job);
     }
 
-    /// What happened since this was last called.
+    /// Returns the changes since the last call.
     pub(super) fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)
     }
@@ -95,7 +97,7 @@ impl Machine {
         self.jobs.get(&number)
     }
 
-    /// The unit of that id: a job's own, or a child's.
+    /// The unit with this id: a job or a child.
     pub(super) fn find(&self, id: &JobId) -> Option<Unit> {
         if let Some(&job) = self.by_id.get(id) {
             return Some(Unit { job, index: None });
@@ -109,13 +111,13 @@ impl Machine {
         })
     }
 
-    /// The first `most` units that wait for a place, oldest job first.
-    pub(super) fn runnable(&self, most: usize) -> Vec<Unit> {
-        self.runnable.iter().take(most).copied().collect()
+    /// The first `max` units that wait for capacity, oldest job first.
+    pub(super) fn runnable(&self, max: usize) -> Vec<Unit> {
+        self.runnable.iter().take(max).copied().collect()
     }
 
-    /// The first `most` units that wait for a place, with what it takes to start them.
-    pub(super) fn launches(&self, most: usize) -> Vec<Launch> {
+    /// The first `max` units that wait for capacity, with what is needed to start them.
+    pub(super) fn launches(&self, max: usize) -> Vec<Launch> {
         let launch = |unit: Unit| {
             let job = self.jobs.get(&unit.job)?;
             Some(Launch {
@@ -125,7 +127,7 @@ impl Machine {
                 spec: job.spec.clone(),
             })
         };
-        self.runnable(most).into_iter().filter_map(launch).collect()
+        self.runnable(max).into_iter().filter_map(launch).collect()
     }
 
     /// Jobs with their numbers, newest first, older than `before`.
@@ -134,12 +136,12 @@ impl Machine {
         jobs.rev().map(|(number, job)| (*number, job))
     }
 
-    /// Units that have an attempt under way.
-    fn at_work(&self) -> Vec<Unit> {
+    /// Units with a running attempt.
+    fn active_units(&self) -> Vec<Unit> {
         let mut units = Vec::new();
         for (&number, job) in &self.jobs {
             if !job.own.status.is_terminal() {
-                units.extend(job.works(number).filter(|unit| {
+                units.extend(job.run_units(number).filter(|unit| {
                     matches!(
                         job.state(unit.index).status,
                         JobStatus::Starting | JobStatus::Running
@@ -150,12 +152,13 @@ impl Machine {
         units
     }
 
-    /// Finds the jobs that a request depends on, and whether it is sequential.
+    /// Resolves the dependencies of a request. Returns them, and whether its children run
+    /// sequentially.
     pub(super) fn resolve(
         &self,
         size: Option<u32>,
         depends_on: &[Dependency],
-    ) -> Result<(Vec<Link>, bool), Violation> {
+    ) -> Result<(Vec<DependsOn>, bool), Violation> {
         let mut after = Vec::new();
         let mut sequential = false;
         for dependency in depends_on {
@@ -176,7 +179,7 @@ impl Machine {
                     sized(size)
                 )));
             }
-            after.push(Link {
+            after.push(DependsOn {
                 on: unit.job,
                 index: unit.index,
                 each,
@@ -185,15 +188,15 @@ impl Machine {
         Ok((after, sequential))
     }
 
-    /// Adds a job, under a number above all others.
+    /// Adds a job with the next number.
     pub(super) fn submit(&mut self, spec: Spec, now: i64) {
         let number = self.jobs.keys().next_back().map_or(1, |last| last + 1);
         let size = spec.size.unwrap_or(0) as usize;
-        let children = vec![State::new(JobStatus::Pending, now); size];
+        let children = vec![UnitState::new(JobStatus::Pending, now); size];
         self.insert(
             number,
             spec,
-            State::new(JobStatus::Submitted, now),
+            UnitState::new(JobStatus::Submitted, now),
             children,
         );
         self.changes.submitted.push(number);
@@ -205,17 +208,17 @@ impl Machine {
         if size > 0 {
             self.set(own, JobStatus::Pending, None, now);
         }
-        let units = self.works(number);
+        let units = self.run_units(number);
         for unit in units.iter().filter(|unit| unit.index.is_some()) {
-            // A child begins PENDING, and that is told.
-            self.tell(*unit, now);
+            // A child starts as PENDING, which is an event.
+            self.emit(*unit, now);
         }
         for unit in units {
             self.admit(unit, now);
         }
     }
 
-    /// Moves a unit that has not started to where its dependencies put it.
+    /// Moves a unit that has not started to the state that its dependencies allow.
     fn admit(&mut self, unit: Unit, now: i64) {
         let status = self.status(unit);
         if !status.is_some_and(waits) {
@@ -226,14 +229,14 @@ impl Machine {
                 self.finish(unit, JobStatus::Failed, DEPENDENCY_FAILED.into(), now);
             }
             Readiness::Ready => self.set(unit, JobStatus::Runnable, None, now),
-            Readiness::Waits if status == Some(JobStatus::Submitted) => {
+            Readiness::Waiting if status == Some(JobStatus::Submitted) => {
                 self.set(unit, JobStatus::Pending, None, now);
             }
-            Readiness::Waits => {}
+            Readiness::Waiting => {}
         }
     }
 
-    /// How the dependencies of a unit stand.
+    /// Whether the dependencies of a unit have succeeded.
     fn dependencies(&self, unit: Unit) -> Readiness {
         let Some(job) = self.jobs.get(&unit.job) else {
             return Readiness::Ready;
@@ -249,18 +252,18 @@ impl Machine {
             });
         let mut answer = Readiness::Ready;
         for other in others.chain(before) {
-            // A job that is forgotten had succeeded: its failure would have been passed on.
+            // A job that is no longer stored had succeeded: its failure would have been propagated.
             match self.status(other).unwrap_or(JobStatus::Succeeded) {
                 JobStatus::Succeeded => {}
                 JobStatus::Failed => return Readiness::Failed,
-                _ => answer = Readiness::Waits,
+                _ => answer = Readiness::Waiting,
             }
         }
         answer
     }
 
-    /// A unit's program was started. `false`, and nothing changed, where it no longer waits for
-    /// a place.
+    /// Records that a unit's program was started. Returns `false`, without a change, if the unit no
+    /// longer waits for capacity.
     pub(super) fn start(&mut self, unit: Unit, now: i64) -> bool {
         if self.status(unit) != Some(JobStatus::Runnable) {
             return false;
@@ -270,24 +273,24 @@ impl Machine {
         true
     }
 
-    /// A unit's program could not be started.
+    /// Records that a unit's program could not be started.
     pub(super) fn not_started(&mut self, unit: Unit, why: String, now: i64) {
         if self.status(unit) == Some(JobStatus::Runnable) {
             self.set(unit, JobStatus::Starting, None, now);
-            self.ended(unit, &AttemptEnd::NotStarted(why), now);
+            self.ended(unit, &AttemptExit::NotStarted(why), now);
         }
     }
 
-    /// An attempt ended. Passed over where the unit has none under way.
-    pub(super) fn ended(&mut self, unit: Unit, end: &AttemptEnd, now: i64) {
+    /// Records the end of an attempt. Ignored if the unit has no running attempt.
+    pub(super) fn ended(&mut self, unit: Unit, end: &AttemptExit, now: i64) {
         let Some(retry) = self.jobs.get(&unit.job).map(|job| &job.spec.retry) else {
             return;
         };
-        let Some(state) = self.state(unit).filter(|state| state.at_work()) else {
+        let Some(state) = self.state(unit).filter(|state| state.is_active()) else {
             return;
         };
         let attempts = state.attempts + 1;
-        let again = end.retried(retry, attempts);
+        let again = end.is_retried(retry, attempts);
         let stop = state.stop.clone();
         if let Some(state) = self.state_mut(unit) {
             state.attempts = attempts;
@@ -303,9 +306,9 @@ impl Machine {
         }
     }
 
-    /// An attempt was lost through no fault of its own: it does not count.
+    /// Records that an attempt was lost for a reason outside the job. It does not count.
     pub(super) fn lost(&mut self, unit: Unit, now: i64) {
-        let Some(state) = self.state(unit).filter(|state| state.at_work()) else {
+        let Some(state) = self.state(unit).filter(|state| state.is_active()) else {
             return;
         };
         match state.stop.clone() {
@@ -314,22 +317,22 @@ impl Machine {
         }
     }
 
-    /// All attempts under way were lost with their host.
+    /// Records that all running attempts were lost with their host.
     pub(super) fn lose_all(&mut self, now: i64) {
-        for unit in self.at_work() {
+        for unit in self.active_units() {
             self.lost(unit, now);
         }
     }
 
-    /// Ends a job, an array with all its children. Answers the units whose programs are to be
-    /// stopped; they become FAILED when these have ended.
+    /// Ends a job, or an array with all its children. Returns the units whose programs must be
+    /// stopped; they become FAILED when their programs have ended.
     pub(super) fn terminate(&mut self, unit: Unit, reason: &str, now: i64) -> Vec<Unit> {
         self.stop(unit, reason, now, |_| true)
     }
 
-    /// Ends what of a job has not started.
+    /// Ends the units of a job that have not started.
     pub(super) fn cancel(&mut self, unit: Unit, reason: &str, now: i64) {
-        self.stop(unit, reason, now, |state| !state.at_work());
+        self.stop(unit, reason, now, |state| !state.is_active());
     }
 
     fn stop(
@@ -337,11 +340,11 @@ impl Machine {
         unit: Unit,
         reason: &str,
         now: i64,
-        applies: fn(&State) -> bool,
+        applies: fn(&UnitState) -> bool,
     ) -> Vec<Unit> {
         let reason: Arc<str> = reason.into();
         let units = match unit.index {
-            None => self.works(unit.job),
+            None => self.run_units(unit.job),
             Some(_) => vec![unit],
         };
         let units: Vec<Unit> = units
@@ -354,8 +357,7 @@ impl Machine {
         if units.is_empty() {
             return units;
         }
-        // The reason first, everywhere: what fails on the way fails for it, and not for the
-        // failure of a neighbour.
+        // Set the reason everywhere first, so that units that fail as a consequence have it, too.
         for &unit in units.iter().chain([&unit]) {
             if let Some(state) = self.state_mut(unit) {
                 state.stop.get_or_insert_with(|| reason.clone());
@@ -364,14 +366,14 @@ impl Machine {
         }
         let (running, waiting): (Vec<Unit>, Vec<Unit>) = units
             .into_iter()
-            .partition(|unit| self.state(*unit).is_some_and(State::at_work));
+            .partition(|unit| self.state(*unit).is_some_and(UnitState::is_active));
         for unit in waiting {
             self.finish(unit, JobStatus::Failed, reason.clone(), now);
         }
         running
     }
 
-    /// Ends a unit and passes that on: to its array, and to all that depends on it.
+    /// Ends a unit, and updates its array and all its dependents.
     fn finish(&mut self, unit: Unit, status: JobStatus, reason: Arc<str>, now: i64) {
         if self.status(unit).is_none_or(JobStatus::is_terminal) {
             return;
@@ -399,7 +401,7 @@ impl Machine {
         }
     }
 
-    /// Counts a child that ended; the parent, where that was the last one.
+    /// Counts a child that ended. Returns the parent if it was the last child.
     fn child_ended(&mut self, child: Unit, failed: bool, now: i64) -> Option<Unit> {
         let job = self.jobs.get_mut(&child.job)?;
         job.open -= 1;
@@ -414,13 +416,13 @@ impl Machine {
         let (status, reason) = if job.failed == 0 {
             (JobStatus::Succeeded, None)
         } else {
-            (JobStatus::Failed, Some(job.why_failed()))
+            (JobStatus::Failed, Some(job.failure_reason()))
         };
         self.set(parent, status, reason, now);
         Some(parent)
     }
 
-    /// The units that wait for this one.
+    /// The units that depend on this one.
     fn dependents(&self, unit: Unit) -> Vec<Unit> {
         let Some(job) = self.jobs.get(&unit.job) else {
             return Vec::new();
@@ -433,7 +435,7 @@ impl Machine {
                     index: Some(index),
                 }));
             } else if link.index == unit.index {
-                units.extend(self.works(dependent));
+                units.extend(self.run_units(dependent));
             }
         }
         if let Some(index) = unit.index.filter(|_| job.spec.sequential) {
@@ -446,19 +448,19 @@ impl Machine {
         units
     }
 
-    /// What of a job runs: its children, or itself.
-    fn works(&self, number: i64) -> Vec<Unit> {
+    /// The units of a job that run.
+    fn run_units(&self, number: i64) -> Vec<Unit> {
         self.jobs
             .get(&number)
-            .map(|job| job.works(number).collect())
+            .map(|job| job.run_units(number).collect())
             .unwrap_or_default()
     }
 
-    fn state(&self, unit: Unit) -> Option<&State> {
+    fn state(&self, unit: Unit) -> Option<&UnitState> {
         Some(self.jobs.get(&unit.job)?.state(unit.index))
     }
 
-    fn state_mut(&mut self, unit: Unit) -> Option<&mut State> {
+    fn state_mut(&mut self, unit: Unit) -> Option<&mut UnitState> {
         let job = self.jobs.get_mut(&unit.job)?;
         Some(match unit.index {
             None => &mut job.own,
@@ -470,7 +472,7 @@ impl Machine {
         self.state(unit).map(|state| state.status)
     }
 
-    /// The one place where a state changes.
+    /// Changes a state. All changes go through this function.
     fn set(&mut self, unit: Unit, status: JobStatus, reason: Option<Arc<str>>, now: i64) {
         let Some(state) = self.state_mut(unit) else {
             return;
@@ -492,14 +494,14 @@ impl Machine {
         } else {
             self.runnable.remove(&unit);
         }
-        self.tell(unit, now);
+        self.emit(unit, now);
     }
 
-    fn tell(&mut self, unit: Unit, now: i64) {
+    fn emit(&mut self, unit: Unit, now: i64) {
         let Some(state) = self.state(unit) else {
             return;
         };
-        let change = Change {
+        let change = StateChange {
             unit,
             status: state.status,
             status_reason: state.status_reason.clone(),
@@ -513,17 +515,17 @@ impl Machine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Readiness {
     Ready,
-    Waits,
+    Waiting,
     Failed,
 }
 
-/// Whether it waits for other jobs.
+/// Whether a unit in this state waits for other jobs.
 fn waits(status: JobStatus) -> bool {
     matches!(status, JobStatus::Submitted | JobStatus::Pending)
 }
 
 fn sized(size: Option<u32>) -> String {
-    size.map_or_else(|| "no array".into(), |size| format!("{size} children"))
+    size.map_or_else(|| "no children".into(), |size| format!("{size} children"))
 }
 
 #[cfg(test)]

@@ -1,20 +1,26 @@
-//! AWS Batch on one machine: jobs are processes, and its rules are kept.
+//! AWS Batch on one machine. Jobs are processes, and the rules of AWS Batch apply.
 //!
-//! What a request must not be says [`rowmill_domain::job::rules`].
+//! [`rowmill_domain::job::rules`] defines which requests are invalid.
 //!
-//! | part | what |
+//! | module | content |
 //! |---|---|
-//! | `exit` | how an attempt ended, and whether another follows |
-//! | `job` | a job and its states |
-//! | `state` | all jobs, and how they move each other |
-//! | `store` | the same in `cloud.db`, with the events that tell of it |
-//! | `process` | an attempt as a process |
+//! | `config` | the settings of the local Batch |
+//! | `api` | the port: register, submit, describe, list, terminate, cancel |
+//! | `unit` | a plain job, an array's parent or a child, and its state |
+//! | `job` | a job with the states of itself and its children |
+//! | `machine` | all jobs, and how a change of one affects the others |
+//! | `store` | the same in `cloud.db`, with the events of each change |
 //! | `scheduler` | starts and ends attempts |
+//! | `process` | an attempt as a process |
+//! | `exit` | how an attempt ended, and whether it is retried |
+//! | `orphans` | attempts that outlived a killed host |
 //!
-//! Where it differs from AWS: overrides that are too long are refused by SubmitJob (AWS takes
-//! the job and fails it when it would start); a PENDING job that is cancelled fails at once (AWS
-//! waits until its dependencies have ended); there is one queue; nothing is drawn from a pool of
-//! vCPUs and memory, only from a number of slots.
+//! Differences from AWS:
+//!
+//! - SubmitJob rejects overrides that are too long. AWS accepts the job and fails it later.
+//! - A PENDING job that is cancelled fails at once. AWS waits until its dependencies have ended.
+//! - There is one queue.
+//! - Capacity is a number of slots, not vCPUs and memory.
 
 mod api;
 mod config;
@@ -42,13 +48,13 @@ use tokio::time::Instant;
 use crate::{Cloud, LocalError};
 pub use config::BatchConfig;
 use machine::Machine;
-use process::Order;
-use unit::{Change, Unit};
+use process::Interrupt;
+use unit::{StateChange, Unit};
 
-/// The local Batch. Cheap to clone; all clones are the same one.
+/// The local Batch. Cheap to clone; all clones share their state.
 ///
-/// Every call that changes something has written it to `cloud.db`, with the events that tell of
-/// it, when it returns. Children run only while [`LocalBatch::work`] does.
+/// When a call returns, its changes and their events are in `cloud.db`. Children run only while
+/// [`LocalBatch::run`] is running.
 #[derive(Clone)]
 pub struct LocalBatch {
     inner: Arc<Inner>,
@@ -57,54 +63,54 @@ pub struct LocalBatch {
 struct Inner {
     cloud: Cloud,
     config: BatchConfig,
-    /// `None` after a failed write: what is kept counts, and is read again.
+    /// `None` after a failed write; the state is then read from `cloud.db` again.
     machine: Mutex<Option<Machine>>,
-    /// Wakes the scheduler: there may be something to start.
+    /// Wakes the scheduler when there may be something to start.
     wake: Notify,
-    orders: mpsc::UnboundedSender<(Unit, Order)>,
-    /// Held by the one scheduler.
-    received: tokio::sync::Mutex<mpsc::UnboundedReceiver<(Unit, Order)>>,
-    /// Times of the last calls of SubmitJob.
+    interrupts: mpsc::UnboundedSender<(Unit, Interrupt)>,
+    /// Locked by the running scheduler.
+    received: tokio::sync::Mutex<mpsc::UnboundedReceiver<(Unit, Interrupt)>>,
+    /// Times of the calls of SubmitJob in the last second.
     submits: Mutex<VecDeque<Instant>>,
     /// The number of the last event.
-    told: watch::Sender<i64>,
+    last_event: watch::Sender<i64>,
 }
 
 impl LocalBatch {
-    /// Opens the jobs kept in `cloud`. Attempts that were under way when the last host died are
-    /// ended if they still run, and their jobs wait for a place again, without an attempt less.
+    /// Opens the jobs in `cloud`. Attempts that were running when the last host was killed are
+    /// killed if they still run; their jobs become RUNNABLE again and lose no attempt.
     ///
-    /// One at a time for a state directory (see [`crate::StateLock`]): a second one would take
-    /// the first one's attempts for leftovers.
+    /// Only one local Batch may use a state directory (see [`crate::StateLock`]): a second one
+    /// would kill the attempts of the first.
     ///
     /// # Errors
-    /// The database fails or cannot be read.
+    /// The database cannot be read or written.
     pub fn open(cloud: Cloud, config: BatchConfig) -> Result<LocalBatch, LocalError> {
         cloud.with(|conn| store::prepare(conn, now()))?;
         let last = cloud.with(|conn| store::last_event(conn))?;
-        let (orders, received) = mpsc::unbounded_channel();
+        let (interrupts, received) = mpsc::unbounded_channel();
         let batch = LocalBatch {
             inner: Arc::new(Inner {
                 cloud,
                 config,
                 machine: Mutex::new(None),
                 wake: Notify::new(),
-                orders,
+                interrupts,
                 received: tokio::sync::Mutex::new(received),
                 submits: Mutex::default(),
-                told: watch::Sender::new(last),
+                last_event: watch::Sender::new(last),
             }),
         };
         batch.transact(|machine| {
             orphans::kill_orphans(|id| machine.find(&JobId(id.to_owned())).is_some());
             machine.lose_all(now());
         })?;
-        batch.forget_logs()?;
+        batch.remove_old_logs()?;
         Ok(batch)
     }
 
-    /// Removes the output of jobs that are forgotten, as a log group's retention does.
-    fn forget_logs(&self) -> Result<(), LocalError> {
+    /// Removes the logs of jobs that are no longer stored, like the retention of a log group.
+    fn remove_old_logs(&self) -> Result<(), LocalError> {
         let logs = &self.inner.config.logs;
         let entries = match std::fs::read_dir(logs) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -121,11 +127,12 @@ impl LocalBatch {
         Ok(())
     }
 
-    /// Every change of a job's state after event number `after` (0: from the start), children's
-    /// too, oldest first, at most `limit`; each with its number. Kept as long as their jobs.
+    /// Changes of state of jobs and children, oldest first, with their event numbers: at most
+    /// `limit` after event number `after` (0: from the start). Events are stored as long as their
+    /// jobs.
     ///
     /// # Errors
-    /// The database fails.
+    /// The database cannot be read.
     pub fn events(
         &self,
         after: i64,
@@ -134,57 +141,57 @@ impl LocalBatch {
         let cloud = &self.inner.cloud;
         let changes = cloud.with(|conn| store::events(conn, after, limit))?;
         self.transact(|machine| {
-            let told = |(number, change): (i64, Change)| {
+            let event = |(number, change): (i64, StateChange)| {
                 let job = machine.job(change.unit.job)?;
-                Some((number, job.change(&change)))
+                Some((number, job.event(&change)))
             };
-            changes.into_iter().filter_map(told).collect()
+            changes.into_iter().filter_map(event).collect()
         })
     }
 
-    /// The number of the last event; changes with each new one.
-    pub fn told(&self) -> watch::Receiver<i64> {
-        self.inner.told.subscribe()
+    /// Watches the number of the last event.
+    pub fn last_event(&self) -> watch::Receiver<i64> {
+        self.inner.last_event.subscribe()
     }
 
-    /// Waits until a job has ended. `None` where there is no such job.
+    /// Waits until a job has ended. `None` if there is no such job.
     ///
     /// # Errors
-    /// The database fails.
-    pub async fn ended(&self, id: &JobId) -> Result<Option<JobDetail>, LocalError> {
-        let mut told = self.told();
+    /// The database cannot be read.
+    pub async fn wait_for_end(&self, id: &JobId) -> Result<Option<JobDetail>, LocalError> {
+        let mut last_event = self.last_event();
         loop {
-            told.mark_unchanged();
+            last_event.mark_unchanged();
             match self.detail(id)? {
                 Some(job) if !job.status.is_terminal() => {}
                 found => return Ok(found),
             }
             // The sender lives as long as `self`.
-            let _ = told.changed().await;
+            let _ = last_event.changed().await;
         }
     }
 
-    /// Takes the host away from under a running job, as the end of a Spot instance does: it is
-    /// killed at once, and its strategy decides whether it is tried again. For tests.
+    /// Simulates the loss of a job's host, such as the end of a Spot instance: the attempt is killed
+    /// at once, and the job's retry strategy applies. For tests.
     ///
     /// # Errors
-    /// The database fails.
+    /// The database cannot be read.
     pub fn lose_host(&self, id: &JobId) -> Result<(), LocalError> {
         let unit = self.transact(|machine| machine.find(id))?;
         if let Some(unit) = unit {
             // The receiver lives as long as `self`.
-            let _ = self.inner.orders.send((unit, Order::LoseHost));
+            let _ = self.inner.interrupts.send((unit, Interrupt::LoseHost));
         }
         Ok(())
     }
 
-    /// The output of a job's attempt.
-    pub fn log(&self, id: &JobId, attempt: u32) -> PathBuf {
+    /// The path of the log of an attempt.
+    pub fn log_path(&self, id: &JobId, attempt: u32) -> PathBuf {
         let directory = self.inner.config.logs.join(&id.0);
         directory.join(format!("{attempt}.log"))
     }
 
-    /// Removes the output of a job and of its children.
+    /// Removes the logs of a job and its children.
     ///
     /// # Errors
     /// A file cannot be removed.
@@ -213,12 +220,12 @@ impl LocalBatch {
         })
     }
 
-    /// Works on the states, alone, and writes what changed before anybody sees it.
+    /// Runs `work` with exclusive access to the jobs, and saves the changes before returning.
     fn transact<T>(&self, work: impl FnOnce(&mut Machine) -> T) -> Result<T, LocalError> {
         let inner = &self.inner;
-        // After a panic the place is empty, and what is kept is read again.
-        let mut place = inner.machine.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut machine = match place.take() {
+        // After a panic the slot is empty, and the state is read again.
+        let mut slot = inner.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut machine = match slot.take() {
             Some(machine) => machine,
             None => inner.cloud.with(|conn| store::load(conn))?,
         };
@@ -228,14 +235,14 @@ impl LocalBatch {
             let chaos = inner.config.chaos.as_ref();
             let last = inner
                 .cloud
-                .with(|conn| store::keep(conn, &machine, &changes, chaos))?;
-            inner.told.send_replace(last);
+                .with(|conn| store::save(conn, &machine, &changes, chaos))?;
+            inner.last_event.send_replace(last);
         }
-        *place = Some(machine);
+        *slot = Some(machine);
         Ok(answer)
     }
 
-    /// AWS's seconds in real time.
+    /// A number of AWS's seconds in real time.
     fn scaled(&self, seconds: u32) -> Duration {
         let seconds = f64::from(seconds) * self.inner.config.clock_scale;
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)

@@ -1,14 +1,14 @@
-//! One attempt as a process: started as a container is, ended as a container is.
+//! An attempt as a process, which starts and ends like a container.
 //!
-//! **Process groups and reused ids.** Each attempt leads a process group of its own, whose
-//! number is its process id. The kernel gives a process id to no other process while the process
-//! is not reaped, nor while a process of its group lives. So the group is killed after the
-//! leader has ended and *before* it is reaped ([`wait_for_exit`] looks without reaping): the
-//! number is then surely ours. Nothing here signals a group whose leader was reaped.
+//! **Process groups and reused ids.** Each attempt leads its own process group, whose id is the
+//! process id of the leader. The kernel does not reuse that id until the leader is reaped and the
+//! group is empty. So the group is killed after the leader has ended and *before* the leader is
+//! reaped ([`wait_for_exit`] does not reap): the id cannot belong to another group then. Nothing
+//! here signals a group whose leader was reaped.
 //!
-//! **Hosts that die.** An attempt's standard input is a pipe whose other end this process holds;
-//! a program that reads end of file there knows that its host is gone. Programs that do not look
-//! are found by [`super::orphans`].
+//! **Killed hosts.** The standard input of an attempt is a pipe whose other end this process holds.
+//! A program that reads end of file knows that its host has ended. [`super::orphans`] finds the
+//! programs that do not read it.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -26,31 +26,31 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::config::BatchConfig;
-use super::exit::AttemptEnd;
+use super::exit::AttemptExit;
 use super::job::Launch;
 
-/// Batch's variables that not every job has: one inherited from around must not be seen.
+/// Variables of AWS Batch that only some jobs have. They must not be inherited from this process.
 const INHERITED: [&str; 2] = [
     config::AWS_BATCH_JOB_ARRAY_INDEX,
     config::AWS_BATCH_JOB_ARRAY_SIZE,
 ];
 
-/// What the scheduler tells an attempt.
+/// A request of the scheduler to a running attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Order {
-    /// SIGTERM, and SIGKILL when the grace is over.
-    Stop,
-    /// Go as if the host were taken away.
+pub(super) enum Interrupt {
+    /// Send SIGTERM, and SIGKILL after the grace period.
+    Terminate,
+    /// End as if the host were terminated.
     LoseHost,
 }
 
-/// An attempt under way. Dropped, it is killed with all it started.
+/// A running attempt. Dropping it kills it with all processes of its group.
 #[derive(Debug)]
 pub(super) struct Attempt {
     child: Child,
     group: Pid,
     reaped: bool,
-    /// Held open for as long as the attempt runs.
+    /// Open as long as the attempt runs.
     _stdin: Option<ChildStdin>,
 }
 
@@ -58,9 +58,9 @@ impl Attempt {
     /// Starts the program.
     pub(super) fn start(config: &BatchConfig, launch: &Launch) -> io::Result<Attempt> {
         let mut words = config.program.iter().chain(&launch.spec.command);
-        let program = words.next().ok_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidInput, "the job has no program to run")
-        })?;
+        let program = words
+            .next()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the job has no program"))?;
         let log = open_log(&config.logs.join(&launch.id), launch.attempt)?;
         let mut command = Command::new(program);
         for name in INHERITED {
@@ -100,14 +100,14 @@ impl Attempt {
         })
     }
 
-    /// Waits for the end: by itself, after `limit`, or by order. `grace` lies between SIGTERM
-    /// and SIGKILL.
-    pub(super) async fn attend(
+    /// Waits until the attempt exits, exceeds `limit` or is interrupted. `grace` is the time between
+    /// SIGTERM and SIGKILL.
+    pub(super) async fn supervise(
         mut self,
         limit: Option<Duration>,
         grace: Duration,
-        mut orders: mpsc::UnboundedReceiver<Order>,
-    ) -> AttemptEnd {
+        mut interrupts: mpsc::UnboundedReceiver<Interrupt>,
+    ) -> AttemptExit {
         let group = self.group;
         let mut exit = tokio::task::spawn_blocking(move || wait_for_exit(group));
         let mut stop_at = limit.and_then(|limit| Instant::now().checked_add(limit));
@@ -126,34 +126,33 @@ impl Attempt {
                     kill_at = None;
                     self.kill_group();
                 }
-                Some(order) = orders.recv() => match order {
-                    Order::Stop => {
+                Some(interrupt) = interrupts.recv() => match interrupt {
+                    Interrupt::Terminate => {
                         stop_at = None;
                         self.signal(Signal::TERM);
                         kill_at.get_or_insert_with(|| Instant::now() + grace);
                     }
-                    Order::LoseHost => {
+                    Interrupt::LoseHost => {
                         host_lost = true;
                         self.kill_group();
                     }
                 }
             }
         }
-        // The leader has ended and is not reaped: what is left of its group ends now, as the
-        // other processes of a container do.
+        // The leader has ended and is not reaped. End the rest of its group, as in a container.
         self.kill_group();
         let code = self.child.wait().await.map_or(UNKNOWN_CODE, code);
         self.reaped = true;
         match (host_lost, timed_out) {
-            (true, _) => AttemptEnd::HostTerminated,
-            (false, true) => AttemptEnd::TimedOut(code),
-            (false, false) => AttemptEnd::Exited(code),
+            (true, _) => AttemptExit::HostTerminated,
+            (false, true) => AttemptExit::TimedOut(code),
+            (false, false) => AttemptExit::Exited(code),
         }
     }
 
-    /// To the leader alone, as `docker stop` does.
+    /// Signals only the leader, like `docker stop`.
     fn signal(&self, signal: Signal) {
-        // It may have ended already, which is as good.
+        // It may have ended already, which is fine.
         let _ = kill_process(self.group, signal);
     }
 
@@ -171,10 +170,10 @@ impl Drop for Attempt {
     }
 }
 
-/// Where the system does not say how a process ended.
+/// The code if the system does not report how a process ended.
 const UNKNOWN_CODE: i32 = 255;
 
-/// The exit code, or 128 + the signal's number, as a shell and a container tell it.
+/// The exit code, or 128 + the number of the signal, as in shells and containers.
 fn code(status: ExitStatus) -> i32 {
     use std::os::unix::process::ExitStatusExt;
     status
@@ -190,7 +189,7 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// Waits until a child of this process has ended, and leaves it to be reaped. Blocks.
+/// Waits until a child of this process has ended, without reaping it. Blocks.
 fn wait_for_exit(pid: Pid) {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     while matches!(waitid(WaitId::Pid(pid), options), Err(Errno::INTR)) {}
@@ -200,7 +199,7 @@ fn open_log(directory: &Path, attempt: u32) -> io::Result<File> {
     let path = directory.join(format!("{attempt}.log"));
     let named = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
     std::fs::create_dir_all(directory).map_err(named)?;
-    // A lost attempt is made again under the same number.
+    // A lost attempt is repeated with the same number.
     OpenOptions::new()
         .create(true)
         .append(true)

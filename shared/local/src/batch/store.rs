@@ -1,7 +1,7 @@
-//! Definitions, jobs, their states and what was told of them, in `cloud.db`.
+//! Job definitions, jobs, their states and events in `cloud.db`.
 //!
-//! The states in memory ([`super::machine::Machine`]) are what is written here: all is read once,
-//! and every change is written before anybody hears of it.
+//! The states in memory ([`super::machine::Machine`]) mirror the tables. They are read once, and
+//! every change is written before it becomes visible.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::job::Spec;
 use super::machine::{Changes, Machine};
-use super::unit::{Change, State, Unit};
+use super::unit::{StateChange, Unit, UnitState};
 use crate::bus::{self, Chaos, Target};
 
-/// How long a job that ended is kept. Source: AWS Batch, "Job states" (at least 7 days).
-const KEPT_MILLIS: i64 = 7 * 24 * 3600 * 1000;
+/// How long an ended job is stored. Source: AWS Batch, "Job states" (at least 7 days).
+const RETENTION_MILLIS: i64 = 7 * 24 * 3600 * 1000;
 
-/// The part of the column `child` that stands for the job itself.
+/// The value of the column `child` for the job itself.
 const ITSELF: i64 = -1;
 
 const SCHEMA: &str = "
@@ -46,7 +46,7 @@ const SCHEMA: &str = "
         created_at INTEGER NOT NULL,       -- epoch milliseconds, as all times here
         started_at INTEGER,
         stopped_at INTEGER,
-        stop TEXT,                         -- it shall end, for that reason
+        stop TEXT,                         -- why it is being terminated or cancelled
         PRIMARY KEY (job, child)
     ) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS job_event (
@@ -60,20 +60,20 @@ const SCHEMA: &str = "
     CREATE INDEX IF NOT EXISTS job_event_job ON job_event (job);
 ";
 
-/// Creates the tables where they are absent, and forgets jobs that ended long ago.
+/// Creates missing tables, and deletes jobs that ended long ago.
 pub(super) fn prepare(conn: &mut Connection, now: i64) -> rusqlite::Result<()> {
     conn.execute_batch(SCHEMA)?;
     conn.execute(
         "DELETE FROM job WHERE number IN
             (SELECT job FROM job_state WHERE child = ?1 AND stopped_at < ?2)",
-        (ITSELF, now - KEPT_MILLIS),
+        (ITSELF, now - RETENTION_MILLIS),
     )?;
     Ok(())
 }
 
 /// Reads all jobs.
 pub(super) fn load(conn: &Connection) -> rusqlite::Result<Machine> {
-    let mut states: HashMap<i64, (Option<State>, Vec<State>)> = HashMap::new();
+    let mut states: HashMap<i64, (Option<UnitState>, Vec<UnitState>)> = HashMap::new();
     let mut statement = conn.prepare(
         "SELECT job, child, status, status_reason, exit_code, reason, attempts, created_at,
             started_at, stopped_at, stop FROM job_state ORDER BY job, child",
@@ -102,9 +102,9 @@ pub(super) fn load(conn: &Connection) -> rusqlite::Result<Machine> {
     Ok(Machine::load(jobs))
 }
 
-fn state(row: &Row<'_>) -> rusqlite::Result<State> {
+fn state(row: &Row<'_>) -> rusqlite::Result<UnitState> {
     let text = |index: usize| row.get::<_, Option<String>>(index);
-    Ok(State {
+    Ok(UnitState {
         status: status(&row.get::<_, String>(2)?, 2)?,
         status_reason: text(3)?.map(Arc::from),
         exit_code: row.get(4)?,
@@ -119,7 +119,7 @@ fn state(row: &Row<'_>) -> rusqlite::Result<State> {
 
 fn status(name: &str, column: usize) -> rusqlite::Result<JobStatus> {
     JobStatus::parse(name).ok_or_else(|| {
-        let why = format!("`{name}` is no job state");
+        let why = format!("unknown job state `{name}`");
         rusqlite::Error::FromSqlConversionFailure(column, Type::Text, why.into())
     })
 }
@@ -137,9 +137,9 @@ fn child(unit: Unit) -> i64 {
     unit.index.map_or(ITSELF, i64::from)
 }
 
-/// Writes what changed and tells of it, in one transaction. The rule for report, as on AWS: ends
-/// of jobs that have no `arrayProperties.index`. Answers the number of the last event.
-pub(super) fn keep(
+/// Saves changes and publishes their events in one transaction. As on AWS, report gets the ends of
+/// jobs without `arrayProperties.index`. Returns the number of the last event.
+pub(super) fn save(
     conn: &mut Connection,
     machine: &Machine,
     changes: &Changes,
@@ -177,12 +177,12 @@ pub(super) fn keep(
         ])?;
     }
     drop(write);
-    let mut tell = tx.prepare_cached(
+    let mut insert = tx.prepare_cached(
         "INSERT INTO job_event (job, child, status, status_reason, at)
             VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     for change in &changes.events {
-        tell.execute(params![
+        insert.execute(params![
             change.unit.job,
             child(change.unit),
             change.status.name(),
@@ -199,7 +199,7 @@ pub(super) fn keep(
             bus::enqueue(&tx, chaos, Target::Report, &event)?;
         }
     }
-    drop(tell);
+    drop(insert);
     let last = last_event(&tx)?;
     tx.commit()?;
     Ok(last)
@@ -212,12 +212,12 @@ pub(super) fn last_event(conn: &Connection) -> rusqlite::Result<i64> {
     })
 }
 
-/// At most `limit` events after one, in their order.
+/// At most `limit` events after number `after`, in order.
 pub(super) fn events(
     conn: &Connection,
     after: i64,
     limit: usize,
-) -> rusqlite::Result<Vec<(i64, Change)>> {
+) -> rusqlite::Result<Vec<(i64, StateChange)>> {
     let mut statement = conn.prepare_cached(
         "SELECT number, job, child, status, status_reason, at FROM job_event
             WHERE number > ?1 ORDER BY number LIMIT ?2",
@@ -227,7 +227,7 @@ pub(super) fn events(
             job: row.get(1)?,
             index: u32::try_from(row.get::<_, i64>(2)?).ok(),
         };
-        let change = Change {
+        let change = StateChange {
             unit,
             status: status(&row.get::<_, String>(3)?, 3)?,
             status_reason: row.get::<_, Option<String>>(4)?.map(Arc::from),
@@ -238,7 +238,7 @@ pub(super) fn events(
     rows.collect()
 }
 
-/// Registers a definition, or finds the active one of the same content.
+/// Registers a definition, or returns the active one with the same content.
 pub(super) fn register(
     conn: &mut Connection,
     definition: &JobDefinition,
@@ -282,7 +282,7 @@ pub(super) fn definitions(conn: &Connection, prefix: &str) -> rusqlite::Result<V
     rows.collect()
 }
 
-/// An active definition by ARN, by name and revision, or by name (its latest).
+/// An active definition by ARN, by name and revision, or by name (the latest revision).
 pub(super) fn definition(
     conn: &Connection,
     reference: &str,

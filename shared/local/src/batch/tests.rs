@@ -1,4 +1,4 @@
-//! Through the port, with real processes.
+//! Tests through the port, with real processes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,10 +19,10 @@ use crate::bus::{Chaos, Target};
 
 mod killed;
 
-/// AWS's minute is 0.6 seconds, and its half minute of grace 0.3.
+/// A minute of AWS takes 0.6 seconds, and its grace period of 30 seconds 0.3.
 const SCALE: f64 = 0.01;
-/// Longer than any test waits for one thing.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for a single event.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 fn config(state: &Path, slots: usize) -> BatchConfig {
     BatchConfig {
@@ -40,23 +40,23 @@ fn open(state: &Path, slots: usize) -> LocalBatch {
     LocalBatch::open(Cloud::open(state).unwrap(), config(state, slots)).unwrap()
 }
 
-struct Bench {
+struct Fixture {
     batch: LocalBatch,
     state: TempDir,
     stop: watch::Sender<bool>,
     worker: JoinHandle<Result<(), LocalError>>,
 }
 
-impl Bench {
-    fn new(slots: usize) -> Bench {
+impl Fixture {
+    fn new(slots: usize) -> Fixture {
         let state = tempfile::tempdir().unwrap();
         let batch = open(state.path(), slots);
         let (stop, stopped) = watch::channel(false);
         let worker = tokio::spawn({
             let batch = batch.clone();
-            async move { batch.work(stopped).await }
+            async move { batch.run(stopped).await }
         });
-        Bench {
+        Fixture {
             batch,
             state,
             stop,
@@ -68,29 +68,29 @@ impl Bench {
         submit(&self.batch, script, change).await
     }
 
-    async fn ended(&self, id: &JobId) -> JobDetail {
-        ended(&self.batch, id).await
+    async fn wait_for_end(&self, id: &JobId) -> JobDetail {
+        wait_for_end(&self.batch, id).await
     }
 
-    /// Waits until a file appears: a script says so that it runs.
-    async fn appeared(&self, name: &str) {
-        appeared(&self.state.path().join(name)).await;
+    /// Waits until a file exists, which a script creates when it runs.
+    async fn wait_for_file(&self, name: &str) {
+        wait_for_file(&self.state.path().join(name)).await;
     }
 
-    /// Waits until a job is told to be RUNNING, which is soon after its program was started.
-    async fn running(&self, id: &JobId) {
-        let mut told = self.batch.told();
+    /// Waits until a job is RUNNING, which is soon after its program was started.
+    async fn wait_until_running(&self, id: &JobId) {
+        let mut last_event = self.batch.last_event();
         let wait = async {
             while self.batch.detail(id).unwrap().unwrap().status != JobStatus::Running {
-                told.changed().await.unwrap();
+                last_event.changed().await.unwrap();
             }
         };
-        tokio::time::timeout(PATIENCE, wait).await.unwrap();
+        tokio::time::timeout(TIMEOUT, wait).await.unwrap();
     }
 
     async fn stop(self) -> (LocalBatch, TempDir) {
         self.stop.send_replace(true);
-        tokio::time::timeout(PATIENCE, self.worker)
+        tokio::time::timeout(TIMEOUT, self.worker)
             .await
             .unwrap()
             .unwrap()
@@ -99,15 +99,15 @@ impl Bench {
     }
 }
 
-async fn appeared(path: &Path) {
+async fn wait_for_file(path: &Path) {
     let wait = async {
         while !path.exists() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, wait)
+    tokio::time::timeout(TIMEOUT, wait)
         .await
-        .unwrap_or_else(|_| panic!("{} does not appear", path.display()));
+        .unwrap_or_else(|_| panic!("{} does not exist", path.display()));
 }
 
 async fn define(batch: &LocalBatch, script: &str) -> String {
@@ -132,8 +132,8 @@ async fn submit(batch: &LocalBatch, script: &str, change: impl FnOnce(&mut Submi
     }
 }
 
-async fn ended(batch: &LocalBatch, id: &JobId) -> JobDetail {
-    let ended = tokio::time::timeout(PATIENCE, batch.ended(id)).await;
+async fn wait_for_end(batch: &LocalBatch, id: &JobId) -> JobDetail {
+    let ended = tokio::time::timeout(TIMEOUT, batch.wait_for_end(id)).await;
     ended
         .unwrap_or_else(|_| panic!("{id} does not end"))
         .unwrap()
@@ -158,8 +158,8 @@ fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Events about units, as `<id without its job's part> <state>`, oldest first.
-fn told(batch: &LocalBatch) -> Vec<(String, JobStatus)> {
+/// The ids and states of all events, oldest first.
+fn events(batch: &LocalBatch) -> Vec<(String, JobStatus)> {
     let events = batch.events(0, usize::MAX).unwrap();
     events
         .into_iter()
@@ -167,7 +167,7 @@ fn told(batch: &LocalBatch) -> Vec<(String, JobStatus)> {
         .collect()
 }
 
-/// Messages for report.
+/// The events that report gets.
 fn reported(batch: &LocalBatch) -> Vec<JobStateChange> {
     let payloads: Vec<String> = batch
         .inner
@@ -185,30 +185,30 @@ fn reported(batch: &LocalBatch) -> Vec<JobStateChange> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_keeps_what_every_adapter_keeps() {
+async fn the_local_batch_passes_the_suite() {
     let state = tempfile::tempdir().unwrap();
     suite::jobs(&open(state.path(), 1), "main").await;
-    // And while jobs run.
-    let bench = Bench::new(8);
-    suite::jobs(&bench.batch, "main").await;
-    bench.stop().await;
+    // Also while jobs run.
+    let fixture = Fixture::new(8);
+    suite::jobs(&fixture.batch, "main").await;
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_keeps_the_limits_of_aws() {
+async fn the_local_batch_enforces_the_limits_of_aws() {
     let state = tempfile::tempdir().unwrap();
     suite::jobs_limits(&open(state.path(), 1), "main").await;
 }
 
 #[tokio::test]
-async fn more_than_fifty_submissions_a_second_are_too_many() {
+async fn more_than_fifty_submissions_per_second_are_throttled() {
     let state = tempfile::tempdir().unwrap();
     let scaled = |clock_scale| BatchConfig {
         clock_scale,
         ..config(state.path(), 1)
     };
     let cloud = Cloud::open(state.path()).unwrap();
-    // A second that lasts an hour: no test is slow enough to leave it.
+    // With a second that lasts an hour, the test is always within it.
     let batch = LocalBatch::open(cloud.clone(), scaled(3600.0)).unwrap();
     let arn = define(&batch, "true").await;
     let job = suite::job("job", "main", &arn);
@@ -225,43 +225,48 @@ async fn more_than_fifty_submissions_a_second_are_too_many() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_child_gets_the_environment_that_batch_gives() {
-    let bench = Bench::new(2);
+async fn a_child_gets_the_environment_of_aws_batch() {
+    let fixture = Fixture::new(2);
     let script = "echo \"$AWS_BATCH_JOB_ID $AWS_BATCH_JOB_ATTEMPT $AWS_BATCH_JQ_NAME \
         $AWS_BATCH_CE_NAME ${AWS_BATCH_JOB_ARRAY_INDEX-none} ${AWS_BATCH_JOB_ARRAY_SIZE-none} \
         $OWN\"; echo error >&2";
-    let plain = bench
+    let plain = fixture
         .submit(script, |job| {
             job.environment.insert("OWN".into(), "mine".into());
         })
         .await;
-    bench.ended(&plain).await;
+    fixture.wait_for_end(&plain).await;
     assert_eq!(
-        text(&bench.batch.log(&plain, 1)),
+        text(&fixture.batch.log_path(&plain, 1)),
         format!("{plain} 1 main local none none mine\nerror\n")
     );
-    let array = bench.submit(script, |job| job.array_size = Some(2)).await;
-    assert_eq!(bench.ended(&array).await.status, JobStatus::Succeeded);
+    let array = fixture.submit(script, |job| job.array_size = Some(2)).await;
     assert_eq!(
-        text(&bench.batch.log(&array.child(1), 1)),
+        fixture.wait_for_end(&array).await.status,
+        JobStatus::Succeeded
+    );
+    assert_eq!(
+        text(&fixture.batch.log_path(&array.child(1), 1)),
         format!("{array}:1 1 main local 1 2 \nerror\n")
     );
-    bench.batch.remove_logs(&array).unwrap();
-    bench.batch.remove_logs(&array).unwrap();
-    assert!(!bench.batch.log(&array.child(1), 1).exists());
-    assert!(bench.batch.log(&plain, 1).exists());
+    fixture.batch.remove_logs(&array).unwrap();
+    fixture.batch.remove_logs(&array).unwrap();
+    assert!(!fixture.batch.log_path(&array.child(1), 1).exists());
+    assert!(fixture.batch.log_path(&plain, 1).exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn exit_codes_and_signals_are_told() {
-    let bench = Bench::new(4);
+async fn exit_codes_and_signals_are_reported() {
+    let fixture = Fixture::new(4);
     for (script, code, status) in [
         ("exit 0", 0, JobStatus::Succeeded),
         ("exit 3", 3, JobStatus::Failed),
         ("kill -9 $$", 137, JobStatus::Failed),
         ("kill -15 $$", 143, JobStatus::Failed),
     ] {
-        let job = bench.ended(&bench.submit(script, |_| {}).await).await;
+        let job = fixture
+            .wait_for_end(&fixture.submit(script, |_| {}).await)
+            .await;
         assert_eq!(
             (job.status, job.exit_code),
             (status, Some(code)),
@@ -274,7 +279,7 @@ async fn exit_codes_and_signals_are_told() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_missing_fails_the_job() {
+async fn a_missing_program_fails_the_job() {
     let state = tempfile::tempdir().unwrap();
     let program = vec!["/no/such/program".into()];
     let config = BatchConfig {
@@ -285,8 +290,8 @@ async fn a_program_that_is_missing_fails_the_job() {
     let id = submit(&batch, "x", |job| job.retry = attempts(2, Vec::new())).await;
     let (_stop, stopped) = watch::channel(false);
     let job = tokio::select! {
-        job = ended(&batch, &id) => job,
-        end = batch.work(stopped) => panic!("{end:?}"),
+        job = wait_for_end(&batch, &id) => job,
+        end = batch.run(stopped) => panic!("{end:?}"),
     };
     assert_eq!((job.status, job.attempts), (JobStatus::Failed, 2));
     assert_eq!(job.exit_code, None);
@@ -298,8 +303,8 @@ async fn a_program_that_is_missing_fails_the_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_attempt_is_tried_again_as_its_rules_say() {
-    let bench = Bench::new(2);
+async fn failed_attempts_are_retried_according_to_the_rules() {
+    let fixture = Fixture::new(2);
     let exit_on = |code: &str| EvaluateOnExit {
         on_status_reason: None,
         on_reason: None,
@@ -314,43 +319,43 @@ async fn a_failed_attempt_is_tried_again_as_its_rules_say() {
         (2, vec![], JobStatus::Failed, 2),
         (5, vec![exit_on("9")], JobStatus::Failed, 1),
     ] {
-        let id = bench
+        let id = fixture
             .submit(third, |job| job.retry = attempts(allowed, rules))
             .await;
-        let job = bench.ended(&id).await;
+        let job = fixture.wait_for_end(&id).await;
         assert_eq!((job.status, job.attempts), (status, made));
-        assert!(bench.batch.log(&id, made).exists());
-        assert!(!bench.batch.log(&id, made + 1).exists());
+        assert!(fixture.batch.log_path(&id, made).exists());
+        assert!(!fixture.batch.log_path(&id, made + 1).exists());
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_attempt_that_takes_too_long_is_ended_and_not_tried_again() {
-    let bench = Bench::new(2);
+async fn an_attempt_that_exceeds_its_time_limit_is_not_retried() {
+    let fixture = Fixture::new(2);
     let limited = |job: &mut SubmitJob| {
         job.timeout_seconds = Some(60);
         job.retry = attempts(3, Vec::new());
     };
-    let began = Instant::now();
-    let mild = bench
+    let start = Instant::now();
+    let mild = fixture
         .submit("trap 'exit 7' TERM; while :; do sleep 0.01; done", limited)
         .await;
-    let stubborn = bench
+    let stubborn = fixture
         .submit("trap '' TERM; while :; do sleep 0.01; done", limited)
         .await;
     for (id, code) in [(mild, 7), (stubborn, 137)] {
-        let job = bench.ended(&id).await;
+        let job = fixture.wait_for_end(&id).await;
         assert_eq!((job.status, job.exit_code), (JobStatus::Failed, Some(code)));
         assert_eq!(job.status_reason.as_deref(), Some(TIMED_OUT));
         assert_eq!(job.attempts, 1);
     }
-    // 60 s, and 30 s more for the stubborn one, at the tests' scale.
-    assert!(began.elapsed() >= Duration::from_millis(900));
+    // 60 s, and 30 s more for the one that ignores SIGTERM, at the scale of the tests.
+    assert!(start.elapsed() >= Duration::from_millis(900));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_taken_away_is_told_as_such() {
-    let bench = Bench::new(1);
+async fn a_lost_host_is_reported_as_such() {
+    let fixture = Fixture::new(1);
     let rules = vec![
         EvaluateOnExit {
             on_status_reason: Some("Host EC2*".into()),
@@ -365,19 +370,19 @@ async fn a_host_taken_away_is_told_as_such() {
             action: ExitAction::Exit,
         },
     ];
-    let mark = bench.state.path().join("runs");
+    let mark = fixture.state.path().join("runs");
     let script = format!(
         "test $AWS_BATCH_JOB_ATTEMPT = 2 && exit 4; touch {}; sleep 60",
         mark.display()
     );
-    let id = bench
+    let id = fixture
         .submit(&script, |job| job.retry = attempts(5, rules))
         .await;
-    bench.appeared("runs").await;
-    bench.batch.lose_host(&id).unwrap();
-    let job = bench.ended(&id).await;
+    fixture.wait_for_file("runs").await;
+    fixture.batch.lose_host(&id).unwrap();
+    let job = fixture.wait_for_end(&id).await;
     assert_eq!((job.attempts, job.exit_code), (2, Some(4)));
-    let events = bench.batch.events(0, usize::MAX).unwrap();
+    let events = fixture.batch.events(0, usize::MAX).unwrap();
     let reasons: Vec<_> = events
         .iter()
         .filter_map(|(_, event)| event.status_reason.as_deref())
@@ -386,21 +391,21 @@ async fn a_host_taken_away_is_told_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dependencies_order_jobs_and_pass_failures_on() {
-    let bench = Bench::new(4);
-    let order = bench.state.path().join("order");
+async fn dependencies_order_jobs_and_propagate_failures() {
+    let fixture = Fixture::new(4);
+    let order = fixture.state.path().join("order");
     let note = |name: &str| {
         format!(
             "echo {name}$AWS_BATCH_JOB_ARRAY_INDEX >> {}",
             order.display()
         )
     };
-    let a = bench
+    let a = fixture
         .submit(&format!("sleep 0.1; {}", note("a")), |job| {
             job.array_size = Some(3);
         })
         .await;
-    let b = bench
+    let b = fixture
         .submit(
             &format!("{}; exit $AWS_BATCH_JOB_ARRAY_INDEX", note("b")),
             |job| {
@@ -409,30 +414,30 @@ async fn dependencies_order_jobs_and_pass_failures_on() {
             },
         )
         .await;
-    let c = bench
+    let c = fixture
         .submit(&note("c"), |job| {
             job.array_size = Some(3);
             job.depends_on = vec![on(&b, Some(DependencyType::NToN))];
         })
         .await;
-    let d = bench
+    let d = fixture
         .submit(&note("d"), |job| job.depends_on = vec![on(&c, None)])
         .await;
     let one_by_one = Dependency {
         job_id: None,
         kind: Some(DependencyType::Sequential),
     };
-    let e = bench
+    let e = fixture
         .submit(&note("e"), |job| {
             job.array_size = Some(4);
             job.depends_on = vec![on(&a, None), one_by_one];
         })
         .await;
-    assert_eq!(bench.ended(&a).await.status, JobStatus::Succeeded);
-    assert_eq!(bench.ended(&b).await.status, JobStatus::Failed);
-    assert_eq!(bench.ended(&c).await.status, JobStatus::Failed);
-    assert_eq!(bench.ended(&e).await.status, JobStatus::Succeeded);
-    let d = bench.ended(&d).await;
+    assert_eq!(fixture.wait_for_end(&a).await.status, JobStatus::Succeeded);
+    assert_eq!(fixture.wait_for_end(&b).await.status, JobStatus::Failed);
+    assert_eq!(fixture.wait_for_end(&c).await.status, JobStatus::Failed);
+    assert_eq!(fixture.wait_for_end(&e).await.status, JobStatus::Succeeded);
+    let d = fixture.wait_for_end(&d).await;
     assert_eq!(d.status, JobStatus::Failed);
     assert_eq!(d.status_reason.as_deref(), Some(DEPENDENCY_FAILED));
     assert_eq!((d.started_at, d.attempts), (None, 0));
@@ -457,8 +462,8 @@ async fn dependencies_order_jobs_and_pass_failures_on() {
     for never in ["c1", "c2", "d"] {
         assert_eq!(at(never), None, "{lines}");
     }
-    // Report hears of each job's end once, and of no child.
-    let mut ends: Vec<_> = reported(&bench.batch)
+    // Report gets the end of each job once, and no children.
+    let mut ends: Vec<_> = reported(&fixture.batch)
         .into_iter()
         .map(|change| (change.id, change.status, change.array_index))
         .collect();
@@ -475,30 +480,34 @@ async fn dependencies_order_jobs_and_pass_failures_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn terminate_ends_running_children_and_cancel_only_waiting_ones() {
-    let bench = Bench::new(1);
-    let mark = bench.state.path().join("runs");
+async fn terminate_ends_running_children_and_cancel_ends_waiting_ones() {
+    let fixture = Fixture::new(1);
+    let mark = fixture.state.path().join("runs");
     let script = format!("touch {}; exec sleep 60", mark.display());
-    let array = bench
+    let array = fixture
         .submit(&script, |job| {
             job.array_size = Some(3);
             job.retry = attempts(5, Vec::new());
         })
         .await;
-    bench.appeared("runs").await;
-    bench.running(&array.child(0)).await;
-    bench
+    fixture.wait_for_file("runs").await;
+    fixture.wait_until_running(&array.child(0)).await;
+    fixture
         .batch
         .cancel(&array.child(0), "too late")
         .await
         .unwrap();
-    bench.batch.cancel(&array.child(2), "early").await.unwrap();
-    bench.batch.terminate(&array, "enough").await.unwrap();
-    let parent = bench.ended(&array).await;
+    fixture
+        .batch
+        .cancel(&array.child(2), "early")
+        .await
+        .unwrap();
+    fixture.batch.terminate(&array, "enough").await.unwrap();
+    let parent = fixture.wait_for_end(&array).await;
     assert_eq!(parent.status, JobStatus::Failed);
     assert_eq!(parent.status_reason.as_deref(), Some("enough"));
     let children: Vec<JobId> = (0..3).map(|i| array.child(i)).collect();
-    let children = bench.batch.describe(&children).await.unwrap();
+    let children = fixture.batch.describe(&children).await.unwrap();
     let reasons: Vec<_> = children
         .iter()
         .map(|child| (child.status_reason.as_deref(), child.exit_code))
@@ -512,39 +521,44 @@ async fn terminate_ends_running_children_and_cancel_only_waiting_ones() {
         ]
     );
     // The slot is free again.
-    let next = bench.submit("exit 0", |_| {}).await;
-    assert_eq!(bench.ended(&next).await.status, JobStatus::Succeeded);
+    let next = fixture.submit("exit 0", |_| {}).await;
+    assert_eq!(
+        fixture.wait_for_end(&next).await.status,
+        JobStatus::Succeeded
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_of_a_child_is_left_behind() {
-    let bench = Bench::new(1);
-    let pid = bench.state.path().join("pid");
-    // It leaves a process of its group behind, which ignores SIGTERM.
+async fn no_process_of_a_child_is_left_behind() {
+    let fixture = Fixture::new(1);
+    let pid = fixture.state.path().join("pid");
+    // The child leaves a process in its group that ignores SIGTERM.
     let script = format!(
         "(trap '' TERM; echo > {0}.runs; while :; do sleep 0.05; done) & echo $! > {0}; \
          while ! test -e {0}.runs; do sleep 0.01; done",
         pid.display()
     );
-    let job = bench.ended(&bench.submit(&script, |_| {}).await).await;
+    let job = fixture
+        .wait_for_end(&fixture.submit(&script, |_| {}).await)
+        .await;
     assert_eq!(job.status, JobStatus::Succeeded);
     let pid = text(&pid).trim().to_owned();
     let state = std::path::PathBuf::from(format!("/proc/{pid}/stat"));
     let gone = async {
-        // Gone, or a zombie that nobody has reaped yet.
+        // A zombie has ended, but was not reaped yet.
         while std::fs::read_to_string(&state).is_ok_and(|stat| !stat.contains(") Z ")) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+    tokio::time::timeout(TIMEOUT, gone).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stopping_lets_children_store_what_they_have_and_burns_no_attempt() {
-    let bench = Bench::new(3);
-    let state = bench.state.path().to_owned();
+async fn stopping_lets_children_save_their_work_and_uses_no_attempt() {
+    let fixture = Fixture::new(3);
+    let state = fixture.state.path().to_owned();
     let mark = |name: &str| state.join(name).display().to_string();
-    let quick = bench
+    let quick = fixture
         .submit(
             &format!(
                 "trap 'exit 0' TERM; touch {}; while :; do sleep 0.01; done",
@@ -559,8 +573,8 @@ async fn stopping_lets_children_store_what_they_have_and_burns_no_attempt() {
         mark("stored"),
         mark("interrupted"),
     );
-    let interrupted = bench.submit(&script, |_| {}).await;
-    let stubborn = bench
+    let interrupted = fixture.submit(&script, |_| {}).await;
+    let stubborn = fixture
         .submit(
             &format!(
                 "test -e {0} && exit 0; trap '' TERM; touch {0}; while :; do sleep 0.01; done",
@@ -570,9 +584,9 @@ async fn stopping_lets_children_store_what_they_have_and_burns_no_attempt() {
         )
         .await;
     for name in ["quick", "interrupted", "stubborn"] {
-        bench.appeared(name).await;
+        fixture.wait_for_file(name).await;
     }
-    let (batch, state) = bench.stop().await;
+    let (batch, state) = fixture.stop().await;
     let of = async |id: &JobId| {
         batch
             .describe(std::slice::from_ref(id))
@@ -585,33 +599,33 @@ async fn stopping_lets_children_store_what_they_have_and_burns_no_attempt() {
         let job = of(id).await;
         assert_eq!((job.status, job.attempts), (JobStatus::Runnable, 0));
     }
-    // The next command goes on.
+    // The next command resumes the jobs.
     drop(batch);
     let batch = open(state.path(), 2);
     let (_stop, stopped) = watch::channel(false);
     let worker = tokio::spawn({
         let batch = batch.clone();
-        async move { batch.work(stopped).await }
+        async move { batch.run(stopped).await }
     });
     for id in [&interrupted, &stubborn] {
-        let job = ended(&batch, id).await;
+        let job = wait_for_end(&batch, id).await;
         assert_eq!((job.status, job.attempts), (JobStatus::Succeeded, 1));
     }
     worker.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_child_reads_end_of_file_only_when_its_host_is_gone() {
-    let bench = Bench::new(1);
-    let mark = |name: &str| bench.state.path().join(name).display().to_string();
+async fn a_child_reads_end_of_file_only_when_its_host_has_ended() {
+    let fixture = Fixture::new(1);
+    let mark = |name: &str| fixture.state.path().join(name).display().to_string();
     let script = format!("touch {}; cat; touch {}", mark("runs"), mark("eof"));
-    let id = bench.submit(&script, |_| {}).await;
-    bench.appeared("runs").await;
-    bench.running(&id).await;
-    bench.batch.terminate(&id, "enough").await.unwrap();
-    let job = bench.ended(&id).await;
+    let id = fixture.submit(&script, |_| {}).await;
+    fixture.wait_for_file("runs").await;
+    fixture.wait_until_running(&id).await;
+    fixture.batch.terminate(&id, "enough").await.unwrap();
+    let job = fixture.wait_for_end(&id).await;
     assert_eq!(job.exit_code, Some(143));
-    assert!(!bench.state.path().join("eof").exists());
+    assert!(!fixture.state.path().join("eof").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -637,15 +651,18 @@ async fn large_arrays_are_scheduled_without_delay() {
     let (_stop, stopped) = watch::channel(false);
     let worker = tokio::spawn({
         let batch = batch.clone();
-        async move { batch.work(stopped).await }
+        async move { batch.run(stopped).await }
     });
-    let began = Instant::now();
-    assert_eq!(ended(&batch, &array).await.status, JobStatus::Succeeded);
-    let took = began.elapsed();
+    let start = Instant::now();
+    assert_eq!(
+        wait_for_end(&batch, &array).await.status,
+        JobStatus::Succeeded
+    );
+    let took = start.elapsed();
     eprintln!("250 children took {took:?}");
     worker.abort();
     for index in [0, 249] {
-        let states: Vec<JobStatus> = told(&batch)
+        let states: Vec<JobStatus> = events(&batch)
             .into_iter()
             .filter(|(id, _)| *id == array.child(index).0)
             .map(|(_, status)| status)
@@ -669,7 +686,7 @@ async fn large_arrays_are_scheduled_without_delay() {
 }
 
 #[tokio::test]
-async fn bad_weather_loses_no_event_for_report() {
+async fn chaos_loses_no_event_for_report() {
     let state = tempfile::tempdir().unwrap();
     let config = BatchConfig {
         chaos: Some(Chaos { seed: 7 }),
@@ -682,16 +699,16 @@ async fn bad_weather_loses_no_event_for_report() {
         batch.terminate(&id, "enough").await.unwrap();
         expected.push(id);
     }
-    let mut told: Vec<JobId> = reported(&batch).into_iter().map(|c| c.id).collect();
-    assert!(told.len() > expected.len(), "none was duplicated");
-    told.sort();
-    told.dedup();
+    let mut ended: Vec<JobId> = reported(&batch).into_iter().map(|c| c.id).collect();
+    assert!(ended.len() > expected.len(), "some events are duplicated");
+    ended.sort();
+    ended.dedup();
     expected.sort();
-    assert_eq!(told, expected);
+    assert_eq!(ended, expected);
 }
 
 #[tokio::test]
-async fn jobs_are_forgotten_a_week_after_their_end() {
+async fn jobs_are_deleted_a_week_after_their_end() {
     let state = tempfile::tempdir().unwrap();
     let batch = open(state.path(), 1);
     let old = submit(&batch, "true", |job| job.array_size = Some(2)).await;
@@ -704,16 +721,16 @@ async fn jobs_are_forgotten_a_week_after_their_end() {
     let age = format!("UPDATE job_state SET stopped_at = stopped_at - {week} - 1 WHERE job = 1");
     let cloud = &batch.inner.cloud;
     cloud.with(|conn| conn.execute_batch(&age)).unwrap();
-    let logs = [&old, &old.child(1), &new].map(|id| batch.log(id, 1));
+    let logs = [&old, &old.child(1), &new].map(|id| batch.log_path(id, 1));
     for log in &logs {
         std::fs::create_dir_all(log.parent().unwrap()).unwrap();
-        std::fs::write(log, "said").unwrap();
+        std::fs::write(log, "output").unwrap();
     }
     drop(batch);
     let batch = open(state.path(), 1);
     let found = batch.describe(&[old, new.clone()]).await.unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!((&found[0].id, found[0].status), (&new, JobStatus::Failed));
-    assert!(told(&batch).iter().all(|(id, _)| *id == new.0));
+    assert!(events(&batch).iter().all(|(id, _)| *id == new.0));
     assert_eq!(logs.map(|log| log.exists()), [false, false, true]);
 }

@@ -4,37 +4,37 @@ use std::sync::Arc;
 
 use rowmill_domain::job::JobStatus;
 
-/// One thing that has a state: a plain job, an array's parent (`index` is `None`), or a child.
-/// In the order of submission, an array's children by index.
+/// A plain job or an array's parent (`index` is `None`), or a child of an array. Ordered by
+/// submission; the children of an array by index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Unit {
     /// The job's number, in the order of submission.
     pub(super) job: i64,
-    /// Index, of a child.
+    /// The index of a child.
     pub(super) index: Option<u32>,
 }
 
-/// What changes about a unit.
+/// The state of a unit.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct State {
+pub(super) struct UnitState {
     pub(super) status: JobStatus,
     pub(super) status_reason: Option<Arc<str>>,
-    /// Of the last attempt that ended.
+    /// The exit code of the last attempt that ended.
     pub(super) exit_code: Option<i32>,
-    /// Of the last attempt that ended.
+    /// The container reason of the last attempt that ended.
     pub(super) reason: Option<Arc<str>>,
-    /// Attempts that ended and count.
+    /// Attempts that ended, without lost ones.
     pub(super) attempts: u32,
     pub(super) created_at: i64,
     pub(super) started_at: Option<i64>,
     pub(super) stopped_at: Option<i64>,
-    /// It shall end, and for this reason.
+    /// Why the unit is being terminated or cancelled, if it is.
     pub(super) stop: Option<Arc<str>>,
 }
 
-impl State {
-    pub(super) fn new(status: JobStatus, now: i64) -> State {
-        State {
+impl UnitState {
+    pub(super) fn new(status: JobStatus, now: i64) -> UnitState {
+        UnitState {
             status,
             status_reason: None,
             exit_code: None,
@@ -47,22 +47,22 @@ impl State {
         }
     }
 
-    /// Whether an attempt is under way.
-    pub(super) fn at_work(&self) -> bool {
+    /// Whether an attempt is running.
+    pub(super) fn is_active(&self) -> bool {
         matches!(self.status, JobStatus::Starting | JobStatus::Running)
     }
 }
 
-/// One change of state, to be told as an event.
+/// A change of state, which becomes an event.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Change {
+pub(super) struct StateChange {
     pub(super) unit: Unit,
     pub(super) status: JobStatus,
     pub(super) status_reason: Option<Arc<str>>,
     pub(super) at: i64,
 }
 
-/// Whether Batch lets a job go from one state to the other.
+/// Whether AWS Batch allows this transition.
 pub(super) fn can_follow(from: JobStatus, to: JobStatus) -> bool {
     use JobStatus::*;
     match to {
@@ -71,7 +71,7 @@ pub(super) fn can_follow(from: JobStatus, to: JobStatus) -> bool {
         Runnable => matches!(from, Submitted | Pending | Starting | Running),
         Starting => from == Runnable,
         Running => from == Starting,
-        // PENDING: an array's parent.
+        // The parent of an array goes from PENDING directly to its end.
         Succeeded => matches!(from, Running | Pending),
         Failed => !from.is_terminal(),
     }

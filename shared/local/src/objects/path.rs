@@ -1,7 +1,7 @@
-//! Where an object of a key lies below its bucket's directory.
+//! Maps the key of an object to its path below the directory of the bucket.
 //!
-//! A pure, reversible mapping that keeps ordinary keys readable: `runs/r1/manifest.json` is the
-//! file `runs/r1/manifest.json`. What a file system cannot hold is written with `%`:
+//! The mapping is pure and reversible, and keeps ordinary keys readable: `runs/r1/manifest.json` is
+//! the file `runs/r1/manifest.json`. Names that a file system cannot hold are escaped with `%`:
 //!
 //! | in the key | on disk |
 //! |---|---|
@@ -11,19 +11,19 @@
 //! | any other segment with a dot | with `%d` after it |
 //! | a segment too long for a file name | pieces, all but the last with `%c` after them |
 //!
-//! So the names of files and of directories never meet, and a key may be another one's prefix.
-//! Names that start with a dot stay free for the store's own. Two keys that differ only in case
-//! need a file system that tells case apart.
+//! The names of files and directories therefore never collide, and a key may be the prefix of
+//! another one. Names that start with a dot are reserved for the store. Keys that differ only in
+//! case need a case-sensitive file system.
 
 use std::path::{Component, Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
 
-/// Longest piece of a name before its marker, in bytes: file systems take 255, and 240 leaves
-/// room for a marker and for a suffix.
+/// Longest piece of a name before its marker, in bytes. File systems allow 255; the rest is for a
+/// marker and a suffix.
 const PIECE_MAX: usize = 240;
 
-/// The path below the bucket's directory; for a key that is not empty.
+/// The path of a key that is not empty.
 pub(super) fn of_key(key: &str) -> PathBuf {
     let mut path = PathBuf::new();
     let mut segments = key.split('/').peekable();
@@ -42,7 +42,7 @@ pub(super) fn of_key(key: &str) -> PathBuf {
     path
 }
 
-/// The key whose path this is, if it is one's.
+/// The key with this path, if there is one.
 pub(super) fn key_of(path: &Path) -> Option<String> {
     let mut key = String::new();
     let mut names = path.components().peekable();
@@ -55,11 +55,11 @@ pub(super) fn key_of(path: &Path) -> Option<String> {
             key.push('/');
         }
     }
-    // Files that others laid here may decode and yet be no key's.
+    // A file that is not an object may have a name that decodes, but not the path of that key.
     (of_key(&key) == path).then_some(key)
 }
 
-/// The part of a key that a file's or directory's name stands for, without the `/` after it.
+/// The segment of a key that the name of a file or directory encodes, without the `/` after it.
 pub(super) fn segment_of(name: &str) -> Option<String> {
     let name = ["%f", "%d", "%c"]
         .iter()
@@ -72,7 +72,7 @@ pub(super) fn segment_of(name: &str) -> Option<String> {
     Some(segment.into_owned())
 }
 
-/// A segment as it is written, cut into names that are short enough.
+/// An escaped segment, split into names that are short enough.
 fn pieces(segment: &str) -> Vec<String> {
     if segment.is_empty() {
         return vec!["%e".to_owned()];
@@ -80,9 +80,9 @@ fn pieces(segment: &str) -> Vec<String> {
     let mut pieces = Vec::new();
     let mut piece = String::new();
     for c in segment.chars() {
-        // A name that began with a dot would be hidden, and taken for the store's own.
-        let leads = piece.is_empty() || piece.len() + c.len_utf8() > PIECE_MAX;
-        let text = if is_special(c) || (c == '.' && leads) {
+        // A name with a leading dot would be hidden and reserved for the store.
+        let is_first = piece.is_empty() || piece.len() + c.len_utf8() > PIECE_MAX;
+        let text = if is_special(c) || (c == '.' && is_first) {
             format!("%{:02X}", u32::from(c))
         } else {
             c.to_string()
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ordinary_keys_are_their_paths() {
+    fn ordinary_keys_are_their_own_paths() {
         for key in [
             "runs/20261121-reviews-0a1b2c3d4e5f/manifest.json",
             "reviews/my file (1)+ü.xlsx",
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn awkward_keys() {
+    fn unusual_keys_are_escaped() {
         for (key, path) in [
             ("a", "a%f"),
             ("a/b", "a/b%f"),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_laid_here_is_no_object() {
+    fn files_that_are_not_objects_have_no_key() {
         for path in [
             "plain",
             "a.b/c.d",
@@ -154,7 +154,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_key_has_a_safe_path_of_its_own(
+        fn every_key_has_a_unique_safe_path(
             key in r"([a-c./%ü\\ ]{0,8}|\PC{0,300}|[.a]{230,500}){1,3}",
         ) {
             prop_assume!(!key.is_empty());

@@ -1,12 +1,12 @@
-//! One bucket's directory: the blocking work below [`super::DirObjects`].
+//! The directory of one bucket: the blocking operations of [`super::DirObjects`].
 //!
-//! | below the bucket | what |
+//! | below the bucket | content |
 //! |---|---|
-//! | the key's path ([`path::of_key`]) | the object; in a versioned bucket a link to its latest version |
-//! | `.store/versions/<path>/<version>` | a version's bytes |
-//! | `.store/meta/<path>/<version or etag>.json` | user metadata, where there is any |
+//! | the key's path ([`path::of_key`]) | the object; in a versioned bucket, a link to its latest version |
+//! | `.store/versions/<path>/<version>` | the content of a version |
+//! | `.store/meta/<path>/<version or etag>.json` | user metadata, if there is any |
 //! | `.store/tmp/<pid>-<random>` | a file being written |
-//! | `.store/lock` | held by whoever changes the bucket |
+//! | `.store/lock` | locked during a change of the bucket |
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -19,40 +19,40 @@ use rowmill_ports::{ErrorKind, ObjectInfo, Page, Put};
 
 use super::path;
 
-/// Objects of a page. As S3's.
-const PAGE: usize = 1000;
+/// Objects per page, as in S3.
+const PAGE_SIZE: usize = 1000;
 
 const STORE: &str = ".store";
 
-/// Why a call failed, before it is known which call it was.
+/// Why an operation failed. The caller adds the name of the operation.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct StoreError {
     pub(super) kind: ErrorKind,
     pub(super) message: String,
 }
 
-type Result<T> = std::result::Result<T, Fault>;
+type Result<T> = std::result::Result<T, StoreError>;
 
-impl Fault {
-    fn new(kind: ErrorKind, message: impl Into<String>) -> Fault {
-        Fault {
+impl StoreError {
+    fn new(kind: ErrorKind, message: impl Into<String>) -> StoreError {
+        StoreError {
             kind,
             message: message.into(),
         }
     }
 
-    /// What the system said of an object's file.
-    fn io(path: &Path) -> impl FnOnce(io::Error) -> Fault {
+    /// An I/O error on the file of an object.
+    fn io(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
         move |error| {
             if is_absent(&error) {
-                return Fault::new(ErrorKind::NotFound, "no such object");
+                return StoreError::new(ErrorKind::NotFound, "no such object");
             }
-            Fault::local(path)(error)
+            StoreError::local(path)(error)
         }
     }
 
-    /// What the system said of any other file.
-    fn local(path: &Path) -> impl FnOnce(io::Error) -> Fault {
+    /// An I/O error on any other file.
+    fn local(path: &Path) -> impl FnOnce(io::Error) -> StoreError {
         move |error| {
             let kind = match error.kind() {
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -60,13 +60,13 @@ impl Fault {
                 }
                 _ => ErrorKind::Unavailable,
             };
-            Fault::new(kind, format!("{}: {error}", path.display()))
+            StoreError::new(kind, format!("{}: {error}", path.display()))
         }
     }
 }
 
-/// What is put: bytes at hand, or a file.
-pub(super) enum Source<'a> {
+/// The content of an object to put: bytes, or a file.
+pub(super) enum Content<'a> {
     Bytes(&'a [u8]),
     File(&'a Path),
 }
@@ -78,68 +78,72 @@ pub(super) struct Store {
 }
 
 /// An object opened for reading.
-struct Opened {
+struct OpenObject {
     file: File,
     path: PathBuf,
     version: Option<String>,
 }
 
 impl Store {
-    /// Opens the bucket, creating its directory, and removes what killed processes left half
-    /// written.
+    /// Opens the bucket. Creates its directory if necessary, and removes partial files that killed
+    /// processes left behind.
     pub(super) fn open(root: &Path, versioned: bool) -> io::Result<Store> {
         let root = std::path::absolute(root)?;
         let store = Store { root, versioned };
-        let temporaries = store.own("tmp");
+        let temporaries = store.internal("tmp");
         fs::create_dir_all(&temporaries)?;
         for entry in fs::read_dir(&temporaries)? {
             let entry = entry?;
-            if !writer_lives(&entry.file_name().to_string_lossy()) {
-                // Another process that opens the bucket may have been faster.
+            if !is_writer_alive(&entry.file_name().to_string_lossy()) {
+                // Another process may have removed it in the meantime.
                 let _ = fs::remove_file(entry.path());
             }
         }
         Ok(store)
     }
 
-    fn own(&self, name: &str) -> PathBuf {
+    fn internal(&self, name: &str) -> PathBuf {
         self.root.join(STORE).join(name)
     }
 
-    /// Where the latest object of the key lies.
+    /// The path of the latest object with this key.
     pub(super) fn path(&self, key: &str) -> Result<PathBuf> {
         if key.is_empty() || key.len() > limits::OBJECT_KEY_MAX {
             let message = format!(
-                "a key has 1 to {} bytes, this one has {}",
+                "a key must have 1 to {} bytes; this one has {}",
                 limits::OBJECT_KEY_MAX,
                 key.len()
             );
-            return Err(Fault::new(ErrorKind::Invalid, message));
+            return Err(StoreError::new(ErrorKind::Invalid, message));
         }
         Ok(self.root.join(path::of_key(key)))
     }
 
-    /// Where that version of the object lies.
+    /// The path of a version of an object.
     pub(super) fn version_path(&self, key: &str, version: &str) -> Result<PathBuf> {
         self.path(key)?;
-        // Whatever else it is, it names no version, and must not become part of a path.
+        // Only a version id may become part of a path.
         if !self.versioned || !is_version(version) {
-            return Err(Fault::new(ErrorKind::NotFound, "no such version"));
+            return Err(StoreError::new(ErrorKind::NotFound, "no such version"));
         }
-        Ok(self.own("versions").join(path::of_key(key)).join(version))
+        Ok(self
+            .internal("versions")
+            .join(path::of_key(key))
+            .join(version))
     }
 
-    fn open_object(&self, key: &str, version: Option<&str>) -> Result<Opened> {
+    fn open_object(&self, key: &str, version: Option<&str>) -> Result<OpenObject> {
         let (path, version) = match version {
             Some(version) => (self.version_path(key, version)?, Some(version.to_owned())),
             None if self.versioned => {
-                // The link is read once, so that name and bytes are of one version.
+                // Read the link once, so that version id and content belong together.
                 let link = self.path(key)?;
                 let target = fs::read_link(&link).map_err(|error| match error.kind() {
-                    io::ErrorKind::InvalidInput => {
-                        Fault::new(ErrorKind::NotFound, "there is a file that was not put here")
-                    }
-                    _ => Fault::io(&link)(error),
+                    io::ErrorKind::InvalidInput => StoreError::new(
+                        ErrorKind::NotFound,
+                        "the file is not an object of this bucket",
+                    ),
+                    _ => StoreError::io(&link)(error),
                 })?;
                 let version = target
                     .file_name()
@@ -149,19 +153,19 @@ impl Store {
             }
             None => (self.path(key)?, None),
         };
-        let file = File::open(&path).map_err(Fault::io(&path))?;
-        Ok(Opened {
+        let file = File::open(&path).map_err(StoreError::io(&path))?;
+        Ok(OpenObject {
             file,
             path,
             version,
         })
     }
 
-    fn info(&self, key: &str, opened: &Opened, etag: String, size: u64) -> Result<ObjectInfo> {
+    fn info(&self, key: &str, opened: &OpenObject, etag: String, size: u64) -> Result<ObjectInfo> {
         let id = opened.version.as_deref().unwrap_or(&etag);
         let metadata = self.metadata(key, id)?;
         let modified = opened.file.metadata().and_then(|m| m.modified());
-        let modified = modified.map_err(Fault::io(&opened.path))?;
+        let modified = modified.map_err(StoreError::io(&opened.path))?;
         Ok(ObjectInfo {
             key: key.to_owned(),
             size,
@@ -175,7 +179,7 @@ impl Store {
     pub(super) fn head(&self, key: &str, version: Option<&str>) -> Result<ObjectInfo> {
         let mut opened = self.open_object(key, version)?;
         let (etag, size) =
-            copy(&mut opened.file, &mut io::sink()).map_err(Fault::io(&opened.path))?;
+            copy(&mut opened.file, &mut io::sink()).map_err(StoreError::io(&opened.path))?;
         self.info(key, &opened, etag, size)
     }
 
@@ -185,7 +189,7 @@ impl Store {
         opened
             .file
             .read_to_end(&mut body)
-            .map_err(Fault::io(&opened.path))?;
+            .map_err(StoreError::io(&opened.path))?;
         let etag = blake3::hash(&body).to_string();
         let info = self.info(key, &opened, etag, body.len() as u64)?;
         Ok((info, body))
@@ -198,35 +202,38 @@ impl Store {
         to: &Path,
     ) -> Result<ObjectInfo> {
         let mut opened = self.open_object(key, version)?;
-        // Replaced whole: who has the old file open keeps it.
+        // Replace the file, so that programs that have the old one open can keep reading it.
         match fs::remove_file(to) {
-            Err(error) if !is_absent(&error) => return Err(Fault::local(to)(error)),
+            Err(error) if !is_absent(&error) => return Err(StoreError::local(to)(error)),
             _ => {}
         }
-        let mut file = File::create_new(to).map_err(Fault::local(to))?;
-        let (etag, size) = copy(&mut opened.file, &mut file).map_err(Fault::local(to))?;
+        let mut file = File::create_new(to).map_err(StoreError::local(to))?;
+        let (etag, size) = copy(&mut opened.file, &mut file).map_err(StoreError::local(to))?;
         self.info(key, &opened, etag, size)
     }
 
-    pub(super) fn put(&self, key: &str, source: Source<'_>, put: &Put) -> Result<ObjectInfo> {
+    pub(super) fn put(&self, key: &str, source: Content<'_>, put: &Put) -> Result<ObjectInfo> {
         let target = self.path(key)?;
         let bytes: usize = put.metadata.iter().map(|(n, v)| n.len() + v.len()).sum();
         if bytes > limits::OBJECT_METADATA_MAX {
             let message = format!(
-                "user metadata has {bytes} bytes, and at most {} are taken",
+                "user metadata has {bytes} bytes; the maximum is {}",
                 limits::OBJECT_METADATA_MAX
             );
-            return Err(Fault::new(ErrorKind::Invalid, message));
+            return Err(StoreError::new(ErrorKind::Invalid, message));
         }
         let temporary = self.temporary();
         let (etag, size) = write_temporary(&temporary.0, source)?;
 
         let _lock = self.lock()?;
         if put.if_absent && target.symlink_metadata().is_ok() {
-            return Err(Fault::new(ErrorKind::Conflict, "an object has this key"));
+            return Err(StoreError::new(
+                ErrorKind::Conflict,
+                "an object with this key exists",
+            ));
         }
         let version = self.versioned.then(|| version_id(&etag, &put.metadata));
-        // Metadata first: bytes without their metadata would be half an object.
+        // Write the metadata first, so that there is never an object without its metadata.
         self.write_metadata(key, version.as_deref().unwrap_or(&etag), &put.metadata)?;
         match &version {
             None => install(&temporary.0, &target)?,
@@ -235,15 +242,15 @@ impl Store {
                 if !path.exists() {
                     install(&temporary.0, &path)?;
                 }
-                self.point(&target, key, version)?;
+                self.set_latest(&target, key, version)?;
             }
         }
         let path = match &version {
             Some(version) => self.version_path(key, version)?,
             None => target,
         };
-        let file = File::open(&path).map_err(Fault::local(&path))?;
-        let opened = Opened {
+        let file = File::open(&path).map_err(StoreError::local(&path))?;
+        let opened = OpenObject {
             file,
             path,
             version,
@@ -251,15 +258,15 @@ impl Store {
         self.info(key, &opened, etag, size)
     }
 
-    /// Makes the version the latest.
-    fn point(&self, target: &Path, key: &str, version: &str) -> Result<()> {
+    /// Makes a version the latest.
+    fn set_latest(&self, target: &Path, key: &str, version: &str) -> Result<()> {
         let relative = path::of_key(key);
         let mut link: PathBuf = relative.components().skip(1).map(|_| "..").collect();
         link.extend([STORE, "versions"]);
         link.push(&relative);
         link.push(version);
         let temporary = self.temporary();
-        std::os::unix::fs::symlink(&link, &temporary.0).map_err(Fault::local(&temporary.0))?;
+        std::os::unix::fs::symlink(&link, &temporary.0).map_err(StoreError::local(&temporary.0))?;
         install(&temporary.0, target)
     }
 
@@ -268,24 +275,24 @@ impl Store {
         let _lock = self.lock()?;
         match fs::remove_file(&path) {
             Ok(()) => {}
-            // The metadata may still be there, where an earlier delete was killed.
+            // The metadata may still exist if an earlier delete was killed.
             Err(error) if is_absent(&error) => {}
-            Err(error) => return Err(Fault::local(&path)(error)),
+            Err(error) => return Err(StoreError::local(&path)(error)),
         }
         prune(&path, &self.root);
         if !self.versioned {
-            let meta = self.own("meta");
+            let meta = self.internal("meta");
             let path = meta.join(path::of_key(key));
             match fs::remove_dir_all(&path) {
-                Err(error) if !is_absent(&error) => return Err(Fault::local(&path)(error)),
+                Err(error) if !is_absent(&error) => return Err(StoreError::local(&path)(error)),
                 _ => prune(&path, &meta),
             }
         }
         Ok(())
     }
 
-    /// Objects after `after` whose keys start with `prefix`, in the order of keys; at most
-    /// [`PAGE`].
+    /// At most [`PAGE_SIZE`] objects after `after` whose keys start with `prefix`, in the order of
+    /// their keys.
     pub(super) fn list(&self, prefix: &str, after: Option<&str>) -> Result<Page> {
         let mut keys = Vec::new();
         let walk = Walk {
@@ -295,8 +302,8 @@ impl Store {
         };
         walk.collect(Path::new(""), "", &mut keys)?;
         keys.sort_unstable();
-        let more = keys.len() > PAGE;
-        keys.truncate(PAGE);
+        let more = keys.len() > PAGE_SIZE;
+        keys.truncate(PAGE_SIZE);
         let next = keys.last().filter(|_| more).cloned();
         let mut objects = Vec::with_capacity(keys.len());
         for key in keys {
@@ -305,19 +312,19 @@ impl Store {
                     metadata: BTreeMap::new(),
                     ..info
                 }),
-                // Deleted since it was seen.
-                Err(fault) if fault.kind == ErrorKind::NotFound => {}
-                Err(fault) => return Err(fault),
+                // Deleted in the meantime.
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(Page { objects, next })
     }
 
-    /// Every version of every object, of deleted ones too; in a bucket without versions every
-    /// object.
+    /// All versions of all objects, including deleted ones. In a bucket without versions, all
+    /// objects.
     pub(super) fn versions(&self) -> Result<Vec<ObjectInfo>> {
         let root = match self.versioned {
-            true => self.own("versions"),
+            true => self.internal("versions"),
             false => self.root.clone(),
         };
         let mut files = Vec::new();
@@ -340,7 +347,7 @@ impl Store {
     }
 
     fn metadata_path(&self, key: &str, id: &str) -> PathBuf {
-        let directory = self.own("meta").join(path::of_key(key));
+        let directory = self.internal("meta").join(path::of_key(key));
         directory.join(format!("{id}.json"))
     }
 
@@ -348,10 +355,10 @@ impl Store {
         let path = self.metadata_path(key, id);
         match fs::read(&path) {
             Ok(json) => serde_json::from_slice(&json).map_err(|error| {
-                Fault::new(ErrorKind::Invalid, format!("{}: {error}", path.display()))
+                StoreError::new(ErrorKind::Invalid, format!("{}: {error}", path.display()))
             }),
             Err(error) if is_absent(&error) => Ok(BTreeMap::new()),
-            Err(error) => Err(Fault::local(&path)(error)),
+            Err(error) => Err(StoreError::local(&path)(error)),
         }
     }
 
@@ -364,35 +371,35 @@ impl Store {
         let path = self.metadata_path(key, id);
         if metadata.is_empty() {
             return match fs::remove_file(&path) {
-                Err(error) if !is_absent(&error) => Err(Fault::local(&path)(error)),
+                Err(error) if !is_absent(&error) => Err(StoreError::local(&path)(error)),
                 _ => Ok(()),
             };
         }
         let json = serde_json::to_vec(metadata)
-            .map_err(|error| Fault::new(ErrorKind::Invalid, error.to_string()))?;
+            .map_err(|error| StoreError::new(ErrorKind::Invalid, error.to_string()))?;
         let temporary = self.temporary();
-        write_temporary(&temporary.0, Source::Bytes(&json))?;
+        write_temporary(&temporary.0, Content::Bytes(&json))?;
         install(&temporary.0, &path)
     }
 
     fn temporary(&self) -> Temporary {
-        // Random, since a process in a container has the id that a killed one had before it.
+        // Random, because a process in a container may have the same id as a killed one before it.
         let name = format!("{}-{:016x}", std::process::id(), rand::random::<u64>());
-        Temporary(self.own("tmp").join(name))
+        Temporary(self.internal("tmp").join(name))
     }
 
-    /// Held until the file is dropped; also by other processes.
+    /// Locks the bucket for all processes until the file is dropped.
     fn lock(&self) -> Result<File> {
-        let path = self.own("lock");
+        let path = self.internal("lock");
         let mut options = OpenOptions::new();
         let file = options.create(true).truncate(false).write(true).open(&path);
-        let file = file.map_err(Fault::local(&path))?;
-        file.lock().map_err(Fault::local(&path))?;
+        let file = file.map_err(StoreError::local(&path))?;
+        file.lock().map_err(StoreError::local(&path))?;
         Ok(file)
     }
 }
 
-/// A walk through a bucket's directory that leaves out what a listing cannot show.
+/// A walk through the directory of a bucket that skips directories outside the listing.
 struct Walk<'a> {
     root: &'a Path,
     prefix: &'a str,
@@ -427,17 +434,20 @@ impl Walk<'_> {
     }
 }
 
-/// Names of a directory, and whether each is one, without the hidden ones.
+/// The entries of a directory without hidden ones: their names, and whether each is a directory.
 fn names(directory: &Path) -> Result<Vec<(String, bool)>> {
     let entries = match fs::read_dir(directory) {
-        // Pruned since it was seen.
+        // Removed in the meantime.
         Err(error) if is_absent(&error) => return Ok(Vec::new()),
-        entries => entries.map_err(Fault::local(directory))?,
+        entries => entries.map_err(StoreError::local(directory))?,
     };
     let mut names = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(Fault::local(directory))?;
-        let is_directory = entry.file_type().map_err(Fault::local(directory))?.is_dir();
+        let entry = entry.map_err(StoreError::local(directory))?;
+        let is_directory = entry
+            .file_type()
+            .map_err(StoreError::local(directory))?
+            .is_dir();
         if let Ok(name) = entry.file_name().into_string()
             && !name.starts_with('.')
         {
@@ -459,7 +469,7 @@ fn files_below(root: &Path, below: &Path, files: &mut Vec<PathBuf>) -> Result<()
     Ok(())
 }
 
-/// The name of a file being written; what is still there when this is dropped is removed.
+/// The path of a temporary file, which is removed when this is dropped.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
@@ -468,38 +478,38 @@ impl Drop for Temporary {
     }
 }
 
-/// Whether the process that made this temporary name still runs.
-fn writer_lives(name: &str) -> bool {
+/// Whether the process that created this temporary file is still running.
+fn is_writer_alive(name: &str) -> bool {
     let pid = name.split('-').next().and_then(|pid| pid.parse().ok());
     pid.and_then(rustix::process::Pid::from_raw)
         .is_some_and(|pid| {
-            // Anything but "no such process" means that there is one.
+            // Any answer but "no such process" means that it exists.
             rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
         })
 }
 
-fn write_temporary(path: &Path, source: Source<'_>) -> Result<(String, u64)> {
-    let mut file = File::create_new(path).map_err(Fault::local(path))?;
+fn write_temporary(path: &Path, source: Content<'_>) -> Result<(String, u64)> {
+    let mut file = File::create_new(path).map_err(StoreError::local(path))?;
     let written = match source {
-        Source::Bytes(bytes) => {
-            file.write_all(bytes).map_err(Fault::local(path))?;
+        Content::Bytes(bytes) => {
+            file.write_all(bytes).map_err(StoreError::local(path))?;
             (blake3::hash(bytes).to_string(), bytes.len() as u64)
         }
-        Source::File(from) => {
-            let mut input = File::open(from).map_err(Fault::local(from))?;
-            copy(&mut input, &mut file).map_err(Fault::local(from))?
+        Content::File(from) => {
+            let mut input = File::open(from).map_err(StoreError::local(from))?;
+            copy(&mut input, &mut file).map_err(StoreError::local(from))?
         }
     };
-    file.sync_all().map_err(Fault::local(path))?;
+    file.sync_all().map_err(StoreError::local(path))?;
     Ok(written)
 }
 
-/// Moves a written file to its place, for good: a power cut keeps it there.
+/// Moves a written file to its place durably: it survives a power failure.
 fn install(temporary: &Path, target: &Path) -> Result<()> {
     if let Some(directory) = target.parent() {
-        create_directories(directory).map_err(Fault::local(directory))?;
-        fs::rename(temporary, target).map_err(Fault::local(target))?;
-        sync_directory(directory).map_err(Fault::local(directory))?;
+        create_directories(directory).map_err(StoreError::local(directory))?;
+        fs::rename(temporary, target).map_err(StoreError::local(target))?;
+        sync_directory(directory).map_err(StoreError::local(directory))?;
     }
     Ok(())
 }
@@ -522,17 +532,17 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Removes directories above `path` that are empty now, up to `root`.
+/// Removes the empty directories above `path`, up to `root`.
 fn prune(path: &Path, root: &Path) {
     for directory in path.ancestors().skip(1) {
-        // Refused where it holds anything: the point at which to stop.
+        // Fails at the first directory that is not empty.
         if directory == root || fs::remove_dir(directory).is_err() {
             break;
         }
     }
 }
 
-/// Copies all bytes, and gives their hash and number.
+/// Copies all bytes. Returns their hash and number.
 fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<(String, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 256 * 1024];
@@ -548,13 +558,13 @@ fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<(String, u64)> 
     }
 }
 
-/// A version is what was put: the same bytes with the same metadata are the same version.
+/// The version id: the same content with the same metadata has the same id.
 fn version_id(etag: &str, metadata: &BTreeMap<String, String>) -> String {
     let mut hasher = blake3::Hasher::new();
     hasher.update(etag.as_bytes());
     for (name, value) in metadata {
         for part in [name, value] {
-            // The length before each part keeps ("ab", "c") and ("a", "bc") apart.
+            // The length before each part distinguishes ("ab", "c") from ("a", "bc").
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part.as_bytes());
         }
@@ -566,7 +576,7 @@ fn is_version(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// Absent, or below something that is no directory.
+/// Whether the file does not exist, or a parent is not a directory.
 fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -574,7 +584,7 @@ fn is_absent(error: &io::Error) -> bool {
     )
 }
 
-/// S3 keeps no finer times, and events carry milliseconds.
+/// Truncates to milliseconds, the precision of S3 events.
 fn to_millis(time: DateTime<Utc>) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(time.timestamp_millis()).unwrap_or(time)
 }

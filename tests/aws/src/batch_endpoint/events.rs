@@ -11,10 +11,10 @@ use super::{ACCOUNT, REGION};
 
 /// Sends every change until nobody listens.
 pub(super) async fn tell(batch: &LocalBatch, to: &mpsc::UnboundedSender<Value>) {
-    let mut told = batch.told();
+    let mut last_event = batch.last_event();
     let mut last = 0;
     loop {
-        told.mark_unchanged();
+        last_event.mark_unchanged();
         for (number, change) in batch.events(last, 1000).unwrap() {
             last = number;
             let ids = [change.id.clone()];
@@ -29,7 +29,7 @@ pub(super) async fn tell(batch: &LocalBatch, to: &mpsc::UnboundedSender<Value>) 
                 return;
             }
         }
-        if told.changed().await.is_err() {
+        if last_event.changed().await.is_err() {
             return;
         }
     }

@@ -141,7 +141,7 @@ impl BatchEndpoint {
         let told = batch.clone();
         let tasks = vec![
             tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }),
-            tokio::spawn(async move { worker.work(stopped).await.unwrap() }),
+            tokio::spawn(async move { worker.run(stopped).await.unwrap() }),
             tokio::spawn(async move { events::tell(&told, &sender).await }),
         ];
         let endpoint = BatchEndpoint {

@@ -247,7 +247,7 @@ pub(crate) async fn lost_events(deployment: &Deployment) {
         jobs = deployment.ledger.jobs(run).await.unwrap();
     }
     let batch = deployment.batch.batch();
-    batch.ended(&jobs[0].id).await.unwrap().unwrap();
+    batch.wait_for_end(&jobs[0].id).await.unwrap().unwrap();
     deployment.let_time_pass(run).await;
     deployment.reported_by_topic(run).await;
     let ended = ended(deployment, run).await;

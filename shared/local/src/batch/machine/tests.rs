@@ -25,15 +25,15 @@ fn sequential() -> Dependency {
     }
 }
 
-/// A machine and what it told so far; every change is taken at once, as the store does.
+/// A machine and its events so far. Every change is taken at once, like the store does.
 #[derive(Default)]
-struct Bench {
+struct Fixture {
     machine: Machine,
-    told: Vec<(String, JobStatus, Option<String>)>,
+    events: Vec<(String, JobStatus, Option<String>)>,
     now: i64,
 }
 
-impl Bench {
+impl Fixture {
     fn submit(
         &mut self,
         id: &str,
@@ -73,7 +73,7 @@ impl Bench {
         for change in changes.events {
             assert!(changes.units.contains(&change.unit));
             let job = self.machine.job(change.unit.job).unwrap();
-            self.told.push((
+            self.events.push((
                 job.id(change.unit.index).0,
                 change.status,
                 change.status_reason.map(|r| r.to_string()),
@@ -108,33 +108,33 @@ impl Bench {
         self.take();
     }
 
-    fn end(&mut self, id: &str, end: AttemptEnd) {
+    fn end(&mut self, id: &str, end: AttemptExit) {
         self.machine.ended(self.unit(id), &end, self.now);
         self.take();
     }
 
     fn run(&mut self, id: &str, code: i32) {
         self.start(id);
-        self.end(id, AttemptEnd::Exited(code));
+        self.end(id, AttemptExit::Exited(code));
     }
 
-    fn ends_told(&self, id: &str) -> usize {
-        let ended = |(told, status, _): &&(String, JobStatus, Option<String>)| {
-            told == id && status.is_terminal()
+    fn end_events(&self, id: &str) -> usize {
+        let ended = |(event_id, status, _): &&(String, JobStatus, Option<String>)| {
+            event_id == id && status.is_terminal()
         };
-        self.told.iter().filter(ended).count()
+        self.events.iter().filter(ended).count()
     }
 }
 
 #[test]
 fn a_plain_job_goes_through_its_states() {
-    let mut b = Bench::default();
+    let mut b = Fixture::default();
     b.submit("a", None, 2, &[]).unwrap();
     assert_eq!(b.status("a"), JobStatus::Runnable);
     b.run("a", 1);
     assert_eq!(b.status("a"), JobStatus::Runnable);
     b.run("a", 0);
-    let states: Vec<_> = b.told.iter().map(|(_, s, _)| s.name()).collect();
+    let states: Vec<_> = b.events.iter().map(|(_, s, _)| s.name()).collect();
     assert_eq!(
         states,
         [
@@ -153,19 +153,19 @@ fn a_plain_job_goes_through_its_states() {
 }
 
 #[test]
-fn attempts_end_in_these_states() {
+fn the_end_of_an_attempt_determines_the_state() {
     // attempts allowed, end, state after the first attempt, statusReason
-    let lost = || AttemptEnd::HostTerminated;
+    let lost = || AttemptExit::HostTerminated;
     for (attempts, end, status, reason) in [
-        (1, AttemptEnd::Exited(0), JobStatus::Succeeded, EXITED),
-        (1, AttemptEnd::Exited(1), JobStatus::Failed, EXITED),
-        (2, AttemptEnd::Exited(1), JobStatus::Runnable, EXITED),
-        (2, AttemptEnd::Exited(2), JobStatus::Failed, EXITED),
-        (2, AttemptEnd::TimedOut(143), JobStatus::Failed, TIMED_OUT),
+        (1, AttemptExit::Exited(0), JobStatus::Succeeded, EXITED),
+        (1, AttemptExit::Exited(1), JobStatus::Failed, EXITED),
+        (2, AttemptExit::Exited(1), JobStatus::Runnable, EXITED),
+        (2, AttemptExit::Exited(2), JobStatus::Failed, EXITED),
+        (2, AttemptExit::TimedOut(143), JobStatus::Failed, TIMED_OUT),
         (2, lost(), JobStatus::Runnable, HOST_TERMINATED),
         (1, lost(), JobStatus::Failed, HOST_TERMINATED),
     ] {
-        let mut b = Bench::default();
+        let mut b = Fixture::default();
         b.submit("a", None, attempts, &[]).unwrap();
         b.start("a");
         b.end("a", end.clone());
@@ -176,7 +176,7 @@ fn attempts_end_in_these_states() {
 
 #[test]
 fn a_lost_attempt_does_not_count() {
-    let mut b = Bench::default();
+    let mut b = Fixture::default();
     b.submit("a", None, 1, &[]).unwrap();
     for _ in 0..3 {
         b.start("a");
@@ -189,7 +189,7 @@ fn a_lost_attempt_does_not_count() {
 
 #[test]
 fn dependents_wait_and_fail_without_running() {
-    let mut b = Bench::default();
+    let mut b = Fixture::default();
     b.submit("a", None, 1, &[]).unwrap();
     b.submit("b", None, 1, &[after("a")]).unwrap();
     b.submit("c", Some(2), 1, &[after("b")]).unwrap();
@@ -203,22 +203,22 @@ fn dependents_wait_and_fail_without_running() {
     for id in ["c", "c:0", "c:1", "d"] {
         assert_eq!(b.status(id), JobStatus::Failed, "{id}");
         assert_eq!(b.reason(id), DEPENDENCY_FAILED, "{id}");
-        assert_eq!(b.ends_told(id), 1, "{id}");
+        assert_eq!(b.end_events(id), 1, "{id}");
     }
-    // One submitted after the failure fails as well.
+    // A job that is submitted after the failure fails, too.
     b.submit("e", Some(3), 1, &[after("b"), sequential()])
         .unwrap();
     assert_eq!(b.status("e"), JobStatus::Failed);
     assert_eq!(b.status("e:2"), JobStatus::Failed);
-    assert_eq!(b.ends_told("e:2"), 1);
-    // And one after a success runs at once.
+    assert_eq!(b.end_events("e:2"), 1);
+    // A job that depends on a success runs at once.
     b.submit("f", None, 1, &[after("a")]).unwrap();
     assert_eq!(b.runnable(), ["f"]);
 }
 
 #[test]
 fn an_array_follows_its_children() {
-    let mut b = Bench::default();
+    let mut b = Fixture::default();
     b.submit("a", Some(3), 1, &[]).unwrap();
     assert_eq!(b.status("a"), JobStatus::Pending);
     assert_eq!(b.runnable(), ["a:0", "a:1", "a:2"]);
@@ -237,7 +237,7 @@ fn an_array_follows_its_children() {
 
 #[test]
 fn n_to_n_pairs_children() {
-    let mut b = Bench::default();
+    let mut b = Fixture::default();
     b.submit("a", Some(3), 1, &[]).unwrap();
     b.submit("b", Some(3), 1, &[each("a")]).unwrap();
     assert_eq!(b.runnable(), ["a:0", "a:1", "a:2"]);
@@ -257,13 +257,13 @@ fn n_to_n_pairs_children() {
     }
     b.submit("p", None, 1, &[]).unwrap();
     assert!(b.submit("x", Some(3), 1, &[each("p")]).is_err());
-    assert!(b.submit("x", None, 1, &[after("nobody")]).is_err());
+    assert!(b.submit("x", None, 1, &[after("unknown")]).is_err());
     assert!(b.submit("x", None, 1, &[after("a:3")]).is_err());
 }
 
 #[test]
-fn sequential_children_go_one_after_another() {
-    let mut b = Bench::default();
+fn sequential_children_run_one_after_the_other() {
+    let mut b = Fixture::default();
     b.submit("a", Some(3), 2, &[sequential()]).unwrap();
     assert_eq!(b.runnable(), ["a:0"]);
     b.run("a:0", 0);
@@ -271,18 +271,18 @@ fn sequential_children_go_one_after_another() {
     b.run("a:1", 2);
     assert_eq!(b.reason("a:2"), DEPENDENCY_FAILED);
     assert_eq!(b.status("a"), JobStatus::Failed);
-    assert_eq!(b.ends_told("a"), 1);
+    assert_eq!(b.end_events("a"), 1);
 }
 
 #[test]
-fn terminate_ends_all_and_cancel_what_has_not_started() {
-    let mut b = Bench::default();
+fn terminate_ends_all_units_and_cancel_those_that_have_not_started() {
+    let mut b = Fixture::default();
     b.submit("a", Some(3), 5, &[sequential()]).unwrap();
     b.submit("b", None, 1, &[after("a")]).unwrap();
     b.start("a:0");
-    let at_work = b.machine.terminate(b.unit("a"), "enough", b.now);
+    let active = b.machine.terminate(b.unit("a"), "enough", b.now);
     b.take();
-    assert_eq!(at_work, [b.unit("a:0")]);
+    assert_eq!(active, [b.unit("a:0")]);
     for id in ["a:1", "a:2"] {
         assert_eq!(
             (b.status(id), b.reason(id)),
@@ -290,8 +290,8 @@ fn terminate_ends_all_and_cancel_what_has_not_started() {
         );
     }
     assert_eq!(b.status("a"), JobStatus::Pending);
-    // Even with exit code 0, and no other attempt.
-    b.end("a:0", AttemptEnd::Exited(0));
+    // FAILED even with exit code 0, and without another attempt.
+    b.end("a:0", AttemptExit::Exited(0));
     for id in ["a:0", "a"] {
         assert_eq!(
             (b.status(id), b.reason(id)),
@@ -306,30 +306,30 @@ fn terminate_ends_all_and_cancel_what_has_not_started() {
     b.take();
     assert_eq!(b.status("c:0"), JobStatus::Running);
     assert_eq!(b.reason("c:1"), "no more");
-    b.end("c:0", AttemptEnd::Exited(0));
+    b.end("c:0", AttemptExit::Exited(0));
     assert_eq!(b.status("c:0"), JobStatus::Succeeded);
     assert_eq!(
         (b.status("c"), b.reason("c")),
         (JobStatus::Failed, "no more".into())
     );
 
-    // What runs or has ended is left alone by cancel, and what has ended by terminate.
+    // Cancel does not change running and ended jobs; terminate does not change ended ones.
     b.submit("d", None, 1, &[]).unwrap();
     b.start("d");
     b.machine.cancel(b.unit("d"), "no", b.now);
-    b.end("d", AttemptEnd::Exited(0));
+    b.end("d", AttemptExit::Exited(0));
     assert!(b.machine.terminate(b.unit("d"), "no", b.now).is_empty());
     assert_eq!(b.status("d"), JobStatus::Succeeded);
 }
 
-/// What the property test does next.
+/// A step of the property test.
 #[derive(Clone, Debug)]
 enum Move {
     Submit {
         size: Option<u32>,
         attempts: u32,
         sequential: bool,
-        /// Which earlier job, and whether N_TO_N where that fits.
+        /// Which earlier job, and whether with N_TO_N if possible.
         on: Vec<(prop::sample::Index, bool)>,
     },
     Work {
@@ -363,7 +363,7 @@ fn a_move() -> impl Strategy<Value = Move> {
     ]
 }
 
-fn play(b: &mut Bench, ran: &mut Vec<Unit>, step: Move) {
+fn play(b: &mut Fixture, ran: &mut Vec<Unit>, step: Move) {
     match step {
         Move::Submit {
             size,
@@ -397,19 +397,19 @@ fn play(b: &mut Bench, ran: &mut Vec<Unit>, step: Move) {
                 return;
             }
             let unit = *which.get(&runnable);
-            // Nothing runs before what it depends on has succeeded.
+            // Nothing runs before its dependencies have succeeded.
             assert_eq!(b.machine.dependencies(unit), Readiness::Ready);
             assert!(b.machine.start(unit, b.now));
             ran.push(unit);
             b.take();
             match end {
                 0 => b.machine.lost(unit, b.now),
-                1 => b.machine.ended(unit, &AttemptEnd::HostTerminated, b.now),
-                2 => b.machine.ended(unit, &AttemptEnd::TimedOut(143), b.now),
-                3 => b.machine.ended(unit, &AttemptEnd::Exited(1), b.now),
-                // Left at work.
+                1 => b.machine.ended(unit, &AttemptExit::HostTerminated, b.now),
+                2 => b.machine.ended(unit, &AttemptExit::TimedOut(143), b.now),
+                3 => b.machine.ended(unit, &AttemptExit::Exited(1), b.now),
+                // Keeps running.
                 4 => {}
-                _ => b.machine.ended(unit, &AttemptEnd::Exited(0), b.now),
+                _ => b.machine.ended(unit, &AttemptExit::Exited(0), b.now),
             }
             b.take();
         }
@@ -420,7 +420,7 @@ fn play(b: &mut Bench, ran: &mut Vec<Unit>, step: Move) {
             let job = which.index(b.machine.jobs.len()) as i64 + 1;
             let unit = Unit { job, index: None };
             for unit in b.machine.terminate(unit, "enough", b.now) {
-                b.machine.ended(unit, &AttemptEnd::Exited(143), b.now);
+                b.machine.ended(unit, &AttemptExit::Exited(143), b.now);
             }
             b.take();
         }
@@ -454,21 +454,21 @@ fn play(b: &mut Bench, ran: &mut Vec<Unit>, step: Move) {
 
 proptest! {
     #[test]
-    fn every_job_ends_once_and_rightly(moves in prop::collection::vec(a_move(), 1..40)) {
-        let mut b = Bench::default();
+    fn every_job_ends_once_and_correctly(moves in prop::collection::vec(a_move(), 1..40)) {
+        let mut b = Fixture::default();
         let mut ran = Vec::new();
         for step in moves {
             play(&mut b, &mut ran, step);
         }
-        // Let all go to its end.
-        for unit in b.machine.at_work() {
-            b.machine.ended(unit, &AttemptEnd::Exited(0), b.now);
+        // Run everything to its end.
+        for unit in b.machine.active_units() {
+            b.machine.ended(unit, &AttemptExit::Exited(0), b.now);
             b.take();
         }
         while let Some(&unit) = b.machine.runnable(1).first() {
             assert!(b.machine.start(unit, b.now));
             ran.push(unit);
-            b.machine.ended(unit, &AttemptEnd::Exited(0), b.now);
+            b.machine.ended(unit, &AttemptExit::Exited(0), b.now);
             b.take();
         }
         for (&number, job) in &b.machine.jobs {
@@ -477,7 +477,7 @@ proptest! {
                 let id = job.id(index).0;
                 let state = job.state(index);
                 prop_assert!(state.status.is_terminal(), "{id} is {:?}", state.status);
-                prop_assert_eq!(b.ends_told(&id), 1, "{}", id);
+                prop_assert_eq!(b.end_events(&id), 1, "{}", id);
                 prop_assert!(state.attempts <= job.spec.retry.attempts);
                 if state.status_reason.as_deref() == Some(DEPENDENCY_FAILED) {
                     prop_assert!(!ran.contains(&unit), "{} ran", id);

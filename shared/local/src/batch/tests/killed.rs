@@ -1,4 +1,4 @@
-//! kill -9 at random moments at a process that runs the local Batch.
+//! Kills a process that runs the local Batch, at random moments with SIGKILL.
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -7,12 +7,12 @@ use std::process::{Child, Command, Stdio};
 
 use super::*;
 
-/// Tells a process of this test program that it is the host, and of which state directory.
+/// The environment variable that makes a process of this test program the host of a state directory.
 const HOST: &str = "ROWMILL_TEST_HOST";
-/// The file by which it says that it has opened its state.
+/// The file that the host creates when it has opened its state.
 const READY: &str = "ready";
 
-/// Not a test of its own: the process that is killed below.
+/// Not a test: the process that is killed below.
 #[tokio::test(flavor = "multi_thread")]
 async fn host() {
     #[expect(
@@ -26,7 +26,7 @@ async fn host() {
     let (_stop, stopped) = watch::channel(false);
     let batch = open(Path::new(&state), 3);
     std::fs::write(Path::new(&state).join(READY), "").unwrap();
-    batch.work(stopped).await.unwrap();
+    batch.run(stopped).await.unwrap();
 }
 
 fn start_host(state: &Path) -> Child {
@@ -43,8 +43,12 @@ fn start_host(state: &Path) -> Child {
 
 fn kill(mut host: Child) {
     host.kill().unwrap();
-    assert_eq!(host.wait().unwrap().signal(), Some(9), "it ended by itself");
-    // Children have an output of their own: nobody else holds this one open.
+    assert_eq!(
+        host.wait().unwrap().signal(),
+        Some(9),
+        "the host exited by itself"
+    );
+    // Children have their own output, so only the host held this one open.
     let mut output = String::new();
     host.stdout
         .take()
@@ -55,7 +59,7 @@ fn kill(mut host: Child) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_job_ends_once_and_rightly_however_often_its_host_is_killed() {
+async fn every_job_ends_once_and_correctly_although_its_host_is_killed_repeatedly() {
     let state = tempfile::tempdir().unwrap();
     let ends = state.path().join("ends");
     let note = format!(
@@ -69,7 +73,7 @@ async fn every_job_ends_once_and_rightly_however_often_its_host_is_killed() {
         job.depends_on = on;
     };
     let a = submit(&batch, &note, |job| sized(job, Vec::new())).await;
-    // Child 3 fails at both of its attempts, the others succeed at the first.
+    // Child 3 fails in both attempts; the others succeed in the first.
     let three = format!("{note}; test $AWS_BATCH_JOB_ARRAY_INDEX != 3");
     let b = submit(&batch, &three, |job| {
         sized(job, vec![on(&a, Some(DependencyType::NToN))]);
@@ -90,15 +94,15 @@ async fn every_job_ends_once_and_rightly_however_often_its_host_is_killed() {
     loop {
         let _ = std::fs::remove_file(&ready);
         let host = start_host(state.path());
-        // Most moments are in its work, some while it takes up what the last one left.
+        // Mostly kill it while it runs jobs, and sometimes while it recovers the jobs of the last one.
         if kills % 4 != 3 {
-            appeared(&ready).await;
+            wait_for_file(&ready).await;
         }
         let wait = Duration::from_millis(rand::random_range(0..80));
         tokio::time::sleep(wait).await;
         kill(host);
         kills += 1;
-        // Takes nothing up: looks only.
+        // Read the jobs without recovering them.
         let cloud = Cloud::open(state.path()).unwrap();
         let machine = cloud.with(|conn| store::load(conn)).unwrap();
         let ended = |id: &JobId| {
@@ -108,10 +112,10 @@ async fn every_job_ends_once_and_rightly_however_often_its_host_is_killed() {
         if jobs.iter().all(|id| ended(id)) {
             break;
         }
-        assert!(kills < 500, "it does not come to its end");
+        assert!(kills < 500, "the jobs do not end");
     }
     eprintln!("{kills} kills");
-    assert!(kills > 3, "hardly disturbed: {kills} kills");
+    assert!(kills > 3, "only {kills} kills");
 
     let batch = open(state.path(), 1);
     let found = batch.describe(&jobs.map(Clone::clone)).await.unwrap();
@@ -119,9 +123,9 @@ async fn every_job_ends_once_and_rightly_however_often_its_host_is_killed() {
     use JobStatus::{Failed, Succeeded};
     assert_eq!(states, [Succeeded, Failed, Failed, Failed, Succeeded]);
 
-    // Each unit ended once, each with an end of its own kind.
+    // Each unit ended once, in the expected state.
     let mut ended: HashMap<String, Vec<JobStatus>> = HashMap::new();
-    for (id, status) in told(&batch) {
+    for (id, status) in events(&batch) {
         if status.is_terminal() {
             ended.entry(id).or_default().push(status);
         }
@@ -147,20 +151,20 @@ async fn every_job_ends_once_and_rightly_however_often_its_host_is_killed() {
     }
     assert_eq!(ran(&d), 0);
     let child = batch.describe(&[b.child(3)]).await.unwrap().remove(0);
-    assert_eq!(child.attempts, 2, "a killed host burns no attempt");
-    // Report is told once of each job.
-    let mut told: Vec<JobId> = reported(&batch).into_iter().map(|c| c.id).collect();
-    told.sort();
+    assert_eq!(child.attempts, 2, "a killed host uses no attempt");
+    // Report gets each job once.
+    let mut reported: Vec<JobId> = super::reported(&batch).into_iter().map(|c| c.id).collect();
+    reported.sort();
     let mut expected = jobs.map(Clone::clone);
     expected.sort();
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn children_of_a_killed_host_are_ended() {
+async fn children_of_a_killed_host_are_killed() {
     let state = tempfile::tempdir().unwrap();
     let batch = open(state.path(), 1);
-    // Looks neither at its standard input nor at SIGTERM.
+    // The child ignores its standard input and SIGTERM.
     let script = format!(
         "trap '' TERM; echo $$ > {0}.new; mv {0}.new {0}; while :; do sleep 0.01; done",
         state.path().join("pid").display()
@@ -168,14 +172,14 @@ async fn children_of_a_killed_host_are_ended() {
     let id = submit(&batch, &script, |_| {}).await;
     drop(batch);
     let host = start_host(state.path());
-    appeared(&state.path().join("pid")).await;
+    wait_for_file(&state.path().join("pid")).await;
     kill(host);
     let pid = text(&state.path().join("pid"));
     let alive = || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
         stat.is_ok_and(|stat| !stat.contains(") Z "))
     };
-    assert!(alive(), "it should have outlived its host");
+    assert!(alive(), "the child outlives its host");
     let batch = open(state.path(), 1);
     assert!(!alive());
     let job = batch.describe(&[id]).await.unwrap().remove(0);
