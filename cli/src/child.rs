@@ -40,7 +40,7 @@ pub(crate) async fn enrich(environment: &Environment, secrets: Secrets) -> Resul
     let ledger =
         SqliteLedger::open(&state).map_err(|e| unavailable("cannot open the ledger", &e))?;
 
-    let pipeline = Location::new(WORK, keys::pipeline(child.run.pipeline()));
+    let pipeline = Location::new(WORK, keys::pipeline(&child.run.pipeline()));
     let program_directory = objects
         .head(&pipeline)
         .await

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use miette::miette;
+use rowmill_domain::PipelineName;
 use rowmill_domain::manifest::ParameterValues;
-use rowmill_domain::{PipelineName, limits};
 use rowmill_pipeline::Pipeline;
 use rowmill_workbook::{Header, ReadOptions, read_header};
 
@@ -15,7 +15,7 @@ use crate::exit::Exit;
 #[derive(Debug)]
 pub(crate) struct PipelineFile {
     /// The name that it has in the inbox.
-    pub(crate) name: String,
+    pub(crate) name: PipelineName,
     /// The text of the file; empty if there is no file.
     pub(crate) toml: String,
     /// The parsed text.
@@ -50,7 +50,7 @@ impl PipelineFile {
             path.file_stem()
         };
         Ok(PipelineFile {
-            name: valid_name(&named.unwrap_or_default().to_string_lossy()),
+            name: PipelineName::slug(&named.unwrap_or_default().to_string_lossy()),
             toml,
             pipeline,
             directory,
@@ -80,7 +80,7 @@ impl PipelineFile {
         }
         let stem = workbook.file_stem().unwrap_or_default().to_string_lossy();
         Ok(PipelineFile {
-            name: valid_name(&stem),
+            name: PipelineName::slug(&stem),
             toml: String::new(),
             pipeline: parse("no pipeline", "")?,
             directory: absolute_folder(workbook),
@@ -138,46 +138,4 @@ fn next_to(workbook: &Path) -> PathBuf {
 fn absolute_folder(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     path.parent().map(Path::to_owned).unwrap_or_default()
-}
-
-/// Derives a valid pipeline name: lower case, with `-` for every character that is not allowed.
-fn valid_name(text: &str) -> String {
-    let mut name = String::new();
-    for c in text.chars().flat_map(char::to_lowercase) {
-        if c.is_ascii_alphanumeric() {
-            name.push(c);
-        } else if !name.is_empty() && !name.ends_with('-') {
-            name.push('-');
-        }
-    }
-    name.truncate(limits::PIPELINE_NAME_MAX);
-    let name = name.trim_end_matches('-');
-    if PipelineName::is_valid(name) {
-        name.to_owned()
-    } else {
-        "pipeline".to_owned()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn any_text_gives_a_valid_name() {
-        for (text, name) in [
-            ("reviews", "reviews"),
-            ("Tax Due (2026)", "tax-due-2026"),
-            ("_x__y_", "x-y"),
-            ("日本", "pipeline"),
-            ("", "pipeline"),
-            (
-                "a-very-long-name-that-goes-on-and-on-and-on",
-                "a-very-long-name-that-goes-on-an",
-            ),
-        ] {
-            assert_eq!(valid_name(text), name);
-            assert!(PipelineName::is_valid(name));
-        }
-    }
 }

@@ -45,7 +45,7 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, CliError> {
         &source.key,
         &source.version,
         source.uploaded,
-        &file.name,
+        file.name.as_str(),
     );
     let phases = pipeline.phase_count();
     let chunks = cut.chunks(&pipeline.batch, phases);

@@ -119,7 +119,13 @@ pub(crate) async fn workbook(
     };
     let info = objects.upload(INBOX, &key, file, put).await?;
     let version = info.version.as_ref().unwrap_or(&info.etag);
-    let run = RunId::new(INBOX, &info.key, version, info.modified, &pipeline.name);
+    let run = RunId::new(
+        INBOX,
+        &info.key,
+        version,
+        info.modified,
+        pipeline.name.as_str(),
+    );
     Ok(Upload::New(info, run))
 }
 

@@ -32,10 +32,10 @@ pub struct Previews {
 impl Previews {
     /// Parses `given`: the name of a pipeline in the work bucket or built in, or the text of one.
     pub(crate) async fn pipeline(&self, given: &str) -> Result<Pipeline, PreviewError> {
-        let (file, text) = match PipelineName::is_valid(given) {
-            false => ("the pipeline".to_owned(), given.to_owned()),
-            true => {
-                let file = keys::pipeline(given);
+        let (file, text) = match given.parse::<PipelineName>() {
+            Err(_) => ("the pipeline".to_owned(), given.to_owned()),
+            Ok(name) => {
+                let file = keys::pipeline(&name);
                 let at = Location::new(&self.work_bucket, &file);
                 let found = self.objects.get(&at).await.optional()?;
                 let found = found.map(|object| String::from_utf8_lossy(&object.body).into_owned());

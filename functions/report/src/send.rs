@@ -178,7 +178,7 @@ impl Report {
                 .map(Some)
                 .map_err(|error| error.to_string()),
             None => {
-                let key = keys::pipeline(run.id.pipeline());
+                let key = keys::pipeline(&run.id.pipeline());
                 match self.object(&key).await {
                     Ok(file) => file.map(|file| parse(&key, &file)).transpose(),
                     Err(error) if !error.is_retryable() => Err(error.to_string()),

@@ -167,7 +167,7 @@ pub(crate) fn summary(
     let facts = [
         ("File", keys::file_name(&source.key).to_owned()),
         ("Sheet", manifest.sheet.clone()),
-        ("Pipeline", manifest.pipeline.clone()),
+        ("Pipeline", manifest.pipeline.to_string()),
         ("Run", manifest.run.to_string()),
         ("Uploaded", time(source.uploaded)),
         ("Started", time(started)),

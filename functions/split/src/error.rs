@@ -2,7 +2,6 @@ use std::io;
 
 use rowmill_domain::run::Failure;
 use rowmill_events::EventError;
-use rowmill_pipeline::PipelineError;
 use rowmill_ports::PortError;
 
 /// Trouble of the surroundings. What is wrong with an input is no error: it becomes a
@@ -86,18 +85,4 @@ impl From<Refusal> for CutError {
     fn from(refusal: Refusal) -> CutError {
         CutError::Refused(Box::new(refusal))
     }
-}
-
-/// An error of a pipeline file in one line, with its position.
-pub(crate) fn one_line(error: &PipelineError) -> String {
-    let (line, column) = error.position();
-    let mut text = format!(
-        "{} ({}, line {line}, column {column}",
-        error.message,
-        error.file.name()
-    );
-    if let Some(help) = &error.help {
-        text += &format!("; {help}");
-    }
-    text + ")"
 }

@@ -6,14 +6,14 @@ use rowmill_domain::{PipelineName, keys, limits};
 use rowmill_pipeline::{BUILT_IN, Pipeline, built_in};
 use rowmill_ports::{Location, Objects, Optional};
 
-use crate::error::{OrRefusal, Refusal, SplitError, one_line};
+use crate::error::{OrRefusal, Refusal, SplitError};
 
 /// The most pipelines that a message lists.
 const LISTED: usize = 20;
 
 /// The pipeline of an upload, with the text that the manifest embeds.
 pub(crate) struct ResolvedPipeline {
-    pub(crate) name: String,
+    pub(crate) name: PipelineName,
     pub(crate) toml: String,
     pub(crate) pipeline: Pipeline,
 }
@@ -36,15 +36,15 @@ impl Resolver<'_> {
             let what = format!("{name}: lies in no folder, and the folder names the pipeline");
             return Ok(Err(self.unknown(what, None).await?));
         };
-        if !PipelineName::is_valid(folder) {
+        let Ok(pipeline_name) = folder.parse::<PipelineName>() else {
             let what = format!(
                 "{name}: the folder `{folder}` names no pipeline (names are lower-case letters, \
                  digits and `-`, at most {})",
                 limits::PIPELINE_NAME_MAX
             );
             return Ok(Err(self.unknown(what, Some(folder)).await?));
-        }
-        let file = keys::pipeline(folder);
+        };
+        let file = keys::pipeline(&pipeline_name);
         let at = Location::new(self.work_bucket, &file);
         let found = self.objects.get(&at).await.optional()?;
         let found = found.map(|object| object.body.to_vec());
@@ -66,11 +66,11 @@ impl Resolver<'_> {
         };
         Ok(match Pipeline::parse(&file, &toml) {
             Ok(pipeline) => Ok(ResolvedPipeline {
-                name: folder.to_owned(),
+                name: pipeline_name,
                 toml,
                 pipeline,
             }),
-            Err(error) => Err(correct(one_line(&error))),
+            Err(error) => Err(correct(error.one_line())),
         })
     }
 
@@ -113,7 +113,7 @@ impl Resolver<'_> {
                 "upload it into the folder of one of these pipelines: {}; or put one of your own \
                  at {} in the bucket {} first",
                 listed.join(", "),
-                keys::pipeline("<name>"),
+                format_args!("{}<name>.toml", keys::PIPELINES),
                 self.work_bucket
             ),
         ))

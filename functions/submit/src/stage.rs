@@ -311,7 +311,7 @@ impl Submit {
                     ("rowmill:run".to_owned(), context.manifest.run.to_string()),
                     (
                         "rowmill:pipeline".to_owned(),
-                        context.manifest.pipeline.clone(),
+                        context.manifest.pipeline.to_string(),
                     ),
                 ]),
             }

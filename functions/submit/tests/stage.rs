@@ -152,7 +152,7 @@ fn manifest() -> Manifest {
             uploaded: now,
         },
         created: now,
-        pipeline: "p".into(),
+        pipeline: "p".parse().unwrap(),
         pipeline_toml: String::new(),
         sheet: "a".into(),
         columns: vec![ColumnProfile {

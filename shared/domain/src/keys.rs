@@ -1,5 +1,6 @@
 //! Where things lie in the work bucket. The one place that spells a key.
 
+use crate::pipeline_name::PipelineName;
 use crate::run::RunId;
 
 /// `pipelines/`: the pipeline files.
@@ -12,7 +13,7 @@ pub const RUNS: &str = "runs/";
 pub const PROGRAMS: &str = "programs/";
 
 /// `pipelines/<name>.toml`
-pub fn pipeline(name: &str) -> String {
+pub fn pipeline(name: &PipelineName) -> String {
     format!("{PIPELINES}{name}.toml")
 }
 

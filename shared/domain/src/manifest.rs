@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::pipeline_name::PipelineName;
 use crate::record::Columns;
 use crate::run::{RunId, Source};
 use crate::value::Kind;
@@ -29,7 +30,7 @@ pub struct Manifest {
     /// When split wrote this.
     pub created: DateTime<Utc>,
     /// The pipeline's name.
-    pub pipeline: String,
+    pub pipeline: PipelineName,
     /// The pipeline file as it was then: a later edit changes nothing under way.
     pub pipeline_toml: String,
     /// The sheet that was read.

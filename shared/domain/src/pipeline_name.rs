@@ -11,7 +11,7 @@ use crate::limits::PIPELINE_NAME_MAX;
 /// pipeline's file, and a part of every run id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct PipelineName(String);
+pub struct PipelineName(pub(crate) String);
 
 /// A text that cannot name a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +28,24 @@ impl PipelineName {
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             && !text.starts_with('-')
+    }
+
+    /// Derives a name from any text: lower case, one `-` for every run of other characters, cut to
+    /// the longest name allowed; `pipeline` if nothing is left.
+    pub fn slug(text: &str) -> PipelineName {
+        let mut name = String::new();
+        for c in text.chars().flat_map(char::to_lowercase) {
+            if c.is_ascii_alphanumeric() {
+                name.push(c);
+            } else if !name.is_empty() && !name.ends_with('-') {
+                name.push('-');
+            }
+        }
+        name.truncate(PIPELINE_NAME_MAX);
+        match name.trim_end_matches('-') {
+            "" => PipelineName("pipeline".to_owned()),
+            name => PipelineName(name.to_owned()),
+        }
     }
 
     /// The name as text.
@@ -80,5 +98,23 @@ mod tests {
             assert!(bad.parse::<PipelineName>().is_err(), "{bad}");
         }
         assert!(serde_json::from_str::<PipelineName>("\"Bad Name\"").is_err());
+    }
+
+    #[test]
+    fn any_text_gives_a_valid_name() {
+        for (text, name) in [
+            ("reviews", "reviews"),
+            ("Tax Due (2026)", "tax-due-2026"),
+            ("_x__y_", "x-y"),
+            ("日本", "pipeline"),
+            ("", "pipeline"),
+            (
+                "a-very-long-name-that-goes-on-and-on-and-on",
+                "a-very-long-name-that-goes-on-an",
+            ),
+        ] {
+            assert_eq!(PipelineName::slug(text).as_str(), name);
+            assert!(PipelineName::is_valid(name));
+        }
     }
 }

@@ -56,9 +56,9 @@ impl RunId {
         &self.0
     }
 
-    /// The pipeline's name in the id.
-    pub fn pipeline(&self) -> &str {
-        &self.0[9..self.0.len() - 13]
+    /// The name of the pipeline that the id holds.
+    pub fn pipeline(&self) -> PipelineName {
+        PipelineName(self.0[9..self.0.len() - 13].to_owned())
     }
 }
 
@@ -313,7 +313,7 @@ mod tests {
             RunId::new("a", "bc", "v", date, "p")
         );
         assert!(id.as_str().starts_with("20261121-reviews-"));
-        assert_eq!(id.pipeline(), "reviews");
+        assert_eq!(id.pipeline().as_str(), "reviews");
         assert_eq!(id.as_str().parse::<RunId>().unwrap(), id);
         for bad in [
             "",
@@ -326,7 +326,9 @@ mod tests {
             assert!(bad.parse::<RunId>().is_err(), "{bad}");
         }
         assert_eq!(
-            RunId::new("b", "k", "v", date, "Bad Name").pipeline(),
+            RunId::new("b", "k", "v", date, "Bad Name")
+                .pipeline()
+                .as_str(),
             "unknown"
         );
     }

@@ -152,7 +152,7 @@ fn manifest(run: &RunId, toml: &str, phases: u16, records: u32, children: u32) -
             uploaded: now,
         },
         created: now,
-        pipeline: "numbers".into(),
+        pipeline: "numbers".parse().unwrap(),
         pipeline_toml: toml.into(),
         sheet: "S".into(),
         columns: vec![column("n"), column("text")],

@@ -127,7 +127,12 @@ async fn a_name_is_a_file_of_the_work_bucket_or_built_in() {
     let own = Bytes::from_static(b"[[column]]\nname = 'own'\nvalue = '1'\n");
     bench
         .objects
-        .put(WORK, &keys::pipeline("reviews"), own, Put::default())
+        .put(
+            WORK,
+            &keys::pipeline(&"reviews".parse().unwrap()),
+            own,
+            Put::default(),
+        )
         .await
         .unwrap();
     let own = bench.ask(request).await.unwrap();

@@ -78,7 +78,7 @@ impl Content {
         let folder = key.strip_suffix(keys::file_name(key)).unwrap_or_default();
         Content {
             file: keys::file_name(key).to_owned(),
-            pipeline: run.id.pipeline().to_owned(),
+            pipeline: run.id.pipeline().to_string(),
             run: run.id.to_string(),
             folder: format!("{}/{folder}", run.source.bucket),
             duration: duration(now - run.created),

@@ -31,7 +31,7 @@ fn manifest(run: &RunItem, records: u64) -> Manifest {
         run: run.id.clone(),
         source: run.source.clone(),
         created: run.created,
-        pipeline: "reviews".into(),
+        pipeline: "reviews".parse().unwrap(),
         pipeline_toml: String::new(),
         sheet: "Reviews".into(),
         columns: Vec::new(),

@@ -481,7 +481,7 @@ fn manifest(run: &RunId, spec: &Spec) -> Manifest {
             uploaded: now,
         },
         created: now,
-        pipeline: "reviews".into(),
+        pipeline: "reviews".parse().unwrap(),
         pipeline_toml: spec.pipeline.into(),
         sheet: "S".into(),
         columns: vec![column("n", Kind::Number), column("text", Kind::Text)],

@@ -329,7 +329,10 @@ async fn a_failure_is_told_to_whom_the_pipeline_names() {
         bench.objects.delete(WORK, &[manifest]).await.unwrap();
         if let Some(pipeline) = pipeline {
             bench
-                .put(&keys::pipeline("reviews"), pipeline.as_bytes().to_vec())
+                .put(
+                    &keys::pipeline(&"reviews".parse().unwrap()),
+                    pipeline.as_bytes().to_vec(),
+                )
                 .await;
         }
         let event = ToReport::Failed {
@@ -362,7 +365,9 @@ async fn a_pipeline_that_must_not_be_read_names_nobody() {
     let manifest = keys::manifest(&bench.run);
     bench.objects.delete(WORK, &[manifest]).await.unwrap();
     let file = bench::PIPELINE.as_bytes().to_vec();
-    bench.put(&keys::pipeline("reviews"), file).await;
+    bench
+        .put(&keys::pipeline(&"reviews".parse().unwrap()), file)
+        .await;
     let event = ToReport::Failed {
         run: bench.run.clone(),
         failure: failure(),

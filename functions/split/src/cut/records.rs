@@ -8,7 +8,7 @@ use rowmill_domain::manifest::{
     ChunkPlan, ColumnProfile, MANIFEST_VERSION, ParameterValues, RejectReason,
 };
 use rowmill_domain::run::Source;
-use rowmill_domain::{Manifest, RunId};
+use rowmill_domain::{Manifest, PipelineName, RunId};
 use rowmill_pipeline::{BatchSettings, Plan};
 use tempfile::TempDir;
 
@@ -52,7 +52,7 @@ pub struct RunDetails {
     /// Now.
     pub created: DateTime<Utc>,
     /// The pipeline's name.
-    pub pipeline: String,
+    pub pipeline: PipelineName,
     /// The pipeline's file.
     pub pipeline_toml: String,
     /// The pipeline's phases.

@@ -7,13 +7,13 @@ use std::ops::ControlFlow;
 
 use rowmill_domain::manifest::{RejectReason, Rejected};
 use rowmill_domain::{Columns, Value};
-use rowmill_pipeline::{Pipeline, result_headers};
+use rowmill_pipeline::{Pipeline, PipelineError, result_headers};
 use rowmill_workbook::{Cell, Header, RowSink};
 use tempfile::TempDir;
 
 use super::records::{Cut, Line, rejected_file, spool_file};
 use crate::clean::{Cleaner, LISTED, Verdict};
-use crate::error::{CutError, Refusal, one_line};
+use crate::error::{CutError, Refusal};
 use crate::line::LineWriter;
 use crate::profile::Profile;
 
@@ -94,7 +94,11 @@ impl<'a, P> Sink<'a, P> {
         };
         let problems = self.pipeline.check_columns(&header.columns);
         if !problems.is_empty() {
-            let mut texts: Vec<String> = problems.iter().take(LISTED).map(one_line).collect();
+            let mut texts: Vec<String> = problems
+                .iter()
+                .take(LISTED)
+                .map(PipelineError::one_line)
+                .collect();
             if problems.len() > LISTED {
                 texts.push(format!("and {} more", problems.len() - LISTED));
             }

@@ -74,7 +74,12 @@ impl Bench {
     pub(crate) async fn pipeline(&self, name: &str, toml: &str) {
         let body = Bytes::from(toml.to_owned());
         self.objects
-            .put(WORK, &keys::pipeline(name), body, Put::default())
+            .put(
+                WORK,
+                &keys::pipeline(&name.parse().unwrap()),
+                body,
+                Put::default(),
+            )
             .await
             .unwrap();
     }

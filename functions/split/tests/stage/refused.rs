@@ -103,7 +103,7 @@ async fn what_is_wrong_with_an_input_is_told_with_its_place() {
     let pipeline = refusal(&bench, "q/a.csv", "a\n1\n", &[]).await;
     assert_says(
         &pipeline,
-        &["requird", "pipelines/q.toml, line 2"],
+        &["requird", "pipelines/q.toml:2:"],
         &["pipelines/q.toml"],
     );
 }

@@ -153,7 +153,7 @@ impl Deployment {
     /// Puts a pipeline file into the work bucket.
     pub async fn put_pipeline(&self, name: &str, text: &str) {
         let put = self.s3.put_object().bucket(self.output("WorkBucket"));
-        let put = put.key(keys::pipeline(name));
+        let put = put.key(keys::pipeline(&name.parse().unwrap()));
         let body = text.as_bytes().to_vec().into();
         put.body(body).send().await.unwrap();
     }

@@ -131,7 +131,7 @@ impl Bench {
     }
 
     pub(crate) async fn pipeline(&self, name: &str, toml: &str) {
-        let key = rowmill_domain::keys::pipeline(name);
+        let key = rowmill_domain::keys::pipeline(&name.parse().unwrap());
         let body = Bytes::from(toml.to_owned());
         self.objects
             .put(WORK, &key, body, Put::default())
