@@ -1,6 +1,8 @@
 //! Every limit of AWS and of Excel that the project meets, each with its source. The adapters on
 //! one machine enforce the same numbers, so that a local run meets them too.
 
+use std::time::Duration;
+
 /// Smallest array job. Source: AWS Batch user guide, "Array jobs".
 pub const ARRAY_MIN: u32 = 2;
 /// Largest array job. Source: AWS Batch user guide, "Array jobs" and "Service quotas".
@@ -92,6 +94,8 @@ pub const LAMBDA_RESPONSE_MAX: usize = 6 * 1024 * 1024;
 pub const PREVIEW_ROWS: usize = 20;
 /// Longest run of a Lambda function, in seconds. Source: Lambda quotas (15 minutes).
 pub const LAMBDA_SECONDS_MAX: u32 = 900;
+/// How long an invocation holds a claim on a piece of a run's work: as long as it may run.
+pub const CLAIM_LEASE: Duration = Duration::from_secs(LAMBDA_SECONDS_MAX as u64);
 /// Tries of an asynchronous invocation after the first one. Source: Lambda developer guide, "How
 /// Lambda handles errors and retries with asynchronous invocation".
 pub const INVOCATION_RETRIES: u32 = 2;

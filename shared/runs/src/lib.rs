@@ -1,0 +1,58 @@
+//! What every stage does around its own work, implemented once.
+//!
+//! | module | content |
+//! |---|---|
+//! | `claim` | [`with_claim`]: one invocation at a time does a piece of a run's work |
+//! | `transition` | [`Transition`]: the table of legal changes to a run; every change goes through it |
+//! | `failure` | [`fail`]: records why a run failed and publishes it |
+//! | `manifest` | [`find_manifest`], [`load_manifest`]: one error type for a run's manifest |
+//! | `work_bucket` | [`WorkBucket`]: the work bucket's name together with its store |
+//! | `paging` | paged listings as streams |
+//! | `retry` | repeating calls after transient errors |
+//!
+//! The crate depends only on the domain and the ports. It reads no clock: callers pass the
+//! [`Invocation`](rowmill_domain::event::Invocation), which has the time and the owner of claims.
+//!
+//! A stage is built from these like this:
+//!
+//! ```
+//! use rowmill_domain::RunId;
+//! use rowmill_domain::event::Invocation;
+//! use rowmill_domain::run::Work;
+//! use rowmill_ports::{Coordination, PortError, RunPatch, Runs};
+//! use rowmill_runs::{Transition, with_claim};
+//!
+//! async fn clean(
+//!     runs: &dyn Runs,
+//!     coordination: &dyn Coordination,
+//!     run: &RunId,
+//!     cx: &Invocation,
+//! ) -> Result<(), PortError> {
+//!     with_claim(coordination, run, Work::Cleanup, cx, async |_resumed| {
+//!         // ... remove what is temporary ...
+//!         let cleaned = RunPatch {
+//!             cleaned: Some(cx.now),
+//!             ..RunPatch::default()
+//!         };
+//!         Transition::Clean.apply(runs, run, cleaned, cx.now).await
+//!     })
+//!     .await?;
+//!     Ok(())
+//! }
+//! ```
+
+mod claim;
+mod failure;
+mod manifest;
+mod paging;
+mod retry;
+mod transition;
+mod work_bucket;
+
+pub use claim::{Claimed, complete_claim, with_claim};
+pub use failure::{fail, publish_failure, record_failure};
+pub use manifest::{ManifestLoadError, find_manifest, load_manifest};
+pub use paging::{all_jobs, all_runs, describe_jobs, pages};
+pub use retry::{Transient, retry_throttled, retry_transient};
+pub use transition::Transition;
+pub use work_bucket::WorkBucket;

@@ -1,0 +1,142 @@
+//! The work bucket.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt};
+use rowmill_ports::{Location, ObjectInfo, Objects, Optional, PortError, Put};
+
+use crate::paging::{items, pages};
+
+/// The bucket for everything except uploads: its name together with the store that has it. Cheap
+/// to clone.
+///
+/// The methods are those of [`Objects`], with the same guarantees and errors.
+#[derive(Clone)]
+pub struct WorkBucket {
+    name: Arc<str>,
+    objects: Arc<dyn Objects>,
+}
+
+impl WorkBucket {
+    /// The bucket called `name` in `objects`.
+    pub fn new(name: impl Into<Arc<str>>, objects: Arc<dyn Objects>) -> WorkBucket {
+        WorkBucket {
+            name: name.into(),
+            objects,
+        }
+    }
+
+    /// The bucket's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The latest version of the object with this key, whether or not it exists.
+    pub fn location(&self, key: &str) -> Location {
+        Location::new(&*self.name, key)
+    }
+
+    /// Reads an object that exists.
+    ///
+    /// # Errors
+    /// [`NotFound`](rowmill_ports::ErrorKind::NotFound) if it does not.
+    pub async fn get(&self, key: &str) -> Result<Bytes, PortError> {
+        Ok(self.objects.get(&self.location(key)).await?.body)
+    }
+
+    /// Reads an object, or returns `None` if there is none.
+    ///
+    /// # Errors
+    /// The service failed.
+    pub async fn find(&self, key: &str) -> Result<Option<Bytes>, PortError> {
+        self.get(key).await.optional()
+    }
+
+    /// Writes an object to a new file at `to`, replacing what is there.
+    ///
+    /// # Errors
+    /// As [`Objects::download`].
+    pub async fn download(&self, key: &str, to: &Path) -> Result<ObjectInfo, PortError> {
+        self.objects.download(&self.location(key), to).await
+    }
+
+    /// Stores bytes.
+    ///
+    /// # Errors
+    /// As [`Objects::put`].
+    pub async fn put(&self, key: &str, body: Bytes, put: Put) -> Result<ObjectInfo, PortError> {
+        self.objects.put(&self.name, key, body, put).await
+    }
+
+    /// Stores the content of a file.
+    ///
+    /// # Errors
+    /// As [`Objects::upload`].
+    pub async fn upload(&self, key: &str, from: &Path, put: Put) -> Result<ObjectInfo, PortError> {
+        self.objects.upload(&self.name, key, from, put).await
+    }
+
+    /// A link that lets anyone who has it download the object as `file_name` for `valid`.
+    ///
+    /// # Errors
+    /// As [`Objects::link`].
+    pub async fn link(
+        &self,
+        key: &str,
+        file_name: &str,
+        valid: Duration,
+    ) -> Result<String, PortError> {
+        let at = self.location(key);
+        self.objects.link(&at, file_name, valid).await
+    }
+
+    /// One page of the objects whose keys start with `prefix`, after the key `after`, and the
+    /// cursor of the next page.
+    ///
+    /// # Errors
+    /// As [`Objects::list`].
+    pub async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<(Vec<ObjectInfo>, Option<String>), PortError> {
+        let page = self.objects.list(&self.name, prefix, after).await?;
+        Ok((page.objects, page.next))
+    }
+
+    /// All objects whose keys start with `prefix`, in the order of their keys.
+    pub fn list_all(
+        &self,
+        prefix: &str,
+    ) -> impl Stream<Item = Result<ObjectInfo, PortError>> + Send {
+        items(pages(async move |after: Option<String>| {
+            self.list(prefix, after.as_deref()).await
+        }))
+    }
+
+    /// Deletes all objects whose keys start with `prefix`. Repeat it after an error.
+    ///
+    /// # Errors
+    /// The service failed.
+    pub async fn delete_all(&self, prefix: &str) -> Result<(), PortError> {
+        pages(async move |after: Option<String>| self.list(prefix, after.as_deref()).await)
+            .try_for_each(async |page| {
+                let keys: Vec<String> = page.into_iter().map(|object| object.key).collect();
+                match keys.is_empty() {
+                    true => Ok(()),
+                    false => self.objects.delete(&self.name, &keys).await,
+                }
+            })
+            .await
+    }
+}
+
+impl fmt::Debug for WorkBucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WorkBucket").field(&self.name).finish()
+    }
+}
