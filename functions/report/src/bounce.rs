@@ -1,4 +1,4 @@
-//! Mail that came back.
+//! Mail that bounced.
 
 use rowmill_domain::archive::ArchiveInfo;
 use rowmill_domain::event::{Bounce, Invocation};
@@ -10,20 +10,21 @@ use crate::error::ReportError;
 use crate::stage::{LEASE, Report};
 
 impl Report {
-    /// Notes on the run's record whom its mail did not reach, and why. Where the workbook was the
-    /// reason, the mail goes once more to all its recipients, with a link in place of the workbook.
+    /// Records on the run which recipients its mail did not reach, and why. If the size of the
+    /// workbook was the reason, the mail is sent once more to all recipients, with a link instead of
+    /// the workbook.
     ///
-    /// Such events come one for each recipient or one for several, and each perhaps twice; they are
-    /// worked on one at a time.
+    /// One event is about one recipient or several, and may arrive twice. Events of a run are
+    /// handled one at a time.
     pub(crate) async fn bounced(
         &self,
         bounce: &Bounce,
         cx: &Invocation,
     ) -> Result<(), ReportError> {
         let run = &bounce.run;
-        tracing::warn!(%run, mail = bounce.mail, recipients = ?bounce.recipients, "the mail came back");
+        tracing::warn!(%run, mail = bounce.mail, recipients = ?bounce.recipients, "the mail bounced");
         if self.ledger.run(run).await?.is_none() {
-            tracing::info!(%run, "the run of this mail is not in the ledger");
+            tracing::info!(%run, "unknown run: the bounced mail is ignored");
             return Ok(());
         }
         let (owner, work) = (&cx.owner, Work::Bounce);
@@ -37,7 +38,7 @@ impl Report {
     }
 
     async fn note_bounce(&self, bounce: &Bounce, cx: &Invocation) -> Result<(), ReportError> {
-        // Read under the claim: another event may just have changed it.
+        // Read under the claim: another event may have changed the run just before.
         let run = self.ledger.run(&bounce.run).await?;
         let run = run.ok_or_else(|| ReportError::UnknownRun(bounce.run.clone()))?;
         let mut bounced = run.bounced.clone();
@@ -50,7 +51,7 @@ impl Report {
         if !bounce.by_workbook || run.linked_mail.is_some() {
             return Ok(());
         }
-        // There is none where the workbook was linked from the start.
+        // There is none if the first mail already had a link.
         let Some(mime) = self.object(&keys::linked_mail(&run.id)).await? else {
             return Ok(());
         };
@@ -63,7 +64,7 @@ impl Report {
         })?;
         let recipients = self.recipients(&run, Some(&about.manifest)).await?;
         let id = self.send(&run, &recipients, &mime).await?;
-        tracing::info!(run = %run.id, mail = id, "the mail is sent once more, with a link");
+        tracing::info!(run = %run.id, mail = id, "sent the mail again, with a link");
         let sent = RunPatch {
             linked_mail: Some(id),
             ..RunPatch::default()
@@ -71,7 +72,7 @@ impl Report {
         self.note(&run, sent, cx).await
     }
 
-    /// Changes a run in whatever state it is: mail may come back before its sending is noted.
+    /// Changes a run in any state: mail may bounce before the run's state says that it is sent.
     async fn note(
         &self,
         run: &RunItem,

@@ -1,8 +1,8 @@
-//! The result workbook and the rows kept, chunk by chunk.
+//! The result workbook and the archived rows, chunk by chunk.
 //!
-//! Two halves work at once, on two cores: one reads chunks, joins them with their outcomes,
-//! counts, and keeps the rows; the other writes the workbook. At most [`AHEAD`] chunks wait
-//! between them, so memory does not grow with the run.
+//! Two tasks run in parallel: one reads chunks, joins them with their outcomes, counts, and archives
+//! the rows; the other writes the workbook. At most [`AHEAD`] chunks wait between them, so that
+//! memory use does not grow with the run.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write as _};
@@ -27,13 +27,12 @@ use crate::jobs::EndedJobs;
 use crate::stage::Report;
 use crate::workbook::{Joined, WorkbookWriter, WriterCommand, check_totals, result_spec};
 
-/// Chunks that wait for the writer at the most, beside those in the hands of either half.
+/// The most chunks that wait for the writer, in addition to the one that each task works on.
 const AHEAD: usize = 1;
 
 impl Report {
-    /// Writes the result workbook to `path` and keeps the rows of every chunk. `summary` makes the
-    /// summary sheet once the figures are known. Answers the figures and what the writer wants
-    /// told.
+    /// Writes the result workbook to `path` and archives the rows of every chunk. `summary` makes
+    /// the summary sheet once the figures are known. Returns the figures and the writer's notes.
     pub(crate) async fn build(
         &self,
         manifest: &Manifest,
@@ -66,7 +65,7 @@ impl Report {
             .await;
         if read.is_ok() {
             let finish = WriterCommand::Finish(Box::new(summary(&figures)));
-            // Refused only where the writer failed; its own error says why.
+            // Fails only if the writer failed, whose own error is returned below.
             let _ = send.send(finish).await;
         }
         drop(send);
@@ -77,7 +76,7 @@ impl Report {
         Ok((figures, written.notes))
     }
 
-    /// Reads every chunk in order, hands it to the writer, counts and keeps its rows.
+    /// Reads every chunk in order, sends it to the writer, counts and archives its rows.
     async fn read(
         &self,
         manifest: &Manifest,
@@ -94,7 +93,7 @@ impl Report {
                 .await
                 .is_err()
             {
-                // The writer's own error says why.
+                // The writer failed; its own error is returned.
                 return Ok(());
             }
             for (record, outcome) in &joined.rows {
@@ -109,7 +108,7 @@ impl Report {
         Ok(())
     }
 
-    /// A chunk's records with their outcomes, and the chunk as it was read.
+    /// A chunk's records with their outcomes, and the bytes of the chunk.
     async fn join(
         &self,
         manifest: &Manifest,
@@ -138,7 +137,7 @@ impl Report {
             return Err(ReportError::Inconsistent {
                 run: run.clone(),
                 what: format!(
-                    "{key} holds {} records, the manifest says {}",
+                    "{key} has {} records, but the manifest says {}",
                     rows.len(),
                     plan.records
                 ),
@@ -155,7 +154,7 @@ impl Report {
         Ok((chunk, Joined { rows }))
     }
 
-    /// The rejected rows as a file, once they are kept as well; `None` where the run has none.
+    /// Archives the rejected rows. Returns them as a file; `None` if the run has none.
     async fn rejected_file(
         &self,
         manifest: &Manifest,
@@ -178,9 +177,8 @@ impl Report {
     }
 }
 
-/// Joins a chunk's records with their outcomes, both in the order of rows. A record without an
-/// outcome of the last phase, which did not fail before, is missing; the outputs that it has are
-/// kept.
+/// Joins a chunk's records with their outcomes, both in row order. A record is missing if it has no
+/// outcome of the last phase and did not fail earlier. Its outputs of earlier phases are kept.
 fn join(
     chunk: &[u8],
     columns: &Columns,
@@ -191,7 +189,7 @@ fn join(
     let mut rows = Vec::new();
     for (at, line) in lines(chunk).enumerate() {
         let record = Record::read_json(line, columns)
-            .map_err(|error| format!("line {} is no record: {error}", at + 1))?;
+            .map_err(|error| format!("line {} is not a record: {error}", at + 1))?;
         while outcomes.next_if(|o| o.row < record.row).is_some() {}
         let outcome = match outcomes.next_if(|o| o.row == record.row) {
             Some(outcome) if outcome.phase < last_phase && outcome.status == Status::Ok => {
@@ -222,9 +220,9 @@ fn lines(chunk: &[u8]) -> impl Iterator<Item = &[u8]> {
         .filter(|line| !line.is_empty())
 }
 
-/// The rows of a chunk in the form they are kept in ([`kept`]).
+/// The rows of a chunk in the form of the archive ([`kept`]).
 fn keep(chunk: &[u8], rows: &[(Record, Outcome)]) -> std::io::Result<Vec<u8>> {
-    // Level 1: a third of the time of the default for some tenth more bytes.
+    // Level 1 takes a third of the default's time for about 10% more bytes.
     let mut gzip = GzEncoder::new(Vec::with_capacity(chunk.len() / 4), Compression::fast());
     let mut line = Vec::with_capacity(1024);
     for (chunk_line, (_, outcome)) in lines(chunk).zip(rows) {
@@ -235,7 +233,7 @@ fn keep(chunk: &[u8], rows: &[(Record, Outcome)]) -> std::io::Result<Vec<u8>> {
     gzip.finish()
 }
 
-/// Writes a file under gzip.
+/// Compresses a file with gzip.
 fn compress(from: &Path, to: &Path) -> std::io::Result<()> {
     let mut gzip = GzEncoder::new(File::create(to)?, Compression::fast());
     std::io::copy(&mut File::open(from)?, &mut gzip)?;
@@ -250,14 +248,14 @@ fn gzipped() -> Put {
     }
 }
 
-/// Runs CPU work off the event loop.
+/// Runs CPU-bound work outside the event loop.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ReportError> {
     join_task(tokio::task::spawn_blocking(work)).await
 }
 
-/// A task's value; that it panicked is an error like any other.
+/// Waits for a task. A panic in it becomes an error.
 async fn join_task<T>(task: JoinHandle<T>) -> Result<T, ReportError> {
     task.await
         .map_err(|error| ReportError::Io(std::io::Error::other(error)))

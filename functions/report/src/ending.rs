@@ -1,4 +1,4 @@
-//! How a run ends: the state, the workbook, what the mail says.
+//! How a run ends: its state, its workbook, what its mail says.
 
 use std::path::Path;
 
@@ -19,29 +19,29 @@ use crate::mail::{Content, Recipients, Workbook, XLSX};
 use crate::stage::Report;
 use crate::workbook::summary;
 
-/// How long a link to the object itself works, in hours: as long as S3 lets one. Source: S3 user
-/// guide, "Download and upload objects with presigned URLs" (7 days).
+/// How long a presigned link works, in hours: the longest that S3 allows. Source: S3 user guide,
+/// "Download and upload objects with presigned URLs" (7 days).
 const LINK_HOURS: u64 = 7 * 24;
 
-/// What is known of a run when its mail is written.
+/// What the mail of a run is made from.
 pub(crate) struct Ending {
     pub(crate) state: RunState,
     pub(crate) content: Content,
     pub(crate) recipients: Recipients,
-    /// The workbook, where it is attached.
+    /// The workbook, if it is attached.
     pub(crate) attached: Option<Attached>,
 }
 
-/// A workbook that goes with a mail.
+/// An attached workbook.
 pub(crate) struct Attached {
     pub(crate) bytes: Vec<u8>,
-    /// How the mail presents it instead where a mailbox refuses its size; `None` where nobody
-    /// would tell.
+    /// The link that a second mail has instead if a mailbox refuses the size of the first. `None`
+    /// if bounces are not reported here.
     pub(crate) linked: Option<Workbook>,
 }
 
 impl Report {
-    /// Ends a run that another stage gave up.
+    /// Ends a run that failed in another stage.
     pub(crate) async fn report_failure(
         &self,
         run: &RunItem,
@@ -83,15 +83,16 @@ impl Report {
         };
         self.update(&run.id, reporting, cx).await?;
         let ending = match self.result(run, ended, cx).await {
-            // Nothing would change at the next try, and a run ends with a mail.
+            // A retry would fail again, and every run ends with a mail.
             Err(error) if !error.is_retryable() => {
-                tracing::error!(run = %run.id, %error, "the result cannot be made");
+                tracing::error!(run = %run.id, %error, "cannot create the result");
                 let manifest = self.readable_manifest(run).await?;
                 let failure = Failure {
                     stage: "report".to_owned(),
-                    what: format!("The result of the run cannot be made: {error}"),
-                    advice: "This is a defect of Rowmill or of its set-up: report it with this \
-                             text. Meanwhile the file can be uploaded again."
+                    what: format!("the result workbook could not be created: {error}"),
+                    advice: "This is an error in Rowmill or in its setup, not in your file. \
+                             Forward this mail to the person who operates Rowmill. Uploading the \
+                             file again may help."
                         .to_owned(),
                 };
                 self.failed(run, manifest.as_ref(), &failure, run.counts, cx)
@@ -102,7 +103,7 @@ impl Report {
         self.keep_and_send(run, ending, cx).await
     }
 
-    /// Makes and stores the result; or finds that nothing came of the run.
+    /// Creates and stores the result. If no record has an outcome, the run failed instead.
     async fn result(
         &self,
         run: &RunItem,
@@ -116,7 +117,7 @@ impl Report {
         let manifest = self
             .manifest(&run.id)
             .await?
-            .ok_or_else(|| inconsistent("the manifest is gone".to_owned()))?;
+            .ok_or_else(|| inconsistent(format!("{} is missing", keys::manifest(&run.id))))?;
         let pipeline = from_manifest(&manifest)?;
 
         let directory = tempfile::TempDir::with_prefix("rowmill-report-")?;
@@ -165,7 +166,7 @@ impl Report {
         })
     }
 
-    /// Keeps what the kept rows do not tell.
+    /// Archives what the archived rows do not contain: the manifest and the times.
     async fn keep_about(
         &self,
         run: &RunItem,
@@ -217,8 +218,8 @@ impl Report {
         })
     }
 
-    /// The run's manifest, where there is one that can be read: one that cannot may be the very
-    /// failure that is to be told.
+    /// The run's manifest, or `None` if it is missing or unreadable, which may be the failure that
+    /// the mail reports.
     pub(crate) async fn readable_manifest(
         &self,
         run: &RunItem,
@@ -229,7 +230,7 @@ impl Report {
         }
     }
 
-    /// The workbook as the mail presents it: attached where it is small enough, else linked.
+    /// The workbook as the mail presents it: attached if it is small enough, else linked.
     async fn workbook(
         &self,
         run: &RunItem,
@@ -248,8 +249,8 @@ impl Report {
                 until: Some(expires.format("%-d %B %Y").to_string()),
             }
         });
-        // Base64 makes four bytes of three, and a line end of two for every 76; the rest of the
-        // mail is small.
+        // Base64 turns three bytes into four and adds a line break of two for every 76. The rest of
+        // the mail is small.
         let encoded = size / 3 * 4 / 76 * 78 + 64 * 1024;
         if size <= self.config.attach_limit && encoded <= MAIL_MAX as u64 {
             let attached = Attached {
@@ -290,7 +291,7 @@ pub(crate) fn end_state(counts: Counts, failure: Option<&Failure>) -> RunState {
     }
 }
 
-/// The failure of a run of which no record has an outcome.
+/// The failure of a run in which no record has an outcome.
 fn nothing_done(figures: &Figures) -> Failure {
     let reasons = figures.reasons();
     let why = match reasons.first() {
@@ -300,11 +301,12 @@ fn nothing_done(figures: &Figures) -> Failure {
     Failure {
         stage: "enrich".to_owned(),
         what: format!(
-            "None of the {} records could be worked on{why}",
+            "none of the {} rows could be processed{why}",
             figures.counts().records
         ),
-        advice: "Every job of the run failed, which is never because of a record: see the job's \
-                 log, mend what it names, and upload the file again."
+        advice: "All jobs of the run failed because of a machine, a service or the setup, not \
+                 because of your rows. The person who operates Rowmill finds details in the logs \
+                 of the jobs. Upload the file again once the problem is fixed."
             .to_owned(),
     }
 }

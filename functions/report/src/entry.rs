@@ -1,4 +1,4 @@
-//! How the stage is entered.
+//! The events of report.
 
 use rowmill_domain::RunId;
 use rowmill_domain::event::Invocation;
@@ -11,11 +11,11 @@ use crate::error::ReportError;
 use crate::stage::Report;
 
 impl Report {
-    /// Handles what EventBridge, the topic or SES says. Answers `{"run": ..}`, which goes to cleanup,
-    /// where a run's mail is sent. One record that fails keeps no other from being worked on.
+    /// Handles an event from EventBridge, the topic or SES. Returns `{"run": ..}`, which goes to
+    /// cleanup, if the mail of a run is sent. A record that fails does not affect the others.
     ///
     /// # Errors
-    /// It is none of their events, or a record failed: then the same event may be given again.
+    /// The payload is not such an event, or a record failed. The same event can be delivered again.
     pub async fn invoke(
         &self,
         payload: &Value,
@@ -29,7 +29,7 @@ impl Report {
                 None => tracing::Span::none(),
             };
             let worked = async { tried.keep(self.handle(&event, cx).await) };
-            // SNS and EventBridge hand over one record at a time, so there is one run to clean.
+            // SNS and EventBridge deliver one record at a time, so there is one run to clean.
             if let Some(Some(reported)) = worked.instrument(span).await {
                 answer = Some(json!(reported));
             }
@@ -38,7 +38,7 @@ impl Report {
     }
 }
 
-/// The run that an event is of. `None` for a job of somebody else.
+/// The run that an event is about. `None` for a job that is not part of a run.
 fn run(event: &ToReport) -> Option<RunId> {
     match event {
         ToReport::Job(change) => Some(JobName::parse(&change.name.0)?.0),

@@ -5,27 +5,27 @@ use rowmill_events::EventError;
 use rowmill_pipeline::EmbeddedPipelineError;
 use rowmill_ports::PortError;
 
-/// Why report could not end a run.
+/// Why report could not handle an event.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// What entered the stage is no event of its kind.
+    /// The payload is not an event of report.
     #[error(transparent)]
     Event(#[from] EventError),
     /// A service failed.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// A failure is to be told of a run that the ledger does not know.
-    #[error("run {0} is not in the ledger, so its failure cannot be reported")]
+    /// The event is about a run that the ledger does not have.
+    #[error("run {0} is not in the ledger, so it cannot be reported")]
     UnknownRun(RunId),
-    /// Another invocation works on mail of the run that came back.
-    #[error("run {0}: another invocation is at mail that came back; this one must come again")]
+    /// Another invocation is handling a bounced mail of the run.
+    #[error("run {0}: another invocation is handling a bounced mail; deliver this event again")]
     Busy(RunId),
-    /// What an earlier stage wrote does not fit together.
+    /// What earlier stages wrote is inconsistent.
     #[error("run {run}: {what}")]
     Inconsistent {
         /// The run.
         run: RunId,
-        /// What does not fit.
+        /// What is inconsistent.
         what: String,
     },
     /// The pipeline in the manifest cannot be read.
@@ -47,27 +47,27 @@ pub enum ReportError {
         /// What is wrong with it.
         what: String,
     },
-    /// There is nobody to mail to.
+    /// The mail has no recipient.
     #[error(
-        "run {run}: no valid recipient: set [notify] to in the pipeline, or the default recipient \
-         of the deployment ({tried})"
+        "run {run}: the mail has no valid recipient ({tried}); set `to` under [notify] in the \
+         pipeline, or the parameter DefaultRecipient of the deployment"
     )]
     NoRecipient {
         /// The run.
         run: RunId,
-        /// The addresses that are none.
+        /// Why none of the addresses can be used.
         tried: String,
     },
-    /// The mail could not be made.
-    #[error("run {run}: the mail could not be made: {message}")]
+    /// The mail could not be created.
+    #[error("run {run}: the mail could not be created: {message}")]
     Mail {
         /// The run.
         run: RunId,
         /// Why.
         message: String,
     },
-    /// A temporary file could not be used.
-    #[error("a temporary file could not be used: {0}")]
+    /// A temporary file could not be read or written.
+    #[error("temporary file: {0}")]
     Io(#[from] std::io::Error),
 }
 

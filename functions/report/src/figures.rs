@@ -1,4 +1,4 @@
-//! The figures of a run, gathered record by record in bounded memory.
+//! The figures of a run, collected record by record in bounded memory.
 
 use std::collections::HashMap;
 
@@ -10,14 +10,14 @@ use rowmill_pipeline::Pipeline;
 use rowmill_workbook::{Chart, StepFigures};
 use serde::Serialize;
 
-/// Bars of the chart, beside the one for all other values.
+/// Bars of the chart, in addition to the one for all other values.
 const BARS: usize = 12;
-/// Kinds of reasons told apart; further ones are counted together.
+/// The most reasons that are counted separately. Further ones are counted together.
 const REASONS_CAP: usize = 1000;
-/// Rows named as examples of a reason.
+/// The most rows that are named as examples of a reason.
 const EXAMPLE_ROWS: usize = 5;
 
-/// What is known of a run's records so far.
+/// The figures of the records so far.
 pub(crate) struct Figures {
     counts: Counts,
     steps: Vec<StepTally>,
@@ -25,7 +25,8 @@ pub(crate) struct Figures {
     chart: Option<Distribution>,
 }
 
-/// Rows that are not `ok` for the same reason, apart from numbers and quoted values in it.
+/// Rows that are not `ok` for the same reason. Reasons are the same if they differ only in numbers,
+/// quoted values and URLs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Reason {
     /// `failed` or `missing`.
@@ -33,14 +34,14 @@ pub(crate) struct Reason {
     /// The reason of the first such row.
     pub(crate) text: String,
     pub(crate) count: u64,
-    /// The first rows with it.
+    /// The first of these rows.
     pub(crate) rows: Vec<u32>,
     #[serde(skip)]
     pattern: String,
 }
 
 impl Figures {
-    /// No record yet.
+    /// Figures without a record.
     pub(crate) fn new(pipeline: &Pipeline, rejected: u64) -> Figures {
         Figures {
             counts: Counts {
@@ -68,7 +69,7 @@ impl Figures {
         }
     }
 
-    /// Takes in a record with its outcome.
+    /// Adds a record with its outcome.
     pub(crate) fn add(&mut self, columns: &Columns, record: &Record, outcome: &Outcome) {
         self.counts.records += 1;
         match outcome.status {
@@ -132,19 +133,19 @@ impl Figures {
         }
     }
 
-    /// Rows in and out.
+    /// How many records have which status.
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Why rows are not `ok`, the most frequent first.
+    /// Why rows are not `ok`, most frequent reason first.
     pub(crate) fn reasons(&self) -> Vec<Reason> {
         let mut reasons = self.reasons.clone();
         reasons.sort_by_key(|r| std::cmp::Reverse(r.count));
         reasons
     }
 
-    /// What each step did.
+    /// The counts and times of each step.
     pub(crate) fn steps(&self) -> Vec<StepFigures> {
         self.steps
             .iter()
@@ -159,7 +160,8 @@ impl Figures {
             .collect()
     }
 
-    /// The chart's title and bars: the most frequent values, then all others, then empty ones.
+    /// The title and the bars of the chart: the most frequent values, then the other values, then
+    /// the empty ones.
     pub(crate) fn chart(&self) -> Option<Chart> {
         let chart = self.chart.as_ref()?;
         Some(Chart {
@@ -176,8 +178,8 @@ struct StepTally {
     times: Times,
 }
 
-/// Times in milliseconds, in buckets 2% wide: quantiles are right to 1%, in memory that does not
-/// grow with the records.
+/// Times in milliseconds, in buckets 2% wide. Quantiles are exact to 1%, and memory use does not grow
+/// with the records.
 #[derive(Default)]
 struct Times {
     count: u64,
@@ -188,16 +190,16 @@ struct Times {
 
 impl Times {
     const WIDTH: f64 = 1.02;
-    /// A microsecond; what is shorter counts as this.
-    const LEAST: f64 = 0.001;
+    /// A microsecond. Shorter times count as this one.
+    const SHORTEST: f64 = 0.001;
 
     fn add(&mut self, ms: f64) {
         let ms = if ms.is_finite() { ms.max(0.0) } else { 0.0 };
         self.count += 1;
         self.sum += ms;
         self.max = self.max.max(ms);
-        // At most some 1,500 buckets: f32 milliseconds from an `Instant` stay below 1e10.
-        let bucket = ((ms.max(Self::LEAST) / Self::LEAST).ln() / Self::WIDTH.ln()) as usize;
+        // About 1,500 buckets at most: f32 milliseconds from an `Instant` stay below 1e10.
+        let bucket = ((ms.max(Self::SHORTEST) / Self::SHORTEST).ln() / Self::WIDTH.ln()) as usize;
         if bucket >= self.buckets.len() {
             self.buckets.resize(bucket + 1, 0);
         }
@@ -217,7 +219,7 @@ impl Times {
         for (bucket, count) in self.buckets.iter().enumerate() {
             seen += count;
             if seen >= rank && *count > 0 {
-                let middle = Self::LEAST * Self::WIDTH.powf(bucket as f64 + 0.5);
+                let middle = Self::SHORTEST * Self::WIDTH.powf(bucket as f64 + 0.5);
                 return middle.min(self.max);
             }
         }
@@ -266,7 +268,7 @@ impl Distribution {
     }
 }
 
-/// A reason with what differs from row to row taken out: digits, quoted values and URLs.
+/// A reason without the parts that differ from row to row: digits, quoted values and URLs.
 fn pattern(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -313,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_are_right_to_one_percent() {
+    fn quantiles_are_exact_to_one_percent() {
         let mut times = Times::default();
         for i in 1..=1000 {
             times.add(f64::from(i));
@@ -329,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_grouped_without_what_differs() {
+    fn reasons_that_differ_only_in_values_are_grouped() {
         let mut figures = Figures::new(&pipeline(""), 0);
         let columns = Columns::new(["a"]);
         for row in 2..12 {
@@ -359,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_step_is_told_from_the_ones_before() {
+    fn only_the_step_that_failed_counts_a_failure() {
         let toml = "[[step]]\nkind = \"sentiment\"\ncolumn = \"a\"\n\
                     [[step]]\nkind = \"command\"\nprogram = [\"x\"]\noutputs = [\"y\"]\n";
         let mut figures = Figures::new(&pipeline(toml), 0);
@@ -388,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chart_counts_every_row_once() {
+    fn the_chart_counts_every_row_once() {
         let mut figures = Figures::new(
             &pipeline("[[column]]\nname = \"c\"\nvalue = \"row.a\"\n[report]\nchart = \"c\"\n"),
             0,

@@ -32,6 +32,19 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
+/// A text as a sentence: `upload it again` becomes `Upload it again.`
+pub(crate) fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let mut out: String = match characters.next() {
+        Some(first) => first.to_uppercase().chain(characters).collect(),
+        None => return String::new(),
+    };
+    if !out.ends_with(['.', '!', '?']) {
+        out.push('.');
+    }
+    out
+}
+
 /// `850 ms`, `2.4 s`
 pub(crate) fn milliseconds(ms: f64) -> String {
     match ms {
@@ -59,7 +72,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_in_words() {
+    fn numbers_and_texts_are_readable() {
+        assert_eq!(sentence("upload it again"), "Upload it again.");
+        assert_eq!(sentence("Add rows. Then go on."), "Add rows. Then go on.");
+        assert_eq!(sentence(""), "");
         let seconds = |s| duration(TimeDelta::seconds(s));
         for (s, text) in [
             (-1, "under a second"),

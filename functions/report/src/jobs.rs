@@ -1,4 +1,4 @@
-//! Whether all jobs of a run have ended, and how.
+//! Finds out whether all jobs of a run have ended, and how.
 
 use std::collections::BTreeMap;
 
@@ -10,22 +10,22 @@ use rowmill_ports::{ErrorKind, PortError};
 
 use crate::stage::Report;
 
-/// Batch forgets a job about 7 days after it ended. Source: AWS Batch user guide, "Job states".
+/// How long Batch knows a job after it ended. Source: AWS Batch user guide, "Job states" (7 days).
 const JOBS_KEPT: TimeDelta = TimeDelta::days(7);
 
-/// The jobs of a run, all ended, by chunk and phase. `None` where Batch no longer knows one.
+/// The jobs of a run, all ended, by chunk and phase. `None`: Batch no longer knows the job.
 pub(crate) struct EndedJobs(BTreeMap<(u32, u16), Option<JobDetail>>);
 
 impl EndedJobs {
-    /// The job of a chunk and phase, if Batch still knows it.
+    /// The job of a chunk and a phase, if Batch still knows it.
     pub(crate) fn job(&self, chunk: u32, phase: u16) -> Option<&JobDetail> {
         self.0.get(&(chunk, phase))?.as_ref()
     }
 }
 
 impl Report {
-    /// Asks Batch about every job of the run. `None` where one is still to be submitted or to
-    /// end. Jobs found ended whose event never came are noted as ended.
+    /// Asks Batch about every job of the run. `None` if one of them is not submitted or has not
+    /// ended yet. A job whose end was not reported by an event is recorded as ended.
     pub(crate) async fn ended_jobs(
         &self,
         run: &RunItem,
@@ -35,7 +35,7 @@ impl Report {
         let records = self.ledger.jobs(&run.id).await?;
         let mut known = BTreeMap::new();
         for record in &records {
-            // A name that is not ours is no job of the run's graph.
+            // Other names do not belong to the run's jobs.
             if let Some((_, chunk, phase)) = JobName::parse(&record.name.0) {
                 known.insert(record.id.clone(), (chunk, phase, record));
             }
@@ -54,7 +54,7 @@ impl Report {
                             record.id.to_string(),
                             ErrorKind::Unavailable,
                             format_args!(
-                                "its event said that it ended, but it is still {}",
+                                "an event reported its end, but it is still {}",
                                 detail.status.name()
                             ),
                         ));
@@ -69,7 +69,7 @@ impl Report {
                 ended.insert((chunk, phase), Some(detail));
             }
         }
-        // What is left Batch does not know: forgotten, or submitted a moment ago.
+        // Batch does not know the rest: they ended long ago, or were submitted a moment ago.
         for (chunk, phase, record) in known.into_values() {
             if !record.ended && now - run.created < JOBS_KEPT {
                 return Ok(None);

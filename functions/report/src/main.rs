@@ -1,5 +1,5 @@
-//! Stage report as a Lambda function: entered by EventBridge when a job ends, and by the topic. What
-//! it answers goes to cleanup.
+//! Stage report as a Lambda function. EventBridge invokes it when a job ends, and the topic for
+//! failures, checks and bounced mail. Its result goes to cleanup.
 
 use std::sync::Arc;
 

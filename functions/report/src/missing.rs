@@ -1,4 +1,4 @@
-//! Why records have no outcome: the child that held them failed.
+//! Why records have no outcome: the child that was to process them failed.
 
 use std::collections::HashMap;
 
@@ -10,17 +10,17 @@ use rowmill_ports::{JobFilter, PortError};
 use crate::jobs::EndedJobs;
 use crate::stage::Report;
 
-/// The reasons of a chunk's missing records.
+/// Why records of a chunk are missing.
 pub(crate) struct MissingReasons {
     plan: ChunkPlan,
-    /// By child: its failure in the first phase in which it failed.
+    /// By child: why it failed, in the first phase in which it did.
     children: HashMap<u32, String>,
-    /// Of children for which Batch names no failure.
+    /// The reason of children that did not fail according to Batch.
     otherwise: String,
 }
 
 impl MissingReasons {
-    /// Why the record at that place in the chunk, from 0, is missing.
+    /// Why the record at this position in the chunk, counted from 0, is missing.
     pub(crate) fn reason(&self, place: usize) -> String {
         let child = self.plan.child_of(place);
         self.children.get(&child).unwrap_or(&self.otherwise).clone()
@@ -41,8 +41,8 @@ impl Report {
             let Some(job) = ended.job(plan.chunk, phase) else {
                 otherwise.get_or_insert_with(|| {
                     format!(
-                        "no result was stored, and AWS Batch no longer knows the job of chunk {}, \
-                         phase {}",
+                        "no result was stored, and AWS Batch has no record of the job any more \
+                         (chunk {}, phase {})",
                         plan.chunk,
                         phase + 1
                     )
@@ -58,7 +58,7 @@ impl Report {
                 None => vec![job.clone()],
             };
             for child in failed {
-                // The first phase's failure is the root: later ones only depended on it.
+                // The failure in the first phase is the cause: later phases depend on it.
                 children
                     .entry(child.array_index.unwrap_or(0))
                     .or_insert_with(|| failure(&child));
@@ -70,14 +70,14 @@ impl Report {
             children,
             otherwise: otherwise.unwrap_or_else(|| {
                 format!(
-                    "no result was stored, though the jobs of chunk {} succeeded",
+                    "no result was stored, although the jobs of chunk {} succeeded",
                     plan.chunk
                 )
             }),
         })
     }
 
-    /// The failed children of an array, with what DescribeJobs says of them.
+    /// The failed children of an array job, as DescribeJobs describes them.
     async fn failed_children(&self, parent: &JobId) -> Result<Vec<JobDetail>, PortError> {
         let filter = JobFilter::Children {
             parent: parent.clone(),
@@ -101,16 +101,15 @@ impl Report {
     }
 }
 
-/// A failed job or child in words.
+/// Why a job or child failed, in words.
 fn failure(job: &JobDetail) -> String {
-    use std::fmt::Write as _;
-
-    let mut text = format!("no result: job {}", job.name);
+    let mut which = format!("job {}", job.name);
     if let Some(index) = job.array_index {
-        // Writing to a String cannot fail.
-        let _ = write!(text, ", child {index},");
+        which += &format!(", child {index}");
     }
-    text += " failed";
+    if job.attempts > 1 {
+        which += &format!(", {} attempts", job.attempts);
+    }
     let mut facts: Vec<String> = Vec::new();
     for reason in [&job.reason, &job.status_reason].into_iter().flatten() {
         if !reason.is_empty() && !facts.contains(reason) {
@@ -119,31 +118,28 @@ fn failure(job: &JobDetail) -> String {
     }
     if let Some(code) = job.exit_code {
         facts.push(match exit_meaning(code) {
-            Some(meaning) => format!("exit code {code}: {meaning}"),
+            Some(meaning) => format!("exit code {code} ({meaning})"),
             None => format!("exit code {code}"),
         });
     }
-    if job.attempts > 1 {
-        facts.push(format!("{} attempts", job.attempts));
+    match facts.is_empty() {
+        true => format!("the job failed ({which})"),
+        false => format!("the job failed ({which}): {}", facts.join("; ")),
     }
-    if !facts.is_empty() {
-        let _ = write!(text, ": {}", facts.join("; "));
-    }
-    text
 }
 
-/// What an exit code of an enrich child says.
+/// The meaning of an exit code of an enrich child.
 fn exit_meaning(code: i32) -> Option<&'static str> {
     use rowmill_domain::config::child_exit::{
         INTERRUPTED, MISCONFIGURED, NOT_FETCHED, UNAVAILABLE,
     };
     match u8::try_from(code).ok()? {
         NOT_FETCHED => Some("a program could not be fetched; the job's log says why"),
-        MISCONFIGURED => Some("set up wrongly; the job's log says how"),
-        UNAVAILABLE => Some("a service or the machine failed; the job's log says which"),
+        MISCONFIGURED => Some("misconfigured: see the log of the job"),
+        UNAVAILABLE => Some("a service or the machine failed: see the log of the job"),
         INTERRUPTED => Some("stopped"),
         // 128 + SIGKILL
-        137 => Some("killed, as when memory runs out"),
+        137 => Some("killed, usually because it ran out of memory"),
         _ => None,
     }
 }
@@ -155,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_says_what_batch_knows() {
+    fn a_failure_contains_what_batch_reports() {
         let mut job = JobDetail {
             id: JobId("a:3".into()),
             name: JobName("run-c00000-p0".into()),
@@ -172,13 +168,13 @@ mod tests {
         };
         assert_eq!(
             failure(&job),
-            "no result: job run-c00000-p0, child 3, failed: OutOfMemoryError: Container killed \
-             due to memory usage; Essential container in task exited; exit code 137: killed, as \
-             when memory runs out; 2 attempts"
+            "the job failed (job run-c00000-p0, child 3, 2 attempts): OutOfMemoryError: Container \
+             killed due to memory usage; Essential container in task exited; exit code 137 \
+             (killed, usually because it ran out of memory)"
         );
         (job.reason, job.status_reason, job.exit_code) = (None, None, None);
         (job.attempts, job.array_index) = (0, None);
-        assert_eq!(failure(&job), "no result: job run-c00000-p0 failed");
+        assert_eq!(failure(&job), "the job failed (job run-c00000-p0)");
     }
 
     #[test]
@@ -196,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_missing_for_the_reason_of_its_child() {
+    fn a_missing_record_has_the_reason_of_its_child() {
         let plan = ChunkPlan {
             chunk: 0,
             first_row: 2,

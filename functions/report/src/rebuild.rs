@@ -65,7 +65,7 @@ pub fn rebuild_from_archive(
         let writer = scope.spawn(move || writer.run(receive));
         let read = read(folder, &about, &mut figures, &send).map(|()| {
             let summary = summary(manifest, &figures, about.started, about.finished);
-            // Refused only where the writer failed; its own error says why.
+            // Fails only if the writer failed, whose own error is returned below.
             let _ = send.blocking_send(WriterCommand::Finish(Box::new(summary)));
         });
         drop(send);
@@ -80,7 +80,7 @@ pub fn rebuild_from_archive(
     Ok((about, figures.counts()))
 }
 
-/// Hands every kept row to the writer, in order, and counts it.
+/// Sends every archived row to the writer, in order, and counts it.
 fn read(
     folder: &Path,
     about: &ArchiveInfo,
@@ -104,7 +104,7 @@ fn read(
             }
             let command = WriterCommand::Rows(Arc::new(Joined { rows }));
             if writer.blocking_send(command).is_err() {
-                // The writer's own error says why.
+                // The writer failed; its own error is returned.
                 return Ok(());
             }
         }
@@ -112,7 +112,7 @@ fn read(
     Ok(())
 }
 
-/// The lines of a file of kept rows.
+/// The lines of a file of archived rows.
 struct Lines {
     path: PathBuf,
     at: u64,
@@ -145,7 +145,7 @@ impl Lines {
     }
 }
 
-/// The file of a key below `results/<id>/`, whatever the folder is called here.
+/// The file in `folder` for a key under `results/<id>/`. The folder may have any name.
 fn inside(folder: &Path, run: &RunId, key: &str) -> PathBuf {
     let prefix = keys::results_prefix(run);
     folder.join(key.strip_prefix(&prefix).unwrap_or(key))
@@ -155,7 +155,7 @@ fn open(path: &Path) -> Result<BufReader<MultiGzDecoder<BufReader<File>>>, Repor
     let file = File::open(path).map_err(|error| ReportError::Archive {
         path: path.to_owned(),
         what: match error.kind() {
-            ErrorKind::NotFound => "is not there: the folder is not whole".to_owned(),
+            ErrorKind::NotFound => "the file is missing, so the folder is incomplete".to_owned(),
             _ => error.to_string(),
         },
     })?;

@@ -1,4 +1,4 @@
-//! The mail of a run: kept, then sent.
+//! The mail of a run: stored, then sent.
 
 use bytes::Bytes;
 use rowmill_domain::event::Invocation;
@@ -12,7 +12,7 @@ use crate::mail::{self, Allowed, Content, Recipients};
 use crate::stage::Report;
 
 impl Report {
-    /// Keeps the mail, sends it, and notes both.
+    /// Stores the mail, sends it, and records both.
     pub(crate) async fn keep_and_send(
         &self,
         run: &RunItem,
@@ -42,18 +42,18 @@ impl Report {
         let mime = make(run.id.as_str(), content, attachment).map_err(failed)?;
         let mime = match self.keep(&keys::mail(&run.id), mime.clone(), true).await {
             Ok(()) => mime,
-            // Another invocation, whose lease ended meanwhile, kept one first: that one counts.
+            // Another invocation, whose lease has expired, stored a mail first: that one counts.
             Err(error) if error.kind == ErrorKind::Conflict => self
                 .object(&keys::mail(&run.id))
                 .await?
-                .ok_or_else(|| failed("the mail kept is gone".to_owned()))?,
+                .ok_or_else(|| failed("the stored mail is missing".to_owned()))?,
             Err(error) => return Err(error.into()),
         };
         self.end(run, ending.state, &ending.recipients, &mime, cx)
             .await
     }
 
-    /// Sends the mail that an earlier try has kept. `false` where there is none.
+    /// Sends the mail that an earlier attempt has stored. `false` if there is none.
     pub(crate) async fn send_kept(
         &self,
         run: &RunItem,
@@ -79,7 +79,7 @@ impl Report {
         self.objects.put(bucket, key, mime, put).await.map(drop)
     }
 
-    /// Sends a mail of a run, and gives its id.
+    /// Sends a mail of a run. Returns the id of the mail.
     pub(crate) async fn send(
         &self,
         run: &RunItem,
@@ -98,7 +98,7 @@ impl Report {
         Ok(self.mailer.send(&envelope, mime).await?)
     }
 
-    /// Sends the mail that the run ends with.
+    /// Sends the mail that ends the run.
     async fn end(
         &self,
         run: &RunItem,
@@ -109,12 +109,12 @@ impl Report {
     ) -> Result<(), ReportError> {
         let id = match self.send(run, recipients, mime).await {
             Err(ReportError::Port(refusal)) if !refusal.is_retryable() => {
-                self.tell_of_refusal(run, recipients, mime, refusal, cx)
+                self.report_refusal(run, recipients, mime, refusal, cx)
                     .await?
             }
             sent => sent?,
         };
-        tracing::info!(run = %run.id, state = state.name(), mail = id, "the mail is sent");
+        tracing::info!(run = %run.id, state = state.name(), mail = id, "mail sent");
         let patch = RunPatch {
             state: Some(state),
             mail: Some(id),
@@ -123,9 +123,9 @@ impl Report {
         self.update(&run.id, patch, cx).await
     }
 
-    /// Hands a mail that the mail service refuses for good to the default recipient, with what the
-    /// service said, so that one bad recipient does not keep the result from everybody.
-    async fn tell_of_refusal(
+    /// Sends a mail that the mail service refuses to the default recipient, with the reason, so that
+    /// one invalid recipient does not keep the result from everybody.
+    async fn report_refusal(
         &self,
         run: &RunItem,
         recipients: &Recipients,
@@ -133,7 +133,7 @@ impl Report {
         refusal: PortError,
         cx: &Invocation,
     ) -> Result<String, ReportError> {
-        tracing::error!(run = %run.id, error = %refusal, "the mail is refused");
+        tracing::error!(run = %run.id, error = %refusal, "the mail service refused the mail");
         let default = match Recipients::choose(&[], self.allowed()) {
             Ok(default) if default.to != recipients.to => default,
             _ => return Err(refusal.into()),
@@ -148,7 +148,7 @@ impl Report {
         self.send(run, &default, &notice).await
     }
 
-    /// Whom the mail goes to: those the upload names, else the pipeline's, else the default.
+    /// The recipients: those that the upload names, else the pipeline's, else the default.
     pub(crate) async fn recipients(
         &self,
         run: &RunItem,

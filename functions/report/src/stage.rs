@@ -18,29 +18,32 @@ use rowmill_ports::{
 use crate::config::ReportConfig;
 use crate::error::ReportError;
 
-/// How long an invocation may work on a report before another takes over: the longest that
-/// Lambda lets a function run. Source: Lambda quotas (900 seconds).
+/// How long an invocation may work on a report before another takes over: the longest time that a
+/// Lambda function can run. Source: Lambda quotas (900 seconds).
 pub(crate) const LEASE: Duration = Duration::from_secs(900);
 
-/// The stage, with what it works on.
+/// The stage, with the services it uses.
 pub struct Report {
     /// The work bucket's objects.
     pub objects: Arc<dyn Objects>,
     /// Runs, jobs and outcomes.
     pub ledger: Arc<dyn Ledger>,
-    /// Asked why jobs failed.
+    /// Says whether jobs have ended, and why they failed.
     pub jobs: Arc<dyn Jobs>,
     /// Sends the mail.
     pub mailer: Arc<dyn Mailer>,
-    /// What differs from deployment to deployment.
+    /// The settings of the deployment.
     pub config: ReportConfig,
     /// Rows written to result workbooks so far, for a progress display.
     pub rows_written: Arc<AtomicU64>,
 }
 
 impl Report {
-    /// Handles an event. Answers [`Reported`] where the run's mail is sent, now or before, and
-    /// what is temporary is still to be removed; `None` where there is nothing to do (yet).
+    /// Handles an event. Returns [`Reported`] if the mail of the run is sent, now or earlier, and its
+    /// temporary data is not removed yet. Returns `None` if there is nothing to do, or not yet.
+    ///
+    /// # Errors
+    /// A service failed, or the run cannot be reported. The same event can be handled again.
     pub async fn handle(
         &self,
         event: &ToReport,
@@ -63,7 +66,7 @@ impl Report {
         }
     }
 
-    /// Counts an ended job, and finishes the run with the last one.
+    /// Counts an ended job. After the last one, the run ends.
     async fn job(
         &self,
         change: &JobStateChange,
@@ -76,7 +79,7 @@ impl Report {
             return Ok(None);
         };
         let Some(run) = self.ledger.run(&id).await? else {
-            tracing::info!(run = %id, job = %change.id, "the run of this job is not in the ledger");
+            tracing::info!(run = %id, job = %change.id, "unknown run: the event of this job is ignored");
             return Ok(None);
         };
         if !run.state.is_terminal() {
@@ -118,12 +121,12 @@ impl Report {
         match claim {
             Claim::Taken { .. } => {}
             Claim::Held(Holder { owner, until }) => {
-                tracing::info!(run = %run.id, owner, %until, "another invocation reports this run");
+                tracing::info!(run = %run.id, owner, %until, "another invocation is reporting this run");
                 return Ok(None);
             }
             Claim::Done => return Ok(None),
         }
-        // Read again: an earlier try may have ended the run between the first look and the claim.
+        // Read again: another invocation may have ended the run before the claim was taken.
         let run = match self.ledger.run(&run.id).await? {
             Some(run) if run.state.is_terminal() => return self.already_reported(&run, cx).await,
             Some(run) => run,
@@ -135,8 +138,8 @@ impl Report {
             (None, None) => return Ok(None),
         };
         if let Err(error) = reported {
-            // Not held until the lease ends: another event of the run may be able to go on, a
-            // failure that another stage tells among them.
+            // Released at once: another event of the run may succeed, such as a failure that another
+            // stage reports.
             self.ledger
                 .release(&run.id, Work::Report, &cx.owner)
                 .await?;
@@ -146,7 +149,7 @@ impl Report {
         Ok(Some(Reported { run: run.id }))
     }
 
-    /// An event of a run whose mail is sent: cleanup may still have to follow.
+    /// Handles an event of a run whose mail is sent: cleanup may still have to run.
     async fn already_reported(
         &self,
         run: &RunItem,
@@ -158,7 +161,7 @@ impl Report {
         }))
     }
 
-    /// Completes the claim where this invocation still holds it.
+    /// Completes the claim if this invocation still holds it.
     async fn complete(&self, run: &RunId, cx: &Invocation) -> Result<(), ReportError> {
         match self.ledger.complete(run, Work::Report, &cx.owner).await {
             Err(error) if error.kind != ErrorKind::Conflict => Err(error.into()),
@@ -166,7 +169,7 @@ impl Report {
         }
     }
 
-    /// How many jobs the run has in all; `None` where split is not done.
+    /// How many jobs the run has. `None` if split is not done.
     async fn expected_jobs(&self, run: &RunItem) -> Result<Option<u32>, ReportError> {
         match run.jobs {
             Some(jobs) => Ok(Some(jobs)),
@@ -174,7 +177,7 @@ impl Report {
         }
     }
 
-    /// The run's manifest; `None` where split has not written it.
+    /// The run's manifest. `None` if split has not written it.
     pub(crate) async fn manifest(&self, run: &RunId) -> Result<Option<Manifest>, ReportError> {
         let key = keys::manifest(run);
         let Some(json) = self.object(&key).await? else {
@@ -189,14 +192,14 @@ impl Report {
         }
     }
 
-    /// An object of the work bucket; `None` where there is none of the key.
+    /// An object of the work bucket. `None` if it does not exist.
     pub(crate) async fn object(&self, key: &str) -> Result<Option<Bytes>, PortError> {
         let at = Location::new(&self.config.work_bucket, key);
         let object = self.objects.get(&at).await.optional()?;
         Ok(object.map(|object| object.body))
     }
 
-    /// Changes a run that has not ended.
+    /// Changes a run, unless it has ended.
     pub(crate) async fn update(
         &self,
         run: &RunId,
@@ -209,7 +212,7 @@ impl Report {
     }
 }
 
-/// The name of a queue given by name or ARN.
+/// The name of a queue that is given by name or ARN.
 fn queue_name(queue: &str) -> &str {
     queue.rsplit('/').next().unwrap_or(queue)
 }

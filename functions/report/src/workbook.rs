@@ -1,4 +1,4 @@
-//! The workbook made of joined rows: by the stage, and again from the rows kept.
+//! Writes the workbook from joined rows, for the stage and for rebuilding it from the archive.
 
 use std::io::BufRead;
 use std::path::PathBuf;
@@ -16,31 +16,31 @@ use crate::error::ReportError;
 use crate::figures::Figures;
 use crate::format;
 
-/// Records, each with its outcome; those without one have
+/// Records, each with its outcome. The status of those without one is
 /// [`rowmill_domain::outcome::Status::Missing`].
 pub(crate) struct Joined {
     pub(crate) rows: Vec<(Record, Outcome)>,
 }
 
-/// What the writer is handed.
+/// What the writer receives.
 pub(crate) enum WriterCommand {
     Rows(Arc<Joined>),
-    /// All rows are written: the rejected rows, the summary, the end.
+    /// All rows are sent. Writes the rejected rows and the summary, and closes the file.
     Finish(Box<Summary>),
 }
 
-/// What the writer made.
+/// What the writer wrote.
 pub(crate) struct Written {
     pub(crate) rejected: u64,
     pub(crate) notes: Vec<String>,
 }
 
-/// The half that writes the workbook, on a thread of its own.
+/// Writes the workbook, on its own thread.
 pub(crate) struct WorkbookWriter {
     pub(crate) run: RunId,
     pub(crate) path: PathBuf,
     pub(crate) spec: ResultSpec,
-    /// The rejected rows as lines; `None` where there is none.
+    /// The rejected rows as lines. `None` if there are none.
     pub(crate) rejected: Option<Box<dyn BufRead + Send>>,
     pub(crate) rows_written: Arc<AtomicU64>,
 }
@@ -106,13 +106,13 @@ impl WorkbookWriter {
     }
 }
 
-/// The outcome's values in the order of the added columns; the latest where a name came twice.
+/// The outcome's values in the order of the added columns. The last one counts if a name occurs twice.
 fn outputs<'a>(added: &[String], outcome: &'a Outcome, to: &mut Vec<Option<&'a Value>>) {
     to.clear();
     to.resize(added.len(), None);
     let mut next = 0;
     for (name, value) in &outcome.outputs {
-        // Outputs are in the order of the columns, but for those that are absent.
+        // Outputs are in the order of the columns, apart from absent ones.
         let at = match added.get(next) {
             Some(column) if **column == **name => Some(next),
             _ => added.iter().position(|column| **column == **name),
@@ -173,7 +173,7 @@ pub(crate) fn summary(
         ("Started", time(started)),
         ("Finished", time(finished)),
         ("Duration", format::duration(finished - started)),
-        ("Rows in", manifest.rows_in.to_string()),
+        ("Rows in file", manifest.rows_in.to_string()),
     ];
     let rejected = manifest
         .rejected
@@ -193,7 +193,10 @@ pub(crate) fn summary(
     }
 }
 
-/// Every row is accounted for, or this is an error.
+/// Checks that every row is accounted for.
+///
+/// # Errors
+/// [`ReportError::Inconsistent`] if a number does not match.
 pub(crate) fn check_totals(
     manifest: &Manifest,
     figures: &Figures,
@@ -203,23 +206,23 @@ pub(crate) fn check_totals(
     let expected = manifest.rejected_total();
     let wrong = if counts.records != manifest.records {
         format!(
-            "{} records of {} are in the result",
+            "the result has {} of {} records",
             counts.records, manifest.records
         )
     } else if rejected != expected {
-        format!("{rejected} rejected rows of {expected} are in the result")
+        format!("the result has {rejected} of {expected} rejected rows")
     } else if manifest.rows_in != manifest.records + expected {
         format!(
-            "{} rows came in, but {} records and {expected} rejected rows came of them",
+            "the file has {} rows, but there are {} records and {expected} rejected rows",
             manifest.rows_in, manifest.records
         )
     } else if counts.ok + counts.failed + counts.missing != counts.records {
-        format!("{counts:?} do not add up")
+        format!("the counts do not add up: {counts:?}")
     } else {
         return Ok(());
     };
     Err(ReportError::Inconsistent {
         run: manifest.run.clone(),
-        what: format!("rows are unaccounted for: {wrong}"),
+        what: format!("not every row is accounted for: {wrong}"),
     })
 }

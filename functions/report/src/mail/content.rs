@@ -9,11 +9,11 @@ use rowmill_domain::{Manifest, RunItem, RunState, keys};
 use serde::Serialize;
 
 use crate::figures::{Figures, Reason};
-use crate::format::{duration, milliseconds, rows, size, thousands};
+use crate::format::{duration, milliseconds, rows, sentence, size, thousands};
 
-/// Reasons shown in a mail; the workbook has them all.
+/// The most reasons that a mail shows. The workbook has all of them.
 const REASONS: usize = 10;
-/// Notes on the workbook shown in a mail; the sheet Summary has them all.
+/// The most notes on the workbook that a mail shows. The sheet Summary has all of them.
 const NOTES: usize = 20;
 
 /// What a mail says.
@@ -22,21 +22,25 @@ pub(crate) struct Content {
     file: String,
     pipeline: String,
     run: String,
-    /// `inbox/reviews/`, where the file was put.
+    /// The folder that the file was uploaded to: `inbox/reviews/`.
     folder: String,
     duration: String,
-    /// Whether the rows were counted, so that the figures mean something.
+    /// How many rows are done, failed, missing and rejected, in words.
+    verdict: String,
+    /// The statuses of the rows without a result, in words.
+    unfinished: &'static str,
+    /// Whether the rows were counted, so that the figures can be shown.
     counted: bool,
     rows_in: u64,
     pub(super) counts: Counts,
     rejected: Vec<(String, u64)>,
     steps: Vec<StepLine>,
     reasons: Vec<Reason>,
-    /// Rows with other reasons than those shown.
+    /// The number of rows whose reasons are not shown.
     further: u64,
-    /// What else should be known.
+    /// What else the recipient should know.
     pub(crate) notes: Vec<String>,
-    /// Notes on the workbook beside those.
+    /// The number of notes on the workbook that are not shown.
     further_notes: usize,
     pub(crate) workbook: Option<Workbook>,
     pub(crate) failure: Option<Failure>,
@@ -46,11 +50,11 @@ pub(crate) struct Content {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Workbook {
     pub(crate) name: String,
-    /// Bytes.
+    /// In bytes.
     pub(crate) size: u64,
-    /// Where it is, if it is not attached.
+    /// The link to it, if it is not attached.
     pub(crate) link: Option<String>,
-    /// Until when the link works, as `5 December 2026`; absent where nobody can tell.
+    /// The day on which the link expires, like `5 December 2026`, if it is known.
     pub(crate) until: Option<String>,
 }
 
@@ -65,13 +69,14 @@ struct StepLine {
 }
 
 impl Content {
-    /// What is known of a run whatever became of it.
+    /// The content that every kind of mail has.
     pub(crate) fn new(
         run: &RunItem,
         manifest: Option<&Manifest>,
         counts: Counts,
         now: DateTime<Utc>,
     ) -> Content {
+        let rows_in = manifest.map_or(0, |m| m.rows_in);
         let notes = manifest.map_or(&[][..], |m| m.notes.as_slice());
         let shown = notes.len().min(NOTES);
         let key = &run.source.key;
@@ -83,7 +88,9 @@ impl Content {
             folder: format!("{}/{folder}", run.source.bucket),
             duration: duration(now - run.created),
             counted: manifest.is_some(),
-            rows_in: manifest.map_or(0, |m| m.rows_in),
+            verdict: verdict(counts, rows_in),
+            unfinished: unfinished(counts),
+            rows_in,
             counts,
             rejected: manifest
                 .iter()
@@ -100,7 +107,7 @@ impl Content {
         }
     }
 
-    /// Adds what was seen in the records.
+    /// Adds the figures of the records.
     pub(crate) fn figures(&mut self, figures: &Figures) {
         self.steps = figures
             .steps()
@@ -121,7 +128,7 @@ impl Content {
     }
 }
 
-/// A mail's texts.
+/// The texts of a mail.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Rendered {
     pub(crate) subject: String,
@@ -136,16 +143,11 @@ pub(crate) fn render(state: RunState, content: &Content) -> Result<Rendered, min
         RunState::DeliveredWithErrors => "partial",
         _ => "failed",
     };
-    let Counts { ok, records, .. } = content.counts;
     let file = &content.file;
     let subject = match state {
-        RunState::Delivered => format!("{file}: {} enriched", rows(records)),
-        RunState::DeliveredWithErrors => format!(
-            "{file}: {} of {} enriched, {} without a result",
-            thousands(ok),
-            rows(records),
-            thousands(records - ok)
-        ),
+        RunState::Delivered | RunState::DeliveredWithErrors => {
+            format!("{file}: {}", content.verdict)
+        }
         _ => format!("{file}: not processed"),
     };
     let environment = environment()?;
@@ -155,11 +157,48 @@ pub(crate) fn render(state: RunState, content: &Content) -> Result<Rendered, min
             .render(Serde(content))
     };
     Ok(Rendered {
-        // A file's name may hold a line end, which would end the header.
+        // A file name may contain a line break, which would end the header.
         subject: subject.replace(char::is_control, " "),
         text: part("txt")?,
         html: part("html")?,
     })
+}
+
+/// `all 1,200 rows done`, or `7 of 13 rows done, 2 failed, 1 missing, 3 rejected`.
+fn verdict(counts: Counts, rows_in: u64) -> String {
+    let Counts {
+        ok,
+        failed,
+        missing,
+        rejected,
+        ..
+    } = counts;
+    if ok == rows_in {
+        return match ok {
+            1 => "1 row done".to_owned(),
+            _ => format!("all {} done", rows(ok)),
+        };
+    }
+    let mut text = format!("{} of {} done", thousands(ok), rows(rows_in));
+    for (count, status) in [
+        (failed, "failed"),
+        (missing, "missing"),
+        (rejected, "rejected"),
+    ] {
+        if count > 0 {
+            text += &format!(", {} {status}", thousands(count));
+        }
+    }
+    text
+}
+
+/// The statuses to filter by, to find the rows without a result.
+fn unfinished(counts: Counts) -> &'static str {
+    match (counts.failed, counts.missing) {
+        (0, _) => "missing",
+        (_, 0) => "failed",
+        _ => "failed and missing",
+    }
 }
 
 fn environment() -> Result<Environment<'static>, minijinja::Error> {
@@ -173,6 +212,7 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
     environment.add_filter("thousands", thousands);
     environment.add_filter("rows", rows);
     environment.add_filter("size", size);
+    environment.add_filter("sentence", sentence);
     macro_rules! templates {
         ($($name:literal)*) => {$(
             environment.add_template(
@@ -181,8 +221,10 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
             )?;
         )*};
     }
-    // What ends in .html is escaped.
-    templates!("base.html" "figures.html" "delivered.html" "partial.html" "failed.html");
-    templates!("figures.txt" "delivered.txt" "partial.txt" "failed.txt");
+    // Values are escaped in templates whose names end with `.html`.
+    templates!("base.html" "figures.html" "result.html");
+    templates!("delivered.html" "partial.html" "failed.html");
+    templates!("figures.txt" "result.txt");
+    templates!("delivered.txt" "partial.txt" "failed.txt");
     Ok(environment)
 }

@@ -10,8 +10,8 @@ use super::recipients::{Recipients, sender};
 /// The media type of a workbook.
 pub(crate) const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 
-/// The mail as raw MIME. The same input gives the same bytes: the Message-ID and the boundaries
-/// come from its name.
+/// The mail as raw MIME. The same input gives the same bytes: the Message-ID and the boundaries are
+/// made from `name`.
 pub(crate) fn mime(
     name: &str,
     from: &str,
@@ -39,7 +39,7 @@ pub(crate) fn mime(
     Ok(message.formatted())
 }
 
-/// What stands above the body of every mail.
+/// The headers that every mail has.
 pub(super) fn head(
     name: &str,
     from: &str,
@@ -54,7 +54,7 @@ pub(super) fn head(
         .subject(subject)
         .message_id(Some(id))
         .date(SystemTime::from(date))
-        // RFC 3834: no out-of-office replies to this.
+        // RFC 3834: suppresses out-of-office replies.
         .raw_header(HeaderValue::new(
             HeaderName::new_from_ascii_str("Auto-Submitted"),
             "auto-generated".to_owned(),

@@ -2,20 +2,20 @@ use lettre::Address;
 use lettre::message::Mailbox;
 use rowmill_domain::limits::RECIPIENTS_MAX;
 
-/// Whom a mail goes to: 1 to [`RECIPIENTS_MAX`] valid addresses, none twice.
+/// The recipients of a mail: 1 to [`RECIPIENTS_MAX`] different valid addresses.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Recipients {
     pub(crate) to: Vec<Mailbox>,
-    /// Who was left out and why, for the mail.
+    /// Who was left out and why. The mail says so.
     pub(crate) notes: Vec<String>,
 }
 
-/// Who may get mail.
+/// Who may receive mail.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowed<'a> {
-    /// Recipients at these domains only; at any where there is none.
+    /// The domains that may receive mail. Empty: all domains.
     pub(crate) domains: &'a [String],
-    /// Whoever set the domains set these as well, so they are not held to them.
+    /// The default recipients, at any domain: the person who restricts the domains chooses them too.
     pub(crate) default_to: &'a [String],
 }
 
@@ -27,9 +27,12 @@ impl Allowed<'_> {
 }
 
 impl Recipients {
-    /// The valid addresses of the first list that has one, else the default ones. Those at domains
-    /// that are not allowed are left out, and then the default ones get the mail as well, whose
-    /// notes say who was refused. Else the addresses tried.
+    /// The valid addresses of the first list that has one, else the default recipients. Addresses at
+    /// domains that are not allowed are left out; then the default recipients get the mail too, and
+    /// its notes name those left out.
+    ///
+    /// # Errors
+    /// There is no valid address. The error names the ones tried.
     pub(crate) fn choose(lists: &[&Vec<String>], allowed: Allowed) -> Result<Recipients, String> {
         let mut chosen = Recipients {
             to: Vec::new(),
@@ -43,13 +46,13 @@ impl Recipients {
                     Some(mailbox) => {
                         refused = true;
                         chosen.notes.push(format!(
-                            "`{}` got no mail: mail goes to addresses at {} only (AllowedDomains \
-                             of the deployment)",
+                            "`{}` did not get this mail: mail may only go to addresses at {} \
+                             (parameter AllowedDomains of the deployment)",
                             mailbox.email,
                             allowed.domains.join(", ")
                         ));
                     }
-                    None => chosen.notes.push(no_address(text)),
+                    None => chosen.notes.push(invalid(text)),
                 }
             }
             if !chosen.to.is_empty() {
@@ -60,21 +63,21 @@ impl Recipients {
             for text in allowed.default_to {
                 match mailbox(text) {
                     Some(mailbox) => chosen.add(mailbox),
-                    None => chosen.notes.push(no_address(text)),
+                    None => chosen.notes.push(invalid(text)),
                 }
             }
         }
         if chosen.to.len() > RECIPIENTS_MAX {
             chosen.notes.push(format!(
-                "only the first {RECIPIENTS_MAX} of {} recipients got this mail: name a mailing \
-                 list instead",
+                "only the first {RECIPIENTS_MAX} of {} recipients got this mail: use a mailing list \
+                 instead",
                 chosen.to.len()
             ));
             chosen.to.truncate(RECIPIENTS_MAX);
         }
         match (chosen.to.is_empty(), chosen.notes.is_empty()) {
             (false, _) => Ok(chosen),
-            (true, true) => Err("none is set".to_owned()),
+            (true, true) => Err("there is none".to_owned()),
             (true, false) => Err(chosen.notes.join("; ")),
         }
     }
@@ -85,15 +88,15 @@ impl Recipients {
         }
     }
 
-    /// The bare addresses.
+    /// The addresses without names.
     pub(crate) fn addresses(&self) -> Vec<String> {
         self.to.iter().map(|m| m.email.to_string()).collect()
     }
 }
 
-/// The mailbox as SES takes it, which takes addresses of 7-bit ASCII: a domain can be written so
-/// (`müller.example` is `xn--mller-kva.example`), what stands before it cannot. Source: SES API v2,
-/// Destination.
+/// Parses a mailbox into the form that SES accepts: 7-bit ASCII. A domain can be encoded
+/// (`müller.example` is `xn--mller-kva.example`), the part before the `@` cannot. Source: SES API
+/// v2, Destination.
 fn mailbox(text: &str) -> Option<Mailbox> {
     let Mailbox { name, email } = text.trim().parse().ok()?;
     if !email.user().is_ascii() {
@@ -109,11 +112,11 @@ fn mailbox(text: &str) -> Option<Mailbox> {
     Some(Mailbox::new(name, email))
 }
 
-fn no_address(text: &str) -> String {
-    format!("`{text}` is not an email address and got no mail")
+fn invalid(text: &str) -> String {
+    format!("`{text}` is not a valid email address")
 }
 
-/// The bare address of a mailbox: `Rowmill <a@b.c>` gives `a@b.c`.
+/// The address of a mailbox: `Rowmill <a@b.c>` gives `a@b.c`.
 pub(crate) fn address(mailbox: &str) -> Result<String, String> {
     Ok(sender(mailbox)?.email.to_string())
 }
@@ -139,7 +142,7 @@ mod tests {
     };
 
     #[test]
-    fn the_first_list_with_an_address_is_taken() {
+    fn the_first_list_with_a_valid_address_is_used() {
         let default_to = list(&["default@example.com"]);
         let allowed = Allowed {
             default_to: &default_to,
@@ -155,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_domains_are_left_out_and_the_default_recipient_is_told() {
+    fn recipients_at_other_domains_are_left_out_and_the_default_recipient_is_told() {
         let (domains, default_to) = (list(&["Example.com"]), list(&["ops@elsewhere.org"]));
         let allowed = Allowed {
             domains: &domains,
@@ -165,11 +168,11 @@ mod tests {
         let some = choose(&["a@EXAMPLE.com", "Eve <eve@evil.example>"]).unwrap();
         assert_eq!(some.addresses(), ["a@EXAMPLE.com", "ops@elsewhere.org"]);
         assert!(
-            some.notes[0].starts_with("`eve@evil.example` got no mail"),
+            some.notes[0].starts_with("`eve@evil.example` did not get this mail"),
             "{:?}",
             some.notes
         );
-        // Neither below nor beside the domain.
+        // Neither a subdomain nor a domain with the same ending.
         let none = choose(&["x@sub.example.com", "x@notexample.com"]).unwrap();
         assert_eq!(none.addresses(), ["ops@elsewhere.org"]);
         assert_eq!(none.notes.len(), 2);
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_written_as_the_mail_service_takes_them() {
+    fn addresses_are_encoded_as_the_mail_service_requires() {
         let named = list(&["Jürgen <j@müller.example>", "jürgen@example.com"]);
         let chosen = Recipients::choose(&[&named], ANYBODY).unwrap();
         assert_eq!(chosen.addresses(), ["j@xn--mller-kva.example"]);
@@ -193,7 +196,7 @@ mod tests {
             panic!("{:?}", chosen.notes)
         };
         assert!(
-            note.contains("jürgen@example.com") && note.contains("got no mail"),
+            note.contains("jürgen@example.com") && note.contains("not a valid"),
             "{note}"
         );
         let domains = list(&["xn--mller-kva.example"]);
@@ -206,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_recipients_than_the_mail_service_takes() {
+    fn recipients_are_limited_to_what_the_mail_service_accepts() {
         let many: Vec<String> = (0..60).map(|i| format!("a{i}@example.com")).collect();
         let chosen = Recipients::choose(&[&many], ANYBODY).unwrap();
         assert_eq!(chosen.to.len(), RECIPIENTS_MAX);

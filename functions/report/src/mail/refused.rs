@@ -6,8 +6,8 @@ use rowmill_domain::RunId;
 use super::mime::head;
 use super::recipients::Recipients;
 
-/// The mail that tells of a run's mail that the mail service refused, with that mail attached. The
-/// same input gives the same bytes.
+/// The notice that the mail service refused the mail of a run, with that mail attached. The same
+/// input gives the same bytes.
 pub(crate) fn refused(
     run: &RunId,
     from: &str,
@@ -18,17 +18,17 @@ pub(crate) fn refused(
     date: DateTime<Utc>,
 ) -> Result<Vec<u8>, String> {
     let text = format!(
-        "The mail of run {run} was to go to {}, and the mail service refused it:\n\n{why}\n\n\
-         It is attached here as it was. Correct the recipients: [notify] in pipelines/{}.toml, \
-         or `notify` of the upload.\n",
+        "The mail service refused the mail of run {run} to {}:\n\n{why}\n\n\
+         That mail is attached. Correct the recipients: `to` under [notify] in pipelines/{}.toml, \
+         or the metadata `notify` of the upload.\n",
         tried.join(", "),
         run.pipeline(),
     );
-    // As the builder made it: lines of ASCII. RFC 2046 allows no other encoding for a message.
+    // The builder writes lines of ASCII. RFC 2046 allows no other encoding of an attached message.
     let whole = Body::dangerous_pre_encoded(mail.to_vec(), ContentTransferEncoding::SevenBit);
     let kind = ContentType::parse("message/rfc822").map_err(|e| e.to_string())?;
     let name = format!("{run}-refused");
-    let subject = format!("{run}: its mail was refused");
+    let subject = format!("{run}: the mail was refused");
     let message = head(&name, from, to, subject, date)?;
     let body = MultiPart::mixed()
         .boundary(format!("refused-{run}"))

@@ -54,7 +54,7 @@ fn outcome(row: u32) -> Outcome {
         ),
         7 => (
             Status::Missing,
-            Some("no result: job x, child 3, failed".into()),
+            Some("the job failed (job x, child 3)".into()),
         ),
         _ => (Status::Ok, None),
     };
@@ -128,7 +128,7 @@ fn delivered_with_errors() {
     let rendered = render(RunState::DeliveredWithErrors, &content).unwrap();
     insta::assert_snapshot!("partial_text", show(&rendered));
     insta::assert_snapshot!("partial_html", rendered.html);
-    // Text from a source is text in the mail.
+    // HTML from a source is escaped.
     assert!(!rendered.html.contains("<b>5"), "{}", rendered.html);
 }
 
@@ -138,8 +138,8 @@ fn failed() {
     let mut content = Content::new(&run, None, run.counts, NOW.parse().unwrap());
     content.failure = Some(Failure {
         stage: "split".into(),
-        what: "sheet `Reviews` has no row below its header (row 1)".into(),
-        advice: "Add rows and upload the file again.".into(),
+        what: "reviews.xlsx, sheet `Reviews`: no rows below the header".into(),
+        advice: "add rows and upload the file again".into(),
     });
     let rendered = render(RunState::Failed, &content).unwrap();
     insta::assert_snapshot!("failed_text", show(&rendered));
@@ -147,7 +147,7 @@ fn failed() {
 }
 
 #[test]
-fn of_many_notes_the_first_are_shown() {
+fn only_the_first_of_many_notes_are_shown() {
     let run = run("reviews/reviews.xlsx");
     let mut manifest = manifest(&run, 3);
     manifest.notes = (1..=1020).map(|n| format!("note {n}.")).collect();
@@ -174,10 +174,10 @@ fn of_many_notes_the_first_are_shown() {
         [
             "  - note 20.",
             "  - of the mail",
-            "  - and 1,000 more in the sheet \"Summary\" of the result"
+            "  - and 1,000 more (see the sheet \"Summary\" of the result)"
         ]
     );
-    // Where there is no result there is no sheet.
+    // Without a result there is no sheet to refer to.
     content.workbook = None;
     content.failure = Some(Failure {
         stage: "report".into(),
@@ -188,7 +188,7 @@ fn of_many_notes_the_first_are_shown() {
 }
 
 #[test]
-fn the_same_mail_gives_the_same_bytes() {
+fn the_same_content_gives_the_same_bytes() {
     let content = content("reviews/my file (1)+ü\r\nBcc: x@example.com.xlsx", 10..12);
     let to = vec![
         "a@example.com".to_owned(),
@@ -217,7 +217,7 @@ fn the_same_mail_gives_the_same_bytes() {
     assert_eq!(mail, make());
     let headers = mail.split("\r\n\r\n").next().unwrap();
     insta::assert_snapshot!("headers", headers.replace("\r\n", "\n"));
-    // A line end in a file's name begins no header.
+    // A line break in a file name does not start a header.
     assert!(!headers.contains("\nBcc"), "{headers}");
     assert!(mail.contains("filename*0*=utf-8''my%20file"), "{mail}");
 }

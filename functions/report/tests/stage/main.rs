@@ -154,7 +154,7 @@ async fn a_failed_child_makes_its_records_missing_and_no_others() {
         );
     }
     let (_, mail) = &bench.sent()[0];
-    assert!(mail.contains("Why rows lack a result"), "{mail}");
+    assert!(mail.contains("5 missing"), "{mail}");
 
     let gzip = bench
         .get(&keys::archived_rows(&bench.run, 0))
@@ -312,7 +312,7 @@ async fn nobody_at_another_domain_gets_mail_and_the_default_recipient_is_told() 
     assert_eq!(envelope.to, ["default@example.com"]);
     let text = mail.replace("=\r\n", "");
     assert!(
-        text.contains("`pipeline@example.com` got no mail"),
+        text.contains("`pipeline@example.com` did not get this mail"),
         "{text}"
     );
 }
@@ -476,7 +476,7 @@ async fn rows_unaccounted_for_are_never_passed_over() {
     assert_eq!((item.state, item.result), (RunState::Failed, None));
     let what = item.failure.unwrap().what;
     assert!(
-        what.contains("unaccounted") && what.contains("10 rows came in"),
+        what.contains("not every row is accounted for") && what.contains("the file has 10 rows"),
         "{what}"
     );
 }
