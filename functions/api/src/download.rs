@@ -1,4 +1,4 @@
-//! `GET /d/{token}`: the result that a mail's link names.
+//! `GET /d/{token}`: the result that the link in a mail names.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,28 +29,28 @@ pub(crate) async fn download(
             return page(
                 StatusCode::GONE,
                 "This link has expired",
-                "The result may still be there: ask whoever runs Rowmill for you for a new link, \
-                 or upload the workbook again.",
+                "The result may still exist. Ask the person who operates Rowmill for a new link, or \
+                 upload the workbook again.",
             );
         }
         Err(LinkError::Forged) => {
-            tracing::warn!("a link whose signature is wrong");
+            tracing::warn!("a link has an invalid signature");
             return page(
                 StatusCode::FORBIDDEN,
                 "This link is not valid",
-                "It was changed on its way, or was made with a key that no longer holds. Copy it \
-                 from the mail again as a whole.",
+                "It was changed, or it was signed with a key that is no longer used. Copy the \
+                 whole link from the mail again.",
             );
         }
         Err(LinkError::Malformed) => return unknown(),
     };
     let span = tracing::info_span!("download", run = %link.run, object = link.object);
     let at = Location::new(&api.work_bucket, &link.object);
-    lead(&api, &at).instrument(span).await
+    redirect(&api, &at).instrument(span).await
 }
 
-/// Leads on to the object, where it is.
-async fn lead(api: &Api, at: &Location) -> Response {
+/// Redirects to the object, if it exists.
+async fn redirect(api: &Api, at: &Location) -> Response {
     let file = keys::file_name(&at.key);
     let valid = Duration::from_secs(CLICK_SECONDS);
     let found = match api.objects.head(at).await {
@@ -59,21 +59,20 @@ async fn lead(api: &Api, at: &Location) -> Response {
     };
     match found {
         Ok(url) => {
-            tracing::info!("a result is downloaded");
+            tracing::info!("redirected to the result");
             (StatusCode::FOUND, PRIVATE, [(header::LOCATION, url)]).into_response()
         }
         Err(error) if error.is_not_found() => page(
             StatusCode::NOT_FOUND,
-            "This result is no longer there",
-            "It was removed. Upload the workbook again to have it made anew.",
+            "This result no longer exists",
+            "It was deleted. Upload the workbook again to get a new one.",
         ),
         Err(error) => {
-            tracing::error!(%error, "the result cannot be linked");
+            tracing::error!(%error, "cannot create a link to the result");
             page(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "That did not work",
-                "The store of the results does not answer at the moment. Try again in a few \
-                 minutes.",
+                "The result is not available right now",
+                "The storage does not answer. Try again in a few minutes.",
             )
         }
     }
@@ -82,7 +81,7 @@ async fn lead(api: &Api, at: &Location) -> Response {
 fn unknown() -> Response {
     page(
         StatusCode::NOT_FOUND,
-        "This is not a link of Rowmill",
-        "Part of it may be missing. Copy it from the mail again as a whole.",
+        "This is not a Rowmill link",
+        "Part of it may be missing. Copy the whole link from the mail again.",
     )
 }

@@ -1,4 +1,4 @@
-/// The event is not a request.
+/// The payload is not a request from API Gateway.
 #[derive(Debug, thiserror::Error)]
-#[error("this is no request from API Gateway: {0}")]
+#[error("invalid request from API Gateway: {0}")]
 pub struct ApiError(#[from] serde_json::Error);

@@ -1,10 +1,9 @@
-//! The short pages that people see.
+//! The short HTML pages that people see.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
-/// Headers of every answer to somebody who holds a link: nobody keeps it, and no other site is told
-/// of it.
+/// The headers of every answer to a link: it is not cached, and its address is not sent to other sites.
 pub(crate) const PRIVATE: [(header::HeaderName, HeaderValue); 3] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (
@@ -17,7 +16,7 @@ pub(crate) const PRIVATE: [(header::HeaderName, HeaderValue); 3] = [
     ),
 ];
 
-/// A page of a heading and a sentence. Both are texts of this program: nothing is escaped.
+/// A page with a heading and a sentence. Both are constants of this program, so nothing is escaped.
 pub(crate) fn page(status: StatusCode, heading: &'static str, text: &'static str) -> Response {
     let html = format!(
         r#"<!DOCTYPE html>

@@ -40,7 +40,7 @@ pub(crate) async fn health(State(api): State<Arc<Api>>) -> Response {
 pub(crate) async fn not_found() -> Response {
     page(
         StatusCode::NOT_FOUND,
-        "There is nothing here",
-        "If you followed a link in a mail, copy it again as a whole.",
+        "Page not found",
+        "If you followed a link in a mail, copy the whole link again.",
     )
 }

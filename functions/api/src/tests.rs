@@ -17,7 +17,7 @@ use super::*;
 
 const WORK: &str = "work";
 
-/// The routes over a bucket with one result.
+/// The routes, with a bucket that has one result.
 struct Bench {
     router: Router,
     link: Link,
@@ -91,7 +91,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn a_link_leads_to_its_object() {
+async fn a_link_redirects_to_its_object() {
     let bench = Bench::new().await;
     let answer = bench.get(&bench.link, &bench.key).await;
     assert_eq!(answer.status, StatusCode::FOUND);
@@ -99,14 +99,14 @@ async fn a_link_leads_to_its_object() {
     let location = answer.location.unwrap();
     let file = location.strip_prefix("file://").unwrap();
     assert!(file.ends_with("-result.xlsx"), "{location}");
-    // Programs that check links in mail ask so.
+    // Programs that check links in mails send HEAD requests.
     let path = format!("/d/{}", bench.link.sign(&bench.key));
     let head = bench.ask(Method::HEAD, &path).await;
     assert_eq!(head.status, StatusCode::FOUND);
 }
 
 #[tokio::test]
-async fn what_leads_nowhere_says_why() {
+async fn a_link_that_does_not_work_says_why() {
     let bench = Bench::new().await;
     let expired = Link {
         expires: Utc::now() - TimeDelta::seconds(1),
@@ -124,16 +124,20 @@ async fn what_leads_nowhere_says_why() {
         (
             bench.get(&removed, &bench.key).await,
             404,
-            "no longer there",
+            "no longer exists",
         ),
         (
             bench.ask(Method::GET, &whole[..whole.len() / 2]).await,
             404,
-            "not a link",
+            "not a Rowmill link",
         ),
-        (bench.ask(Method::GET, "/d/%FF").await, 404, "not a link"),
-        (bench.ask(Method::GET, "/d/").await, 404, "nothing here"),
-        (bench.ask(Method::GET, "/").await, 404, "nothing here"),
+        (
+            bench.ask(Method::GET, "/d/%FF").await,
+            404,
+            "not a Rowmill link",
+        ),
+        (bench.ask(Method::GET, "/d/").await, 404, "Page not found"),
+        (bench.ask(Method::GET, "/").await, 404, "Page not found"),
     ];
     for (answer, status, says) in cases {
         assert_eq!(answer.status.as_u16(), status, "{says}");
@@ -150,7 +154,7 @@ async fn what_leads_nowhere_says_why() {
 }
 
 #[tokio::test]
-async fn health_tells_the_version_and_whether_the_bucket_answers() {
+async fn health_has_the_version_and_the_state_of_the_bucket() {
     let bench = Bench::new().await;
     let answer = bench.ask(Method::GET, "/health").await;
     assert_eq!(answer.status, StatusCode::OK);
@@ -178,10 +182,10 @@ async fn health_tells_the_version_and_whether_the_bucket_answers() {
     assert!(answer.body.contains("does not answer"), "{}", answer.body);
 }
 
-/// A request as API Gateway hands it on, and what is read in it.
+/// A request as API Gateway sends it, and what is read from it.
 #[cfg(feature = "lambda")]
 #[tokio::test]
-async fn a_request_of_api_gateway_is_answered() {
+async fn a_request_from_api_gateway_is_answered() {
     let file = |name: &str| {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../events");
         let text = std::fs::read_to_string(path.join(name)).unwrap();
@@ -205,7 +209,7 @@ async fn a_request_of_api_gateway_is_answered() {
         owner: "r-1".into(),
         now,
     };
-    // The payload's own token expires one day; one of today does not.
+    // The token in the payload expires some day; a token made now does not.
     payload["rawPath"] = json!(format!("/d/{}", bench.link.sign(&bench.key)));
     let answer = invoke(&bench.router, &payload, &cx).await.unwrap().unwrap();
     assert_eq!(answer["statusCode"], 302);
@@ -215,5 +219,5 @@ async fn a_request_of_api_gateway_is_answered() {
 
     let error = invoke(&bench.router, &json!({ "Records": [] }), &cx).await;
     let error = error.unwrap_err().to_string();
-    assert!(error.starts_with("this is no request"), "{error}");
+    assert!(error.starts_with("invalid request"), "{error}");
 }

@@ -1,80 +1,80 @@
-//! What the sweep, or the check of one run, did.
+//! What a sweep or the check of one run did.
 
 use rowmill_domain::RunId;
 use rowmill_domain::job::JobName;
 
 use crate::error::CleanupError;
 
-/// What the sweep or the look at a run did.
+/// What a sweep or the check of one run did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SweepAction {
-    /// The run's split was given up by all its tries: it is failed, and report is told.
+    /// All attempts to split the run ended: the run failed, and report gets the failure.
     SplitFailed {
         /// The run.
         run: RunId,
     },
-    /// The run had failed without report having heard of it: report is told again.
+    /// The run had failed, but report did not handle it: report gets the failure again.
     FailureRepeated {
         /// The run.
         run: RunId,
     },
-    /// Jobs of the run are not submitted: submit is told again.
+    /// Jobs of the run were not submitted: submit gets the message again.
     Resubmitted {
         /// The run.
         run: RunId,
     },
-    /// All jobs of the run have ended, or it was being reported, and its mail is not sent: report
-    /// is told to look.
+    /// All jobs of the run have ended, or report had started, but the mail is not sent: report checks
+    /// the run.
     JobsEnded {
         /// The run.
         run: RunId,
     },
-    /// A job of the run waits for a place for long while nothing runs. Nothing is done: it may be
-    /// waiting for capacity, and the log tells the operator.
+    /// A job of the run has waited for a long time while nothing runs. It may be waiting for capacity,
+    /// so this only logs it for the operator.
     JobWaits {
         /// The run.
         run: RunId,
         /// The job.
         job: JobName,
-        /// Why, as Batch says; empty where it says nothing.
+        /// The reason that Batch gives. Empty if it gives none.
         why: String,
     },
-    /// A job of the run waits for a place that it can never get, as Batch says: it is terminated,
-    /// which report hears of as of any end.
+    /// Batch says that a job of the run can never start: it is terminated, and report gets its end
+    /// like any other.
     JobGivenUp {
         /// The run.
         run: RunId,
         /// The job.
         job: JobName,
     },
-    /// The run had ended, and what is temporary of it was still there.
+    /// The run had ended, but its temporary data still existed.
     Cleaned {
         /// The run.
         run: RunId,
     },
-    /// A table of no run, or of one that is cleaned, is dropped.
+    /// A table that belongs to no run, or to a cleaned run, was dropped.
     TableDropped {
-        /// The run it was named after.
+        /// The run in its name.
         run: RunId,
     },
-    /// Temporary objects of no run, or of one that is cleaned, are deleted.
+    /// Temporary objects that belong to no run, or to a cleaned run, were deleted.
     ObjectsDeleted {
-        /// The run they were named after.
+        /// The run in their names.
         run: RunId,
     },
-    /// A job definition that no live run uses is deregistered.
+    /// A job definition that no live run uses was deregistered.
     DefinitionRemoved {
         /// Its ARN.
         arn: String,
     },
 }
 
-/// What came of a sweep.
+/// The result of a sweep.
 #[derive(Debug, Default)]
 pub struct Swept {
-    /// What it did, in order.
+    /// What the sweep did, in order.
     pub actions: Vec<SweepAction>,
-    /// What it could not look at or move on; the next sweep tries again.
+    /// What failed. The next sweep tries again.
     pub errors: Vec<CleanupError>,
 }
 
@@ -83,7 +83,7 @@ impl Swept {
         match result {
             Ok(actions) => self.actions.extend(actions),
             Err(error) => {
-                tracing::warn!(%error, "not swept");
+                tracing::warn!(%error, "the sweep of this part failed");
                 self.errors.push(error);
             }
         }

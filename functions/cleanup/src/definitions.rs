@@ -1,4 +1,4 @@
-//! Job definitions that no live run uses.
+//! Finds and removes job definitions that no live run uses.
 
 use std::collections::HashSet;
 
@@ -32,8 +32,8 @@ impl Cleanup {
     }
 }
 
-/// Whether a definition is the stack's, and not one of a stack whose name begins with this one's:
-/// after it come the 12 hex that submit makes, and 12 more of the adapter for AWS.
+/// Whether a definition belongs to the stack, and not to another stack whose name starts with the same
+/// text. After the stack's name come 12 hex digits from submit, and 12 more from the AWS adapter.
 fn is_of(arn: &str, stack: &str) -> bool {
     let name = arn
         .rsplit('/')
@@ -46,8 +46,8 @@ fn is_of(arn: &str, stack: &str) -> bool {
     rest.is_some_and(|rest| rest.split('-').count() <= 2 && rest.split('-').all(is_hash))
 }
 
-/// Those of `arns` that no live run uses: none of them while a run is about to be submitted, for
-/// it says which it uses only once they are registered.
+/// Those of `arns` that no live run uses. None of them while a run is about to be submitted: it records
+/// its definitions only after they are registered.
 fn unused<'a>(arns: &'a [String], runs: &[RunItem]) -> Vec<&'a String> {
     let mut used = HashSet::new();
     for run in runs.iter().filter(|run| !run.state.is_terminal()) {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_no_live_run_uses_is_unused() {
+    fn definitions_of_live_runs_are_in_use() {
         let arns = ["a".to_owned(), "b".to_owned()];
         let table: &[(&[RunItem], &[&str])] = &[
             (&[], &["a", "b"]),

@@ -1,4 +1,4 @@
-//! How the stage is entered.
+//! The events of cleanup.
 
 use rowmill_domain::event::Invocation;
 use rowmill_events::{ToCleanup, Tried, to_cleanup};
@@ -8,11 +8,11 @@ use tracing::Instrument;
 use crate::{Cleanup, CleanupError};
 
 impl Cleanup {
-    /// Handles what report answered, the time of a run, or the schedule's call for a sweep.
+    /// Handles the result of report, the scheduled check of a run, or the scheduled sweep.
     ///
     /// # Errors
-    /// It is none of these, or what it asks for failed: then the same event may be given again.
-    /// What a sweep could not move on is logged and left to the next one.
+    /// The payload is none of these, or handling it failed. The same event can be delivered again.
+    /// What fails within a sweep is logged, and the next sweep tries again.
     pub async fn invoke(
         &self,
         payload: &Value,

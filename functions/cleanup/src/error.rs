@@ -2,24 +2,24 @@ use rowmill_domain::{RunId, RunState};
 use rowmill_events::EventError;
 use rowmill_ports::PortError;
 
-/// Why nothing was removed.
+/// Why an event was not handled.
 #[derive(Debug, thiserror::Error)]
 pub enum CleanupError {
-    /// What entered the stage is no event of its kind.
+    /// The payload is not an event of cleanup.
     #[error(transparent)]
     Event(#[from] EventError),
     /// A call to a service failed.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// The event names a run that the ledger does not know.
-    #[error("run {0}: not in the ledger")]
+    /// The event names a run that the ledger does not have.
+    #[error("run {0} is not in the ledger")]
     UnknownRun(RunId),
-    /// The run's mail is not sent yet, so what it is made of must stay.
-    #[error("run {run}: is {}, and is cleaned only once its mail is sent", state.name())]
+    /// The run's mail is not sent yet, so its data is still needed.
+    #[error("run {run} is {}; it can be cleaned up only after its mail is sent", state.name())]
     NotEnded {
         /// The run.
         run: RunId,
-        /// Where it stands.
+        /// Its state.
         state: RunState,
     },
 }

@@ -1,5 +1,5 @@
-//! Stage cleanup as a Lambda function: entered by what report answers, by a run's own time, and by
-//! the schedule of the sweep.
+//! Stage cleanup as a Lambda function. The result of report, the scheduled check of a run and the
+//! scheduled sweep invoke it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is removed of one run.
+//! Removes what one run left.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use rowmill_ports::{Claim, ErrorKind, Holder, Jobs, Ledger, Objects, RunPatch, S
 
 use crate::error::CleanupError;
 
-/// How long a claim on a run's cleanup is held: as long as a Lambda function can run.
+/// How long a claim on the cleanup of a run lasts: the longest time that a Lambda function can run.
 pub const LEASE: Duration = Duration::from_secs(15 * 60);
 
 /// The states of a run whose mail is sent.
@@ -21,7 +21,7 @@ const ENDED: [RunState; 3] = [
     RunState::Failed,
 ];
 
-/// The stage.
+/// The stage, with the services it uses.
 pub struct Cleanup {
     /// The work bucket.
     pub objects: Arc<dyn Objects>,
@@ -29,37 +29,38 @@ pub struct Cleanup {
     pub ledger: Arc<dyn Ledger>,
     /// Jobs and their definitions.
     pub jobs: Arc<dyn Jobs>,
-    /// Where other stages are told to go on.
+    /// Receives the messages that move stalled runs on.
     pub topic: Arc<dyn Topic>,
-    /// Where the next look at a run is set.
+    /// Schedules the next check of a run.
     pub scheduler: Arc<dyn Scheduler>,
-    /// Names and times.
+    /// The settings of the deployment.
     pub config: CleanupConfig,
 }
 
-/// Names and times that cleanup needs.
+/// The settings of cleanup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CleanupConfig {
     /// The work bucket.
     pub work_bucket: String,
     /// The job queue.
     pub queue: String,
-    /// The stack, which starts the names of job definitions.
+    /// The name of the stack. Names of job definitions start with it.
     pub stack: String,
-    /// A run of which nothing was heard for so long is looked at.
+    /// A run is checked if nothing changed for this long.
     pub stalled_after: Duration,
-    /// A job that waits so long for a place, while the queue runs nothing at all, is told of, and
-    /// given up where Batch says that it can never run.
+    /// A job that has waited this long while the queue runs nothing is logged. It is terminated if
+    /// Batch says that it can never start.
     pub runnable_after: Duration,
 }
 
 impl Cleanup {
-    /// Removes everything temporary of a run whose mail is sent: its table, all under
-    /// `runs/<id>/`, job definitions that no live run uses, the next look at it. Results stay. Nothing happens where
-    /// that was done before or another invocation is at it.
+    /// Removes everything temporary of a run whose mail is sent: its table, all objects under
+    /// `runs/<id>/`, job definitions that no live run uses, and its scheduled check. Results stay. Does
+    /// nothing if this was done before or another invocation is doing it.
     ///
     /// # Errors
-    /// [`CleanupError::NotEnded`] before the run's mail is sent. Safe to run again after any error.
+    /// [`CleanupError::NotEnded`] if the mail of the run is not sent yet. Safe to repeat after any
+    /// error.
     pub async fn handle(&self, event: &Reported, cx: &Invocation) -> Result<(), CleanupError> {
         let run = &event.run;
         let item = self
@@ -81,7 +82,7 @@ impl Cleanup {
             Claim::Taken { .. } => {}
             Claim::Done => return Ok(()),
             Claim::Held(Holder { owner, until }) => {
-                tracing::info!(%run, %owner, %until, "another invocation is cleaning this run");
+                tracing::info!(%run, %owner, %until, "another invocation is cleaning up this run");
                 return Ok(());
             }
         }
@@ -94,16 +95,16 @@ impl Cleanup {
             ..RunPatch::default()
         };
         self.ledger.update_run(run, &ENDED, patch, cx.now).await?;
-        // Last: while it is there, a cleanup that dies midway is gone on with.
+        // Last: until then, the scheduled check resumes a cleanup that died midway.
         self.scheduler.cancel(run.as_str()).await?;
         match self.ledger.complete(run, Work::Cleanup, &cx.owner).await {
-            // The lease ran out and another invocation has done the same.
+            // The lease expired, and another invocation has done the same work.
             Err(error) if error.kind == ErrorKind::Conflict => Ok(()),
             other => Ok(other?),
         }
     }
 
-    /// Ends what is still at work: a run that failed midway may have left jobs.
+    /// Terminates jobs that have not ended: a run that failed midway may have left some.
     async fn end_jobs(&self, run: &RunId) -> Result<(), CleanupError> {
         let ids: Vec<_> = self
             .ledger
@@ -122,7 +123,7 @@ impl Cleanup {
         Ok(())
     }
 
-    /// Deletes all objects of the work bucket whose keys start so.
+    /// Deletes all objects of the work bucket whose keys start with `prefix`.
     pub(crate) async fn delete_all(&self, prefix: &str) -> Result<(), CleanupError> {
         let mut after = None;
         loop {
@@ -141,7 +142,7 @@ impl Cleanup {
 
     /// All runs, in the order of their ids.
     pub(crate) async fn all_runs(&self) -> Result<Vec<RunItem>, CleanupError> {
-        /// Runs asked for at once.
+        /// Runs per request.
         const PAGE: usize = 100;
         let mut all: Vec<RunItem> = Vec::new();
         loop {

@@ -1,8 +1,8 @@
-//! Runs that stand still: each is looked at when its time comes, and by the sweep.
+//! Stalled runs. Each run has a scheduled check, and the sweep checks all runs.
 //!
-//! A run of which nothing was heard for a while is handed to the stage that can move it on, by the
-//! very messages that enter that stage, once Batch is asked. What no stage can move on is failed,
-//! so that a mail goes out in any case.
+//! If nothing changed in a run for a while, the stage that can move it on gets the message that usually
+//! invokes it, after Batch was asked about its jobs. If no stage can move the run on, it fails, so that
+//! a mail is sent in any case.
 
 use std::time::Duration;
 
@@ -19,34 +19,33 @@ use crate::action::SweepAction;
 use crate::error::CleanupError;
 use crate::stage::Cleanup;
 
-/// How Batch's reason begins where a job waits for a place that it can never get. All others end by
-/// themselves: where another stack uses the account's vCPUs or AWS has no room, a job only waits,
-/// and ended it would cost its rows their results. Source: AWS Batch user guide, "Jobs stuck in a
-/// RUNNABLE status".
+/// The prefix of Batch's reason if a job can never start. Other waits end on their own: if another
+/// stack uses the account's vCPUs or AWS has no capacity, the job starts later, and terminating it
+/// would lose its results. Source: AWS Batch user guide, "Jobs stuck in a RUNNABLE status".
 const MISCONFIGURED: &str = "MISCONFIGURATION";
 
 impl Cleanup {
-    /// Looks at a run whose time has come, and moves it on where nothing was heard of it for
-    /// [`crate::CleanupConfig::stalled_after`]. Sets the next time, until the run is cleaned.
-    /// Safe to run beside everything else, and twice.
+    /// Checks a run at its scheduled time, and moves it on if nothing changed for
+    /// [`crate::CleanupConfig::stalled_after`]. Schedules the next check, until the run is cleaned up.
+    /// Safe to repeat and to run in parallel with all other stages.
     ///
     /// # Errors
-    /// Where the run cannot be moved on. It is looked at again at its next time.
+    /// The run could not be moved on. The next check tries again.
     pub async fn due(
         &self,
         run: &RunId,
         cx: &Invocation,
     ) -> Result<Vec<SweepAction>, CleanupError> {
         let Some(item) = self.ledger.run(run).await? else {
-            // Its time is set before it is created, so split ended in between.
-            tracing::warn!(%run, "no such run: its upload was never split");
+            // The check is scheduled before the run is created, so split ended in between.
+            tracing::warn!(%run, "unknown run: its upload was never split");
             return Ok(Vec::new());
         };
-        self.look(&item, cx).await
+        self.check_run(&item, cx).await
     }
 
-    /// Looks at a run, and sets the next time.
-    pub(crate) async fn look(
+    /// Checks a run, and schedules the next check.
+    pub(crate) async fn check_run(
         &self,
         item: &RunItem,
         cx: &Invocation,
@@ -55,29 +54,29 @@ impl Cleanup {
             return Ok(Vec::new());
         }
         let stalled_after = self.config.stalled_after;
-        let stalls = item.updated + stalled_after;
-        let stands_still = stalls <= cx.now;
-        let next = if stands_still {
+        let stalls_at = item.updated + stalled_after;
+        let stalled = stalls_at <= cx.now;
+        let next = if stalled {
             cx.now + stalled_after
         } else {
-            stalls
+            stalls_at
         };
         let message = RunMessage::Due {
             run: item.id.clone(),
         };
-        // Before anything else: whatever becomes of this look, there is another.
+        // Before anything else: whatever happens to this check, there is another one.
         self.scheduler.at(item.id.as_str(), next, &message).await?;
-        if !stands_still {
+        if !stalled {
             return Ok(Vec::new());
         }
         let actions = self.move_on(item, cx).await?;
         for action in &actions {
-            tracing::info!(?action, "run stood still");
+            tracing::info!(?action, "the run was stalled");
         }
         Ok(actions)
     }
 
-    /// Hands a run of which nothing was heard to the stage that can move it on.
+    /// Notifies the stage that can move a stalled run on.
     async fn move_on(
         &self,
         item: &RunItem,
@@ -121,7 +120,7 @@ impl Cleanup {
         }
     }
 
-    /// Nobody is splitting the run any more, and its event is spent: the owner uploads it again.
+    /// Fails a run that nobody is splitting any more: all attempts at its event are used up.
     async fn splitting_on(
         &self,
         item: &RunItem,
@@ -134,13 +133,13 @@ impl Cleanup {
         let failure = Failure {
             stage: "split".into(),
             what: format!(
-                "{}: reading it was begun and never finished (out of time or memory, or a \
-                 service failed)",
+                "{}: reading the file did not finish (out of time or memory, or a service failed)",
                 keys::file_name(&item.source.key)
             ),
-            advice: "upload it again; where that ends the same, split it into several workbooks, \
-                     or give the split function more memory"
-                .into(),
+            advice:
+                "Upload the file again. If that fails too, divide it into several workbooks, or \
+                     give the split function more memory."
+                    .into(),
         };
         let patch = RunPatch {
             failure: Some(failure.clone()),
@@ -178,7 +177,7 @@ impl Cleanup {
                 .await?;
             return Ok(vec![SweepAction::Resubmitted { run }]);
         }
-        // Jobs vanish about 7 days after they end, so one that Batch does not know has ended.
+        // Batch forgets jobs about 7 days after they end, so a job that it does not know has ended.
         let ids: Vec<JobId> = jobs
             .into_iter()
             .filter(|j| !j.ended)
@@ -201,7 +200,7 @@ impl Cleanup {
             match self.waits(&job, cx.now).await? {
                 None => {}
                 Some(why) if why.starts_with(MISCONFIGURED) => {
-                    let reason = format!("waited for a place in the queue and can get none: {why}");
+                    let reason = format!("the job can never start: {why}");
                     self.jobs.terminate(&id, &reason).await?;
                     actions.push(SweepAction::JobGivenUp { run, job: job.name });
                 }
@@ -222,9 +221,9 @@ impl Cleanup {
         Ok(vec![SweepAction::JobsEnded { run }])
     }
 
-    /// Why a job of long ago, or a child of it, waits for a place while the whole queue runs
-    /// nothing, in Batch's words; empty where it gives none. A queue that works on other jobs gets
-    /// to this one in time.
+    /// Why a job that was submitted long ago, or a child of it, waits although the queue runs nothing.
+    /// This is the reason that Batch gives, or empty if it gives none. `None` if the queue runs other
+    /// jobs: this one will have its turn.
     async fn waits(
         &self,
         job: &JobDetail,
@@ -239,9 +238,10 @@ impl Cleanup {
             if self.has_jobs(&JobFilter::Status { queue, status }).await? {
                 return Ok(None);
             }
-            // Children at work do not show as jobs of the queue; their parents are PENDING.
+            // The list does not show running children as jobs of the queue; their parents are
+            // PENDING.
         }
-        if !self.no_children_at_work().await? {
+        if !self.no_running_children().await? {
             return Ok(None);
         }
         if job.array_size.is_none() {
@@ -257,7 +257,7 @@ impl Cleanup {
             let (page, next) = self.jobs.list(&filter, after.as_deref()).await?;
             for child in page {
                 let reason = child.status_reason.unwrap_or_default();
-                // Batch says so of the one child that is first in the queue.
+                // Batch says this only about the child that is first in the queue.
                 if reason.starts_with(MISCONFIGURED) {
                     return Ok(Some(reason));
                 }
@@ -272,7 +272,7 @@ impl Cleanup {
         }
     }
 
-    async fn no_children_at_work(&self) -> Result<bool, CleanupError> {
+    async fn no_running_children(&self) -> Result<bool, CleanupError> {
         let filter = JobFilter::Status {
             queue: self.config.queue.clone(),
             status: JobStatus::Pending,
@@ -305,7 +305,7 @@ impl Cleanup {
             if !page.is_empty() {
                 return Ok(true);
             }
-            // A page may be empty and not be the last.
+            // An empty page is not always the last one.
             after = next;
             if after.is_none() {
                 return Ok(false);
@@ -324,7 +324,7 @@ impl Cleanup {
     }
 }
 
-/// So long before `now`.
+/// The time `age` before `now`.
 pub(crate) fn before(now: DateTime<Utc>, age: Duration) -> DateTime<Utc> {
     chrono::TimeDelta::from_std(age)
         .ok()

@@ -1,7 +1,7 @@
-//! The sweep: a lost event loses nothing.
+//! The sweep, which makes sure that a lost event loses nothing.
 //!
-//! It looks at every run of which nothing was heard for a while, as each run's own time does
-//! ([`Cleanup::due`]), in case that was lost. Then it removes what belongs to no run.
+//! It checks every run in which nothing changed for a while, in case the run's scheduled check
+//! ([`Cleanup::due`]) was lost. Then it removes what belongs to no run.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,20 +14,21 @@ use crate::stage::Cleanup;
 use crate::stalled::before;
 
 impl Cleanup {
-    /// Sweeps once. A run that cannot be moved on keeps no other from it: its error is in the
-    /// answer. Safe to run beside everything else, and twice.
+    /// Sweeps once. A run that cannot be moved on does not affect the others: its error is part of the
+    /// result. Safe to repeat and to run in parallel with all other stages.
     ///
     /// # Errors
-    /// Where the runs cannot be listed.
+    /// The runs cannot be listed.
     pub async fn sweep(&self, cx: &Invocation) -> Result<Swept, CleanupError> {
         let runs = self.all_runs().await?;
         let mut swept = Swept::default();
         let stalled = before(cx.now, self.config.stalled_after);
         for run in runs.iter().filter(|run| run.updated <= stalled) {
-            let result = self.look(run, cx).await;
+            let result = self.check_run(run, cx).await;
             swept.take(result);
         }
-        // Runs of just now may have what the listings below show, so they are listed after.
+        // Listed after the runs: what the listings below show may belong to a run that started just
+        // now.
         let live: HashMap<&RunId, &RunItem> = runs.iter().map(|run| (&run.id, run)).collect();
         for result in [
             self.stray_tables(&live).await,
@@ -82,7 +83,7 @@ impl Cleanup {
         Ok(actions)
     }
 
-    /// The runs that objects under `runs/` are named after. Keys that name no run are left alone.
+    /// The runs that objects under `runs/` belong to. Keys without a run id are ignored.
     async fn runs_with_objects(&self) -> Result<HashSet<RunId>, CleanupError> {
         let mut found = HashSet::new();
         let mut after = None;
@@ -97,7 +98,7 @@ impl Cleanup {
                     .iter()
                     .filter_map(|object| keys::run_of(&object.key)),
             );
-            // All else of the last run is skipped: `0` is the character after `/`.
+            // Skips the other objects of the last run: `0` is the character after `/`.
             let skip = page
                 .objects
                 .last()
@@ -112,8 +113,8 @@ impl Cleanup {
         }
     }
 
-    /// Whether nothing temporary may be left of a run: the ledger does not know it, or it is
-    /// cleaned. One that began after the runs were listed is asked for by name.
+    /// Whether a run must not have temporary data: it is not in the ledger, or it is cleaned up. A run
+    /// that started after the runs were listed is looked up by its id.
     async fn is_stray(
         &self,
         run: &RunId,

@@ -30,7 +30,7 @@ const STORE_SECONDS: u32 = 5;
 pub struct Enrich {
     /// The work bucket's objects.
     pub objects: Arc<dyn Objects>,
-    /// Where outcomes go.
+    /// Stores the outcomes.
     pub ledger: Arc<dyn Ledger>,
     /// The work bucket.
     pub work_bucket: String,

@@ -17,7 +17,7 @@ pub(crate) const FLUSH_OUTCOMES: usize = 2000;
 /// this much work.
 const FLUSH_AFTER: Duration = Duration::from_millis(500);
 
-/// Where a child's outcomes go.
+/// Stores the outcomes of a child.
 pub(crate) struct Store<'a> {
     pub(crate) ledger: &'a dyn Ledger,
     pub(crate) run: &'a RunId,

@@ -46,8 +46,8 @@ pub(crate) struct WorkbookWriter {
 }
 
 impl WorkbookWriter {
-    /// Writes what comes, to the end. Where the reader gives up before [`WriterCommand::Finish`], the file
-    /// is left unfinished and nobody uses it.
+    /// Writes what it receives. If the sender is dropped before [`WriterCommand::Finish`], because
+    /// reading failed, the file is incomplete and must not be used.
     pub(crate) fn run(
         self,
         mut commands: mpsc::Receiver<WriterCommand>,

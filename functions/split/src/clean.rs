@@ -1,18 +1,18 @@
-//! The cleaning rules, row by row and pure.
+//! The cleaning rules: pure functions on one row at a time.
 //!
 //! In this order:
-//! 1. Text is trimmed: Unicode white space (the no-break space too) and byte order marks at both
-//!    ends go. A text with nothing left is an empty cell.
+//! 1. Text is trimmed: Unicode white space (including the no-break space) and byte order marks are
+//!    removed at both ends. A cell whose text is empty after that is an empty cell.
 //! 2. A row without a value is rejected as blank.
-//! 3. A row beyond `--limit` is rejected without a further look.
-//! 4. An error cell (`#N/A`, `#DIV/0!`) in any column rejects the row as unreadable: it is a
-//!    reason, never a value, and a record without it would look whole.
-//! 5. A cell of a column with a declared type is converted ([`convert`]); one that cannot be
-//!    rejects the row as unreadable. Other columns keep each cell's own kind.
-//! 6. A required column that is empty rejects the row.
-//! 7. A row with the key of an earlier record is rejected. Keys are compared by kind and value
-//!    (the text `7` is not the number 7); an empty cell is part of a key, but a key of empty cells
-//!    only is none.
+//! 3. A row beyond the limit is rejected without further checks.
+//! 4. An error cell (`#N/A`, `#DIV/0!`) in any column rejects the row as unreadable. An error is not
+//!    a value, and a record without it would look complete.
+//! 5. A cell of a column with a declared type is converted ([`convert`]). If that is not possible,
+//!    the row is rejected as unreadable. In other columns each cell keeps its own type.
+//! 6. An empty required column rejects the row.
+//! 7. A row with the same key as an earlier record is rejected. Keys are compared by type and value
+//!    (the text `7` is not the number 7). An empty cell is part of a key, but a row whose key cells
+//!    are all empty has no key.
 
 use std::collections::HashMap;
 
@@ -23,21 +23,21 @@ use rowmill_domain::{Columns, Kind, Value};
 use rowmill_pipeline::Input;
 use rowmill_workbook::Cell;
 
-/// Columns or problems that a message lists at most.
+/// The most columns or problems that a message lists.
 pub(crate) const LISTED: usize = 5;
-/// Characters of a value that a message shows.
+/// The most characters of a value that a message shows.
 const SHOWN: usize = 60;
-/// Milliseconds of a day.
+/// Milliseconds per day.
 const DAY_MS: f64 = 86_400_000.0;
-/// The day after 9999-12-31, the last that Excel shows, as a serial number of the 1900 system.
+/// The day after 9999-12-31, the last day in Excel, as a serial number of the 1900 date system.
 const SERIAL_END: f64 = 2_958_466.0;
 
-/// What became of a row.
+/// What a row is after cleaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is a record; its cells are clean.
+    /// A record with clean cells.
     Record,
-    /// It is rejected: why, and why in words with the column and the value.
+    /// A rejected row: the reason, and a message that names the column and the value.
     Rejected(RejectReason, String),
 }
 
@@ -48,15 +48,18 @@ pub(crate) struct Cleaner {
     types: Vec<(usize, Kind)>,
     required: Vec<usize>,
     key: Vec<usize>,
-    /// 128 bits of a key's hash, and the row that has it: 20 bytes a record whatever the key is.
+    /// 128 bits of the hash of each key, and the row that has it. Each takes 20 bytes, whatever the
+    /// length of the key.
     seen: HashMap<[u32; 4], u32>,
+    /// How many more rows may become records.
     left: u64,
 }
 
 impl Cleaner {
-    /// Rules for these columns. At most `limit` rows become records.
+    /// The rules for these columns. At most `limit` rows become records.
     ///
-    /// The error is the name of a column that the rules mention and the workbook lacks.
+    /// # Errors
+    /// The name of a column that the rules use and the workbook does not have.
     pub(crate) fn new(
         columns: Columns,
         input: &Input,
@@ -83,8 +86,8 @@ impl Cleaner {
         types.find(|(c, _)| *c == column).map(|(_, kind)| *kind)
     }
 
-    /// Cleans a row in place, and says what it is. Cells of a rejected row are trimmed and
-    /// perhaps converted.
+    /// Cleans a row in place and decides what it is. The cells of a rejected row are trimmed, and
+    /// some of them may be converted.
     pub(crate) fn clean(&mut self, row: u32, cells: &mut [Cell]) -> Verdict {
         let mut blank = true;
         let mut error = false;
@@ -115,7 +118,7 @@ impl Cleaner {
                     .iter()
                     .enumerate()
                     .filter_map(|(at, cell)| match cell {
-                        Cell::Error(code) => Some((at, code.clone())),
+                        Cell::Error(code) => Some((at, format!("error value {code}"))),
                         _ => None,
                     }),
             );
@@ -125,7 +128,7 @@ impl Cleaner {
             if let Cell::Value(value) = &mut cells[*at]
                 && !convert(value, *kind)
             {
-                bad.push((*at, format!("`{}` is no {kind}", shown(value))));
+                bad.push((*at, format!("`{}` is not a {kind}", shown(value))));
             }
         }
         if !bad.is_empty() {
@@ -151,12 +154,12 @@ impl Cleaner {
                     Cell::Value(value) => {
                         format!("`{}` = `{}`", self.columns.names()[*at], shown(value))
                     }
-                    _ => format!("`{}` empty", self.columns.names()[*at]),
+                    _ => format!("`{}` is empty", self.columns.names()[*at]),
                 })
                 .collect();
             return Verdict::Rejected(
                 RejectReason::DuplicateKey,
-                format!("{}, as in row {first}", key.join(", ")),
+                format!("same key as row {first} ({})", key.join(", ")),
             );
         }
         self.left -= 1;
@@ -173,7 +176,7 @@ impl Cleaner {
         Verdict::Rejected(RejectReason::Unreadable, texts.join("; "))
     }
 
-    /// The earlier row with this row's key; else keeps the key as this row's.
+    /// The earlier row with the same key. If there is none, remembers the key for this row.
     fn earlier(&mut self, row: u32, cells: &[Cell]) -> Option<u32> {
         if self.key.iter().all(|at| cells[*at] == Cell::Empty) {
             return None;
@@ -195,9 +198,9 @@ impl Cleaner {
     }
 }
 
-/// Trims in place; `false` where nothing is left.
+/// Trims in place. Returns `false` if nothing is left.
 fn trim(text: &mut String) -> bool {
-    // Most texts begin and end with a visible ASCII character.
+    // Most texts start and end with a visible ASCII character.
     if let (Some(first), Some(last)) = (text.as_bytes().first(), text.as_bytes().last())
         && first.is_ascii_graphic()
         && last.is_ascii_graphic()
@@ -234,28 +237,28 @@ fn hash_value(value: &Value, hasher: &mut blake3::Hasher) {
     }
 }
 
-/// One column of a key. The length keeps ("ab", "c") and ("a", "bc") apart.
+/// Adds one column of a key. The length distinguishes ("ab", "c") from ("a", "bc").
 fn hash_part(hasher: &mut blake3::Hasher, kind: u8, bytes: &[u8]) {
     hasher.update(&[kind]);
     hasher.update(&(bytes.len() as u64).to_le_bytes());
     hasher.update(bytes);
 }
 
-/// Makes a value one of `kind`; `false`, and the value as it was, where that would change what it
-/// says.
+/// Converts a value to `kind`. Returns `false` and leaves the value unchanged if the conversion would
+/// change its meaning.
 ///
 /// | to | from |
 /// |---|---|
-/// | text | any: numbers as their shortest text, dates and times as ISO 8601, `true`, `false` |
-/// | number | text that is a number with a point and without separators (`007` is 7) |
-/// | bool | the texts `true` and `false` in any case; the numbers 1 and 0 |
+/// | text | any value: numbers as their shortest text, dates and times as ISO 8601, `true`, `false` |
+/// | number | text that is a number with a decimal point and without separators (`007` is 7) |
+/// | bool | the texts `true` and `false` in upper or lower case; the numbers 1 and 0 |
 /// | date | ISO 8601 text; a date and time at midnight; a whole serial number |
 /// | datetime | ISO 8601 text; a date (midnight); a serial number |
-/// | time | text `13:37` or `13:37:00`; a duration under a day; a serial number from 0 to below 1 |
+/// | time | text `13:37` or `13:37:00`; a duration below one day; a serial number from 0 to below 1 |
 /// | duration | ISO 8601 text (`PT36H15M`); a time; a number of days |
 ///
-/// Serial numbers are those of the 1900 system, counted as Excel counts (day 60 never was, and is
-/// refused), and rounded to milliseconds.
+/// Serial numbers are those of the 1900 date system, rounded to milliseconds. Day 60, Excel's
+/// 29 February 1900, did not exist and is refused.
 pub fn convert(value: &mut Value, kind: Kind) -> bool {
     if value.kind() == kind {
         return true;
@@ -294,30 +297,30 @@ pub fn convert(value: &mut Value, kind: Kind) -> bool {
     }
 }
 
-/// A serial number of the 1900 system as day and time.
+/// A serial number of the 1900 date system as date and time.
 fn serial(n: f64) -> Option<NaiveDateTime> {
     if !(1.0..SERIAL_END).contains(&n) || n.floor() == 60.0 {
         return None;
     }
-    // Excel counts a 29 February 1900, so its days before that are one off.
+    // Excel counts a 29 February 1900, so the days before it are off by one.
     let days = if n < 60.0 { n + 1.0 } else { n };
     let epoch = NaiveDate::from_ymd_opt(1899, 12, 30)?.and_time(NaiveTime::MIN);
     epoch.checked_add_signed(TimeDelta::try_milliseconds((days * DAY_MS).round() as i64)?)
 }
 
-/// A time of day so many milliseconds after midnight.
+/// The time of day `ms` milliseconds after midnight.
 fn time(ms: i64) -> Option<NaiveTime> {
     let ms = u32::try_from(ms).ok()?;
     NaiveTime::from_num_seconds_from_midnight_opt(ms / 1000, ms % 1000 * 1_000_000)
 }
 
-/// A value for a message: cut where it is long.
+/// A value for a message, truncated if it is long.
 fn shown(value: &Value) -> String {
-    cut_text(&value.to_text(), SHOWN)
+    truncate(&value.to_text(), SHOWN)
 }
 
-/// At most so many characters of a text, with a mark where it was longer.
-pub(crate) fn cut_text(text: &str, characters: usize) -> String {
+/// The text, or its first `characters` characters followed by `...`.
+pub(crate) fn truncate(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((at, _)) => format!("{}...", &text[..at]),
         None => text.to_owned(),

@@ -46,7 +46,7 @@ pub fn cut(
     let Some(table) = sink.table else {
         return Err(Refusal::new(
             format!("{name}: the sheet is empty"),
-            "put the columns' names into a row above the data, and upload it again",
+            "Put a header row with the column names above the data, and upload the file again.",
         )
         .into());
     };
@@ -64,11 +64,11 @@ fn unreadable(error: &ReadError, path: &Path, name: &str) -> CutError {
     refusal(error, path, name).into()
 }
 
-/// What the reader says of a workbook, under the name that its owner knows.
+/// The refusal for an error of the reader, with the file name that the sender knows.
 pub(crate) fn refusal(error: &ReadError, path: &Path, name: &str) -> Refusal {
     let (what, advice) = error.message_and_advice();
     let what = what.replace(&path.display().to_string(), name);
-    let advice = advice.unwrap_or_else(|| "correct the workbook and upload it again".to_owned());
+    let advice = advice.unwrap_or_else(|| "Correct the workbook and upload it again.".to_owned());
     Refusal::new(what, advice)
 }
 

@@ -1,4 +1,4 @@
-//! How the stage is entered.
+//! The events of split.
 
 use rowmill_domain::event::Invocation;
 use rowmill_events::{Tried, s3_created};
@@ -8,11 +8,12 @@ use tracing::Instrument;
 use crate::{Split, SplitError, run_id};
 
 impl Split {
-    /// Works on every upload that a notification by S3 tells of, direct or through SNS. One that
-    /// fails keeps no other from being worked on.
+    /// Handles a notification by S3, which arrives directly or through SNS, and may be about several
+    /// uploads. An upload that fails does not affect the others.
     ///
     /// # Errors
-    /// It is no such notification, or an upload failed: then the same event may be given again.
+    /// The payload is not such a notification, or an upload failed. The same event can be delivered
+    /// again.
     pub async fn invoke(
         &self,
         payload: &Value,

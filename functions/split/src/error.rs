@@ -4,21 +4,21 @@ use rowmill_domain::run::Failure;
 use rowmill_events::EventError;
 use rowmill_ports::PortError;
 
-/// Trouble of the surroundings. What is wrong with an input is no error: it becomes a
+/// Why an upload was not handled. A problem with the upload itself is not an error: it becomes a
 /// [`Failure`] of the run, which report mails.
 #[derive(Debug, thiserror::Error)]
 pub enum SplitError {
-    /// What entered the stage is no event of its kind.
+    /// The payload is not an event of split.
     #[error(transparent)]
     Event(#[from] EventError),
     /// A call to a service failed.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// The machine's own file system failed.
+    /// The local file system failed.
     #[error("temporary files: {0}")]
     Temporary(#[from] io::Error),
-    /// The work was given up because its caller went away.
-    #[error("split was stopped before it was done")]
+    /// The caller stopped waiting.
+    #[error("split was stopped before it finished")]
     Stopped,
 }
 
@@ -36,14 +36,14 @@ impl SplitError {
 /// Why a workbook was not cut.
 #[derive(Debug, thiserror::Error)]
 pub enum CutError {
-    /// The workbook is the reason; trying again cannot help.
-    #[error("{}; {}", .0.what, .0.advice)]
+    /// The workbook is the reason. Retrying cannot help.
+    #[error("{}. {}", .0.what, .0.advice)]
     Refused(Box<Refusal>),
-    /// The machine's own file system failed.
+    /// The local file system failed.
     #[error("temporary files: {0}")]
     Temporary(#[from] io::Error),
     /// The progress callback of [`crate::cut`] asked to stop.
-    #[error("stopped before it was done")]
+    #[error("stopped before it finished")]
     Stopped,
 }
 
@@ -53,11 +53,11 @@ pub(crate) type OrRefusal<T> = Result<T, Refusal>;
 /// Why an input is refused: the run fails with this reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What is wrong with it, and where.
+    /// What is wrong, and where.
     pub what: String,
     /// What to do next.
     pub advice: String,
-    /// Rows that were read and rejected, where it came so far.
+    /// How many rows were read and rejected before the refusal.
     pub rejected: u64,
 }
 
@@ -71,7 +71,7 @@ impl Refusal {
         }
     }
 
-    /// As the run's failure.
+    /// The refusal as the failure of a run.
     pub fn failure(&self) -> Failure {
         Failure {
             stage: "split".into(),

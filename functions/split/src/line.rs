@@ -1,4 +1,4 @@
-//! Lines of a chunk, written into one buffer.
+//! Writes records as lines of a chunk into one buffer.
 
 use std::io::Write;
 
@@ -7,18 +7,18 @@ use rowmill_domain::record::Json;
 use rowmill_domain::{Columns, Kind, Value};
 use rowmill_workbook::Cell;
 
-/// Writes records byte for byte as [`rowmill_domain::Record::write_json`] does, without building
-/// them: the columns' names are escaped once, not once a row.
+/// Writes the same bytes as [`rowmill_domain::Record::write_json`], but without building a record,
+/// and escapes the column names once instead of once per row.
 #[derive(Debug)]
 pub(crate) struct LineWriter {
-    /// `"name":` of each column.
+    /// `"name":` for each column.
     keys: Vec<Box<[u8]>>,
-    /// Dates and times of the line at hand.
+    /// The dates and times of the current line.
     temporal: Vec<(usize, Kind)>,
 }
 
 impl LineWriter {
-    /// For records of these columns.
+    /// A writer for records with these columns.
     pub(crate) fn new(columns: &Columns) -> serde_json::Result<LineWriter> {
         let key = |name: &std::sync::Arc<str>| {
             let mut key = serde_json::to_vec(&**name)?;
@@ -31,8 +31,8 @@ impl LineWriter {
         })
     }
 
-    /// Appends a record's line with its line end. `each` is given the index and value of every
-    /// cell with one, and the value's length as text in bytes.
+    /// Appends the line of a record, including the line break. Calls `each` for every cell with a
+    /// value: with the index of the column, the value, and its length as text in bytes.
     pub(crate) fn write(
         &mut self,
         row: u32,
@@ -57,7 +57,7 @@ impl LineWriter {
             let length = match value {
                 Value::Text(text) => text.len(),
                 Value::Bool(_) | Value::Number(_) => to.len() - start,
-                // Between quotes.
+                // Without the quotes.
                 _ => {
                     self.temporal.push((at, value.kind()));
                     to.len() - start - 2
@@ -80,8 +80,8 @@ impl LineWriter {
 }
 
 fn write_value(value: &Value, to: &mut Vec<u8>) -> serde_json::Result<()> {
-    // chrono's Debug is ISO 8601 and several times faster than a format string; it differs from
-    // the contract only below the millisecond.
+    // chrono's Debug format is ISO 8601 and several times faster than a format string. It differs
+    // from the contract only below the millisecond.
     let written = match value {
         Value::Date(d) => write!(to, "\"{d:?}\""),
         Value::DateTime(t) if t.nanosecond() % 1_000_000 == 0 => write!(to, "\"{t:?}\""),

@@ -1,4 +1,4 @@
-//! Stage split as a Lambda function: entered by S3's notification of an upload.
+//! Stage split as a Lambda function. The notification of an upload by S3 invokes it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the records of a column hold.
+//! The profile of a column: which values its records have.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -7,15 +7,15 @@ use foldhash::{fast, quality};
 use rowmill_domain::manifest::{ColumnProfile, DISTINCT_CAP};
 use rowmill_domain::{Kind, Value};
 
-use crate::clean::cut_text;
+use crate::clean::truncate;
 
-/// Distinct values remembered in all columns together, so that a sheet of 16,384 columns costs no
-/// more than one of 4,000: 8 bytes each.
+/// How many distinct values are remembered for all columns together, with 8 bytes each. A sheet of
+/// 16,384 columns needs no more memory than one of 4,000.
 const DISTINCT_BUDGET: usize = 4000 * DISTINCT_CAP;
-/// Characters of a least or greatest text that are kept.
+/// The most characters kept of the smallest and the largest text.
 const EXTREME_TEXT: usize = 100;
 
-/// The profile of a column, built value by value.
+/// Builds the profile of a column value by value.
 #[derive(Debug)]
 pub(crate) struct Profile {
     filled: u64,
@@ -29,12 +29,12 @@ pub(crate) struct Profile {
 #[derive(Debug, Default)]
 struct KindProfile {
     count: u64,
-    /// Least and greatest.
+    /// The smallest and the largest value.
     extremes: Option<(Value, Value)>,
 }
 
 impl Profile {
-    /// A profile of no values; one of so many columns.
+    /// An empty profile, for a sheet with this many columns.
     pub(crate) fn new(columns: usize) -> Profile {
         Profile {
             filled: 0,
@@ -45,10 +45,10 @@ impl Profile {
         }
     }
 
-    /// Adds a record's value. `length` is that of the value as text, in bytes.
+    /// Adds the value of a record. `length` is the length of the value as text, in bytes.
     pub(crate) fn add(&mut self, value: &Value, length: usize) {
         self.filled += 1;
-        // Bytes are at least as many as characters, so most texts need no counting.
+        // A text has at most as many characters as bytes, so most texts need no counting.
         if length > self.width {
             let characters = match value {
                 Value::Text(text) => text.chars().count(),
@@ -73,8 +73,7 @@ impl Profile {
         }
     }
 
-    /// The profile of the column of that name. `declared` is its declared type, `format` its
-    /// number format.
+    /// The finished profile of the column `name`, with its declared type and its number format.
     pub(crate) fn finish(
         &self,
         name: &str,
@@ -92,7 +91,7 @@ impl Profile {
         let extremes = present()
             .max_by_key(|(_, profile)| profile.count)
             .and_then(|(_, profile)| profile.extremes.as_ref());
-        let text = |value: &Value| cut_text(&value.to_text(), EXTREME_TEXT);
+        let text = |value: &Value| truncate(&value.to_text(), EXTREME_TEXT);
         ColumnProfile {
             name: name.to_owned(),
             kind: declared.or(inferred),
@@ -106,7 +105,7 @@ impl Profile {
     }
 }
 
-/// Clones into what is there: in a sorted column each value is the greatest so far.
+/// Clones into the existing allocation: in a sorted column, every value is a new extreme.
 fn assign(to: &mut Value, value: &Value) {
     match (to, value) {
         (Value::Text(to), Value::Text(text)) => to.clone_from(text),
@@ -114,7 +113,7 @@ fn assign(to: &mut Value, value: &Value) {
     }
 }
 
-/// Whether `a` comes before `b`, of the same kind.
+/// Whether `a` is less than `b`. Values of different types are never less.
 fn is_less(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Bool(a), Value::Bool(b)) => a < b,
@@ -128,8 +127,9 @@ fn is_less(a: &Value, b: &Value) -> bool {
     }
 }
 
-/// 64 bits of a value. Two values of the same fingerprint are counted as one, which among a
-/// thousand happens once in ten trillion columns; who makes values collide miscounts his own.
+/// 64 bits of a value's hash. Two values with the same fingerprint are counted as one. Among a
+/// thousand values this happens in one of ten trillion columns. A file made to collide only falsifies
+/// its own count.
 fn fingerprint(value: &Value) -> u64 {
     let mut hasher = quality::FixedState::with_seed(0).build_hasher();
     (value.kind() as u8).hash(&mut hasher);

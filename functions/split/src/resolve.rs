@@ -18,7 +18,7 @@ pub(crate) struct ResolvedPipeline {
     pub(crate) pipeline: Pipeline,
 }
 
-/// Where pipelines are looked up.
+/// Looks up pipelines in the work bucket.
 pub(crate) struct Resolver<'a> {
     pub(crate) objects: &'a dyn Objects,
     pub(crate) work_bucket: &'a str,
@@ -33,13 +33,14 @@ impl Resolver<'_> {
     ) -> Result<OrRefusal<ResolvedPipeline>, SplitError> {
         let name = keys::file_name(key);
         let Some(folder) = keys::folder(key) else {
-            let what = format!("{name}: lies in no folder, and the folder names the pipeline");
+            let what =
+                format!("{name}: the file is not in a folder, and the folder selects the pipeline");
             return Ok(Err(self.unknown(what, None).await?));
         };
         let Ok(pipeline_name) = folder.parse::<PipelineName>() else {
             let what = format!(
-                "{name}: the folder `{folder}` names no pipeline (names are lower-case letters, \
-                 digits and `-`, at most {})",
+                "{name}: the folder name `{folder}` is not a valid pipeline name (lower-case \
+                 letters, digits and `-`, at most {} characters)",
                 limits::PIPELINE_NAME_MAX
             );
             return Ok(Err(self.unknown(what, Some(folder)).await?));
@@ -49,20 +50,21 @@ impl Resolver<'_> {
         let found = self.objects.get(&at).await.optional()?;
         let found = found.map(|object| object.body.to_vec());
         let Some(text) = found.or_else(|| built_in(folder).map(Into::into)) else {
-            let what = format!("{name}: there is no pipeline `{folder}`, the folder it lies in");
+            let what =
+                format!("{name}: the folder is `{folder}`, but there is no pipeline of that name");
             return Ok(Err(self.unknown(what, Some(folder)).await?));
         };
         let correct = |what: String| {
             Refusal::new(
                 what,
                 format!(
-                    "correct {file} in the bucket {}, and upload the workbook again",
+                    "Correct {file} in the bucket {} and upload the workbook again.",
                     self.work_bucket
                 ),
             )
         };
         let Ok(toml) = String::from_utf8(text) else {
-            return Ok(Err(correct(format!("{file}: is no UTF-8 text"))));
+            return Ok(Err(correct(format!("{file}: the file is not UTF-8 text"))));
         };
         Ok(match Pipeline::parse(&file, &toml) {
             Ok(pipeline) => Ok(ResolvedPipeline {
@@ -74,7 +76,7 @@ impl Resolver<'_> {
         })
     }
 
-    /// A refusal that names the pipelines there are.
+    /// A refusal that lists the existing pipelines.
     async fn unknown(&self, what: String, folder: Option<&str>) -> Result<Refusal, SplitError> {
         let mut names: BTreeSet<String> = BUILT_IN
             .iter()
@@ -110,8 +112,8 @@ impl Resolver<'_> {
         Ok(Refusal::new(
             format!("{what}{meant}"),
             format!(
-                "upload it into the folder of one of these pipelines: {}; or put one of your own \
-                 at {} in the bucket {} first",
+                "Upload the file to the folder of one of these pipelines: {}. To use your own \
+                 pipeline, first put it at {} in the bucket {}.",
                 listed.join(", "),
                 format_args!("{}<name>.toml", keys::PIPELINES),
                 self.work_bucket

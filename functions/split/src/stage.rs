@@ -1,4 +1,4 @@
-//! The stage around the cut.
+//! The work on one upload.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,9 +27,10 @@ use crate::error::{CutError, OrRefusal, Refusal, SplitError};
 use crate::resolve::{ResolvedPipeline, Resolver};
 use crate::upload_options::UploadOptions;
 
-/// How long a claim on a run's split is held: as long as a Lambda function can run.
+/// How long a claim on the split of a run lasts: the longest time that a Lambda function can run.
 pub const LEASE: Duration = Duration::from_secs(15 * 60);
-/// The run that an upload makes.
+
+/// The id of the run that an upload makes.
 pub fn run_id(event: &ObjectCreated) -> RunId {
     RunId::new(
         &event.bucket,
@@ -40,25 +41,25 @@ pub fn run_id(event: &ObjectCreated) -> RunId {
     )
 }
 
-/// The stage.
+/// The stage, with the services it uses.
 pub struct Split {
     /// Inbox and work bucket.
     pub objects: Arc<dyn Objects>,
     /// Runs.
     pub ledger: Arc<dyn Ledger>,
-    /// Where the message to submit goes.
+    /// Receives the message for submit, or the failure of the run.
     pub topic: Arc<dyn Topic>,
-    /// Where a run's first time is set, at which cleanup looks whether it stands still.
+    /// Schedules the first check of a run, which finds out whether it is stalled.
     pub scheduler: Arc<dyn Scheduler>,
     /// The work bucket's name.
     pub work_bucket: String,
-    /// When that is: cleanup's `stalled_after`.
+    /// How long after the upload that check is: cleanup's `stalled_after`.
     pub stalled_after: Duration,
-    /// Is kept at the number of data rows read so far, for progress.
+    /// The number of data rows read so far, for a progress display.
     pub rows_read: Arc<AtomicU64>,
 }
 
-/// An upload on the machine's disk.
+/// An upload on the local disk.
 struct Upload {
     directory: TempDir,
     path: PathBuf,
@@ -82,12 +83,13 @@ impl Drop for StopOnDrop {
 }
 
 impl Split {
-    /// Works on an upload: in the end the run's manifest is there and submit is told, or the run
-    /// is refused and report is told. Nothing happens where that was done before, where another
-    /// invocation is at it, and for the empty objects by which the S3 console shows folders.
+    /// Handles an upload. Afterwards the run's manifest exists and the message for submit is sent, or
+    /// the run is refused and the message for report is sent. Does nothing if this was done before,
+    /// if another invocation is doing it, or if the object is one of the empty ones that the S3
+    /// console creates for folders.
     ///
     /// # Errors
-    /// Trouble of the surroundings only. The same event may be given again at any time.
+    /// A service or the local disk failed. The same event can be handled again at any time.
     pub async fn handle(&self, event: &ObjectCreated, cx: &Invocation) -> Result<(), SplitError> {
         if event.key.ends_with('/') {
             return Ok(());
@@ -98,7 +100,8 @@ impl Split {
             .claim(&run, Work::Split, &cx.owner, cx.now, LEASE)
             .await?;
         let (item, input) = match claim {
-            // Nobody has begun, so it is to be read. That changes nothing, and goes on beside.
+            // Nothing was done before, so the upload must be read. Reading changes nothing, so it can
+            // run in parallel.
             Claim::Taken { resumed: false } => {
                 let (item, input) = tokio::join!(self.begin(&run, event, cx), self.input(event));
                 (item?, Some(input?))
@@ -125,24 +128,24 @@ impl Split {
                     .publish(&RunMessage::Split { run: run.clone() })
                     .await?;
             }
-            // Whoever moved it on had the message.
+            // The next stage has already taken over.
             _ => {}
         }
         match self.ledger.complete(&run, Work::Split, &cx.owner).await {
-            // The lease ran out and another invocation has done the same.
+            // The lease expired, and another invocation has done the same work.
             Err(error) if error.kind == ErrorKind::Conflict => Ok(()),
             other => Ok(other?),
         }
     }
 
-    /// The run in the ledger, where it is now if it was not.
+    /// The run in the ledger. Creates it if it does not exist.
     async fn begin(
         &self,
         run: &RunId,
         event: &ObjectCreated,
         cx: &Invocation,
     ) -> Result<RunItem, SplitError> {
-        // Before there is a run, so that there is none that nobody looks at.
+        // Before the run is created, so that every run is checked some day.
         let due = RunMessage::Due { run: run.clone() };
         self.scheduler
             .at(run.as_str(), cx.now + self.stalled_after, &due)
@@ -154,7 +157,7 @@ impl Split {
         })
     }
 
-    /// `input`: what the run is made of, where it is the first try.
+    /// `input`: what the run is made from, if this is the first attempt.
     async fn split(
         &self,
         run: &RunId,
@@ -203,8 +206,7 @@ impl Split {
                     ..RunPatch::default()
                 };
                 let splitting = [RunState::Splitting];
-                // Where another invocation, taking this one for dead, has moved the run on, it is
-                // no failure of the run.
+                // If another invocation took over and moved the run on, the run has not failed.
                 if self
                     .ledger
                     .update_run(run, &splitting, patch, cx.now)
@@ -220,13 +222,13 @@ impl Split {
         Ok(())
     }
 
-    /// The manifest, where an earlier try came so far.
+    /// The manifest, if an earlier attempt wrote it.
     async fn committed(&self, run: &RunId) -> Result<Option<OrRefusal<Manifest>>, SplitError> {
         let at = Location::new(&self.work_bucket, keys::manifest(run));
         let object = self.objects.get(&at).await.optional()?;
         Ok(object.map(|object| {
             Manifest::from_json(&object.body).map_err(|error| {
-                Refusal::new(format!("{at}: {error}"), "upload the workbook again")
+                Refusal::new(format!("{at}: {error}"), "Upload the workbook again.")
             })
         }))
     }
@@ -348,7 +350,7 @@ impl Split {
         self.commit(manifest).await
     }
 
-    /// Downloads an upload.
+    /// Downloads the upload.
     async fn fetch(&self, event: &ObjectCreated) -> Result<OrRefusal<Upload>, SplitError> {
         let name = keys::file_name(&event.key).to_owned();
         let directory = tempfile::Builder::new()
@@ -361,8 +363,8 @@ impl Split {
         };
         let Some(info) = self.objects.download(&at, &path).await.optional()? else {
             return Ok(Err(Refusal::new(
-                format!("{name}: was deleted from the inbox before it could be read"),
-                "upload it again",
+                format!("{name}: the file was deleted from the inbox before it could be read"),
+                "Upload it again.",
             )));
         };
         Ok(Ok(Upload {
@@ -373,7 +375,7 @@ impl Split {
         }))
     }
 
-    /// Writes the manifest, unless another invocation did so first: then that one holds.
+    /// Writes the manifest. If another invocation wrote one first, that one counts.
     async fn commit(&self, manifest: Manifest) -> Result<OrRefusal<Manifest>, SplitError> {
         let key = keys::manifest(&manifest.run);
         let json = serde_json::to_vec(&manifest).map_err(io::Error::from)?;
@@ -391,7 +393,7 @@ impl Split {
             Err(error) if error.kind == ErrorKind::Conflict => {
                 match self.committed(&manifest.run).await? {
                     Some(read) => Ok(read),
-                    // It was there a moment ago, so another invocation is far ahead.
+                    // It existed a moment ago, so another invocation has already finished the run.
                     None => Err(error.into()),
                 }
             }
@@ -410,10 +412,10 @@ fn source(event: &ObjectCreated) -> Source {
     }
 }
 
-/// A file's name that any file system takes. The reader names a sheet of delimited text after it.
+/// A file name that any file system accepts. The reader names the sheet of a CSV file after it.
 fn safe_name(name: &str) -> String {
     let mut safe: String = name.chars().filter(|c| !c.is_control()).collect();
-    // File names have at most 255 bytes nearly everywhere.
+    // Nearly all file systems limit names to 255 bytes.
     while safe.len() > 200 {
         safe.remove(0);
     }
@@ -423,15 +425,15 @@ fn safe_name(name: &str) -> String {
     }
 }
 
-/// What the run's table must take: every child at work at once, each as fast as the pipeline
-/// expects, but no more a second than there are records.
+/// The write rate that the run's table must handle: all children at the same time, each as fast as the
+/// pipeline expects, but no more per second than there are records.
 fn table_plan(chunks: &[ChunkPlan], batch: &BatchSettings) -> TablePlan {
     let records: u64 = chunks.iter().map(|c| u64::from(c.records)).sum();
     let children: f64 = chunks.iter().map(|c| f64::from(c.children)).sum();
-    let a_second = children * f64::from(batch.concurrency) / batch.seconds_per_record;
+    let per_second = children * f64::from(batch.concurrency) / batch.seconds_per_record;
     TablePlan {
-        // A float's conversion stops at the ends of the integer.
-        writes_per_second: a_second.min(records as f64).ceil() as u32,
+        // The conversion saturates.
+        writes_per_second: per_second.min(records as f64).ceil() as u32,
         records,
     }
 }

@@ -7,11 +7,11 @@ use rowmill_pipeline::Pipeline;
 
 use crate::error::Refusal;
 
-/// Object metadata: at most so many rows become records.
+/// Object metadata: the most rows that become records.
 pub const LIMIT_METADATA: &str = "limit";
-/// Object metadata: recipients in place of the pipeline's, with commas between.
+/// Object metadata: recipients that replace those of the pipeline, separated by commas.
 pub const NOTIFY_METADATA: &str = "notify";
-/// Object metadata begins so where it gives a parameter of the pipeline; its name follows.
+/// The prefix of object metadata that sets a parameter of the pipeline. The name follows.
 pub const PARAMETER_METADATA: &str = "parameter-";
 
 /// What the metadata of an upload asks for.
@@ -22,8 +22,11 @@ pub(crate) struct UploadOptions {
 }
 
 impl UploadOptions {
-    /// Reads the metadata of the object `name` that goes through this pipeline. What is no order is
-    /// passed over: programs that upload put all kinds of things there.
+    /// Reads the metadata of the object `name`. Other metadata is ignored, because upload programs add
+    /// their own.
+    ///
+    /// # Errors
+    /// The limit or a parameter of the pipeline is invalid.
     pub(crate) fn read(
         name: &str,
         metadata: &BTreeMap<String, String>,
@@ -33,8 +36,8 @@ impl UploadOptions {
         let limit = limit.map(|text| match text.parse() {
             Ok(limit) if limit > 0 => Ok(limit),
             _ => Err(Refusal::new(
-                format!("{name}: its metadata `{LIMIT_METADATA}` is `{text}`, no number above 0"),
-                "upload it again without it, or with a number of rows",
+                format!("{name}: the metadata `{LIMIT_METADATA}` is `{text}`, but must be a number above 0"),
+                "Upload the file again with a number of rows, or without this metadata.",
             )),
         });
         let notify = metadata.get(NOTIFY_METADATA).map_or("", String::as_str);
@@ -51,8 +54,8 @@ impl UploadOptions {
                 Refusal::new(
                     format!("{name}: {}", wrong.join("; ")),
                     format!(
-                        "upload it again with the parameters in its metadata, as by `aws s3 cp FILE \
-                         s3://.. --metadata {PARAMETER_METADATA}NAME=VALUE`"
+                        "Upload the file again with the parameters in its metadata: `aws s3 cp FILE \
+                         s3://.. --metadata {PARAMETER_METADATA}NAME=VALUE`."
                     ),
                 )
             })?,

@@ -1,4 +1,4 @@
-//! Job definitions: what all jobs of a phase share.
+//! Job definitions: the settings that all jobs of a phase share.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use rowmill_pipeline::secrets::Secret;
 
 use crate::SubmitConfig;
 
-/// The definition of a phase whose container has that image, named
-/// `<stack>-<12 hex of a hash of all that is in it>`: the same content has the same name.
+/// The definition of a phase whose container runs `image`. Its name is `<stack>-<12 hex digits of a
+/// hash of its content>`, so the same content always has the same name.
 pub fn definition(
     config: &SubmitConfig,
     image: &str,
@@ -34,7 +34,7 @@ pub fn definition(
     let mut definition = JobDefinition {
         name: String::new(),
         image: image.to_owned(),
-        // The image's entry point is enrich; which slice it works on says the environment.
+        // The entry point of the image is enrich. The environment names the slice.
         command: Vec::new(),
         vcpu: batch.vcpu,
         memory_mib: batch.memory_mib,
@@ -46,29 +46,28 @@ pub fn definition(
         retry: retry_strategy(batch.attempts),
         timeout_seconds: Some(batch.timeout_seconds.max(ATTEMPT_SECONDS_MIN)),
     };
-    // Strings, numbers and ordered maps: this cannot fail, and an empty text would only mean that
-    // all definitions share a name.
+    // Serialising strings, numbers and ordered maps cannot fail. With an empty text, all definitions
+    // would only have the same name.
     let content = serde_json::to_vec(&definition).unwrap_or_default();
     let hash = blake3::hash(&content).to_hex();
     definition.name = format!("{stack}-{}", &hash[..12]);
     definition
 }
 
-/// When a child is tried again. The first rule that matches decides, and where none does Batch
-/// tries again.
+/// When Batch retries a child. The first rule that matches decides. If none matches, Batch retries.
 ///
-/// | rule | what it stands for |
+/// | rule | meaning |
 /// |---|---|
-/// | exit code `1*` | 1 a program could not be fetched ([`NOT_FETCHED`]), 101 a crash of the program, 137 killed (out of memory, too), 143 interrupted ([`INTERRUPTED`]), 175 a service failed ([`UNAVAILABLE`]): retry, a child resumes at the records that have no outcome yet |
-/// | status reason `Essential container in task exited*` | the program ended by itself with any other code, among them 2 ([`MISCONFIGURED`]): never |
-/// | none | the machine failed, before the program ran (no network, no image, no secret) or under it (host lost, spare capacity taken back): retry |
+/// | exit code `1*` | 1: a program could not be fetched ([`NOT_FETCHED`]). 101: the program crashed. 137: killed, for example because it ran out of memory. 143: interrupted ([`INTERRUPTED`]). 175: a service failed ([`UNAVAILABLE`]). Retry: the child resumes with the records that have no outcome yet |
+/// | status reason `Essential container in task exited*` | the program ended by itself with any other code, such as 2 ([`MISCONFIGURED`]). No retry |
+/// | none | the machine failed before the program started (no network, no image, no secret) or while it ran (host lost, spot capacity reclaimed). Retry |
 ///
-/// Machines fail in more ways than five rules could list, and AWS adds to them: so the rules name
-/// what the program itself did, and there is no last rule for all else.
+/// Machines fail in more ways than five rules can list, and AWS may add more. So the rules describe
+/// what the program did, and there is no final rule for everything else.
 ///
 /// Source: AWS Batch API, EvaluateOnExit ("If none of the EvaluateOnExit conditions in a
-/// RetryStrategy match, then the job is retried"); of the text: Amazon ECS, "Stopped tasks error
-/// messages". Batch does not retry what was terminated or ran out of its time limit.
+/// RetryStrategy match, then the job is retried"); for the status reason: Amazon ECS, "Stopped tasks
+/// error messages". Batch never retries a job that was terminated or exceeded its time limit.
 ///
 /// [`INTERRUPTED`]: rowmill_domain::config::child_exit::INTERRUPTED
 /// [`MISCONFIGURED`]: rowmill_domain::config::child_exit::MISCONFIGURED
@@ -118,40 +117,41 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_named_and_change_the_definition() {
+    fn secrets_are_references_and_change_the_name() {
         let batch = BatchSettings::default();
         let from = SecretSource::parse("ssm:tax").unwrap();
         let name = "API_KEY".to_owned();
         let with = super::definition(&config(), "image:1", &batch, &[Secret { name, from }]);
-        let told: Vec<_> = with.secrets.iter().collect();
+        let references: Vec<_> = with.secrets.iter().collect();
         let expected = (
             &"ROWMILL_SECRET_API_KEY".to_owned(),
             &"ssm:/rowmill/tax".to_owned(),
         );
-        assert_eq!(told, [expected]);
+        assert_eq!(references, [expected]);
         assert_ne!(with.name, definition("image:1", &batch).name);
     }
 
     #[test]
-    fn the_container_is_told_where_things_are() {
-        let told = |config: &SubmitConfig| {
+    fn the_environment_names_the_stack_and_the_buckets() {
+        let variables = |config: &SubmitConfig| {
             let definition = super::definition(config, "image:1", &BatchSettings::default(), &[]);
-            let told = definition.environment.into_iter();
-            told.map(|(name, value)| format!("{name}={value}"))
+            let variables = definition.environment.into_iter();
+            variables
+                .map(|(name, value)| format!("{name}={value}"))
                 .collect::<Vec<_>>()
         };
         let always = ["ROWMILL_STACK=rowmill", "ROWMILL_WORK_BUCKET=work"];
-        assert_eq!(told(&config()), always);
+        assert_eq!(variables(&config()), always);
         let further = SubmitConfig {
             fetch_buckets: vec!["arn:aws:s3:::tools".into(), "more".into()],
             ..config()
         };
         let fetch = "ROWMILL_FETCH_BUCKETS=arn:aws:s3:::tools,more";
-        assert_eq!(told(&further), [fetch, always[0], always[1]]);
+        assert_eq!(variables(&further), [fetch, always[0], always[1]]);
     }
 
     #[test]
-    fn the_same_content_has_the_same_name_and_other_content_another() {
+    fn the_name_depends_only_on_the_content() {
         let batch = BatchSettings::default();
         let base = definition("image:1", &batch);
         assert_eq!(base, definition("image:1", &batch));
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_fails_is_tried_again_and_a_program_by_its_exit_code() {
+    fn machine_failures_are_retried_and_exit_codes_decide_for_programs() {
         let strategy = retry_strategy(10);
         assert!(strategy.evaluate_on_exit.len() <= EVALUATE_ON_EXIT_MAX);
         let exited = "Essential container in task exited";
@@ -230,7 +230,7 @@ mod tests {
             let ended = action(status, reason, None);
             assert_eq!(ended, ExitAction::Retry, "{status} {reason:?}");
         }
-        // Whatever the program left with when its capacity was taken.
+        // The exit code does not matter if the capacity was reclaimed.
         let taken = action("Your Spot Task was interrupted.", None, Some(2));
         assert_eq!(taken, ExitAction::Retry);
     }

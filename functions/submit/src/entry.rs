@@ -1,4 +1,4 @@
-//! How the stage is entered.
+//! The events of submit.
 
 use rowmill_domain::event::Invocation;
 use rowmill_domain::message::RunMessage;
@@ -9,11 +9,11 @@ use tracing::Instrument;
 use crate::{Submit, SubmitError};
 
 impl Submit {
-    /// Submits every run that messages of the topic say is split; other messages are passed over.
-    /// One that fails keeps no other from being worked on.
+    /// Submits the runs that messages of the topic announce as split, and ignores other messages. A
+    /// run that fails does not affect the others.
     ///
     /// # Errors
-    /// It is no event by SNS, or a run failed: then the same event may be given again.
+    /// The payload is not an event by SNS, or a run failed. The same event can be delivered again.
     pub async fn invoke(
         &self,
         payload: &Value,
@@ -21,7 +21,7 @@ impl Submit {
     ) -> Result<Option<Value>, SubmitError> {
         let mut tried = Tried::new(SubmitError::is_retryable);
         for message in sns_messages(payload)? {
-            // The subscription takes no other.
+            // The subscription filters out other messages.
             let RunMessage::Split { run } = message else {
                 continue;
             };

@@ -2,18 +2,18 @@ use rowmill_domain::RunId;
 use rowmill_events::EventError;
 use rowmill_ports::PortError;
 
-/// Trouble of the surroundings. What can never be submitted is no error: it becomes a failure of
-/// the run, which report mails.
+/// Why a run was not handled. A run that can never be submitted is not an error: it fails, and report
+/// mails the reason.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
-    /// What entered the stage is no event of its kind.
+    /// The payload is not an event of submit.
     #[error(transparent)]
     Event(#[from] EventError),
     /// A call to a service failed.
     #[error(transparent)]
     Port(#[from] PortError),
-    /// The message names a run that the ledger does not know.
-    #[error("run {0}: not in the ledger")]
+    /// The message names a run that the ledger does not have.
+    #[error("run {0} is not in the ledger")]
     UnknownRun(RunId),
 }
 

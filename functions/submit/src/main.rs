@@ -1,4 +1,4 @@
-//! Stage submit as a Lambda function: entered by the topic, when a run is split.
+//! Stage submit as a Lambda function. The topic invokes it when a run is split.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use rowmill_domain::event::Invocation;
 use rowmill_submit::{Submit, SubmitConfig, SubmitError};
 use serde_json::Value;
 
-/// The stage, and where the image of its jobs is asked for.
+/// The stage, and where it looks up the image of its jobs.
 struct Function {
     submit: Submit,
     sdk: SdkConfig,
@@ -22,8 +22,8 @@ struct Function {
 }
 
 impl Function {
-    /// Asks for the image at every event: a deploy that changes nothing else leaves this container
-    /// at work.
+    /// Looks up the image at every event: a deployment that changes only the image keeps this Lambda
+    /// instance running.
     async fn invoke(&self, payload: &Value, cx: &Invocation) -> Result<Option<Value>, SubmitError> {
         let mut submit = self.submit.clone();
         submit.config.image = function_image(&self.sdk, &self.enrich).await?;

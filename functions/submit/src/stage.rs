@@ -1,4 +1,4 @@
-//! The stage.
+//! The work on one run.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,41 +23,41 @@ use crate::definition::definition;
 use crate::error::SubmitError;
 use crate::rate::{RateLimiter, retry_throttled};
 
-/// How long a claim on a run's submit is held: as long as a Lambda function can run.
+/// How long a claim on the submit of a run lasts: the longest time that a Lambda function can run.
 pub const LEASE: Duration = Duration::from_secs(15 * 60);
 
-/// Tries in all to submit a job whose answer is lost. Lambda's retries of the event come on top.
-const SUBMIT_TRIES: u32 = 3;
-/// The pause before a job is looked for, which Batch may have taken only just now.
+/// Attempts to submit a job if the answer is lost, the first included. Lambda retries the event as well.
+const SUBMIT_ATTEMPTS: u32 = 3;
+/// The pause before looking for a job that Batch may have accepted just now.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
 
-/// The stage.
+/// The stage, with the services it uses.
 #[derive(Clone)]
 pub struct Submit {
     /// The work bucket.
     pub objects: Arc<dyn Objects>,
     /// Runs and their jobs.
     pub ledger: Arc<dyn Ledger>,
-    /// Where jobs go.
+    /// Runs the jobs.
     pub jobs: Arc<dyn Jobs>,
-    /// Where failures are told.
+    /// Receives the failure of a run.
     pub topic: Arc<dyn Topic>,
-    /// Names.
+    /// The settings of the deployment.
     pub config: SubmitConfig,
 }
 
-/// Names that submit and its jobs need.
+/// The settings of submit and its jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubmitConfig {
     /// The work bucket.
     pub work_bucket: String,
-    /// Further buckets that jobs may fetch programs from, by name or ARN.
+    /// Further buckets that programs may be fetched from, by name or ARN.
     pub fetch_buckets: Vec<String>,
     /// The job queue.
     pub queue: String,
-    /// The stack, which starts the names of job definitions.
+    /// The name of the stack. Names of job definitions start with it.
     pub stack: String,
-    /// The image of phases without one of their own.
+    /// The image for steps that do not set one.
     pub image: String,
 }
 
@@ -88,13 +88,14 @@ struct SubmitContext {
 }
 
 impl Submit {
-    /// Submits all jobs of a run that has its manifest. Nothing happens where that was done
-    /// before, where another invocation is at it, and where the run has ended.
+    /// Submits all jobs of a run that has a manifest. Does nothing if this was done before, if another
+    /// invocation is doing it, or if the run has ended.
     ///
-    /// A run that Batch refuses for good is failed: its jobs are terminated, and report is told.
+    /// If Batch refuses the jobs for good, the run fails: its jobs are terminated, and report gets the
+    /// failure.
     ///
     /// # Errors
-    /// Trouble of the surroundings only. The same message may be given again at any time.
+    /// A service failed. The same message can be handled again at any time.
     pub async fn handle(&self, run: &RunId, cx: &Invocation) -> Result<(), SubmitError> {
         let claim = self
             .ledger
@@ -123,7 +124,7 @@ impl Submit {
             (state, _) => tracing::info!(%run, state = state.name(), "nothing to submit"),
         }
         match self.ledger.complete(run, Work::Submit, &cx.owner).await {
-            // The lease ran out and another invocation has done the same.
+            // The lease expired, and another invocation has done the same work.
             Err(error) if error.kind == ErrorKind::Conflict => Ok(()),
             other => Ok(other?),
         }
@@ -136,8 +137,12 @@ impl Submit {
         cx: &Invocation,
     ) -> Result<(), NotSubmitted> {
         let manifest = self.manifest(run).await?;
-        let pipeline = from_manifest(&manifest)
-            .map_err(|error| refused(error.to_string(), "upload the workbook again"))?;
+        let pipeline = from_manifest(&manifest).map_err(|error| {
+            refused(
+                error.to_string(),
+                "The run was split by another version of Rowmill. Upload the workbook again.",
+            )
+        })?;
         let mut context = SubmitContext {
             definitions: self.definitions(&pipeline),
             arns: Vec::new(),
@@ -149,8 +154,8 @@ impl Submit {
         for definition in &context.definitions {
             context.arns.push(self.register(definition).await?);
         }
-        // Before the first job, so that cleanup of another run knows that these are in use.
-        self.note_definitions(&context).await?;
+        // Before the first job, so that the cleanup of another run knows that they are in use.
+        self.record_definitions(&context).await?;
 
         let mut ids: HashMap<JobName, JobId> = HashMap::new();
         for job in self.ledger.jobs(run).await? {
@@ -170,12 +175,12 @@ impl Submit {
         let at = Location::new(&self.config.work_bucket, keys::manifest(run));
         let Some(object) = self.objects.get(&at).await.optional()? else {
             return Err(refused(
-                format!("the manifest {at} is gone"),
-                "upload the workbook again",
+                format!("the manifest {at} is missing"),
+                "Upload the workbook again.",
             ));
         };
         Manifest::from_json(&object.body)
-            .map_err(|error| refused(format!("{at}: {error}"), "upload the workbook again"))
+            .map_err(|error| refused(format!("{at}: {error}"), "Upload the workbook again."))
     }
 
     fn definitions(&self, pipeline: &Pipeline) -> Vec<JobDefinition> {
@@ -196,8 +201,8 @@ impl Submit {
             .map_err(refused_or_error)
     }
 
-    /// Says in the ledger which definitions the run uses.
-    async fn note_definitions(&self, context: &SubmitContext) -> Result<(), NotSubmitted> {
+    /// Records in the ledger which definitions the run uses.
+    async fn record_definitions(&self, context: &SubmitContext) -> Result<(), NotSubmitted> {
         let patch = RunPatch {
             definitions: Some(context.arns.clone()),
             ..RunPatch::default()
@@ -220,13 +225,13 @@ impl Submit {
         let id = self.find_or_submit(context, job, ids).await?;
         match self.ledger.record_job(&run, &job.name, &id).await {
             Ok(()) => Ok(id),
-            // Another invocation, taking this one for dead, was faster: its job is the one.
+            // Another invocation took over and was faster: its job counts.
             Err(error) if error.kind == ErrorKind::Conflict => {
                 let jobs = self.ledger.jobs(&run).await?;
                 let theirs = jobs.into_iter().find(|j| j.name == job.name);
                 let theirs = theirs.ok_or(error)?.id;
                 if theirs != id {
-                    self.jobs.terminate(&id, "submitted twice").await?;
+                    self.jobs.terminate(&id, "duplicate submission").await?;
                 }
                 Ok(theirs)
             }
@@ -234,34 +239,34 @@ impl Submit {
         }
     }
 
-    /// Submits a job where there is none of its name. Where an answer is lost Batch may have taken
-    /// the job all the same, so it is looked for before it is submitted again.
+    /// Submits a job, unless there is one of that name. If an answer is lost, Batch may have accepted
+    /// the job, so this looks for it before it submits again.
     async fn find_or_submit(
         &self,
         context: &mut SubmitContext,
         job: &PlannedJob,
         ids: &HashMap<JobName, JobId>,
     ) -> Result<JobId, NotSubmitted> {
-        let (mut look, mut tries) = (context.resumed, 1);
+        let (mut look, mut attempts) = (context.resumed, 1);
         loop {
             if look && let Some(id) = self.find(&job.name).await? {
                 return Ok(id);
             }
             match self.submit_job(context, job, ids).await {
                 Err(NotSubmitted::Error(SubmitError::Port(error)))
-                    if error.kind == ErrorKind::Unavailable && tries < SUBMIT_TRIES =>
+                    if error.kind == ErrorKind::Unavailable && attempts < SUBMIT_ATTEMPTS =>
                 {
                     tracing::warn!(job = %job.name, %error, "no answer; looking for the job");
                     tokio::time::sleep(LOOK_AFTER).await;
-                    (look, tries) = (true, tries + 1);
+                    (look, attempts) = (true, attempts + 1);
                 }
                 answer => return answer,
             }
         }
     }
 
-    /// The run's own job of that name, in any state. Where there are several, the first one
-    /// submitted, so that all who look agree.
+    /// The job of that name in any state. If there are several, the one submitted first, so that all
+    /// invocations choose the same.
     async fn find(&self, name: &JobName) -> Result<Option<JobId>, NotSubmitted> {
         let filter = JobFilter::Name {
             queue: self.config.queue.clone(),
@@ -320,11 +325,8 @@ impl Submit {
             (context.definitions.get(phase), context.arns.get(phase))
         else {
             return Err(refused(
-                format!(
-                    "the manifest of {} has phase {phase}, and its pipeline has not",
-                    context.manifest.run
-                ),
-                "upload the workbook again",
+                format!("the manifest has a phase {phase} that its pipeline does not have"),
+                "Upload the workbook again.",
             ));
         };
         let request = before(arn.clone());
@@ -335,15 +337,15 @@ impl Submit {
         if !matches!(refusal.kind, ErrorKind::Invalid | ErrorKind::NotFound) {
             return Err(refused_or_error(refusal));
         }
-        // Cleanup of another run may have deregistered the definition just before this run said
-        // that it uses it. Then registering gives another ARN.
+        // The cleanup of another run may have deregistered the definition just before this run recorded
+        // that it uses it. Then registering it again returns another ARN.
         let arn = self.register(definition).await?;
         if arn == request.definition {
             return Err(refused_or_error(refusal));
         }
         let request = before(arn.clone());
         context.arns[phase] = arn;
-        self.note_definitions(context).await?;
+        self.record_definitions(context).await?;
         self.call(&request, &mut context.limiter)
             .await
             .map_err(refused_or_error)
@@ -358,7 +360,7 @@ impl Submit {
         retry_throttled(|| self.jobs.submit(request)).await
     }
 
-    /// Fails the run: keeps why, ends what is at work, tells report. May be done twice.
+    /// Fails the run: stores the reason, terminates its jobs, and notifies report. Safe to repeat.
     async fn fail(
         &self,
         run: &RunId,
@@ -370,8 +372,7 @@ impl Submit {
             ..RunPatch::default()
         };
         let running = [RunState::Running];
-        // Where another invocation, taking this one for dead, has moved the run on, it is no
-        // failure of the run.
+        // If another invocation took over and moved the run on, the run has not failed.
         if !self.ledger.update_run(run, &running, patch, cx.now).await? {
             return Ok(());
         }
@@ -396,13 +397,13 @@ fn refused(what: String, advice: &str) -> NotSubmitted {
     })
 }
 
-/// What a service said to a request that is right by construction.
+/// Classifies the error of a request. The request itself is correct by construction.
 fn refused_or_error(error: PortError) -> NotSubmitted {
     match error.kind {
         ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::NotFound => refused(
-            format!("AWS Batch refused the work: {error}"),
-            "correct [batch] or the step's image in the pipeline, or what the message names, and \
-             upload the workbook again",
+            format!("AWS Batch refused the job: {error}"),
+            "Correct [batch] or the `image` of the step in the pipeline, or what the message names, \
+             and upload the workbook again.",
         ),
         _ => error.into(),
     }

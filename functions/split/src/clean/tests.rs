@@ -27,7 +27,7 @@ fn input(required: &[&str], key: &[&str], types: &[(&str, Kind)]) -> Input {
     }
 }
 
-/// Runs rows 2, 3, ... through the rules and gives each verdict with the cells it left.
+/// Cleans rows 2, 3, ... and returns each verdict with the cells after it.
 fn run(input: &Input, limit: Option<u64>, rows: &[[Cell; 3]]) -> Vec<(Verdict, Vec<Cell>)> {
     let mut cleaner = Cleaner::new(columns(), input, limit).unwrap();
     let rows = rows.iter().zip(2..);
@@ -43,7 +43,7 @@ fn reject(reason: RejectReason, detail: &str) -> Verdict {
 }
 
 #[test]
-fn text_is_trimmed_at_both_ends_and_nowhere_else() {
+fn text_is_trimmed_only_at_its_ends() {
     for (raw, clean) in [
         ("  a  b ", Some("a  b")),
         ("\u{a0}\u{2003}x\u{a0}", Some("x")),
@@ -62,7 +62,7 @@ fn text_is_trimmed_at_both_ends_and_nowhere_else() {
 }
 
 #[test]
-fn each_rule_has_its_reason() {
+fn each_rule_rejects_with_its_reason() {
     let rules = input(&["id", "name"], &["id"], &[("since", Kind::Date)]);
     let rows = [
         [t(" "), Cell::Empty, t("\u{a0}")],
@@ -71,7 +71,7 @@ fn each_rule_has_its_reason() {
         [n(2.0), t("Bo"), t("tomorrow")],
         [n(3.0), Cell::Error("#N/A".into()), Cell::Empty],
         [n(1.0), t("Cy"), Cell::Empty],
-        // The same digits as text are another key.
+        // The text `1` is a different key than the number 1.
         [t("1"), t("Di"), Cell::Empty],
         [Cell::Empty, t("Ed"), t("2024-13-01")],
     ];
@@ -82,12 +82,12 @@ fn each_rule_has_its_reason() {
             reject(Blank, "blank row"),
             Verdict::Record,
             reject(Blank, "blank row"),
-            reject(Unreadable, "column `since`: `tomorrow` is no date"),
-            reject(Unreadable, "column `name`: #N/A"),
-            reject(DuplicateKey, "`id` = `1`, as in row 3"),
+            reject(Unreadable, "column `since`: `tomorrow` is not a date"),
+            reject(Unreadable, "column `name`: error value #N/A"),
+            reject(DuplicateKey, "same key as row 3 (`id` = `1`)"),
             Verdict::Record,
-            // Unreadable goes before missing: it says more.
-            reject(Unreadable, "column `since`: `2024-13-01` is no date"),
+            // Unreadable takes precedence over missing: it is more specific.
+            reject(Unreadable, "column `since`: `2024-13-01` is not a date"),
         ]
     );
     let missing = [
@@ -108,7 +108,7 @@ fn each_rule_has_its_reason() {
 }
 
 #[test]
-fn an_error_rejects_in_a_column_without_rules_too() {
+fn an_error_value_rejects_the_row_in_any_column() {
     let rows = [[
         t("a"),
         Cell::Error("#DIV/0!".into()),
@@ -116,12 +116,15 @@ fn an_error_rejects_in_a_column_without_rules_too() {
     ]];
     assert_eq!(
         run(&Input::default(), None, &rows)[0].0,
-        reject(Unreadable, "column `name`: #DIV/0!; column `since`: #REF!")
+        reject(
+            Unreadable,
+            "column `name`: error value #DIV/0!; column `since`: error value #REF!"
+        )
     );
 }
 
 #[test]
-fn keys_are_compared_after_cleaning_by_kind_and_value() {
+fn keys_are_compared_after_cleaning_by_type_and_value() {
     let rules = input(&[], &["id", "name"], &[("id", Kind::Text)]);
     let rows = [
         [n(7.0), t("a"), Cell::Empty],
@@ -137,10 +140,13 @@ fn keys_are_compared_after_cleaning_by_kind_and_value() {
         verdicts,
         [
             Verdict::Record,
-            reject(DuplicateKey, "`id` = `7`, `name` = `a`, as in row 2"),
+            reject(DuplicateKey, "same key as row 2 (`id` = `7`, `name` = `a`)"),
             Verdict::Record,
-            reject(DuplicateKey, "`id` = `7`, `name` empty, as in row 4"),
-            // No key at all, so none that another could have.
+            reject(
+                DuplicateKey,
+                "same key as row 4 (`id` = `7`, `name` is empty)"
+            ),
+            // Rows without a key are never duplicates.
             Verdict::Record,
             Verdict::Record,
             Verdict::Record,
@@ -149,7 +155,7 @@ fn keys_are_compared_after_cleaning_by_kind_and_value() {
 }
 
 #[test]
-fn zero_is_one_key_and_a_rejected_row_holds_none() {
+fn both_zeros_are_one_key_and_a_rejected_row_has_no_key() {
     let rules = input(&["name"], &["id"], &[]);
     let rows = [
         [n(0.0), Cell::Empty, Cell::Empty],
@@ -161,12 +167,12 @@ fn zero_is_one_key_and_a_rejected_row_holds_none() {
     assert_eq!(verdicts[1], Verdict::Record);
     assert_eq!(
         verdicts[2],
-        reject(DuplicateKey, "`id` = `-0.0`, as in row 3")
+        reject(DuplicateKey, "same key as row 3 (`id` = `-0.0`)")
     );
 }
 
 #[test]
-fn rows_beyond_the_limit_are_not_looked_at() {
+fn rows_beyond_the_limit_are_rejected_without_further_checks() {
     let rules = input(&["id"], &[], &[]);
     let rows = [
         [Cell::Empty, t("a"), Cell::Empty],
@@ -190,7 +196,7 @@ fn rows_beyond_the_limit_are_not_looked_at() {
 }
 
 #[test]
-fn a_rule_on_a_column_that_is_not_there_is_told() {
+fn a_rule_for_a_missing_column_is_an_error() {
     for rules in [
         input(&["Id"], &[], &[]),
         input(&[], &["Id"], &[]),
@@ -201,7 +207,7 @@ fn a_rule_on_a_column_that_is_not_there_is_told() {
 }
 
 #[test]
-fn long_values_are_cut_in_messages() {
+fn long_values_are_truncated_in_messages() {
     let rules = input(&[], &[], &[("since", Kind::Date)]);
     let long = "ü".repeat(32_767);
     let verdict = run(&rules, None, &[[n(1.0), Cell::Empty, t(&long)]])
@@ -212,14 +218,14 @@ fn long_values_are_cut_in_messages() {
         verdict,
         reject(
             Unreadable,
-            &format!("column `since`: `{shown}...` is no date")
+            &format!("column `since`: `{shown}...` is not a date")
         )
     );
 }
 
-/// From, to, and what comes of it; `None`: it cannot be converted.
+/// A value, a type, and the converted value. `None`: the conversion is refused.
 #[test]
-fn declared_types_convert() {
+fn values_are_converted_to_declared_types() {
     use Kind::{Bool, Date, DateTime, Duration, Number, Text, Time};
     let d = |text, kind| Value::parse(text, kind).unwrap();
     let num = Value::Number;

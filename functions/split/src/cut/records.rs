@@ -1,4 +1,4 @@
-//! What a cut leaves: cleaned, counted and serialised records in temporary files.
+//! The result of a cut: cleaned, counted and serialised records in temporary files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,18 +14,20 @@ use tempfile::TempDir;
 
 use crate::error::Refusal;
 
-/// A workbook's records, cleaned and serialised, in temporary files that go with this value.
+/// The records of a workbook, cleaned and serialised, in temporary files that are deleted when this
+/// value is dropped.
 #[derive(Debug)]
 pub struct Cut {
     /// The sheet that was read.
     pub sheet: String,
-    /// The columns with what the records hold.
+    /// The columns, with a profile of their values.
     pub columns: Vec<ColumnProfile>,
-    /// Data rows: records and rejected ones. Blank rows after the last used one do not count.
+    /// Data rows, both records and rejected rows. Blank rows after the last row with values do not
+    /// count.
     pub rows_in: u64,
     /// Rejected rows by reason.
     pub rejected: BTreeMap<RejectReason, u64>,
-    /// What the reader wants told in the mail.
+    /// Notes of the reader for the mail.
     pub notes: Vec<String>,
     /// The first rejected row of each reason.
     pub(super) examples: BTreeMap<RejectReason, (u32, String)>,
@@ -37,44 +39,44 @@ pub struct Cut {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line {
     pub(super) row: u32,
-    /// With its line end. A line is at most 16,384 cells of 1 MiB, but the reader's own limits
-    /// keep a row far below 4 GiB; a longer one is refused.
+    /// Includes the line break. The limits of the reader keep a row far below 4 GiB; a longer one is
+    /// refused.
     pub(super) bytes: u32,
 }
 
-/// What a manifest says beside what was found in the workbook.
+/// The part of a manifest that does not come from the workbook.
 #[derive(Clone, Debug)]
 pub struct RunDetails {
     /// The run.
     pub run: RunId,
     /// The upload.
     pub source: Source,
-    /// Now.
+    /// The current time.
     pub created: DateTime<Utc>,
     /// The pipeline's name.
     pub pipeline: PipelineName,
-    /// The pipeline's file.
+    /// The text of the pipeline file.
     pub pipeline_toml: String,
-    /// The pipeline's phases.
+    /// The number of phases of the pipeline.
     pub phases: u16,
-    /// Recipients in place of the pipeline's.
+    /// Recipients that replace those of the pipeline.
     pub notify: Vec<String>,
-    /// Values of the pipeline's parameters.
+    /// The values of the pipeline's parameters.
     pub parameters: ParameterValues,
 }
 
 impl Cut {
-    /// Records in all.
+    /// The number of records.
     pub fn records(&self) -> u64 {
         self.records.len() as u64
     }
 
-    /// Rejected rows in all.
+    /// The number of rejected rows.
     pub fn rejected_total(&self) -> u64 {
         self.rejected.values().sum()
     }
 
-    /// Balanced chunks of the records.
+    /// Divides the records into chunks of nearly equal size.
     pub fn chunks(&self, batch: &BatchSettings, phases: u16) -> Vec<ChunkPlan> {
         let plan = Plan::new(self.records(), batch, phases);
         let mut rest = &self.records[..];
@@ -82,7 +84,7 @@ impl Cut {
         for (chunk, (records, children)) in (0..).zip(plan.chunks) {
             let (lines, after) = rest.split_at(records as usize);
             rest = after;
-            // No chunk of a plan is empty.
+            // A plan has no empty chunk.
             let (Some(first), Some(last)) = (lines.first(), lines.last()) else {
                 continue;
             };
@@ -97,7 +99,7 @@ impl Cut {
         chunks
     }
 
-    /// The manifest of these chunks, as [`Cut::chunks`] gave them.
+    /// The manifest for these chunks, which [`Cut::chunks`] returned.
     pub fn manifest(&self, details: RunDetails, chunks: Vec<ChunkPlan>) -> Manifest {
         Manifest {
             version: MANIFEST_VERSION,
@@ -128,8 +130,8 @@ impl Cut {
         if self.rows_in == 0 {
             return Refusal::new(
                 format!("{name}, sheet `{sheet}`: no rows below the header"),
-                "add rows, or name the sheet that has them as `sheet` under [input] of the \
-                 pipeline, and upload it again",
+                "Add rows below the header. If the rows are on another sheet, set `sheet` under \
+                 [input] in the pipeline. Then upload the file again.",
             );
         }
         let reasons: Vec<String> = self
@@ -147,12 +149,12 @@ impl Cut {
             .collect();
         Refusal {
             what: format!(
-                "{name}, sheet `{sheet}`: no record to work on, all {} rows were rejected: {}",
+                "{name}, sheet `{sheet}`: all {} rows were rejected: {}",
                 self.rows_in,
                 reasons.join(", ")
             ),
-            advice: "correct these rows or the rules under [input] of the pipeline, and upload \
-                     it again"
+            advice: "Correct these rows, or the rules under [input] in the pipeline, and upload \
+                     the file again."
                 .into(),
             rejected: self.rows_in,
         }

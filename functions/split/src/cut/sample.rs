@@ -1,4 +1,4 @@
-//! The first records of a cut, for a look at them.
+//! The first records of a cut, for previews.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
@@ -8,7 +8,7 @@ use rowmill_domain::{Columns, Record};
 use super::records::Cut;
 
 impl Cut {
-    /// The first records, at most so many, with their columns.
+    /// At most `records` of the first records, with their columns.
     ///
     /// # Errors
     /// The temporary file cannot be read.

@@ -24,7 +24,7 @@ pub(super) struct Sink<'a, P> {
     pipeline: &'a Pipeline,
     limit: Option<u64>,
     pub(super) scratch: TempDir,
-    /// Is told the number of rows after each of them, and may stop the cut.
+    /// Called with the number of rows read so far. May stop the cut.
     progress: P,
     rows_read: u64,
     /// The records, once the header has been read.
@@ -87,7 +87,8 @@ impl<'a, P> Sink<'a, P> {
             Refusal::new(
                 format!("{}, sheet `{}`: {what}", self.name, header.sheet),
                 format!(
-                    "correct the workbook's header (row {}) or the pipeline, and upload it again",
+                    "Correct the header of the workbook (row {}) or the pipeline, and upload the \
+                     file again.",
                     header.row
                 ),
             )
@@ -104,8 +105,12 @@ impl<'a, P> Sink<'a, P> {
             }
             return Err(refused(texts.join("; ")).into());
         }
-        let cleaner = Cleaner::new(columns.clone(), &self.pipeline.input, self.limit)
-            .map_err(|name| refused(format!("no column `{name}`, which [input] mentions")))?;
+        let cleaner =
+            Cleaner::new(columns.clone(), &self.pipeline.input, self.limit).map_err(|name| {
+                refused(format!(
+                    "there is no column `{name}`, which [input] in the pipeline uses"
+                ))
+            })?;
         let create = |path| File::create(path).map(|f| BufWriter::with_capacity(1 << 20, f));
         Ok(Table {
             sheet: header.sheet.clone(),
@@ -130,13 +135,13 @@ impl<'a, P> Sink<'a, P> {
     }
 }
 
-/// Notes of the columns that the result cannot show by their own names.
+/// Notes about columns that have another name in the result.
 fn renamed(columns: &[String]) -> Vec<String> {
     let shown = columns.iter().zip(result_headers(columns));
     shown
         .filter(|(own, shown)| *own != shown)
         .map(|(own, shown)| {
-            format!("the workbook's column `{own}` is called `{shown}` in the result, which has a column `{own}` of its own")
+            format!("the column `{own}` of the workbook is called `{shown}` in the result, because the result adds a column `{own}`")
         })
         .collect()
 }
@@ -149,7 +154,7 @@ pub(super) struct Table {
     cleaner: Cleaner,
     lines: LineWriter,
     profiles: Vec<Profile>,
-    /// The line at hand.
+    /// The current line.
     buffer: Vec<u8>,
     records: Vec<Line>,
     spool: BufWriter<File>,
@@ -157,7 +162,7 @@ pub(super) struct Table {
     rows_in: u64,
     rejected: BTreeMap<RejectReason, u64>,
     examples: BTreeMap<RejectReason, (u32, String)>,
-    /// First and last of the blank rows just before; they count once a used one follows.
+    /// The first and the last of the preceding blank rows. They count once a row with values follows.
     blank: Option<(u32, u32)>,
 }
 
@@ -199,7 +204,7 @@ impl Table {
         Ok(())
     }
 
-    /// Rejects the blank rows before a used one.
+    /// Rejects the blank rows before a row with values.
     fn blanks(&mut self) -> io::Result<()> {
         let Some((first, last)) = self.blank.take() else {
             return Ok(());
@@ -263,7 +268,7 @@ impl Table {
     }
 }
 
-/// A rejected row's cell as text.
+/// A cell of a rejected row as text.
 fn text(cell: &Cell) -> String {
     match cell {
         Cell::Empty => String::new(),

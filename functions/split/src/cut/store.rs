@@ -1,4 +1,4 @@
-//! The chunks of a cut, put into the work bucket.
+//! Uploads the chunks of a cut to the work bucket.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -14,15 +14,18 @@ use tokio::task::JoinSet;
 use super::records::{Cut, rejected_file};
 use crate::error::SplitError;
 
-/// Chunks that are put at once.
+/// How many chunks are uploaded at the same time.
 const PUTS_AT_ONCE: usize = 4;
-/// A chunk of more bytes than this is put from a file and not from memory: buffers of its size on
-/// several threads stay with the allocator, which was half of split's memory.
+/// A larger chunk, in bytes, is uploaded from a file instead of memory: the allocator keeps buffers of
+/// that size on several threads, which was half of split's memory.
 const CHUNK_IN_MEMORY: u64 = 1 << 20;
 
 impl Cut {
-    /// Puts these chunks, as [`Cut::chunks`] gave them, and the rejected rows into the work
-    /// bucket. May be done twice.
+    /// Uploads these chunks, which [`Cut::chunks`] returned, and the rejected rows to the work bucket.
+    /// Safe to repeat.
+    ///
+    /// # Errors
+    /// The bucket or the temporary files failed.
     pub async fn store(
         &self,
         objects: &Arc<dyn Objects>,
@@ -75,13 +78,13 @@ fn joined(
 ) -> Result<(), SplitError> {
     match result {
         Some(Ok(result)) => result,
-        // Cancelled with the runtime, or a bug: either way nothing was lost.
+        // Cancelled with the runtime, or a bug: nothing is lost in either case.
         Some(Err(error)) => Err(io::Error::other(error).into()),
         None => Ok(()),
     }
 }
 
-/// Puts a file as an object.
+/// Uploads a file as an object.
 async fn put_file(
     objects: Arc<dyn Objects>,
     bucket: String,
@@ -92,7 +95,7 @@ async fn put_file(
     Ok(())
 }
 
-/// Puts a part of the spool as an object.
+/// Uploads a part of the spool as an object.
 async fn put_part(
     objects: Arc<dyn Objects>,
     bucket: String,

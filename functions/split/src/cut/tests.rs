@@ -24,7 +24,7 @@ fn header(columns: usize) -> Header {
     }
 }
 
-/// What [`cut`] makes of these rows, which begin at row 2.
+/// The cut of these rows, which start at row 2.
 fn cut_rows(rows: &[Vec<Cell>], columns: usize, pipeline: &Pipeline, limit: Option<u64>) -> Cut {
     let mut rows_read = 0;
     let progress = |rows| {
@@ -104,7 +104,7 @@ proptest! {
             let line = &line[..line.len() - 1];
             let record = Record::read_json(line, &columns).unwrap();
             prop_assert_eq!(record.row, known.row);
-            // The fast writer and the domain's agree, byte for byte.
+            // The fast writer and the domain's writer produce the same bytes.
             let mut again = Vec::new();
             record.write_json(&columns, &mut again).unwrap();
             prop_assert_eq!(
@@ -114,7 +114,7 @@ proptest! {
             records.push(record.row);
         }
 
-        // Rows come once each, in order, but for the blank ones at the end.
+        // Every row occurs once, in order, except blank rows at the end.
         let rejected = rejected(&cut);
         prop_assert!(records.is_sorted() && rejected.is_sorted_by_key(|r| r.row));
         let mut all: Vec<u32> = records.iter().copied().chain(rejected.iter().map(|r| r.row)).collect();
@@ -162,7 +162,7 @@ proptest! {
 }
 
 #[test]
-fn the_profile_says_what_records_hold() {
+fn the_profile_describes_the_values_of_records() {
     let n = |number: f64| Cell::Value(Value::Number(number));
     let t = |text: &str| Cell::Value(Value::from(text));
     let date = |text: &str| Cell::Value(Value::parse(text, Kind::Date).unwrap());
@@ -171,7 +171,7 @@ fn the_profile_says_what_records_hold() {
         vec![n(9.5), t("a"), Cell::Empty, t("x")],
         vec![n(-0.0), t("éé"), date("1999-12-31"), t("y")],
         vec![n(0.0), t("b"), date("2024-03-01"), Cell::Empty],
-        // A rejected row is in no profile.
+        // Profiles do not include rejected rows.
         vec![n(99.0), t("zzzz"), Cell::Error("#N/A".into()), Cell::Empty],
     ];
     let cut = cut_rows(&rows, 4, &pipeline(&[], &[]), None);
@@ -228,7 +228,7 @@ fn distinct_values_are_counted_up_to_the_cap() {
 }
 
 #[test]
-fn a_workbook_without_a_record_is_refused_with_its_reasons() {
+fn a_workbook_without_records_is_refused_with_the_reasons() {
     let rows = vec![
         vec![Cell::Empty],
         vec![Cell::Error("#N/A".into())],
@@ -240,8 +240,8 @@ fn a_workbook_without_a_record_is_refused_with_its_reasons() {
     assert_eq!(refusal.rejected, 3);
     assert_eq!(
         refusal.what,
-        "a.xlsx, sheet `S`: no record to work on, all 3 rows were rejected: 1 blank row, \
-         2 unreadable (row 3: column `c \"0\"\u{2028}`: #N/A)"
+        "a.xlsx, sheet `S`: all 3 rows were rejected: 1 blank row, 2 unreadable (row 3: column \
+         `c \"0\"\u{2028}`: error value #N/A)"
     );
     let cut = cut_rows(&[], 1, &pipeline(&[], &[]), None);
     assert_eq!(

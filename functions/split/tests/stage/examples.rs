@@ -1,4 +1,4 @@
-//! The examples' workbooks through the cut.
+//! Cuts the workbooks of the examples.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ fn example(name: &str, file: &str) -> PathBuf {
 }
 
 #[test]
-fn the_reviews_become_records() {
+fn the_rows_of_the_reviews_example_become_records() {
     let path = example("reviews", "reviews.xlsx");
     let toml = std::fs::read_to_string(example("reviews", "pipeline.toml")).unwrap();
     let pipeline = Pipeline::parse("pipeline.toml", &toml).unwrap();

@@ -45,7 +45,7 @@ async fn a_folder_that_names_no_pipeline_is_answered_with_those_there_are() {
     assert_says(
         &none,
         &["first.csv", "`review`", "did you mean `reviews`?"],
-        &["pipelines: reviews;", "pipelines/<name>.toml"],
+        &["pipelines: reviews.", "pipelines/<name>.toml"],
     );
     bench.pipeline("tax-due", "").await;
     let near = refusal(&bench, "review/a.csv", "id\n1\n", &[]).await;
@@ -59,7 +59,11 @@ async fn a_folder_that_names_no_pipeline_is_answered_with_those_there_are() {
     let odd = refusal(&bench, "My Reviews/a.csv", "id\n1\n", &[]).await;
     assert_says(&odd, &["`My Reviews`", "lower-case"], &["reviews"]);
     let top = refusal(&bench, "a.csv", "id\n1\n", &[]).await;
-    assert_says(&top, &["a.csv: lies in no folder"], &["reviews, tax-due"]);
+    assert_says(
+        &top,
+        &["a.csv: the file is not in a folder"],
+        &["reviews, tax-due"],
+    );
 }
 
 #[tokio::test]
@@ -91,7 +95,7 @@ async fn what_is_wrong_with_an_input_is_told_with_its_place() {
     assert_says(
         &all,
         &["c.csv", "2 required value missing", "row 2"],
-        &["upload it again"],
+        &["the file again"],
     );
     let limit = refusal(&bench, "p/d.csv", "Customer ID\n1\n", &[("limit", "ten")]).await;
     assert_says(&limit, &["d.csv", "`ten`"], &["number of rows"]);
@@ -182,7 +186,7 @@ async fn parameters_of_an_upload_are_checked_before_anything_is_submitted_and_ke
     assert_says(
         &missing,
         &["a.csv: ", "`month` has no value"],
-        &["upload it again", "--metadata parameter-NAME=VALUE"],
+        &["Upload the file again", "--metadata parameter-NAME=VALUE"],
     );
     let metadata = [
         ("parameter-month", "May"),
