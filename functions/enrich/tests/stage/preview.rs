@@ -165,7 +165,7 @@ async fn an_invalid_request_says_what_is_wrong() {
         ),
         (
             json!({ "pipeline": step("kind = 'command'\nprogram = ['no-such-program']\noutputs = ['x']"), "rows": rows(1) }),
-            "step 1 (command): program `no-such-program` was not found",
+            "step 1 (command): program `no-such-program` not found in PATH",
         ),
         (
             json!({ "pipeline": "[input]\ntypes = { a = 'date' }\n", "rows": rows(1) }),

@@ -100,7 +100,7 @@ async fn what_is_wrong_with_an_input_is_told_with_its_place() {
     let limit = refusal(&bench, "p/d.csv", "Customer ID\n1\n", &[("limit", "ten")]).await;
     assert_says(&limit, &["d.csv", "`ten`"], &["number of rows"]);
     let bytes = refusal(&bench, "p/e.xlsx", "PK\u{3}\u{4}rubbish", &[]).await;
-    assert_says(&bytes, &["e.xlsx: "], &["try again"]);
+    assert_says(&bytes, &["e.xlsx: "], &["save it again"]);
     assert!(!bytes.what.contains("rowmill-inbox"), "{bytes:?}");
 
     bench.pipeline("q", "[input]\nrequird = [\"a\"]\n").await;
