@@ -32,9 +32,9 @@ aws *ARGS:
     cargo test --locked -p rowmill-aws
     cargo test --locked -p rowmill-tests-aws --test services --test throttled --test deployment {{ ARGS }} -- --include-ignored
 
-# Rewrite generated files: the pipeline reference, its schema and the snapshots.
+# Rewrite generated files: the pipeline reference, its schema, the states of a run and the snapshots.
 bless:
-    ROWMILL_BLESS=1 cargo test --locked -p rowmill-pipeline
+    ROWMILL_BLESS=1 cargo test --locked -p rowmill-pipeline -p rowmill-runs
     INSTA_UPDATE=always cargo test {{ quick }}
 
 # Fuzz the workbook reader, SECONDS for each target.
