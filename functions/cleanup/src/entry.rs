@@ -1,7 +1,7 @@
 //! The events of cleanup.
 
 use rowmill_domain::event::Invocation;
-use rowmill_events::{ToCleanup, Tried, to_cleanup};
+use rowmill_events::{EventErrors, ToCleanup, to_cleanup};
 use serde_json::Value;
 use tracing::Instrument;
 
@@ -18,11 +18,11 @@ impl Cleanup {
         payload: &Value,
         cx: &Invocation,
     ) -> Result<Option<Value>, CleanupError> {
-        let mut tried = Tried::new(CleanupError::is_retryable);
+        let mut errors = EventErrors::new(CleanupError::is_retryable);
         for event in to_cleanup(payload)? {
-            tried.keep(self.enter(event, cx).await);
+            errors.collect(self.enter(event, cx).await);
         }
-        tried.end(None)
+        errors.finish(None)
     }
 
     async fn enter(&self, event: ToCleanup, cx: &Invocation) -> Result<(), CleanupError> {

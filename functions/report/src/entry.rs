@@ -3,7 +3,7 @@
 use rowmill_domain::RunId;
 use rowmill_domain::event::Invocation;
 use rowmill_domain::job::JobName;
-use rowmill_events::{ToReport, Tried, to_report};
+use rowmill_events::{EventErrors, ToReport, to_report};
 use serde_json::{Value, json};
 use tracing::Instrument;
 
@@ -21,20 +21,20 @@ impl Report {
         payload: &Value,
         cx: &Invocation,
     ) -> Result<Option<Value>, ReportError> {
-        let mut tried = Tried::new(ReportError::is_retryable);
+        let mut errors = EventErrors::new(ReportError::is_retryable);
         let mut answer = None;
         for event in to_report(payload)? {
             let span = match run(&event) {
                 Some(run) => tracing::info_span!("report", %run),
                 None => tracing::Span::none(),
             };
-            let worked = async { tried.keep(self.handle(&event, cx).await) };
+            let worked = async { errors.collect(self.handle(&event, cx).await) };
             // SNS and EventBridge deliver one record at a time, so there is one run to clean.
             if let Some(Some(reported)) = worked.instrument(span).await {
                 answer = Some(json!(reported));
             }
         }
-        tried.end(answer)
+        errors.finish(answer)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The events of split.
 
 use rowmill_domain::event::Invocation;
-use rowmill_events::{Tried, s3_created};
+use rowmill_events::{EventErrors, s3_created};
 use serde_json::Value;
 use tracing::Instrument;
 
@@ -19,13 +19,13 @@ impl Split {
         payload: &Value,
         cx: &Invocation,
     ) -> Result<Option<Value>, SplitError> {
-        let mut tried = Tried::new(SplitError::is_retryable);
+        let mut errors = EventErrors::new(SplitError::is_retryable);
         for object in s3_created(payload)? {
             let run = run_id(&object);
             let span = tracing::info_span!("split", %run, key = object.key);
-            let worked = async { tried.keep(self.handle(&object, cx).await) };
+            let worked = async { errors.collect(self.handle(&object, cx).await) };
             worked.instrument(span).await;
         }
-        tried.end(None)
+        errors.finish(None)
     }
 }

@@ -2,7 +2,7 @@
 
 use rowmill_domain::event::Invocation;
 use rowmill_domain::message::RunMessage;
-use rowmill_events::{Tried, sns_messages};
+use rowmill_events::{EventErrors, sns_messages};
 use serde_json::Value;
 use tracing::Instrument;
 
@@ -19,16 +19,16 @@ impl Submit {
         payload: &Value,
         cx: &Invocation,
     ) -> Result<Option<Value>, SubmitError> {
-        let mut tried = Tried::new(SubmitError::is_retryable);
+        let mut errors = EventErrors::new(SubmitError::is_retryable);
         for message in sns_messages(payload)? {
             // The subscription filters out other messages.
             let RunMessage::Split { run } = message else {
                 continue;
             };
             let span = tracing::info_span!("submit", %run);
-            let worked = async { tried.keep(self.handle(&run, cx).await) };
+            let worked = async { errors.collect(self.handle(&run, cx).await) };
             worked.instrument(span).await;
         }
-        tried.end(None)
+        errors.finish(None)
     }
 }

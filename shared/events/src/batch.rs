@@ -1,3 +1,5 @@
+//! Changes of job states, from Batch through EventBridge.
+
 use chrono::{DateTime, Utc};
 use rowmill_domain::job::{JobDetail, JobId, JobName, JobStateChange, JobStatus};
 use serde::Deserialize;
@@ -8,7 +10,7 @@ use crate::{EventError, LOCAL_ACCOUNT, LOCAL_REGION, time_text};
 const EXPECTED: &str = "Batch Job State Change event";
 const JOB_STATE_CHANGE: &str = "Batch Job State Change";
 
-/// The fields read; AWS sends many more, and adds some from time to time.
+/// The fields that are read. AWS sends more, and adds some from time to time.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Event {
@@ -34,20 +36,20 @@ struct ArrayProperties {
     index: Option<u32>,
 }
 
-/// Whether it is an event by Batch.
+/// Whether a payload is an event of Batch.
 pub(crate) fn is_batch(payload: &Value) -> bool {
     payload["source"] == "aws.batch"
 }
 
-/// Whether an event by Batch is a job's change of state; it tells of queues as well.
+/// Whether an event of Batch is a change of a job's state. There are also events about queues.
 pub(crate) fn is_job_state_change(payload: &Value) -> bool {
     payload["detail-type"] == JOB_STATE_CHANGE
 }
 
-/// A job's change of state, from EventBridge.
+/// Parses a `Batch Job State Change` event of EventBridge.
 ///
 /// # Errors
-/// It is no `Batch Job State Change`, or names a state that Batch does not have.
+/// The payload is not such an event, or has an unknown state.
 pub fn job_state_change(payload: &Value) -> Result<JobStateChange, EventError> {
     let event = Event::deserialize(payload).map_err(EventError::malformed(EXPECTED))?;
     if event.source != "aws.batch" {
@@ -73,7 +75,7 @@ pub fn job_state_change(payload: &Value) -> Result<JobStateChange, EventError> {
     })
 }
 
-/// What EventBridge sends for a job in that state. `queue` is the queue's name.
+/// Writes the event that EventBridge sends for a job in its state. `queue` is the name of the queue.
 pub fn job_state_change_event(job: &JobDetail, queue: &str, now: DateTime<Utc>) -> Value {
     let batch = format!("arn:aws:batch:{LOCAL_REGION}:{LOCAL_ACCOUNT}");
     let arn = format!("{batch}:job/{}", job.id);
@@ -106,7 +108,7 @@ pub fn job_state_change_event(job: &JobDetail, queue: &str, now: DateTime<Utc>) 
     );
     json!({
         "version": "0",
-        // One id for one change, as a redelivery has in AWS.
+        // The same id for each delivery of a change, like on AWS.
         "id": format!("{}-{}-{}", job.id, job.status.name(), job.attempts),
         "detail-type": JOB_STATE_CHANGE,
         "source": "aws.batch",
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_written_event_reads_back() {
+    fn a_written_event_can_be_parsed() {
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
         let event = job_state_change_event(&job(), "main", now);
         let read = job_state_change(&event).unwrap();
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn other_events_are_refused_by_name() {
+    fn invalid_events_are_rejected_with_the_name_of_the_field() {
         let good = job_state_change_event(&job(), "main", "2026-11-21T10:00:00Z".parse().unwrap());
         for (pointer, value, field) in [
             ("/source", json!("aws.ecs"), "source"),

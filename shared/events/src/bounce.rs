@@ -1,4 +1,4 @@
-//! Mail that came back, from SES's events on a topic of SNS.
+//! Bounced mails, from SES through SNS.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use crate::EventError;
 
-const EXPECTED: &str = "event of SES";
+const EXPECTED: &str = "SES event";
 
-/// The fields read. Source: Amazon SES developer guide, "Contents of event data that Amazon SES
+/// The fields that are read. Source: Amazon SES developer guide, "Contents of event data that Amazon SES
 /// publishes to Amazon SNS".
 #[derive(Deserialize)]
 struct Event {
@@ -34,7 +34,7 @@ struct Details {
     bounced_recipients: Vec<Recipient>,
 }
 
-/// The last two come from the mailbox's own report, where there was one.
+/// `status` and `diagnostic_code` come from the report of the receiving server, if there was one.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Recipient {
@@ -43,12 +43,12 @@ struct Recipient {
     diagnostic_code: Option<String>,
 }
 
-/// Whether a message is an event of SES.
+/// Whether an SNS message is an event of SES.
 pub(crate) fn is_ses(message: &Value) -> bool {
     message["eventType"].is_string()
 }
 
-/// What came back; `None` where the event tells of something else, or of a mail that names no run.
+/// Parses a bounce. `None` if the event is something else, or the mail has no tag with a run.
 pub(crate) fn bounce(message: &Value) -> Result<Option<Bounce>, EventError> {
     if message["eventType"] != "Bounce" {
         return Ok(None);
@@ -66,9 +66,9 @@ pub(crate) fn bounce(message: &Value) -> Result<Option<Bounce>, EventError> {
     let recipients = bounce.bounced_recipients.into_iter();
     let recipients: BTreeMap<_, _> = recipients
         .map(|recipient| {
-            let said = recipient.diagnostic_code.or(recipient.status);
-            let why = said.map_or_else(|| kind.clone(), |said| format!("{kind}: {said}"));
-            (recipient.email_address, why)
+            let detail = recipient.diagnostic_code.or(recipient.status);
+            let reason = detail.map_or_else(|| kind.clone(), |detail| format!("{kind}: {detail}"));
+            (recipient.email_address, reason)
         })
         .collect();
     Ok(Some(Bounce {
@@ -79,9 +79,9 @@ pub(crate) fn bounce(message: &Value) -> Result<Option<Bounce>, EventError> {
     }))
 }
 
-/// Whether the mailbox refused the mail for its size or for what it holds: as SES reads what the
-/// mailbox says, or by the mailbox's own status ("message length exceeds administrative limit",
-/// "message too big for system"). Sources: the same, "Bounce types"; RFC 3463, X.2.3 and X.3.4.
+/// Whether the mail was rejected because of its size or content: by the bounce type of SES, or by the
+/// status of the receiving server ("message length exceeds administrative limit", "message too big
+/// for system"). Sources: the guide above, "Bounce types"; RFC 3463, X.2.3 and X.3.4.
 fn is_by_workbook(bounce: &Details) -> bool {
     let sub_type = bounce.bounce_sub_type.as_str();
     let too_big = |recipient: &Recipient| {
@@ -97,10 +97,10 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// A bounce of that type and sub-type, of a mailbox that says so.
-    fn event(kind: [&str; 2], said: &Value) -> Value {
+    /// A bounce with this type and subtype, and these details of the recipient.
+    fn event(kind: [&str; 2], details: &Value) -> Value {
         let mut recipient = json!({ "emailAddress": "ana@example.com", "action": "failed" });
-        for (name, value) in said.as_object().unwrap() {
+        for (name, value) in details.as_object().unwrap() {
             recipient[name] = value.clone();
         }
         json!({
@@ -115,10 +115,10 @@ mod tests {
     }
 
     #[test]
-    fn a_bounce_for_the_workbook_is_told_from_others() {
+    fn bounces_because_of_the_workbook_are_distinguished_from_others() {
         let plain = json!({});
         let status = |status: &str| json!({ "status": status });
-        for (kind, said, by_workbook, why) in [
+        for (kind, details, by_workbook, reason) in [
             (
                 ["Transient", "MessageTooLarge"],
                 plain.clone(),
@@ -156,14 +156,14 @@ mod tests {
                 "Permanent/General: smtp; 550 user unknown",
             ),
         ] {
-            let read = bounce(&event(kind, &said)).unwrap().unwrap();
-            assert_eq!(read.by_workbook, by_workbook, "{why}");
-            assert_eq!(read.recipients["ana@example.com"], why);
+            let read = bounce(&event(kind, &details)).unwrap().unwrap();
+            assert_eq!(read.by_workbook, by_workbook, "{reason}");
+            assert_eq!(read.recipients["ana@example.com"], reason);
         }
     }
 
     #[test]
-    fn what_tells_of_no_run_s_mail_is_passed_over_or_refused() {
+    fn other_events_are_ignored_and_invalid_ones_rejected() {
         let good = event(["Permanent", "General"], &json!({}));
         let with = |pointer: &str, value: Value| {
             let mut event = good.clone();

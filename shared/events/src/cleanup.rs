@@ -1,3 +1,5 @@
+//! The events that start cleanup.
+
 use chrono::{DateTime, Utc};
 use rowmill_domain::event::Reported;
 use rowmill_domain::message::RunMessage;
@@ -7,27 +9,27 @@ use serde_json::{Value, json};
 
 use crate::{EventError, LOCAL_ACCOUNT, LOCAL_REGION, sns, time_text};
 
-const EXPECTED: &str = "record of a Lambda destination";
+const EXPECTED: &str = "Lambda destination record";
 
-/// What enters cleanup.
+/// An event that starts cleanup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToCleanup {
-    /// A run was reported: remove what it left.
+    /// A run was reported: remove its leftovers.
     Reported(Reported),
-    /// A run's time has come: look whether it stands still.
+    /// The due time of a run: check whether it is stalled.
     Due {
         /// The run.
         run: RunId,
     },
-    /// The schedule calls: look for runs that stand still and for things left behind.
+    /// The scheduled sweep: find stalled runs and leftovers.
     Sweep,
 }
 
-/// What report answered, from the record that Lambda hands to the destination of report's
-/// success. `None` where report had nothing to hand on.
+/// Parses the record that Lambda sends to report's destination for successes, and returns report's
+/// answer. `None` if report returned nothing.
 ///
 /// # Errors
-/// It is no such record, or says that report failed.
+/// The payload is not such a record, or report failed.
 pub fn reported(payload: &Value) -> Result<Option<Reported>, EventError> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -51,11 +53,11 @@ pub fn reported(payload: &Value) -> Result<Option<Reported>, EventError> {
     Ok(record.response_payload)
 }
 
-/// What enters cleanup by that payload: a destination's record, the topic's messages or the
-/// schedule's event. Messages that are not for cleanup are passed over.
+/// Parses the events that start cleanup: a destination record, messages of the topic, or the event of
+/// the schedule. Messages for other stages are ignored.
 ///
 /// # Errors
-/// It is none of these.
+/// The payload is none of these.
 pub fn to_cleanup(payload: &Value) -> Result<Vec<ToCleanup>, EventError> {
     if payload["detail-type"] == "Scheduled Event" {
         return Ok(vec![ToCleanup::Sweep]);
@@ -77,7 +79,7 @@ pub fn to_cleanup(payload: &Value) -> Result<Vec<ToCleanup>, EventError> {
         .collect())
 }
 
-/// The record that Lambda hands on after report answered `response` to `request`.
+/// Writes the record that Lambda sends after report answered `request` with `response`.
 pub fn reported_event(
     request: &Value,
     response: &Value,
@@ -100,7 +102,7 @@ pub fn reported_event(
     })
 }
 
-/// What EventBridge Scheduler sends when it is time for a sweep.
+/// Writes the event that EventBridge Scheduler sends when a sweep is due.
 pub fn schedule_event(now: DateTime<Utc>) -> Value {
     let schedule =
         format!("arn:aws:scheduler:{LOCAL_REGION}:{LOCAL_ACCOUNT}:schedule/default/sweep");

@@ -1,22 +1,22 @@
-/// A payload that is not the envelope it should be. Trying again cannot help.
+/// A payload that does not have the expected format. Retrying does not help.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
-    /// It does not have the envelope's fields.
-    #[error("this is no {expected}: {source}")]
+    /// A field is missing or has the wrong type.
+    #[error("not a valid {expected}: {source}")]
     Malformed {
-        /// The envelope: `S3 event`.
+        /// The expected format, such as `SNS event`.
         expected: &'static str,
-        /// Where it differs.
+        /// Which field is wrong.
         source: serde_json::Error,
     },
-    /// A field says something that the envelope does not allow.
-    #[error("this is no {expected}: `{field}` is {found}")]
+    /// A field has an invalid value.
+    #[error("not a valid {expected}: `{field}` is {found}")]
     Field {
-        /// The envelope.
+        /// The expected format.
         expected: &'static str,
-        /// The field's path in it.
+        /// The path of the field.
         field: &'static str,
-        /// What it says.
+        /// The value of the field.
         found: String,
     },
 }

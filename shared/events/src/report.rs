@@ -1,3 +1,5 @@
+//! The events that start report.
+
 use rowmill_domain::event::Bounce;
 use rowmill_domain::job::JobStateChange;
 use rowmill_domain::message::RunMessage;
@@ -6,32 +8,32 @@ use serde_json::Value;
 
 use crate::{EventError, batch, bounce, job_state_change, sns};
 
-/// What enters report.
+/// An event that starts report.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ToReport {
     /// A job ended.
     Job(JobStateChange),
-    /// A stage gave up.
+    /// A stage failed the run.
     Failed {
         /// The run.
         run: RunId,
-        /// What happened and why.
+        /// The reason.
         failure: Failure,
     },
-    /// Jobs of a run seem to have ended unheard: ask Batch.
+    /// Jobs of a run may have ended without an event: query Batch.
     Check {
         /// The run.
         run: RunId,
     },
-    /// A run's mail came back.
+    /// A mail of a run bounced.
     Bounced(Bounce),
 }
 
-/// What enters report by that payload: EventBridge's event, or what SNS hands on of the topic and of
-/// SES. What is not for report is passed over.
+/// Parses the events that start report: an event of Batch, or SNS messages of the topic or of SES.
+/// Everything that is not for report is ignored.
 ///
 /// # Errors
-/// It is none of these.
+/// The payload is none of these.
 pub fn to_report(payload: &Value) -> Result<Vec<ToReport>, EventError> {
     if batch::is_batch(payload) {
         if !batch::is_job_state_change(payload) {
@@ -44,13 +46,13 @@ pub fn to_report(payload: &Value) -> Result<Vec<ToReport>, EventError> {
         let json = serde_json::from_str(&text).map_err(EventError::malformed(sns::MESSAGE))?;
         events.extend(match bounce::is_ses(&json) {
             true => bounce::bounce(&json)?.map(ToReport::Bounced),
-            false => sns::message(json)?.and_then(of_topic),
+            false => sns::message(json)?.and_then(from_topic),
         });
     }
     Ok(events)
 }
 
-fn of_topic(message: RunMessage) -> Option<ToReport> {
+fn from_topic(message: RunMessage) -> Option<ToReport> {
     match message {
         RunMessage::Failed { run, failure } => Some(ToReport::Failed { run, failure }),
         RunMessage::Check { run } => Some(ToReport::Check { run }),

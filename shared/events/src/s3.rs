@@ -1,3 +1,5 @@
+//! Uploads, from S3 directly or through SNS.
+
 use aws_lambda_events::event::s3::{S3Event, S3EventRecord};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use rowmill_domain::event::ObjectCreated;
@@ -8,7 +10,8 @@ use crate::{EventError, LOCAL_REGION, sns, time_text};
 
 const EXPECTED: &str = "S3 event notification";
 
-/// What S3 leaves as it is in the key of a notification: Java's URLEncoder, with `/` kept.
+/// Characters that S3 does not encode in the keys of notifications: those of Java's URLEncoder, and
+/// `/`.
 const KEY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/')
     .remove(b'.')
@@ -17,11 +20,11 @@ const KEY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b' ');
 
-/// Objects that were put, from a notification by S3, direct or through SNS. What says anything
-/// else (deletions, S3's test message) gives none.
+/// Parses a notification of S3, received directly or through SNS, and returns the objects that were
+/// created. Other notifications (deletions, S3's test message) contain none.
 ///
 /// # Errors
-/// It is no such notification, or a key is not UTF-8.
+/// The payload is not a notification, or a key is not UTF-8.
 pub fn s3_created(payload: &Value) -> Result<Vec<ObjectCreated>, EventError> {
     if sns::is_sns(payload) {
         let mut all = Vec::new();
@@ -35,7 +38,7 @@ pub fn s3_created(payload: &Value) -> Result<Vec<ObjectCreated>, EventError> {
 }
 
 fn direct(payload: &Value) -> Result<Vec<ObjectCreated>, EventError> {
-    // S3 sends this once, when the notification is set up.
+    // S3 sends this event once, when the notification is configured.
     if payload["Event"] == "s3:TestEvent" {
         return Ok(Vec::new());
     }
@@ -50,7 +53,7 @@ fn direct(payload: &Value) -> Result<Vec<ObjectCreated>, EventError> {
 
 fn is_creation(record: &S3EventRecord) -> bool {
     let name = record.event_name.as_deref().unwrap_or_default();
-    // The notification's own name has no `s3:`; the configuration's has.
+    // The configuration uses the prefix `s3:`, but the notification does not.
     let name = name.strip_prefix("s3:").unwrap_or(name);
     name.starts_with("ObjectCreated:")
 }
@@ -60,17 +63,17 @@ fn created(record: S3EventRecord) -> Result<ObjectCreated, EventError> {
     let object = record.s3.object;
     let bucket = record.s3.bucket.name.unwrap_or_default();
     if bucket.is_empty() {
-        return Err(EventError::field(EXPECTED, "s3.bucket.name", "absent"));
+        return Err(EventError::field(EXPECTED, "s3.bucket.name", "missing"));
     }
     let key = decode_key(&object.key.unwrap_or_default())?;
     let size = u64::try_from(object.size.unwrap_or(0))
         .map_err(|_| EventError::field(EXPECTED, "s3.object.size", object.size))?;
-    // A bucket whose versioning was suspended says `null` in text.
+    // A bucket with suspended versioning sends the text `null`.
     let version = object.version_id.filter(|v| !v.is_empty() && v != "null");
     let versioned = version.is_some();
     let version = version
         .or(object.e_tag)
-        .ok_or_else(|| EventError::field(EXPECTED, "s3.object.eTag", "absent"))?;
+        .ok_or_else(|| EventError::field(EXPECTED, "s3.object.eTag", "missing"))?;
     Ok(ObjectCreated {
         bucket,
         key,
@@ -81,7 +84,7 @@ fn created(record: S3EventRecord) -> Result<ObjectCreated, EventError> {
     })
 }
 
-/// Keys come form-encoded: a space is `+`, all else is percent-encoded UTF-8.
+/// Decodes a form-encoded key: a space is `+`, other characters are percent-encoded UTF-8.
 fn decode_key(text: &str) -> Result<String, EventError> {
     let spaced = text.replace('+', " ");
     match percent_decode_str(&spaced).decode_utf8() {
@@ -94,7 +97,7 @@ fn encode_key(key: &str) -> String {
     utf8_percent_encode(key, KEY).to_string().replace(' ', "+")
 }
 
-/// The notification that S3 sends for that object. `etag` is without quotes.
+/// Writes the notification that S3 sends for an object. `etag` has no quotes.
 pub fn s3_created_event(object: &ObjectCreated, etag: &str) -> Value {
     let ObjectCreated {
         bucket,
@@ -138,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_are_written_as_s3_writes_them() {
+    fn keys_are_encoded_like_in_s3() {
         assert_eq!(
             encode_key("reviews/my file (1)+ü.xlsx"),
             "reviews/my+file+%281%29%2B%C3%BC.xlsx"
@@ -148,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_creates_nothing_gives_nothing() {
+    fn notifications_without_new_objects_contain_none() {
         let test = json!({
             "Service": "Amazon S3", "Event": "s3:TestEvent", "Time": "2026-11-21T10:00:00.000Z",
             "Bucket": "inbox", "RequestId": "5582815E1AEA5ADF", "HostId": "8cLeGAmw098X"
@@ -163,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_below_zero_is_refused() {
+    fn a_negative_size_is_rejected() {
         let mut event = s3_created_event(&object("a/b.xlsx", true), "e");
         event["Records"][0]["s3"]["object"]["size"] = json!(-1);
         let error = s3_created(&event).unwrap_err();
@@ -183,7 +186,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_key_reads_back(key in ".{1,40}", versioned: bool) {
+        fn every_key_can_be_parsed(key in ".{1,40}", versioned: bool) {
             let object = object(&key, versioned);
             let event = s3_created_event(&object, "e");
             prop_assert_eq!(s3_created(&event).unwrap(), [object]);

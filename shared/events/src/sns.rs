@@ -1,3 +1,5 @@
+//! Messages of the topic, from SNS.
+
 use aws_lambda_events::event::sns::SnsEvent;
 use chrono::{DateTime, Utc};
 use rowmill_domain::message::RunMessage;
@@ -7,25 +9,25 @@ use serde_json::{Value, json};
 use crate::{EventError, LOCAL_ACCOUNT, LOCAL_REGION, time_text};
 
 const EXPECTED: &str = "SNS event";
-/// What is published on the topic.
-pub(crate) const MESSAGE: &str = "message of the topic";
+/// A message that a stage publishes.
+pub(crate) const MESSAGE: &str = "topic message";
 
-/// Whether it is what SNS hands to a Lambda function.
+/// Whether a payload is the event that SNS sends to a Lambda function.
 pub(crate) fn is_sns(payload: &Value) -> bool {
     payload["Records"][0]["EventSource"] == "aws:sns"
 }
 
-/// The texts that were published.
+/// The texts of the messages in an event.
 pub(crate) fn texts(payload: &Value) -> Result<Vec<String>, EventError> {
     let event = SnsEvent::deserialize(payload).map_err(EventError::malformed(EXPECTED))?;
     Ok(event.records.into_iter().map(|r| r.sns.message).collect())
 }
 
-/// The messages of the topic, from what SNS hands to a Lambda function. Kinds of messages that this
-/// program does not know, a newer one's, are passed over.
+/// Parses the event that SNS sends to a Lambda function, and returns the messages of the topic.
+/// Unknown kinds of messages, of a newer version of Rowmill, are ignored.
 ///
 /// # Errors
-/// It is no SNS event, or what was published is no message of the topic.
+/// The payload is not an SNS event, or a text is not a message of the topic.
 pub fn sns_messages(payload: &Value) -> Result<Vec<RunMessage>, EventError> {
     let mut messages = Vec::new();
     for text in texts(payload)? {
@@ -35,7 +37,7 @@ pub fn sns_messages(payload: &Value) -> Result<Vec<RunMessage>, EventError> {
     Ok(messages)
 }
 
-/// A message of the topic; `None` where it is of a kind that this program does not know.
+/// Parses a message of the topic. `None` if its kind is unknown.
 pub(crate) fn message(json: Value) -> Result<Option<RunMessage>, EventError> {
     #[derive(Deserialize)]
     struct Kind {
@@ -49,14 +51,14 @@ pub(crate) fn message(json: Value) -> Result<Option<RunMessage>, EventError> {
     Ok(Some(message))
 }
 
-/// What SNS hands to a Lambda function for that message. `id` is the message's, the same in
-/// every delivery.
+/// Writes the event that SNS sends to a Lambda function for a message. `id` identifies the message and
+/// is the same in every delivery.
 pub fn sns_messages_event(message: &RunMessage, id: &str, now: DateTime<Utc>) -> Value {
     let kind = json!({ "Type": "String", "Value": message.kind() });
     event(message, id, now, json!({ "kind": kind }))
 }
 
-/// The same for a message that EventBridge Scheduler published: it sets no attributes.
+/// The same for a message that EventBridge Scheduler published, which sets no attributes.
 pub fn scheduled_message_event(message: &RunMessage, id: &str, now: DateTime<Utc>) -> Value {
     event(message, id, now, json!({}))
 }
@@ -97,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_of_a_newer_program_are_passed_over_and_what_is_no_message_is_refused() {
+    fn unknown_kinds_are_ignored_and_invalid_messages_rejected() {
         let newer = json!({ "kind": "archived", "run": 7 });
         assert_eq!(sns_messages(&event(&newer)).unwrap(), []);
         let more = json!({ "kind": "check", "run": "20261121-reviews-0123456789ab", "new": [] });
@@ -108,12 +110,12 @@ mod tests {
             json!("x"),
         ] {
             let error = sns_messages(&event(&bad)).unwrap_err().to_string();
-            assert!(error.contains("no message of the topic"), "{error}");
+            assert!(error.contains("not a valid topic message"), "{error}");
         }
     }
 
     #[test]
-    fn every_kind_is_known() {
+    fn every_kind_can_be_parsed() {
         let run: rowmill_domain::RunId = "20261121-reviews-0123456789ab".parse().unwrap();
         for kind in RunMessage::KINDS {
             let text = json!({

@@ -1,4 +1,4 @@
-//! Every payload in `events/` reads as the file beside it says.
+//! Every payload in `events/` is parsed as expected.
 
 #![allow(clippy::panic, reason = "a test")]
 
@@ -20,7 +20,7 @@ fn file(name: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
-/// The payload of that name, and its expected reading.
+/// The payload with this name, and the expected result.
 fn pair(name: &str) -> (Value, Value) {
     (
         file(&format!("{name}.json")),
@@ -47,7 +47,7 @@ fn job(job: &JobStateChange) -> Value {
 }
 
 #[test]
-fn s3_direct_and_through_a_topic() {
+fn s3_notifications_are_parsed_directly_and_through_sns() {
     for name in ["s3-put", "s3-put-in-sns"] {
         let (payload, expected) = pair(name);
         assert_eq!(objects(&s3_created(&payload).unwrap()), expected, "{name}");
@@ -55,7 +55,7 @@ fn s3_direct_and_through_a_topic() {
 }
 
 #[test]
-fn messages_of_the_topic() {
+fn messages_of_the_topic_are_parsed() {
     for name in ["sns-split", "sns-failed", "sns-check", "sns-due"] {
         let (payload, expected) = pair(name);
         let messages = sns_messages(&payload).unwrap();
@@ -64,7 +64,7 @@ fn messages_of_the_topic() {
 }
 
 #[test]
-fn job_state_changes() {
+fn job_state_changes_are_parsed() {
     for name in ["batch-job-succeeded", "batch-job-failed", "batch-child"] {
         let (payload, expected) = pair(name);
         let read = job_state_change(&payload).unwrap();
@@ -78,7 +78,7 @@ fn job_state_changes() {
 }
 
 #[test]
-fn mail_that_came_back() {
+fn bounces_are_parsed() {
     let (payload, expected) = pair("sns-bounce");
     let [ToReport::Bounced(read)] = &to_report(&payload).unwrap()[..] else {
         panic!("one bounce")
@@ -91,7 +91,7 @@ fn mail_that_came_back() {
 }
 
 #[test]
-fn report_takes_its_own_messages_from_the_topic_and_passes_over_the_rest() {
+fn report_ignores_messages_for_other_stages() {
     let (payload, _) = pair("sns-failed");
     let [RunMessage::Failed { run, failure }] = &sns_messages(&payload).unwrap()[..] else {
         panic!("one failure")
@@ -107,7 +107,7 @@ fn report_takes_its_own_messages_from_the_topic_and_passes_over_the_rest() {
 }
 
 #[test]
-fn cleanup_is_entered_by_a_report_by_the_schedule_and_by_the_time_of_a_run() {
+fn cleanup_starts_after_reports_for_sweeps_and_for_due_runs() {
     for name in ["cleanup-reported", "cleanup-schedule"] {
         let (payload, expected) = pair(name);
         let read = match &to_cleanup(&payload).unwrap()[..] {
@@ -125,7 +125,7 @@ fn cleanup_is_entered_by_a_report_by_the_schedule_and_by_the_time_of_a_run() {
 }
 
 #[test]
-fn a_report_that_answered_nothing_asks_for_no_cleanup() {
+fn no_cleanup_follows_a_report_without_an_answer() {
     let mut payload = file("cleanup-reported.json");
     payload["responsePayload"] = json!(null);
     assert_eq!(to_cleanup(&payload).unwrap(), []);
@@ -135,7 +135,7 @@ fn a_report_that_answered_nothing_asks_for_no_cleanup() {
 }
 
 #[test]
-fn a_payload_at_the_wrong_door_is_refused() {
+fn payloads_for_other_stages_are_rejected() {
     let all = [
         "s3-put",
         "sns-split",
@@ -157,7 +157,7 @@ fn a_payload_at_the_wrong_door_is_refused() {
         );
         assert_eq!(
             to_cleanup(&payload).is_ok(),
-            // A message of the topic that is for others is passed over.
+            // Messages of the topic for other stages are ignored.
             matches!(name, "cleanup-reported" | "sns-split"),
             "{name}"
         );

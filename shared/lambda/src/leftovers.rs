@@ -1,17 +1,19 @@
+//! Temporary files that killed processes left behind.
+
 use std::path::Path;
 
-/// What the names of the stages' temporary directories begin with.
+/// The prefix of the temporary directories of the stages.
 const PREFIX: &str = "rowmill-";
 
-/// Removes the temporary directories that a killed process left. Lambda keeps what lies in `/tmp`
-/// when it ends a function for its time or memory, and starts the next process beside it.
+/// Removes the temporary directories of killed processes. When Lambda kills a function because of its
+/// time or memory limit, it keeps `/tmp` for the next process.
 ///
-/// What cannot be removed is logged: there may be room enough.
+/// Failures are only logged, because the space may be sufficient anyway.
 pub(crate) fn remove(temporary: &Path) {
     let entries = match std::fs::read_dir(temporary) {
         Ok(entries) => entries.flatten(),
         Err(error) => {
-            tracing::warn!(%error, "what a killed process left cannot be looked for");
+            tracing::warn!(%error, "cannot search for leftovers of killed processes");
             return;
         }
     };
@@ -21,8 +23,10 @@ pub(crate) fn remove(temporary: &Path) {
             continue;
         }
         match std::fs::remove_dir_all(entry.path()) {
-            Ok(()) => tracing::info!(?name, "removed what a killed process left"),
-            Err(error) => tracing::warn!(?name, %error, "what a killed process left stays"),
+            Ok(()) => tracing::info!(?name, "removed a leftover directory of a killed process"),
+            Err(error) => {
+                tracing::warn!(?name, %error, "cannot remove a leftover directory of a killed process")
+            }
         }
     }
 }
@@ -34,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn directories_of_the_stages_go_and_all_else_stays() {
+    fn only_directories_of_the_stages_are_removed() {
         let temporary = std::env::temp_dir().join(format!("leftovers-{}", std::process::id()));
         for name in ["rowmill-split-a", "rowmill-report-b", "other"] {
             fs::create_dir_all(temporary.join(name)).unwrap();
@@ -45,7 +49,7 @@ mod tests {
         let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
         fs::remove_dir_all(&temporary).unwrap();
         assert_eq!(left, ["other"]);
-        // And where there is none.
+        // Also if the directory does not exist.
         remove(&temporary);
     }
 }

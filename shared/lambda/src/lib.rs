@@ -1,4 +1,8 @@
-//! What every function's `main` shares: logs, the invocation, the loop over events.
+//! What the `main` of every function shares.
+//!
+//! [`run`] sets up a stage and passes Lambda's events to it. [`log`] configures JSON logs, in which
+//! every line has the run, the chunk and the request that it belongs to. `leftovers` removes
+//! temporary files of killed processes.
 
 mod leftovers;
 mod log;

@@ -1,3 +1,5 @@
+//! JSON logs.
+
 use std::io;
 
 use rowmill_domain::config::{ROWMILL_LOG, ROWMILL_LOG_DEFAULT};
@@ -5,30 +7,30 @@ use rowmill_domain::environment::Environment;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Logs to standard output from now on, one JSON object a line: `timestamp`, `level`, `target`,
-/// `fields` (`message` and what it tells), `span` and `spans`, in which run, chunk and request
-/// stand on every line that is logged on their behalf. A panic is a line as well.
+/// Logs to standard output, one JSON object per line: `timestamp`, `level`, `target`, `fields`
+/// (`message` and its values), `span` and `spans`. The spans contain the run, the chunk and the
+/// request that a line belongs to. A panic is logged, too.
 ///
-/// A filter that cannot be read is told in the log, and the default holds.
+/// If the filter in `ROWMILL_LOG` is invalid, this is logged and the default filter is used.
 pub fn log(environment: &Environment) {
-    let wanted = environment.optional(ROWMILL_LOG);
-    let (filter, wrong) = match wanted.as_deref().map(EnvFilter::try_new) {
+    let configured = environment.optional(ROWMILL_LOG);
+    let (filter, invalid) = match configured.as_deref().map(EnvFilter::try_new) {
         Some(Ok(filter)) => (filter, None),
         Some(Err(error)) => (EnvFilter::new(ROWMILL_LOG_DEFAULT), Some(error)),
         None => (EnvFilter::new(ROWMILL_LOG_DEFAULT), None),
     };
-    // It tells errors of the function once more, outside of the invocation's span.
+    // The layer logs errors of the function again, without the span of the invocation.
     let filter = match "lambda_runtime::layers::panic=off".parse() {
         Ok(directive) => filter.add_directive(directive),
         Err(_) => filter,
     };
-    // Fails only where logging was set up before; then that holds.
+    // Fails only if logging was configured before.
     let _ = tracing::subscriber::set_global_default(subscriber(filter, io::stdout));
     std::panic::set_hook(Box::new(|panic| {
-        tracing::error!(%panic, "a defect of Rowmill, please report it");
+        tracing::error!(%panic, "this is a bug in Rowmill; please report it");
     }));
-    if let Some(error) = wrong {
-        tracing::warn!(%error, "{ROWMILL_LOG} cannot be read; `{ROWMILL_LOG_DEFAULT}` holds");
+    if let Some(error) = invalid {
+        tracing::warn!(%error, "{ROWMILL_LOG} is invalid; using `{ROWMILL_LOG_DEFAULT}`");
     }
 }
 
@@ -40,7 +42,7 @@ where
         .json()
         .with_env_filter(filter)
         .with_writer(to)
-        // It would tell of a closed output on that output, and panic.
+        // With a closed output, logging the error would panic.
         .log_internal_errors(false)
         .finish()
 }
@@ -55,9 +57,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Kept {
+    impl Write for Buffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -67,17 +69,17 @@ mod tests {
     }
 
     #[test]
-    fn run_chunk_and_request_stand_on_every_line() {
-        let kept = Kept::default();
-        let to = kept.clone();
+    fn every_line_contains_run_chunk_and_request() {
+        let buffer = Buffer::default();
+        let to = buffer.clone();
         let subscriber = subscriber(EnvFilter::new("info"), move || to.clone());
         tracing::subscriber::with_default(subscriber, || {
             let _invocation = tracing::info_span!("invocation", request_id = "r-1").entered();
             let _child = tracing::info_span!("enrich", run = "20261121-a-0", chunk = 7).entered();
             tracing::warn!(row = 3, "a line\nof two");
-            tracing::debug!("not this one");
+            tracing::debug!("below the level");
         });
-        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<Value> = text
             .lines()
             .map(|line| serde_json::from_str(line).unwrap())

@@ -1,3 +1,5 @@
+//! The main loop of a function.
+
 use std::fmt::Display;
 use std::rc::Rc;
 
@@ -11,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 use tracing::Instrument as _;
 
-/// A function: the stage, and how it is set up and entered.
+/// A function: its stage, and how to set it up and invoke it.
 struct Function<S, F, I> {
     environment: Environment,
     set_up: F,
@@ -19,18 +21,17 @@ struct Function<S, F, I> {
     stage: OnceCell<S>,
 }
 
-/// Runs a Lambda function until its container ends: sets the stage up once, and hands it every
-/// event with Lambda's request id as the owner of its claims, which is the same in every retry of
-/// the event.
+/// Runs a Lambda function until its container ends. Sets up the stage once and passes every event to
+/// it. The owner of its claims is Lambda's request id, which is the same in every retry of an event.
 ///
-/// The stage is set up before the first event, while Lambda gives the container a whole processor.
-/// Where that fails, each event tries again and is answered with the reason.
+/// The stage is set up before the first event, when Lambda gives the container a full CPU. If that
+/// fails, every event retries the setup, and fails with the reason.
 ///
-/// One thread: reading and writing workbooks take threads of their own, and all else waits for
-/// services.
+/// Uses one thread: reading and writing workbooks start their own threads, and everything else waits
+/// for services.
 ///
 /// # Errors
-/// The program was not started by Lambda, or Lambda's API fails.
+/// The program was not started by Lambda, or Lambda's runtime API fails.
 pub fn run<S, E: Display>(
     environment: Environment,
     set_up: impl AsyncFn(&Environment) -> anyhow::Result<S>,
@@ -38,9 +39,9 @@ pub fn run<S, E: Display>(
 ) -> anyhow::Result<()> {
     crate::log(&environment);
     environment.text(AWS_LAMBDA_RUNTIME_API).context(
-        "this program is a Lambda function, and starts only there; on one machine use `rowmill`",
+        "this program runs only as a Lambda function; use `rowmill` to run on one machine",
     )?;
-    // Not beside an emulator of Lambda, on whose machine others have their files.
+    // Not with an emulator of Lambda, whose temporary directory other programs use, too.
     if environment
         .optional(AWS_LAMBDA_INITIALIZATION_TYPE)
         .is_some()
@@ -58,14 +59,11 @@ pub fn run<S, E: Display>(
         .build()?;
     runtime.block_on(async {
         if let Err(error) = function.stage().await {
-            tracing::error!(
-                error = format!("{error:#}"),
-                "the function cannot be set up"
-            );
+            tracing::error!(error = format!("{error:#}"), "cannot set up the function");
         }
         let service = service_fn(|event| {
             let function = Rc::clone(&function);
-            async move { function.answer(event).await }
+            async move { function.invoke(event).await }
         });
         let ended = Runtime::new(service).run().await;
         ended.map_err(|error| anyhow!("Lambda's runtime API: {error}"))
@@ -84,7 +82,7 @@ where
             .await
     }
 
-    async fn answer(&self, event: LambdaEvent<Value>) -> Result<Option<Value>, Diagnostic> {
+    async fn invoke(&self, event: LambdaEvent<Value>) -> Result<Option<Value>, Diagnostic> {
         let cx = Invocation {
             owner: event.context.request_id,
             now: Utc::now(),
@@ -93,18 +91,18 @@ where
         async {
             let stage = match self.stage().await {
                 Ok(stage) => stage,
-                Err(error) => return Err(told("SetUp", format!("{error:#}"))),
+                Err(error) => return Err(failed("SetUp", format!("{error:#}"))),
             };
             let answer = (self.invoke)(stage, &event.payload, &cx).await;
-            answer.map_err(|error| told("Stage", error.to_string()))
+            answer.map_err(|error| failed("Stage", error.to_string()))
         }
         .instrument(span)
         .await
     }
 }
 
-/// Logs an error, and makes it the answer to the event.
-fn told(kind: &str, message: String) -> Diagnostic {
+/// Logs an error and converts it to the answer of the function.
+fn failed(kind: &str, message: String) -> Diagnostic {
     tracing::error!(error = message, "the event failed");
     Diagnostic {
         error_type: kind.to_owned(),
