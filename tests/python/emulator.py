@@ -1,7 +1,7 @@
-"""Runs a console script of this venv until standard input ends.
+"""Runs a console script of this virtual environment until standard input ends.
 
-The test holds the other end: whatever ends it, also kill -9, ends the emulator and all that the
-emulator has started.
+The test holds the other end of standard input. However the test ends, even by `kill -9`, the emulator
+and all its child processes end too.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""Makes a Python environment with exact packages, where it is absent or of others.
+"""Creates a virtual environment with exact packages if it is missing or has other packages.
 
     python3 tests/python/environment.py FOLDER REQUIREMENTS.txt
 
-Prints its interpreter. uv resolves and installs in seconds what takes pip minutes (checkov and the
-SAM CLI together: over five minutes of pip's resolver on a slow machine).
+Prints the path of its interpreter. uv installs in seconds what takes pip minutes (for checkov and the
+SAM CLI together, pip's resolver takes over five minutes on a slow machine).
 """
 
 import pathlib
@@ -14,8 +14,8 @@ UV = "uv==0.13.9"
 
 
 def environment(folder, requirements):
-    """The interpreter of the environment in `folder`, with what `requirements`, the text of a
-    requirements file, asks for."""
+    """Returns the interpreter of the environment in `folder`, with the packages of `requirements`, the
+    text of a requirements file."""
     folder = pathlib.Path(folder)
     python, stamp = folder / "bin/python", folder / "requirements.txt"
     wanted = f"{UV}\n{requirements}"
@@ -25,7 +25,7 @@ def environment(folder, requirements):
         listed.write_text(wanted)
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV]
         subprocess.run(pip, check=True)
-        # The machine's certificates, as pip takes them: an index may stand behind a proxy.
+        # The system's certificates, as pip uses them: the index can be behind a proxy.
         uv = [folder / "bin/uv", "pip", "install", "--quiet", "--system-certs", "--python", python]
         subprocess.run([*uv, "--requirement", listed], check=True)
         stamp.write_text(wanted)

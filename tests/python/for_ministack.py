@@ -1,9 +1,10 @@
-"""Turns the template as `sam build` writes it into one that ministack takes.
+"""Converts the output of `sam build` into a template that ministack accepts.
 
     for_ministack.py BUILT_TEMPLATE OUT
 
-All that differs from what AWS gets is in this file: `AWS::Batch::*` is left out, which ministack refuses. Where a queue was named stands the ARN that
-  it would have. The tests' own endpoint stands for Batch.
+Every difference from the template for AWS is in this file: it removes `AWS::Batch::*`, which ministack
+refuses, and replaces references to queues with the ARN that the queue would have. The tests' own
+endpoint replaces Batch.
 """
 
 import json
@@ -15,7 +16,7 @@ LEFT_OUT = "AWS::Batch::"
 
 
 def tag(loader, suffix, node):
-    """A short form such as !Ref or !Sub as its long one."""
+    """The long form of a short form such as !Ref or !Sub."""
     if isinstance(node, yaml.ScalarNode):
         value = loader.construct_scalar(node)
     elif isinstance(node, yaml.SequenceNode):
@@ -29,7 +30,7 @@ def tag(loader, suffix, node):
 
 
 class Loader(yaml.SafeLoader):
-    """Reads CloudFormation's short forms; dates stay text."""
+    """Reads CloudFormation's short forms. Dates remain text."""
 
 
 Loader.add_multi_constructor("!", tag)
@@ -40,7 +41,7 @@ Loader.yaml_implicit_resolvers = {
 
 
 def replaced(node, queues):
-    """`node` with every reference to a queue as the queue's ARN."""
+    """`node`, with every reference to a queue replaced by the ARN of the queue."""
     if isinstance(node, list):
         return [replaced(item, queues) for item in node]
     if not isinstance(node, dict):

@@ -1,8 +1,8 @@
-"""LibreOffice opens a result workbook and saves it again with the same cells and looks.
+"""LibreOffice opens a result workbook and saves it with the same cells and formats.
 
     python office_equal.py result.xlsx
 
-Needs LibreOffice (Debian: libreoffice-calc). Prints how many cells are the same.
+Needs LibreOffice (Debian: libreoffice-calc). Prints the number of equal cells.
 """
 
 import subprocess
@@ -14,11 +14,11 @@ import openpyxl
 
 
 def cells(book):
-    # LibreOffice saves true as the formula TRUE() with its value.
+    # LibreOffice saves true as the formula TRUE().
     for sheet in book.worksheets:
         for row in sheet.iter_rows():
             for cell in row:
-                # An empty text and an empty cell are one to LibreOffice.
+                # LibreOffice does not distinguish an empty text from an empty cell.
                 if cell.value not in (None, ""):
                     yield (sheet.title, cell.coordinate), cell.value
 
@@ -31,8 +31,8 @@ def same(a, b):
 
 
 def looks(book):
-    """What a reader of the sheets sees besides their cells; of a view, as of what is frozen, LibreOffice
-    without a screen knows nothing."""
+    """The visible properties of the sheets other than their cells. Frozen panes are not included because
+    LibreOffice without a screen does not read them."""
     for sheet in book.worksheets:
         fills, links = {}, {}
         for row in sheet.iter_rows(min_row=2):
@@ -55,7 +55,7 @@ def load(path):
 def main():
     path = Path(sys.argv[1])
     with tempfile.TemporaryDirectory() as folder:
-        # A profile of its own: another LibreOffice of this user may be open.
+        # A separate profile, because LibreOffice can already be running for this user.
         profile = f"-env:UserInstallation=file://{folder}/profile"
         command = ["soffice", profile, "--headless", "--convert-to", "xlsx:Calc MS Excel 2007 XML"]
         subprocess.run([*command, "--outdir", folder, path], check=True, timeout=300, stdout=subprocess.DEVNULL)

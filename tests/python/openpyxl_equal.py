@@ -1,9 +1,9 @@
-"""Values equal openpyxl's, cell by cell, on workbooks made by openpyxl, XlsxWriter and LibreOffice.
+"""Values equal those of openpyxl, cell by cell, for workbooks of openpyxl, XlsxWriter and LibreOffice.
 
     python openpyxl_equal.py path/to/dump-workbook
 
-Workbooks made by LibreOffice lie in `office/`; `--office` instead of the path makes them again, of
-those made by openpyxl, and needs LibreOffice (Debian: libreoffice-calc).
+The workbooks of LibreOffice are in `office/`. `--office` instead of the path recreates them from the
+workbooks of openpyxl, which needs LibreOffice (Debian: libreoffice-calc).
 """
 
 import datetime as dt
@@ -21,7 +21,7 @@ OFFICE = Path(__file__).parent / "office"
 DATE = dt.datetime(2024, 3, 1)
 TIME = dt.datetime(2024, 2, 29, 23, 59, 58)
 
-# Per workbook: columns of values, and a number format or None.
+# For each workbook: columns, each as values and a number format or None.
 BOOKS = {
     "texts": [(["00501", "=1+1", " a ", "two\nlines", "Zürich", "東京🙂", "x" * 32767], None)],
     "long-digits": [(["1234567890123456789", "0.10", "1e5", "-0", "+49"], None)],
@@ -81,7 +81,7 @@ def with_xlsxwriter(path, columns, **options):
 
 
 def as_text(value):
-    """openpyxl's value as `dump` prints it: its kind, and its text."""
+    """A value of openpyxl as `dump` prints it: kind and text."""
     if isinstance(value, bool):
         return ["bool", str(value).lower()]
     if isinstance(value, (int, float)):
@@ -99,7 +99,7 @@ def ours_as_text(cell):
     kind, text = cell
     if kind == "number":
         return [kind, float(text)]
-    if kind == "date":  # openpyxl has no days without a time
+    if kind == "date":  # openpyxl has no dates without a time
         return ["datetime", f"{text}T00:00:00.000"]
     if kind in ("datetime", "time"):
         return [kind, text if "." in text else f"{text}.000"]
@@ -133,7 +133,7 @@ def compare(dump, path):
 
 
 def convert():
-    """Has LibreOffice save what openpyxl made."""
+    """Lets LibreOffice save the workbooks of openpyxl."""
     with tempfile.TemporaryDirectory() as directory:
         made = [Path(directory) / f"{name}.xlsx" for name in BOOKS if name not in ("tall", "wide")]
         for path in made:

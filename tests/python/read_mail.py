@@ -1,5 +1,5 @@
-"""Prints a mail decoded: its headers, then each part's type, file name and text. With a folder as
-second argument its attachments are written there."""
+"""Prints a decoded mail: its headers, then the type, file name and text of each part. If the second
+argument is a folder, writes the attachments to it."""
 
 import email
 import email.policy

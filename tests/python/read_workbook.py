@@ -1,4 +1,4 @@
-"""Prints a workbook as JSON, as openpyxl reads it: {"sheets": [{"name", "rows", ...}]}.
+"""Prints a workbook as openpyxl reads it, as JSON: {"sheets": [{"name", "rows", ...}]}.
 
 A cell is null or [type, value]: s text, n number, b boolean, d date, dt date and time, t time,
 td seconds of a duration, f formula, e error.
@@ -22,10 +22,10 @@ def cell(c):
     if isinstance(v, bool):
         return ["b", v]
     if isinstance(v, (int, float)):
-        # "1e15" and "1000000000000000" are the same cell.
+        # "1e15" and "1000000000000000" are the same value.
         return ["n", int(v) if v == int(v) and abs(v) < 2**53 else v]
     if isinstance(v, datetime.datetime):
-        # openpyxl gives every day a time; the format tells a date from a date and time.
+        # openpyxl gives every date a time; the number format distinguishes a date from a date and time.
         if any(x in c.number_format.lower() for x in ("h", "s")):
             return ["dt", v.isoformat()]
         return ["d", v.date().isoformat()]

@@ -28,7 +28,7 @@ use tempfile::TempDir;
 const WORK: &str = "work";
 const QUEUE: &str = "main";
 
-/// Keeps what is published.
+/// Records the published messages.
 #[derive(Default)]
 struct Published(Mutex<Vec<RunMessage>>);
 
@@ -40,7 +40,7 @@ impl Topic for Published {
     }
 }
 
-/// A run of one chunk that split has finished, and a Batch that takes jobs and runs none.
+/// A run of one chunk that split has finished, and a Batch that accepts jobs and does not run them.
 struct Bench {
     submit: Submit,
     ledger: Arc<SqliteLedger>,

@@ -1,8 +1,8 @@
-//! What stands in for AWS in the tests: ministack and moto, each a process of its own that begins
-//! empty and ends with the test.
+//! Emulators of AWS: ministack and moto. Each runs in a separate process that starts empty and ends with
+//! the test.
 //!
-//! ministack serves S3, DynamoDB, SNS, EventBridge, Scheduler, Lambda and CloudFormation; moto
-//! serves Batch's shapes, raw mail of SES, and S3's least size of a part. Their account ids differ
+//! ministack emulates S3, DynamoDB, SNS, EventBridge, Scheduler, Lambda and CloudFormation. moto emulates
+//! the API of Batch, raw mail of SES, and the minimum part size of S3. They have different account ids
 //! ([`Kind::account`]).
 
 use std::fs::File;
@@ -22,14 +22,14 @@ use tempfile::TempDir;
 use rowmill_tests_local::program::root;
 use rowmill_tests_local::python;
 
-/// The region that tests work in.
+/// The region of all tests.
 pub const REGION: &str = "eu-central-1";
 
-/// How long an emulator may take until it answers: seconds where nothing else runs, more where
-/// many tests start at once.
+/// The maximum time until an emulator answers. It takes seconds on an idle machine, and longer if many
+/// tests start at the same time.
 const UP_WITHIN: Duration = Duration::from_secs(120);
 
-/// Which emulator.
+/// The kind of an emulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// <https://pypi.org/project/ministack/>
@@ -39,7 +39,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The account that it stands for.
+    /// The id of the emulated account.
     pub fn account(self) -> &'static str {
         match self {
             Kind::Ministack => "000000000000",
@@ -48,7 +48,7 @@ impl Kind {
     }
 }
 
-/// A running emulator. It ends when this is dropped, or the test's process ends.
+/// A running emulator. It ends when this is dropped or when the test's process ends.
 pub struct Emulator {
     kind: Kind,
     process: Child,
@@ -62,13 +62,12 @@ impl Emulator {
         Emulator::start(Kind::Ministack, &[])
     }
 
-    /// The same, with variables that its functions find in their environment, which begins with
-    /// its own.
+    /// Like [`Emulator::ministack`], with additional environment variables. Its functions inherit them.
     pub fn ministack_with(variables: &[(String, String)]) -> Emulator {
         Emulator::start(Kind::Ministack, variables)
     }
 
-    /// Starts moto and waits until it answers. Jobs and functions are told of and not run.
+    /// Starts moto and waits until it answers. It accepts jobs and functions and does not run them.
     pub fn moto() -> Emulator {
         let moto = Emulator::start(Kind::Moto, &[]);
         let no_docker = r#"{"batch":{"use_docker":false},"lambda":{"use_docker":false}}"#;
@@ -77,13 +76,13 @@ impl Emulator {
     }
 
     fn start(kind: Kind, variables: &[(String, String)]) -> Emulator {
-        // Between finding a port free and taking it another process may take it.
+        // Another process can take the port before the emulator binds it.
         for _ in 0..5 {
             if let Some(emulator) = Emulator::try_start(kind, variables) {
                 return emulator;
             }
         }
-        panic!("{kind:?} did not start in five tries");
+        panic!("{kind:?} did not start in five attempts");
     }
 
     fn try_start(kind: Kind, variables: &[(String, String)]) -> Option<Emulator> {
@@ -107,10 +106,10 @@ impl Emulator {
                 ("MINISTACK_HOST", "127.0.0.1"),
                 ("MINISTACK_REGION", REGION),
             ])
-            // What it keeps in files goes with the directory.
+            // Its files are removed with the directory.
             .env("TMPDIR", directory.path())
             .envs(environment(&[]))
-            // ministack's functions call it there.
+            // The functions in ministack call it at this address.
             .env("AWS_ENDPOINT_URL", format!("http://{address}"))
             .envs(variables.iter().cloned())
             .current_dir(&directory)
@@ -147,24 +146,24 @@ impl Emulator {
         format!("http://{}", self.address)
     }
 
-    /// The account that it stands for.
+    /// The id of the emulated account.
     pub fn account(&self) -> &'static str {
         self.kind.account()
     }
 
-    /// What it has printed.
+    /// The output so far.
     pub fn log(&self) -> String {
         let log = std::fs::read(self.directory.path().join("log")).unwrap();
         String::from_utf8_lossy(&log).into_owned()
     }
 
-    /// The SDK's configuration with every service here, and with the retries and times of the
-    /// product.
+    /// The SDK configuration with this emulator as endpoint of every service. Retries and timeouts are
+    /// those of the product.
     pub fn sdk_config(&self) -> SdkConfig {
         sdk_config(&self.url())
     }
 
-    /// A request of the emulator's own interface, not of AWS's: the body of the answer.
+    /// Sends a request to the emulator's own API (not to AWS's) and returns the body of the answer.
     pub fn http(&self, method: &str, path: &str, body: &str) -> String {
         let answer = self.try_http(method, path, body).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -179,7 +178,7 @@ impl Emulator {
     fn try_http(&self, method: &str, path: &str, body: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(UP_WITHIN))?;
-        // HTTP/1.0: the answer ends with the connection, and is not in chunks.
+        // HTTP/1.0, so that the answer ends with the connection and is not chunked.
         write!(
             stream,
             "{method} {path} HTTP/1.0\r\nHost: {}\r\nContent-Type: application/json\r\n\
@@ -199,10 +198,10 @@ impl Emulator {
 impl Drop for Emulator {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // Kept for the reader of a failed test: it goes with the directory.
-            eprintln!("{:?} said:\n{}", self.kind, self.log());
+            // The log is removed with the directory, so print it for the reader of the failed test.
+            eprintln!("output of {:?}:\n{}", self.kind, self.log());
         }
-        // It ends what it has started, then itself; what is left of its group is killed.
+        // SIGTERM lets it stop its own children first. Then the rest of its process group is killed.
         drop(self.process.stdin.take());
         let pid = Pid::from_child(&self.process);
         let _ = rustix::process::kill_process(pid, Signal::TERM);
@@ -218,8 +217,8 @@ impl Drop for Emulator {
     }
 }
 
-/// The SDK's configuration with every service at that address, and with the retries and times of
-/// the product. The environment and files of whoever runs the tests have no part in it.
+/// The SDK configuration with this address as endpoint of every service. Retries and timeouts are those
+/// of the product. It does not depend on the environment or files of the user who runs the tests.
 pub fn sdk_config(url: &str) -> SdkConfig {
     let credentials = Credentials::new("test", "test", None, None, "tests");
     SdkConfig::builder()
@@ -232,9 +231,9 @@ pub fn sdk_config(url: &str) -> SdkConfig {
         .build()
 }
 
-/// The environment that sends a started program's calls to emulators. `endpoints` are pairs of a
-/// service as `AWS_ENDPOINT_URL_<SERVICE>` spells it (`S3`, `DYNAMODB`, `SESV2`; empty for all
-/// services not named) and its emulator.
+/// Environment variables that direct the calls of a program to emulators. `endpoints` are pairs of a
+/// service, spelled as in `AWS_ENDPOINT_URL_<SERVICE>` (`S3`, `DYNAMODB`, `SESV2`; empty for all other
+/// services), and its emulator.
 pub fn environment(endpoints: &[(&str, &Emulator)]) -> Vec<(String, String)> {
     let mut variables: Vec<(String, String)> = [
         ("AWS_REGION", REGION),

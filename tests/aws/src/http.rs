@@ -1,13 +1,13 @@
-//! A client for plain calls to servers of the tests.
+//! An HTTP client for calls to servers of the tests.
 
 /// A new client.
 pub fn client() -> reqwest::Client {
     builder().build().unwrap()
 }
 
-/// One that is not finished. Nothing here speaks TLS, but it asks for a provider before it knows.
+/// A builder for a client. reqwest requires a TLS provider even though the tests do not use TLS.
 pub fn builder() -> reqwest::ClientBuilder {
-    // Set already by another call.
+    // Fails if another call has already set it, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()
 }

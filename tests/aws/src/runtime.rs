@@ -1,5 +1,5 @@
-//! A function's process under a Runtime API of the test's own: it gets the events that the test
-//! hands it, under the request ids that the test says, and can be killed at any time.
+//! Runs a function as a process with a Lambda Runtime API inside the test. The test chooses events and
+//! request ids, and can kill the process at any time.
 //!
 //! Source: Lambda developer guide, "Using the Lambda runtime API for custom runtimes".
 
@@ -21,10 +21,10 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// How long a function may work on an event here.
+/// The maximum duration of an invocation.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A running function. Dropped, it is killed.
+/// A running function. Dropping it kills the process.
 pub struct Function {
     process: Child,
     api: Arc<Api>,
@@ -37,7 +37,7 @@ struct Event {
     payload: Value,
 }
 
-/// What a function answered: a value, or the error it told of.
+/// The answer of a function: a value or an error.
 pub type Answer = Result<Value, Value>;
 
 struct Api {
@@ -47,7 +47,7 @@ struct Api {
 }
 
 impl Function {
-    /// Starts the program with that environment and nothing else but `PATH`.
+    /// Starts the program with this environment, `PATH` and the variables that Lambda sets.
     pub async fn start(program: &Path, environment: &[(String, String)]) -> Function {
         let (events, waiting) = mpsc::unbounded_channel();
         let api = Arc::new(Api {
@@ -88,7 +88,7 @@ impl Function {
         }
     }
 
-    /// Hands it an event, and waits for nothing.
+    /// Sends an event without waiting for the answer.
     pub fn send(&self, request_id: &str, payload: &Value) -> oneshot::Receiver<Answer> {
         let (sender, receiver) = oneshot::channel();
         let answers = &self.api.answers;
@@ -105,7 +105,7 @@ impl Function {
         receiver
     }
 
-    /// Hands it an event and waits for its answer.
+    /// Sends an event and waits for the answer.
     pub async fn invoke(&self, request_id: &str, payload: &Value) -> Answer {
         let answer = self.send(request_id, payload);
         tokio::time::timeout(PATIENCE, answer)
@@ -114,7 +114,7 @@ impl Function {
             .unwrap()
     }
 
-    /// Ends it as a machine that is lost: SIGKILL.
+    /// Kills the process with SIGKILL, as if its machine were lost.
     pub async fn kill(mut self) {
         self.process.kill().await.unwrap();
     }
@@ -167,7 +167,7 @@ async fn error(
 impl Api {
     fn answer(&self, id: &str, answer: Answer) -> StatusCode {
         if let Some(sender) = self.answers.lock().unwrap().remove(id) {
-            // Nobody may wait any more.
+            // The receiver can be gone.
             let _ = sender.send(answer);
         }
         StatusCode::ACCEPTED

@@ -1,4 +1,4 @@
-//! What the template makes in a deployment, and a test of one part must make itself.
+//! Resources of the template, for tests that do not deploy it.
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::types::{
@@ -10,7 +10,7 @@ use aws_sdk_s3::types::{
 
 use crate::emulators::REGION;
 
-/// Creates a bucket, and gives a client for what the port has no call for.
+/// Creates a bucket. Returns a client, for calls that the port does not have.
 pub async fn bucket(config: &SdkConfig, name: &str, versioned: bool) -> aws_sdk_s3::Client {
     let config = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
     let client = aws_sdk_s3::Client::from_conf(config.build());
@@ -33,13 +33,13 @@ pub async fn bucket(config: &SdkConfig, name: &str, versioned: bool) -> aws_sdk_
     client
 }
 
-/// Creates `<stack>-runs`, as the template does.
+/// Creates the table `<stack>-runs` as the template does.
 pub async fn runs_table(config: &SdkConfig, stack: &str) {
     let keys = [("pk", KeyType::Hash), ("sk", KeyType::Range)];
     table(config, format!("{stack}-runs"), &keys).await;
 }
 
-/// Creates `<stack>-permits`, as the template does.
+/// Creates the table `<stack>-permits` as the template does.
 pub async fn permits_table(config: &SdkConfig, stack: &str) {
     let keys = [("rate_key", KeyType::Hash)];
     table(config, format!("{stack}-permits"), &keys).await;

@@ -1,7 +1,6 @@
-//! The SDK's way to a service, with faults on it: what it sends is kept, and the service is made
-//! to refuse as AWS does when it has too much to do.
+//! An HTTP client for the SDK that records requests and injects the errors with which AWS throttles.
 //!
-//! Waits cost no time: the SDK's clock is one that its waits move on.
+//! Waiting takes no time: the SDK gets a clock that its own waits advance.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,50 +20,49 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use serde_json::{Value, json};
 
-/// The way to a service.
+/// The connection to a service.
 #[derive(Clone)]
 pub struct Wire(Arc<Inner>);
 
-/// What stands in for the service: the status and body of an answer, or `None` for the service's
-/// own.
+/// Returns the status and body of a scripted answer, or `None` to ask the service.
 type Script = dyn Fn(&Sent) -> Option<(u16, String)> + Send + Sync;
 
 struct Inner {
     client: SharedHttpClient,
-    /// Every how many calls one is refused; 0: none.
+    /// One call in this many is refused; 0 refuses none.
     refuse_every: AtomicU64,
     script: Box<Script>,
     calls: AtomicU64,
     refused: AtomicU64,
-    /// Items of batches that came back unprocessed.
+    /// The number of batch items that were returned unprocessed.
     unprocessed: AtomicU64,
     sent: Mutex<Vec<Sent>>,
     clock: Clock,
 }
 
-/// A request as it was sent.
+/// A recorded request.
 #[derive(Clone, Debug)]
 pub struct Sent {
     /// The method.
     pub method: String,
-    /// The address, with its query.
+    /// The URI with its query.
     pub uri: String,
-    /// `DynamoDB_20120810.CreateTable`; empty where the service has no such header.
+    /// The header `x-amz-target`, such as `DynamoDB_20120810.CreateTable`; empty if missing.
     pub target: String,
-    /// The body, where it is JSON; else null.
+    /// The body if it is JSON, else null.
     pub body: Value,
 }
 
 impl Wire {
-    /// A way that refuses every `refuse_every`th call (none for 0): S3 with 503 SlowDown, DynamoDB
-    /// with its two codes in turn, and of a batch's items it takes the first half only; Batch, SES
-    /// and EventBridge Scheduler with 429, SNS with 400 Throttling.
+    /// A connection that refuses every `refuse_every`th call (0 for none). S3 answers 503 SlowDown;
+    /// DynamoDB alternates between its two codes and processes only the first half of a batch; Batch,
+    /// SES and EventBridge Scheduler answer 429; SNS answers 400 Throttling.
     pub fn new(refuse_every: u64) -> Wire {
         Wire::make(refuse_every, Box::new(|_| None))
     }
 
-    /// A way on which some requests are answered with what AWS is known to answer: for what the
-    /// emulators do not do.
+    /// A connection on which `script` answers some requests with known answers of AWS, for behaviour
+    /// that the emulators do not have.
     pub fn replay(script: impl Fn(&Sent) -> Option<(u16, String)> + Send + Sync + 'static) -> Wire {
         Wire::make(0, Box::new(script))
     }
@@ -82,36 +80,36 @@ impl Wire {
         }))
     }
 
-    /// From now on every `calls`th call is refused.
+    /// Refuses every `calls`th call from now on.
     pub fn refuse_every(&self, calls: u64) {
         self.0.refuse_every.store(calls, Ordering::SeqCst);
     }
 
-    /// That configuration, with its calls on this way.
+    /// The configuration with this connection.
     pub fn on(&self, config: &SdkConfig) -> SdkConfig {
         let mut config = config.to_builder();
         config.set_http_client(Some(SharedHttpClient::new(self.clone())));
         config
             .time_source(self.0.clock.clone())
             .sleep_impl(self.0.clock.clone())
-            // By that clock all of them would be over at once.
+            // With this clock, all timeouts would expire immediately.
             .timeout_config(TimeoutConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build()
     }
 
-    /// How many calls were refused, and how many items of batches came back.
+    /// The number of refused calls and of unprocessed batch items.
     pub fn refused(&self) -> (u64, u64) {
         let load = |n: &AtomicU64| n.load(Ordering::SeqCst);
         (load(&self.0.refused), load(&self.0.unprocessed))
     }
 
-    /// How long the SDK would have waited in all.
+    /// The total time that the SDK would have waited.
     pub fn waited(&self) -> Duration {
         Duration::from_millis(self.0.clock.0.load(Ordering::SeqCst))
     }
 
-    /// The requests so far, of that target where it is not empty.
+    /// The requests so far; only those with this target if it is not empty.
     pub fn sent(&self, target: &str) -> Vec<Sent> {
         let sent = self.0.sent.lock().unwrap();
         let wanted = |sent: &&Sent| target.is_empty() || sent.target == target;
@@ -188,8 +186,8 @@ impl HttpConnector for Connector {
 }
 
 impl Wire {
-    /// Sends the first half of a batch; the rest comes back, as where a partition has too much to
-    /// do. Of one item nothing is taken, and the call as a whole is refused, as DynamoDB does it.
+    /// Sends the first half of a batch and returns the rest as unprocessed, as DynamoDB does when a
+    /// partition is throttled. A batch of one item is refused.
     async fn half(
         self,
         next: SharedHttpConnector,
@@ -197,7 +195,7 @@ impl Wire {
         mut body: Value,
     ) -> Result<HttpResponse, ConnectorError> {
         let tables = body["RequestItems"].as_object_mut().unwrap();
-        assert_eq!(tables.len(), 1, "a batch is of one run's table");
+        assert_eq!(tables.len(), 1, "a batch writes to one table");
         let (table, items) = tables.iter_mut().next().unwrap();
         let (table, items) = (table.clone(), items.as_array_mut().unwrap());
         let rest = items.split_off(items.len() / 2);
@@ -205,7 +203,7 @@ impl Wire {
             return Ok(throttled(0));
         }
         let bytes = serde_json::to_vec(&body).unwrap();
-        // The signature is of the whole batch; ministack does not look at it.
+        // The signature covers the whole batch, but ministack does not check it.
         let headers = request.headers_mut();
         headers.insert("content-length", bytes.len().to_string());
         *request.body_mut() = SdkBody::from(bytes);
@@ -228,7 +226,7 @@ fn response(status: u16, body: &str) -> HttpResponse {
     response
 }
 
-/// S3 user guide, "Best practices design patterns": 503 Slow Down. HEAD's answer has no body.
+/// S3 user guide, "Best practices design patterns": 503 Slow Down. The answer to HEAD has no body.
 fn slow_down(method: &str) -> HttpResponse {
     let body = match method {
         "HEAD" => "",
@@ -240,7 +238,7 @@ fn slow_down(method: &str) -> HttpResponse {
     response(503, body)
 }
 
-/// DynamoDB developer guide, "Error handling": of a table and of the control plane.
+/// DynamoDB developer guide, "Error handling": throttling of a table and of the control plane.
 fn throttled(n: u64) -> HttpResponse {
     let (code, message) = match n % 2 {
         0 => (
@@ -278,7 +276,7 @@ fn throttling() -> HttpResponse {
     response(400, body)
 }
 
-/// A clock that a wait moves on by as much; milliseconds ahead of the system's.
+/// A clock that each wait advances by its duration. Holds the milliseconds ahead of the system clock.
 #[derive(Clone, Debug, Default)]
 struct Clock(Arc<AtomicU64>);
 

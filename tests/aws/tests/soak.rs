@@ -1,4 +1,4 @@
-//! A large run on a deployment without AWS, for its figures.
+//! Measures a large run on a deployment without AWS.
 //!
 //!     cargo test -p rowmill-tests-aws --test soak -- --ignored --nocapture
 
@@ -12,9 +12,9 @@ use rowmill_tests_local::workbook::{Book, Cell, read};
 use tempfile::TempDir;
 
 const RECORDS: u32 = 25_000;
-/// Keys that come again, and are rejected.
+/// The number of duplicate keys, which are rejected.
 const REJECTED: u32 = 100;
-/// Several times what it took on two cores that had other work to do.
+/// Several times the duration on two busy cores.
 const PATIENCE: Duration = Duration::from_secs(45 * 60);
 
 const PIPELINE: &str = r#"
@@ -31,7 +31,7 @@ value = "row.Amount * 2.0"
 seconds_per_record = 0.2
 "#;
 
-/// What children run, which notes the most resident memory of each, in KB.
+/// A wrapper that records the maximum resident memory of each child, in KB.
 const MEASURED: &str = r#"
 import os, resource, subprocess, sys
 code = subprocess.call(sys.argv[2:])
@@ -47,7 +47,7 @@ fn memory(file: &Path) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-#[ignore = "25,000 records through ministack: many minutes; run by hand for its figures"]
+#[ignore = "a measurement: 25,000 records through ministack take many minutes"]
 async fn twenty_five_thousand_records() {
     let folder = TempDir::new().unwrap();
     let peaks = folder.path().join("peaks");

@@ -1,8 +1,7 @@
-//! A service that refuses every third call changes nothing but time: the suites of the ports hold
-//! as they do without.
+//! The conformance suites also pass if a service refuses every third call; they only take longer.
 //!
-//! A binary of its own, with one test a service: calls of a service share their rate within a
-//! process, and the clocks of two tests differ.
+//! This is a separate binary with one test per service because all calls of a service share their rate
+//! within a process, and two tests have different clocks.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,7 +23,7 @@ use rowmill_tests_aws::wire::Wire;
 use tempfile::TempDir;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn s3_slows_down() {
+async fn objects_while_s3_slows_down() {
     let aws = Emulator::ministack();
     bucket(&aws.sdk_config(), "work", false).await;
     let scratch = TempDir::new().unwrap();
@@ -32,14 +31,14 @@ async fn s3_slows_down() {
     let objects = S3Objects::new(&wire.on(&aws.sdk_config()));
     conformance::objects::objects(&objects, "work", scratch.path()).await;
     let (refused, _) = wire.refused();
-    assert!(refused > 500, "{refused} of the suite's calls were refused");
+    assert!(refused > 500, "{refused} calls of the suite were refused");
     assert!(
         wire.waited() > Duration::from_secs(60),
         "{:?}",
         wire.waited()
     );
 
-    // Where it never lets go, the error says so, as the service does.
+    // If the service refuses every call, the error contains its message.
     wire.refuse_every(1);
     let at = Location::new("work", "runs/r/manifest.json");
     let error = objects.get(&at).await.unwrap_err();
@@ -55,7 +54,7 @@ async fn s3_slows_down() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn dynamodb_throttles_and_leaves_items_unprocessed() {
+async fn ledger_while_dynamodb_throttles_and_leaves_items_unprocessed() {
     let aws = Emulator::ministack();
     runs_table(&aws.sdk_config(), "suite").await;
     permits_table(&aws.sdk_config(), "suite").await;
@@ -65,12 +64,12 @@ async fn dynamodb_throttles_and_leaves_items_unprocessed() {
     conformance::outcomes::outcomes(&ledger).await;
     conformance::coordination::coordination(&ledger, &ledger).await;
     let (refused, unprocessed) = wire.refused();
-    assert!(refused > 100, "{refused} of the suite's calls were refused");
-    assert!(unprocessed > 100, "{unprocessed} items came back");
+    assert!(refused > 100, "{refused} calls of the suite were refused");
+    assert!(unprocessed > 100, "{unprocessed} items were unprocessed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn batch_has_too_many_requests() {
+async fn jobs_while_batch_throttles() {
     let state = TempDir::new().unwrap();
     let mut setup = Setup::new("main", Path::new("/bin/true"));
     setup.clock_scale = 0.05;
@@ -89,7 +88,7 @@ async fn batch_has_too_many_requests() {
     conformance::jobs::jobs(&jobs, "main").await;
     conformance::jobs::jobs_limits(&jobs, "main").await;
     let (refused, _) = wire.refused();
-    assert!(refused > 50, "{refused} of the suite's calls were refused");
+    assert!(refused > 50, "{refused} calls of the suite were refused");
 }
 
 fn due(n: usize) -> RunMessage {
@@ -100,7 +99,7 @@ fn due(n: usize) -> RunMessage {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sns_throttles() {
+async fn topic_while_sns_throttles() {
     let aws = Emulator::ministack();
     let sns = aws_sdk_sns::Client::new(&aws.sdk_config());
     let created = sns.create_topic().name("rowmill").send().await.unwrap();
@@ -116,9 +115,9 @@ async fn sns_throttles() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_scheduler_throttles() {
+async fn scheduler_while_eventbridge_throttles() {
     let aws = Emulator::ministack();
-    // Without the rate that the calls on the wire share, and wait by a clock of their own.
+    // Without the shared rate of the SDK, whose waits use a different clock.
     let config = aws.sdk_config().to_builder();
     let config = config.retry_config(RetryConfig::disabled()).build();
     let client = aws_sdk_scheduler::Client::new(&config);
@@ -137,7 +136,7 @@ async fn the_scheduler_throttles() {
     for n in 0..10 {
         let name = format!("run-{n}");
         scheduler.at(&name, when, &due(n)).await.unwrap();
-        // Replaced: each call is two of the service's.
+        // Replacing a schedule takes two calls of the service.
         scheduler.at(&name, when, &due(n + 1)).await.unwrap();
         assert_eq!(names().await, std::slice::from_ref(&name));
         scheduler.cancel(&name).await.unwrap();
@@ -152,7 +151,7 @@ async fn the_scheduler_throttles() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ses_sends_too_much() {
+async fn mailer_while_ses_throttles() {
     let aws = Emulator::moto();
     let (from, to) = ("rowmill@example.com", "ana@example.com");
     let client = aws_sdk_sesv2::Client::new(&aws.sdk_config());

@@ -1,4 +1,4 @@
-//! A run of one chunk over the adapters of one machine.
+//! A run of one chunk, on local adapters.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 pub(crate) const WORK: &str = "work";
-/// Longer than any test waits for one thing.
+/// Longer than any single wait of a test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A run of one chunk whose rows 2, 3, ... hold `n` = 2, 3, ...
+/// A run of one chunk. Rows 2, 3, ... have `n` = 2, 3, ...
 pub(crate) struct Bench {
     pub(crate) enrich: Arc<Enrich>,
     pub(crate) ledger: Arc<SqliteLedger>,
@@ -116,7 +116,7 @@ impl Bench {
         self.ledger.outcomes(&self.run, 0, rows).await.unwrap()
     }
 
-    /// Waits until a program has made the file.
+    /// Waits until a program has created the file.
     pub(crate) async fn appeared(&self, name: &str) {
         let path = self.directory.path().join(name);
         tokio::time::timeout(PATIENCE, async {
@@ -125,7 +125,7 @@ impl Bench {
             }
         })
         .await
-        .expect("the program makes the file");
+        .expect("the program creates the file");
     }
 }
 

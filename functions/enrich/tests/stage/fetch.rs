@@ -1,4 +1,4 @@
-//! Steps whose program is fetched.
+//! Children fetch the programs of steps.
 
 use bytes::Bytes;
 use rowmill_ports::{Objects, Put};
@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::bench::{Bench, WORK};
 
-/// A pipeline whose program is fetched, and run as that.
+/// A pipeline that fetches `url` and runs it as `program`.
 fn fetching(url: &str, content: &[u8], program: &str) -> String {
     let sha256: String = Sha256::digest(content)
         .iter()
@@ -18,7 +18,7 @@ fn fetching(url: &str, content: &[u8], program: &str) -> String {
     )
 }
 
-/// Answers each record with where it was fetched from and its first argument.
+/// A script that answers each record with its own path and its first argument.
 const SCRIPT: &[u8] = br#"#!/bin/sh
 while read -r line; do
     row=${line#*:}; row=${row%%,*}
@@ -69,14 +69,14 @@ async fn programs_are_fetched_run_and_removed() {
             outcomes[7].outputs[0].1.to_text(),
             format!("{kind} {url} a")
         );
-        assert_eq!(bench.scratch(), 0, "nothing is left");
+        assert_eq!(bench.scratch(), 0, "no file is left");
     }
 }
 
 #[tokio::test]
 async fn a_program_that_cannot_be_fetched_fails_the_child() {
     let work = |key: &str| format!("s3://{WORK}/{key}");
-    // The address, what lies at programs/score.sh, the exit code, the reason.
+    // The URL, the content of programs/score.sh, the exit code, the reason.
     for (url, content, code, why) in [
         (work("programs/none.sh"), SCRIPT, 1, "no such object"),
         (
@@ -107,14 +107,14 @@ async fn a_program_that_cannot_be_fetched_fails_the_child() {
         }
         let error = bench.work(0, None).await.unwrap_err();
         assert_eq!(error.exit_code(), code, "{url}: {error}");
-        let told = error.to_string();
+        let text = error.to_string();
         assert!(
-            told.contains("step 1 (command)") && told.contains(&url),
-            "{told}"
+            text.contains("step 1 (command)") && text.contains(&url),
+            "{text}"
         );
         assert!(
-            told.to_lowercase().contains(&why.to_lowercase()),
-            "{why}: {told}"
+            text.to_lowercase().contains(&why.to_lowercase()),
+            "{why}: {text}"
         );
         assert_eq!(bench.scratch(), 0, "{url}");
     }

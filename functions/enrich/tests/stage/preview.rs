@@ -1,4 +1,4 @@
-//! Previews by request.
+//! Requests for previews.
 
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ impl Bench {
         Ok(answer.unwrap())
     }
 
-    /// What a request that is refused is told.
+    /// The error of a refused request.
     async fn refused(&self, request: Value) -> String {
         match self.ask(request).await.unwrap_err() {
             PreviewError::Request(text) => text,
@@ -83,7 +83,7 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn the_steps_of_all_phases_run_on_the_rows_given() {
+async fn the_steps_of_all_phases_run_on_the_given_rows() {
     let bench = Bench::new();
     let rows = json!([
         { "n": "3", "text": "I love it, wonderful!" },
@@ -117,7 +117,7 @@ async fn the_steps_of_all_phases_run_on_the_rows_given() {
 }
 
 #[tokio::test]
-async fn a_name_is_a_file_of_the_work_bucket_or_built_in() {
+async fn a_pipeline_name_is_a_file_in_the_work_bucket_or_built_in() {
     let bench = Bench::new();
     let row = json!({ "Review ID": "1", "Review": "Lovely", "Stars": 5, "Date": "2026-11-01" });
     let request = json!({ "pipeline": "reviews", "rows": [row] });
@@ -176,8 +176,8 @@ async fn an_invalid_request_says_what_is_wrong() {
             "row 1, column `a`: a cell cannot hold a list or an object",
         ),
     ] {
-        let told = bench.refused(request).await;
-        assert!(told.contains(says), "{says:?} not in {told:?}");
+        let error = bench.refused(request).await;
+        assert!(error.contains(says), "{says:?} not in {error:?}");
     }
     for n in [1, 20] {
         bench

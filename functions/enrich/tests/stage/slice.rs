@@ -1,4 +1,4 @@
-//! One child works on its slice of a chunk.
+//! A child processes its slice of a chunk.
 
 use bytes::Bytes;
 use rowmill_domain::config::child_exit;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::bench::{Bench, PATIENCE, WORK};
 
-/// A `command` step of a shell script that is run for each line it reads, with `$row`.
+/// A `command` step that runs a shell script for each record, with the row in `$row`.
 fn command(script: &str, output: &str) -> String {
     let program =
         format!("while read -r line; do row=${{line#*:}}; row=${{row%%,*}}; {script}; done");
@@ -39,13 +39,13 @@ async fn children_share_a_chunk_and_each_row_gets_one_outcome() {
         );
         assert_eq!(outcome.outputs, [("square".into(), square)]);
     }
-    // Again: nothing is left to do.
+    // A second run has nothing to do.
     let again = bench.work(0, Some(1)).await.unwrap();
     assert_eq!((again.ok, again.resumed), (0, again.records));
 }
 
 #[tokio::test]
-async fn a_resumed_child_does_the_rest() {
+async fn a_resumed_child_processes_the_remaining_records() {
     let step = command(
         r#"echo x >> calls; echo "{\"row\":$row,\"outputs\":{\"y\":$row}}""#,
         "y",
@@ -57,7 +57,7 @@ async fn a_resumed_child_does_the_rest() {
         .run(&bench.child(0, None), stopped)
         .await
         .unwrap();
-    // The table loses half of the rows, as if the child had been killed before storing them.
+    // Remove half of the outcomes, as if the child had been killed before it stored them.
     let all = bench.outcomes().await;
     bench.ledger.drop_table(&bench.run).await.unwrap();
     let plan = TablePlan {
@@ -80,7 +80,7 @@ async fn a_resumed_child_does_the_rest() {
 }
 
 #[tokio::test]
-async fn two_phases_check_and_derive_in_the_last() {
+async fn checks_and_derived_columns_run_in_the_last_phase() {
     let first = command(
         r#"if [ $row = 3 ]; then echo "{\"row\":3,\"error\":\"no such parcel\"}"; else echo "{\"row\":$row,\"outputs\":{\"a\":$row}}"; fi"#,
         "a",
@@ -121,8 +121,8 @@ async fn two_phases_check_and_derive_in_the_last() {
 }
 
 #[tokio::test]
-async fn stopping_finishes_what_is_in_flight_and_stores_it() {
-    // The second record says that it runs, and waits until it may go on.
+async fn a_stopped_child_finishes_and_stores_the_records_in_flight() {
+    // The second record signals that it is running, then waits for permission to continue.
     let step = command(
         r#"if [ $row = 3 ]; then touch begun; while ! [ -e go ]; do sleep 0.01; done; fi; echo "{\"row\":$row,\"outputs\":{\"y\":1}}""#,
         "y",
@@ -151,7 +151,7 @@ async fn stopping_finishes_what_is_in_flight_and_stores_it() {
 }
 
 #[tokio::test]
-async fn a_child_that_cannot_work_says_whether_to_try_again() {
+async fn the_exit_code_of_a_failed_child_says_whether_to_retry() {
     let bench = Bench::new(SQUARE, 4, 2).await;
     let exit = |result: Result<ChildReport, EnrichError>| {
         let error = result.unwrap_err();
@@ -198,7 +198,7 @@ async fn a_child_that_cannot_work_says_whether_to_try_again() {
 }
 
 #[tokio::test]
-async fn without_a_table_a_child_fails_and_not_its_records() {
+async fn a_missing_table_fails_the_child_and_not_its_records() {
     let bench = Bench::new(SQUARE, 3, 1).await;
     bench.ledger.drop_table(&bench.run).await.unwrap();
     let error = bench.work(0, None).await.unwrap_err();
@@ -209,7 +209,7 @@ async fn without_a_table_a_child_fails_and_not_its_records() {
 /// `cargo test --release -p rowmill-enrich --test stage -- --ignored --nocapture`
 #[tokio::test]
 #[ignore = "a measurement"]
-async fn how_long_a_chunk_with_one_derived_column_takes() {
+async fn time_of_a_chunk_with_one_derived_column() {
     let bench = Bench::new(SQUARE, CHUNK_RECORDS, 1).await;
     let begun = std::time::Instant::now();
     let report = bench.work(0, None).await.unwrap();

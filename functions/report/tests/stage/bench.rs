@@ -1,4 +1,4 @@
-//! A run whose jobs have ended, over the adapters of one machine.
+//! A run whose jobs have ended, on local adapters.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -34,7 +34,7 @@ use tokio::sync::watch;
 
 pub(crate) const WORK: &str = "work";
 pub(crate) const QUEUE: &str = "rowmill";
-/// Longer than any test waits for one thing.
+/// Longer than any single wait of a test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) const PIPELINE: &str = r#"
@@ -53,7 +53,7 @@ chart = "sa_class"
 to = ["pipeline@example.com"]
 "#;
 
-/// The same in two phases.
+/// A pipeline with two phases.
 pub(crate) const TWO_PHASES: &str = r#"
 [[step]]
 kind = "sentiment"
@@ -69,13 +69,13 @@ image = "other"
 to = ["pipeline@example.com"]
 "#;
 
-/// What a run is made of.
+/// The shape of a run.
 pub(crate) struct Spec {
     pub(crate) pipeline: &'static str,
     pub(crate) phases: u16,
-    /// Records and children of each chunk.
+    /// The numbers of records and children of each chunk.
     pub(crate) chunks: Vec<(u32, u32)>,
-    /// `<chunk>-<phase>-<child>` and the exit code of a child that fails.
+    /// `<chunk>-<phase>-<child>` and exit code of each child that fails.
     pub(crate) exits: Vec<(&'static str, i32)>,
 }
 
@@ -90,10 +90,10 @@ impl Default for Spec {
     }
 }
 
-/// Mails sent, in order.
+/// The sent mails, in order.
 type Sent = Arc<Mutex<Vec<(Envelope, Vec<u8>)>>>;
 
-/// Keeps what is sent, and writes it to the outbox.
+/// Records mails and writes them to the outbox.
 pub(crate) struct Recorder {
     outbox: EmlOutbox,
     sent: Sent,
@@ -125,7 +125,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// The run, its jobs ended as told, and no outcome.
+    /// A run whose jobs have ended with the given exit codes, without outcomes.
     pub(crate) async fn new(spec: Spec) -> Bench {
         let directory = tempfile::tempdir().unwrap();
         let run: RunId = "20261121-reviews-0123456789ab".parse().unwrap();
@@ -147,7 +147,7 @@ impl Bench {
         bench
     }
 
-    /// What split leaves behind.
+    /// Stores what split stores.
     async fn store(&self) {
         let item = RunItem::new(
             self.run.clone(),
@@ -210,7 +210,7 @@ impl Bench {
         object.ok().map(|object| object.body)
     }
 
-    /// Submits the run's jobs as submit does, and lets them end.
+    /// Submits the run's jobs as submit does and waits for their end.
     async fn end_jobs(&self, spec: &Spec) {
         for (child, code) in &spec.exits {
             std::fs::write(self.directory.path().join(child), code.to_string()).unwrap();
@@ -281,13 +281,13 @@ impl Bench {
         worker.await.unwrap().unwrap();
     }
 
-    /// All events of the queue: parents and children, every state.
+    /// All events of the queue: every state of parents and children.
     pub(crate) fn events(&self) -> Vec<JobStateChange> {
         let events = self.jobs.events(0, 10_000).unwrap();
         events.into_iter().map(|(_, event)| event).collect()
     }
 
-    /// An outcome of the last phase for every record, changed as told; `None` stores none.
+    /// Stores an outcome of the last phase for every record, after `change`; `None` stores no outcome.
     pub(crate) async fn outcomes(&self, change: impl Fn(Outcome) -> Option<Outcome>) {
         for plan in &self.manifest.chunks {
             let outcomes: Vec<Outcome> = (plan.first_row..=plan.last_row)
@@ -323,7 +323,7 @@ impl Bench {
         }
     }
 
-    /// Hands an event to an undisturbed report.
+    /// Passes an event to report, without faults.
     pub(crate) async fn handle(
         &self,
         event: &ToReport,
@@ -334,7 +334,7 @@ impl Bench {
             .await
     }
 
-    /// Hands every event of the queue to report, in order.
+    /// Passes all events of the queue to report, in order.
     pub(crate) async fn handle_all(&self) -> Vec<Reported> {
         let mut reported = Vec::new();
         for event in self.events() {
@@ -348,7 +348,7 @@ impl Bench {
         self.ledger.run(&self.run).await.unwrap().unwrap()
     }
 
-    /// Mails sent so far.
+    /// The mails sent so far.
     pub(crate) fn sent(&self) -> Vec<(Envelope, String)> {
         let sent = self.sent.lock().unwrap();
         sent.iter()
@@ -356,7 +356,7 @@ impl Bench {
             .collect()
     }
 
-    /// A sheet of the result workbook as texts, the header first.
+    /// The cells of a sheet of the result workbook as texts, the header first.
     pub(crate) async fn sheet(&self, name: &str) -> Vec<Vec<String>> {
         let key = keys::result(&self.run, &self.manifest.source.key);
         let path: PathBuf = self.directory.path().join("read.xlsx");
@@ -392,7 +392,7 @@ impl RowSink for Texts {
     }
 }
 
-/// An invocation so many minutes after the run began.
+/// An invocation `minute` minutes after the start of the run.
 pub(crate) fn at(minute: u32) -> Invocation {
     Invocation {
         owner: "message-1".into(),
@@ -444,7 +444,7 @@ fn outcome(row: u32, phase: u16) -> Outcome {
     }
 }
 
-/// Rows 2 and 3 are rejected, the records follow.
+/// Rows 2 and 3 are rejected; the records follow.
 fn manifest(run: &RunId, spec: &Spec) -> Manifest {
     let now = "2026-11-21T10:00:00Z".parse().unwrap();
     let column = |name: &str, kind| ColumnProfile {
@@ -496,7 +496,7 @@ fn manifest(run: &RunId, spec: &Spec) -> Manifest {
     }
 }
 
-/// The records kept of a chunk.
+/// The archived records of a chunk.
 pub(crate) fn kept(gzip: &[u8], columns: &Columns) -> Vec<(Record, Outcome)> {
     let mut text = String::new();
     std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(gzip), &mut text).unwrap();

@@ -1,4 +1,4 @@
-//! Mail that comes back.
+//! Bounced mail.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::bench::{Bench, Spec, WORK, at};
 
 const TO: &str = "pipeline@example.com";
 
-/// A run that is delivered with its workbook attached, and what was temporary of it removed.
+/// A run that is delivered with its workbook attached, after cleanup.
 async fn delivered() -> Bench {
     let mut bench = Bench::new(Spec::default()).await;
     bench.links = Some(Links {
@@ -60,7 +60,7 @@ async fn a_bounce_for_size_sends_the_linked_form_once() {
     let text = second.replace("=\r\n", "");
     assert!(text.contains("https://api.example.com/d/"), "{text}");
 
-    // Also where the linked form comes back, or another recipient's mailbox is as small.
+    // Also if the linked form bounces, or another recipient's mailbox is too small as well.
     let other = bounce(&bench, "ana@example.com", "Permanent/NoEmail: 550", true);
     bench.handle(&other, 7).await.unwrap();
     assert_eq!(bench.sent().len(), 2);
@@ -78,7 +78,7 @@ async fn a_bounce_for_size_sends_the_linked_form_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_other_bounce_is_noted_and_nothing_is_sent() {
+async fn other_bounces_are_recorded_and_nothing_is_sent() {
     let bench = delivered().await;
     let full = bounce(&bench, TO, "Transient/MailboxFull", false);
     bench.handle(&full, 5).await.unwrap();
@@ -95,7 +95,7 @@ async fn any_other_bounce_is_noted_and_nothing_is_sent() {
     assert_eq!(bench.handle(&unknown, 6).await.unwrap(), None);
 }
 
-/// The link was in the mail from the start.
+/// The mail already contains the link.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_without_attachment_is_not_sent_again() {
     let mut bench = Bench::new(Spec::default()).await;
@@ -109,7 +109,7 @@ async fn a_mail_without_attachment_is_not_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_one_at_work_is_waited_for_by_coming_again() {
+async fn a_bounce_during_another_invocation_is_retried() {
     let bench = delivered().await;
     let large = bounce(&bench, TO, "Transient/MessageTooLarge", true);
     let lease = std::time::Duration::from_secs(60);
@@ -124,7 +124,7 @@ async fn another_one_at_work_is_waited_for_by_coming_again() {
     assert_eq!(bench.sent().len(), 2);
 }
 
-/// As with every mail: a send whose answer is lost is done again, and nothing else is.
+/// As with every mail, only a send whose answer is lost can be repeated.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_fails_at_any_point_loses_no_bounce() {
     let bench = delivered().await;
@@ -141,7 +141,7 @@ async fn a_call_that_fails_at_any_point_loses_no_bounce() {
             if let Err(error) = report.handle(&event, &at(5)).await {
                 assert!(error.is_retryable(), "{call} {moment:?}: {error}");
             }
-            // The same delivery again at once.
+            // An immediate retry of the same delivery.
             bench.handle(&event, 5).await.unwrap();
             let item = bench.item().await;
             assert!(item.linked_mail.is_some(), "{call} {moment:?}");

@@ -1,4 +1,4 @@
-//! The stage over the adapters of one machine.
+//! Report as a stage, on local adapters.
 
 #![allow(
     clippy::unwrap_used,
@@ -29,7 +29,7 @@ fn failure() -> Failure {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_event_delivers() {
+async fn the_last_event_delivers_the_result() {
     let bench = Bench::new(Spec::default()).await;
     bench.outcomes(Some).await;
     let reported = bench.handle_all().await;
@@ -90,8 +90,8 @@ async fn the_last_event_delivers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failed_child_makes_its_records_missing_and_no_others() {
-    // Child 1 of chunk 0 fails in the first phase: its child of the second never runs.
+async fn only_the_records_of_a_failed_child_are_missing() {
+    // Child 1 of chunk 0 fails in the first phase, so its child in the second phase never runs.
     let bench = Bench::new(Spec {
         pipeline: TWO_PHASES,
         phases: 2,
@@ -101,16 +101,16 @@ async fn a_failed_child_makes_its_records_missing_and_no_others() {
     .await;
     bench
         .outcomes(|o| match o.row {
-            // Killed after it had stored the first of its two records.
+            // The child was killed after it stored the first of its two records.
             6 => Some(Outcome { phase: 0, ..o }),
             7 => None,
-            // Failed in the first phase, carried over.
+            // Failed in the first phase and carried over.
             8 => Some(Outcome {
                 status: Status::Failed,
                 error: Some("step 1 (sentiment): no text".into()),
                 ..o
             }),
-            // Chunk 1: done in the first phase, lost in the second.
+            // Chunk 1 is done in the first phase and lost in the second.
             10.. => Some(Outcome { phase: 0, ..o }),
             _ => Some(o),
         })
@@ -134,7 +134,7 @@ async fn a_failed_child_makes_its_records_missing_and_no_others() {
     let name = |chunk, phase| JobName::new(&bench.run, chunk, phase).0;
     for row in [3, 4] {
         let error = &results[row][6];
-        // The root, not the dependency.
+        // The root cause, not the failed dependency.
         assert!(
             error.contains(&name(0, 0)) && error.contains("child 1"),
             "{error}"
@@ -166,7 +166,7 @@ async fn a_failed_child_makes_its_records_missing_and_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_without_any_outcome_failed() {
+async fn a_run_without_outcomes_is_failed() {
     let bench = Bench::new(Spec {
         exits: vec![("0-0-0", 2), ("0-0-1", 2), ("1-0-0", 2)],
         ..Spec::default()
@@ -183,7 +183,7 @@ async fn a_run_without_any_outcome_failed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_event_twice_is_one_mail() {
+async fn duplicate_events_send_one_mail() {
     let bench = Bench::new(Spec::default()).await;
     bench.outcomes(Some).await;
     let events = bench.events();
@@ -192,7 +192,7 @@ async fn every_event_twice_is_one_mail() {
         bench.handle(&event, 3).await.unwrap();
     }
     assert_eq!(bench.sent().len(), 1);
-    // Until cleanup is done, an event of the run asks for it again; then nothing is left to do.
+    // Until cleanup is done, each event of the run requests it again. After that, nothing is left to do.
     let last = ToReport::Job(events.last().unwrap().clone());
     assert!(bench.handle(&last, 4).await.unwrap().is_some());
     let patch = RunPatch {
@@ -209,7 +209,7 @@ async fn every_event_twice_is_one_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn events_that_are_not_ours_change_nothing() {
+async fn events_of_other_jobs_are_ignored() {
     let bench = Bench::new(Spec::default()).await;
     let ours = JobStateChange {
         id: bench.events()[0].id.clone(),
@@ -256,7 +256,7 @@ async fn events_that_are_not_ours_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sweep_finds_what_lost_events_did_not_tell() {
+async fn a_check_by_the_sweep_replaces_lost_events() {
     let bench = Bench::new(Spec::default()).await;
     bench.outcomes(Some).await;
     let check = ToReport::Check {
@@ -279,7 +279,7 @@ async fn a_large_workbook_is_linked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_there_is_an_api_the_link_leads_to_it_and_says_how_long() {
+async fn with_an_api_the_mail_links_to_it_and_states_the_expiry() {
     let mut bench = Bench::new(Spec::default()).await;
     let key = LinkKey::new(vec![7; 32]).unwrap();
     bench.attach_limit = 100;
@@ -290,7 +290,7 @@ async fn where_there_is_an_api_the_link_leads_to_it_and_says_how_long() {
     bench.outcomes(Some).await;
     bench.handle_all().await;
     let (_, mail) = &bench.sent()[0];
-    // As quoted-printable has it: soft line ends, and `=` as `=3D`.
+    // Decode quoted-printable: soft line breaks, and `=3D` for `=`.
     let text = mail.replace("=\r\n", "");
     assert!(text.contains("before 5 December 2026"), "{text}");
     let (_, after) = text.split_once("https://api.example.com/d/").unwrap();
@@ -303,7 +303,7 @@ async fn where_there_is_an_api_the_link_leads_to_it_and_says_how_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_at_another_domain_gets_mail_and_the_default_recipient_is_told() {
+async fn recipients_at_other_domains_are_dropped_and_the_default_recipient_hears_of_it() {
     let mut bench = Bench::new(Spec::default()).await;
     bench.allowed_domains = vec!["elsewhere.org".into()];
     bench.outcomes(Some).await;
@@ -318,7 +318,7 @@ async fn nobody_at_another_domain_gets_mail_and_the_default_recipient_is_told() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_is_told_to_whom_the_pipeline_names() {
+async fn a_failure_is_mailed_to_the_recipients_of_the_pipeline() {
     for (pipeline, to) in [
         (Some(bench::PIPELINE), "pipeline@example.com"),
         (Some("[[step]"), "default@example.com"),
@@ -358,9 +358,9 @@ async fn a_failure_is_told_to_whom_the_pipeline_names() {
     }
 }
 
-/// As where the role may not read it: the mail goes out all the same.
+/// The role may be denied to read the pipeline. The mail is sent all the same.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pipeline_that_must_not_be_read_names_nobody() {
+async fn an_unreadable_pipeline_has_the_default_recipient() {
     let bench = Bench::new(Spec::default()).await;
     let manifest = keys::manifest(&bench.run);
     bench.objects.delete(WORK, &[manifest]).await.unwrap();
@@ -379,7 +379,7 @@ async fn a_pipeline_that_must_not_be_read_names_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mail_refused_for_good_goes_to_the_default_recipient_with_the_reason() {
+async fn a_permanently_refused_mail_goes_to_the_default_recipient_with_the_reason() {
     let bench = Bench::new(Spec::default()).await;
     bench.outcomes(Some).await;
     let check = ToReport::Check {
@@ -389,20 +389,20 @@ async fn a_mail_refused_for_good_goes_to_the_default_recipient_with_the_reason()
     assert!(report.handle(&check, &at(3)).await.unwrap().is_some());
     let sent = bench.sent();
     let [(envelope, mail)] = &sent[..] else {
-        panic!("one mail: {sent:?}")
+        panic!("not one mail: {sent:?}")
     };
     assert_eq!(envelope.to, ["default@example.com"]);
     let text = mail.replace("=\r\n", "");
     for part in ["pipeline@example.com", "injected: not allowed", "mail.eml"] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    // The mail as it was to be sent, its workbook in it.
+    // The stored mail is the original one, with the workbook.
     let kept = bench.get(&keys::mail(&bench.run)).await.unwrap();
     let kept = String::from_utf8(kept.to_vec()).unwrap();
     assert!(mail.contains(kept.trim_end()), "{mail}");
     assert_eq!(bench.item().await.state, RunState::Delivered);
 
-    // Where the default recipient is refused too, nobody can be told.
+    // If the default recipient is refused too, nobody can be notified.
     let bench = Bench::new(Spec::default()).await;
     bench.outcomes(Some).await;
     let report = bench.report(&Faults::denied("@example.com"));
@@ -423,7 +423,7 @@ async fn a_failure_of_an_unknown_run_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn report_is_entered_by_its_events_and_by_no_others() {
+async fn report_accepts_its_events_and_refuses_others() {
     let bench = Bench::new(Spec::default()).await;
     bench.outcomes(Some).await;
     let report = bench.report(&Faults::never());
@@ -433,7 +433,7 @@ async fn report_is_entered_by_its_events_and_by_no_others() {
         let text = std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
         serde_json::from_str(&text).unwrap()
     };
-    // Jobs of a run that is not in this ledger, and messages for others.
+    // Jobs of a run that is not in this ledger, and messages for other stages.
     for name in [
         "batch-child",
         "batch-job-failed",
@@ -456,7 +456,7 @@ async fn report_is_entered_by_its_events_and_by_no_others() {
         assert!(matches!(error, ReportError::Event(_)), "{name}: {error}");
         assert!(!error.is_retryable());
     }
-    // What it answers goes to cleanup.
+    // Its answer is cleanup's event.
     let mut check = event("sns-check");
     let message = serde_json::json!({ "kind": "check", "run": bench.run }).to_string();
     check["Records"][0]["Sns"]["Message"] = message.into();
@@ -465,7 +465,7 @@ async fn report_is_entered_by_its_events_and_by_no_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_unaccounted_for_are_never_passed_over() {
+async fn a_run_with_unaccounted_rows_fails() {
     let bench = Bench::new(Spec::default()).await;
     bench.outcomes(Some).await;
     let mut wrong = bench.manifest.clone();
@@ -481,10 +481,10 @@ async fn rows_unaccounted_for_are_never_passed_over() {
     );
 }
 
-/// Every call of the report fails once, before or after it took effect; the retry, of the same
-/// delivery or of another after the lease, ends as the undisturbed run does.
+/// Every call fails once, before or after it took effect. The retry, of the same delivery or of another
+/// one after the lease, has the same result as a run without faults.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_call_loses_nothing() {
+async fn a_call_that_fails_at_any_point_loses_nothing() {
     let spec = || Spec {
         exits: vec![("1-0-0", 75)],
         ..Spec::default()
@@ -515,10 +515,10 @@ async fn a_lost_call_loses_nothing() {
             let first = bench.report(&faults).handle(&check(&bench), &at(3)).await;
             match first {
                 Err(error) => assert!(error.is_retryable(), "{call} {moment:?}: {error}"),
-                // The answer lost was "not found", which the adapter does not lose.
+                // The lost answer was "not found", which the fault wrapper does not lose.
                 Ok(first) => assert!(moment == Moment::After && first.is_some(), "{call}"),
             }
-            // The same delivery again at once, or another one after the lease.
+            // An immediate retry of the same delivery, or another delivery after the lease.
             let mut cx = at(4);
             if call % 2 == 1 {
                 cx = at(30);

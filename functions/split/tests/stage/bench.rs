@@ -1,4 +1,4 @@
-//! Split on the adapters of one machine.
+//! Split on local adapters.
 
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(crate) const INBOX: &str = "inbox";
 const WORK: &str = "work";
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Keeps what is published.
+/// Records the published messages.
 #[derive(Default)]
 struct Published(Mutex<Vec<RunMessage>>);
 
@@ -84,7 +84,7 @@ impl Bench {
             .unwrap();
     }
 
-    /// Puts a file into the inbox and gives the event of it.
+    /// Puts a file into the inbox and returns its event.
     pub(crate) async fn upload(
         &self,
         key: &str,
@@ -110,7 +110,7 @@ impl Bench {
         }
     }
 
-    /// Uploads a file, splits it and gives its manifest.
+    /// Uploads a file, splits it and returns its manifest.
     pub(crate) async fn split(&self, key: &str, body: &str, metadata: &[(&str, &str)]) -> Manifest {
         let event = self.upload(key, body, metadata).await;
         self.split.handle(&event, &at(key, 0)).await.unwrap();
@@ -137,7 +137,7 @@ impl Bench {
     }
 }
 
-/// An invocation so many hours into the test.
+/// An invocation `hours` after the start of the test.
 pub(crate) fn at(owner: &str, hours: u32) -> Invocation {
     static START: LazyLock<DateTime<Utc>> = LazyLock::new(Utc::now);
     Invocation {

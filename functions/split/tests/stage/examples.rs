@@ -38,7 +38,7 @@ fn the_rows_of_the_reviews_example_become_records() {
 }
 
 #[test]
-fn a_cut_that_is_stopped_says_so() {
+fn a_stopped_cut_is_an_error() {
     let pipeline = Pipeline::parse("pipeline.toml", "").unwrap();
     let path = example("reviews", "reviews.xlsx");
     let result = cut(&path, "reviews.xlsx", &pipeline, None, |_| {

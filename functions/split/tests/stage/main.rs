@@ -1,4 +1,4 @@
-//! Split as a stage: the examples' workbooks, and uploads that it refuses.
+//! Split as a stage, on local adapters.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! Uploads and metadata that split refuses: the run fails with a reason, and report hears of it.
+//! Uploads and metadata that split refuses: the run fails with a reason, and report receives it.
 
 use rowmill_domain::RunState;
 use rowmill_domain::event::ObjectCreated;
@@ -8,7 +8,7 @@ use rowmill_ports::Runs;
 
 use crate::bench::{Bench, INBOX, at};
 
-/// Uploads, splits, and gives the failure that report hears of.
+/// Uploads, splits, and returns the failure that report receives.
 async fn refusal(bench: &Bench, key: &str, body: &str, metadata: &[(&str, &str)]) -> Failure {
     let event = bench.upload(key, body, metadata).await;
     let run = rowmill_split::run_id(&event);
@@ -23,7 +23,7 @@ async fn refusal(bench: &Bench, key: &str, body: &str, metadata: &[(&str, &str)]
     };
     assert_eq!(bench.published()[before..], [message]);
     assert_eq!(bench.keys_of(&run).await, [] as [&str; 0]);
-    // Published once: the same event again does nothing.
+    // Published once: repeating the event has no effect.
     bench.split.handle(&event, &at("again", 5)).await.unwrap();
     assert_eq!(bench.published().len(), before + 1);
     failure
@@ -39,7 +39,7 @@ fn assert_says(failure: &Failure, what: &[&str], advice: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_folder_that_names_no_pipeline_is_answered_with_those_there_are() {
+async fn an_unknown_folder_fails_with_a_list_of_the_pipelines() {
     let bench = Bench::new();
     let none = refusal(&bench, "review/first.csv", "id\n1\n", &[]).await;
     assert_says(
@@ -67,7 +67,7 @@ async fn a_folder_that_names_no_pipeline_is_answered_with_those_there_are() {
 }
 
 #[tokio::test]
-async fn the_built_in_pipeline_serves_until_a_file_of_its_name_is_there() {
+async fn the_built_in_pipeline_is_used_until_a_file_replaces_it() {
     let bench = Bench::new();
     let columns = "Review ID,Date,Product,Stars,Review\n1,2026-11-01,Lamp,5,Lovely\n";
     let built_in = bench.split("reviews/Reviews.csv", columns, &[]).await;
@@ -78,7 +78,7 @@ async fn the_built_in_pipeline_serves_until_a_file_of_its_name_is_there() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_an_input_is_told_with_its_place() {
+async fn an_invalid_input_fails_with_the_location_of_the_error() {
     let bench = Bench::new();
     bench
         .pipeline("p", "[input]\nrequired = [\"Customer ID\"]\n")
@@ -113,7 +113,7 @@ async fn what_is_wrong_with_an_input_is_told_with_its_place() {
 }
 
 #[tokio::test]
-async fn a_large_workbook_is_read_where_its_pipeline_allows_it() {
+async fn a_large_workbook_is_read_if_its_pipeline_allows_it() {
     let bench = Bench::new();
     bench.pipeline("usual", "").await;
     let raised = "[input.limits]\nfile_bytes = 3_000_000_000\n";
@@ -145,7 +145,7 @@ async fn a_large_workbook_is_read_where_its_pipeline_allows_it() {
 }
 
 #[tokio::test]
-async fn a_folder_marker_is_no_upload() {
+async fn a_folder_marker_is_ignored() {
     let bench = Bench::new();
     let event = ObjectCreated {
         bucket: INBOX.into(),
@@ -161,7 +161,7 @@ async fn a_folder_marker_is_no_upload() {
 }
 
 #[tokio::test]
-async fn metadata_limits_the_rows_and_names_recipients() {
+async fn metadata_sets_the_row_limit_and_the_recipients() {
     let bench = Bench::new();
     bench.pipeline("p", "").await;
     let metadata = [("limit", "2"), ("notify", "a@example.com, b@example.com")];
@@ -176,7 +176,7 @@ async fn metadata_limits_the_rows_and_names_recipients() {
 }
 
 #[tokio::test]
-async fn parameters_of_an_upload_are_checked_before_anything_is_submitted_and_kept() {
+async fn parameters_of_an_upload_are_checked_before_submit_and_stored() {
     let bench = Bench::new();
     let pipeline = "[parameters]\nmode = \"strict\"\nmonth = { matches = \"[0-9]{4}-[0-9]{2}\" }\n\
                     rate = { default = \"1.5\", type = \"number\" }\n";

@@ -1,4 +1,4 @@
-//! Job definitions: revisions as AWS counts them, each a definition of the local Batch.
+//! Job definitions. Revisions are numbered as AWS does; each is a definition of the local Batch.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::error::Fault;
 use super::{Service, arn};
 
-/// Definitions on a page. Source: AWS Batch API, DescribeJobDefinitions (`maxResults`).
+/// Definitions per page. Source: AWS Batch API, DescribeJobDefinitions (`maxResults`).
 const PAGE: usize = 100;
 
 /// All revisions, in the order of registration.
@@ -26,9 +26,10 @@ struct Revision {
     name: String,
     number: usize,
     active: bool,
-    /// RegisterJobDefinition's body.
+    /// The body of RegisterJobDefinition.
     body: Value,
-    /// In the local Batch, which gives one ARN for one content, while AWS counts every call.
+    /// The ARN in the local Batch, which returns one ARN for equal content. AWS makes a new revision for
+    /// every call.
     local: String,
 }
 
@@ -42,8 +43,8 @@ impl Registry {
         self.0.iter().map(|r| r.body.clone()).collect()
     }
 
-    /// The local Batch's ARN of an active revision, by ARN, name and revision, or name (the
-    /// latest).
+    /// The local Batch's ARN of an active revision. `reference` is an ARN, `name:revision`, or a name
+    /// (the latest revision).
     pub(super) fn local(&self, reference: &str) -> Result<String, Fault> {
         let found = self.0.iter().rev().filter(|r| r.active).find(|r| {
             r.arn == reference
@@ -56,7 +57,7 @@ impl Registry {
     }
 }
 
-/// The parts of a body that the local Batch works on.
+/// The parts of a body that the local Batch uses.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Register {
@@ -111,7 +112,7 @@ pub(super) struct Timeout {
     pub(super) attempt_duration_seconds: u32,
 }
 
-/// A strategy without rules and with one attempt, as a definition has that names none.
+/// One attempt and no rules: the strategy of a definition that sets none.
 fn once() -> RetryStrategy {
     RetryStrategy {
         attempts: 1,
@@ -252,7 +253,7 @@ pub(super) async fn describe(
     Ok(Json(answer))
 }
 
-/// What was registered, with what AWS adds to it.
+/// The registered body with the fields that AWS adds.
 fn shape(revision: &Revision) -> Value {
     let mut shape = revision.body.clone();
     shape["jobDefinitionArn"] = json!(revision.arn);

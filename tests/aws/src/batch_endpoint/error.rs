@@ -1,4 +1,4 @@
-//! Errors as Batch words them.
+//! Errors with the wording of AWS Batch.
 
 use axum::Json;
 use axum::http::{HeaderName, StatusCode, Uri};
@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use rowmill_ports::{ErrorKind, PortError};
 use serde_json::json;
 
-/// A refusal, or a failure of the service.
+/// A refused request or a failure of the service.
 #[derive(Debug)]
 pub(super) struct Fault {
     status: StatusCode,
@@ -15,7 +15,7 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// The caller's fault: status 400.
+    /// An error of the caller: status 400.
     pub(super) fn client(message: impl Into<String>) -> Fault {
         Fault {
             status: StatusCode::BAD_REQUEST,
@@ -32,7 +32,7 @@ impl From<PortError> for Fault {
             ErrorKind::Unavailable => (StatusCode::INTERNAL_SERVER_ERROR, "ServerException"),
             _ => (StatusCode::BAD_REQUEST, "ClientException"),
         };
-        // The kind is in the header, and not again in the text.
+        // The kind is in the header, so the text does not repeat it.
         let message = match error.message.split_once("Exception: ") {
             Some((_, message)) => message.to_owned(),
             None => error.message,
@@ -61,7 +61,7 @@ impl IntoResponse for Fault {
     }
 }
 
-/// A call that this endpoint does not have.
+/// A call that this endpoint does not implement.
 pub(super) async fn unknown(uri: Uri) -> Fault {
     Fault::client(format!("{} is not served here", uri.path()))
 }

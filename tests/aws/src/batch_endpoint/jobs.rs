@@ -1,4 +1,4 @@
-//! Jobs: submitted, described, listed, ended.
+//! SubmitJob, DescribeJobs, ListJobs, TerminateJob and CancelJob.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::definitions::{Timeout, Variable};
 use super::error::Fault;
 use super::{Service, arn, queue_arn};
 
-/// Jobs on a page, and no other number: the local Batch has no smaller pages.
+/// Jobs per page. No other number is accepted because the local Batch has no smaller pages.
 const PAGE: usize = 100;
 
 type Answer = Result<Json<Value>, Fault>;
@@ -50,9 +50,9 @@ struct Overrides {
 }
 
 pub(super) async fn submit(State(service): State<Arc<Service>>, Json(body): Json<Value>) -> Answer {
-    // Closed by nobody; a caller that goes away meanwhile has submitted nothing.
+    // The semaphore is never closed. A caller that disconnects while it waits has not submitted a job.
     service.submits.acquire().await.unwrap().forget();
-    // The local Batch counts its own words for the request, which are fewer.
+    // The local Batch counts the bytes of its own request, which is shorter.
     let bytes = body.to_string().len();
     if bytes > limits::SUBMIT_PAYLOAD_MAX {
         return Err(Fault::client(format!(
@@ -91,7 +91,7 @@ fn job_arn(id: &JobId) -> String {
     arn(&format!("job/{id}"))
 }
 
-/// Of a queue's ARN or name.
+/// The queue of an ARN or name.
 fn queue_name(queue: &str) -> String {
     match queue.split_once(":job-queue/") {
         Some((_, name)) => name.to_owned(),
@@ -115,7 +115,7 @@ pub(super) async fn describe(
 }
 
 impl Service {
-    /// What DescribeJobs says.
+    /// A job as DescribeJobs returns it.
     fn detail(&self, job: &JobDetail) -> Value {
         let parent = job.id.0.split(':').next().unwrap_or_default();
         let submitted = self.submitted.lock().unwrap();
@@ -129,7 +129,7 @@ impl Service {
             given => given.clone(),
         };
         shape["container"]["environment"] = submitted["containerOverrides"]["environment"].clone();
-        // The local Batch keeps how many attempts there were, and how the last one ended.
+        // The local Batch stores the number of attempts and the end of the last one.
         let last = |number: u32| number == job.attempts;
         let attempts = (1..=job.attempts).map(|number| match last(number) {
             true => json!({
@@ -145,7 +145,7 @@ impl Service {
     }
 }
 
-/// What ListJobs says, which is a part of what DescribeJobs does.
+/// A job as ListJobs returns it: a subset of DescribeJobs.
 fn summary(job: &JobDetail) -> Value {
     let mut shape = json!({
         "jobArn": job_arn(&job.id),

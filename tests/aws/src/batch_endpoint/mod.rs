@@ -1,14 +1,14 @@
-//! AWS Batch as programs reach it: its REST-JSON calls on a port of 127.0.0.1, over the local
-//! Batch, which keeps AWS's limits, runs each child as a process with Batch's environment
-//! variables, and fails what depends on a failed job.
+//! An endpoint for AWS Batch: its REST-JSON API on a port of 127.0.0.1, on top of the local Batch, which
+//! enforces AWS's limits, runs each child as a process with Batch's environment variables, and fails
+//! jobs that depend on a failed job.
 //!
 //! | call | path |
 //! |---|---|
 //! | RegisterJobDefinition, DescribeJobDefinitions, DeregisterJobDefinition | `definitions` |
 //! | SubmitJob, DescribeJobs, ListJobs, TerminateJob, CancelJob | `jobs` |
 //!
-//! What it takes and does not look at: tags, the image (every job runs the program given to
-//! [`BatchEndpoint::start`]), roles, log configuration. Signatures are not checked.
+//! It accepts and ignores tags, the image (every job runs the program given to
+//! [`BatchEndpoint::start`]), roles and the log configuration. It does not check signatures.
 
 mod definitions;
 mod error;
@@ -31,7 +31,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use definitions::Registry;
 
 pub use crate::emulators::REGION;
-/// The account in ARNs; ministack's.
+/// The account in ARNs: the one of ministack.
 pub const ACCOUNT: &str = "000000000000";
 
 /// The queue's ARN.
@@ -43,25 +43,26 @@ fn arn(resource: &str) -> String {
     format!("arn:aws:batch:{REGION}:{ACCOUNT}:{resource}")
 }
 
-/// How the endpoint is set up.
+/// The configuration of the endpoint.
 #[derive(Debug)]
 pub struct Setup {
-    /// Where it is reached; bound by whoever has to know the address before the endpoint starts.
+    /// Its socket. The caller binds it, to know the address before the endpoint starts.
     pub listener: std::net::TcpListener,
-    /// The one queue's name.
+    /// The name of the only queue.
     pub queue: String,
-    /// Attempts under way at once.
+    /// Maximum number of concurrent attempts.
     pub slots: usize,
-    /// What every container runs; the job definition's command follows.
+    /// The program of every container. The command of the job definition follows as arguments.
     pub program: Vec<String>,
-    /// Environment of every container, below that of definition and job: where the emulators are.
+    /// The environment of every container, such as the endpoints of the emulators. Definition and job
+    /// override it.
     pub environment: BTreeMap<String, String>,
-    /// How many real seconds AWS's second lasts.
+    /// The real seconds for one second of AWS Batch.
     pub clock_scale: f64,
 }
 
 impl Setup {
-    /// A queue whose jobs run `program`, two at once, in AWS's own seconds.
+    /// A queue whose jobs run `program`, two at a time, in real time.
     pub fn new(queue: &str, program: &Path) -> Setup {
         Setup {
             listener: std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
@@ -74,32 +75,31 @@ impl Setup {
     }
 }
 
-/// The endpoint, at work until it is dropped; jobs under way are killed then.
+/// A running endpoint. Dropping it stops it and kills running jobs.
 pub struct BatchEndpoint {
     address: SocketAddr,
     batch: LocalBatch,
     state: PathBuf,
     service: Arc<Service>,
-    /// Batch ends when this goes.
+    /// Batch stops when this is dropped.
     _stop: watch::Sender<bool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
-/// What the routes work on.
+/// The state of the routes.
 struct Service {
     batch: LocalBatch,
     queue: String,
     registry: Mutex<Registry>,
-    /// SubmitJob's body of every job, by id.
+    /// The body of SubmitJob for every job, by id.
     submitted: Mutex<HashMap<String, Value>>,
-    /// How many more SubmitJob calls are answered; the others wait.
+    /// The number of SubmitJob calls that may still be answered; the others wait.
     submits: Semaphore,
 }
 
 impl BatchEndpoint {
-    /// Starts it on a free port, with its state and the jobs' output under `state`. Every change
-    /// of a job's state is sent through the channel as EventBridge would send it: children's too,
-    /// in their order, once.
+    /// Starts the endpoint, with its state and the output of jobs under `state`. The channel receives
+    /// every state change of jobs and children as an EventBridge event, once and in order.
     pub async fn start(
         state: &Path,
         setup: Setup,
@@ -138,11 +138,11 @@ impl BatchEndpoint {
         let (stop, stopped) = watch::channel(false);
         let (sender, receiver) = mpsc::unbounded_channel();
         let worker = batch.clone();
-        let told = batch.clone();
+        let watched = batch.clone();
         let tasks = vec![
             tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }),
             tokio::spawn(async move { worker.run(stopped).await.unwrap() }),
-            tokio::spawn(async move { events::tell(&told, &sender).await }),
+            tokio::spawn(async move { events::tell(&watched, &sender).await }),
         ];
         let endpoint = BatchEndpoint {
             address,
@@ -160,7 +160,7 @@ impl BatchEndpoint {
         format!("http://{}", self.address)
     }
 
-    /// What it runs on: to take a host away, to wait for a job's end.
+    /// The local Batch, to remove a host or to wait for the end of a job.
     pub fn batch(&self) -> &LocalBatch {
         &self.batch
     }
@@ -170,29 +170,29 @@ impl BatchEndpoint {
         self.service.registry.lock().unwrap().active()
     }
 
-    /// The bodies of all SubmitJob calls that were taken, by job id.
+    /// The bodies of all accepted SubmitJob calls, by job id.
     pub fn submitted(&self) -> HashMap<String, Value> {
         self.service.submitted.lock().unwrap().clone()
     }
 
-    /// The bodies of all RegisterJobDefinition calls that were taken, in their order.
+    /// The bodies of all accepted RegisterJobDefinition calls, in order.
     pub fn registered(&self) -> Vec<Value> {
         self.service.registry.lock().unwrap().bodies()
     }
 
-    /// Answers this many SubmitJob calls from now on, and lets all others wait.
+    /// Answers this many further SubmitJob calls and makes all others wait.
     pub fn answer_submits(&self, most: usize) {
         let submits = &self.service.submits;
         submits.forget_permits(Semaphore::MAX_PERMITS);
         submits.add_permits(most);
     }
 
-    /// Answers all calls again, also those that wait.
+    /// Answers all calls again, including those that wait.
     pub fn answer_all_submits(&self) {
         self.answer_submits(Semaphore::MAX_PERMITS);
     }
 
-    /// Everything that jobs wrote to their output, for a failed test's message.
+    /// The output of all jobs, for the message of a failed test.
     pub fn output(&self) -> String {
         let logs = self.state.join("logs");
         let mut all = String::new();

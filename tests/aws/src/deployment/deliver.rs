@@ -1,4 +1,4 @@
-//! What EventBridge and Lambda's destinations do.
+//! Delivers events in place of EventBridge and Lambda's destinations.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,22 +18,22 @@ use crate::emulators::Emulator;
 use crate::http;
 use rowmill_tests_local::program::root;
 
-/// The pipeline of whose jobs no event arrives.
+/// The pipeline whose job events are lost.
 pub const LOSES_EVENTS: &str = "lost";
 
 /// How events reach functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deliver {
-    /// Each once, as they mostly do.
+    /// Each event once, as usual.
     Once,
-    /// Each twice and at the same time: every source of events has each function twice.
+    /// Each event twice and concurrently: every function is connected twice to each event source.
     Twice,
-    /// Not at all: the test hands them over.
+    /// No delivery: the test passes events itself.
     ByHand,
 }
 
 impl Deliver {
-    /// Connects S3 and SNS with functions otherwise than the template did.
+    /// Changes the connections of S3 and SNS with functions to match `deliver`.
     pub(super) async fn connect(
         self,
         ministack: &Emulator,
@@ -56,7 +56,7 @@ impl Deliver {
                     sns(ministack, &query).await;
                 }
             }
-            // A version of a function is another address of the same.
+            // A version of a function is a second address of the same function.
             Deliver::Twice => {
                 let found = s3.get_bucket_notification_configuration().bucket(inbox);
                 let found = found.send().await.unwrap();
@@ -91,7 +91,7 @@ async fn set_notifications(
     put.send().await.unwrap();
 }
 
-/// The ARN of a version of a function, made now.
+/// Publishes a version of a function and returns its ARN.
 async fn version(lambda: &aws_sdk_lambda::Client, stage: &str) -> String {
     let name = format!("{STACK}-{stage}");
     let made = lambda.publish_version().function_name(name);
@@ -105,7 +105,7 @@ struct Subscription {
 }
 
 impl Subscription {
-    /// A second one of the same kind.
+    /// A second subscription with the same filter.
     async fn again(&self, ministack: &Emulator, lambda: &aws_sdk_lambda::Client) {
         let asked = format!(
             "Action=GetSubscriptionAttributes&SubscriptionArn={}",
@@ -117,7 +117,7 @@ impl Subscription {
             .and_then(|(_, rest)| rest.split_once("<value>"))
             .and_then(|(_, rest)| rest.split_once("</value>"))
             .map(|(policy, _)| policy.replace("&quot;", "\""))
-            .unwrap_or_else(|| panic!("{} takes all messages: {found}", self.stage));
+            .unwrap_or_else(|| panic!("{} has no filter: {found}", self.stage));
         let endpoint = version(lambda, &self.stage).await;
         let mut query = format!(
             "Action=Subscribe&Protocol=lambda&TopicArn={}&Endpoint={endpoint}",
@@ -138,7 +138,7 @@ impl Subscription {
     }
 }
 
-/// The functions that the stack's topic tells.
+/// The functions that the stack's topic invokes.
 async fn subscriptions(ministack: &Emulator) -> Vec<Subscription> {
     let listed = sns(ministack, "Action=ListSubscriptions").await;
     let within = |text: &str, tag: &str| {
@@ -158,7 +158,7 @@ async fn subscriptions(ministack: &Emulator) -> Vec<Subscription> {
     all.collect()
 }
 
-/// Publishes what SES does where a mail comes back: the payload in `events/`, of that run.
+/// Publishes the event that SES publishes for a bounce: the payload in `events/`, for this run.
 pub(super) async fn bounced(
     ministack: &Emulator,
     run: &RunId,
@@ -193,7 +193,7 @@ async fn sns(ministack: &Emulator, query: &str) -> String {
     text
 }
 
-/// A value in a form: what is no letter or digit as its bytes.
+/// Encodes a value for a form: every byte that is not a letter or digit is percent-encoded.
 fn form(value: &str) -> String {
     let byte = |byte: u8| match byte.is_ascii_alphanumeric() {
         true => (byte as char).to_string(),
@@ -202,7 +202,7 @@ fn form(value: &str) -> String {
     value.bytes().map(byte).collect()
 }
 
-/// Hands Batch's events to report, and report's answers to cleanup.
+/// Passes Batch's events to report and report's answers to cleanup.
 #[derive(Clone)]
 pub(super) struct Deliverer {
     copies: usize,
@@ -236,12 +236,12 @@ impl Deliverer {
         deliverer
     }
 
-    /// What a function said that it should not have.
+    /// Unexpected errors of functions.
     pub(super) fn troubles(&self) -> Vec<String> {
         self.troubles.lock().unwrap().clone()
     }
 
-    /// Delivers until there are no more.
+    /// Delivers events until the channel is closed.
     pub(super) async fn run(self, mut events: UnboundedReceiver<Value>) {
         while let Some(event) = events.recv().await {
             let job = event["detail"]["jobName"].as_str().unwrap_or_default();
@@ -258,7 +258,7 @@ impl Deliverer {
         }
     }
 
-    /// Whether the deployed rule takes it, as ministack sees it.
+    /// Whether the deployed rule matches the event, according to ministack.
     async fn matches(&self, event: &Value) -> bool {
         let body = json!({ "Event": event.to_string(), "EventPattern": self.pattern });
         let answer = self.events("TestEventPattern", body).await;
@@ -273,9 +273,9 @@ impl Deliverer {
         }
     }
 
-    /// Tells cleanup of a run whose report was told of it by the topic.
+    /// Invokes cleanup for a run whose report was invoked by the topic.
     pub(super) async fn reported(&self, run: &RunId) {
-        let event = reported_event(&json!({}), &json!({ "run": run }), "told", Utc::now());
+        let event = reported_event(&json!({}), &json!({ "run": run }), "topic", Utc::now());
         self.cleanup(&event).await;
     }
 
@@ -284,7 +284,7 @@ impl Deliverer {
         futures::future::join_all(copies).await;
     }
 
-    /// Invokes as Lambda does with what comes from events: three tries.
+    /// Invokes a function like an asynchronous invocation of Lambda: up to three attempts.
     async fn invoke(&self, stage: &str, event: &Value) -> Option<Value> {
         let mut said = String::new();
         for _ in 0..=limits::INVOCATION_RETRIES {

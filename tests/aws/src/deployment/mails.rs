@@ -1,4 +1,4 @@
-//! Mail as it reaches SES: raw, kept by moto.
+//! Raw mails as SES receives them, stored by moto.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,16 +12,16 @@ use crate::http;
 /// A mail, decoded by Python's `email`.
 #[derive(Debug)]
 pub struct Mail {
-    /// Its recipients, in order.
+    /// The sorted recipients.
     pub to: Vec<String>,
     /// Headers and parts in one text.
     pub text: String,
-    /// Its attachments' names.
+    /// The names of the attachments.
     pub attachments: Vec<String>,
     folder: TempDir,
 }
 
-/// Makes what the template makes in SES.
+/// Creates the SES resources of the template.
 pub(super) async fn prepare(moto: &Emulator, sender: &str, configuration_set: &str) {
     let calls = [
         ("identities", json!({ "EmailIdentity": sender })),
@@ -42,7 +42,7 @@ pub(super) async fn prepare(moto: &Emulator, sender: &str, configuration_set: &s
     }
 }
 
-/// All mails that moto took, oldest first.
+/// All mails that moto received, oldest first.
 pub(super) fn all(moto: &Emulator) -> Vec<Mail> {
     let state: Value = serde_json::from_str(&moto.http("GET", "/moto-api/data.json", "")).unwrap();
     let raw = state["ses"]["RawMessage"].as_array().cloned();
@@ -65,7 +65,7 @@ impl Mail {
         });
         let to = raw["destinations"].as_array().unwrap().iter();
         let mut to: Vec<_> = to.map(|t| t.as_str().unwrap().to_owned()).collect();
-        // moto adds those of the header to those of the call.
+        // moto adds the recipients of the header to those of the call.
         to.sort();
         to.dedup();
         Mail {
@@ -76,7 +76,7 @@ impl Mail {
         }
     }
 
-    /// A header; empty where there is none.
+    /// The value of a header; empty if the header is missing.
     pub fn header(&self, name: &str) -> &str {
         let headers = self
             .text
@@ -86,7 +86,7 @@ impl Mail {
         values.find(|(n, _)| *n == name).map_or("", |(_, v)| v)
     }
 
-    /// An attachment as a file.
+    /// The path of an attachment.
     #[track_caller]
     pub fn attachment(&self, name: &str) -> PathBuf {
         let path = self.folder.path().join(name);

@@ -1,14 +1,14 @@
-//! A deployment without AWS: `sam deploy` of the template to ministack, whose Lambda runs the
-//! built functions; the local Batch behind an endpoint of the tests runs the built enrich; moto
-//! takes the mail.
+//! A deployment without AWS. `sam deploy` deploys the template to ministack, whose Lambda runs the built
+//! functions. The local Batch, behind an endpoint of the tests, runs the built enrich. moto receives the
+//! mail.
 //!
-//! | what AWS does | who does it here |
+//! | on AWS | here |
 //! |---|---|
-//! | S3 tells split, SNS tells submit, report and cleanup, Scheduler tells SNS | ministack |
-//! | EventBridge tells report of jobs | `deliver`, where ministack says that the deployed rule matches: it takes no events in Batch's name |
-//! | report's answer goes to cleanup (OnSuccess) | `deliver`: ministack has no such destination |
-//! | SES tells the topic of mail that came back | the test |
-//! | what of the template ministack takes | `python/for_ministack.py` |
+//! | S3 invokes split; SNS invokes submit, report and cleanup; Scheduler publishes to SNS | ministack |
+//! | EventBridge invokes report with Batch's events | `deliver`, if ministack says that the deployed rule matches; ministack does not accept events in Batch's name |
+//! | report's answer goes to cleanup (OnSuccess) | `deliver`; ministack has no such destination |
+//! | SES publishes bounces to the topic | the test |
+//! | the parts of the template that ministack supports | `python/for_ministack.py` |
 
 mod deliver;
 mod mails;
@@ -40,21 +40,21 @@ pub use mails::Mail;
 
 /// The stack's name.
 pub const STACK: &str = "rowmill";
-/// Whom mail is from.
+/// The sender of mail.
 pub const SENDER: &str = "rowmill@example.com";
-/// Whom mail is to where nobody is named.
+/// The default recipient of mail.
 pub const RECIPIENT: &str = "you@example.com";
 
-/// How long a run may take in a test: seconds where nothing else is at work.
+/// The maximum time of a run in a test. It takes seconds on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// A deployed stack. All of it ends when this is dropped.
+/// A deployed stack. Dropping it stops everything.
 pub struct Deployment {
-    /// Batch.
+    /// The endpoint for AWS Batch.
     pub batch: BatchEndpoint,
-    /// Runs, as the functions keep them.
+    /// The ledger of the functions.
     pub ledger: Arc<DynamoLedger>,
-    /// Batch's events, where nobody delivers them.
+    /// Batch's events, with [`Deliver::Nothing`].
     pub events: Option<tokio::sync::Mutex<UnboundedReceiver<Value>>>,
     outputs: HashMap<String, String>,
     deliverer: Deliverer,
@@ -69,15 +69,15 @@ pub struct Deployment {
 /// An upload.
 #[derive(Clone, Debug)]
 pub struct Upload {
-    /// The run that it makes.
+    /// The run of this upload.
     pub run: RunId,
-    /// The event that S3 sends of it.
+    /// The event of S3.
     pub event: Value,
 }
 
 impl Deployment {
-    /// Starts all and deploys, with parameters of the template beside those that say whom mail is
-    /// from and to. Children run `wrapper`, whose last argument the built enrich is.
+    /// Starts the emulators and deploys, with template parameters in addition to sender and recipient.
+    /// Children run `wrapper`, followed by the path of the built enrich.
     pub async fn start(
         deliver: Deliver,
         wrapper: &[&str],
@@ -96,9 +96,9 @@ impl Deployment {
         let ministack = Emulator::ministack_with(&[
             ("AWS_ENDPOINT_URL_BATCH".into(), batch),
             ("AWS_ENDPOINT_URL_SESV2".into(), moto.url()),
-            // In the API's address, where a name is asked for.
+            // Part of the address of the API, which must be a name.
             ("MINISTACK_HOST".into(), "localhost".into()),
-            // Lambda waits a minute and two; what failed shall be seen within the test.
+            // Lambda waits one minute, then two; a test must see failures sooner.
             ("LAMBDA_ASYNC_RETRY_BASE_SECONDS".into(), "0.5".into()),
         ]);
         setup.environment = emulators::environment(&[("", &ministack)])
@@ -134,7 +134,7 @@ impl Deployment {
         }
     }
 
-    /// One of the stack's outputs.
+    /// An output of the stack.
     #[track_caller]
     pub fn output(&self, name: &str) -> &str {
         match self.outputs.get(name) {
@@ -143,7 +143,7 @@ impl Deployment {
         }
     }
 
-    /// Deploys another image for enrich, and nothing else.
+    /// Deploys a new image for enrich and changes nothing else.
     pub async fn deploy_image(&self, image: &str) {
         let update = self.lambda.update_function_code();
         let update = update.function_name(format!("{STACK}-enrich"));
@@ -184,12 +184,12 @@ impl Deployment {
         }
     }
 
-    /// Waits until that holds of the run, and gives it.
+    /// Waits until the run satisfies the condition and returns it.
     pub async fn until(&self, run: &RunId, holds: impl Fn(&RunItem) -> bool) -> RunItem {
         self.until_within(PATIENCE, run, holds).await
     }
 
-    /// The same, for so long.
+    /// Like [`Deployment::wait`], with another time limit.
     pub async fn until_within(
         &self,
         patience: Duration,
@@ -205,30 +205,33 @@ impl Deployment {
             let late = started.elapsed() > patience;
             let troubles = self.deliverer.troubles();
             if late || !troubles.is_empty() {
-                panic!("{run} stands at {found:#?}\n{troubles:?}\n{}", self.logs());
+                panic!(
+                    "{run} is stuck at {found:#?}\n{troubles:?}\n{}",
+                    self.logs()
+                );
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
-    /// Waits until the mail of the run is sent and all that is temporary is removed.
+    /// Waits until the mail of the run is sent and all temporary data is removed.
     pub async fn ended(&self, run: &RunId) -> RunItem {
         self.until(run, |item| item.cleaned.is_some()).await
     }
 
-    /// Waits until the mail of a run is sent whose report is told by the topic, and hands report's
-    /// answer to cleanup: ministack has the answer then, and gives it to nobody.
+    /// Waits until the mail of a run is sent whose report was invoked by the topic, then invokes cleanup:
+    /// ministack does not pass report's answer on.
     pub async fn reported_by_topic(&self, run: &RunId) {
         self.until(run, |item| item.state.is_terminal()).await;
         self.deliverer.reported(run).await;
     }
 
-    /// Tells of a mail of the run that came back, as SES does.
+    /// Publishes a bounce of the run's mail, as SES does.
     pub async fn bounced(&self, run: &RunId, recipient: &str, kind: [&str; 2]) {
         deliver::bounced(&self.ministack, run, recipient, kind).await;
     }
 
-    /// Makes it an hour since anything was heard of a run, and its time to be looked at now.
+    /// Makes the last progress of a run one hour old and its check due now.
     pub async fn let_time_pass(&self, run: &RunId) {
         let hour_ago = chrono::Utc::now() - Duration::from_secs(3600);
         let item = ("run", run.as_str());
@@ -251,7 +254,7 @@ impl Deployment {
             .unwrap();
     }
 
-    /// Ends the lease of whoever holds that work of a run, as time does.
+    /// Expires the lease on this work of a run.
     pub async fn end_lease(&self, run: &RunId, work: Work) {
         let claim = format!("claim#{}", work.name());
         let item = (run.as_str(), claim.as_str());
@@ -275,7 +278,7 @@ impl Deployment {
             .unwrap();
     }
 
-    /// The environment of a deployed function, and where it finds its services.
+    /// The environment of a deployed function, with the endpoints of the emulators.
     pub async fn environment(&self, stage: &str) -> Vec<(String, String)> {
         let name = format!("{STACK}-{stage}");
         let asked = self.lambda.get_function_configuration();
@@ -286,7 +289,7 @@ impl Deployment {
         found.into_iter().chain(services).chain([batch]).collect()
     }
 
-    /// The program of a function, as it was deployed.
+    /// The path of the deployed program of a function.
     pub fn program(&self, stage: &str) -> PathBuf {
         stack::program(&stack::functions(), stage)
     }
@@ -303,13 +306,13 @@ impl Deployment {
         mails
     }
 
-    /// What is left of a run that should have left nothing: objects with all their versions, its
-    /// table, its schedule.
+    /// The remaining data of a run: objects with all their versions, its table and its schedule. Empty
+    /// after cleanup.
     pub async fn remains(&self, run: &RunId) -> Vec<String> {
         remains::of(&self.config, self.output("WorkBucket"), STACK, run).await
     }
 
-    /// What functions gave up, or never got.
+    /// The messages of all dead-letter queues.
     pub async fn dead_letters(&self) -> Vec<String> {
         let queues = ["FailedInvocationsQueue", "UndeliveredEventsQueue"];
         let mut letters = Vec::new();
@@ -319,7 +322,7 @@ impl Deployment {
         letters
     }
 
-    /// What all said, for a failed test's message.
+    /// The output of ministack and Batch, for the message of a failed test.
     pub fn logs(&self) -> String {
         format!(
             "-- ministack\n{}\n{}",
@@ -328,7 +331,7 @@ impl Deployment {
         )
     }
 
-    /// Asks the deployed API. A redirection is followed, as a browser does.
+    /// Requests a URL of the deployed API and follows redirects, as a browser does.
     pub async fn get(&self, url: &str) -> (u16, Vec<u8>) {
         let host = url.split('/').nth(2).unwrap_or_default();
         let host = host.split(':').next().unwrap_or_default();
@@ -341,7 +344,7 @@ impl Deployment {
     }
 }
 
-/// With keys in the path: `<bucket>.127.0.0.1` is no name.
+/// A client with path-style addresses, because `<bucket>.127.0.0.1` is not a valid host name.
 fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
     let config = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
     aws_sdk_s3::Client::from_conf(config.build())

@@ -1,4 +1,4 @@
-//! What a run should not have left.
+//! Data of a run that cleanup should have removed.
 
 use aws_config::SdkConfig;
 use rowmill_domain::{RunId, keys};
@@ -6,7 +6,7 @@ use rowmill_domain::{RunId, keys};
 use super::stack::signed_for;
 use crate::http;
 
-/// Objects below the run's prefix with all their versions, its table, its schedule.
+/// The run's objects with all their versions, its table and its schedule.
 pub(super) async fn of(config: &SdkConfig, bucket: &str, stack: &str, run: &RunId) -> Vec<String> {
     let mut all = Vec::new();
     let versions = super::s3(config).list_object_versions().bucket(bucket);

@@ -1,4 +1,4 @@
-//! The functions as `sam build` builds them, and the template deployed to ministack.
+//! Builds the functions with `sam build` and deploys the template to ministack.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use crate::emulators::{self, Emulator};
 use rowmill_tests_local::program::root;
 use rowmill_tests_local::python;
 
-/// The folder of `sam build`'s output, built now where sources are newer.
+/// The output directory of `sam build`, built now if sources are newer.
 pub(super) fn functions() -> PathBuf {
     static DONE: OnceLock<()> = OnceLock::new();
     DONE.get_or_init(|| {
         let script = root().join(".ci/build-functions");
         let mut build = Command::new(&script);
-        // Those of the cargo that runs this test: build scripts that look at them would run again,
-        // and all that depends on them be compiled again.
+        // The variables of the Cargo that runs this test. Build scripts that depend on them would run
+        // again, and everything that depends on those would be rebuilt.
         for (name, _) in std::env::vars_os() {
             let ours = name.to_str().is_some_and(|n| n.starts_with("CARGO_"));
             if ours && name != "CARGO_HOME" && name != "CARGO_INCREMENTAL" {
@@ -35,14 +35,14 @@ pub(super) fn functions() -> PathBuf {
     root().join("target/sam/build")
 }
 
-/// The program of a function in that folder.
+/// The program of a function in that directory.
 pub(super) fn program(built: &Path, stage: &str) -> PathBuf {
     let (first, rest) = stage.split_at(1);
     let function = format!("{}{rest}Function", first.to_uppercase());
     built.join(function).join("bootstrap")
 }
 
-/// Deploys as a person does, and gives the stack's outputs.
+/// Deploys as a user does and returns the outputs of the stack.
 pub(super) async fn deploy(
     ministack: &Emulator,
     s3: &aws_sdk_s3::Client,
@@ -57,7 +57,8 @@ pub(super) async fn deploy(
     let create = s3.create_bucket().bucket(bucket);
     let create = create.create_bucket_configuration(here);
     create.send().await.unwrap();
-    // Beside the functions, whose paths in it are relative; one for each process and deployment.
+    // In the directory of the functions because it has relative paths to them. Each deployment has its
+    // own file.
     let template = tempfile::Builder::new()
         .prefix("ministack-")
         .suffix(".json")
@@ -79,7 +80,7 @@ pub(super) async fn deploy(
         .arg("--template-file")
         .arg(template.path())
         .args(["--stack-name", stack, "--s3-bucket", bucket])
-        // sam asks for one where a function is an image, also where nothing is to be pushed.
+        // sam requires one if a function is an image, even if nothing is pushed.
         .args([
             "--image-repository",
             "000000000000.dkr.ecr.eu-central-1.amazonaws.com/rowmill",
@@ -117,7 +118,7 @@ async fn outputs(ministack: &Emulator, stack: &str) -> HashMap<String, String> {
     let text = crate::http::client()
         .post(ministack.url())
         .header("content-type", "application/x-www-form-urlencoded")
-        // Which service is meant, ministack reads from the signature.
+        // ministack reads the service from the signature.
         .header("authorization", signed_for("cloudformation"))
         .body(query)
         .send()
@@ -142,7 +143,7 @@ async fn outputs(ministack: &Emulator, stack: &str) -> HashMap<String, String> {
     members.collect()
 }
 
-/// The header by which ministack tells services apart; it checks no signature.
+/// The header from which ministack reads the service. It does not check the signature.
 pub(super) fn signed_for(service: &str) -> String {
     let region = emulators::REGION;
     format!(

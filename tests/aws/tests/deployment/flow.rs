@@ -1,5 +1,5 @@
-//! Runs from upload to mail: each kind of run, events that come twice, a workbook that is too large
-//! to attach.
+//! Runs from upload to mail: all kinds of runs, duplicate events, and a workbook that is too large to
+//! attach.
 
 use rowmill_tests_aws::deployment::{Deliver, Deployment};
 
@@ -7,8 +7,8 @@ use crate::mail::*;
 use crate::preview;
 use crate::runs::*;
 
-/// What children run: the real enrich, but child 1 of a run of the pipeline `breaks` ends with the
-/// exit code that says that trying again cannot help.
+/// The program of children: the real enrich, except that child 1 of pipeline `breaks` exits with the
+/// code for errors that a retry cannot fix.
 const ENRICH: [&str; 3] = [
     "/bin/sh",
     "-c",
@@ -20,17 +20,17 @@ const ENRICH: [&str; 3] = [
     "#,
 ];
 
-/// What holds of a deployment once all its runs have ended.
+/// Asserts that no job definition and no dead letter is left after all runs.
 async fn nothing_is_left(deployment: &Deployment) {
     let active = deployment.batch.active_definitions();
-    assert!(active.is_empty(), "job definitions no run uses: {active:?}");
+    assert!(active.is_empty(), "unused job definitions: {active:?}");
     let letters = deployment.dead_letters().await;
     assert!(letters.is_empty(), "{letters:?}\n{}", deployment.logs());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-#[ignore = "builds the functions in release, deploys, and starts some hundred processes: minutes"]
-async fn every_kind_of_run_comes_back_by_mail_and_leaves_nothing() {
+#[ignore = "builds the functions, deploys and starts hundreds of processes: takes minutes"]
+async fn every_kind_of_run_ends_with_a_mail_and_leaves_no_data() {
     let deployment = Deployment::start(Deliver::Once, &ENRICH, &[]).await;
     let d = &deployment;
     d.put_pipeline("small", SMALL).await;
@@ -50,8 +50,8 @@ async fn every_kind_of_run_comes_back_by_mail_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-#[ignore = "builds the functions in release, deploys, and starts some hundred processes: minutes"]
-async fn every_event_twice_changes_nothing() {
+#[ignore = "builds the functions, deploys and starts hundreds of processes: takes minutes"]
+async fn duplicate_events_do_not_change_the_result() {
     let deployment = Deployment::start(Deliver::Twice, &ENRICH, &[]).await;
     let d = &deployment;
     d.put_pipeline("small", SMALL).await;
@@ -69,8 +69,8 @@ async fn every_event_twice_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-#[ignore = "builds the functions in release, and deploys: a minute"]
-async fn a_workbook_too_large_to_attach_is_downloaded_by_its_link() {
+#[ignore = "builds the functions and deploys: takes a minute"]
+async fn a_workbook_that_is_too_large_to_attach_is_linked() {
     let limit = [("AttachLimit", "100")];
     let deployment = Deployment::start(Deliver::Once, &ENRICH, &limit).await;
     let d = &deployment;

@@ -1,4 +1,4 @@
-//! Workbooks by link.
+//! Workbooks that are linked in the mail.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use tempfile::TempDir;
 
 use crate::runs::{ended, workbook};
 
-/// The link of a mail whose workbook is not attached.
+/// The link in a mail without attachment.
 fn link(mail: &Mail) -> &str {
     let mut lines = mail.text.lines();
     let link = lines.find(|line| line.starts_with("http") && line.contains("/d/"));
     link.unwrap_or_else(|| panic!("no link in {}", mail.text))
 }
 
-/// A workbook too large to attach comes through the API, to whoever has the mail.
+/// A workbook that is too large to attach is downloaded through the API with the link in the mail.
 pub(crate) async fn a_linked_workbook(deployment: &Deployment) {
     let d = deployment;
     let folder = TempDir::new().unwrap();
@@ -45,7 +45,7 @@ async fn downloaded(d: &Deployment, folder: &TempDir, link: &str) -> Vec<String>
     Read(read(&path, false)).texts("double")
 }
 
-/// A mail that a mailbox refuses for its size comes once more, with a link; another bounce is noted.
+/// A mail that bounces for its size is sent again with a link. Other bounces are recorded.
 pub(crate) async fn a_mailbox_that_is_too_small(deployment: &Deployment) {
     let d = deployment;
     let folder = TempDir::new().unwrap();
@@ -60,8 +60,8 @@ pub(crate) async fn a_mailbox_that_is_too_small(deployment: &Deployment) {
     }
     let item = d.until(&run, |item| item.linked_mail.is_some()).await;
     assert!(item.bounced[RECIPIENT].starts_with("Transient/MessageTooLarge"));
-    // By the time another is noted those before it are worked on. Where one of them is still at
-    // work it is refused; Lambda would hand it over again, and ministack does not.
+    // When this one is recorded, the earlier ones are processed. If one of them is still in progress,
+    // report refuses it; Lambda would retry, and ministack does not.
     let other = "else@example.com";
     let mut noted = item;
     while !noted.bounced.contains_key(other) {

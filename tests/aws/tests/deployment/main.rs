@@ -1,5 +1,5 @@
-//! The whole flow on a deployment without AWS; see `rowmill_tests_aws::deployment` for what stands in
-//! for which service. All of it is ignored by default: it builds the functions and takes minutes.
+//! The whole flow on a deployment without AWS; `rowmill_tests_aws::deployment` documents what replaces
+//! which service. These tests are ignored by default because they build the functions and take minutes.
 
 mod flow;
 mod mail;

@@ -1,12 +1,12 @@
-//! Previews by the deployed function. It is an image, which nothing here can run: its program runs
-//! under the test's own Runtime API, with the environment that the function was deployed with.
+//! Previews by the deployed function. ministack cannot run its image, so the test runs its program with
+//! the test's own Runtime API and the environment of the deployed function.
 
 use rowmill_tests_aws::deployment::Deployment;
 use rowmill_tests_aws::runtime::Function;
 use rowmill_tests_local::program::built;
 use serde_json::json;
 
-/// A preview by a pipeline's name and by its text, and one that cannot be.
+/// Previews by a pipeline's name and by its text, and an invalid one.
 pub(crate) async fn previews(deployment: &Deployment) {
     let environment = deployment.environment("enrich").await;
     let enrich = Function::start(&built("enrich-under-test"), &environment).await;
@@ -20,7 +20,7 @@ pub(crate) async fn previews(deployment: &Deployment) {
         "{answer}"
     );
 
-    // From the work bucket.
+    // A pipeline in the work bucket.
     let rows = json!([{ "ID": "a", "Amount": 4 }, { "ID": "b", "Amount": 0.5 }]);
     let by_name = json!({ "pipeline": "small", "rows": rows });
     let answer = enrich.invoke("by-name", &by_name).await.unwrap();

@@ -1,5 +1,5 @@
-//! Functions that are killed at their work on a deployment: their retry goes on at once, another
-//! event not before the lease has ended. Nothing delivers events here but the test.
+//! Functions of a deployment are killed while they work. Their own retry resumes immediately, another
+//! event only after the lease has ended. The test delivers all events.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ done''']
 outputs = ["second"]
 "#;
 
-/// A service that takes a call and never answers.
+/// A service that accepts a call and never answers.
 struct Silent(TcpListener);
 
 impl Silent {
@@ -50,13 +50,13 @@ impl Silent {
         (format!("AWS_ENDPOINT_URL_{service}"), url)
     }
 
-    /// Waits for the first call; it lasts as long as what is given.
+    /// Waits for the first call. The call ends when the returned stream is dropped.
     async fn called(&self) -> TcpStream {
         self.0.accept().await.unwrap().0
     }
 }
 
-/// A function of the deployment, as a process of the test's.
+/// A function of the deployment, as a child process of the test.
 async fn function(
     deployment: &Deployment,
     stage: &str,
@@ -71,7 +71,7 @@ async fn state(deployment: &Deployment, run: &RunId) -> RunState {
     deployment.ledger.run(run).await.unwrap().unwrap().state
 }
 
-/// Batch's next event of the end of a job.
+/// The next event of Batch for the end of a job.
 async fn job_ended(deployment: &Deployment) -> Value {
     let mut events = deployment.events.as_ref().unwrap().lock().await;
     loop {
@@ -84,8 +84,8 @@ async fn job_ended(deployment: &Deployment) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "builds the functions, and deploys: a minute"]
-async fn a_function_that_is_killed_is_resumed_by_its_retry_or_after_its_lease() {
+#[ignore = "builds the functions and deploys: takes a minute"]
+async fn a_killed_function_is_resumed_by_its_retry_or_after_its_lease() {
     let deployment = Deployment::start(Deliver::ByHand, &[], &[]).await;
     let d = &deployment;
     d.put_pipeline("steps", PIPELINE).await;
@@ -107,7 +107,7 @@ async fn a_function_that_is_killed_is_resumed_by_its_retry_or_after_its_lease() 
     assert_eq!(d.batch.active_definitions(), Vec::<String>::new());
 }
 
-/// Killed while it reads the workbook.
+/// Split is killed while it reads the workbook.
 async fn split(d: &Deployment, run: &RunId, event: &Value) {
     let silent = Silent::start().await;
     let dying = function(d, "split", Some(silent.variable("S3"))).await;
@@ -125,7 +125,7 @@ async fn split(d: &Deployment, run: &RunId, event: &Value) {
     );
     split.invoke("split", event).await.unwrap();
     assert_eq!(state(d, run).await, RunState::Running);
-    // So that asserting their absence says something: what a run has while it is at work.
+    // A running run has this data, so its absence after the run is meaningful.
     let has = d.remains(run).await.join("\n");
     for what in [
         "manifest.json",
@@ -137,8 +137,8 @@ async fn split(d: &Deployment, run: &RunId, event: &Value) {
     }
 }
 
-/// Killed between its two jobs; report, told of the first job's end meanwhile, waits. Gives that
-/// event.
+/// Submit is killed between its two jobs. Report receives the end of the first job in the meantime and
+/// waits. Returns that event.
 async fn submit(d: &Deployment, run: &RunId) -> Value {
     let event = sns_messages_event(&RunMessage::Split { run: run.clone() }, "m", Utc::now());
     d.batch.answer_submits(1);
@@ -158,7 +158,7 @@ async fn submit(d: &Deployment, run: &RunId) -> Value {
     assert!(d.mails().is_empty());
 
     dying.kill().await;
-    // Until the endpoint sees that its caller is gone.
+    // Until the endpoint notices that the caller disconnected.
     tokio::time::sleep(Duration::from_millis(500)).await;
     d.batch.answer_all_submits();
     let submit = function(d, "submit", None).await;
@@ -172,11 +172,11 @@ async fn submit(d: &Deployment, run: &RunId) -> Value {
         "the first job was found and not submitted again: {jobs:?}"
     );
     submit.invoke("submit", &event).await.unwrap();
-    assert_eq!(d.batch.submitted().len(), 2, "what is done is done");
+    assert_eq!(d.batch.submitted().len(), 2, "nothing is submitted again");
     first_ended
 }
 
-/// Killed while it sends the mail; its lease ends, and then the next event goes on.
+/// Report is killed while it sends the mail. After its lease has ended, the next event resumes.
 async fn report(d: &Deployment, run: &RunId, first_ended: &Value) {
     let last_ended = job_ended(d).await;
     assert_eq!(last_ended["detail"]["status"], "SUCCEEDED", "{}", d.logs());

@@ -1,4 +1,4 @@
-//! Runs of every kind, each to its mail.
+//! All kinds of runs, from upload to mail.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use rowmill_tests_local::source::{Answer, Source};
 use rowmill_tests_local::workbook::{Book, read};
 use tempfile::TempDir;
 
-/// A fixture in a file of its own.
+/// Writes a fixture workbook to a file.
 pub(crate) fn workbook(folder: &TempDir, book: &Book) -> PathBuf {
     let path = folder.path().join("book.xlsx");
     book.save(&path);
     path
 }
 
-/// One record a child, at most 50 children.
+/// One record per child, at most 50 children.
 pub(crate) const SMALL: &str = r#"
 [input]
 types = { ID = "text" }
@@ -32,7 +32,7 @@ seconds_per_record = 10000
 max_children = 50
 "#;
 
-/// Steps that ask a source for each row.
+/// A pipeline that requests a source for each row.
 fn asking(source: &Source, batch: &str) -> String {
     format!(
         r#"
@@ -50,14 +50,14 @@ value = {{ json = "$.value", type = "number" }}
     )
 }
 
-/// A run that has ended and has left nothing but its result and its mail.
+/// A run that ended and left only its result and its mail.
 pub(crate) struct Ended {
     pub(crate) state: RunState,
     pub(crate) mail: Mail,
     pub(crate) result: Option<Read>,
 }
 
-/// Waits for the end, and asserts what holds of every run.
+/// Waits for the end of a run and asserts what is true for every run.
 pub(crate) async fn ended(deployment: &Deployment, run: &RunId) -> Ended {
     let item = deployment.ended(run).await;
     let remains = deployment.remains(run).await;
@@ -78,7 +78,7 @@ pub(crate) async fn ended(deployment: &Deployment, run: &RunId) -> Ended {
     }
 }
 
-/// The first file anyone tries: no pipeline is set up, and the key is one that must be encoded.
+/// The first upload of a new user: no pipeline is set up, and the key must be percent-encoded.
 pub(crate) async fn the_first_file(deployment: &Deployment) {
     let example = root().join("examples/reviews/reviews.xlsx");
     let key = "reviews/my file (1)+ü.xlsx";
@@ -114,7 +114,7 @@ pub(crate) async fn the_first_file(deployment: &Deployment) {
     }
 }
 
-/// A deploy that changes nothing but the image: submit, which is at work already, takes it up.
+/// After a deployment that changes only the image, a running submit function uses the new image.
 pub(crate) async fn a_new_image(deployment: &Deployment) {
     let image = "000000000000.dkr.ecr.eu-central-1.amazonaws.com/rowmill/enrich:next";
     deployment.deploy_image(image).await;
@@ -124,8 +124,8 @@ pub(crate) async fn a_new_image(deployment: &Deployment) {
     assert_eq!(last.as_str(), Some(image));
 }
 
-/// A run of so many records: how many children it was cut into (none: a plain job), and that each
-/// row has its result.
+/// A run of `records` records has an array job with this number of children (or a single job for
+/// `None`), and each row has its result.
 pub(crate) async fn of_records(deployment: &Deployment, records: u32, children: Option<u64>) {
     let folder = TempDir::new().unwrap();
     let book = workbook(&folder, &Book::numbered(records));
@@ -144,14 +144,14 @@ pub(crate) async fn of_records(deployment: &Deployment, records: u32, children: 
     assert_eq!(sizes, [children], "{records} records");
 }
 
-/// The SubmitJob calls of a run that Batch took.
+/// The accepted SubmitJob calls of a run.
 fn jobs_of(deployment: &Deployment, run: &RunId) -> Vec<serde_json::Value> {
     let all = deployment.batch.submitted().into_values();
     let ours = all.filter(|job| job["jobName"].as_str().unwrap().starts_with(run.as_str()));
     ours.collect()
 }
 
-/// A record whose source refuses it costs no other its result.
+/// A record that fails does not affect the results of other records.
 pub(crate) async fn a_poisoned_record(deployment: &Deployment) {
     let source = Source::start(|path, _| match path {
         "/0000003" => Answer::Status(404, vec![]),
@@ -171,8 +171,8 @@ pub(crate) async fn a_poisoned_record(deployment: &Deployment) {
     assert!(ended.mail.text.contains("404"), "{}", ended.mail.text);
 }
 
-/// Where a child fails for good the other rows come, and the mail says which did not and what to
-/// do.
+/// If a child fails permanently, the other rows are delivered, and the mail says how many are missing
+/// and what to do.
 pub(crate) async fn an_array_that_fails(deployment: &Deployment) {
     deployment.put_pipeline("breaks", SMALL).await;
     let folder = TempDir::new().unwrap();
@@ -188,11 +188,10 @@ pub(crate) async fn an_array_that_fails(deployment: &Deployment) {
     assert!(text.contains("What to do"), "{text}");
 }
 
-/// A machine that is lost under a child: the next attempt goes on with the records that have no
-/// outcome yet.
+/// If the machine of a child is lost, the next attempt resumes with the records without outcome.
 pub(crate) async fn a_lost_machine(deployment: &Deployment) {
     const RECORDS: u32 = 24;
-    // The child is at work until its machine is lost, however busy this one is.
+    // Holds back answers until the machine is lost, so that the child cannot finish before.
     let (asked, lost) = (AtomicU32::new(0), Arc::new(AtomicBool::new(false)));
     let is_lost = lost.clone();
     let source = Source::start(move |_, _| {
@@ -228,11 +227,11 @@ pub(crate) async fn a_lost_machine(deployment: &Deployment) {
     let most = u64::from(RECORDS) - stored;
     assert!(
         again <= most,
-        "{stored} outcomes were stored, and {again} rows were asked again"
+        "{stored} outcomes were stored, and {again} rows were requested again"
     );
 }
 
-/// A run of whose jobs no event arrives is found by its schedule, and moved on.
+/// A run whose job events are lost is found by its scheduled check and continues.
 pub(crate) async fn lost_events(deployment: &Deployment) {
     deployment.put_pipeline(LOSES_EVENTS, SMALL).await;
     let folder = TempDir::new().unwrap();
@@ -255,7 +254,7 @@ pub(crate) async fn lost_events(deployment: &Deployment) {
     assert_eq!(ended.result.unwrap().texts("double"), ["0"]);
 }
 
-/// A folder without a pipeline is answered with the pipelines that there are.
+/// An upload to a folder without a pipeline gets a mail that lists the existing pipelines.
 pub(crate) async fn an_unknown_folder(deployment: &Deployment) {
     let folder = TempDir::new().unwrap();
     let book = workbook(&folder, &Book::numbered(1));

@@ -1,5 +1,5 @@
-//! The tests' endpoint for AWS Batch, in Batch's own words: what programs send it over HTTP and
-//! what comes back. The adapter for AWS is run against it by the suite of the ports.
+//! The tests' endpoint for AWS Batch, over HTTP. The conformance suite of the port runs the AWS adapter
+//! against it.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ impl Bench {
         }
     }
 
-    /// The answer, or the kind and message of the error.
+    /// The answer, or the status, kind and message of the error.
     async fn call(&self, path: &str, body: Value) -> Result<Value, (u16, String, String)> {
         let url = format!("{}/v1/{path}", self.endpoint.url());
         let request = self.client.post(url).body(body.to_string());
@@ -47,7 +47,7 @@ impl Bench {
         Err((status, kind, body["message"].as_str().unwrap().to_owned()))
     }
 
-    /// The next event that is about a job or array itself and tells of its end.
+    /// The next event for the end of a job or array (not of a child).
     async fn end(&mut self) -> Value {
         loop {
             let event = self.events.recv().await.unwrap();
@@ -79,7 +79,7 @@ fn definition(name: &str, script: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_array_runs_its_program_with_batchs_environment_and_tells_of_every_state() {
+async fn an_array_runs_its_program_with_batchs_environment_and_reports_every_state() {
     let mut bench = Bench::start().await;
     let script = format!(
         "echo $AWS_BATCH_JOB_ARRAY_INDEX $AWS_BATCH_JOB_ATTEMPT $EMULATOR $FROM_DEFINITION \
@@ -116,7 +116,7 @@ async fn an_array_runs_its_program_with_batchs_environment_and_tells_of_every_st
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_registration_is_a_revision_and_an_inactive_one_takes_no_job() {
+async fn every_registration_is_a_revision_and_an_inactive_revision_accepts_no_job() {
     let bench = Bench::start().await;
     for revision in 1..=2 {
         let body = definition("same", "true");
@@ -137,7 +137,7 @@ async fn every_registration_is_a_revision_and_an_inactive_one_takes_no_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_batch_refuses_is_refused_in_its_words() {
+async fn invalid_requests_are_refused_with_the_errors_of_batch() {
     let bench = Bench::start().await;
     let mut wrong = definition("sizes", "true");
     wrong["containerProperties"]["resourceRequirements"][1]["value"] = json!("100");
@@ -163,7 +163,7 @@ async fn what_batch_refuses_is_refused_in_its_words() {
         let said = format!("between 2 and 10000, got {size}");
         assert!(refused.2.ends_with(&said), "{}", refused.2);
     }
-    // 50 calls a second, and those above count.
+    // 50 calls per second; further calls are throttled.
     let calls = (0..60).map(|_| bench.call("submitjob", job(2)));
     let answers: Vec<_> = futures::future::join_all(calls).await;
     let throttled = answers.iter().filter_map(|a| a.as_ref().err());

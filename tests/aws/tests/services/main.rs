@@ -1,4 +1,4 @@
-//! The adapters for AWS, against emulators: each passes the conformance suite of its port.
+//! The AWS adapters, against emulators. Each passes the conformance suite of its port.
 
 mod batch_endpoint;
 mod data;

@@ -1,4 +1,4 @@
-//! The step `translate` over Amazon's client, against a server that speaks Amazon Translate's protocol.
+//! The step `translate` with Amazon Translate, against a server that speaks its protocol.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,30 +13,30 @@ use rowmill_steps::{Runner, StepDeps, StepResult, runner};
 use rowmill_tests_aws::emulators::sdk_config;
 use serde_json::{Value, json};
 
-/// A server that speaks what the SDK speaks with Amazon Translate (Smithy RPC v2 CBOR) and turns
-/// texts to capitals; some texts it refuses, for a time or for good.
+/// A server that speaks the protocol of Amazon Translate (Smithy RPC v2 CBOR) and converts texts to
+/// upper case. It refuses some texts, some of them only at first.
 struct Amazon {
     url: String,
-    asked: Arc<Mutex<Vec<Value>>>,
+    requests: Arc<Mutex<Vec<Value>>>,
 }
 
 impl Amazon {
     fn start() -> Amazon {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let shared = asked.clone();
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let shared = requests.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let asked = shared.clone();
-                std::thread::spawn(move || serve(stream, &asked));
+                let requests = shared.clone();
+                std::thread::spawn(move || serve(stream, &requests));
             }
         });
-        Amazon { url, asked }
+        Amazon { url, requests }
     }
 }
 
-fn serve(stream: TcpStream, asked: &Mutex<Vec<Value>>) -> Option<()> {
+fn serve(stream: TcpStream, requests: &Mutex<Vec<Value>>) -> Option<()> {
     let mut writer = stream.try_clone().ok()?;
     let mut reader = BufReader::new(stream);
     loop {
@@ -61,9 +61,12 @@ fn serve(stream: TcpStream, asked: &Mutex<Vec<Value>>) -> Option<()> {
         let body = read_map(&body);
         let text = body["Text"].as_str().unwrap().to_owned();
         let before = {
-            let mut asked = asked.lock().unwrap();
-            asked.push(body.clone());
-            asked.iter().filter(|a| a["Text"] == body["Text"]).count()
+            let mut requests = requests.lock().unwrap();
+            requests.push(body.clone());
+            requests
+                .iter()
+                .filter(|a| a["Text"] == body["Text"])
+                .count()
         };
         let (status, code) = match &*text {
             "throttled" if before < 3 => (400, "TooManyRequestsException"),
@@ -73,7 +76,7 @@ fn serve(stream: TcpStream, asked: &Mutex<Vec<Value>>) -> Option<()> {
             _ => (200, ""),
         };
         let target = body["TargetLanguageCode"].as_str().unwrap();
-        let (upper, said) = (text.to_uppercase(), format!("told to say {code}"));
+        let (upper, said) = (text.to_uppercase(), format!("scripted {code}"));
         let answer = match status {
             200 => write_map(&[
                 ("TranslatedText", &upper),
@@ -94,11 +97,11 @@ fn serve(stream: TcpStream, asked: &Mutex<Vec<Value>>) -> Option<()> {
     }
 }
 
-/// A CBOR map of texts (RFC 8949), of which requests are made.
+/// Reads a CBOR map of texts (RFC 8949): the format of requests.
 fn read_map(bytes: &[u8]) -> Value {
     let mut map = serde_json::Map::new();
     let mut at = 1;
-    // Major type 5: so many pairs, or 0xbf and 0xff around them.
+    // Major type 5: the number of pairs, or 0xbf and a final 0xff.
     assert_eq!(bytes[0] >> 5, 5, "{bytes:?}");
     let text = |at: &mut usize| {
         let (head, size) = (bytes[*at], usize::from(bytes[*at] & 31));
@@ -135,9 +138,10 @@ fn write_map(pairs: &[(&str, &str)]) -> Vec<u8> {
     bytes
 }
 
-/// The step over Amazon's client, as enrich's main wires it, against `amazon`.
+/// The step with the client for Amazon Translate, as enrich sets it up, against `amazon`.
 fn step(amazon: &Amazon) -> Box<dyn Runner> {
-    // The product's attempts; its adaptive mode and its pauses would take half a minute here.
+    // The product's number of attempts, without its adaptive mode and pauses: they would take half a
+    // minute.
     let attempts = rowmill_aws::retries().max_attempts();
     let retries = RetryConfig::standard().with_max_attempts(attempts);
     let retries = retries.with_initial_backoff(Duration::from_millis(20));
@@ -165,26 +169,26 @@ async fn translate(step: &dyn Runner, text: &str) -> StepResult {
 }
 
 #[tokio::test]
-async fn amazon_is_asked_in_parts_it_takes_and_again_where_it_throttles() {
+async fn long_texts_are_split_into_parts_and_throttled_requests_are_repeated() {
     let amazon = Amazon::start();
     let step = step(&amazon);
     for text in ["Guten Tag", "throttled", "out of order"] {
         let result = translate(&*step, text).await;
         assert_eq!(result.outputs.unwrap()[0].1.to_text(), text.to_uppercase());
     }
-    let asked = amazon.asked.lock().unwrap().clone();
+    let requests = amazon.requests.lock().unwrap().clone();
     assert_eq!(
-        asked[0],
+        requests[0],
         json!({"Text": "Guten Tag", "SourceLanguageCode": "auto", "TargetLanguageCode": "en"})
     );
-    assert_eq!(asked.len(), 1 + 3 + 2, "{asked:?}");
+    assert_eq!(requests.len(), 1 + 3 + 2, "{requests:?}");
 
-    // 10,000 bytes: 6,000 characters of two bytes each are too many.
+    // The limit is 10,000 bytes, not characters.
     let long = "Größe ändert sich täglich. ".repeat(500);
     let result = translate(&*step, &long).await;
     assert_eq!(result.outputs.unwrap()[0].1.to_text(), long.to_uppercase());
-    let asked = amazon.asked.lock().unwrap().len();
-    assert_eq!(asked, 6 + 2);
+    let requests = amazon.requests.lock().unwrap().len();
+    assert_eq!(requests, 6 + 2);
 
     let refused = translate(&*step, "unknown pair").await.outputs.unwrap_err();
     for part in [

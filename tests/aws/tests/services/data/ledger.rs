@@ -1,4 +1,4 @@
-//! DynamoDB.
+//! The ledger on DynamoDB.
 
 use std::time::Duration;
 
@@ -59,9 +59,9 @@ async fn two_stacks_share_an_account() {
     assert_eq!(two.tables().await.unwrap(), [run()]);
 }
 
-/// More tables than ListTables gives at once (100).
+/// More tables than one page of ListTables (100).
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_are_listed_to_the_last() {
+async fn tables_are_listed_over_all_pages() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
     let ledger = DynamoLedger::new(&config, "suite");
@@ -75,7 +75,7 @@ async fn tables_are_listed_to_the_last() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_s_table_is_on_demand_tagged_and_warm_where_the_plan_needs_it() {
+async fn a_runs_table_is_on_demand_tagged_and_warm_if_the_plan_needs_it() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
     let client = Client::new(&config);
@@ -94,7 +94,7 @@ async fn a_run_s_table_is_on_demand_tagged_and_warm_where_the_plan_needs_it() {
         let billing = table.billing_mode_summary().unwrap();
         assert_eq!(billing.billing_mode().unwrap().as_str(), "PAY_PER_REQUEST");
         assert_eq!(table.deletion_protection_enabled(), Some(false));
-        // ministack keeps no warm throughput of a table on demand: what is asked for counts.
+        // ministack does not store warm throughput, so check the request.
         let sent = wire.sent("DynamoDB_20120810.CreateTable");
         let asked = &sent.last().unwrap().body["WarmThroughput"]["WriteUnitsPerSecond"];
         assert_eq!(asked.as_i64(), warm);
@@ -112,19 +112,19 @@ async fn a_run_s_table_is_on_demand_tagged_and_warm_where_the_plan_needs_it() {
     }
 }
 
-/// A query gives at most 1 MB at once.
+/// A page of a query has at most 1 MB.
 #[tokio::test(flavor = "multi_thread")]
-async fn outcomes_of_several_megabytes_come_whole_and_in_order() {
+async fn outcomes_of_several_megabytes_are_complete_and_in_order() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
     let ledger = DynamoLedger::new(&config, "suite");
     ledger.create_table(&run(), PLAN).await.unwrap();
     let large = |row| Outcome {
-        // Quotes and backslashes, which take the most room on the way.
+        // Quotes and backslashes take the most space in the request.
         error: Some("\"\\".repeat(45_000)),
         ..outcome(row)
     };
-    // 60 items of 180 KB of JSON, 360 KB on the way.
+    // 60 items of 180 KB of JSON, 360 KB each in the request.
     let all: Vec<Outcome> = (2..62).map(large).collect();
     ledger.put_outcomes(&run(), 3, &all).await.unwrap();
     let stored = ledger.outcomes(&run(), 3, 0..=u32::MAX).await.unwrap();
@@ -132,7 +132,7 @@ async fn outcomes_of_several_megabytes_come_whole_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_update_whose_answer_was_lost_is_known_as_ours() {
+async fn an_update_whose_answer_was_lost_is_recognised_as_ours() {
     use rowmill_domain::run::Source;
     use rowmill_domain::{RunItem, RunState};
     use rowmill_ports::RunPatch;
@@ -166,7 +166,7 @@ async fn an_update_whose_answer_was_lost_is_known_as_ours() {
         "the same call again, as the SDK sends it"
     );
     let later = now + Duration::from_nanos(1);
-    assert!(!update(later).await, "another one comes too late");
+    assert!(!update(later).await, "another update is too late");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,7 +203,7 @@ async fn a_rate_key_expires_a_day_after_its_last_permit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn errors_say_what_was_asked_of_what_and_the_request_id() {
+async fn errors_name_the_operation_the_resource_and_the_request_id() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
     let ledger = DynamoLedger::new(&config, "suite");
@@ -222,7 +222,7 @@ async fn errors_say_what_was_asked_of_what_and_the_request_id() {
     assert!(said.contains("ResourceNotFoundException: "), "{said}");
     assert!(said.contains("(HTTP 400, request id "), "{said}");
 
-    // The stack's own table is not there.
+    // The stack's table does not exist.
     let lease = Duration::from_secs(60);
     let claim = ledger.claim(&id, Work::Split, "me", Utc::now(), lease);
     let error = claim.await.unwrap_err();

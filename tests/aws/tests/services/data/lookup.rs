@@ -1,11 +1,11 @@
-//! Secrets and a function's image.
+//! Secrets and images of functions.
 
 use rowmill_aws::{function_image, secret};
 use rowmill_ports::ErrorKind;
 use rowmill_tests_aws::emulators::Emulator;
 
 #[tokio::test]
-async fn secrets_are_read_and_refusals_say_what_was_asked_for() {
+async fn secrets_are_read_and_errors_name_the_secret() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
     let client = aws_sdk_secretsmanager::Client::new(&config);
@@ -34,7 +34,7 @@ async fn secrets_are_read_and_refusals_say_what_was_asked_for() {
 }
 
 #[tokio::test]
-async fn a_function_that_is_not_there_is_named() {
+async fn a_missing_function_is_named() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
     let absent = function_image(&config, "absent").await.unwrap_err();
@@ -46,8 +46,8 @@ async fn a_function_that_is_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn without_an_answer_a_call_may_be_tried_later() {
-    // Nobody listens on port 1.
+async fn a_call_without_an_answer_can_be_retried() {
+    // No process listens on port 1.
     let config = rowmill_tests_aws::emulators::sdk_config("http://127.0.0.1:1");
     let config = config
         .to_builder()

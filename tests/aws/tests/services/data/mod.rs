@@ -1,4 +1,4 @@
-//! What keeps data on AWS passes the suites of the ports against emulators.
+//! Objects, ledger, secrets and images.
 
 mod ledger;
 mod lookup;

@@ -1,4 +1,4 @@
-//! S3.
+//! Objects on S3.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use rowmill_tests_aws::emulators::Emulator;
 use rowmill_tests_aws::stack::bucket;
 use tempfile::TempDir;
 
-/// Bytes that differ from part to part.
+/// Bytes that are different in each part.
 fn body(length: usize) -> Vec<u8> {
     (0..length as u32)
         .map(|n| (n % 251 + n / 100_000) as u8)
@@ -38,9 +38,9 @@ async fn objects_with_versions() {
     conformance::objects::objects(&objects, "all", scratch.path()).await;
 }
 
-/// moto refuses a part below 5 MB that is not the last, as S3 does; ministack takes it.
+/// On moto, which refuses a part below 5 MB that is not the last, as S3 does; ministack accepts it.
 #[tokio::test(flavor = "multi_thread")]
-async fn large_objects_go_in_parts() {
+async fn large_objects_are_uploaded_in_parts() {
     let aws = Emulator::moto();
     let config = aws.sdk_config();
     let client = bucket(&config, "work", false).await;
@@ -52,7 +52,7 @@ async fn large_objects_go_in_parts() {
         metadata: [("note".to_owned(), "für Ana".to_owned())].into(),
         if_absent: false,
     };
-    // One byte around the size at which parts begin; several parts and a bit.
+    // One byte below and above the size from which parts are used; several parts and a remainder.
     for (length, parts) in [
         (8 << 20, None),
         ((8 << 20) + 1, Some(2)),
@@ -69,7 +69,7 @@ async fn large_objects_go_in_parts() {
                 objects.put("work", &key, body, put.clone()).await
             };
             let info = info.unwrap();
-            // S3's etag of an object in parts ends in their number.
+            // The ETag of an object in parts ends with the number of parts.
             let number = info.etag.split_once('-').map(|(_, n)| n.parse().unwrap());
             assert_eq!(number, parts, "{key}: {}", info.etag);
             let at = Location::new("work", &key);
@@ -92,7 +92,7 @@ async fn assert_no_uploads(client: &Client) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_object_in_the_way_is_left_and_no_parts_stay() {
+async fn a_large_upload_keeps_an_existing_object_and_leaves_no_parts() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
     let client = bucket(&config, "work", false).await;
@@ -119,7 +119,7 @@ async fn a_large_object_in_the_way_is_left_and_no_parts_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metadata_is_as_s3_shows_it() {
+async fn metadata_has_the_encoding_of_s3() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
     let client = bucket(&config, "work", false).await;
@@ -144,13 +144,13 @@ async fn metadata_is_as_s3_shows_it() {
         .await
         .unwrap();
     let raw = raw.metadata().unwrap();
-    assert_eq!(raw["limit"], "10", "ASCII stays as it is");
+    assert_eq!(raw["limit"], "10", "ASCII is unchanged");
     assert_eq!(
         raw["notify"],
         "=?UTF-8?B?SsO8cmdlbiA8akBleGFtcGxlLmNvbT4=?="
     );
 
-    // As an uploader with the command line has to give it.
+    // The encoding that an uploader must use on the command line.
     let write = client.put_object().bucket("work").key("cli");
     let write = write.metadata("Notify", "=?UTF-8?Q?J=C3=BCrgen_<j@example.com>?=");
     write.body(Bytes::new().into()).send().await.unwrap();
@@ -159,7 +159,7 @@ async fn metadata_is_as_s3_shows_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_gives_the_object_under_its_name_until_it_ends() {
+async fn a_link_downloads_the_object_with_its_file_name_until_it_expires() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
     bucket(&config, "work", false).await;
@@ -197,7 +197,7 @@ async fn a_link_gives_the_object_under_its_name_until_it_ends() {
         .await
         .unwrap();
     tokio::time::sleep(Duration::from_millis(2100)).await;
-    assert_eq!(get(&short).await.status(), 403, "the link has ended");
+    assert_eq!(get(&short).await.status(), 403, "the link has expired");
 
     let week = Duration::from_secs(7 * 86_400 + 1);
     let error = objects.link(&at, name, week).await.unwrap_err();
@@ -205,7 +205,7 @@ async fn a_link_gives_the_object_under_its_name_until_it_ends() {
 }
 
 #[tokio::test]
-async fn errors_say_what_was_asked_of_what_and_the_request_id() {
+async fn errors_name_the_operation_the_resource_and_the_request_id() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
     bucket(&config, "work", false).await;

@@ -1,4 +1,4 @@
-//! What AWS does and the emulators do not, as replayed answers.
+//! Behaviour of AWS that the emulators do not have, as scripted answers.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ use rowmill_tests_aws::emulators::{Emulator, sdk_config};
 use rowmill_tests_aws::stack::bucket;
 use rowmill_tests_aws::wire::{Sent, Wire};
 
-/// A service that is not asked: all answers are the test's.
+/// A configuration whose service is never called because the test scripts all answers.
 const NOBODY: &str = "http://127.0.0.1:1";
 
 fn error_xml(code: &str) -> String {
@@ -28,7 +28,7 @@ fn is(sent: &Sent, method: &str, part: &str) -> bool {
     sent.method == method && sent.uri.contains(part)
 }
 
-/// Answers with these in turn, then with the last.
+/// Returns these answers in turn, then repeats the last.
 fn in_turn(answers: Vec<(u16, String)>) -> impl Fn() -> (u16, String) + Send + Sync {
     let next = AtomicU32::new(0);
     move || {
@@ -37,9 +37,10 @@ fn in_turn(answers: Vec<(u16, String)>) -> impl Fn() -> (u16, String) + Send + S
     }
 }
 
-/// ministack decides at once which of two conditional writes wins; S3 may have to be asked again.
+/// ministack decides immediately which of two conditional writes wins; S3 can answer that the request
+/// must be repeated.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conditional_put_waits_until_it_is_decided() {
+async fn a_conditional_put_is_repeated_until_it_is_decided() {
     let undecided = || (409, error_xml("ConditionalRequestConflict"));
     let once = || Put {
         if_absent: true,
@@ -68,7 +69,7 @@ async fn a_conditional_put_waits_until_it_is_decided() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_part_that_is_refused_ends_the_upload() {
+async fn a_refused_part_aborts_the_upload() {
     let aws = Emulator::ministack();
     let client = bucket(&aws.sdk_config(), "work", false).await;
     let wire = Wire::replay(|sent| {
@@ -95,13 +96,13 @@ async fn a_part_that_is_refused_ends_the_upload() {
         .send()
         .await
         .unwrap();
-    assert!(uploads.uploads().is_empty(), "no parts stay");
+    assert!(uploads.uploads().is_empty(), "no parts remain");
     let head = objects.head(&Location::new("work", "k")).await;
     assert!(head.unwrap_err().is_not_found());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_cannot_be_deleted_is_an_error_and_a_busy_one_is_tried_again() {
+async fn a_denied_deletion_is_an_error_and_a_throttled_one_is_retried() {
     let errors = |key: &str, code: &str| {
         let body = format!(
             "<DeleteResult><Error><Key>{key}</Key><Code>{code}</Code><Message>as S3 says\
@@ -144,15 +145,15 @@ async fn a_key_that_cannot_be_deleted_is_an_error_and_a_busy_one_is_tried_again(
     );
 }
 
-/// The SDK tries a call again until its answer begins; this connection ends after that.
+/// The SDK retries a call until the answer starts; this connection ends after the start.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_cut_short_is_read_again() {
+async fn a_truncated_object_is_read_again() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", server.local_addr().unwrap());
     std::thread::spawn(move || {
         for (n, stream) in server.incoming().enumerate() {
             let mut stream = stream.unwrap();
-            // One read holds a request without a body.
+            // One read returns a whole request because it has no body.
             let _ = stream.read(&mut [0; 16 << 10]).unwrap();
             let body: &[u8] = if n % 3 == 2 { b"0123456789" } else { b"01234" };
             let head = "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 10\r\n\
@@ -169,7 +170,7 @@ async fn an_object_cut_short_is_read_again() {
     objects.download(&at, &to).await.unwrap();
     assert_eq!(std::fs::read(&to).unwrap(), b"0123456789");
     let left = std::fs::read_dir(directory.path()).unwrap().count();
-    assert_eq!(left, 1, "no part of it stays beside it");
+    assert_eq!(left, 1, "no partial file remains");
 }
 
 const PLAN: TablePlan = TablePlan {
@@ -184,7 +185,7 @@ fn status(status: TableStatus) -> (u16, String) {
     )
 }
 
-/// An operation's answers in turn; ministack creates and drops a table at once.
+/// Scripts the answers of each operation. ministack creates and drops tables immediately.
 fn dynamo(script: Vec<(&'static str, Vec<(u16, String)>)>) -> (Wire, DynamoLedger, RunId) {
     let script: Vec<_> = script
         .into_iter()
@@ -199,7 +200,7 @@ fn dynamo(script: Vec<(&'static str, Vec<(u16, String)>)>) -> (Wire, DynamoLedge
 }
 
 #[tokio::test]
-async fn a_table_is_waited_for_until_it_can_be_used() {
+async fn create_waits_until_the_table_is_active() {
     let absent = || (400, error_json("ResourceNotFoundException"));
     let (wire, ledger, run) = dynamo(vec![
         ("CreateTable", vec![(200, "{}".to_owned())]),
@@ -216,10 +217,10 @@ async fn a_table_is_waited_for_until_it_can_be_used() {
     assert_eq!(wire.sent("DynamoDB_20120810.DescribeTable").len(), 3);
 }
 
-/// A new table is there after some seconds as a rule, which the SDK's waiter would make 20; one that
-/// takes minutes is left to it.
+/// A new table is usually active after a few seconds, but the SDK's waiter would take 20 seconds. It is
+/// used only for tables that take minutes.
 #[tokio::test]
-async fn a_table_that_comes_soon_is_seen_soon_and_a_slow_one_is_waited_for() {
+async fn a_fast_table_is_noticed_quickly_and_a_slow_one_is_waited_for() {
     for (looks, least, most) in [(6, 5, 5), (14, 100, 600)] {
         let mut answers = vec![status(TableStatus::Creating); looks - 1];
         answers.push(status(TableStatus::Active));
@@ -235,7 +236,7 @@ async fn a_table_that_comes_soon_is_seen_soon_and_a_slow_one_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_being_dropped_must_go_before_it_is_created() {
+async fn create_waits_until_a_table_being_dropped_is_gone() {
     let in_use = || (400, error_json("ResourceInUseException"));
     let absent = || (400, error_json("ResourceNotFoundException"));
     let (wire, ledger, run) = dynamo(vec![
@@ -256,7 +257,7 @@ async fn a_table_that_is_being_dropped_must_go_before_it_is_created() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_being_created_is_dropped_once_it_is_there() {
+async fn drop_waits_until_a_table_being_created_is_active() {
     let in_use = || (400, error_json("ResourceInUseException"));
     let absent = || (400, error_json("ResourceNotFoundException"));
     let (wire, ledger, run) = dynamo(vec![
@@ -276,9 +277,9 @@ async fn a_table_that_is_being_created_is_dropped_once_it_is_there() {
     assert_eq!(wire.sent("DynamoDB_20120810.DescribeTable").len(), 4);
 }
 
-/// SubmitJob takes no token, so a second try could make a second job.
+/// SubmitJob has no idempotency token, so a retry could create a second job.
 #[tokio::test]
-async fn a_job_is_sent_once_whatever_the_answer() {
+async fn submit_job_is_sent_once_whatever_the_answer() {
     for (status, kind) in [
         (500, ErrorKind::Unavailable),
         (503, ErrorKind::Unavailable),
@@ -293,9 +294,9 @@ async fn a_job_is_sent_once_whatever_the_answer() {
     }
 }
 
-/// ministack resolves no image's digest.
+/// ministack does not resolve the digest of an image.
 #[tokio::test]
-async fn a_function_s_image_is_the_one_deployed() {
+async fn the_image_of_a_function_is_the_deployed_one() {
     let image = "1.dkr.ecr.eu-central-1.amazonaws.com/enrich@sha256:0123";
     let answers = |code: &str| {
         let body = format!(r#"{{"Configuration":{{}},"Code":{{{code}}}}}"#);
@@ -312,9 +313,9 @@ async fn a_function_s_image_is_the_one_deployed() {
     assert!(error.message.contains("PackageType: Image"), "{error}");
 }
 
-/// AWS has a host for each bucket, an emulator one for all.
+/// AWS has a host name for each bucket, an emulator one for all buckets.
 #[tokio::test]
-async fn buckets_are_addressed_by_path_only_where_an_endpoint_is_named() {
+async fn buckets_have_path_style_addresses_only_with_a_custom_endpoint() {
     let named = sdk_config(NOBODY);
     let mut aws = named.to_builder();
     aws.set_endpoint_url(None);

@@ -1,4 +1,4 @@
-//! Batch.
+//! Jobs on AWS Batch.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,7 +29,7 @@ fn batch_config(account: &str, capacity: Capacity) -> BatchConfig {
     }
 }
 
-/// A role, in moto: its ARN. The SDK's client for IAM is not among the project's.
+/// Creates a role in moto and returns its ARN. The project does not depend on the SDK's client for IAM.
 async fn make_role(config: &SdkConfig) -> String {
     let service = "AWS4-HMAC-SHA256 Credential=test/20261121/us-east-1/iam/aws4_request, \
                    SignedHeaders=host, Signature=none";
@@ -48,7 +48,7 @@ async fn make_role(config: &SdkConfig) -> String {
     arn.split_once("</Arn>").unwrap().0.to_owned()
 }
 
-/// The queue, in moto, with a compute environment that it asks for.
+/// Creates the queue in moto, with the compute environment that moto requires.
 async fn make_queue(config: &SdkConfig) {
     let role = make_role(config).await;
     let client = Client::new(config);
@@ -77,7 +77,7 @@ async fn make_queue(config: &SdkConfig) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_in_motos_shapes() {
+async fn job_definitions_on_moto() {
     let aws = Emulator::moto();
     let config = aws.sdk_config();
     make_queue(&config).await;
@@ -85,7 +85,7 @@ async fn jobs_in_motos_shapes() {
     conformance::jobs::shapes(&jobs, QUEUE).await;
     conformance::jobs::limits_of_requests(&jobs, QUEUE).await;
 
-    // What submit registers.
+    // The definition that submit registers.
     let submit = SubmitConfig {
         work_bucket: "work".into(),
         fetch_buckets: vec!["tools".into()],
@@ -127,7 +127,7 @@ async fn jobs_in_motos_shapes() {
     );
     assert_eq!(last.action().unwrap().as_str().to_ascii_uppercase(), "EXIT");
 
-    // The same from a deployment whose roles changed is another one.
+    // The same definition with other roles is a new revision.
     let mut changed = batch_config(aws.account(), Capacity::Fargate);
     changed.job_role.push('2');
     let changed = BatchJobs::new(&config, changed);
@@ -139,7 +139,7 @@ async fn jobs_in_motos_shapes() {
     expected.sort_unstable();
     assert_eq!(both, expected);
 
-    // What Batch itself refuses says which call, on what, and the request's id.
+    // An error of Batch names the operation, the resource and the request id.
     let mut job = conformance::jobs::job("a", "absent", &expected[0]);
     let error = jobs.submit(&job).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
@@ -147,17 +147,17 @@ async fn jobs_in_motos_shapes() {
     for part in ["SubmitJob a: ClientException", "absent", "request id"] {
         assert!(said.contains(part), "{said}");
     }
-    // What it would refuse is not sent.
+    // A request that Batch would refuse is not sent.
     job.array_size = Some(1);
     let error = jobs.submit(&job).await.unwrap_err();
     assert!(!error.to_string().contains("request id"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_as_batch_keeps_them() {
+async fn jobs_on_the_batch_endpoint() {
     let state = TempDir::new().unwrap();
     let mut setup = Setup::new(QUEUE, Path::new("/bin/true"));
-    // The suite submits more than 50 jobs, and need not wait for the real second.
+    // The suite submits more than 50 jobs and should not wait for a real second.
     setup.clock_scale = 0.05;
     let (endpoint, _events) = BatchEndpoint::start(state.path(), setup).await;
     let config = emulators::sdk_config(&endpoint.url());
@@ -173,7 +173,7 @@ async fn jobs_as_batch_keeps_them() {
     let refused = BatchJobs::asking(&config).register(&definition).await;
     assert_eq!(refused.unwrap_err().kind, ErrorKind::Invalid);
 
-    // What is gone is no error.
+    // Ending a job or definition that does not exist is not an error.
     let nobody = JobId("00000000-0000-4000-8000-000000000000".into());
     jobs.terminate(&nobody, "test").await.unwrap();
     jobs.cancel(&nobody, "test").await.unwrap();

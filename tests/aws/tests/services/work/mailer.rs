@@ -1,4 +1,4 @@
-//! SES, its mail read back as it was sent.
+//! Mail on SES. moto returns the mail as it was sent.
 
 use rowmill_aws::SesMailer;
 use rowmill_ports::conformance;
@@ -19,7 +19,7 @@ async fn a_mailer() {
     let mime = conformance::mailer::mime(FROM, TO);
 
     let error = mailer.send(&envelope, &mime).await.unwrap_err();
-    // moto's words for a sender that is not verified are not AWS's.
+    // The wording of moto for an unverified sender is different from AWS.
     assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
     let said = error.to_string();
     for part in [
@@ -50,7 +50,7 @@ async fn a_mailer() {
     }
 }
 
-/// moto keeps no tags.
+/// moto does not store tags, so the test reads the request.
 #[tokio::test]
 async fn a_mail_names_its_run() {
     let wire = Wire::replay(|_| Some((200, r#"{"MessageId":"m"}"#.to_owned())));

@@ -1,6 +1,5 @@
-//! What works, tells and waits on AWS passes the suites of the ports: topic and scheduler against
-//! ministack, jobs against moto as far as it has Batch's shapes and whole against the tests' own
-//! endpoint, mail against moto.
+//! Topic and scheduler against ministack; mail against moto; job definitions against moto and whole jobs
+//! against the tests' own endpoint.
 
 mod jobs;
 mod mailer;

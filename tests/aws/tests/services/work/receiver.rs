@@ -1,5 +1,5 @@
-//! Subscriptions of an SNS topic, filtered as the template's are, and a server that takes what they
-//! deliver.
+//! Subscriptions of an SNS topic with the filters of the template, and a server that receives their
+//! messages.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -13,11 +13,11 @@ use rowmill_domain::message::RunMessage;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-/// What every subscription has got since it was confirmed: SNS's envelopes, by kind.
+/// The SNS envelopes that each subscription received since it was confirmed, by kind.
 #[derive(Clone, Default)]
 pub(crate) struct Received(Arc<Mutex<BTreeMap<String, Vec<Value>>>>);
 
-/// Another topic, with a subscription for each kind.
+/// Creates a topic with a subscription for each kind.
 pub(crate) async fn topic(aws: &SdkConfig, kinds: &[&str]) -> (String, Received) {
     let sns = aws_sdk_sns::Client::new(aws);
     let created = sns.create_topic().name("rowmill").send().await.unwrap();
@@ -41,8 +41,8 @@ pub(crate) async fn topic(aws: &SdkConfig, kinds: &[&str]) -> (String, Received)
             .await
             .unwrap();
     }
-    // The list of subscriptions is no help: ministack gives those that are pending an ARN too, and
-    // delivers nothing to them.
+    // ListSubscriptions does not help: ministack lists pending subscriptions with an ARN and does not
+    // deliver to them.
     let confirmed = async {
         while kinds.iter().any(|kind| !received.is_confirmed(kind)) {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -78,13 +78,13 @@ impl Received {
         self.0.lock().unwrap().contains_key(kind)
     }
 
-    /// SNS's envelopes of the subscription to that kind.
+    /// The SNS envelopes of the subscription for this kind.
     pub(crate) fn envelopes(&self, kind: &str) -> Vec<Value> {
         let all = self.0.lock().unwrap();
         all.get(kind).cloned().unwrap_or_default()
     }
 
-    /// The messages in them.
+    /// The messages of the subscription for this kind.
     pub(crate) fn messages(&self, kind: &str) -> Vec<RunMessage> {
         let text = |envelope: &Value| {
             let text = envelope["Message"].as_str().unwrap();

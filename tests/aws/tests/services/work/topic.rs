@@ -1,4 +1,4 @@
-//! SNS and EventBridge Scheduler.
+//! The topic on SNS and the scheduler on EventBridge Scheduler.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use rowmill_tests_aws::emulators::Emulator;
 
 use super::receiver;
 
-/// Long against a delivery within one machine, also where many tests run at once.
+/// Much longer than a delivery within one machine, even if many tests run at the same time.
 const PATIENCE: Duration = Duration::from_secs(60);
 const GROUP: &str = "rowmill";
 
@@ -58,7 +58,7 @@ async fn a_scheduler() {
     let role = "arn:aws:iam::000000000000:role/publish";
     let scheduler = EventBridgeScheduler::new(&config, GROUP, role, &topic);
 
-    // What is asked of EventBridge Scheduler.
+    // The request to EventBridge Scheduler.
     let due = RunMessage::Due { run: run() };
     let when = Utc::now() + TimeDelta::hours(2);
     scheduler.at(run().as_str(), when, &due).await.unwrap();
@@ -79,7 +79,7 @@ async fn a_scheduler() {
     assert!([at, above].iter().any(|e| e == expression), "{expression}");
     scheduler.cancel(run().as_str()).await.unwrap();
 
-    // AWS is asked for nothing within its minute.
+    // A time within the next minute is postponed: Scheduler could miss it.
     scheduler.at("now", Utc::now(), &due).await.unwrap();
     let get = client.get_schedule().group_name(GROUP).name("now");
     let made = get.send().await.unwrap();
@@ -89,7 +89,7 @@ async fn a_scheduler() {
     assert!(*expression > *least, "{expression} {least}");
     scheduler.cancel("now").await.unwrap();
 
-    // ministack fires a moment that is past, and looks every ten seconds.
+    // ministack invokes schedules of the past and checks them every ten seconds.
     let scheduler = scheduler.ahead(Duration::ZERO);
     let messages = || received.messages("due");
     conformance::scheduler::scheduler(&scheduler, &messages, PATIENCE).await;
@@ -106,7 +106,7 @@ async fn a_scheduler() {
     assert!(error.to_string().contains("CreateSchedule a"), "{error}");
     nowhere.cancel("a").await.unwrap();
 
-    // An answer that was lost: the same call again.
+    // Repeating the call is safe: the answer can have been lost.
     let lossy = Faulty::new(
         std::sync::Arc::new(scheduler),
         Faults::nth(0, Moment::After),
