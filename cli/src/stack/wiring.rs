@@ -15,6 +15,7 @@ use rowmill_local::{
 };
 use rowmill_ports::Mailer;
 use rowmill_report::{Report, ReportConfig};
+use rowmill_runs::WorkBucket;
 use rowmill_split::Split;
 use rowmill_submit::{Submit, SubmitConfig};
 
@@ -74,23 +75,26 @@ impl LocalStack {
             None => Arc::new(EmlOutbox::open(&state.join("outbox"))?),
         };
         let jobs = Arc::new(batch.clone());
+        let work = WorkBucket::new(WORK, objects.clone());
         let stages = Stages {
             split: Split {
-                objects: objects.clone(),
-                ledger: ledger.clone(),
+                inbox: objects.clone(),
+                work: work.clone(),
+                runs: ledger.clone(),
+                outcomes: ledger.clone(),
+                coordination: ledger.clone(),
                 topic: topic.clone(),
                 scheduler: scheduler.clone(),
-                work_bucket: WORK.to_owned(),
                 stalled_after: STALLED_AFTER,
                 rows_read: Arc::default(),
             },
             submit: Submit {
-                objects: objects.clone(),
-                ledger: ledger.clone(),
+                runs: ledger.clone(),
+                coordination: ledger.clone(),
+                work: work.clone(),
                 jobs: jobs.clone(),
                 topic: topic.clone(),
                 config: SubmitConfig {
-                    work_bucket: WORK.to_owned(),
                     fetch_buckets: Vec::new(),
                     queue: STACK.to_owned(),
                     stack: STACK.to_owned(),

@@ -36,5 +36,5 @@ mod upload_options;
 pub use clean::convert;
 pub use cut::{Cut, RunDetails, cut};
 pub use error::{CutError, Refusal, SplitError};
-pub use stage::{LEASE, Split, run_id};
+pub use stage::{Split, run_id};
 pub use upload_options::{LIMIT_METADATA, NOTIFY_METADATA, PARAMETER_METADATA};

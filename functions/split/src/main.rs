@@ -6,6 +6,7 @@ use rowmill_aws::{DynamoLedger, EventBridgeScheduler, S3Objects, SnsTopic, sdk_c
 use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
 use rowmill_domain::run::STALLED_AFTER;
+use rowmill_runs::WorkBucket;
 use rowmill_split::Split;
 
 #[expect(clippy::disallowed_methods, reason = "a main")]
@@ -20,12 +21,16 @@ async fn set_up(env: &Environment) -> anyhow::Result<Split> {
         env.text(ROWMILL_SCHEDULE_GROUP)?,
         env.text(ROWMILL_SCHEDULE_ROLE)?,
     );
+    let objects = Arc::new(S3Objects::new(&sdk));
+    let ledger = Arc::new(DynamoLedger::new(&sdk, env.text(ROWMILL_STACK)?));
     Ok(Split {
-        objects: Arc::new(S3Objects::new(&sdk)),
-        ledger: Arc::new(DynamoLedger::new(&sdk, env.text(ROWMILL_STACK)?)),
+        inbox: objects.clone(),
+        work: WorkBucket::new(env.text(ROWMILL_WORK_BUCKET)?, objects),
+        runs: ledger.clone(),
+        outcomes: ledger.clone(),
+        coordination: ledger,
         topic: Arc::new(SnsTopic::new(&sdk, &topic)),
         scheduler: Arc::new(EventBridgeScheduler::new(&sdk, group, role, topic)),
-        work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
         stalled_after: STALLED_AFTER,
         rows_read: Arc::default(),
     })

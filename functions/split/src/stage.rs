@@ -16,19 +16,19 @@ use rowmill_domain::run::{Counts, Source, Work};
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
 use rowmill_pipeline::BatchSettings;
 use rowmill_ports::{
-    Claim, ErrorKind, Holder, Ledger, Location, Objects, Optional, Put, RunPatch, Scheduler,
+    Coordination, ErrorKind, Location, Objects, Optional, Outcomes, Put, RunPatch, Runs, Scheduler,
     TablePlan, Topic,
+};
+use rowmill_runs::{
+    ManifestLoadError, Transition, WorkBucket, fail, find_manifest, publish_failure, with_claim,
 };
 use rowmill_workbook::{ReadError, ReadLimits, ReadOptions};
 use tempfile::TempDir;
 
 use crate::cut::{RunDetails, cut, refusal};
 use crate::error::{CutError, OrRefusal, Refusal, SplitError};
-use crate::resolve::{ResolvedPipeline, Resolver};
+use crate::resolve::{ResolvedPipeline, resolve};
 use crate::upload_options::UploadOptions;
-
-/// How long a claim on the split of a run lasts: the longest time that a Lambda function can run.
-pub const LEASE: Duration = Duration::from_secs(15 * 60);
 
 /// The id of the run that an upload makes.
 pub fn run_id(event: &ObjectCreated) -> RunId {
@@ -43,16 +43,20 @@ pub fn run_id(event: &ObjectCreated) -> RunId {
 
 /// The stage, with the services it uses.
 pub struct Split {
-    /// Inbox and work bucket.
-    pub objects: Arc<dyn Objects>,
+    /// The store that has the inbox.
+    pub inbox: Arc<dyn Objects>,
+    /// The work bucket.
+    pub work: WorkBucket,
     /// Runs.
-    pub ledger: Arc<dyn Ledger>,
+    pub runs: Arc<dyn Runs>,
+    /// The table that each run gets for its outcomes.
+    pub outcomes: Arc<dyn Outcomes>,
+    /// Claims.
+    pub coordination: Arc<dyn Coordination>,
     /// Receives the message for submit, or the failure of the run.
     pub topic: Arc<dyn Topic>,
     /// Schedules the first check of a run, which finds out whether it is stalled.
     pub scheduler: Arc<dyn Scheduler>,
-    /// The work bucket's name.
-    pub work_bucket: String,
     /// How long after the upload that check is: cleanup's `stalled_after`.
     pub stalled_after: Duration,
     /// The number of data rows read so far, for a progress display.
@@ -95,47 +99,27 @@ impl Split {
             return Ok(());
         }
         let run = run_id(event);
-        let claim = self
-            .ledger
-            .claim(&run, Work::Split, &cx.owner, cx.now, LEASE)
-            .await?;
-        let (item, input) = match claim {
-            // Nothing was done before, so the upload must be read. Reading changes nothing, so it can
-            // run in parallel.
-            Claim::Taken { resumed: false } => {
+        let split = async |resumed| {
+            let (item, input) = if resumed {
+                (self.begin(&run, event, cx).await?, None)
+            } else {
+                // The input is needed, since nobody has started. Reading it changes nothing, so
+                // both can happen at the same time.
                 let (item, input) = tokio::join!(self.begin(&run, event, cx), self.input(event));
                 (item?, Some(input?))
-            }
-            Claim::Taken { resumed: true } => (self.begin(&run, event, cx).await?, None),
-            Claim::Done => return Ok(()),
-            Claim::Held(Holder { owner, until }) => {
-                tracing::info!(%run, %owner, %until, "another invocation is splitting this run");
-                return Ok(());
+            };
+            match (item.state, item.failure) {
+                (RunState::Splitting, None) => self.split(&run, event, input, cx).await,
+                (RunState::Splitting, Some(failure)) => {
+                    Ok(publish_failure(&*self.topic, &run, failure).await?)
+                }
+                (RunState::Running, _) => self.publish_split(&run).await,
+                // The stage that moved the run on has received its message.
+                _ => Ok(()),
             }
         };
-        match (item.state, item.failure) {
-            (RunState::Splitting, None) => self.split(&run, event, input, cx).await?,
-            (RunState::Splitting, Some(failure)) => {
-                self.topic
-                    .publish(&RunMessage::Failed {
-                        run: run.clone(),
-                        failure,
-                    })
-                    .await?;
-            }
-            (RunState::Running, _) => {
-                self.topic
-                    .publish(&RunMessage::Split { run: run.clone() })
-                    .await?;
-            }
-            // The next stage has already taken over.
-            _ => {}
-        }
-        match self.ledger.complete(&run, Work::Split, &cx.owner).await {
-            // The lease expired, and another invocation has done the same work.
-            Err(error) if error.kind == ErrorKind::Conflict => Ok(()),
-            other => Ok(other?),
-        }
+        with_claim(&*self.coordination, &run, Work::Split, cx, split).await?;
+        Ok(())
     }
 
     /// The run in the ledger. Creates it if it does not exist.
@@ -151,9 +135,9 @@ impl Split {
             .at(run.as_str(), cx.now + self.stalled_after, &due)
             .await?;
         let item = RunItem::new(run.clone(), source(event), cx.now);
-        Ok(match self.ledger.create_run(&item).await? {
+        Ok(match self.runs.create_run(&item).await? {
             true => item,
-            false => self.ledger.run(run).await?.unwrap_or(item),
+            false => self.runs.run(run).await?.unwrap_or(item),
         })
     }
 
@@ -177,8 +161,7 @@ impl Split {
         };
         match read {
             Ok(manifest) => {
-                let patch = RunPatch {
-                    state: Some(RunState::Running),
+                let split = RunPatch {
                     jobs: Some(manifest.jobs()),
                     counts: Some(Counts {
                         records: manifest.records,
@@ -187,66 +170,52 @@ impl Split {
                     }),
                     ..RunPatch::default()
                 };
-                self.ledger
-                    .update_run(run, &[RunState::Splitting], patch, cx.now)
+                Transition::FinishSplit
+                    .apply(&*self.runs, run, split, cx.now)
                     .await?;
-                self.topic
-                    .publish(&RunMessage::Split { run: run.clone() })
-                    .await?;
+                self.publish_split(run).await
             }
             Err(refusal) => {
                 tracing::info!(%run, what = %refusal.what, "input refused");
-                let failure = refusal.failure();
-                let patch = RunPatch {
-                    failure: Some(failure.clone()),
-                    counts: Some(Counts {
-                        rejected: refusal.rejected,
-                        ..Counts::default()
-                    }),
-                    ..RunPatch::default()
+                let counts = Counts {
+                    rejected: refusal.rejected,
+                    ..Counts::default()
                 };
-                let splitting = [RunState::Splitting];
-                // If another invocation took over and moved the run on, the run has not failed.
-                if self
-                    .ledger
-                    .update_run(run, &splitting, patch, cx.now)
-                    .await?
-                {
-                    let run = run.clone();
-                    self.topic
-                        .publish(&RunMessage::Failed { run, failure })
-                        .await?;
-                }
+                let (runs, topic) = (&*self.runs, &*self.topic);
+                let (change, failure) = (Transition::FailSplit, refusal.failure());
+                fail(runs, topic, run, change, failure, Some(counts), cx.now).await?;
+                Ok(())
             }
         }
-        Ok(())
     }
 
-    /// The manifest, if an earlier attempt wrote it.
+    async fn publish_split(&self, run: &RunId) -> Result<(), SplitError> {
+        let message = RunMessage::Split { run: run.clone() };
+        Ok(self.topic.publish(&message).await?)
+    }
+
+    /// The manifest, if an earlier attempt has written it.
     async fn committed(&self, run: &RunId) -> Result<Option<OrRefusal<Manifest>>, SplitError> {
-        let at = Location::new(&self.work_bucket, keys::manifest(run));
-        let object = self.objects.get(&at).await.optional()?;
-        Ok(object.map(|object| {
-            Manifest::from_json(&object.body).map_err(|error| {
-                Refusal::new(format!("{at}: {error}"), "Upload the workbook again.")
-            })
-        }))
+        match find_manifest(&self.work, run).await {
+            Ok(manifest) => Ok(manifest.map(Ok)),
+            Err(ManifestLoadError::Port(error)) => Err(error.into()),
+            Err(error) => {
+                let refusal = Refusal::new(error.to_string(), "Upload the workbook again.");
+                Ok(Some(Err(refusal)))
+            }
+        }
     }
 
     /// The pipeline and the workbook.
     async fn input(&self, event: &ObjectCreated) -> Result<OrRefusal<RunInput>, SplitError> {
-        let resolver = Resolver {
-            objects: &*self.objects,
-            work_bucket: &self.work_bucket,
-        };
         let input = |pipeline, upload| RunInput { pipeline, upload };
         if event.size <= ReadLimits::default().file_bytes {
             let (pipeline, upload) =
-                tokio::try_join!(resolver.resolve(&event.key), self.fetch(event))?;
+                tokio::try_join!(resolve(&self.work, &event.key), self.fetch(event))?;
             return Ok(pipeline.and_then(|pipeline| Ok(input(pipeline, upload?))));
         }
         // A larger file is downloaded only if the pipeline raises the limit.
-        let pipeline = match resolver.resolve(&event.key).await? {
+        let pipeline = match resolve(&self.work, &event.key).await? {
             Ok(pipeline) => pipeline,
             Err(refusal) => return Ok(Err(refusal)),
         };
@@ -330,9 +299,9 @@ impl Split {
         let chunks = cut.chunks(&batch, phases);
         let table = async {
             let plan = table_plan(&chunks, &batch);
-            Ok::<_, SplitError>(self.ledger.create_table(run, plan).await?)
+            Ok::<_, SplitError>(self.outcomes.create_table(run, plan).await?)
         };
-        let stored = cut.store(&self.objects, &self.work_bucket, run, &chunks);
+        let stored = cut.store(&self.work, run, &chunks);
         tokio::try_join!(stored, table)?;
         let manifest = cut.manifest(
             RunDetails {
@@ -361,7 +330,7 @@ impl Split {
             version: event.versioned.then(|| event.version.clone()),
             ..Location::new(&event.bucket, &event.key)
         };
-        let Some(info) = self.objects.download(&at, &path).await.optional()? else {
+        let Some(info) = self.inbox.download(&at, &path).await.optional()? else {
             return Ok(Err(Refusal::new(
                 format!("{name}: the file was deleted from the inbox before it could be read"),
                 "Upload it again.",
@@ -384,11 +353,7 @@ impl Split {
             if_absent: true,
             ..Put::default()
         };
-        match self
-            .objects
-            .put(&self.work_bucket, &key, Bytes::from(json), put)
-            .await
-        {
+        match self.work.put(&key, Bytes::from(json), put).await {
             Ok(_) => Ok(Ok(manifest)),
             Err(error) if error.kind == ErrorKind::Conflict => {
                 match self.committed(&manifest.run).await? {

@@ -14,19 +14,19 @@ use crate::SubmitConfig;
 /// hash of its content>`, so the same content always has the same name.
 pub fn definition(
     config: &SubmitConfig,
+    work_bucket: &str,
     image: &str,
     batch: &BatchSettings,
     secrets: &[Secret],
 ) -> JobDefinition {
     let SubmitConfig {
         stack,
-        work_bucket,
         fetch_buckets,
         ..
     } = config;
     let mut environment = BTreeMap::from([
         (ROWMILL_STACK.to_owned(), stack.clone()),
-        (ROWMILL_WORK_BUCKET.to_owned(), work_bucket.clone()),
+        (ROWMILL_WORK_BUCKET.to_owned(), work_bucket.to_owned()),
     ]);
     if !fetch_buckets.is_empty() {
         environment.insert(ROWMILL_FETCH_BUCKETS.to_owned(), fetch_buckets.join(","));
@@ -104,7 +104,6 @@ mod tests {
 
     fn config() -> SubmitConfig {
         SubmitConfig {
-            work_bucket: "work".into(),
             fetch_buckets: Vec::new(),
             queue: "queue".into(),
             stack: "rowmill".into(),
@@ -113,7 +112,7 @@ mod tests {
     }
 
     fn definition(image: &str, batch: &BatchSettings) -> JobDefinition {
-        super::definition(&config(), image, batch, &[])
+        super::definition(&config(), "work", image, batch, &[])
     }
 
     #[test]
@@ -121,7 +120,13 @@ mod tests {
         let batch = BatchSettings::default();
         let from = SecretSource::parse("ssm:tax").unwrap();
         let name = "API_KEY".to_owned();
-        let with = super::definition(&config(), "image:1", &batch, &[Secret { name, from }]);
+        let with = super::definition(
+            &config(),
+            "work",
+            "image:1",
+            &batch,
+            &[Secret { name, from }],
+        );
         let references: Vec<_> = with.secrets.iter().collect();
         let expected = (
             &"ROWMILL_SECRET_API_KEY".to_owned(),
@@ -134,7 +139,8 @@ mod tests {
     #[test]
     fn the_environment_names_the_stack_and_the_buckets() {
         let variables = |config: &SubmitConfig| {
-            let definition = super::definition(config, "image:1", &BatchSettings::default(), &[]);
+            let definition =
+                super::definition(config, "work", "image:1", &BatchSettings::default(), &[]);
             let variables = definition.environment.into_iter();
             variables
                 .map(|(name, value)| format!("{name}={value}"))
@@ -156,10 +162,6 @@ mod tests {
         let base = definition("image:1", &batch);
         assert_eq!(base, definition("image:1", &batch));
         assert!(base.name.len() <= JOB_NAME_MAX && base.name.starts_with("rowmill-"));
-        let work2 = SubmitConfig {
-            work_bucket: "work2".into(),
-            ..config()
-        };
         let vcpu = BatchSettings {
             vcpu: 1.0,
             ..batch.clone()
@@ -178,7 +180,7 @@ mod tests {
         };
         for other in [
             definition("image:2", &batch),
-            super::definition(&work2, "image:1", &batch, &[]),
+            super::definition(&config(), "work2", "image:1", &batch, &[]),
             definition("image:1", &vcpu),
             definition("image:1", &memory),
             definition("image:1", &attempts),

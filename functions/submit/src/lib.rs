@@ -27,4 +27,4 @@ mod stage;
 
 pub use definition::{definition, retry_strategy};
 pub use error::SubmitError;
-pub use stage::{LEASE, Submit, SubmitConfig};
+pub use stage::{Submit, SubmitConfig};

@@ -10,6 +10,7 @@ use rowmill_aws::{
 use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
 use rowmill_domain::event::Invocation;
+use rowmill_runs::WorkBucket;
 use rowmill_submit::{Submit, SubmitConfig, SubmitError};
 use serde_json::Value;
 
@@ -50,13 +51,15 @@ async fn set_up(env: &Environment) -> anyhow::Result<Function> {
             .unwrap_or(false),
         tags: BTreeMap::from([("rowmill:stack".to_owned(), stack.clone())]),
     };
+    let ledger = Arc::new(DynamoLedger::new(&sdk, &stack));
+    let objects = Arc::new(S3Objects::new(&sdk));
     let submit = Submit {
-        objects: Arc::new(S3Objects::new(&sdk)),
-        ledger: Arc::new(DynamoLedger::new(&sdk, &stack)),
+        runs: ledger.clone(),
+        coordination: ledger,
+        work: WorkBucket::new(env.text(ROWMILL_WORK_BUCKET)?, objects),
         jobs: Arc::new(BatchJobs::new(&sdk, batch)),
         topic: Arc::new(SnsTopic::new(&sdk, env.text(ROWMILL_TOPIC)?)),
         config: SubmitConfig {
-            work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
             fetch_buckets: env.list(ROWMILL_FETCH_BUCKETS),
             queue: env.text(ROWMILL_QUEUE)?,
             stack,

@@ -5,26 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
 use rowmill_domain::event::Invocation;
 use rowmill_domain::job::{
     Dependency, JobDefinition, JobId, JobName, PlannedJob, SubmitJob, job_graph,
 };
 use rowmill_domain::limits::SUBMIT_PER_SECOND;
-use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::{Failure, Work};
-use rowmill_domain::{Manifest, RunId, RunState, config, keys};
+use rowmill_domain::{Manifest, RunId, RunState, config};
 use rowmill_pipeline::{Pipeline, from_manifest};
-use rowmill_ports::{
-    Claim, ErrorKind, Holder, JobFilter, Jobs, Ledger, Location, Objects, Optional, PortError,
-    RunPatch, Topic,
+use rowmill_ports::{Coordination, ErrorKind, JobFilter, Jobs, PortError, RunPatch, Runs, Topic};
+use rowmill_runs::{
+    ManifestLoadError, Transition, WorkBucket, load_manifest, pages, publish_failure,
+    record_failure, retry_throttled, with_claim,
 };
 
 use crate::definition::definition;
 use crate::error::SubmitError;
-use crate::rate::{RateLimiter, retry_throttled};
-
-/// How long a claim on the submit of a run lasts: the longest time that a Lambda function can run.
-pub const LEASE: Duration = Duration::from_secs(15 * 60);
+use crate::rate::RateLimiter;
 
 /// Attempts to submit a job if the answer is lost, the first included. Lambda retries the event as well.
 const SUBMIT_ATTEMPTS: u32 = 3;
@@ -34,13 +32,15 @@ const LOOK_AFTER: Duration = Duration::from_secs(1);
 /// The stage, with the services it uses.
 #[derive(Clone)]
 pub struct Submit {
-    /// The work bucket.
-    pub objects: Arc<dyn Objects>,
-    /// Runs and their jobs.
-    pub ledger: Arc<dyn Ledger>,
-    /// Runs the jobs.
+    /// Runs and the ids of their jobs.
+    pub runs: Arc<dyn Runs>,
+    /// Claims.
+    pub coordination: Arc<dyn Coordination>,
+    /// The work bucket, which has the manifest.
+    pub work: WorkBucket,
+    /// Where jobs are submitted.
     pub jobs: Arc<dyn Jobs>,
-    /// Receives the failure of a run.
+    /// Where failures are published.
     pub topic: Arc<dyn Topic>,
     /// The settings of the deployment.
     pub config: SubmitConfig,
@@ -49,8 +49,6 @@ pub struct Submit {
 /// The settings of submit and its jobs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubmitConfig {
-    /// The work bucket.
-    pub work_bucket: String,
     /// Further buckets that programs may be fetched from, by name or ARN.
     pub fetch_buckets: Vec<String>,
     /// The job queue.
@@ -72,6 +70,15 @@ enum NotSubmitted {
 impl From<PortError> for NotSubmitted {
     fn from(error: PortError) -> NotSubmitted {
         NotSubmitted::Error(error.into())
+    }
+}
+
+impl From<ManifestLoadError> for NotSubmitted {
+    fn from(error: ManifestLoadError) -> NotSubmitted {
+        match error {
+            ManifestLoadError::Port(error) => error.into(),
+            error => refused(error.to_string(), "Upload the workbook again."),
+        }
     }
 }
 
@@ -97,37 +104,27 @@ impl Submit {
     /// # Errors
     /// A service failed. The same message can be handled again at any time.
     pub async fn handle(&self, run: &RunId, cx: &Invocation) -> Result<(), SubmitError> {
-        let claim = self
-            .ledger
-            .claim(run, Work::Submit, &cx.owner, cx.now, LEASE)
-            .await?;
-        let resumed = match claim {
-            Claim::Taken { resumed } => resumed,
-            Claim::Done => return Ok(()),
-            Claim::Held(Holder { owner, until }) => {
-                tracing::info!(%run, %owner, %until, "another invocation is submitting this run");
-                return Ok(());
+        let submit = async |resumed| {
+            let item = self
+                .runs
+                .run(run)
+                .await?
+                .ok_or_else(|| SubmitError::UnknownRun(run.clone()))?;
+            match (item.state, item.failure) {
+                (RunState::Running, None) => match self.submit(run, resumed, cx).await {
+                    Err(NotSubmitted::Refused(failure)) => self.fail(run, failure, cx).await,
+                    Err(NotSubmitted::Error(error)) => Err(error),
+                    Ok(()) => Ok(()),
+                },
+                (RunState::Running, Some(failure)) => self.fail(run, failure, cx).await,
+                (state, _) => {
+                    tracing::info!(%run, state = state.name(), "nothing to submit");
+                    Ok(())
+                }
             }
         };
-        let item = self
-            .ledger
-            .run(run)
-            .await?
-            .ok_or_else(|| SubmitError::UnknownRun(run.clone()))?;
-        match (item.state, item.failure) {
-            (RunState::Running, None) => match self.submit(run, resumed, cx).await {
-                Ok(()) => {}
-                Err(NotSubmitted::Error(error)) => return Err(error),
-                Err(NotSubmitted::Refused(failure)) => self.fail(run, failure, cx).await?,
-            },
-            (RunState::Running, Some(failure)) => self.fail(run, failure, cx).await?,
-            (state, _) => tracing::info!(%run, state = state.name(), "nothing to submit"),
-        }
-        match self.ledger.complete(run, Work::Submit, &cx.owner).await {
-            // The lease expired, and another invocation has done the same work.
-            Err(error) if error.kind == ErrorKind::Conflict => Ok(()),
-            other => Ok(other?),
-        }
+        with_claim(&*self.coordination, run, Work::Submit, cx, submit).await?;
+        Ok(())
     }
 
     async fn submit(
@@ -136,7 +133,7 @@ impl Submit {
         resumed: bool,
         cx: &Invocation,
     ) -> Result<(), NotSubmitted> {
-        let manifest = self.manifest(run).await?;
+        let manifest = load_manifest(&self.work, run).await?;
         let pipeline = from_manifest(&manifest).map_err(|error| {
             refused(
                 error.to_string(),
@@ -154,11 +151,11 @@ impl Submit {
         for definition in &context.definitions {
             context.arns.push(self.register(definition).await?);
         }
-        // Before the first job, so that the cleanup of another run knows that they are in use.
+        // Before the first job, so that the cleanup of another run leaves them registered.
         self.record_definitions(&context).await?;
 
         let mut ids: HashMap<JobName, JobId> = HashMap::new();
-        for job in self.ledger.jobs(run).await? {
+        for job in self.runs.jobs(run).await? {
             ids.insert(job.name, job.id);
         }
         for job in job_graph(&context.manifest) {
@@ -171,18 +168,6 @@ impl Submit {
         Ok(())
     }
 
-    async fn manifest(&self, run: &RunId) -> Result<Manifest, NotSubmitted> {
-        let at = Location::new(&self.config.work_bucket, keys::manifest(run));
-        let Some(object) = self.objects.get(&at).await.optional()? else {
-            return Err(refused(
-                format!("the manifest {at} is missing"),
-                "Upload the workbook again.",
-            ));
-        };
-        Manifest::from_json(&object.body)
-            .map_err(|error| refused(format!("{at}: {error}"), "Upload the workbook again."))
-    }
-
     fn definitions(&self, pipeline: &Pipeline) -> Vec<JobDefinition> {
         let phases = pipeline.phases().into_iter();
         phases
@@ -190,7 +175,8 @@ impl Submit {
                 let step = pipeline.steps.get(steps.start);
                 let image = step.and_then(|step| step.image.as_deref());
                 let image = image.unwrap_or(&self.config.image);
-                definition(&self.config, image, &pipeline.batch, &pipeline.secrets)
+                let (batch, secrets) = (&pipeline.batch, &pipeline.secrets);
+                definition(&self.config, self.work.name(), image, batch, secrets)
             })
             .collect()
     }
@@ -201,15 +187,15 @@ impl Submit {
             .map_err(refused_or_error)
     }
 
-    /// Records in the ledger which definitions the run uses.
+    /// Records which definitions the run uses.
     async fn record_definitions(&self, context: &SubmitContext) -> Result<(), NotSubmitted> {
-        let patch = RunPatch {
+        let definitions = RunPatch {
             definitions: Some(context.arns.clone()),
             ..RunPatch::default()
         };
-        let (run, running) = (&context.manifest.run, [RunState::Running]);
-        self.ledger
-            .update_run(run, &running, patch, context.now)
+        let (run, now) = (&context.manifest.run, context.now);
+        Transition::RecordDefinitions
+            .apply(&*self.runs, run, definitions, now)
             .await?;
         Ok(())
     }
@@ -223,11 +209,11 @@ impl Submit {
     ) -> Result<JobId, NotSubmitted> {
         let run = context.manifest.run.clone();
         let id = self.find_or_submit(context, job, ids).await?;
-        match self.ledger.record_job(&run, &job.name, &id).await {
+        match self.runs.record_job(&run, &job.name, &id).await {
             Ok(()) => Ok(id),
             // Another invocation took over and was faster: its job counts.
             Err(error) if error.kind == ErrorKind::Conflict => {
-                let jobs = self.ledger.jobs(&run).await?;
+                let jobs = self.runs.jobs(&run).await?;
                 let theirs = jobs.into_iter().find(|j| j.name == job.name);
                 let theirs = theirs.ok_or(error)?.id;
                 if theirs != id {
@@ -272,16 +258,14 @@ impl Submit {
             queue: self.config.queue.clone(),
             name: name.clone(),
         };
-        let (mut oldest, mut after) = (None, None);
-        loop {
-            let (page, next) =
-                retry_throttled(|| self.jobs.list(&filter, after.as_deref())).await?;
-            oldest = page.into_iter().next_back().map(|job| job.id).or(oldest);
-            after = next;
-            if after.is_none() {
-                return Ok(oldest);
-            }
-        }
+        let list = async |after: Option<String>| {
+            retry_throttled(|| self.jobs.list(&filter, after.as_deref())).await
+        };
+        // Newest first.
+        let oldest = pages(list).try_fold(None, async |oldest, page| {
+            Ok(page.into_iter().next_back().map(|job| job.id).or(oldest))
+        });
+        Ok(oldest.await?)
     }
 
     async fn submit_job(
@@ -360,32 +344,21 @@ impl Submit {
         retry_throttled(|| self.jobs.submit(request)).await
     }
 
-    /// Fails the run: stores the reason, terminates its jobs, and notifies report. Safe to repeat.
+    /// Fails the run: records why, ends its jobs, and publishes the failure. Safe to repeat.
     async fn fail(
         &self,
         run: &RunId,
         failure: Failure,
         cx: &Invocation,
     ) -> Result<(), SubmitError> {
-        let patch = RunPatch {
-            failure: Some(failure.clone()),
-            ..RunPatch::default()
-        };
-        let running = [RunState::Running];
-        // If another invocation took over and moved the run on, the run has not failed.
-        if !self.ledger.update_run(run, &running, patch, cx.now).await? {
+        let (runs, failed) = (&*self.runs, Transition::FailSubmit);
+        if !record_failure(runs, run, failed, &failure, None, cx.now).await? {
             return Ok(());
         }
-        for job in self.ledger.jobs(run).await? {
+        for job in self.runs.jobs(run).await? {
             self.jobs.terminate(&job.id, "the run failed").await?;
         }
-        self.topic
-            .publish(&RunMessage::Failed {
-                run: run.clone(),
-                failure,
-            })
-            .await?;
-        Ok(())
+        Ok(publish_failure(&*self.topic, run, failure).await?)
     }
 }
 

@@ -22,6 +22,7 @@ use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::{Bucket, Cloud, DirObjects, SqliteLedger};
 use rowmill_ports::faulty::{Faults, Faulty, Moment};
 use rowmill_ports::{JobFilter, Jobs, Objects, Put, Result, RunPatch, Runs, Topic};
+use rowmill_runs::{Transition, WorkBucket};
 use rowmill_submit::{Submit, SubmitConfig};
 use tempfile::TempDir;
 
@@ -82,25 +83,20 @@ impl Bench {
             .unwrap();
         let item = RunItem::new(run.clone(), manifest.source.clone(), manifest.created);
         assert!(ledger.create_run(&item).await.unwrap());
-        let patch = RunPatch {
-            state: Some(RunState::Running),
+        let split = RunPatch {
             jobs: Some(manifest.jobs()),
             ..RunPatch::default()
         };
-        assert!(
-            ledger
-                .update_run(&run, &[RunState::Splitting], patch, manifest.created)
-                .await
-                .unwrap()
-        );
+        let split = Transition::FinishSplit.apply(&*ledger, &run, split, manifest.created);
+        assert!(split.await.unwrap());
         Bench {
             submit: Submit {
-                objects,
-                ledger: ledger.clone(),
+                runs: ledger.clone(),
+                coordination: ledger.clone(),
+                work: WorkBucket::new(WORK, objects),
                 jobs: batch.clone(),
                 topic: topic.clone(),
                 config: SubmitConfig {
-                    work_bucket: WORK.into(),
                     fetch_buckets: Vec::new(),
                     queue: QUEUE.into(),
                     stack: "rowmill".into(),

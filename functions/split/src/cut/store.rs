@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use rowmill_domain::manifest::ChunkPlan;
 use rowmill_domain::{RunId, keys};
-use rowmill_ports::{Objects, Put};
+use rowmill_ports::Put;
+use rowmill_runs::WorkBucket;
 use tokio::task::JoinSet;
 
 use super::records::{Cut, rejected_file};
@@ -28,15 +28,13 @@ impl Cut {
     /// The bucket or the temporary files failed.
     pub async fn store(
         &self,
-        objects: &Arc<dyn Objects>,
-        bucket: &str,
+        work: &WorkBucket,
         run: &RunId,
         chunks: &[ChunkPlan],
     ) -> Result<(), SplitError> {
         let mut puts = JoinSet::new();
         puts.spawn(put_file(
-            objects.clone(),
-            bucket.to_owned(),
+            work.clone(),
             keys::rejected(run),
             rejected_file(self.scratch.path()),
         ));
@@ -48,8 +46,7 @@ impl Cut {
                 joined(puts.join_next().await)?;
             }
             puts.spawn(put_part(
-                objects.clone(),
-                bucket.to_owned(),
+                work.clone(),
                 keys::chunk(run, chunk.chunk),
                 self.spool(),
                 self.scratch.path().join(format!("chunk-{}", chunk.chunk)),
@@ -85,20 +82,14 @@ fn joined(
 }
 
 /// Uploads a file as an object.
-async fn put_file(
-    objects: Arc<dyn Objects>,
-    bucket: String,
-    key: String,
-    file: PathBuf,
-) -> Result<(), SplitError> {
-    objects.upload(&bucket, &key, &file, json_lines()).await?;
+async fn put_file(work: WorkBucket, key: String, file: PathBuf) -> Result<(), SplitError> {
+    work.upload(&key, &file, json_lines()).await?;
     Ok(())
 }
 
 /// Uploads a part of the spool as an object.
 async fn put_part(
-    objects: Arc<dyn Objects>,
-    bucket: String,
+    work: WorkBucket,
     key: String,
     spool: PathBuf,
     large: PathBuf,
@@ -121,9 +112,9 @@ async fn put_part(
     .await
     .map_err(io::Error::other)??;
     match body {
-        Some(body) => objects.put(&bucket, &key, body, json_lines()).await?,
+        Some(body) => work.put(&key, body, json_lines()).await?,
         None => {
-            let info = objects.upload(&bucket, &key, &large, json_lines()).await?;
+            let info = work.upload(&key, &large, json_lines()).await?;
             tokio::fs::remove_file(&large).await?;
             info
         }

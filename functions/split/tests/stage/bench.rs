@@ -11,6 +11,7 @@ use rowmill_domain::message::RunMessage;
 use rowmill_domain::{Manifest, RunId, RunItem, keys};
 use rowmill_local::{Bucket, Cloud, DirObjects, LocalScheduler, SqliteLedger};
 use rowmill_ports::{Location, Objects, Put, Result, Runs, Topic};
+use rowmill_runs::WorkBucket;
 use rowmill_split::Split;
 use tempfile::TempDir;
 
@@ -55,11 +56,13 @@ impl Bench {
         let topic = Arc::<Published>::default();
         Bench {
             split: Split {
-                objects: objects.clone(),
-                ledger: ledger.clone(),
+                inbox: objects.clone(),
+                work: WorkBucket::new(WORK, objects.clone()),
+                runs: ledger.clone(),
+                outcomes: ledger.clone(),
+                coordination: ledger.clone(),
                 topic: topic.clone(),
                 scheduler: Arc::new(LocalScheduler::new(cloud)),
-                work_bucket: WORK.into(),
                 stalled_after: HOUR / 4,
                 rows_read: Arc::default(),
             },
