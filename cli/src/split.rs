@@ -9,7 +9,8 @@ use chrono::Utc;
 use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::run::Source;
 use rowmill_domain::{RunId, keys};
-use rowmill_ports::{Objects, Put};
+use rowmill_ports::Put;
+use rowmill_runs::WorkBucket;
 use rowmill_split::RunDetails;
 
 use crate::args::SplitArgs;
@@ -39,7 +40,7 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, CliError> {
         })
         .map_err(|e| CliError::failed(format_args!("cannot write to {}", args.out.display()), e))?;
     let objects = buckets(state.path()).map_err(|e| CliError::failed("cannot split", e))?;
-    let objects: Arc<dyn Objects> = Arc::new(objects);
+    let work = WorkBucket::new(WORK, Arc::new(objects));
     let run = RunId::new(
         &source.bucket,
         &source.key,
@@ -49,7 +50,7 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, CliError> {
     );
     let phases = pipeline.phase_count();
     let chunks = cut.chunks(&pipeline.batch, phases);
-    cut.store(&objects, WORK, &run, &chunks)
+    cut.store(&work, &run, &chunks)
         .await
         .map_err(|e| CliError::failed("cannot split the workbook", e))?;
     let details = RunDetails {
@@ -65,13 +66,7 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, CliError> {
     let manifest = cut.manifest(details, chunks);
     let json = serde_json::to_vec(&manifest)
         .map_err(|e| CliError::failed("cannot write the manifest", e))?;
-    objects
-        .put(
-            WORK,
-            &keys::manifest(&run),
-            Bytes::from(json),
-            Put::default(),
-        )
+    work.put(&keys::manifest(&run), Bytes::from(json), Put::default())
         .await
         .map_err(|e| CliError::failed("cannot split the workbook", e))?;
     move_out(state.path(), &keys::run_prefix(&run), &args.out)

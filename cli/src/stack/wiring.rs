@@ -118,13 +118,14 @@ impl LocalStack {
                 rows_written: Arc::default(),
             },
             cleanup: Cleanup {
-                objects: objects.clone(),
-                ledger: ledger.clone(),
+                runs: ledger.clone(),
+                outcomes: ledger.clone(),
+                coordination: ledger.clone(),
+                work,
                 jobs,
                 topic: topic.clone(),
                 scheduler,
                 config: CleanupConfig {
-                    work_bucket: WORK.to_owned(),
                     queue: STACK.to_owned(),
                     stack: STACK.to_owned(),
                     stalled_after: STALLED_AFTER,

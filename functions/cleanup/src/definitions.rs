@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
+use futures::TryStreamExt;
 use rowmill_domain::{RunItem, RunState};
+use rowmill_runs::all_runs;
 
 use crate::error::CleanupError;
 use crate::stage::Cleanup;
@@ -13,7 +15,7 @@ impl Cleanup {
         if arns.is_empty() {
             return Ok(());
         }
-        let runs = self.all_runs().await?;
+        let runs = all_runs(&*self.runs).try_collect::<Vec<_>>().await?;
         for arn in unused(arns, &runs) {
             self.jobs.deregister(arn).await?;
         }

@@ -31,4 +31,4 @@ mod sweep;
 
 pub use action::{SweepAction, Swept};
 pub use error::CleanupError;
-pub use stage::{Cleanup, CleanupConfig, LEASE};
+pub use stage::{Cleanup, CleanupConfig};

@@ -8,6 +8,7 @@ use rowmill_cleanup::{Cleanup, CleanupConfig};
 use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
 use rowmill_domain::run::{RUNNABLE_AFTER, STALLED_AFTER};
+use rowmill_runs::WorkBucket;
 
 #[expect(clippy::disallowed_methods, reason = "a main")]
 fn main() -> anyhow::Result<()> {
@@ -22,14 +23,17 @@ async fn set_up(env: &Environment) -> anyhow::Result<Cleanup> {
         env.text(ROWMILL_SCHEDULE_GROUP)?,
         env.text(ROWMILL_SCHEDULE_ROLE)?,
     );
+    let ledger = Arc::new(DynamoLedger::new(&sdk, &stack));
+    let objects = Arc::new(S3Objects::new(&sdk));
     Ok(Cleanup {
-        objects: Arc::new(S3Objects::new(&sdk)),
-        ledger: Arc::new(DynamoLedger::new(&sdk, &stack)),
+        runs: ledger.clone(),
+        outcomes: ledger.clone(),
+        coordination: ledger,
+        work: WorkBucket::new(env.text(ROWMILL_WORK_BUCKET)?, objects),
         jobs: Arc::new(BatchJobs::asking(&sdk)),
         topic: Arc::new(SnsTopic::new(&sdk, &topic)),
         scheduler: Arc::new(EventBridgeScheduler::new(&sdk, group, role, topic)),
         config: CleanupConfig {
-            work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
             queue: env.text(ROWMILL_QUEUE)?,
             stack,
             stalled_after: STALLED_AFTER,

@@ -4,29 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rowmill_domain::event::{Invocation, Reported};
-use rowmill_domain::limits::DESCRIBE_JOBS_MAX;
 use rowmill_domain::run::Work;
-use rowmill_domain::{RunId, RunItem, RunState, keys};
-use rowmill_ports::{Claim, ErrorKind, Holder, Jobs, Ledger, Objects, RunPatch, Scheduler, Topic};
+use rowmill_domain::{RunId, keys};
+use rowmill_ports::{Coordination, Jobs, Outcomes, RunPatch, Runs, Scheduler, Topic};
+use rowmill_runs::{Transition, WorkBucket, describe_jobs, with_claim};
 
 use crate::error::CleanupError;
 
-/// How long a claim on the cleanup of a run lasts: the longest time that a Lambda function can run.
-pub const LEASE: Duration = Duration::from_secs(15 * 60);
-
-/// The states of a run whose mail is sent.
-const ENDED: [RunState; 3] = [
-    RunState::Delivered,
-    RunState::DeliveredWithErrors,
-    RunState::Failed,
-];
-
 /// The stage, with the services it uses.
 pub struct Cleanup {
+    /// Runs and the ids of their jobs.
+    pub runs: Arc<dyn Runs>,
+    /// The tables of runs.
+    pub outcomes: Arc<dyn Outcomes>,
+    /// Claims.
+    pub coordination: Arc<dyn Coordination>,
     /// The work bucket.
-    pub objects: Arc<dyn Objects>,
-    /// Runs and their tables.
-    pub ledger: Arc<dyn Ledger>,
+    pub work: WorkBucket,
     /// Jobs and their definitions.
     pub jobs: Arc<dyn Jobs>,
     /// Receives the messages that move stalled runs on.
@@ -40,8 +34,6 @@ pub struct Cleanup {
 /// The settings of cleanup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CleanupConfig {
-    /// The work bucket.
-    pub work_bucket: String,
     /// The job queue.
     pub queue: String,
     /// The name of the stack. Names of job definitions start with it.
@@ -64,7 +56,7 @@ impl Cleanup {
     pub async fn handle(&self, event: &Reported, cx: &Invocation) -> Result<(), CleanupError> {
         let run = &event.run;
         let item = self
-            .ledger
+            .runs
             .run(run)
             .await?
             .ok_or_else(|| CleanupError::UnknownRun(run.clone()))?;
@@ -74,84 +66,35 @@ impl Cleanup {
                 state: item.state,
             });
         }
-        let claim = self
-            .ledger
-            .claim(run, Work::Cleanup, &cx.owner, cx.now, LEASE)
-            .await?;
-        match claim {
-            Claim::Taken { .. } => {}
-            Claim::Done => return Ok(()),
-            Claim::Held(Holder { owner, until }) => {
-                tracing::info!(%run, %owner, %until, "another invocation is cleaning up this run");
-                return Ok(());
-            }
-        }
-        self.end_jobs(run).await?;
-        self.ledger.drop_table(run).await?;
-        self.delete_all(&keys::run_prefix(run)).await?;
-        self.deregister_unused(&item.definitions).await?;
-        let patch = RunPatch {
-            cleaned: Some(cx.now),
-            ..RunPatch::default()
+        let clean = async |_resumed| {
+            self.end_jobs(run).await?;
+            self.outcomes.drop_table(run).await?;
+            self.work.delete_all(&keys::run_prefix(run)).await?;
+            self.deregister_unused(&item.definitions).await?;
+            let cleaned = RunPatch {
+                cleaned: Some(cx.now),
+                ..RunPatch::default()
+            };
+            Transition::Clean
+                .apply(&*self.runs, run, cleaned, cx.now)
+                .await?;
+            // Last: until then, the scheduled check resumes a cleanup that died midway.
+            self.scheduler.cancel(run.as_str()).await?;
+            Ok::<_, CleanupError>(())
         };
-        self.ledger.update_run(run, &ENDED, patch, cx.now).await?;
-        // Last: until then, the scheduled check resumes a cleanup that died midway.
-        self.scheduler.cancel(run.as_str()).await?;
-        match self.ledger.complete(run, Work::Cleanup, &cx.owner).await {
-            // The lease expired, and another invocation has done the same work.
-            Err(error) if error.kind == ErrorKind::Conflict => Ok(()),
-            other => Ok(other?),
-        }
+        with_claim(&*self.coordination, run, Work::Cleanup, cx, clean).await?;
+        Ok(())
     }
 
     /// Terminates jobs that have not ended: a run that failed midway may have left some.
     async fn end_jobs(&self, run: &RunId) -> Result<(), CleanupError> {
-        let ids: Vec<_> = self
-            .ledger
-            .jobs(run)
-            .await?
-            .into_iter()
-            .map(|j| j.id)
-            .collect();
-        for some in ids.chunks(DESCRIBE_JOBS_MAX) {
-            for job in self.jobs.describe(some).await? {
-                if !job.status.is_terminal() {
-                    self.jobs.terminate(&job.id, "the run has ended").await?;
-                }
+        let recorded = self.runs.jobs(run).await?;
+        let ids: Vec<_> = recorded.into_iter().map(|job| job.id).collect();
+        for job in describe_jobs(&*self.jobs, &ids).await? {
+            if !job.status.is_terminal() {
+                self.jobs.terminate(&job.id, "the run has ended").await?;
             }
         }
         Ok(())
-    }
-
-    /// Deletes all objects of the work bucket whose keys start with `prefix`.
-    pub(crate) async fn delete_all(&self, prefix: &str) -> Result<(), CleanupError> {
-        let mut after = None;
-        loop {
-            let bucket = &self.config.work_bucket;
-            let page = self.objects.list(bucket, prefix, after.as_deref()).await?;
-            let found: Vec<String> = page.objects.into_iter().map(|object| object.key).collect();
-            if !found.is_empty() {
-                self.objects.delete(bucket, &found).await?;
-            }
-            after = page.next;
-            if after.is_none() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// All runs, in the order of their ids.
-    pub(crate) async fn all_runs(&self) -> Result<Vec<RunItem>, CleanupError> {
-        /// Runs per request.
-        const PAGE: usize = 100;
-        let mut all: Vec<RunItem> = Vec::new();
-        loop {
-            let after = all.last().map(|item| &item.id);
-            let page = self.ledger.runs(after, PAGE).await?;
-            if page.is_empty() {
-                return Ok(all);
-            }
-            all.extend(page);
-        }
     }
 }

@@ -4,16 +4,18 @@
 //! invokes it, after Batch was asked about its jobs. If no stage can move the run on, it fails, so that
 //! a mail is sent in any case.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures::TryStreamExt;
 use rowmill_domain::event::{Invocation, Reported};
 use rowmill_domain::job::{JobDetail, JobId, JobStatus};
-use rowmill_domain::limits::DESCRIBE_JOBS_MAX;
 use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::{Failure, Work};
 use rowmill_domain::{RunId, RunItem, RunState, keys};
-use rowmill_ports::{JobFilter, RunPatch};
+use rowmill_ports::JobFilter;
+use rowmill_runs::{Transition, all_jobs, describe_jobs, fail, publish_failure};
 
 use crate::action::SweepAction;
 use crate::error::CleanupError;
@@ -36,7 +38,7 @@ impl Cleanup {
         run: &RunId,
         cx: &Invocation,
     ) -> Result<Vec<SweepAction>, CleanupError> {
-        let Some(item) = self.ledger.run(run).await? else {
+        let Some(item) = self.runs.run(run).await? else {
             // The check is scheduled before the run is created, so split ended in between.
             tracing::warn!(%run, "unknown run: its upload was never split");
             return Ok(Vec::new());
@@ -89,11 +91,8 @@ impl Cleanup {
             }
             let reported = Reported { run: run.clone() };
             self.handle(&reported, cx).await?;
-            let cleaned = self
-                .ledger
-                .run(&run)
-                .await?
-                .is_some_and(|r| r.cleaned.is_some());
+            let run_now = self.runs.run(&run).await?;
+            let cleaned = run_now.is_some_and(|run| run.cleaned.is_some());
             return Ok(cleaned
                 .then_some(SweepAction::Cleaned { run })
                 .into_iter()
@@ -103,13 +102,7 @@ impl Cleanup {
             if self.is_held(&run, Work::Report, cx).await? {
                 return Ok(Vec::new());
             }
-            let failure = failure.clone();
-            self.topic
-                .publish(&RunMessage::Failed {
-                    run: run.clone(),
-                    failure,
-                })
-                .await?;
+            publish_failure(&*self.topic, &run, failure.clone()).await?;
             return Ok(vec![SweepAction::FailureRepeated { run }]);
         }
         match item.state {
@@ -141,24 +134,12 @@ impl Cleanup {
                      give the split function more memory."
                     .into(),
         };
-        let patch = RunPatch {
-            failure: Some(failure.clone()),
-            ..RunPatch::default()
-        };
-        let failed = self
-            .ledger
-            .update_run(&run, &[RunState::Splitting], patch, cx.now)
-            .await?;
-        if !failed {
-            return Ok(Vec::new());
-        }
-        self.topic
-            .publish(&RunMessage::Failed {
-                run: run.clone(),
-                failure,
-            })
-            .await?;
-        Ok(vec![SweepAction::SplitFailed { run }])
+        let (runs, topic, change) = (&*self.runs, &*self.topic, Transition::FailSplit);
+        let failed = fail(runs, topic, &run, change, failure, None, cx.now).await?;
+        Ok(failed
+            .then_some(SweepAction::SplitFailed { run })
+            .into_iter()
+            .collect())
     }
 
     async fn running_on(
@@ -167,7 +148,7 @@ impl Cleanup {
         cx: &Invocation,
     ) -> Result<Vec<SweepAction>, CleanupError> {
         let run = item.id.clone();
-        let jobs = self.ledger.jobs(&run).await?;
+        let jobs = self.runs.jobs(&run).await?;
         if item.jobs.is_none_or(|all| jobs.len() < all as usize) {
             if self.is_held(&run, Work::Submit, cx).await? {
                 return Ok(Vec::new());
@@ -183,11 +164,8 @@ impl Cleanup {
             .filter(|j| !j.ended)
             .map(|j| j.id)
             .collect();
-        let mut alive: Vec<JobDetail> = Vec::new();
-        for some in ids.chunks(DESCRIBE_JOBS_MAX) {
-            let known = self.jobs.describe(some).await?;
-            alive.extend(known.into_iter().filter(|job| !job.status.is_terminal()));
-        }
+        let mut alive = describe_jobs(&*self.jobs, &ids).await?;
+        alive.retain(|job| !job.status.is_terminal());
         if alive.is_empty() {
             if self.is_held(&run, Work::Report, cx).await? {
                 return Ok(Vec::new());
@@ -252,24 +230,18 @@ impl Cleanup {
             parent: job.id.clone(),
             status: JobStatus::Runnable,
         };
-        let (mut why, mut after) = (None::<String>, None);
-        loop {
-            let (page, next) = self.jobs.list(&filter, after.as_deref()).await?;
-            for child in page {
-                let reason = child.status_reason.unwrap_or_default();
-                // Batch says this only about the child that is first in the queue.
-                if reason.starts_with(MISCONFIGURED) {
-                    return Ok(Some(reason));
-                }
-                if why.as_ref().is_none_or(String::is_empty) {
-                    why = Some(reason);
-                }
+        let (mut why, mut children) = (None::<String>, pin!(all_jobs(&*self.jobs, &filter)));
+        while let Some(child) = children.try_next().await? {
+            let reason = child.status_reason.unwrap_or_default();
+            // Batch says this only about the child that is first in the queue.
+            if reason.starts_with(MISCONFIGURED) {
+                return Ok(Some(reason));
             }
-            after = next;
-            if after.is_none() {
-                return Ok(why);
+            if why.as_ref().is_none_or(String::is_empty) {
+                why = Some(reason);
             }
         }
+        Ok(why)
     }
 
     async fn no_running_children(&self) -> Result<bool, CleanupError> {
@@ -277,40 +249,25 @@ impl Cleanup {
             queue: self.config.queue.clone(),
             status: JobStatus::Pending,
         };
-        let mut after = None;
-        loop {
-            let (page, next) = self.jobs.list(&filter, after.as_deref()).await?;
-            for parent in page.into_iter().filter(|job| job.array_size.is_some()) {
-                for status in [JobStatus::Starting, JobStatus::Running] {
-                    let parent = parent.id.clone();
-                    if self
-                        .has_jobs(&JobFilter::Children { parent, status })
-                        .await?
-                    {
-                        return Ok(false);
-                    }
+        let mut pending = pin!(all_jobs(&*self.jobs, &filter));
+        while let Some(job) = pending.try_next().await? {
+            if job.array_size.is_none() {
+                continue;
+            }
+            for status in [JobStatus::Starting, JobStatus::Running] {
+                let parent = job.id.clone();
+                let children = JobFilter::Children { parent, status };
+                if self.has_jobs(&children).await? {
+                    return Ok(false);
                 }
             }
-            after = next;
-            if after.is_none() {
-                return Ok(true);
-            }
         }
+        Ok(true)
     }
 
     async fn has_jobs(&self, filter: &JobFilter) -> Result<bool, CleanupError> {
-        let mut after = None;
-        loop {
-            let (page, next) = self.jobs.list(filter, after.as_deref()).await?;
-            if !page.is_empty() {
-                return Ok(true);
-            }
-            // An empty page is not always the last one.
-            after = next;
-            if after.is_none() {
-                return Ok(false);
-            }
-        }
+        let first = pin!(all_jobs(&*self.jobs, filter)).try_next().await?;
+        Ok(first.is_some())
     }
 
     /// Whether an invocation holds the claim on a piece of work now.
@@ -320,7 +277,8 @@ impl Cleanup {
         work: Work,
         cx: &Invocation,
     ) -> Result<bool, CleanupError> {
-        Ok(self.ledger.holder(run, work, cx.now).await?.is_some())
+        let holder = self.coordination.holder(run, work, cx.now).await?;
+        Ok(holder.is_some())
     }
 }
 

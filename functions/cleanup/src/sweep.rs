@@ -5,8 +5,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use futures::TryStreamExt;
 use rowmill_domain::event::Invocation;
 use rowmill_domain::{RunId, RunItem, keys};
+use rowmill_runs::{all_runs, pages};
 
 use crate::action::{SweepAction, Swept};
 use crate::error::CleanupError;
@@ -20,7 +22,7 @@ impl Cleanup {
     /// # Errors
     /// The runs cannot be listed.
     pub async fn sweep(&self, cx: &Invocation) -> Result<Swept, CleanupError> {
-        let runs = self.all_runs().await?;
+        let runs: Vec<RunItem> = all_runs(&*self.runs).try_collect().await?;
         let mut swept = Swept::default();
         let stalled = before(cx.now, self.config.stalled_after);
         for run in runs.iter().filter(|run| run.updated <= stalled) {
@@ -48,9 +50,9 @@ impl Cleanup {
         live: &HashMap<&RunId, &RunItem>,
     ) -> Result<Vec<SweepAction>, CleanupError> {
         let mut actions = Vec::new();
-        for run in self.ledger.tables().await? {
+        for run in self.outcomes.tables().await? {
             if self.is_stray(&run, live).await? {
-                self.ledger.drop_table(&run).await?;
+                self.outcomes.drop_table(&run).await?;
                 actions.push(SweepAction::TableDropped { run });
             }
         }
@@ -64,7 +66,7 @@ impl Cleanup {
         let mut actions = Vec::new();
         for run in self.runs_with_objects().await? {
             if self.is_stray(&run, live).await? {
-                self.delete_all(&keys::run_prefix(&run)).await?;
+                self.work.delete_all(&keys::run_prefix(&run)).await?;
                 actions.push(SweepAction::ObjectsDeleted { run });
             }
         }
@@ -85,32 +87,22 @@ impl Cleanup {
 
     /// The runs that objects under `runs/` belong to. Keys without a run id are ignored.
     async fn runs_with_objects(&self) -> Result<HashSet<RunId>, CleanupError> {
-        let mut found = HashSet::new();
-        let mut after = None;
-        loop {
-            let bucket = &self.config.work_bucket;
-            let page = self
-                .objects
-                .list(bucket, keys::RUNS, after.as_deref())
-                .await?;
-            found.extend(
-                page.objects
-                    .iter()
-                    .filter_map(|object| keys::run_of(&object.key)),
-            );
-            // Skips the other objects of the last run: `0` is the character after `/`.
-            let skip = page
-                .objects
-                .last()
-                .and_then(|object| keys::run_of(&object.key));
-            after = match (page.next, skip) {
+        let list = async |after: Option<String>| {
+            let (objects, next) = self.work.list(keys::RUNS, after.as_deref()).await?;
+            let last = objects.last().and_then(|object| keys::run_of(&object.key));
+            let next = match (next, last) {
+                // Skips the other objects of the last run: `0` is the character after `/`.
                 (Some(_), Some(run)) => Some(format!("{}{run}0", keys::RUNS)),
                 (next, _) => next,
             };
-            if after.is_none() {
-                return Ok(found);
-            }
-        }
+            Ok((objects, next))
+        };
+        pages(list)
+            .try_fold(HashSet::new(), async |mut found, objects| {
+                found.extend(objects.iter().filter_map(|o| keys::run_of(&o.key)));
+                Ok(found)
+            })
+            .await
     }
 
     /// Whether a run must not have temporary data: it is not in the ledger, or it is cleaned up. A run
@@ -122,7 +114,7 @@ impl Cleanup {
     ) -> Result<bool, CleanupError> {
         match live.get(run) {
             Some(item) => Ok(item.cleaned.is_some()),
-            None => Ok(self.ledger.run(run).await?.is_none()),
+            None => Ok(self.runs.run(run).await?.is_none()),
         }
     }
 }

@@ -17,7 +17,7 @@ use rowmill_domain::manifest::{ChunkPlan, ColumnProfile, MANIFEST_VERSION};
 use rowmill_domain::message::RunMessage;
 
 use rowmill_domain::run::Source;
-use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
+use rowmill_domain::{Manifest, RunId, RunItem, keys};
 use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::{Bucket, Cloud, DirObjects, SqliteLedger};
 use rowmill_ports::faulty::{Faults, Faulty, Moment};

@@ -9,13 +9,12 @@ use rowmill_cleanup::{Cleanup, CleanupConfig};
 use rowmill_domain::event::{Invocation, ObjectCreated};
 use rowmill_domain::job::{JobDetail, JobStatus};
 use rowmill_domain::message::RunMessage;
-use rowmill_domain::{RunId, RunItem, RunState};
+use rowmill_domain::{RunId, RunItem};
 use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::{Bucket, Cloud, DirObjects, LocalScheduler, LocalTopic, SqliteLedger};
 use rowmill_ports::faulty::{Faults, Faulty};
-use rowmill_ports::{
-    JobFilter, Jobs, Ledger, Location, Objects, Put, RunPatch, Runs, Scheduler, Topic,
-};
+use rowmill_ports::{JobFilter, Jobs, Location, Objects, Put, RunPatch, Runs, Scheduler, Topic};
+use rowmill_runs::{Transition, WorkBucket};
 use rowmill_split::Split;
 use rowmill_submit::{Submit, SubmitConfig};
 use tempfile::TempDir;
@@ -66,30 +65,32 @@ impl Bench {
         let batch = Arc::new(LocalBatch::open(cloud.clone(), config).unwrap());
         let topic = Arc::new(LocalTopic::new(cloud.clone(), None));
         let faults = Faults::never();
-        let faulty_objects: Arc<dyn Objects> =
-            Arc::new(Faulty::new(objects.clone(), faults.clone()));
-        let faulty_ledger: Arc<dyn Ledger> = Arc::new(Faulty::new(ledger.clone(), faults.clone()));
+        let faulty_objects = Arc::new(Faulty::new(objects.clone(), faults.clone()));
+        let work = WorkBucket::new(WORK, faulty_objects.clone());
+        let faulty_ledger = Arc::new(Faulty::new(ledger.clone(), faults.clone()));
         let faulty_jobs: Arc<dyn Jobs> = Arc::new(Faulty::new(batch.clone(), faults.clone()));
         let faulty_topic: Arc<dyn Topic> = Arc::new(Faulty::new(topic, faults.clone()));
         let scheduler = Arc::new(LocalScheduler::new(cloud.clone()));
         let faulty_scheduler: Arc<dyn Scheduler> = Arc::new(Faulty::new(scheduler, faults.clone()));
         Bench {
             split: Split {
-                objects: faulty_objects.clone(),
-                ledger: faulty_ledger.clone(),
+                inbox: faulty_objects,
+                work: work.clone(),
+                runs: faulty_ledger.clone(),
+                outcomes: faulty_ledger.clone(),
+                coordination: faulty_ledger.clone(),
                 topic: faulty_topic.clone(),
                 scheduler: faulty_scheduler.clone(),
-                work_bucket: WORK.into(),
                 stalled_after: STALLED_AFTER,
                 rows_read: Arc::default(),
             },
             submit: Submit {
-                objects: faulty_objects.clone(),
-                ledger: faulty_ledger.clone(),
+                runs: faulty_ledger.clone(),
+                coordination: faulty_ledger.clone(),
+                work: work.clone(),
                 jobs: faulty_jobs.clone(),
                 topic: faulty_topic.clone(),
                 config: SubmitConfig {
-                    work_bucket: WORK.into(),
                     fetch_buckets: Vec::new(),
                     queue: QUEUE.into(),
                     stack: "rowmill".into(),
@@ -97,13 +98,14 @@ impl Bench {
                 },
             },
             cleanup: Cleanup {
-                objects: faulty_objects,
-                ledger: faulty_ledger,
+                runs: faulty_ledger.clone(),
+                outcomes: faulty_ledger.clone(),
+                coordination: faulty_ledger,
+                work,
                 jobs: faulty_jobs,
                 topic: faulty_topic,
                 scheduler: faulty_scheduler,
                 config: CleanupConfig {
-                    work_bucket: WORK.into(),
                     queue: QUEUE.into(),
                     stack: "rowmill".into(),
                     stalled_after: STALLED_AFTER,
@@ -246,16 +248,10 @@ impl Bench {
 
     /// Marks a run as delivered, as report does after it sent the mail.
     pub(crate) async fn deliver(&self, run: &RunId, now: DateTime<Utc>) {
-        let patch = RunPatch {
-            state: Some(RunState::Delivered),
-            ..RunPatch::default()
-        };
-        assert!(
-            self.ledger
-                .update_run(run, &[RunState::Running], patch, now)
-                .await
-                .unwrap()
-        );
+        for change in [Transition::StartReport, Transition::Deliver] {
+            let changed = change.apply(&*self.ledger, run, RunPatch::default(), now);
+            assert!(changed.await.unwrap(), "{change:?}");
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use rowmill_domain::job::JobStatus;
 use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::Work;
 use rowmill_domain::{RunId, RunState, keys};
-use rowmill_ports::{Claim, Coordination, Jobs, Objects, Outcomes, Put, RunPatch, Runs, TablePlan};
+use rowmill_ports::{Claim, Coordination, Jobs, Objects, Outcomes, Put, RunPatch, TablePlan};
+use rowmill_runs::Transition;
 
 const INPUT: &str = "id\n1\n2\n";
 
@@ -45,7 +46,7 @@ async fn a_run_that_was_never_submitted_is_submitted_again() {
     assert_eq!(bench.published(), [message.clone(), message]);
     // While an invocation holds the claim, the sweep does nothing.
     let owner = at("submit", 2);
-    let lease = rowmill_submit::LEASE;
+    let lease = rowmill_domain::limits::CLAIM_LEASE;
     let claim = bench
         .ledger
         .claim(&run, Work::Submit, &owner.owner, owner.now, lease)
@@ -112,18 +113,9 @@ async fn jobs_whose_end_event_was_lost_are_checked() {
         Some(&RunMessage::Check { run: run.clone() })
     );
     // Report started and was killed.
-    let patch = RunPatch {
-        state: Some(RunState::Reporting),
-        ..RunPatch::default()
-    };
-    let running = [RunState::Running];
-    assert!(
-        bench
-            .ledger
-            .update_run(&run, &running, patch, at("", 1).now)
-            .await
-            .unwrap()
-    );
+    let (none, now) = (RunPatch::default(), at("", 1).now);
+    let started = Transition::StartReport.apply(&*bench.ledger, &run, none, now);
+    assert!(started.await.unwrap());
     assert_eq!(
         sweep(&bench, 2).await,
         [SweepAction::JobsEnded { run: run.clone() }]

@@ -87,14 +87,18 @@ async fn job_definitions_on_moto() {
 
     // The definition that submit registers.
     let submit = SubmitConfig {
-        work_bucket: "work".into(),
         fetch_buckets: vec!["tools".into()],
         queue: QUEUE.into(),
         stack: "rowmill".into(),
         image: "image:1".into(),
     };
-    let definition =
-        rowmill_submit::definition(&submit, &submit.image, &BatchSettings::default(), &[]);
+    let definition = rowmill_submit::definition(
+        &submit,
+        "work",
+        &submit.image,
+        &BatchSettings::default(),
+        &[],
+    );
     let arn = jobs.register(&definition).await.unwrap();
     let client = Client::new(&config);
     let described = client.describe_job_definitions().job_definitions(&arn);
