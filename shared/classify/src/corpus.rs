@@ -1,60 +1,60 @@
-//! Labelled texts, as n-gram counts.
+//! Labelled texts as n-gram counts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::grams;
 
-/// Most labels of a corpus. More would leave each too few features within a model's size.
+/// Most labels in a corpus. With more, the maximum size of a model would leave too few features.
 pub const LABELS_MAX: usize = 256;
 
-/// Longest label in bytes.
+/// Longest label, in bytes.
 pub const LABEL_BYTES_MAX: usize = 255;
 
-/// Most bytes of all texts of a corpus together: some 600,000 texts of 100 characters. Training
-/// takes about 50 bytes of memory for each byte (measured: 1.4 GB for 264,000 texts of 31 MB).
+/// Most bytes of all texts in a corpus: about 600,000 texts of 100 characters. Training needs about
+/// 50 bytes of memory per byte of text (measured: 1.4 GB for 264,000 texts with 31 MB).
 pub const TEXT_BYTES_MAX: usize = 64 << 20;
 
-/// Texts and labels that no model can be trained on.
+/// Why a model cannot be trained on a corpus.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CorpusError {
-    /// All texts bear one label, or there are none.
-    #[error("there are {0} labels; a classifier needs at least 2")]
+    /// There are fewer than two labels.
+    #[error("a classifier needs at least 2 labels, but there are {0}")]
     FewLabels(usize),
-    /// See [`LABELS_MAX`].
-    #[error("there are more than {LABELS_MAX} labels: is that the right column?")]
+    /// There are more than [`LABELS_MAX`] labels.
+    #[error("there are more than {LABELS_MAX} labels; is this the right column?")]
     ManyLabels,
-    /// See [`LABEL_BYTES_MAX`].
-    #[error("the label {0:?}... is longer than {LABEL_BYTES_MAX} bytes: is that the right column?")]
+    /// A label is longer than [`LABEL_BYTES_MAX`]. Contains its beginning.
+    #[error("the label {0:?}... is longer than {LABEL_BYTES_MAX} bytes; is this the right column?")]
     LongLabel(String),
-    /// A label without a second text can be tried on no text that it was not trained on.
-    #[error("the label `{0}` has one text; give it more, or leave it out")]
-    OneText(String),
-    /// See [`TEXT_BYTES_MAX`].
-    #[error("the texts are longer than {} MiB together; train on a sample of them", TEXT_BYTES_MAX >> 20)]
-    TooLong,
+    /// A label has only one text, so that it cannot be validated on a text outside its training.
+    #[error("the label `{0}` has only one text; add more texts, or remove the label")]
+    SingleText(String),
+    /// The texts are larger than [`TEXT_BYTES_MAX`].
+    #[error("the texts are larger than {} MiB in total; train on a sample of them", TEXT_BYTES_MAX >> 20)]
+    TooLarge,
 }
 
 /// Labelled texts.
 #[derive(Debug, Default)]
 pub struct Corpus {
-    /// Labels by name; the number is that of the first appearance.
+    /// Labels by name, numbered in the order of their first appearance.
     names: BTreeMap<String, u32>,
     labels: Vec<u32>,
     texts: Vec<Box<str>>,
     bytes: usize,
-    numbers: HashMap<u64, u32, BuildHasherDefault<Mixed>>,
-    /// Of each n-gram, by its number.
+    numbers: HashMap<u64, u32, BuildHasherDefault<KeyHasher>>,
+    /// The key of each n-gram, by its number.
     keys: Vec<u64>,
-    /// Where each text's counts begin, and an end.
+    /// The start of each text's counts, and the end of the last one's.
     starts: Vec<usize>,
-    /// (number of the n-gram, how often) in the order of the keys.
+    /// Number and count of each n-gram, per text in the order of the keys.
     counts: Vec<(u32, u32)>,
     scratch: Vec<u64>,
 }
 
 impl Corpus {
-    /// Without texts.
+    /// An empty corpus.
     pub fn new() -> Corpus {
         Corpus {
             starts: vec![0],
@@ -65,7 +65,7 @@ impl Corpus {
     /// Adds a text.
     ///
     /// # Errors
-    /// [`CorpusError::ManyLabels`], [`CorpusError::LongLabel`] and [`CorpusError::TooLong`].
+    /// [`CorpusError::ManyLabels`], [`CorpusError::LongLabel`] or [`CorpusError::TooLarge`].
     pub fn push(&mut self, text: &str, label: &str) -> Result<(), CorpusError> {
         let number = match self.names.get(label) {
             Some(number) => *number,
@@ -81,13 +81,13 @@ impl Corpus {
         };
         self.bytes += text.len();
         if self.bytes > TEXT_BYTES_MAX {
-            return Err(CorpusError::TooLong);
+            return Err(CorpusError::TooLarge);
         }
         let (numbers, keys, counts) = (&mut self.numbers, &mut self.keys, &mut self.counts);
         grams::counted(text, &mut self.scratch, |key, count| {
             let number = *numbers.entry(key).or_insert_with(|| {
                 keys.push(key);
-                // Fewer than the bytes of the texts times 5.
+                // There are fewer than five n-grams per byte of text.
                 (keys.len() - 1) as u32
             });
             counts.push((number, count));
@@ -98,17 +98,17 @@ impl Corpus {
         Ok(())
     }
 
-    /// How many texts there are.
+    /// The number of texts.
     pub fn len(&self) -> usize {
         self.labels.len()
     }
 
-    /// Whether there is no text.
+    /// Whether there are no texts.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// The labels in their order (by bytes), each with how many texts bear it.
+    /// The labels, sorted by bytes, each with the number of its texts.
     pub fn labels(&self) -> Vec<(&str, usize)> {
         let mut texts = vec![0; self.names.len()];
         for label in &self.labels {
@@ -120,20 +120,20 @@ impl Corpus {
             .collect()
     }
 
-    /// Per text the place of its label in [`Corpus::labels`].
+    /// For each text, the index of its label in [`Corpus::labels`].
     pub(crate) fn targets(&self) -> Vec<usize> {
-        let mut place = vec![0; self.names.len()];
+        let mut index = vec![0; self.names.len()];
         for (at, number) in self.names.values().enumerate() {
-            place[*number as usize] = at;
+            index[*number as usize] = at;
         }
-        self.labels.iter().map(|l| place[*l as usize]).collect()
+        self.labels.iter().map(|l| index[*l as usize]).collect()
     }
 
     pub(crate) fn text(&self, text: usize) -> &str {
         &self.texts[text]
     }
 
-    /// The n-grams of a text: number and count, in the order of their keys.
+    /// Number and count of the n-grams of a text, in the order of their keys.
     pub(crate) fn counts(&self, text: usize) -> &[(u32, u32)] {
         &self.counts[self.starts[text]..self.starts[text + 1]]
     }
@@ -143,24 +143,24 @@ impl Corpus {
         &self.keys
     }
 
-    /// Whether a model can be trained on it and tried.
+    /// Checks that a model can be trained on the corpus and validated.
     pub(crate) fn check(&self) -> Result<(), CorpusError> {
         let labels = self.labels();
         if labels.len() < 2 {
             return Err(CorpusError::FewLabels(labels.len()));
         }
         match labels.iter().find(|(_, texts)| *texts < 2) {
-            Some((name, _)) => Err(CorpusError::OneText((*name).to_owned())),
+            Some((name, _)) => Err(CorpusError::SingleText((*name).to_owned())),
             None => Ok(()),
         }
     }
 }
 
-/// The keys are hashes already.
+/// A hasher for keys, which are hashes already.
 #[derive(Default)]
-struct Mixed(u64);
+struct KeyHasher(u64);
 
-impl Hasher for Mixed {
+impl Hasher for KeyHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -172,7 +172,7 @@ impl Hasher for Mixed {
     }
 
     fn write_u64(&mut self, key: u64) {
-        // The map takes the top bits to tell entries apart; the first tells the family only.
+        // The map uses the top bits. The first bit of a key is the same for a whole family.
         self.0 = key.rotate_left(1);
     }
 }
@@ -182,20 +182,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_stand_in_their_order_and_count_their_texts() {
+    fn labels_are_sorted_and_their_texts_counted() {
         let mut corpus = Corpus::new();
         for (text, label) in [("x", "b"), ("y", "c"), ("z", "a"), ("y", "b")] {
             corpus.push(text, label).unwrap();
         }
         assert_eq!(corpus.labels(), [("a", 1), ("b", 2), ("c", 1)]);
         assert_eq!(corpus.targets(), [1, 2, 0, 1]);
-        assert_eq!(corpus.check(), Err(CorpusError::OneText("a".to_owned())));
+        assert_eq!(corpus.check(), Err(CorpusError::SingleText("a".to_owned())));
         assert_eq!(corpus.counts(1), corpus.counts(3));
         assert_eq!(Corpus::new().check(), Err(CorpusError::FewLabels(0)));
     }
 
     #[test]
-    fn what_is_too_much_is_told() {
+    fn limits_are_enforced() {
         let mut corpus = Corpus::new();
         for i in 0..LABELS_MAX {
             corpus.push("a", &i.to_string()).unwrap();
@@ -208,6 +208,6 @@ mod tests {
             Err(CorpusError::LongLabel(_))
         ));
         let long = "l".repeat(TEXT_BYTES_MAX + 1);
-        assert_eq!(corpus.push(&long, "a"), Err(CorpusError::TooLong));
+        assert_eq!(corpus.push(&long, "a"), Err(CorpusError::TooLarge));
     }
 }

@@ -1,71 +1,71 @@
-//! TF-IDF: which n-grams are features, and what each weighs in a text.
+//! TF-IDF: which n-grams are features, and the value of each in a text.
 
 use crate::corpus::Corpus;
 use crate::grams::CHARACTERS;
 
-/// An n-gram is a feature where at least so many texts have it. One of a single text tells that
-/// text apart, not a label: leaving those out more than halves the features of a corpus of short
-/// texts, and cross-validated macro F1 rises (see the decision on the classifier).
+/// Fewest texts with an n-gram that is a feature. An n-gram of a single text identifies that text, not
+/// a label. Without those, a corpus of short texts has less than half the features, and a higher
+/// cross-validated macro F1 (see the decision on the classifier).
 const TEXTS_MIN: u32 = 2;
 
 /// The features of a model, sorted by key: words first, then characters.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Features {
     pub(crate) keys: Vec<u64>,
-    /// How many of the training texts have each.
+    /// For each feature, the number of training texts that contain it.
     pub(crate) texts: Vec<u32>,
-    /// How many training texts there were.
-    pub(crate) of: u32,
+    /// The number of training texts.
+    pub(crate) total: u32,
 }
 
 impl Features {
-    /// The features of some texts of a corpus, and each n-gram's place among them
-    /// (`u32::MAX` where it is none). The `most` that most texts have are kept.
-    pub(crate) fn select(corpus: &Corpus, texts: &[usize], most: usize) -> (Features, Vec<u32>) {
-        let mut having = vec![0u32; corpus.keys().len()];
+    /// The features of some texts of a corpus, and the index of each n-gram among them (`u32::MAX`
+    /// if it is not a feature). At most `max` features are kept: those in the most texts.
+    pub(crate) fn select(corpus: &Corpus, texts: &[usize], max: usize) -> (Features, Vec<u32>) {
+        let mut frequency = vec![0u32; corpus.keys().len()];
         for text in texts {
             for (number, _) in corpus.counts(*text) {
-                having[*number as usize] += 1;
+                frequency[*number as usize] += 1;
             }
         }
-        let mut kept: Vec<u32> = (0..having.len() as u32)
-            .filter(|n| having[*n as usize] >= TEXTS_MIN)
+        let mut kept: Vec<u32> = (0..frequency.len() as u32)
+            .filter(|n| frequency[*n as usize] >= TEXTS_MIN)
             .collect();
         let key = |n: &u32| corpus.keys()[*n as usize];
-        if kept.len() > most {
-            kept.sort_unstable_by_key(|n| (u32::MAX - having[*n as usize], key(n)));
-            kept.truncate(most);
+        if kept.len() > max {
+            kept.sort_unstable_by_key(|n| (u32::MAX - frequency[*n as usize], key(n)));
+            kept.truncate(max);
         }
         kept.sort_unstable_by_key(key);
-        let mut places = vec![u32::MAX; having.len()];
+        let mut places = vec![u32::MAX; frequency.len()];
         for (place, number) in kept.iter().enumerate() {
             places[*number as usize] = place as u32;
         }
         let features = Features {
             keys: kept.iter().map(key).collect(),
-            texts: kept.iter().map(|n| having[*n as usize]).collect(),
-            of: texts.len() as u32,
+            texts: kept.iter().map(|n| frequency[*n as usize]).collect(),
+            total: texts.len() as u32,
         };
         (features, places)
     }
 
-    /// What one occurrence of each feature weighs: `ln((1 + of) / (1 + texts)) + 1`,
+    /// The value of one occurrence of each feature: `ln((1 + total) / (1 + texts)) + 1`,
     /// scikit-learn's smoothed inverse document frequency.
     pub(crate) fn idf(&self) -> Vec<f32> {
-        let of = 1.0 + f64::from(self.of);
+        let total = 1.0 + f64::from(self.total);
         self.texts
             .iter()
-            .map(|texts| ((of / (1.0 + f64::from(*texts))).ln() + 1.0) as f32)
+            .map(|texts| ((total / (1.0 + f64::from(*texts))).ln() + 1.0) as f32)
             .collect()
     }
 
-    /// How many features are words; the others are characters.
+    /// The number of word features. All others are character features.
     pub(crate) fn words(&self) -> usize {
         self.keys.partition_point(|key| key & CHARACTERS == 0)
     }
 
-    /// Some texts of a corpus as rows of values. Words and characters are each of length 1
-    /// (Euclidean), so that neither drowns the other.
+    /// Some texts of a corpus as rows of values. The values of words and of characters are each
+    /// normalized to the Euclidean length 1, so that neither dominates.
     pub(crate) fn rows(&self, corpus: &Corpus, texts: &[usize], places: &[u32]) -> Rows {
         let idf = self.idf();
         let words = self.words();
@@ -132,7 +132,7 @@ mod tests {
     use crate::train::tests::{PAIRS, corpus};
 
     #[test]
-    fn features_are_what_two_texts_have_and_most_texts_first() {
+    fn features_are_in_two_texts_and_the_most_frequent_are_kept() {
         let corpus = corpus(PAIRS);
         let texts: Vec<usize> = (0..corpus.len()).collect();
         let (all, places) = Features::select(&corpus, &texts, usize::MAX);
@@ -145,15 +145,15 @@ mod tests {
         }
         let (few, _) = Features::select(&corpus, &texts, 10);
         assert_eq!(few.keys.len(), 10);
-        let least = few.texts.iter().min().copied().unwrap();
+        let min = few.texts.iter().min().copied().unwrap();
         let left_out = all.keys.iter().zip(&all.texts);
         for (key, texts) in left_out.filter(|(key, _)| !few.keys.contains(key)) {
-            assert!(*texts <= least, "{key:x}");
+            assert!(*texts <= min, "{key:x}");
         }
     }
 
     #[test]
-    fn words_and_characters_are_each_of_length_1() {
+    fn words_and_characters_are_each_normalized() {
         let corpus = corpus(PAIRS);
         let texts: Vec<usize> = (0..corpus.len()).collect();
         let (features, places) = Features::select(&corpus, &texts, usize::MAX);
@@ -168,7 +168,7 @@ mod tests {
                 let square: f32 = row.iter().filter(of).map(|(_, v)| v * v).sum();
                 assert!((square - 1.0).abs() < 1e-5, "{square}");
             }
-            // Within a family values go as count times idf.
+            // Within a family, values are proportional to count times idf.
             let known: Vec<_> = counts
                 .iter()
                 .filter(|(n, _)| places[*n as usize] != u32::MAX)

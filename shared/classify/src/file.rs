@@ -1,19 +1,19 @@
-//! A model's file, version 1. All numbers little-endian:
+//! The format of model files, version 1. All numbers are little-endian.
 //!
-//! | bytes | what |
+//! | bytes | content |
 //! |---|---|
 //! | 8 | `RMCLASS` and a line end |
 //! | 4 | version, 1 |
-//! | 4 | labels, 2 to 256 |
-//! | 4 | features |
-//! | 4 | texts that it was trained on, at least 1 |
-//! | 4 | scale: what a weight of 1 stands for; a float from 0 to 1 |
-//! | each label | its length in bytes (1 byte), and the label; sorted |
-//! | 4 each label | its intercept, a float |
-//! | 8 each feature | its key; sorted |
-//! | 4 each feature | how many of the texts have it |
-//! | 2 each feature and label | the weight |
-//! | 32 | BLAKE3 of all before |
+//! | 4 | number of labels, 2 to 256 |
+//! | 4 | number of features |
+//! | 4 | number of training texts, at least 1 |
+//! | 4 | scale: the value of a weight of 1; a float from 0 to 1 |
+//! | for each label | its length in bytes (1 byte), and the label; sorted |
+//! | 4 for each label | its intercept, a float |
+//! | 8 for each feature | its key; sorted |
+//! | 4 for each feature | the number of texts that contain it |
+//! | 2 for each feature and label | the weight |
+//! | 32 | BLAKE3 of everything before |
 
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -26,56 +26,56 @@ const MAGIC: &[u8; 8] = b"RMCLASS\n";
 const VERSION: u32 = 1;
 const CHECKSUM: usize = 32;
 
-/// Largest model file. Training keeps fewer n-grams where more would not fit.
+/// Largest model file, in bytes. Training keeps only as many n-grams as fit.
 pub const MODEL_BYTES_MAX: usize = 20_000_000;
 
-/// Greatest intercept that is believed. Trained ones stay below 100.
+/// Largest valid intercept. The intercepts of trained models are below 100.
 const INTERCEPT_MAX: f32 = 1e6;
 
-/// A file that is no model, or none that this version can use.
+/// Why a model file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    /// It does not exist.
-    #[error("there is no such file; `rowmill train` makes one")]
+    /// The file does not exist.
+    #[error("the file does not exist; create it with `rowmill train`")]
     Missing,
-    /// It cannot be read.
-    #[error("it cannot be read: {0}")]
+    /// The file cannot be read.
+    #[error("cannot read the file: {0}")]
     Io(std::io::Error),
-    /// See [`MODEL_BYTES_MAX`].
-    #[error("it is no model: larger than {} MB", MODEL_BYTES_MAX / 1_000_000)]
+    /// The file is larger than [`MODEL_BYTES_MAX`].
+    #[error("not a model: the file is larger than {} MB", MODEL_BYTES_MAX / 1_000_000)]
     TooLarge,
-    /// It does not begin as one.
-    #[error("it is no model; `rowmill train` makes one")]
+    /// The file does not start like a model.
+    #[error("not a model; create one with `rowmill train`")]
     NotAModel,
-    /// Of another version of the format.
+    /// The file has another version of the format.
     #[error(
-        "it is a model of version {0}, and this program reads version {VERSION}; train it again"
+        "the model has version {0}, but this program requires version {VERSION}; train it again"
     )]
     Version(u32),
-    /// Its checksum is another, or it is cut off.
-    #[error("it was damaged or cut off since it was written; train it again, or copy it again")]
+    /// The checksum does not match, or the file is truncated.
+    #[error("the model is damaged or truncated; copy it again, or train it again")]
     Damaged,
-    /// Its checksum holds, but not what it says.
-    #[error("it contradicts itself: {0}; train it again")]
-    Contradiction(&'static str),
+    /// The checksum matches, but the content is invalid.
+    #[error("the model is invalid ({0}); train it again")]
+    Invalid(&'static str),
 }
 
-/// How many features fit a file of so many labels.
+/// The number of features that fit a file with this number of labels.
 pub(crate) fn features_max(labels: usize) -> usize {
     let head = MAGIC.len() + 5 * 4 + labels * (1 + LABEL_BYTES_MAX + 4) + CHECKSUM;
     (MODEL_BYTES_MAX - head) / (8 + 4 + 2 * labels)
 }
 
 impl Model {
-    /// The model's file.
+    /// The content of the model file.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         let mut put = |bytes: &[u8]| out.extend_from_slice(bytes);
-        // All bounded by the limits of a corpus.
+        // The limits of a corpus bound all numbers.
         for number in [VERSION, self.labels.len() as u32, self.features() as u32] {
             put(&number.to_le_bytes());
         }
-        put(&self.features.of.to_le_bytes());
+        put(&self.features.total.to_le_bytes());
         put(&self.scale.to_le_bytes());
         for label in &self.labels {
             put(&[label.len() as u8]);
@@ -96,28 +96,28 @@ impl Model {
         out
     }
 
-    /// Reads a model's file from disk.
+    /// Reads a model from a file.
     ///
     /// # Errors
-    /// Every [`ModelError`].
+    /// Any [`ModelError`].
     pub fn open(path: &Path) -> Result<Model, ModelError> {
         let file = std::fs::File::open(path).map_err(|e| match e.kind() {
             ErrorKind::NotFound => ModelError::Missing,
             _ => ModelError::Io(e),
         })?;
         let mut bytes = Vec::new();
-        // One more than allowed, so that a longer file shows.
+        // One byte more than allowed, to detect larger files.
         file.take(MODEL_BYTES_MAX as u64 + 1)
             .read_to_end(&mut bytes)
             .map_err(ModelError::Io)?;
         Model::from_bytes(&bytes)
     }
 
-    /// Reads a model's file. The bytes may be anybody's: they are checked before they are used,
-    /// and no more memory is taken than a few times their size.
+    /// Reads a model from the content of a file, which may be untrusted: it is checked before it is
+    /// used, and the memory needed is only a few times its size.
     ///
     /// # Errors
-    /// Every [`ModelError`] but [`ModelError::Missing`] and [`ModelError::Io`].
+    /// Any [`ModelError`] but [`ModelError::Missing`] and [`ModelError::Io`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Model, ModelError> {
         if bytes.len() > MODEL_BYTES_MAX {
             return Err(ModelError::TooLarge);
@@ -131,7 +131,6 @@ impl Model {
         if version != VERSION {
             return Err(ModelError::Version(version));
         }
-        // Compared in constant time, which costs nothing here.
         if blake3::hash(body) != *sum {
             return Err(ModelError::Damaged);
         }
@@ -139,7 +138,7 @@ impl Model {
     }
 }
 
-/// What is left to read.
+/// The bytes that are left to read.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -155,7 +154,7 @@ impl<'a> Reader<'a> {
         Ok(*taken)
     }
 
-    /// So many numbers. Their bytes are there before memory is taken for them.
+    /// Reads `count` numbers. Memory is allocated only if their bytes exist.
     fn numbers<const N: usize, T>(
         &mut self,
         count: usize,
@@ -167,46 +166,46 @@ impl<'a> Reader<'a> {
     }
 
     fn model(mut self) -> Result<Model, ModelError> {
-        let wrong = |what| Err(ModelError::Contradiction(what));
+        let invalid = |what| Err(ModelError::Invalid(what));
         let count = u32::from_le_bytes(self.array()?) as usize;
         let features = u32::from_le_bytes(self.array()?) as usize;
-        let of = u32::from_le_bytes(self.array()?);
+        let total = u32::from_le_bytes(self.array()?);
         let scale = f32::from_le_bytes(self.array()?);
         if !(2..=LABELS_MAX).contains(&count) {
-            return wrong("its number of labels");
+            return invalid("number of labels");
         }
         if !(0.0..=1.0).contains(&scale) {
-            return wrong("its scale");
+            return invalid("scale");
         }
         let mut labels: Vec<String> = Vec::with_capacity(count);
         for _ in 0..count {
             let [length] = self.array()?;
             let Ok(label) = std::str::from_utf8(self.take(usize::from(length))?) else {
-                return wrong("a label is no text");
+                return invalid("a label is not UTF-8");
             };
             if labels.last().is_some_and(|l| l.as_str() >= label) {
-                return wrong("its labels are not sorted");
+                return invalid("labels are not sorted");
             }
             labels.push(label.to_owned());
         }
         let intercepts = self.numbers(count, f32::from_le_bytes)?;
         if !intercepts.iter().all(|i| i.abs() <= INTERCEPT_MAX) {
-            return wrong("an intercept");
+            return invalid("intercept");
         }
         let keys = self.numbers(features, u64::from_le_bytes)?;
         if !keys.is_sorted_by(|a, b| a < b) {
-            return wrong("its features are not sorted");
+            return invalid("features are not sorted");
         }
         let texts = self.numbers(features, u32::from_le_bytes)?;
-        if !texts.iter().all(|t| (1..=of).contains(t)) {
-            return wrong("a feature's number of texts");
+        if !texts.iter().all(|t| (1..=total).contains(t)) {
+            return invalid("number of texts of a feature");
         }
         let weights = features.checked_mul(count).ok_or(ModelError::Damaged)?;
         let weights = self.numbers(weights, i16::from_le_bytes)?;
         if !self.0.is_empty() {
-            return wrong("bytes are left over");
+            return invalid("extra bytes");
         }
-        let features = Features { keys, texts, of };
+        let features = Features { keys, texts, total };
         Ok(Model::new(labels, features, intercepts, scale, weights))
     }
 }
@@ -224,31 +223,31 @@ mod tests {
         trained.model.to_bytes()
     }
 
-    /// Gives a body the checksum that it needs to be looked at.
-    fn sealed(mut body: Vec<u8>) -> Vec<u8> {
+    /// Appends the checksum to a body.
+    fn with_checksum(mut body: Vec<u8>) -> Vec<u8> {
         let sum = blake3::hash(&body);
         body.extend_from_slice(sum.as_bytes());
         body
     }
 
     #[test]
-    fn a_file_gives_the_model_back() {
+    fn a_model_can_be_read_from_its_file() {
         let bytes = bytes();
         let model = Model::from_bytes(&bytes).unwrap();
         assert_eq!(model.to_bytes(), bytes);
         assert_eq!(model.predict("snow and frost").label, "cold");
         assert!(features_max(7) > 700_000);
-        let most = features_max(LABELS_MAX);
-        assert!(most * (12 + 2 * LABELS_MAX) < MODEL_BYTES_MAX);
+        let max = features_max(LABELS_MAX);
+        assert!(max * (12 + 2 * LABELS_MAX) < MODEL_BYTES_MAX);
     }
 
     #[test]
-    fn what_is_no_model_is_told() {
+    fn invalid_files_are_rejected() {
         let bytes = bytes();
         let error = |bytes: &[u8]| Model::from_bytes(bytes).unwrap_err().to_string();
-        assert!(error(b"").contains("`rowmill train` makes one"));
-        assert!(error(b"PK\x03\x04").contains("it is no model"));
-        assert!(error(&bytes[..bytes.len() - 1]).contains("cut off"));
+        assert!(error(b"").contains("create one with `rowmill train`"));
+        assert!(error(b"PK\x03\x04").contains("not a model"));
+        assert!(error(&bytes[..bytes.len() - 1]).contains("truncated"));
         assert!(error(&vec![0; MODEL_BYTES_MAX + 1]).contains("larger than 20 MB"));
         let mut other = bytes.clone();
         other[8] = 2;
@@ -260,26 +259,25 @@ mod tests {
 
     proptest! {
         #[test]
-        fn foreign_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn untrusted_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(Model::from_bytes(&bytes).is_err());
             let body = [MAGIC.as_slice(), &VERSION.to_le_bytes(), &bytes].concat();
-            if let Ok(model) = Model::from_bytes(&sealed(body)) {
+            if let Ok(model) = Model::from_bytes(&with_checksum(body)) {
                 model.predict("any text");
             }
         }
 
-        /// One byte of a good file changed, and the checksum made right again: a model that is as
-        /// sound as any, or an error.
+        /// A file with one changed byte and a correct checksum is a usable model or an error.
         #[test]
-        fn a_changed_file_is_refused_or_sound(at in 12usize..2000, value in any::<u8>()) {
+        fn a_changed_file_is_rejected_or_usable(at in 12usize..2000, value in any::<u8>()) {
             let good = bytes();
             let at = at % (good.len() - CHECKSUM);
             let mut body = good[..good.len() - CHECKSUM].to_vec();
             prop_assume!(body[at] != value);
             body[at] = value;
-            let unsealed = [body.as_slice(), &good[good.len() - CHECKSUM..]].concat();
-            prop_assert!(Model::from_bytes(&unsealed).is_err());
-            if let Ok(model) = Model::from_bytes(&sealed(body)) {
+            let old_checksum = [body.as_slice(), &good[good.len() - CHECKSUM..]].concat();
+            prop_assert!(Model::from_bytes(&old_checksum).is_err());
+            if let Ok(model) = Model::from_bytes(&with_checksum(body)) {
                 let prediction = model.predict("the snow on the beach");
                 prop_assert!(prediction.probability.is_finite());
                 model.words("the snow on the beach", "cold", 3);

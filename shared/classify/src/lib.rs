@@ -1,10 +1,40 @@
-//! Text classifiers of one's own: a [`Corpus`] of labelled texts trains a [`Model`], which names
-//! the most likely label of any text and the words that say so.
+//! Trains and runs text classifiers.
 //!
-//! The model is a multinomial logistic regression on TF-IDF of word and character n-grams: what
-//! scikit-learn's `TfidfVectorizer` and `LogisticRegression` make, on sparse data throughout. The
-//! same texts in the same order give the same bytes, however many threads there are, with the same
-//! build on the same platform (the platform's `exp` and `ln` take part).
+//! A [`Corpus`] of labelled texts trains a [`Model`], which predicts the most likely label of a text
+//! and the words that support it.
+//!
+//! ```
+//! use rowmill_classify::{Corpus, train};
+//!
+//! let mut corpus = Corpus::new();
+//! for (text, label) in [
+//!     ("the parcel is late", "delivery"),
+//!     ("where is my parcel", "delivery"),
+//!     ("the invoice is wrong", "billing"),
+//!     ("please correct the invoice", "billing"),
+//! ] {
+//!     corpus.push(text, label)?;
+//! }
+//! let trained = train(&corpus, 2, |_done, _total| {})?;
+//! assert_eq!(trained.model.predict("A late parcel").label, "delivery");
+//! # Ok::<(), rowmill_classify::CorpusError>(())
+//! ```
+//!
+//! The model is a multinomial logistic regression on TF-IDF values of word and character n-grams,
+//! like scikit-learn's `TfidfVectorizer` with `LogisticRegression`, but on sparse data throughout.
+//! The same texts in the same order give the same model, byte by byte and with any number of
+//! threads, for the same build on the same platform (`exp` and `ln` depend on the platform).
+//!
+//! | module | content |
+//! |---|---|
+//! | `corpus` | labelled texts as n-gram counts |
+//! | `grams` | the n-grams of a text |
+//! | `features` | which n-grams are features, and their TF-IDF values |
+//! | `solve` | fits the weights |
+//! | `train` | trains a model, and cross-validates it |
+//! | `validate` | the figures of the cross-validation |
+//! | `model` | predicts labels and words |
+//! | `file` | the format of model files |
 
 mod corpus;
 mod features;

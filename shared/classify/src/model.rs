@@ -1,59 +1,59 @@
-//! A trained classifier, ready to be asked.
+//! A trained classifier.
 
 use crate::features::Features;
 use crate::grams::{self, CHARACTERS};
 use crate::solve::Solution;
 
-/// Labels are worked on so many at a time, which compilers turn into vector instructions.
+/// Labels processed at a time. Compilers turn the loops over them into vector instructions.
 const LANES: usize = 8;
 
-/// Names the most likely label of a text. Asking changes nothing: one model serves any number of
-/// threads.
+/// Predicts the most likely label of a text. Any number of threads can share a model.
 #[derive(Clone, Debug)]
 pub struct Model {
     /// Sorted, at least 2.
     pub(crate) labels: Vec<String>,
     pub(crate) features: Features,
-    /// One a label.
+    /// One per label.
     pub(crate) intercepts: Vec<f32>,
-    /// What a weight of 1 stands for.
+    /// The value of a weight of 1.
     pub(crate) scale: f32,
-    /// Feature after feature, one a label.
+    /// One per label, for each feature.
     pub(crate) weights: Vec<i16>,
     lookup: Lookup,
 }
 
-/// What a model says of a text.
+/// The prediction for a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction<'a> {
-    /// The most likely label; of equally likely ones the first.
+    /// The most likely label. Of equally likely labels, the first.
     pub label: &'a str,
-    /// How likely it is, 0 to 1: the highest of the labels' probabilities, which sum to 1. As a
-    /// logistic regression has it: a ranking to trust, not a frequency to bet on.
+    /// The probability of the label, 0 to 1. The probabilities of all labels sum to 1. They are not
+    /// calibrated: use them for comparison, not as frequencies.
     pub probability: f64,
-    /// Every label's probability, in the order of [`Model::labels`].
+    /// The probabilities of all labels, in the order of [`Model::labels`].
     pub probabilities: Vec<f64>,
 }
 
-/// A word of a text, and how much it spoke for a label.
+/// A word of a text, and how much it supports a label.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Word {
-    /// In lower case, without the punctuation around it.
+    /// The word in lower case, without the punctuation around it.
     pub word: String,
-    /// By how much the word, its characters and its half of each pair raised the label's score
-    /// over the mean of all labels' scores. Scores are logarithms: 0.7 doubles the odds.
+    /// How much the word, its characters and its half of each pair raise the score of the label above
+    /// the mean score of all labels. Scores are logarithms: 0.7 doubles the odds.
     pub weight: f64,
 }
 
-/// What is made of a model to ask it fast.
+/// The parts of a model in a form that is fast to query.
 #[derive(Clone, Debug)]
 struct Lookup {
     idf: Vec<f32>,
-    /// The weights, padded to whole lanes.
+    /// The weights, padded to complete lanes.
     lanes: Vec<[i16; LANES]>,
-    /// How far a key is shifted to give its bucket.
+    /// The shift that turns a key into its bucket.
     shift: u32,
-    /// Where each bucket's keys begin, and an end. Keys are hashes, so a bucket has about one.
+    /// The start of the keys of each bucket, and the end of the last one. Keys are hashes, so a bucket
+    /// contains about one.
     buckets: Vec<u32>,
 }
 
@@ -95,13 +95,13 @@ impl Lookup {
             self.buckets[bucket] as usize,
             self.buckets[bucket + 1] as usize,
         );
-        // A file may hold keys that are no hashes and all fall into one bucket.
+        // In an untrusted file, all keys may fall into one bucket.
         let at = features.keys[from..to].binary_search(&key).ok()?;
         Some(from + at)
     }
 }
 
-/// A text's scores from one family of n-grams, before they are made to length 1.
+/// The scores of a text from one family of n-grams, before normalization.
 struct Family {
     sums: Vec<[f32; LANES]>,
     square: f32,
@@ -117,7 +117,7 @@ impl Family {
         }
     }
 
-    /// The factor that makes it of length 1; 0 where there is nothing.
+    /// The factor that normalizes to length 1, or 0 without n-grams.
     fn factor(&self) -> f32 {
         if self.square > 0.0 {
             self.square.sqrt().recip()
@@ -128,8 +128,7 @@ impl Family {
 }
 
 impl Model {
-    /// The parts fit each other: as many weights as features times labels, as many intercepts as
-    /// labels, keys sorted.
+    /// The parts must match: one weight per feature and label, one intercept per label, sorted keys.
     pub(crate) fn new(
         labels: Vec<String>,
         features: Features,
@@ -148,10 +147,14 @@ impl Model {
         }
     }
 
-    /// Rounds the weights to 16 bits: 65,535 steps from the least to the greatest.
-    pub(crate) fn of(labels: Vec<String>, features: Features, solution: &Solution) -> Model {
-        let most = solution.weights.iter().fold(0.0f32, |m, w| m.max(w.abs()));
-        let scale = most / f32::from(i16::MAX);
+    /// Creates a model from a solution, with weights rounded to 16 bits.
+    pub(crate) fn from_solution(
+        labels: Vec<String>,
+        features: Features,
+        solution: &Solution,
+    ) -> Model {
+        let max = solution.weights.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+        let scale = max / f32::from(i16::MAX);
         let round = |w: &f32| {
             if scale > 0.0 {
                 (w / scale).round() as i16
@@ -174,19 +177,18 @@ impl Model {
         &self.labels
     }
 
-    /// How many n-grams have weights.
+    /// The number of n-grams with weights.
     pub fn features(&self) -> usize {
         self.features.keys.len()
     }
 
-    /// The most likely label of a text. A text without any known n-gram, an empty one too, gets
-    /// what is most likely without looking.
+    /// Predicts the label of a text. A text without known n-grams, such as an empty one, gets the label
+    /// that is most likely in general.
     pub fn predict(&self, text: &str) -> Prediction<'_> {
         let (scores, _) = self.scores(text);
-        let best = greatest(&scores);
-        let most = scores[best];
-        let mut probabilities: Vec<f64> =
-            scores.iter().map(|s| f64::from(s - most).exp()).collect();
+        let best = argmax(&scores);
+        let max = scores[best];
+        let mut probabilities: Vec<f64> = scores.iter().map(|s| f64::from(s - max).exp()).collect();
         let sum: f64 = probabilities.iter().sum();
         probabilities.iter_mut().for_each(|p| *p /= sum);
         Prediction {
@@ -196,9 +198,9 @@ impl Model {
         }
     }
 
-    /// The at most `most` words of a text that spoke for a label, those that spoke loudest first.
-    /// Words that spoke against it are left out; a label that the model does not have has none.
-    pub fn words(&self, text: &str, label: &str, most: usize) -> Vec<Word> {
+    /// At most `max` words of a text that support a label, the strongest first. Words against the label
+    /// are left out. There are none for an unknown label.
+    pub fn words(&self, text: &str, label: &str, max: usize) -> Vec<Word> {
         let Ok(label) = self.labels.binary_search_by(|l| l.as_str().cmp(label)) else {
             return Vec::new();
         };
@@ -239,16 +241,16 @@ impl Model {
             }
         }
         words.sort_by(|a, b| b.weight.total_cmp(&a.weight));
-        words.truncate(most);
+        words.truncate(max);
         words
     }
 
-    /// The place of the most likely label.
+    /// The index of the most likely label.
     pub(crate) fn best(&self, text: &str) -> usize {
-        greatest(&self.scores(text).0)
+        argmax(&self.scores(text).0)
     }
 
-    /// Every label's score, and the factors of words and characters.
+    /// The scores of all labels, and the normalization factors of words and characters.
     pub(crate) fn scores(&self, text: &str) -> (Vec<f32>, [f32; 2]) {
         let lanes = self.labels.len().div_ceil(LANES);
         let family = || Family {
@@ -274,8 +276,8 @@ impl Model {
     }
 }
 
-/// The place of the greatest score, the first of equal ones.
-fn greatest(scores: &[f32]) -> usize {
+/// The index of the highest score. Of equal scores, the first.
+fn argmax(scores: &[f32]) -> usize {
     let mut best = 0;
     for (at, score) in scores.iter().enumerate() {
         if *score > scores[best] {
@@ -296,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn it_names_the_label_and_its_words() {
+    fn a_prediction_has_a_label_and_words() {
         let model = model();
         assert_eq!(model.labels(), ["cold", "warm"]);
         let text = "FROST, more frost and ice on the beach";
@@ -314,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn words_add_up_to_the_scores() {
+    fn the_weights_of_words_add_up_to_the_scores() {
         let model = model();
         let text = "frost on the beach, snow-white snow";
         let (scores, _) = model.scores(text);
@@ -334,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_text_gets_what_is_likely_without_looking() {
+    fn an_unknown_text_gets_the_generally_most_likely_label() {
         let model = model();
         for text in ["", "   ", "日本", "?!"] {
             let prediction = model.predict(text);

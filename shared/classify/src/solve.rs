@@ -1,30 +1,31 @@
-//! Multinomial logistic regression with L2 regularisation on sparse rows, by stochastic dual
+//! Multinomial logistic regression with L2 regularization on sparse rows, by stochastic dual
 //! coordinate ascent.
 //!
-//! What is minimised is scikit-learn's `LogisticRegression`:
-//! `C * sum_i -ln p(label_i | x_i) + |W|^2 / 2`, only that the intercept is regularised as a weight
-//! is. Its dual has one probability vector `q_i` a row, with `W = C * sum_i (e_label - q_i) x_i`,
-//! and at the optimum `q_i` is the model's own answer for row i. One step takes a row and solves
-//! for its `q_i` with all others fixed, exactly (Yu, Huang and Lin, "Dual coordinate descent
-//! methods for logistic regression and maximum entropy models", 2011). It reads and writes the
-//! weights of that row's features only, which suits rows of some hundred values out of 100,000.
+//! It minimizes the objective of scikit-learn's `LogisticRegression`,
+//! `C * sum_i -ln p(label_i | x_i) + |W|^2 / 2`, except that the intercept is regularized like a
+//! weight. The dual has one probability vector `q_i` per row, with
+//! `W = C * sum_i (e_label - q_i) x_i`; at the optimum, `q_i` is the prediction of the model for row
+//! i. A step solves exactly for the `q_i` of one row with all others fixed (Yu, Huang and Lin, "Dual
+//! coordinate descent methods for logistic regression and maximum entropy models", 2011). It only
+//! accesses the weights of that row's features, which suits rows with a few hundred of 100,000
+//! features.
 
 use crate::features::Rows;
 
-/// `C`: how much the texts count against the regularisation. scikit-learn's default.
+/// `C`: the weight of the texts relative to the regularization. The default of scikit-learn.
 const C: f32 = 1.0;
 
-/// Passes over the rows at most.
-const PASSES: usize = 60;
+/// Most passes over the rows.
+const PASSES_MAX: usize = 60;
 
-/// The passes end when `q_i` and the model's answer for row i, which are equal at the optimum,
-/// differ by no more than this on average over a pass, taken in the label that differs most.
-const APART: f32 = 1e-4;
+/// Convergence threshold. Passes end when `q_i` and the prediction for row i, which are equal at the
+/// optimum, differ by at most this much on average, in the label that differs most.
+const TOLERANCE: f32 = 1e-4;
 
-/// Turns of Newton's method at most. It takes 2 or 3 where the guess is good.
-const TURNS: usize = 30;
+/// Most iterations of Newton's method. With a good guess, 2 or 3 are enough.
+const ITERATIONS_MAX: usize = 30;
 
-/// Labels are worked on so many at a time, which compilers turn into vector instructions.
+/// Labels processed at a time. Compilers turn the loops over them into vector instructions.
 const LANES: usize = 8;
 
 type Lane = [f32; LANES];
@@ -32,22 +33,22 @@ type Lane = [f32; LANES];
 /// Weights of a linear model.
 #[derive(Clone, Debug)]
 pub(crate) struct Solution {
-    /// One a label.
+    /// One per label.
     pub(crate) intercepts: Vec<f32>,
-    /// Feature after feature, one a label.
+    /// One per label, for each feature.
     pub(crate) weights: Vec<f32>,
 }
 
-/// Fits a model. `targets` has a label below `labels` for each row.
+/// Fits a model. `targets` contains the label of each row, below `labels`.
 pub(crate) fn solve(rows: &Rows, targets: &[usize], features: usize, labels: usize) -> Solution {
     let lanes = labels.div_ceil(LANES);
     let mut weights = vec![[0.0f32; LANES]; (features + 1) * lanes];
-    // The intercept is the weight of a feature that every row has with the value 1.
+    // The intercept is the weight of a feature with the value 1 in every row.
     let intercept = features * lanes;
     let squares: Vec<f32> = (0..rows.len())
         .map(|i| rows.row(i).iter().map(|(_, v)| v * v).sum::<f32>() + 1.0)
         .collect();
-    // Beginning with the label itself makes W = 0.
+    // Starting with the label of each row means W = 0.
     let mut duals = vec![0.0f32; rows.len() * labels];
     for (i, target) in targets.iter().enumerate() {
         duals[i * labels + target] = 1.0;
@@ -58,9 +59,9 @@ pub(crate) fn solve(rows: &Rows, targets: &[usize], features: usize, labels: usi
     let mut scores = vec![[0.0f32; LANES]; lanes];
     let mut change = vec![[0.0f32; LANES]; lanes];
     let mut step = Step::new(labels);
-    for _ in 0..PASSES {
+    for _ in 0..PASSES_MAX {
         random.shuffle(&mut order);
-        let mut apart = 0.0;
+        let mut difference = 0.0;
         for &i in &order {
             let row = rows.row(i);
             scores.copy_from_slice(&weights[intercept..]);
@@ -69,7 +70,7 @@ pub(crate) fn solve(rows: &Rows, targets: &[usize], features: usize, labels: usi
                 add(&mut scores, value, &weights[at..at + lanes]);
             }
             let dual = &mut duals[i * labels..(i + 1) * labels];
-            apart += step.solve(scores.as_flattened(), dual, squares[i] * C);
+            difference += step.solve(scores.as_flattened(), dual, squares[i] * C);
             let pairs = dual.iter_mut().zip(&step.q);
             for ((old, new), change) in pairs.zip(change.as_flattened_mut()) {
                 *change = (*old - new) * C;
@@ -81,7 +82,7 @@ pub(crate) fn solve(rows: &Rows, targets: &[usize], features: usize, labels: usi
                 add(&mut weights[at..at + lanes], value, &change);
             }
         }
-        if apart <= APART * rows.len() as f32 {
+        if difference <= TOLERANCE * rows.len() as f32 {
             break;
         }
     }
@@ -104,11 +105,11 @@ fn add(to: &mut [Lane], value: f32, from: &[Lane]) {
     }
 }
 
-/// One row's problem: the `q` with `ln q + c q = wanted - mu` in each label, and the `mu` that
-/// makes its sum 1.
+/// The problem of one row: find the `q` with `ln q + c q = target - mu` for each label, and the `mu`
+/// for which the sum of `q` is 1.
 struct Step {
-    /// The scores without this row's own part in them.
-    wanted: Vec<f32>,
+    /// The scores without the contribution of this row.
+    target: Vec<f32>,
     logs: Vec<f32>,
     q: Vec<f32>,
 }
@@ -116,36 +117,36 @@ struct Step {
 impl Step {
     fn new(labels: usize) -> Step {
         Step {
-            wanted: vec![0.0; labels],
+            target: vec![0.0; labels],
             logs: vec![0.0; labels],
             q: vec![0.0; labels],
         }
     }
 
-    /// Leaves the solution in `q`, and says how far the model's answer was from the old one.
-    /// `c` is the row's squared length times [`C`].
+    /// Stores the solution in `q`. Returns the difference between the prediction and the old `q`. `c`
+    /// is the squared length of the row times [`C`].
     ///
-    /// The sum falls and is convex in `mu`, so Newton's method gets to the root from anywhere; the
-    /// model's own answer, where the last pass ends, is the best guess.
+    /// The sum is decreasing and convex in `mu`, so Newton's method converges from any start. The
+    /// current prediction is the best guess.
     fn solve(&mut self, scores: &[f32], old: &[f32], c: f32) -> f32 {
-        let scores = &scores[..self.wanted.len()];
-        let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let ln_sum = most + scores.iter().map(|s| (s - most).exp()).sum::<f32>().ln();
-        let (mut apart, mut least) = (0.0f32, f32::NEG_INFINITY);
+        let scores = &scores[..self.target.len()];
+        let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let ln_sum = max + scores.iter().map(|s| (s - max).exp()).sum::<f32>().ln();
+        let (mut difference, mut mu_min) = (0.0f32, f32::NEG_INFINITY);
         for (k, (score, old)) in scores.iter().zip(old).enumerate() {
             self.logs[k] = score - ln_sum;
-            self.wanted[k] = score + c * old;
-            apart = apart.max((self.logs[k].exp() - old).abs());
-            // Here this label alone has the sum 1.
-            least = least.max(self.wanted[k] - c);
+            self.target[k] = score + c * old;
+            difference = difference.max((self.logs[k].exp() - old).abs());
+            // At this `mu`, the label alone has the sum 1.
+            mu_min = mu_min.max(self.target[k] - c);
         }
-        let mut mu = ln_sum.max(least);
+        let mut mu = ln_sum.max(mu_min);
         let mut sum = 1.0;
-        for _ in 0..TURNS {
+        for _ in 0..ITERATIONS_MAX {
             sum = 0.0;
             let mut slope = 0.0;
-            for ((log, q), wanted) in self.logs.iter_mut().zip(&mut self.q).zip(&self.wanted) {
-                *log = root(*log, wanted - mu, c);
+            for ((log, q), target) in self.logs.iter_mut().zip(&mut self.q).zip(&self.target) {
+                *log = root(*log, target - mu, c);
                 *q = log.exp();
                 sum += *q;
                 slope += *q / (1.0 + c * *q);
@@ -153,31 +154,31 @@ impl Step {
             if (sum - 1.0).abs() < 1e-5 {
                 break;
             }
-            mu = (mu + (sum - 1.0) / slope).max(least);
+            mu = (mu + (sum - 1.0) / slope).max(mu_min);
         }
         self.q.iter_mut().for_each(|q| *q /= sum);
-        apart
+        difference
     }
 }
 
-/// The `t` with `t + c exp(t) = b`, where `b` is at most `c`, by Newton's method from a guess. The
-/// left side is convex, so a step from below goes too far; 0 and `b` are above the root.
+/// Solves `t + c exp(t) = b` for `t`, where `b` is at most `c`, with Newton's method. The left side is
+/// convex, so a step from below overshoots; 0 and `b` are above the root.
 fn root(guess: f32, b: f32, c: f32) -> f32 {
     let mut t = guess;
-    for _ in 0..TURNS {
+    for _ in 0..ITERATIONS_MAX {
         let e = c * t.exp();
         let next = (t - (t + e - b) / (1.0 + e)).min(b).min(0.0);
-        let by = (next - t).abs();
+        let change = (next - t).abs();
         t = next;
-        // The next step would be about the square of this one.
-        if by < 1e-3 {
+        // The next change would be about the square of this one.
+        if change < 1e-3 {
             break;
         }
     }
     t
 }
 
-/// SplitMix64 (Steele, Lea and Flood): the same order of rows in every version.
+/// SplitMix64 (Steele, Lea and Flood), so that all versions use the same order of rows.
 struct SplitMix(u64);
 
 impl SplitMix {
@@ -191,7 +192,7 @@ impl SplitMix {
 
     fn shuffle(&mut self, order: &mut [usize]) {
         for i in (1..order.len()).rev() {
-            // Not quite even for lengths near 2^64.
+            // The bias matters only for lengths near 2^64.
             order.swap(i, (self.next() % (i as u64 + 1)) as usize);
         }
     }
@@ -204,15 +205,15 @@ mod tests {
     use super::*;
 
     fn softmax(scores: &[f64]) -> Vec<f64> {
-        let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let exps: Vec<f64> = scores.iter().map(|s| (s - most).exp()).collect();
+        let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let exps: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
         let sum: f64 = exps.iter().sum();
         exps.iter().map(|e| e / sum).collect()
     }
 
     const FEATURES: usize = 6;
 
-    /// Rows, their labels, and how many labels there are.
+    /// Rows, their labels, and the number of labels.
     type Problem = (Vec<Vec<(u32, f32)>>, Vec<usize>, usize);
 
     fn problem() -> impl Strategy<Value = Problem> {
@@ -227,7 +228,7 @@ mod tests {
     }
 
     proptest! {
-        /// Where the gradient of the objective is 0 is its one minimum.
+        /// The objective is convex, so its minimum is where the gradient is 0.
         #[test]
         fn the_solution_is_the_minimum((rows, targets, labels) in problem()) {
             let solution = solve(&Rows::new(&rows), &targets, FEATURES, labels);
@@ -254,9 +255,9 @@ mod tests {
                     }
                 }
             }
-            let most = gradient.iter().flatten().fold(0.0f64, |m, g| m.max(g.abs()));
-            // On average rows are 0.0001 apart when it ends, and their values below 2.
-            prop_assert!(most < 0.001 * rows.len() as f64, "{most}");
+            let max = gradient.iter().flatten().fold(0.0f64, |m, g| m.max(g.abs()));
+            // The mean difference of a row is at most 0.0001 at the end, and its values are below 2.
+            prop_assert!(max < 0.001 * rows.len() as f64, "{max}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Training a model, and trying its like on texts that they were not trained on.
+//! Trains a model, and cross-validates it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -10,26 +10,25 @@ use crate::model::Model;
 use crate::solve::solve;
 use crate::validate::{Validation, fold_of};
 
-/// Threads at most: each fit holds rows of its own, some 15 bytes for each byte of the texts.
-const THREADS: usize = 2;
+/// Most threads. Each fit has its own rows, with about 15 bytes per byte of text.
+const THREADS_MAX: usize = 2;
 
-/// A model, and how well its like did.
+/// A trained model and its validation.
 #[derive(Debug)]
 pub struct Trained {
-    /// Trained on all texts.
+    /// The model, trained on all texts.
     pub model: Model,
-    /// How models trained in the same way on all folds but one labelled the texts of that one.
+    /// The result of the cross-validation: for each fold, a model was trained on the other folds.
     pub validation: Validation,
 }
 
-/// Trains a model on all texts, and one for each of `folds` parts (2 to 20; other numbers are
-/// brought there) on all others, to be tried on it. `progress` is told how many of how many models
-/// are done.
+/// Trains a model on all texts, and cross-validates it with `folds` folds (clamped to 2..=20).
+/// `progress` is called with the number of models that are done and their total.
 ///
-/// The same corpus gives the same model and figures, whatever the number of threads.
+/// The same corpus gives the same model and figures with any number of threads.
 ///
 /// # Errors
-/// [`CorpusError::FewLabels`] and [`CorpusError::OneText`].
+/// [`CorpusError::FewLabels`] or [`CorpusError::SingleText`].
 pub fn train(
     corpus: &Corpus,
     folds: usize,
@@ -41,7 +40,7 @@ pub fn train(
     let fold = fold_of(&targets, folds);
     let all: Vec<usize> = (0..corpus.len()).collect();
 
-    // The longest fit, on all texts, begins first; its texts to be tried on are none.
+    // Part 0 is the longest fit: on all texts, without texts to validate.
     let mut fits = parallel(folds + 1, progress, |part| {
         let (outside, inside): (Vec<usize>, Vec<usize>) =
             all.iter().partition(|text| fold[**text] + 1 == part);
@@ -61,7 +60,7 @@ pub fn train(
     Ok(Trained { model, validation })
 }
 
-/// A model of some texts.
+/// Fits a model to some texts.
 fn fit(corpus: &Corpus, targets: &[usize], texts: &[usize]) -> Model {
     let labels = corpus.labels();
     let (features, places) = Features::select(corpus, texts, file::features_max(labels.len()));
@@ -72,17 +71,17 @@ fn fit(corpus: &Corpus, targets: &[usize], texts: &[usize]) -> Model {
         .into_iter()
         .map(|(name, _)| name.to_owned())
         .collect();
-    Model::of(names, features, &solution)
+    Model::from_solution(names, features, &solution)
 }
 
-/// `work(0)`, `work(1)`.. `work(count - 1)`, in their order, on up to [`THREADS`] threads.
-/// `progress` is told how many are done, and of how many.
+/// Runs `work(0)` to `work(count - 1)` on up to [`THREADS_MAX`] threads, and returns the results in
+/// order. `progress` is called with the number of results so far and their total.
 fn parallel<T: Send>(
     count: usize,
     mut progress: impl FnMut(usize, usize),
     work: impl Fn(usize) -> T + Sync,
 ) -> Vec<T> {
-    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS));
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get().min(THREADS_MAX));
     let next = AtomicUsize::new(0);
     let (send, done) = mpsc::channel();
     let mut results = Vec::with_capacity(count);
@@ -93,7 +92,7 @@ fn parallel<T: Send>(
             scope.spawn(move || {
                 loop {
                     let n = next.fetch_add(1, Ordering::Relaxed);
-                    // Nobody listens only where `progress` panicked.
+                    // Sending fails only if `progress` panicked.
                     if n >= count || send.send((n, work(n))).is_err() {
                         break;
                     }
@@ -134,20 +133,20 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_same_texts_give_the_same_bytes() {
+    fn training_is_deterministic() {
         let train = || {
-            let mut told = Vec::new();
-            let trained = train(&corpus(PAIRS), 4, |n, of| told.push((n, of))).unwrap();
-            assert_eq!(told, [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]);
+            let mut calls = Vec::new();
+            let trained = train(&corpus(PAIRS), 4, |n, total| calls.push((n, total))).unwrap();
+            assert_eq!(calls, [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]);
             (trained.model.to_bytes(), trained.validation)
         };
         assert_eq!(train(), train());
     }
 
-    /// A text asked about is the row that it was in training, and rounding the weights to 16 bits
-    /// costs next to nothing.
+    /// Prediction uses the same values as training, and rounding the weights to 16 bits hardly changes
+    /// the scores.
     #[test]
-    fn answers_are_the_ones_of_the_solution() {
+    fn predictions_match_the_solution() {
         let corpus = corpus(PAIRS);
         let texts: Vec<usize> = (0..corpus.len()).collect();
         let targets = corpus.targets();
@@ -167,7 +166,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn one_label_is_refused() {
+    fn a_single_label_is_rejected() {
         let error = train(&corpus(&PAIRS[..4]), 5, |_, _| {}).unwrap_err();
         assert_eq!(error, CorpusError::FewLabels(1));
     }

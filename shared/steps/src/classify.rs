@@ -162,8 +162,8 @@ mod tests {
             assert!(error.contains(&file.display().to_string()), "{error}");
             error
         };
-        assert!(error(&file).contains("there is no such file; `rowmill train` makes one"));
+        assert!(error(&file).contains("the file does not exist; create it with `rowmill train`"));
         std::fs::write(&file, "message,topic\n").unwrap();
-        assert!(error(&file).contains("it is no model; `rowmill train` makes one"));
+        assert!(error(&file).contains("not a model; create one with `rowmill train`"));
     }
 }

@@ -50,14 +50,14 @@ fn a_model_is_trained_and_labels_a_workbook() {
     // `check` and `run` report a missing model and a file that is not a model.
     let ran = Ran::from(rowmill(&["check", pipeline_arg])).expect(2);
     assert!(
-        ran.stderr.contains("topics.model: there is no such file"),
+        ran.stderr.contains("topics.model: the file does not exist"),
         "{}",
         ran.stderr
     );
     std::fs::write(&model, "message,topic\n").unwrap();
     let ran = job.run(&[]).expect(2);
     assert!(
-        ran.stderr.contains("topics.model: it is no model"),
+        ran.stderr.contains("topics.model: not a model"),
         "{}",
         ran.stderr
     );
@@ -131,8 +131,14 @@ fn unusable_training_data_is_reported_and_no_model_is_written() {
             "text,kind\na,b\n",
             "column `label` not found; the columns are `text`, `kind`",
         ),
-        ("text,label\na,x\nb,x\n", "there are 1 labels"),
-        ("text,label\na,x\nb,x\nc,y\n", "the label `y` has one text"),
+        (
+            "text,label\na,x\nb,x\n",
+            "at least 2 labels, but there are 1",
+        ),
+        (
+            "text,label\na,x\nb,x\nc,y\n",
+            "the label `y` has only one text",
+        ),
     ] {
         std::fs::write(&data, csv).unwrap();
         let (data, out) = (data.to_str().unwrap(), out.to_str().unwrap());
