@@ -6,6 +6,7 @@ use miette::miette;
 use rowmill_domain::PipelineName;
 use rowmill_domain::manifest::ParameterValues;
 use rowmill_pipeline::Pipeline;
+use rowmill_split::read_options;
 use rowmill_workbook::{Header, ReadOptions, read_header};
 
 use crate::error::CliError;
@@ -89,7 +90,7 @@ impl PipelineFile {
 
     /// How to read the workbook.
     pub(crate) fn read_options(&self) -> ReadOptions {
-        ReadOptions::from_input(&self.pipeline.input)
+        read_options(&self.pipeline.input)
     }
 
     /// The values of all parameters, given those that the command sets.

@@ -11,10 +11,11 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use rowmill_pipeline::Pipeline;
-use rowmill_workbook::{ReadError, ReadOptions, read_rows};
+use rowmill_workbook::{ReadError, read_rows};
 use tempfile::TempDir;
 
 use crate::error::{CutError, Refusal};
+use crate::read_options::read_options;
 use sink::Sink;
 
 pub use records::{Cut, RunDetails};
@@ -35,7 +36,7 @@ pub fn cut(
     limit: Option<u64>,
     progress: impl FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Cut, CutError> {
-    let read = ReadOptions::from_input(&pipeline.input);
+    let read = read_options(&pipeline.input);
     let scratch = TempDir::with_prefix("rowmill-split-")?;
     let mut sink = Sink::new(name, pipeline, limit, scratch, progress);
     let summary = read_rows(path, &read, &mut sink);

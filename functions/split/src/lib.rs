@@ -12,6 +12,7 @@
 //! | `resolve.rs` | which pipeline an upload is for |
 //! | `upload_options.rs` | what the metadata of an upload asks for |
 //! | `cut.rs`, `cut/` | the core: a workbook on disk becomes cleaned records in temporary files |
+//! | `read_options.rs` | how the pipeline sets the options of the workbook reader |
 //! | `clean.rs` | the cleaning rules: what is trimmed, converted and rejected |
 //! | `line.rs`, `profile.rs` | writing a record's line; the profile of a column |
 //! | `main.rs` | the Lambda function |
@@ -29,6 +30,7 @@ mod entry;
 mod error;
 mod line;
 mod profile;
+mod read_options;
 mod resolve;
 mod stage;
 mod upload_options;
@@ -36,5 +38,6 @@ mod upload_options;
 pub use clean::convert;
 pub use cut::{Cut, RunDetails, cut};
 pub use error::{CutError, Refusal, SplitError};
+pub use read_options::read_options;
 pub use stage::{Split, run_id};
 pub use upload_options::{LIMIT_METADATA, NOTIFY_METADATA, PARAMETER_METADATA};

@@ -22,11 +22,12 @@ use rowmill_ports::{
 use rowmill_runs::{
     ManifestLoadError, Transition, WorkBucket, fail, find_manifest, publish_failure, with_claim,
 };
-use rowmill_workbook::{ReadError, ReadLimits, ReadOptions};
+use rowmill_workbook::{ReadError, ReadLimits};
 use tempfile::TempDir;
 
 use crate::cut::{RunDetails, cut, refusal};
 use crate::error::{CutError, OrRefusal, Refusal, SplitError};
+use crate::read_options::read_options;
 use crate::resolve::{ResolvedPipeline, resolve};
 use crate::upload_options::UploadOptions;
 
@@ -219,7 +220,7 @@ impl Split {
             Ok(pipeline) => pipeline,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let limits = ReadOptions::from_input(&pipeline.pipeline.input).limits;
+        let limits = read_options(&pipeline.pipeline.input).limits;
         if event.size > limits.file_bytes {
             let name = keys::file_name(&event.key);
             let error = ReadError::Limit {

@@ -17,6 +17,7 @@ pub mod pipeline_name;
 pub mod record;
 pub mod run;
 pub mod secret;
+pub mod sheet;
 pub mod value;
 
 pub use manifest::Manifest;
@@ -24,4 +25,5 @@ pub use outcome::{Outcome, Status};
 pub use pipeline_name::PipelineName;
 pub use record::{Columns, Record, Row};
 pub use run::{RunId, RunItem, RunState};
+pub use sheet::SheetRef;
 pub use value::{Kind, Value};

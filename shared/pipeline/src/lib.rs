@@ -27,7 +27,7 @@ pub use error::PipelineError;
 pub use expr::Expr;
 pub use parameters::{Parameter, ParameterRule, ParameterSource};
 pub use pipeline::{
-    BatchSettings, Check, DerivedColumn, Input, Notify, OnFailure, Pipeline, ReportSpec, SheetRef,
+    BatchSettings, Check, DerivedColumn, Input, Notify, OnFailure, Pipeline, ReportSpec,
     read_limits,
 };
 pub use plan::Plan;

@@ -13,6 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rowmill_domain::SheetRef;
 use rowmill_domain::limits::{ATTEMPT_SECONDS_MIN, FARGATE_SIZES, RECIPIENTS_MAX};
 use rowmill_domain::value::{Kind, Value};
 use toml::de::{DeTable, DeValue};
@@ -24,7 +25,7 @@ use crate::mentions::{Mention, Mentions};
 use crate::names::{Origin, Reference, nearest};
 use crate::{
     BatchSettings, Check, DerivedColumn, Expr, Input, Notify, OnFailure, Parameter, Pipeline,
-    PipelineError, ReportSpec, SheetRef, Template, keys,
+    PipelineError, ReportSpec, Template, keys,
 };
 
 const MEMORY: &str = "\"512 MiB\" or \"2 GiB\"";

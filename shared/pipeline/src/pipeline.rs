@@ -1,8 +1,8 @@
 //! What a pipeline file says, but for its steps.
 
-use rowmill_domain::Kind;
 use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::secret::Secrets;
+use rowmill_domain::{Kind, SheetRef};
 
 use crate::expr::Expr;
 use crate::keys;
@@ -61,15 +61,6 @@ pub struct Input {
 pub fn read_limits() -> impl Iterator<Item = (&'static str, &'static str)> {
     let keys = keys::LIMITS.keys.iter();
     keys.map(|key| (key.name, key.default.unwrap_or_default()))
-}
-
-/// A sheet by name or by 1-based index.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SheetRef {
-    /// Its name.
-    Name(String),
-    /// Its place, from 1, hidden ones counted.
-    Index(u32),
 }
 
 impl Pipeline {

@@ -10,10 +10,10 @@ mod files;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use rowmill_domain::SheetRef;
 use rowmill_domain::manifest::{RejectReason, Rejected};
 use rowmill_domain::run::Counts;
 use rowmill_domain::{Kind, Status, Value};
-use rowmill_pipeline::SheetRef;
 use rowmill_workbook::{
     Cell, Chart, ColumnSpec, Header, ReadOptions, ReadSummary, ResultSpec, ResultWriter, RowSink,
     StepFigures, Summary, read_rows,

@@ -365,7 +365,7 @@ impl Bench {
             .await
             .unwrap();
         let options = ReadOptions {
-            sheet: Some(rowmill_pipeline::SheetRef::Name(name.into())),
+            sheet: Some(rowmill_domain::SheetRef::Name(name.into())),
             ..ReadOptions::default()
         };
         let mut rows = Texts(Vec::new());

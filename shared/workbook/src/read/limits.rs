@@ -84,22 +84,3 @@ impl ReadLimits {
         })
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pipelines_can_set_every_limit_and_document_its_default() {
-        let mut limits = ReadLimits::default();
-        let documented: Vec<(&str, &str)> = rowmill_pipeline::read_limits().collect();
-        for (name, default) in &documented {
-            let limit = limits.get_mut(name).expect(name);
-            assert_eq!(limit.to_string(), *default, "{name}");
-            *limit = 0;
-        }
-        let fields = format!("{limits:?}");
-        assert_eq!(fields.matches(": 0").count(), documented.len(), "{fields}");
-        assert_eq!(fields.matches(": ").count(), documented.len(), "{fields}");
-    }
-}

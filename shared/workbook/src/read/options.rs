@@ -1,6 +1,6 @@
 //! Options for reading a workbook.
 
-use rowmill_pipeline::{Input, SheetRef};
+use rowmill_domain::SheetRef;
 
 use super::limits::ReadLimits;
 
@@ -16,22 +16,4 @@ pub struct ReadOptions {
     pub skip_hidden_rows: bool,
     /// The limits on size, memory and time.
     pub limits: ReadLimits,
-}
-
-impl ReadOptions {
-    /// The options that a pipeline sets under `[input]`.
-    pub fn from_input(input: &Input) -> ReadOptions {
-        let mut limits = ReadLimits::default();
-        for (name, value) in &input.limits {
-            if let Some(limit) = limits.get_mut(name) {
-                *limit = *value;
-            }
-        }
-        ReadOptions {
-            sheet: input.sheet.clone(),
-            header_row: input.header_row,
-            skip_hidden_rows: input.skip_hidden_rows,
-            limits,
-        }
-    }
 }

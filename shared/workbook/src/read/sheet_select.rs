@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rowmill_pipeline::SheetRef;
+use rowmill_domain::SheetRef;
 
 use super::error::ReadError;
 

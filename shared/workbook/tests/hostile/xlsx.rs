@@ -1,6 +1,6 @@
 //! xlsx files: values, parts and headers in usual and unusual notation.
 
-use rowmill_pipeline::SheetRef;
+use rowmill_domain::SheetRef;
 use rowmill_workbook::ReadOptions;
 
 use crate::Table;

@@ -5,7 +5,7 @@
 use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 
-use rowmill_pipeline::SheetRef;
+use rowmill_domain::SheetRef;
 use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
 use serde_json::{Value, json};
 
