@@ -49,7 +49,7 @@ impl Cloud {
     /// Opens `<state>/cloud.db`. Creates the directory and the database if they do not exist.
     ///
     /// # Errors
-    /// The directory or the database cannot be created or read, or the database has a newer format.
+    /// The directory or the database cannot be created or read, or the database has another format.
     pub fn open(state: &Path) -> Result<Cloud, LocalError> {
         std::fs::create_dir_all(state).map_err(LocalError::file(state))?;
         let path = state.join("cloud.db");

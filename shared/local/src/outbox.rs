@@ -131,7 +131,7 @@ impl Mailer for SmtpMailer {
                     // RFC 4954: authentication required, failed, too weak.
                     Some(530 | 534 | 535) => ErrorKind::Denied,
                     Some(500..) => ErrorKind::Invalid,
-                    // The relay lacks a required feature: STARTTLS or an authentication method.
+                    // The relay does not support a required feature: STARTTLS or an authentication method.
                     _ if error.is_client() => ErrorKind::Invalid,
                     _ => ErrorKind::Unavailable,
                 };

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::OnceCell;
 
-/// Bytes of all cached answers. A child has 512 MiB by default.
+/// Maximum size of all cached answers, in bytes. A child has 512 MiB by default.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
-/// Number of cached answers.
+/// Maximum number of cached answers.
 const ENTRIES_MAX: usize = 10_000;
 
 /// A value that can be cached.

@@ -57,7 +57,7 @@ impl Language {
     fn detect(&self, text: &str) -> Result<(&'static str, f64), String> {
         let info = match whatlang::detect_script(text) {
             None => return Err("has no letters".to_owned()),
-            // With an allow list that lacks Chinese, the detector takes Chinese for Japanese.
+            // With an allow list without Chinese, the detector takes Chinese for Japanese.
             Some(Script::Mandarin) => whatlang::detect(text),
             Some(_) => self.detector.detect(text),
         };

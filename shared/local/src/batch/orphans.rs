@@ -1,14 +1,14 @@
-//! Attempts that outlived their host: it was killed, and they were not.
+//! Attempts that outlived a killed host.
 
-/// Kills the processes of jobs that `ours` knows, left behind by a host that died. A process
-/// belongs to the job that `AWS_BATCH_JOB_ID` names in its environment.
+/// Kills the processes that a killed host left behind. A process belongs to the job whose id is in its
+/// environment as `AWS_BATCH_JOB_ID`; `ours` decides whether to kill it.
 ///
-/// No other process can be hit. Job ids are unique, so a process that reuses an old process id
+/// No other process can be killed. Job ids are unique, so a process that reuses an old process id
 /// does not match. Each process is signalled through a descriptor that was opened before its
 /// environment was read, so the signal reaches the process that was read.
 ///
-/// Does nothing where the system is not Linux: other systems do not show a process's environment.
-/// There, programs end by themselves when they read end of file on their standard input.
+/// Does nothing on systems other than Linux, which do not show the environment of a process. Programs
+/// there end when they read end of file on their standard input.
 pub(super) fn kill_orphans(ours: impl Fn(&str) -> bool) {
     #[cfg(target_os = "linux")]
     linux::kill_orphans(ours);
@@ -59,7 +59,7 @@ mod linux {
         }
     }
 
-    /// The job that a process belongs to; `None` also where its environment cannot be read.
+    /// The id of the job that a process belongs to. `None` also if its environment cannot be read.
     fn job_of(process: &Path) -> Option<String> {
         let environment = std::fs::read(process.join("environ")).ok()?;
         environment.split(|byte| *byte == 0).find_map(|variable| {

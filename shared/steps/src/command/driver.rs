@@ -2,15 +2,16 @@
 //! crash or hang.
 //!
 //! The program gets several records at once, so that it never waits for input. A crash therefore
-//! does not show which record caused it. All records that the program had become suspects and are
-//! sent again one at a time: the one that ends a fresh program is the culprit and has used up an
-//! attempt; the others continue at full speed. A record may thus reach the program more than once,
-//! but never fails because of another record.
+//! does not show which record caused it. All records in flight become suspects and are sent again
+//! one at a time: the one that ends a fresh program is the culprit, and the crash counts as one of
+//! its attempts. The others continue at full speed. A record may thus reach the program more than
+//! once, but never fails because of another record.
 //!
 //! The time limit of a record starts when the program can work on it. While the program answers
 //! other records, the record waits. If the program answers nothing for the whole limit, it is
-//! stopped and the suspects are sent one at a time, each with exactly its own limit. A record that
-//! stays unanswered although every record before it must be done is the culprit itself.
+//! stopped and the suspects are sent one at a time, each with exactly its own limit. If a record
+//! stays unanswered although all records before it must be done, the program is stopped because of
+//! that record.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

@@ -23,9 +23,9 @@ pub(super) fn is_retryable(status: StatusCode) -> bool {
     )
 }
 
-/// The wait after failed attempt number `attempt` (from 1): exponential, with a jitter between half
-/// and all of it so that clients that failed together do not retry together, and at least
-/// `retry_after`.
+/// The wait after failed attempt number `attempt` (from 1): exponential backoff, but at least
+/// `retry_after`. Jitter reduces it by up to half, so that clients that failed together do not retry
+/// together.
 pub(super) fn wait(attempt: u32, retry_after: Option<Duration>) -> Duration {
     let full = WAIT_MIN
         .saturating_mul(1 << (attempt - 1).min(16))
