@@ -12,7 +12,7 @@ use rowmill_domain::keys;
 use rowmill_domain::secret::Secrets;
 use rowmill_enrich::{Child, Enrich, HostResources, ProgramFetcher};
 use rowmill_local::SqliteLedger;
-use rowmill_ports::{Location, Objects};
+use rowmill_runs::WorkBucket;
 
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -36,13 +36,13 @@ pub(crate) async fn enrich(environment: &Environment, secrets: Secrets) -> Resul
         ..CliError::failed(what, e)
     };
     let objects = buckets(&state).map_err(|e| unavailable("cannot open the buckets", &e))?;
-    let objects = Arc::new(objects);
+    let work = WorkBucket::new(WORK, Arc::new(objects));
     let ledger =
         SqliteLedger::open(&state).map_err(|e| unavailable("cannot open the ledger", &e))?;
+    let ledger = Arc::new(ledger);
 
-    let pipeline = Location::new(WORK, keys::pipeline(&child.run.pipeline()));
-    let program_directory = objects
-        .head(&pipeline)
+    let program_directory = work
+        .head(&keys::pipeline(&child.run.pipeline()))
         .await
         .map_err(|e| unavailable("cannot find the pipeline's folder", &e))?
         .metadata
@@ -51,16 +51,15 @@ pub(crate) async fn enrich(environment: &Environment, secrets: Secrets) -> Resul
         .unwrap_or_default();
 
     let enrich = Enrich {
-        objects: objects.clone(),
-        ledger: Arc::new(ledger),
-        work_bucket: WORK.to_owned(),
+        work: work.clone(),
+        outcomes: ledger.clone(),
+        coordination: ledger,
         host: HostResources {
             program_directory,
             secrets,
             amazon: None,
             fetcher: ProgramFetcher {
-                objects: Some(objects),
-                work_bucket: WORK.to_owned(),
+                work: Some(work),
                 buckets: Vec::new(),
                 // Emptied when a stack is opened.
                 scratch: Some(state.join(TEMPORARY)),

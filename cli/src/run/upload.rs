@@ -5,11 +5,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
+use std::pin::pin;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::{RunId, RunItem, keys};
-use rowmill_ports::{Ledger, Location, ObjectInfo, Objects, Optional, PortError, Put};
+use rowmill_ports::{Location, ObjectInfo, Objects, Optional, PortError, Put, Runs};
+use rowmill_runs::all_runs;
 use rowmill_split::{LIMIT_METADATA, PARAMETER_METADATA};
 
 use crate::pipeline_file::PipelineFile;
@@ -69,7 +72,7 @@ pub(crate) async fn pipeline(
 /// `force`, a run that is over does not count.
 pub(crate) async fn workbook(
     objects: &dyn Objects,
-    ledger: &dyn Ledger,
+    runs: &dyn Runs,
     file: &Path,
     pipeline: &PipelineFile,
     options: RunOptions<'_>,
@@ -98,7 +101,7 @@ pub(crate) async fn workbook(
             .map(|(name, value)| (format!("{PARAMETER_METADATA}{name}"), value.clone())),
     );
 
-    let runs = runs_of(objects, ledger, &key, &metadata).await?;
+    let runs = runs_of(objects, runs, &key, &metadata).await?;
     let times = runs.len();
     let (over, in_progress): (Vec<_>, Vec<_>) = runs.into_iter().partition(is_over);
     // An interrupted run is resumed, with or without `--force`.
@@ -137,37 +140,32 @@ pub(crate) fn is_over(run: &RunItem) -> bool {
 /// The runs of uploads that differ from this one at most in [`metadata::AGAIN`].
 async fn runs_of(
     objects: &dyn Objects,
-    ledger: &dyn Ledger,
+    runs: &dyn Runs,
     key: &str,
     metadata: &BTreeMap<String, String>,
 ) -> Result<Vec<RunItem>, PortError> {
-    const PAGE: usize = 100;
     let mut found = Vec::new();
-    let mut after = None;
-    loop {
-        let page = ledger.runs(after.as_ref(), PAGE).await?;
-        let last = page.len() < PAGE;
-        after = page.last().map(|r| r.id.clone());
-        for run in page.into_iter().filter(|r| r.source.key == key) {
-            let at = Location {
-                bucket: run.source.bucket.clone(),
-                key: key.to_owned(),
-                version: Some(run.source.version.clone()),
-            };
-            let Some(info) = objects.head(&at).await.optional()? else {
-                // Its upload was removed, so it cannot be compared.
-                continue;
-            };
-            let mut of = info.metadata;
-            of.remove(metadata::AGAIN);
-            if of == *metadata {
-                found.push(run);
-            }
+    let mut runs = pin!(all_runs(runs));
+    while let Some(run) = runs.try_next().await? {
+        if run.source.key != key {
+            continue;
         }
-        if last {
-            return Ok(found);
+        let at = Location {
+            bucket: run.source.bucket.clone(),
+            key: key.to_owned(),
+            version: Some(run.source.version.clone()),
+        };
+        let Some(info) = objects.head(&at).await.optional()? else {
+            // Its upload was removed, so it cannot be compared.
+            continue;
+        };
+        let mut of = info.metadata;
+        of.remove(metadata::AGAIN);
+        if of == *metadata {
+            found.push(run);
         }
     }
+    Ok(found)
 }
 
 fn hash(file: &Path) -> std::io::Result<String> {

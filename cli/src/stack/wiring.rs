@@ -102,12 +102,13 @@ impl LocalStack {
                 },
             },
             report: Report {
-                objects: objects.clone(),
-                ledger: ledger.clone(),
+                runs: ledger.clone(),
+                outcomes: ledger.clone(),
+                coordination: ledger.clone(),
+                work: work.clone(),
                 jobs: jobs.clone(),
                 mailer,
                 config: ReportConfig {
-                    work_bucket: WORK.to_owned(),
                     queue: STACK.to_owned(),
                     from: FROM.to_owned(),
                     default_to: vec![TO.to_owned()],

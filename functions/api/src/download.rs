@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 use rowmill_domain::keys;
 use rowmill_domain::link::{CLICK_SECONDS, Link, LinkError};
-use rowmill_ports::Location;
+use rowmill_runs::WorkBucket;
 use tracing::Instrument as _;
 
 use crate::page::{PRIVATE, page};
@@ -45,16 +45,15 @@ pub(crate) async fn download(
         Err(LinkError::Malformed) => return unknown(),
     };
     let span = tracing::info_span!("download", run = %link.run, object = link.object);
-    let at = Location::new(&api.work_bucket, &link.object);
-    redirect(&api, &at).instrument(span).await
+    redirect(&api.work, &link.object).instrument(span).await
 }
 
 /// Redirects to the object, if it exists.
-async fn redirect(api: &Api, at: &Location) -> Response {
-    let file = keys::file_name(&at.key);
+async fn redirect(work: &WorkBucket, key: &str) -> Response {
+    let file = keys::file_name(key);
     let valid = Duration::from_secs(CLICK_SECONDS);
-    let found = match api.objects.head(at).await {
-        Ok(_) => api.objects.link(at, file, valid).await,
+    let found = match work.head(key).await {
+        Ok(_) => work.link(key, file, valid).await,
         Err(error) => Err(error),
     };
     match found {

@@ -8,6 +8,7 @@ use rowmill_aws::{S3Objects, sdk_config, secret};
 use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
 use rowmill_domain::link::LinkKey;
+use rowmill_runs::WorkBucket;
 
 #[expect(clippy::disallowed_methods, reason = "a main")]
 fn main() -> anyhow::Result<()> {
@@ -17,9 +18,9 @@ fn main() -> anyhow::Result<()> {
 
 async fn set_up(env: &Environment) -> anyhow::Result<Router> {
     let sdk = sdk_config().await;
+    let objects = Arc::new(S3Objects::new(&sdk));
     Ok(router(Arc::new(Api {
-        objects: Arc::new(S3Objects::new(&sdk)),
-        work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
+        work: WorkBucket::new(env.text(ROWMILL_WORK_BUCKET)?, objects),
         link_key: LinkKey::new(secret(&sdk, &env.text(ROWMILL_LINK_KEY)?).await?)?,
     })))
 }

@@ -8,24 +8,21 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rowmill_domain::keys;
 use rowmill_domain::link::LinkKey;
-use rowmill_ports::Objects;
+use rowmill_runs::WorkBucket;
 use serde_json::json;
 
 use crate::page::page;
 
 /// What the routes use.
 pub struct Api {
-    /// The work bucket's objects.
-    pub objects: Arc<dyn Objects>,
     /// The work bucket.
-    pub work_bucket: String,
+    pub work: WorkBucket,
     /// The key that signs the links in mails.
     pub link_key: LinkKey,
 }
 
 pub(crate) async fn health(State(api): State<Arc<Api>>) -> Response {
-    let listed = api.objects.list(&api.work_bucket, keys::PIPELINES, None);
-    let work_bucket = match listed.await {
+    let work_bucket = match api.work.list(keys::PIPELINES, None).await {
         Ok(_) => "answers",
         Err(error) => {
             // The log gets the error and the caller does not: anybody may call this route.

@@ -9,6 +9,7 @@ use rowmill_domain::link::{Link, LinkKey};
 use rowmill_domain::{RunId, keys};
 use rowmill_local::{Bucket, DirObjects};
 use rowmill_ports::{Objects, Put};
+use rowmill_runs::WorkBucket;
 use serde_json::json;
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -49,8 +50,7 @@ impl Bench {
             .unwrap();
         let key = LinkKey::new(vec![7; 32]).unwrap();
         let router = router(Arc::new(Api {
-            objects: Arc::new(objects),
-            work_bucket: WORK.into(),
+            work: WorkBucket::new(WORK, Arc::new(objects)),
             link_key: key.clone(),
         }));
         let expires = Utc::now() + TimeDelta::days(14);
@@ -172,8 +172,7 @@ async fn health_has_the_version_and_the_state_of_the_bucket() {
         versioned: false,
     }]);
     let router = router(Arc::new(Api {
-        objects: Arc::new(elsewhere.unwrap()),
-        work_bucket: WORK.into(),
+        work: WorkBucket::new(WORK, Arc::new(elsewhere.unwrap())),
         link_key: bench.key.clone(),
     }));
     let bench = Bench { router, ..bench };

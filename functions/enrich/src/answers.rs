@@ -7,12 +7,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::Utc;
 use rowmill_domain::RunId;
-use rowmill_ports::{Asked, Ledger};
+use rowmill_ports::{Asked, Coordination};
+use rowmill_runs::retry_transient;
 use rowmill_steps::Answers;
 use tokio::time::sleep;
 
 use crate::child::Child;
-use crate::retry::retry;
 
 /// How long a child may look for an answer before another child looks for it too. This covers an
 /// answer that takes several attempts. A child that is retried after it died continues with its own
@@ -25,15 +25,15 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// The answers in the table of a run.
 pub(crate) struct RunAnswers {
-    ledger: Arc<dyn Ledger>,
+    coordination: Arc<dyn Coordination>,
     run: RunId,
     owner: String,
 }
 
 impl RunAnswers {
-    pub(crate) fn new(ledger: Arc<dyn Ledger>, child: &Child) -> RunAnswers {
+    pub(crate) fn new(coordination: Arc<dyn Coordination>, child: &Child) -> RunAnswers {
         RunAnswers {
-            ledger,
+            coordination,
             run: child.run.clone(),
             owner: child.to_string(),
         }
@@ -58,10 +58,10 @@ impl Answers for RunAnswers {
         let mut wait = FIRST_WAIT;
         loop {
             let ask = || {
-                self.ledger
+                self.coordination
                     .ask(&self.run, &question, &self.owner, Utc::now(), LEASE)
             };
-            match retry(ask).await.map_err(|e| e.to_string())? {
+            match retry_transient(ask).await.map_err(|e| e.to_string())? {
                 Asked::Known(answer) => return Ok(Some(answer)),
                 Asked::Yours => return Ok(None),
                 Asked::Awaited => {}
@@ -74,10 +74,10 @@ impl Answers for RunAnswers {
     async fn answer(&self, question: &str, answer: Option<&str>) -> Result<(), String> {
         let question = key(question);
         let store = || {
-            self.ledger
+            self.coordination
                 .answer(&self.run, &question, &self.owner, answer)
         };
-        retry(store).await.map_err(|e| e.to_string())
+        retry_transient(store).await.map_err(|e| e.to_string())
     }
 }
 
@@ -85,14 +85,14 @@ impl Answers for RunAnswers {
 mod tests {
     use chrono::DateTime;
     use rowmill_local::SqliteLedger;
-    use rowmill_ports::TablePlan;
+    use rowmill_ports::{Outcomes, TablePlan};
 
     use super::*;
 
     #[tokio::test]
     async fn a_child_waits_for_the_answer_that_another_child_is_looking_for() {
         let directory = tempfile::tempdir().unwrap();
-        let ledger: Arc<dyn Ledger> = Arc::new(SqliteLedger::open(directory.path()).unwrap());
+        let ledger = Arc::new(SqliteLedger::open(directory.path()).unwrap());
         let run = RunId::new("inbox", "p/a.xlsx", "v1", DateTime::UNIX_EPOCH, "p");
         let plan = TablePlan {
             writes_per_second: 1,

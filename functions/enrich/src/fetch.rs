@@ -4,17 +4,16 @@
 use std::io::{self, Read as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rowmill_domain::keys::PROGRAMS;
 use rowmill_pipeline::{CommandStep, Fetch, FetchKind, Pipeline, StepKind};
-use rowmill_ports::{Location, Objects, PortError};
+use rowmill_ports::{Location, PortError};
+use rowmill_runs::{WorkBucket, retry_transient};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::child::Child;
 use crate::error::EnrichError;
-use crate::retry::retry;
 use crate::unpack::{UnpackError, make_executable, unpack};
 
 /// The largest script or zip file, in bytes.
@@ -25,10 +24,9 @@ const PREFIX: &str = "rowmill-fetch-";
 /// Fetches the programs of steps into temporary folders.
 #[derive(Clone, Default)]
 pub struct ProgramFetcher {
-    /// The buckets. `None`: only paths can be fetched.
-    pub objects: Option<Arc<dyn Objects>>,
-    /// The work bucket, which keeps programs under a prefix of their own.
-    pub work_bucket: String,
+    /// The work bucket, which keeps programs under a prefix of their own. `None`: only paths can be
+    /// fetched.
+    pub work: Option<WorkBucket>,
     /// Further buckets that programs may come from, by name or ARN.
     pub buckets: Vec<String>,
     /// The directory for temporary folders. Default: the system's.
@@ -144,23 +142,18 @@ impl ProgramFetcher {
             std::fs::copy(&path, to).map_err(failed)?;
             return Ok(());
         };
-        let ProgramFetcher {
-            objects,
-            work_bucket,
-            buckets,
-            ..
-        } = self;
-        let Some(objects) = objects else {
+        let ProgramFetcher { work, buckets, .. } = self;
+        let Some(work) = work else {
             return refused("programs in buckets cannot be fetched here; give a path".to_owned());
         };
-        let own = bucket == work_bucket;
+        let own = bucket == work.name();
         // `arn:aws:s3:::name`; a name has no colon.
         let mut names = buckets.iter().filter_map(|b| b.rsplit(':').next());
         if !own && !names.any(|name| name == bucket) {
             return refused(format!(
                 "programs cannot be fetched from the bucket {bucket}; put the file under {PROGRAMS} in \
-                 the bucket {work_bucket}, or allow this bucket (parameter FetchBuckets of the \
-                 deployment)"
+                 the bucket {}, or allow this bucket (parameter FetchBuckets of the deployment)",
+                work.name()
             ));
         }
         if own && !key.starts_with(PROGRAMS) {
@@ -168,13 +161,16 @@ impl ProgramFetcher {
                 "programs in the bucket {bucket} must be under {PROGRAMS}"
             ));
         }
-        let at = Location::new(bucket, key);
+        let (at, objects) = (Location::new(bucket, key), work.objects());
         let failed = |e: PortError| FetchError::NotFetched(e.to_string());
-        let bytes = retry(|| objects.head(&at)).await.map_err(failed)?.size;
+        let bytes = retry_transient(|| objects.head(&at))
+            .await
+            .map_err(failed)?
+            .size;
         if bytes > FETCHED_MAX {
             return too_large(bytes);
         }
-        let downloaded = retry(|| objects.download(&at, to)).await;
+        let downloaded = retry_transient(|| objects.download(&at, to)).await;
         downloaded.map(drop).map_err(failed)
     }
 }

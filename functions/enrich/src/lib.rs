@@ -17,7 +17,6 @@
 //! | `fetch.rs`, `unpack.rs` | programs of `command` steps, fetched and unpacked |
 //! | `permits.rs`, `answers.rs` | request rates and answers that all children of a run share |
 //! | `preview.rs`, `preview/` | previews |
-//! | `retry.rs` | calls that are retried |
 //! | `main.rs` | the container, and the Lambda function from the same image |
 //!
 //! # Guarantees
@@ -36,7 +35,6 @@ mod host;
 mod permits;
 mod preview;
 mod record;
-mod retry;
 mod slice;
 mod stage;
 mod steps;

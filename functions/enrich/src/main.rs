@@ -4,11 +4,12 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rowmill_aws::{AmazonTranslate, DynamoLedger, S3Objects, sdk_config};
+use rowmill_aws::{AmazonTranslate, DynamoLedger, S3Objects, SdkConfig, sdk_config};
 use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
 use rowmill_domain::secret::Secrets;
 use rowmill_enrich::{Child, Enrich, HostResources, Previews, ProgramFetcher};
+use rowmill_runs::WorkBucket;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -60,40 +61,40 @@ async fn child(environment: &Environment) -> u8 {
 
 async fn enrich(env: &Environment) -> anyhow::Result<Enrich> {
     let sdk = sdk_config().await;
-    let objects = Arc::new(S3Objects::new(&sdk));
+    let work = work_bucket(env, &sdk)?;
+    let ledger = Arc::new(DynamoLedger::new(&sdk, env.text(ROWMILL_STACK)?));
     Ok(Enrich {
-        objects: objects.clone(),
-        ledger: Arc::new(DynamoLedger::new(&sdk, env.text(ROWMILL_STACK)?)),
-        work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
-        host: host(env, objects, AmazonTranslate::new(&sdk))?,
+        work: work.clone(),
+        outcomes: ledger.clone(),
+        coordination: ledger,
+        host: host(env, work, AmazonTranslate::new(&sdk)),
     })
 }
 
 async fn previews(env: &Environment) -> anyhow::Result<Previews> {
     let sdk = sdk_config().await;
-    let objects = Arc::new(S3Objects::new(&sdk));
+    let work = work_bucket(env, &sdk)?;
     Ok(Previews {
-        objects: objects.clone(),
-        work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
-        host: host(env, objects, AmazonTranslate::new(&sdk))?,
+        work: work.clone(),
+        host: host(env, work, AmazonTranslate::new(&sdk)),
     })
 }
 
-fn host(
-    env: &Environment,
-    objects: Arc<S3Objects>,
-    amazon: AmazonTranslate,
-) -> anyhow::Result<HostResources> {
-    Ok(HostResources {
+fn work_bucket(env: &Environment, sdk: &SdkConfig) -> anyhow::Result<WorkBucket> {
+    let objects = Arc::new(S3Objects::new(sdk));
+    Ok(WorkBucket::new(env.text(ROWMILL_WORK_BUCKET)?, objects))
+}
+
+fn host(env: &Environment, work: WorkBucket, amazon: AmazonTranslate) -> HostResources {
+    HostResources {
         // The container's working directory.
         program_directory: ".".into(),
         secrets: Secrets::from_environment(std::env::vars_os()),
         amazon: Some(Arc::new(amazon)),
         fetcher: ProgramFetcher {
-            objects: Some(objects),
-            work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
+            work: Some(work),
             buckets: env.list(ROWMILL_FETCH_BUCKETS),
             scratch: None,
         },
-    })
+    }
 }

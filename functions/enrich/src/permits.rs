@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use rowmill_ports::Ledger;
+use rowmill_ports::Coordination;
+use rowmill_runs::retry_transient;
 use rowmill_steps::Permits;
 
-use crate::retry::retry;
-
 /// Permits from the ledger.
-pub(crate) struct LedgerPermits(pub(crate) Arc<dyn Ledger>);
+pub(crate) struct LedgerPermits(pub(crate) Arc<dyn Coordination>);
 
 impl fmt::Debug for LedgerPermits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,6 +28,6 @@ impl Permits for LedgerPermits {
         interval: Duration,
     ) -> Result<DateTime<Utc>, String> {
         let take = || self.0.take_permits(rate_key, count, interval, Utc::now());
-        retry(take).await.map_err(|e| e.to_string())
+        retry_transient(take).await.map_err(|e| e.to_string())
     }
 }

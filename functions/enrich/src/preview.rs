@@ -2,14 +2,12 @@
 
 mod request;
 
-use std::sync::Arc;
-
 use futures::StreamExt as _;
 use futures::stream;
 use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::{Columns, Outcome, PipelineName, Record, keys};
 use rowmill_pipeline::{Pipeline, PipelineError, built_in};
-use rowmill_ports::{Location, Objects, Optional};
+use rowmill_runs::WorkBucket;
 
 use crate::error::PreviewError;
 use crate::host::HostResources;
@@ -21,10 +19,8 @@ pub(crate) use request::{PreviewRequest, columns, records};
 
 /// Answers preview requests, with the services this needs.
 pub struct Previews {
-    /// The work bucket's objects, which include the pipelines.
-    pub objects: Arc<dyn Objects>,
-    /// The work bucket.
-    pub work_bucket: String,
+    /// The work bucket, which has the pipelines.
+    pub work: WorkBucket,
     /// What this host offers to the steps.
     pub host: HostResources,
 }
@@ -36,15 +32,14 @@ impl Previews {
             Err(_) => ("the pipeline".to_owned(), given.to_owned()),
             Ok(name) => {
                 let file = keys::pipeline(&name);
-                let at = Location::new(&self.work_bucket, &file);
-                let found = self.objects.get(&at).await.optional()?;
-                let found = found.map(|object| String::from_utf8_lossy(&object.body).into_owned());
+                let found = self.work.find(&file).await?;
+                let found = found.map(|body| String::from_utf8_lossy(&body).into_owned());
                 let text = found.or_else(|| built_in(given).map(str::to_owned));
                 let text = text.ok_or_else(|| {
                     PreviewError::Request(format!(
                         "unknown pipeline `{given}`: the bucket {} has no {file}, and no built-in \
                          pipeline has this name",
-                        self.work_bucket
+                        self.work.name()
                     ))
                 })?;
                 (file, text)

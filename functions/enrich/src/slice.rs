@@ -1,13 +1,11 @@
 //! Which records a child has to process.
 
-use bytes::Bytes;
 use rowmill_domain::{Columns, Manifest, Record, keys};
-use rowmill_ports::Location;
+use rowmill_runs::retry_transient;
 
 use crate::child::Child;
 use crate::error::EnrichError;
 use crate::record::Task;
-use crate::retry::retry;
 use crate::stage::Enrich;
 
 /// The records of a slice.
@@ -19,12 +17,6 @@ pub(crate) struct Tasks {
 }
 
 impl Enrich {
-    /// Reads an object of the work bucket.
-    pub(crate) async fn get(&self, key: &str) -> Result<Bytes, EnrichError> {
-        let at = Location::new(&self.work_bucket, key);
-        Ok(retry(|| self.objects.get(&at)).await?.body)
-    }
-
     /// Reads the child's slice of its chunk, without the records that earlier attempts have done.
     pub(crate) async fn tasks(
         &self,
@@ -52,7 +44,7 @@ impl Enrich {
         }
 
         let key = keys::chunk(&child.run, child.chunk);
-        let chunk = self.get(&key).await?;
+        let chunk = retry_transient(|| self.work.get(&key)).await?;
         let slice = plan.slice(index);
         let mut records = Vec::with_capacity(slice.len());
         let lines = chunk.split(|byte| *byte == b'\n').enumerate();
@@ -67,10 +59,11 @@ impl Enrich {
         };
         let rows = first.row..=last.row;
 
-        let mut outcomes = retry(|| self.ledger.outcomes(&child.run, child.chunk, rows.clone()))
-            .await?
-            .into_iter()
-            .peekable();
+        let read = || {
+            let rows = rows.clone();
+            self.outcomes.outcomes(&child.run, child.chunk, rows)
+        };
+        let mut outcomes = retry_transient(read).await?.into_iter().peekable();
         let total = records.len() as u64;
         let mut todo = Vec::with_capacity(records.len());
         for record in records {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
+use rowmill_domain::Manifest;
 use rowmill_domain::limits::DRAIN_SECONDS;
-use rowmill_domain::{Manifest, keys};
 use rowmill_pipeline::from_manifest;
-use rowmill_ports::{Ledger, Objects};
+use rowmill_ports::{Coordination, Outcomes};
+use rowmill_runs::{ManifestLoadError, WorkBucket, load_manifest, retry_transient};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tracing::Instrument as _;
@@ -28,12 +29,12 @@ const STORE_SECONDS: u32 = 5;
 
 /// The stage, with the services it uses.
 pub struct Enrich {
-    /// The work bucket's objects.
-    pub objects: Arc<dyn Objects>,
-    /// Stores the outcomes.
-    pub ledger: Arc<dyn Ledger>,
     /// The work bucket.
-    pub work_bucket: String,
+    pub work: WorkBucket,
+    /// Stores the outcomes.
+    pub outcomes: Arc<dyn Outcomes>,
+    /// Request permits and answers that children share.
+    pub coordination: Arc<dyn Coordination>,
     /// What this host offers to the steps.
     pub host: HostResources,
 }
@@ -113,8 +114,8 @@ impl Enrich {
             .host
             .setup(&pipeline, manifest.parameters)
             .map_err(|wrong| misconfigured(wrong.join("; ")))?;
-        deps.permits = Some(Arc::new(LedgerPermits(self.ledger.clone())));
-        deps.answers = Some(Arc::new(RunAnswers::new(self.ledger.clone(), child)));
+        deps.permits = Some(Arc::new(LedgerPermits(self.coordination.clone())));
+        deps.answers = Some(Arc::new(RunAnswers::new(self.coordination.clone(), child)));
         let programs = self.host.programs(&pipeline, steps.clone());
         let programs = programs.await.map_err(|e| e.in_child(child))?;
         let last = child.phase + 1 == manifest.phases;
@@ -147,10 +148,11 @@ impl Enrich {
     }
 
     async fn manifest(&self, child: &Child) -> Result<Manifest, EnrichError> {
-        let key = keys::manifest(&child.run);
-        let object = self.get(&key).await?;
-        Manifest::from_json(&object)
-            .map_err(|error| EnrichError::Misconfigured(format!("{child}: {key}: {error}")))
+        let manifest = retry_transient(|| load_manifest(&self.work, &child.run)).await;
+        manifest.map_err(|error| match error {
+            ManifestLoadError::Port(error) => error.into(),
+            error => EnrichError::Misconfigured(format!("{child}: {error}")),
+        })
     }
 
     /// Processes the records and stores their outcomes at the same time, so that a slow write does
@@ -191,7 +193,7 @@ impl Enrich {
             Ok(())
         };
         let store = Store {
-            ledger: &*self.ledger,
+            outcomes: &*self.outcomes,
             run: &child.run,
             chunk: child.chunk,
         };

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use rowmill_domain::{Outcome, RunId};
-use rowmill_ports::Ledger;
+use rowmill_ports::Outcomes;
+use rowmill_runs::retry_transient;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use crate::child::ChildReport;
 use crate::error::EnrichError;
-use crate::retry::retry;
 
 /// The most outcomes that one call stores, and that wait for the next call.
 pub(crate) const FLUSH_OUTCOMES: usize = 2000;
@@ -19,7 +19,7 @@ const FLUSH_AFTER: Duration = Duration::from_millis(500);
 
 /// Stores the outcomes of a child.
 pub(crate) struct Store<'a> {
-    pub(crate) ledger: &'a dyn Ledger,
+    pub(crate) outcomes: &'a dyn Outcomes,
     pub(crate) run: &'a RunId,
     pub(crate) chunk: u32,
 }
@@ -42,7 +42,8 @@ impl Store<'_> {
                     _ => break,
                 }
             }
-            retry(|| self.ledger.put_outcomes(self.run, self.chunk, &batch)).await?;
+            let store = || self.outcomes.put_outcomes(self.run, self.chunk, &batch);
+            retry_transient(store).await?;
             for outcome in batch.drain(..) {
                 report.count(outcome.status);
             }

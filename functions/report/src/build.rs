@@ -16,7 +16,7 @@ use rowmill_domain::manifest::ChunkPlan;
 use rowmill_domain::outcome::Status;
 use rowmill_domain::{Columns, Manifest, Outcome, Record, archive, keys};
 use rowmill_pipeline::Pipeline;
-use rowmill_ports::{Location, Put};
+use rowmill_ports::Put;
 use rowmill_workbook::Summary;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -101,9 +101,7 @@ impl Report {
             }
             let kept = blocking(move || keep(&chunk, &joined.rows)).await??;
             let key = keys::archived_rows(&manifest.run, plan.chunk);
-            self.objects
-                .put(&self.config.work_bucket, &key, kept.into(), gzipped())
-                .await?;
+            self.work.put(&key, kept.into(), gzipped()).await?;
         }
         Ok(())
     }
@@ -118,13 +116,11 @@ impl Report {
     ) -> Result<(Bytes, Joined), ReportError> {
         let run = &manifest.run;
         let key = keys::chunk(run, plan.chunk);
-        let at = Location::new(&self.config.work_bucket, &key);
         let rows = plan.first_row..=plan.last_row;
         let (chunk, outcomes) = tokio::try_join!(
-            self.objects.get(&at),
-            self.ledger.outcomes(run, plan.chunk, rows)
+            self.work.get(&key),
+            self.outcomes.outcomes(run, plan.chunk, rows)
         )?;
-        let chunk = chunk.body;
 
         let (bytes, names, last) = (chunk.clone(), columns.clone(), manifest.phases - 1);
         let mut rows = blocking(move || join(&bytes, &names, outcomes, last))
@@ -164,15 +160,13 @@ impl Report {
             return Ok(None);
         }
         let path = directory.join("rejected.jsonl");
-        let at = Location::new(&self.config.work_bucket, keys::rejected(&manifest.run));
-        self.objects.download(&at, &path).await?;
+        let rejected = keys::rejected(&manifest.run);
+        self.work.download(&rejected, &path).await?;
         let (from, to) = (path.clone(), directory.join("rejected.jsonl.gz"));
         let gzip = to.clone();
         blocking(move || compress(&from, &to)).await??;
         let key = keys::archived_rejected(&manifest.run);
-        self.objects
-            .upload(&self.config.work_bucket, &key, &gzip, gzipped())
-            .await?;
+        self.work.upload(&key, &gzip, gzipped()).await?;
         Ok(Some(path))
     }
 }

@@ -7,8 +7,6 @@ use rowmill_domain::link::{Link, LinkKey};
 /// What differs from deployment to deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportConfig {
-    /// The work bucket.
-    pub work_bucket: String,
     /// The deployment's job queue, by name or ARN. Events of other queues are ignored.
     pub queue: String,
     /// The sender: `rowmill@example.com` or `Rowmill <rowmill@example.com>`.

@@ -10,7 +10,8 @@ use rowmill_domain::link::LINK_DAYS;
 use rowmill_domain::run::{Counts, Failure};
 use rowmill_domain::{Manifest, RunItem, RunState, keys};
 use rowmill_pipeline::from_manifest;
-use rowmill_ports::{Location, Put, RunPatch};
+use rowmill_ports::{Put, RunPatch};
+use rowmill_runs::{ManifestLoadError, Transition, find_manifest, load_manifest};
 
 use crate::error::ReportError;
 use crate::figures::Figures;
@@ -77,11 +78,9 @@ impl Report {
         if self.send_kept(run, cx).await? {
             return Ok(());
         }
-        let reporting = RunPatch {
-            state: Some(RunState::Reporting),
-            ..RunPatch::default()
-        };
-        self.update(&run.id, reporting, cx).await?;
+        let none = RunPatch::default();
+        self.change(&run.id, Transition::StartReport, none, cx)
+            .await?;
         let ending = match self.result(run, ended, cx).await {
             // A retry would fail again, and every run ends with a mail.
             Err(error) if !error.is_retryable() => {
@@ -110,14 +109,7 @@ impl Report {
         ended: &EndedJobs,
         cx: &Invocation,
     ) -> Result<Ending, ReportError> {
-        let inconsistent = |what: String| ReportError::Inconsistent {
-            run: run.id.clone(),
-            what,
-        };
-        let manifest = self
-            .manifest(&run.id)
-            .await?
-            .ok_or_else(|| inconsistent(format!("{} is missing", keys::manifest(&run.id))))?;
+        let manifest = load_manifest(&self.work, &run.id).await?;
         let pipeline = from_manifest(&manifest)?;
 
         let directory = tempfile::TempDir::with_prefix("rowmill-report-")?;
@@ -141,15 +133,14 @@ impl Report {
             content_type: Some(XLSX.to_owned()),
             ..Put::default()
         };
-        self.objects
-            .upload(&self.config.work_bucket, &key, &path, put)
-            .await?;
-        let patch = RunPatch {
+        self.work.upload(&key, &path, put).await?;
+        let result = RunPatch {
             counts: Some(counts),
             result: Some(key.clone()),
             ..RunPatch::default()
         };
-        self.update(&run.id, patch, cx).await?;
+        self.change(&run.id, Transition::RecordResult, result, cx)
+            .await?;
 
         let mut recipients = self.recipients(run, Some(&manifest)).await?;
         let mut content = Content::new(run, Some(&manifest), counts, cx.now);
@@ -185,9 +176,7 @@ impl Report {
             ..Put::default()
         };
         let key = keys::about(&run.id);
-        self.objects
-            .put(&self.config.work_bucket, &key, json.into(), put)
-            .await?;
+        self.work.put(&key, json.into(), put).await?;
         Ok(())
     }
 
@@ -200,12 +189,13 @@ impl Report {
         counts: Counts,
         cx: &Invocation,
     ) -> Result<Ending, ReportError> {
-        let patch = RunPatch {
+        let reason = RunPatch {
             counts: Some(counts),
             failure: Some(failure.clone()),
             ..RunPatch::default()
         };
-        self.update(&run.id, patch, cx).await?;
+        self.change(&run.id, Transition::RecordResult, reason, cx)
+            .await?;
         let mut recipients = self.recipients(run, manifest).await?;
         let mut content = Content::new(run, manifest, counts, cx.now);
         content.failure = Some(failure.clone());
@@ -224,9 +214,9 @@ impl Report {
         &self,
         run: &RunItem,
     ) -> Result<Option<Manifest>, ReportError> {
-        match self.manifest(&run.id).await {
-            Err(ReportError::Inconsistent { .. }) => Ok(None),
-            manifest => manifest,
+        match find_manifest(&self.work, &run.id).await {
+            Err(ManifestLoadError::Port(error)) => Err(error.into()),
+            manifest => Ok(manifest.unwrap_or(None)),
         }
     }
 
@@ -268,10 +258,9 @@ impl Report {
         let linked = match by_api {
             Some(linked) => linked,
             None => {
-                let at = Location::new(&self.config.work_bucket, key);
                 let valid = std::time::Duration::from_secs(LINK_HOURS * 3600);
                 Workbook {
-                    link: Some(self.objects.link(&at, &name, valid).await?),
+                    link: Some(self.work.link(key, &name, valid).await?),
                     name,
                     size,
                     until: None,

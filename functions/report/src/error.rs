@@ -4,6 +4,7 @@ use rowmill_domain::RunId;
 use rowmill_events::EventError;
 use rowmill_pipeline::EmbeddedPipelineError;
 use rowmill_ports::PortError;
+use rowmill_runs::ManifestLoadError;
 
 /// Why report could not handle an event.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,9 @@ pub enum ReportError {
         /// What is inconsistent.
         what: String,
     },
+    /// The manifest of the run is missing or cannot be read.
+    #[error(transparent)]
+    Manifest(ManifestLoadError),
     /// The pipeline in the manifest cannot be read.
     #[error(transparent)]
     Pipeline(#[from] EmbeddedPipelineError),
@@ -69,6 +73,15 @@ pub enum ReportError {
     /// A temporary file could not be read or written.
     #[error("temporary file: {0}")]
     Io(#[from] std::io::Error),
+}
+
+impl From<ManifestLoadError> for ReportError {
+    fn from(error: ManifestLoadError) -> ReportError {
+        match error {
+            ManifestLoadError::Port(error) => error.into(),
+            error => ReportError::Manifest(error),
+        }
+    }
 }
 
 impl ReportError {

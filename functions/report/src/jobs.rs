@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use rowmill_domain::RunItem;
 use rowmill_domain::job::{JobDetail, JobName};
-use rowmill_domain::limits::DESCRIBE_JOBS_MAX;
 use rowmill_ports::{ErrorKind, PortError};
+use rowmill_runs::describe_jobs;
 
 use crate::stage::Report;
 
@@ -32,7 +32,7 @@ impl Report {
         jobs: u32,
         now: DateTime<Utc>,
     ) -> Result<Option<EndedJobs>, PortError> {
-        let records = self.ledger.jobs(&run.id).await?;
+        let records = self.runs.jobs(&run.id).await?;
         let mut known = BTreeMap::new();
         for record in &records {
             // Other names do not belong to the run's jobs.
@@ -42,32 +42,30 @@ impl Report {
         }
         let mut ended: BTreeMap<(u32, u16), Option<JobDetail>> = BTreeMap::new();
         let ids: Vec<_> = known.keys().cloned().collect();
-        for ids in ids.chunks(DESCRIBE_JOBS_MAX) {
-            for detail in self.jobs.describe(ids).await? {
-                let Some((chunk, phase, record)) = known.remove(&detail.id) else {
-                    continue;
-                };
-                if !detail.status.is_terminal() {
-                    if record.ended {
-                        return Err(PortError::new(
-                            "DescribeJobs",
-                            record.id.to_string(),
-                            ErrorKind::Unavailable,
-                            format_args!(
-                                "an event reported its end, but it is still {}",
-                                detail.status.name()
-                            ),
-                        ));
-                    }
-                    return Ok(None);
+        for detail in describe_jobs(&*self.jobs, &ids).await? {
+            let Some((chunk, phase, record)) = known.remove(&detail.id) else {
+                continue;
+            };
+            if !detail.status.is_terminal() {
+                if record.ended {
+                    return Err(PortError::new(
+                        "DescribeJobs",
+                        record.id.to_string(),
+                        ErrorKind::Unavailable,
+                        format_args!(
+                            "an event reported its end, but it is still {}",
+                            detail.status.name()
+                        ),
+                    ));
                 }
-                if !record.ended {
-                    self.ledger
-                        .job_ended(&run.id, &record.name, &record.id)
-                        .await?;
-                }
-                ended.insert((chunk, phase), Some(detail));
+                return Ok(None);
             }
+            if !record.ended {
+                self.runs
+                    .job_ended(&run.id, &record.name, &record.id)
+                    .await?;
+            }
+            ended.insert((chunk, phase), Some(detail));
         }
         // Batch does not know the rest: they ended long ago, or were submitted a moment ago.
         for (chunk, phase, record) in known.into_values() {

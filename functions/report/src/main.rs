@@ -9,6 +9,7 @@ use rowmill_domain::environment::Environment;
 use rowmill_domain::limits::ATTACH_DEFAULT;
 use rowmill_domain::link::LinkKey;
 use rowmill_report::{Links, Report, ReportConfig};
+use rowmill_runs::WorkBucket;
 
 #[expect(clippy::disallowed_methods, reason = "a main")]
 fn main() -> anyhow::Result<()> {
@@ -26,13 +27,16 @@ async fn set_up(env: &Environment) -> anyhow::Result<Report> {
         None => None,
     };
     let configuration_set = env.optional(ROWMILL_CONFIGURATION_SET);
+    let ledger = Arc::new(DynamoLedger::new(&sdk, env.text(ROWMILL_STACK)?));
+    let objects = Arc::new(S3Objects::new(&sdk));
     Ok(Report {
-        objects: Arc::new(S3Objects::new(&sdk)),
-        ledger: Arc::new(DynamoLedger::new(&sdk, env.text(ROWMILL_STACK)?)),
+        runs: ledger.clone(),
+        outcomes: ledger.clone(),
+        coordination: ledger,
+        work: WorkBucket::new(env.text(ROWMILL_WORK_BUCKET)?, objects),
         jobs: Arc::new(BatchJobs::asking(&sdk)),
         mailer: Arc::new(SesMailer::new(&sdk, configuration_set)),
         config: ReportConfig {
-            work_bucket: env.text(ROWMILL_WORK_BUCKET)?,
             queue: env.text(ROWMILL_QUEUE)?,
             from: env.text(ROWMILL_FROM)?,
             default_to: env.list(ROWMILL_TO),

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use futures::TryStreamExt;
 use rowmill_domain::job::{JobDetail, JobId, JobStatus};
-use rowmill_domain::limits::DESCRIBE_JOBS_MAX;
 use rowmill_domain::manifest::ChunkPlan;
 use rowmill_ports::{JobFilter, PortError};
+use rowmill_runs::{all_jobs, describe_jobs};
 
 use crate::jobs::EndedJobs;
 use crate::stage::Report;
@@ -83,21 +84,9 @@ impl Report {
             parent: parent.clone(),
             status: JobStatus::Failed,
         };
-        let mut listed = Vec::new();
-        let mut after: Option<String> = None;
-        loop {
-            let (page, next) = self.jobs.list(&filter, after.as_deref()).await?;
-            listed.extend(page.into_iter().map(|job| job.id));
-            match next {
-                Some(next) => after = Some(next),
-                None => break,
-            }
-        }
-        let mut children = Vec::with_capacity(listed.len());
-        for ids in listed.chunks(DESCRIBE_JOBS_MAX) {
-            children.extend(self.jobs.describe(ids).await?);
-        }
-        Ok(children)
+        let listed = all_jobs(&*self.jobs, &filter).map_ok(|job| job.id);
+        let ids: Vec<JobId> = listed.try_collect().await?;
+        describe_jobs(&*self.jobs, &ids).await
     }
 }
 

@@ -5,6 +5,7 @@ use rowmill_domain::event::Invocation;
 use rowmill_domain::{Manifest, RunItem, RunState, keys};
 use rowmill_pipeline::{Pipeline, from_manifest};
 use rowmill_ports::{Envelope, ErrorKind, PortError, Put, RunPatch};
+use rowmill_runs::Transition;
 
 use crate::ending::{Attached, Ending, end_state};
 use crate::error::ReportError;
@@ -44,7 +45,8 @@ impl Report {
             Ok(()) => mime,
             // Another invocation, whose lease has expired, stored a mail first: that one counts.
             Err(error) if error.kind == ErrorKind::Conflict => self
-                .object(&keys::mail(&run.id))
+                .work
+                .find(&keys::mail(&run.id))
                 .await?
                 .ok_or_else(|| failed("the stored mail is missing".to_owned()))?,
             Err(error) => return Err(error.into()),
@@ -59,7 +61,7 @@ impl Report {
         run: &RunItem,
         cx: &Invocation,
     ) -> Result<bool, ReportError> {
-        let Some(mime) = self.object(&keys::mail(&run.id)).await? else {
+        let Some(mime) = self.work.find(&keys::mail(&run.id)).await? else {
             return Ok(false);
         };
         let manifest = self.readable_manifest(run).await?;
@@ -75,8 +77,7 @@ impl Report {
             if_absent,
             ..Put::default()
         };
-        let bucket = &self.config.work_bucket;
-        self.objects.put(bucket, key, mime, put).await.map(drop)
+        self.work.put(key, mime, put).await.map(drop)
     }
 
     /// Sends a mail of a run. Returns the id of the mail.
@@ -115,12 +116,17 @@ impl Report {
             sent => sent?,
         };
         tracing::info!(run = %run.id, state = state.name(), mail = id, "mail sent");
-        let patch = RunPatch {
-            state: Some(state),
+        let transition = match state {
+            RunState::Delivered => Transition::Deliver,
+            RunState::DeliveredWithErrors => Transition::DeliverWithErrors,
+            // The remaining end state.
+            _ => Transition::Fail,
+        };
+        let sent = RunPatch {
             mail: Some(id),
             ..RunPatch::default()
         };
-        self.update(&run.id, patch, cx).await
+        self.change(&run.id, transition, sent, cx).await
     }
 
     /// Sends a mail that the mail service refuses to the default recipient, with the reason, so that
@@ -179,7 +185,7 @@ impl Report {
                 .map_err(|error| error.to_string()),
             None => {
                 let key = keys::pipeline(&run.id.pipeline());
-                match self.object(&key).await {
+                match self.work.find(&key).await {
                     Ok(file) => file.map(|file| parse(&key, &file)).transpose(),
                     Err(error) if !error.is_retryable() => Err(error.to_string()),
                     Err(error) => return Err(error.into()),

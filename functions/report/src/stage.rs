@@ -2,32 +2,29 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
-use bytes::Bytes;
 use rowmill_domain::event::{Invocation, Reported};
 use rowmill_domain::job::{JobName, JobStateChange};
 use rowmill_domain::run::{Failure, Work};
-use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
+use rowmill_domain::{RunId, RunItem};
 use rowmill_events::ToReport;
-use rowmill_ports::{
-    Claim, ErrorKind, Holder, Jobs, Ledger, Location, Mailer, Objects, Optional, PortError,
-    RunPatch,
-};
+use rowmill_ports::{Coordination, Jobs, Mailer, Outcomes, RunPatch, Runs};
+use rowmill_runs::{Transition, WorkBucket, complete_claim, find_manifest, with_claim};
 
 use crate::config::ReportConfig;
 use crate::error::ReportError;
-
-/// How long an invocation may work on a report before another takes over: the longest time that a
-/// Lambda function can run. Source: Lambda quotas (900 seconds).
-pub(crate) const LEASE: Duration = Duration::from_secs(900);
+use crate::jobs::EndedJobs;
 
 /// The stage, with the services it uses.
 pub struct Report {
-    /// The work bucket's objects.
-    pub objects: Arc<dyn Objects>,
-    /// Runs, jobs and outcomes.
-    pub ledger: Arc<dyn Ledger>,
+    /// Runs and the ids of their jobs.
+    pub runs: Arc<dyn Runs>,
+    /// The outcomes of records.
+    pub outcomes: Arc<dyn Outcomes>,
+    /// Claims.
+    pub coordination: Arc<dyn Coordination>,
+    /// The work bucket.
+    pub work: WorkBucket,
     /// Says whether jobs have ended, and why they failed.
     pub jobs: Arc<dyn Jobs>,
     /// Sends the mail.
@@ -51,11 +48,11 @@ impl Report {
     ) -> Result<Option<Reported>, ReportError> {
         match event {
             ToReport::Job(change) => self.job(change, cx).await,
-            ToReport::Check { run } => match self.ledger.run(run).await? {
+            ToReport::Check { run } => match self.runs.run(run).await? {
                 Some(run) => self.finish(run, None, cx).await,
                 None => Ok(None),
             },
-            ToReport::Failed { run, failure } => match self.ledger.run(run).await? {
+            ToReport::Failed { run, failure } => match self.runs.run(run).await? {
                 Some(run) => self.finish(run, Some(failure), cx).await,
                 None => Err(ReportError::UnknownRun(run.clone())),
             },
@@ -78,12 +75,12 @@ impl Report {
         let Some((id, _, _)) = JobName::parse(&change.name.0).filter(|_| ours) else {
             return Ok(None);
         };
-        let Some(run) = self.ledger.run(&id).await? else {
+        let Some(run) = self.runs.run(&id).await? else {
             tracing::info!(run = %id, job = %change.id, "unknown run: the event of this job is ignored");
             return Ok(None);
         };
         if !run.state.is_terminal() {
-            let ended = self.ledger.job_ended(&id, &change.name, &change.id).await?;
+            let ended = self.runs.job_ended(&id, &change.name, &change.id).await?;
             match self.expected_jobs(&run).await? {
                 Some(expected) if ended >= expected => {}
                 _ => return Ok(None),
@@ -102,51 +99,33 @@ impl Report {
         if run.state.is_terminal() {
             return self.already_reported(&run, cx).await;
         }
-        let ended = match failure {
-            Some(_) => None,
+        let reason = match failure {
+            Some(failure) => Reason::Failed(failure),
             None => {
                 let Some(expected) = self.expected_jobs(&run).await? else {
                     return Ok(None);
                 };
                 match self.ended_jobs(&run, expected, cx.now).await? {
-                    Some(ended) => Some(ended),
+                    Some(jobs) => Reason::JobsEnded(jobs),
                     None => return Ok(None),
                 }
             }
         };
-        let claim = self
-            .ledger
-            .claim(&run.id, Work::Report, &cx.owner, cx.now, LEASE)
-            .await?;
-        match claim {
-            Claim::Taken { .. } => {}
-            Claim::Held(Holder { owner, until }) => {
-                tracing::info!(run = %run.id, owner, %until, "another invocation is reporting this run");
-                return Ok(None);
+        let report = async |_resumed| {
+            // Read again: another invocation may have ended the run before the claim was taken.
+            let run = match self.runs.run(&run.id).await? {
+                Some(run) if run.state.is_terminal() => return Ok(to_clean(&run)),
+                Some(run) => run,
+                None => return Err(ReportError::UnknownRun(run.id.clone())),
+            };
+            match reason {
+                Reason::Failed(failure) => self.report_failure(&run, failure, cx).await?,
+                Reason::JobsEnded(jobs) => self.report_jobs(&run, &jobs, cx).await?,
             }
-            Claim::Done => return Ok(None),
-        }
-        // Read again: another invocation may have ended the run before the claim was taken.
-        let run = match self.ledger.run(&run.id).await? {
-            Some(run) if run.state.is_terminal() => return self.already_reported(&run, cx).await,
-            Some(run) => run,
-            None => return Err(ReportError::UnknownRun(run.id)),
+            Ok(Some(Reported { run: run.id }))
         };
-        let reported = match (failure, ended) {
-            (Some(failure), _) => self.report_failure(&run, failure, cx).await,
-            (None, Some(ended)) => self.report_jobs(&run, &ended, cx).await,
-            (None, None) => return Ok(None),
-        };
-        if let Err(error) = reported {
-            // Released at once: another event of the run may succeed, such as a failure that another
-            // stage reports.
-            self.ledger
-                .release(&run.id, Work::Report, &cx.owner)
-                .await?;
-            return Err(error);
-        }
-        self.complete(&run.id, cx).await?;
-        Ok(Some(Reported { run: run.id }))
+        let claimed = with_claim(&*self.coordination, &run.id, Work::Report, cx, report).await?;
+        Ok(claimed.worked().flatten())
     }
 
     /// Handles an event of a run whose mail is sent: cleanup may still have to run.
@@ -155,61 +134,47 @@ impl Report {
         run: &RunItem,
         cx: &Invocation,
     ) -> Result<Option<Reported>, ReportError> {
-        self.complete(&run.id, cx).await?;
-        Ok(run.cleaned.is_none().then(|| Reported {
-            run: run.id.clone(),
-        }))
-    }
-
-    /// Completes the claim if this invocation still holds it.
-    async fn complete(&self, run: &RunId, cx: &Invocation) -> Result<(), ReportError> {
-        match self.ledger.complete(run, Work::Report, &cx.owner).await {
-            Err(error) if error.kind != ErrorKind::Conflict => Err(error.into()),
-            _ => Ok(()),
-        }
+        complete_claim(&*self.coordination, &run.id, Work::Report, cx).await?;
+        Ok(to_clean(run))
     }
 
     /// How many jobs the run has. `None` if split is not done.
     async fn expected_jobs(&self, run: &RunItem) -> Result<Option<u32>, ReportError> {
         match run.jobs {
             Some(jobs) => Ok(Some(jobs)),
-            None => Ok(self.manifest(&run.id).await?.map(|m| m.jobs())),
+            None => {
+                let manifest = find_manifest(&self.work, &run.id).await?;
+                Ok(manifest.map(|manifest| manifest.jobs()))
+            }
         }
     }
 
-    /// The run's manifest. `None` if split has not written it.
-    pub(crate) async fn manifest(&self, run: &RunId) -> Result<Option<Manifest>, ReportError> {
-        let key = keys::manifest(run);
-        let Some(json) = self.object(&key).await? else {
-            return Ok(None);
-        };
-        match Manifest::from_json(&json) {
-            Ok(manifest) => Ok(Some(manifest)),
-            Err(error) => Err(ReportError::Inconsistent {
-                run: run.clone(),
-                what: format!("{key}: {error}"),
-            }),
-        }
-    }
-
-    /// An object of the work bucket. `None` if it does not exist.
-    pub(crate) async fn object(&self, key: &str) -> Result<Option<Bytes>, PortError> {
-        let at = Location::new(&self.config.work_bucket, key);
-        let object = self.objects.get(&at).await.optional()?;
-        Ok(object.map(|object| object.body))
-    }
-
-    /// Changes a run, unless it has ended.
-    pub(crate) async fn update(
+    /// Changes a run. Does nothing if another invocation has moved it on.
+    pub(crate) async fn change(
         &self,
         run: &RunId,
-        patch: RunPatch,
+        transition: Transition,
+        fields: RunPatch,
         cx: &Invocation,
     ) -> Result<(), ReportError> {
-        let open = [RunState::Splitting, RunState::Running, RunState::Reporting];
-        self.ledger.update_run(run, &open, patch, cx.now).await?;
+        transition.apply(&*self.runs, run, fields, cx.now).await?;
         Ok(())
     }
+}
+
+/// Why a run ends.
+enum Reason<'a> {
+    /// Another stage failed.
+    Failed(&'a Failure),
+    /// All jobs have ended.
+    JobsEnded(EndedJobs),
+}
+
+/// A run whose mail is sent, if its temporary data is not removed yet.
+fn to_clean(run: &RunItem) -> Option<Reported> {
+    run.cleaned.is_none().then(|| Reported {
+        run: run.id.clone(),
+    })
 }
 
 /// The name of a queue that is given by name or ARN.

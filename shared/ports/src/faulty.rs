@@ -1,5 +1,7 @@
 //! A wrapper that makes the calls of a port fail, for tests of lost calls and killed processes.
 
+#![allow(clippy::disallowed_methods, reason = "wraps every method")]
+
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

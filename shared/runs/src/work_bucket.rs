@@ -35,9 +35,22 @@ impl WorkBucket {
         &self.name
     }
 
+    /// The store, which may have other buckets too.
+    pub fn objects(&self) -> &dyn Objects {
+        &*self.objects
+    }
+
     /// The latest version of the object with this key, whether or not it exists.
     pub fn location(&self, key: &str) -> Location {
         Location::new(&*self.name, key)
+    }
+
+    /// What is known about an object without its content.
+    ///
+    /// # Errors
+    /// [`NotFound`](rowmill_ports::ErrorKind::NotFound) if it does not exist.
+    pub async fn head(&self, key: &str) -> Result<ObjectInfo, PortError> {
+        self.objects.head(&self.location(key)).await
     }
 
     /// Reads an object that exists.

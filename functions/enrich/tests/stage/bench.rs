@@ -12,6 +12,7 @@ use rowmill_enrich::{Child, ChildReport, Enrich, EnrichError, HostResources, Pro
 use rowmill_local::{Bucket, DirObjects, SqliteLedger};
 use rowmill_pipeline::Pipeline;
 use rowmill_ports::{Objects, Outcomes, Put, TablePlan};
+use rowmill_runs::WorkBucket;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -68,15 +69,15 @@ impl Bench {
             records: records.into(),
         };
         ledger.create_table(&run, plan).await.unwrap();
+        let work = WorkBucket::new(WORK, objects.clone());
         let enrich = Arc::new(Enrich {
-            objects: objects.clone(),
-            ledger: ledger.clone(),
-            work_bucket: WORK.into(),
+            work: work.clone(),
+            outcomes: ledger.clone(),
+            coordination: ledger.clone(),
             host: HostResources {
                 program_directory: directory.path().to_owned(),
                 fetcher: ProgramFetcher {
-                    objects: Some(objects.clone()),
-                    work_bucket: WORK.into(),
+                    work: Some(work),
                     buckets: vec!["arn:aws:s3:::shared".into()],
                     scratch: Some(directory.path().join("scratch")),
                 },

@@ -8,6 +8,7 @@ use rowmill_domain::keys;
 use rowmill_enrich::{HostResources, PreviewError, Previews};
 use rowmill_local::{Bucket, DirObjects};
 use rowmill_ports::{Objects, Put};
+use rowmill_runs::WorkBucket;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -52,8 +53,7 @@ impl Bench {
         let objects = Arc::new(DirObjects::open(vec![bucket]).unwrap());
         Bench {
             previews: Previews {
-                objects: objects.clone(),
-                work_bucket: WORK.into(),
+                work: WorkBucket::new(WORK, objects.clone()),
                 host: HostResources {
                     program_directory: directory.path().to_owned(),
                     ..HostResources::default()

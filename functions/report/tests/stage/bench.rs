@@ -17,9 +17,7 @@ use rowmill_domain::manifest::{
     ChunkPlan, ColumnProfile, MANIFEST_VERSION, RejectReason, Rejected,
 };
 use rowmill_domain::run::Source;
-use rowmill_domain::{
-    Columns, Kind, Manifest, Outcome, Record, RunId, RunItem, RunState, Status, keys,
-};
+use rowmill_domain::{Columns, Kind, Manifest, Outcome, Record, RunId, RunItem, Status, keys};
 use rowmill_events::ToReport;
 use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::{Bucket, Cloud, DirObjects, EmlOutbox, SqliteLedger};
@@ -28,6 +26,7 @@ use rowmill_ports::{
     Envelope, Jobs, Location, Mailer, Objects, Outcomes, Put, Result, RunPatch, Runs, TablePlan,
 };
 use rowmill_report::{Report, ReportConfig, ReportError};
+use rowmill_runs::{Transition, WorkBucket};
 use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -182,15 +181,12 @@ impl Bench {
         };
         self.ledger.create_table(&self.run, plan).await.unwrap();
         self.store_manifest(&self.manifest).await;
-        let patch = RunPatch {
-            state: Some(RunState::Running),
+        let split = RunPatch {
             jobs: Some(self.manifest.jobs()),
             ..RunPatch::default()
         };
-        self.ledger
-            .update_run(&self.run, &[RunState::Splitting], patch, item.created)
-            .await
-            .unwrap();
+        let split = Transition::FinishSplit.apply(&*self.ledger, &self.run, split, item.created);
+        assert!(split.await.unwrap());
     }
 
     pub(crate) async fn store_manifest(&self, manifest: &Manifest) {
@@ -305,13 +301,16 @@ impl Bench {
             outbox: EmlOutbox::open(&self.directory.path().join("outbox")).unwrap(),
             sent: self.sent.clone(),
         };
+        let objects = Arc::new(Faulty::new(self.objects.clone(), faults.clone()));
+        let ledger = Arc::new(Faulty::new(self.ledger.clone(), faults.clone()));
         Report {
-            objects: Arc::new(Faulty::new(self.objects.clone(), faults.clone())),
-            ledger: Arc::new(Faulty::new(self.ledger.clone(), faults.clone())),
+            runs: ledger.clone(),
+            outcomes: ledger.clone(),
+            coordination: ledger,
+            work: WorkBucket::new(WORK, objects),
             jobs: Arc::new(Faulty::new(Arc::new(self.jobs.clone()), faults.clone())),
             mailer: Arc::new(Faulty::new(Arc::new(recorder), faults.clone())),
             config: ReportConfig {
-                work_bucket: WORK.into(),
                 queue: QUEUE.into(),
                 from: "Rowmill <rowmill@example.com>".into(),
                 default_to: vec!["default@example.com".into()],

@@ -19,6 +19,7 @@ use rowmill_events::ToReport;
 use rowmill_ports::faulty::{Faults, Moment};
 use rowmill_ports::{Objects, RunPatch, Runs};
 use rowmill_report::{Links, ReportError};
+use rowmill_runs::Transition;
 
 fn failure() -> Failure {
     Failure {
@@ -195,15 +196,12 @@ async fn duplicate_events_send_one_mail() {
     // Until cleanup is done, each event of the run requests it again. After that, nothing is left to do.
     let last = ToReport::Job(events.last().unwrap().clone());
     assert!(bench.handle(&last, 4).await.unwrap().is_some());
-    let patch = RunPatch {
+    let cleaned = RunPatch {
         cleaned: Some(at(5).now),
         ..RunPatch::default()
     };
-    bench
-        .ledger
-        .update_run(&bench.run, &[RunState::Delivered], patch, at(5).now)
-        .await
-        .unwrap();
+    let cleaned = Transition::Clean.apply(&*bench.ledger, &bench.run, cleaned, at(5).now);
+    assert!(cleaned.await.unwrap());
     assert_eq!(bench.handle(&last, 6).await.unwrap(), None);
     assert_eq!(bench.sent().len(), 1);
 }

@@ -15,6 +15,7 @@
     clippy::expect_used,
     reason = "a suite panics as any test does"
 )]
+#![allow(clippy::disallowed_methods, reason = "a suite tests every method")]
 
 pub mod coordination;
 pub mod jobs;

@@ -156,6 +156,7 @@ async fn an_update_whose_answer_was_lost_is_recognised_as_ours() {
         ..RunPatch::default()
     };
     let from = [RunState::Splitting];
+    #[expect(clippy::disallowed_methods, reason = "tests the port itself")]
     let update = async |now| {
         let patch = patch.clone();
         ledger.update_run(&run(), &from, patch, now).await.unwrap()
