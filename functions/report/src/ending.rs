@@ -88,7 +88,7 @@ impl Report {
                 let manifest = self.readable_manifest(run).await?;
                 let failure = Failure {
                     stage: "report".to_owned(),
-                    what: format!("the result workbook could not be created: {error}"),
+                    what: format!("The result workbook could not be created: {error}"),
                     advice: "This is an error in Rowmill or in its setup, not in your file. \
                              Forward this mail to the person who operates Rowmill. Uploading the \
                              file again may help."
@@ -290,12 +290,12 @@ fn nothing_done(figures: &Figures) -> Failure {
     Failure {
         stage: "enrich".to_owned(),
         what: format!(
-            "none of the {} rows could be processed{why}",
+            "None of the {} rows could be processed{why}",
             figures.counts().records
         ),
-        advice: "All jobs of the run failed because of a machine, a service or the setup, not \
-                 because of your rows. The person who operates Rowmill finds details in the logs \
-                 of the jobs. Upload the file again once the problem is fixed."
+        advice: "The cause is a machine, a service or the setup, not your rows. Forward this mail \
+                 to the person who operates Rowmill: the logs of the jobs have the details. Then \
+                 upload the file again."
             .to_owned(),
     }
 }

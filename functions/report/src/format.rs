@@ -48,7 +48,7 @@ pub(crate) fn sentence(text: &str) -> String {
 /// `850 ms`, `2.4 s`
 pub(crate) fn milliseconds(ms: f64) -> String {
     match ms {
-        ms if ms < 1.0 => "under 1 ms".to_owned(),
+        ms if ms < 1.0 => "<1 ms".to_owned(),
         ms if ms < 1000.0 => format!("{ms:.0} ms"),
         ms => format!("{:.1} s", ms / 1000.0),
     }
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(thousands(1_234_567), "1,234,567");
         assert_eq!(size(1), "1 KB");
         assert_eq!(size(7 * 1024 * 1024 + 300_000), "7.3 MB");
-        assert_eq!(milliseconds(0.2), "under 1 ms");
+        assert_eq!(milliseconds(0.2), "<1 ms");
         assert_eq!(milliseconds(2400.0), "2.4 s");
     }
 }

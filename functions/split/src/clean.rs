@@ -128,7 +128,10 @@ impl Cleaner {
             if let Cell::Value(value) = &mut cells[*at]
                 && !convert(value, *kind)
             {
-                bad.push((*at, format!("`{}` is not a {kind}", shown(value))));
+                bad.push((
+                    *at,
+                    format!("`{}` is not {}", shown(value), expected(*kind)),
+                ));
             }
         }
         if !bad.is_empty() {
@@ -312,6 +315,19 @@ fn serial(n: f64) -> Option<NaiveDateTime> {
 fn time(ms: i64) -> Option<NaiveTime> {
     let ms = u32::try_from(ms).ok()?;
     NaiveTime::from_num_seconds_from_midnight_opt(ms / 1000, ms % 1000 * 1_000_000)
+}
+
+/// What a column of this type accepts, in words.
+fn expected(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Bool => "`true` or `false`",
+        Kind::Number => "a number like 1234.5",
+        Kind::Text => "a text",
+        Kind::Date => "a date like 2026-03-01",
+        Kind::DateTime => "a date and time like 2026-03-01T13:37:00",
+        Kind::Time => "a time like 13:37:00",
+        Kind::Duration => "a duration like PT1H30M",
+    }
 }
 
 /// A value for a message, truncated if it is long.

@@ -309,7 +309,7 @@ impl Submit {
             (context.definitions.get(phase), context.arns.get(phase))
         else {
             return Err(refused(
-                format!("the manifest has a phase {phase} that its pipeline does not have"),
+                format!("The manifest has a phase {phase} that its pipeline does not have"),
                 "Upload the workbook again.",
             ));
         };

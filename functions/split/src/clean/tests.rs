@@ -82,12 +82,18 @@ fn each_rule_rejects_with_its_reason() {
             reject(Blank, "blank row"),
             Verdict::Record,
             reject(Blank, "blank row"),
-            reject(Unreadable, "column `since`: `tomorrow` is not a date"),
+            reject(
+                Unreadable,
+                "column `since`: `tomorrow` is not a date like 2026-03-01"
+            ),
             reject(Unreadable, "column `name`: error value #N/A"),
             reject(DuplicateKey, "same key as row 3 (`id` = `1`)"),
             Verdict::Record,
             // Unreadable takes precedence over missing: it is more specific.
-            reject(Unreadable, "column `since`: `2024-13-01` is not a date"),
+            reject(
+                Unreadable,
+                "column `since`: `2024-13-01` is not a date like 2026-03-01"
+            ),
         ]
     );
     let missing = [
@@ -218,7 +224,7 @@ fn long_values_are_truncated_in_messages() {
         verdict,
         reject(
             Unreadable,
-            &format!("column `since`: `{shown}...` is not a date")
+            &format!("column `since`: `{shown}...` is not a date like 2026-03-01")
         )
     );
 }

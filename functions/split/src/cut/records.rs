@@ -138,19 +138,22 @@ impl Cut {
             .rejected
             .iter()
             .map(|(reason, count)| {
-                let mut text = format!("{count} {}", reason.text());
+                let mut text = format!("{count} for `{}`", reason.text());
                 if let Some((row, detail)) = self.examples.get(reason)
                     && detail != reason.text()
                 {
-                    text += &format!(" (row {row}: {detail})");
+                    text += &format!(" (for example row {row}: {detail})");
                 }
                 text
             })
             .collect();
         Refusal {
             what: format!(
-                "{name}, sheet `{sheet}`: all {} rows were rejected: {}",
-                self.rows_in,
+                "{name}, sheet `{sheet}`: {} rejected: {}",
+                match self.rows_in {
+                    1 => "the only row was".to_owned(),
+                    rows => format!("all {rows} rows were"),
+                },
                 reasons.join(", ")
             ),
             advice: "Correct these rows, or the rules under [input] in the pipeline, and upload \

@@ -240,8 +240,8 @@ fn a_workbook_without_records_is_refused_with_the_reasons() {
     assert_eq!(refusal.rejected, 3);
     assert_eq!(
         refusal.what,
-        "a.xlsx, sheet `S`: all 3 rows were rejected: 1 blank row, 2 unreadable (row 3: column \
-         `c \"0\"\u{2028}`: error value #N/A)"
+        "a.xlsx, sheet `S`: all 3 rows were rejected: 1 for `blank row`, 2 for `unreadable` (for \
+         example row 3: column `c \"0\"\u{2028}`: error value #N/A)"
     );
     let cut = cut_rows(&[], 1, &pipeline(&[], &[]), None);
     assert_eq!(

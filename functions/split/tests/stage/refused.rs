@@ -94,7 +94,7 @@ async fn an_invalid_input_fails_with_the_location_of_the_error() {
     let all = refusal(&bench, "p/c.csv", "Customer ID,n\n,2\n,3\n", &[]).await;
     assert_says(
         &all,
-        &["c.csv", "2 required value missing", "row 2"],
+        &["c.csv", "2 for `required value missing`", "row 2"],
         &["the file again"],
     );
     let limit = refusal(&bench, "p/d.csv", "Customer ID\n1\n", &[("limit", "ten")]).await;
