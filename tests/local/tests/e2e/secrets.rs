@@ -120,7 +120,7 @@ fn run(job: &Job, value: Option<&str>) -> Ran {
 #[test]
 fn a_secret_reaches_only_the_source_and_the_program() {
     let source = echo();
-    let names = ["echo", "lacking", "redirect"];
+    let names = ["echo", "missing", "redirect"];
     let book = Book::new(&["Name"], names.map(|name| vec![name]));
     let job = Job::new(&book, &pipeline(&source));
     let ran = run(&job, Some(VALUE)).expect(3);
