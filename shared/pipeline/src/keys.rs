@@ -1,14 +1,14 @@
-//! Every key of a pipeline file: one table that the parser, the JSON Schema and the reference in
-//! `docs/pipeline.md` are made from, so that they cannot differ.
+//! Every key of a pipeline file, in one table. The parser, the JSON Schema and the reference in
+//! `docs/pipeline.md` are derived from it, so they cannot disagree.
 
-/// One `[section]`.
+/// One `[section]` of a pipeline file.
 #[derive(Debug)]
 pub(crate) struct Section {
-    /// As the reference heads it.
+    /// The heading in the reference, in Markdown.
     pub(crate) title: &'static str,
-    /// What it is for.
+    /// What the section is for.
     pub(crate) meaning: &'static str,
-    /// Its keys, in the order of the reference.
+    /// The keys, in the order of the reference.
     pub(crate) keys: &'static [Key],
 }
 
@@ -17,33 +17,33 @@ pub(crate) struct Section {
 pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) shape: Shape,
-    /// What stands where the key is not given; `None` where it must be given.
+    /// The default in words or as TOML. `None`: the key is required.
     pub(crate) default: Option<&'static str>,
     pub(crate) meaning: &'static str,
 }
 
-/// What may stand as a key's value.
+/// The values that a key accepts.
 #[derive(Debug)]
 pub(crate) enum Shape {
-    /// Any text that is not empty.
+    /// A string that is not empty.
     Text,
-    /// A list of texts that are not empty, none twice.
+    /// A list of distinct strings that are not empty.
     Texts,
     /// A program and its arguments.
     Program,
-    /// One of these texts.
+    /// One of these strings.
     OneOf(&'static [&'static str]),
-    /// A text or a whole number from 1.
+    /// A string, or a whole number from 1.
     SheetRef,
     /// A whole number in a range.
     Whole(u32, u32),
-    /// A whole number above 0, of 64 bits.
+    /// A whole number above 0 that fits into 64 bits.
     Count,
     /// A number above 0.
     Number,
     /// true or false.
     Bool,
-    /// true, or left out.
+    /// Only `true`.
     True,
     /// `"20s"`
     Duration,
@@ -51,25 +51,25 @@ pub(crate) enum Shape {
     Rate,
     /// `"512 MiB"`
     Memory,
-    /// A text with values in it.
+    /// A minijinja template.
     Template,
-    /// A table of such texts.
+    /// A table of templates.
     Templates,
     /// A CEL expression.
     Expression,
-    /// A table from column to type.
+    /// A table: column = type.
     Types,
-    /// A table from column to [`EXTRACT`].
+    /// A table: column = [`EXTRACT`].
     Extracts,
-    /// A section of its own.
+    /// A nested section.
     Table(&'static Section),
-    /// A list of names of secrets, or a table from name to where its value is.
+    /// A list of names of secrets, or a table: name = location of the value.
     Secrets,
-    /// Sections, any number.
+    /// Any number of nested sections.
     Tables(&'static Section),
-    /// `[[step]]`, whose keys depend on its kind.
+    /// `[[step]]`, whose keys depend on `kind`.
     Steps,
-    /// A table from name to text, or to [`PARAMETER`].
+    /// A table: name = string or [`PARAMETER`].
     Parameters,
     /// `"amazon"`, or a table of [`SERVER`].
     Service,
@@ -98,57 +98,57 @@ const fn optional(
     }
 }
 
-/// The types of columns and outputs; [`rowmill_domain::value::Kind`] by name.
+/// The types of columns and outputs: the names of [`rowmill_domain::value::Kind`].
 pub(crate) const KINDS: &[&str] = &[
     "bool", "number", "text", "date", "datetime", "time", "duration",
 ];
 
-/// The file.
+/// The top level of the file.
 pub(crate) static ROOT: Section = Section {
-    title: "The file",
-    meaning: "`pipelines/<name>.toml`, or `pipeline.toml` beside the workbook.",
+    title: "Top level",
+    meaning: "The file is `pipelines/<name>.toml` in the work bucket, or `pipeline.toml` next to the workbook.",
     keys: &[
         optional(
             "description",
             Shape::Text,
             "none",
-            "What the pipeline is for, in a sentence.",
+            "One sentence that says what the pipeline is for.",
         ),
         optional(
             "secrets",
             Shape::Secrets,
             "none",
-            "The secrets that steps may use, by names of capitals, digits and `_`; see [Secrets](#secrets). A list of names, before the first `[section]`, or `[secrets]` with where each value is.",
+            "The [secrets](#secrets) that steps can use. Either a list of names, before the first `[section]`, or a section `[secrets]` that says where each value is stored. Names consist of capital letters, digits and `_`.",
         ),
         optional(
             "parameters",
             Shape::Parameters,
             "none",
-            "Values by name, for arguments of programs: `Ref::name` in `program` is the value. A text is fixed; a table lets each upload give it.",
+            "Named values for the arguments of programs: `Ref::name` in `program` stands for the value. `name = \"text\"` fixes the value, `name = { .. }` lets each upload set it.",
         ),
         optional(
             "input",
             Shape::Table(&INPUT),
             "all columns of the first visible sheet",
-            "Which sheet and columns come in.",
+            "Which sheet and columns to read.",
         ),
         optional(
             "step",
             Shape::Steps,
             "no steps",
-            "What is done with each record, in order.",
+            "What to do with each record, in order.",
         ),
         optional(
             "check",
             Shape::Tables(&CHECK),
             "no checks",
-            "Rules on a record, after the steps.",
+            "Rules that each record must pass after the steps.",
         ),
         optional(
             "column",
             Shape::Tables(&COLUMN),
             "no columns",
-            "Derived columns, after the checks.",
+            "Derived columns, computed after the checks.",
         ),
         optional(
             "report",
@@ -160,186 +160,186 @@ pub(crate) static ROOT: Section = Section {
             "notify",
             Shape::Table(&NOTIFY),
             "the deployment's default recipient",
-            "Who gets the mail.",
+            "Who receives the mail.",
         ),
         optional(
             "batch",
             Shape::Table(&BATCH),
-            "see there",
-            "How the work is spread.",
+            "see [batch]",
+            "How the work is distributed.",
         ),
     ],
 };
 
-/// An entry of `[parameters]` that an upload may give.
+/// An entry of `[parameters]` that an upload can set.
 pub(crate) static PARAMETER: Section = Section {
-    title: "[parameters]: name = { .. }",
-    meaning: "A value that each upload may give: on AWS by the metadata `parameter-name` of the workbook, on one machine by `--set name=value`. A name is of lower-case letters, digits, `-` and `_`. What is given wrongly, or is missing, refuses the workbook before anything is submitted.",
+    title: "`[parameters]`: `name = { .. }`",
+    meaning: "A value that each upload can set: on AWS with the object metadata `parameter-name`, on one machine with `--set name=value`. Names consist of lower-case letters, digits, `-` and `_`. If a value is invalid or missing, the workbook is refused before any job is submitted.",
     keys: &[
         optional(
             "default",
             Shape::Text,
-            "none: each upload must give it",
-            "Its value where the upload gives none.",
+            "none: each upload must set it",
+            "The value if the upload does not set one.",
         ),
         optional("type", Shape::OneOf(KINDS), "text", "The value's type."),
         optional(
             "matches",
             Shape::Text,
-            "a text that does not begin with `-`",
-            "A regular expression that all of the value must match.",
+            "text that does not start with `-`",
+            "A regular expression that the whole value must match.",
         ),
     ],
 };
 
 /// `[input]`
 pub(crate) static INPUT: Section = Section {
-    title: "[input]",
-    meaning: "Which sheet and columns come in.",
+    title: "`[input]`",
+    meaning: "Which sheet and columns to read.",
     keys: &[
         optional(
             "sheet",
             Shape::SheetRef,
             "the first visible sheet",
-            "The sheet's name, or its place from 1, hidden sheets counted; a hidden sheet may be named.",
+            "The name of the sheet, or its position from 1 with hidden sheets counted. A hidden sheet can be chosen too.",
         ),
         optional(
             "header_row",
             Shape::Whole(1, rowmill_domain::limits::SHEET_ROWS),
-            "found",
-            "The row of the headers, from 1.",
+            "detected",
+            "The row number of the header, from 1.",
         ),
         optional(
             "required",
             Shape::Texts,
             "[]",
-            "Columns that must have a value; rows without one are rejected.",
+            "Columns that must have a value. Rows without one are rejected.",
         ),
         optional(
             "key",
             Shape::Texts,
             "[]",
-            "Columns that together are unique; later duplicates are rejected.",
+            "Columns that together identify a row. Later rows with the same values are rejected.",
         ),
         optional(
             "types",
             Shape::Types,
             "as in the workbook",
-            "Type per column; rows with a value that is not of it are rejected.",
+            "The type of each column. Rows with a value of another type are rejected.",
         ),
         optional(
             "hidden_rows",
             Shape::OneOf(&["keep", "skip"]),
             "\"keep\"",
-            "Whether hidden rows come in; told for xlsx and xlsm only.",
+            "Whether to read hidden rows. They are recognized in xlsx and xlsm files only.",
         ),
         optional(
             "limits",
             Shape::Table(&LIMITS),
-            "see there",
-            "What the workbook may cost to read.",
+            "see [input.limits]",
+            "Limits for reading the workbook.",
         ),
     ],
 };
 
-/// `[input.limits]`. The names and defaults are those of the reader's own limits, which a test of
-/// the crate that reads workbooks holds to.
+/// `[input.limits]`. A test of the crate that reads workbooks keeps the names and defaults equal to
+/// the reader's own.
 pub(crate) static LIMITS: Section = Section {
-    title: "[input.limits]",
-    meaning: "What the workbook may cost to read. A workbook beyond a limit is refused with the limit's name; raise one only for files to be trusted.",
+    title: "`[input.limits]`",
+    meaning: "Limits for reading the workbook. A workbook that exceeds a limit is refused, and the message names the limit. Raise a limit only for files that you trust.",
     keys: &[
         optional(
             "file_bytes",
             Shape::Count,
             "1073741824",
-            "Bytes of the file. On AWS the function that reads it has 4,096 MB of temporary storage for the file and its rows together (`EphemeralStorage` of split in `template.yaml`).",
+            "Size of the file in bytes. On AWS the function that reads it has 4,096 MB of temporary storage for the file and its rows together (`EphemeralStorage` of split in `template.yaml`).",
         ),
         optional(
             "inflated_bytes",
             Shape::Count,
             "17179869184",
-            "Bytes of all parts of the archive after inflating.",
+            "Total size of the archive's files when decompressed, in bytes.",
         ),
         optional(
             "ratio",
             Shape::Count,
             "300",
-            "Inflated bytes per byte of the file, looked at from 64 MiB inflated on.",
+            "Decompressed bytes per byte of the file; checked once 64 MiB are decompressed.",
         ),
-        optional("entries", Shape::Count, "10000", "Files in the archive."),
+        optional("entries", Shape::Count, "10000", "Number of files in the archive."),
         optional(
             "rows",
             Shape::Count,
             "1048576",
-            "Rows of the sheet, the header counted.",
+            "Number of rows in the sheet, header included.",
         ),
-        optional("columns", Shape::Count, "16384", "Columns of the sheet."),
+        optional("columns", Shape::Count, "16384", "Number of columns in the sheet."),
         optional(
             "cells",
             Shape::Count,
             "500000000",
-            "Cells of the rows below the header, empty ones counted.",
+            "Number of cells below the header, empty ones included.",
         ),
         optional(
             "whole_cells",
             Shape::Count,
             "3000000",
-            "Cells of a file that can only be read whole (xls and ods).",
+            "Number of cells in a file that must be loaded as a whole (xls, ods).",
         ),
         optional(
             "whole_bytes",
             Shape::Count,
             "134217728",
-            "Bytes of a file that can only be read whole (xls).",
+            "Size in bytes of a file that must be loaded as a whole (xls).",
         ),
         optional(
             "string_bytes",
             Shape::Count,
             "268435456",
-            "Bytes of the shared strings in memory.",
+            "Memory for shared strings, in bytes.",
         ),
         optional(
             "text_bytes",
             Shape::Count,
             "1048576",
-            "Bytes of the text of one cell.",
+            "Length of the text of one cell, in bytes.",
         ),
         optional(
             "row_bytes",
             Shape::Count,
             "33554432",
-            "Bytes of the texts of one row.",
+            "Total length of the texts of one row, in bytes.",
         ),
-        optional("nesting", Shape::Count, "256", "Depth of XML elements."),
+        optional("nesting", Shape::Count, "256", "Nesting depth of XML elements."),
         optional(
             "seconds",
             Shape::Count,
             "3600",
-            "Seconds until the last row, waiting for others not counted.",
+            "Time to read all rows, in seconds. Waiting for other work does not count.",
         ),
     ],
 };
 
-/// What every `[[step]]` may have.
+/// The keys of every `[[step]]`.
 pub(crate) static STEP: Section = Section {
-    title: "[[step]]",
-    meaning: "What is done with each record. Steps run in order; later ones see the columns of earlier ones. A record whose step fails is a `failed` row with the reason, and goes no further.",
+    title: "`[[step]]`",
+    meaning: "An action on each record. Steps run in order, and later steps see the columns of earlier ones. If a step fails for a record, the row is `failed` with the reason, and its remaining steps do not run.",
     keys: &[
         required(
             "kind",
             Shape::OneOf(STEP_KINDS),
-            "What the step does. The keys below depend on it.",
+            "What the step does. The other keys depend on it.",
         ),
         optional(
             "image",
             Shape::Text,
-            "the deployment's own image",
-            "A container image of its own, which makes a phase of its own. Locally the program itself is the image.",
+            "the image of the deployment",
+            "The container image for this step. A step with another image than the step before starts a new phase. Ignored on one machine.",
         ),
     ],
 };
 
-/// The kinds of steps, with [`STEPS`] in the same order.
+/// The kinds of steps, in the order of [`STEPS`].
 pub(crate) const STEP_KINDS: &[&str] = &[
     "http",
     "command",
@@ -349,179 +349,179 @@ pub(crate) const STEP_KINDS: &[&str] = &[
     "classify",
 ];
 
-/// The keys of each kind.
+/// The keys of each kind of step, in the order of [`STEP_KINDS`].
 pub(crate) static STEPS: [&Section; 6] = [
     &HTTP, &COMMAND, &SENTIMENT, &LANGUAGE, &TRANSLATE, &CLASSIFY,
 ];
 
 static HTTP: Section = Section {
-    title: "[[step]] kind = \"http\"",
-    meaning: "Fetches a document for each record and takes columns out of it. Connection errors and the answers 408, 429, 500, 502, 503, 504, 522 and 524 are tried again, with growing pauses or as long as `Retry-After` says. Private, loopback and link-local addresses are refused, on every redirect too.",
+    title: "`[[step]]` with `kind = \"http\"`",
+    meaning: "Sends an HTTP request for each record and extracts columns from the response. Connection errors and the statuses 408, 429, 500, 502, 503, 504, 522 and 524 are retried, with growing pauses or after the time in `Retry-After`. Private, loopback and link-local addresses are refused, after redirects too.",
     keys: &[
         required(
             "url",
             Shape::Template,
-            "The address. Values belong through `urlencode`.",
+            "The URL. Pass values through `urlencode`.",
         ),
         optional(
             "method",
             Shape::OneOf(METHODS),
             "\"GET\"",
-            "The method of the request. What is not GET or HEAD may reach the source more than once: a child that is stopped does its records again.",
+            "The HTTP method. Use methods other than GET and HEAD only for requests that are safe to repeat: when a child is interrupted, its unfinished records are processed again.",
         ),
         optional(
             "query",
             Shape::Templates,
             "{}",
-            "Parameters added to the address after `?`. Values are encoded as they must be; no `urlencode`.",
+            "Query parameters of the URL. Values are encoded for you; do not use `urlencode`.",
         ),
-        optional("headers", Shape::Templates, "{}", "Headers of the request."),
+        optional("headers", Shape::Templates, "{}", "Request headers."),
         optional(
             "body",
             Shape::Template,
             "none",
-            "The body, of all methods but GET and HEAD. Values in JSON belong through `tojson`.",
+            "The request body, for methods other than GET and HEAD. Pass values in JSON through `tojson`.",
         ),
         optional(
             "form",
             Shape::Templates,
             "none",
-            "The body as a form, in place of `body`. Values are encoded as they must be; no `urlencode`.",
+            "The fields of a form, sent instead of `body`. Values are encoded for you; do not use `urlencode`.",
         ),
         optional(
             "timeout",
             Shape::Duration,
             "\"30s\"",
-            "Time limit of one attempt, from connection to last byte.",
+            "Time limit for one attempt, from connecting to the last byte.",
         ),
         optional(
             "attempts",
             Shape::Whole(1, rowmill_domain::limits::ATTEMPTS_MAX),
             "4",
-            "Attempts in all.",
+            "Maximum number of attempts.",
         ),
         optional(
             "rate",
             Shape::Rate,
             "no limit",
-            "Most requests in a time to one host, of all children of all runs that name the same rate together: `50/s`, `10/m`, `1000/h`.",
+            "Maximum request rate for one host, shared by all children of all runs that use the same rate: `50/s`, `10/m`, `1000/h`.",
         ),
         optional(
             "robots",
             Shape::Bool,
             "true",
-            "Whether the host's `robots.txt` is obeyed: an address that it refuses to `Rowmill` fails the record, and its `Crawl-delay` is kept to. `false` is for sources that have given leave, as those of an API.",
+            "Whether to obey the host's `robots.txt`: a URL that it disallows for `Rowmill` fails the record, and its `Crawl-delay` is respected. Set `false` only for sources that allow automated access, such as an API.",
         ),
         optional(
             "allow_hosts",
             Shape::Texts,
             "[]",
-            "Hosts, by name or address without port, that may have private addresses.",
+            "Hosts that may have private addresses, by name or address without a port.",
         ),
         optional(
             "proxy",
             Shape::Template,
             "none",
-            "The proxy that all requests go through, as `http://proxy.example:3128`. It looks names up, so that private addresses are refused only where the URL itself has them.",
+            "The proxy for all requests, such as `http://proxy.example:3128`. The proxy resolves host names, so private addresses are refused only if the URL contains them literally.",
         ),
         optional(
             "ca",
             Shape::Text,
             "none",
-            "The text of a PEM file with certificates of authorities that are trusted besides the public ones.",
+            "Certificates of additional certificate authorities to trust, as the text of a PEM file.",
         ),
         optional(
             "cache",
             Shape::Bool,
             "false",
-            "Whether a GET with the same address and headers is sent once in a run and its answer used for all records that ask for it. An answer of more than 16 KiB, compressed, is asked for once in each child.",
+            "Whether to send a GET with the same URL and headers only once per run and to reuse the response for all records. A response larger than 16 KiB, compressed, is requested once per child.",
         ),
         optional(
             "ok_when",
             Shape::Expression,
             "the status is 200 to 299",
-            "True where an answer of whatever status is a success. Knows the step's own outputs, those of earlier steps, and `status`. An answer of 200 to 299 that does not pass is asked for again.",
+            "A condition that decides, for every status, whether the response is a success. It can use the outputs of this step and of earlier ones, and `status`. A response with status 200 to 299 that does not pass is retried.",
         ),
         optional(
             "pages",
             Shape::Table(&PAGES),
             "none",
-            "How an answer goes on in further pages.",
+            "How to follow the pages of a paginated response.",
         ),
         required(
             "outputs",
             Shape::Extracts,
-            "The columns and where in the answer they come from.",
+            "The columns to add, and where each is in the response.",
         ),
     ],
 };
 
 /// `[step.pages]` of an `http` step.
 pub(crate) static PAGES: Section = Section {
-    title: "[step.pages] of `http`",
-    meaning: "How an answer goes on in further pages, by `next` or by `page`. All pages are one answer: an output is taken from the first page that has it, and one with `all` from all of them. Where the last page asked for is not the last there is, the row's `error` says so.",
+    title: "`[step.pages]` of `http`",
+    meaning: "How to follow the pages of a paginated response: exactly one of `next` and `page`. All pages count as one response: an output is taken from the first page that has it, and an output with `all` from every page. If there are more pages than `max`, the row's `error` says so.",
     keys: &[
         optional(
             "next",
             Shape::Table(&NEXT),
             "-",
-            "Where a page says which is the next. The last one says nothing, or `null` or `false`; what is no address fails the record.",
+            "Where a page holds the URL of the next one. The last page has none, or `null` or `false`. An invalid URL fails the record.",
         ),
         optional(
             "page",
             Shape::Table(&PAGE),
             "-",
-            "The parameter that counts pages. The last one is that after which there is a 404, a page without a value for any output, or the same page again.",
+            "The query parameter that counts pages. Paging ends before a 404, a page without a value for any output, or a page that repeats the one before.",
         ),
         optional(
             "max",
             Shape::Whole(1, 1000),
             "10",
-            "Pages asked for at the most.",
+            "Maximum number of pages to request.",
         ),
         optional(
             "hosts",
             Shape::Texts,
             "[]",
-            "Other hosts that `next` may lead to. They get none of the step's headers but Accept, Accept-Language, Content-Type and User-Agent.",
+            "Other hosts that `next` may point to. Of the step's headers they receive only Accept, Accept-Language, Content-Type and User-Agent.",
         ),
     ],
 };
 
 /// `next` of [`PAGES`].
 pub(crate) static NEXT: Section = Section {
-    title: "[step.pages] of `http`: next = { .. }",
-    meaning: "Exactly one of `json`, `css`, `regex` and `header`.",
+    title: "`[step.pages]` of `http`: `next = { .. }`",
+    meaning: "Where a page holds the URL of the next one: exactly one of `json`, `css`, `regex` and `header`.",
     keys: &[
-        optional("json", Shape::Text, "-", "JSONPath of the address."),
-        optional("css", Shape::Text, "-", "CSS selector of the link."),
+        optional("json", Shape::Text, "-", "JSONPath of the URL."),
+        optional("css", Shape::Text, "-", "CSS selector of the link element."),
         optional(
             "attribute",
             Shape::Text,
             "`href`",
-            "With `css`: the attribute that holds the address.",
+            "With `css`: the attribute that holds the URL.",
         ),
         optional(
             "regex",
             Shape::Text,
             "-",
-            "Regular expression, whose first group is the address.",
+            "Regular expression whose first group is the URL.",
         ),
         optional(
             "header",
             Shape::Text,
             "-",
-            "A header that holds the address. Of `Link`, the one with `rel=\"next\"`.",
+            "A header that holds the URL. In a `Link` header, the one with `rel=\"next\"`.",
         ),
     ],
 };
 
 /// `page` of [`PAGES`].
 pub(crate) static PAGE: Section = Section {
-    title: "[step.pages] of `http`: page = { .. }",
-    meaning: "A parameter that counts pages.",
+    title: "`[step.pages]` of `http`: `page = { .. }`",
+    meaning: "A query parameter that counts pages.",
     keys: &[
-        required("query", Shape::Text, "The parameter's name."),
+        required("query", Shape::Text, "The name of the parameter."),
         optional(
             "from",
             Shape::Whole(0, 1_000_000),
@@ -531,16 +531,16 @@ pub(crate) static PAGE: Section = Section {
     ],
 };
 
-/// The methods; [`crate::HttpMethod`] by name.
+/// The HTTP methods: the names of [`crate::HttpMethod`].
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
 
-/// The keys of [`EXTRACT`] of which an output has exactly one.
+/// The keys of [`EXTRACT`] that say where an output comes from. An output has exactly one of them.
 pub(crate) const EXTRACT_SOURCES: [&str; 5] = ["json", "css", "regex", "header", "status"];
 
 /// One entry of an `http` step's outputs.
 pub(crate) static EXTRACT: Section = Section {
-    title: "[step.outputs] of `http`: name = { .. }",
-    meaning: "Where a column comes from: exactly one of `json`, `css`, `regex`, `header` and `status`.",
+    title: "`[step.outputs]` of `http`: `name = { .. }`",
+    meaning: "Where a column is in the response: exactly one of `json`, `css`, `regex`, `header` and `status`.",
     keys: &[
         optional(
             "json",
@@ -552,7 +552,7 @@ pub(crate) static EXTRACT: Section = Section {
             "css",
             Shape::Text,
             "-",
-            "CSS selector; the text of the first match, as a reader sees it: lines and cells stay apart, scripts and styles are left out. A page whose elements stand in each other more than 1,024 deep fails the record.",
+            "CSS selector; the text of the first match as a reader sees it: lines and cells stay separate, scripts and styles are ignored. A page with elements nested more than 1,024 deep fails the record.",
         ),
         optional(
             "all",
@@ -564,46 +564,46 @@ pub(crate) static EXTRACT: Section = Section {
             "attribute",
             Shape::Text,
             "the element's text",
-            "With `css`: this attribute of the first match, as `href`.",
+            "With `css`: the attribute to take from the first match, such as `href`.",
         ),
         optional(
             "regex",
             Shape::Text,
             "-",
-            "Regular expression on the answer's text; the first group of the first match, or the match where there is no group.",
+            "Regular expression on the text of the response; the first group of the first match, or the whole match if there is no group.",
         ),
-        optional("header", Shape::Text, "-", "A header of the answer."),
+        optional("header", Shape::Text, "-", "A header of the response."),
         optional(
             "status",
             Shape::True,
             "-",
-            "The status of the answer, as a number.",
+            "The status of the response, as a number.",
         ),
         optional(
             "type",
             Shape::OneOf(KINDS),
-            "as JSON says; number for `status`; else text",
-            "The column's type. A value that is not of it fails the record. Without it a whole number of JSON beyond 2^53, which a number of Excel's does not hold, is a text, with all its digits.",
+            "the type in JSON; number for `status`; text otherwise",
+            "The type of the column. A value of another type fails the record. Without `type`, a whole number in JSON beyond 2^53, which Excel cannot hold as a number, becomes text with all its digits.",
         ),
         optional(
             "optional",
             Shape::Bool,
             "false",
-            "Whether a record without a match is ok. The cell is then empty. An empty answer has no match, and with `json` neither has a body that is no JSON and comes with a status that only `ok_when` takes for a success.",
+            "Whether a response without a match is accepted; the cell is then empty. An empty response has no match. With `json`, neither has a body that is not JSON and whose status is a success only because of `ok_when`.",
         ),
     ],
 };
 
 static COMMAND: Section = Section {
-    title: "[[step]] kind = \"command\"",
-    meaning: "Runs a program of yours, started once for many records or, with `process`, for each. It reads `{\"row\":17,\"values\":{..}}` lines on stdin and answers each with `{\"row\":17,\"outputs\":{..}}` or `{\"row\":17,\"error\":\"..\"}` on stdout.",
+    title: "`[[step]]` with `kind = \"command\"`",
+    meaning: "Runs your own program, started once for many records or, with `process`, once per record. It reads lines such as `{\"row\":17,\"values\":{..}}` on stdin and answers each with `{\"row\":17,\"outputs\":{..}}` or `{\"row\":17,\"error\":\"..\"}` on stdout.",
     keys: &[
         required(
             "program",
             Shape::Program,
-            "The program and its arguments, started in the pipeline's folder, or with `fetch` in that of what was fetched. An argument `Ref::name` is that one of `[parameters]`.",
+            "The program and its arguments. It starts in the pipeline's folder, or with `fetch` in the folder of the fetched files. The argument `Ref::name` stands for the parameter `name`.",
         ),
-        required("outputs", Shape::Texts, "The columns it adds."),
+        required("outputs", Shape::Texts, "The columns that the program adds."),
         optional(
             "timeout",
             Shape::Duration,
@@ -614,88 +614,88 @@ static COMMAND: Section = Section {
             "attempts",
             Shape::Whole(1, rowmill_domain::limits::ATTEMPTS_MAX),
             "1",
-            "Attempts in all on a record that crashed the program or ran out of time.",
+            "Maximum number of attempts for a record that crashes the program or exceeds the time limit.",
         ),
         optional(
             "process",
             Shape::OneOf(&["child", "record"]),
             "\"child\"",
-            "`child`: one process reads the records of a child line by line. `record`: one process for each record reads one line, answers it, and ends.",
+            "`child`: one process handles all records of a child, line by line. `record`: one process per record reads one line, answers it and exits.",
         ),
         optional(
             "memory",
             Shape::Memory,
-            "no limit but the child's",
-            "Address space that a process of the program may ask for. On Linux; passed over elsewhere.",
+            "the memory of the child",
+            "Maximum address space of a process of the program. Linux only; ignored elsewhere.",
         ),
         optional(
             "fetch",
             Shape::Table(&FETCH),
-            "the image or the pipeline's folder has it",
-            "A script or a zip that each child fetches first.",
+            "the program is in the image or in the pipeline's folder",
+            "A script or zip file that each child downloads first.",
         ),
     ],
 };
 
 /// `fetch` of a `command` step.
 pub(crate) static FETCH: Section = Section {
-    title: "[step.fetch] of `command`",
-    meaning: "A script or a zip with the program. Each child fetches it into a folder of its own, which goes with the child; the program finds its address and type in its environment as `BATCH_FILE_S3_URL` and `BATCH_FILE_TYPE`.",
+    title: "`[step.fetch]` of `command`",
+    meaning: "A script, or a zip file with the program. Each child downloads it into a temporary folder. The environment of the program holds the address and type as `BATCH_FILE_S3_URL` and `BATCH_FILE_TYPE`.",
     keys: &[
         required(
             "url",
             Shape::Text,
-            "`s3://bucket/key`, in the work bucket under `programs/`, or in a bucket that the deployment allows; or a path in the pipeline's folder.",
+            "`s3://bucket/key`, under `programs/` in the work bucket or in a bucket that the deployment allows; or a path in the pipeline's folder.",
         ),
         required(
             "sha256",
             Shape::Text,
-            "The SHA-256 of the file, 64 hexadecimal digits. Another file is refused.",
+            "The SHA-256 of the file, as 64 hexadecimal digits. A file with another hash is refused.",
         ),
         optional(
             "type",
             Shape::OneOf(&["script", "zip"]),
-            "`zip` where the name ends in .zip, else `script`",
-            "A script is put there as it is and may be started; a zip is unpacked.",
+            "`zip` if the name ends in .zip, otherwise `script`",
+            "A script is stored as it is and made executable. A zip file is unpacked.",
         ),
     ],
 };
 
 static SENTIMENT: Section = Section {
-    title: "[[step]] kind = \"sentiment\"",
-    meaning: "Scores an English text with a lexicon, offline. Adds `sa_class` (positive, neutral, negative) and `sa_score` (-1 to 1).",
+    title: "`[[step]]` with `kind = \"sentiment\"`",
+    meaning: "Scores English text with a lexicon, offline. Adds `sa_class` (positive, neutral, negative) and `sa_score` (-1 to 1).",
     keys: &[required("column", Shape::Text, "The column with the text.")],
 };
 
 static LANGUAGE: Section = Section {
-    title: "[[step]] kind = \"language\"",
-    meaning: "Tells the language of a text, offline. Adds `lang_detected` (as `en`, ISO 639-1) and `confidence` (0 to 1). Where it cannot be told both stay empty, and `error` says why.",
+    title: "`[[step]]` with `kind = \"language\"`",
+    meaning: "Detects the language of a text, offline. Adds `lang_detected` (ISO 639-1, such as `en`) and `confidence` (0 to 1). If the language could not be detected, both are empty and `error` says why.",
     keys: &[
         required("column", Shape::Text, "The column with the text."),
         optional(
             "languages",
             Shape::Texts,
-            "the 70 it knows",
-            "The languages that occur, as `[\"en\", \"de\"]`. With few of them shorter texts can be told; a text in any other is mistaken for one of them.",
+            "all 70 that it knows",
+            "The languages that can occur, such as `[\"en\", \"de\"]`. With few languages, shorter texts can be detected, but a text in any other language is taken for one of them.",
         ),
         optional(
             "min_confidence",
             Shape::Number,
             "0.5",
-            "Below this, at most 1, a language is not told.",
+            "The lowest confidence at which a language counts as detected, at most 1.",
         ),
         optional(
             "prefix",
             Shape::Text,
             "none",
-            "Put before the names of the columns, as where a pipeline has two such steps: `title_` adds `title_lang_detected`.",
+            "Prefix for the names of the added columns, needed if a pipeline has two such steps: `title_` gives `title_lang_detected`.",
         ),
     ],
 };
 
 static TRANSLATE: Section = Section {
-    title: "[[step]] kind = \"translate\"",
-    meaning: "Translates a text. Adds `translated`. A text is translated once in a run, however many records of however many children have it; one in the wanted language already, and one without a letter, comes back as it is. What is longer than the service takes is cut at the ends of sentences.",
+    title: "`[[step]]` with `kind = \"translate\"`",
+    meaning: "Translates a text. Adds `translated`. The same text is translated only once per run. A text that is already in the target language, or has no letters, is returned unchanged. A text that is too long for the service is split between sentences.",
     keys: &[
         required("column", Shape::Text, "The column with the text."),
         optional("to", Shape::Text, "\"en\"", "The language to translate to."),
@@ -703,145 +703,145 @@ static TRANSLATE: Section = Section {
             "from",
             Shape::Text,
             "\"auto\"",
-            "The column with the text's language, as `lang_detected`. `auto`, and where the column is empty: the service tells it.",
+            "The column with the language of the text, such as `lang_detected`. With `auto`, or if the column is empty, the service detects the language.",
         ),
         required(
             "service",
             Shape::Service,
-            "Who translates: `\"amazon\"` is Amazon Translate, on AWS only; `{ url = \"https://..\" }` is a server that speaks LibreTranslate's protocol.",
+            "The translation service: `\"amazon\"` is Amazon Translate, on AWS only; `{ url = \"https://..\" }` is a server with the LibreTranslate API.",
         ),
         optional(
             "prefix",
             Shape::Text,
             "none",
-            "Put before the name of the column: `title_` adds `title_translated`.",
+            "Prefix for the name of the added column: `title_` gives `title_translated`.",
         ),
     ],
 };
 
-/// `service` of a `translate` step, where it is a server.
+/// `service = { .. }` of a `translate` step.
 pub(crate) static SERVER: Section = Section {
-    title: "[step.service] of `translate`",
-    meaning: "A server that speaks LibreTranslate's protocol. It is asked, tried again and paused for as a `http` step does it, and its address is guarded alike.",
+    title: "`[step.service]` of `translate`",
+    meaning: "A server with the LibreTranslate API. Retries, pauses and refused addresses are the same as in an `http` step.",
     keys: &[
-        required("url", Shape::Text, "Its address, without `/translate`."),
+        required("url", Shape::Text, "The URL of the server, without `/translate`."),
         optional(
             "api_key",
             Shape::Template,
             "none",
-            "The key that it asks for.",
+            "The API key, if the server requires one.",
         ),
         optional(
             "max_chars",
             Shape::Whole(1, 1_000_000),
-            "as the server says, else 5000",
-            "Characters of one request.",
+            "the limit of the server, otherwise 5000",
+            "Maximum number of characters in one request.",
         ),
         optional(
             "timeout",
             Shape::Duration,
             "\"30s\"",
-            "Time limit of one attempt.",
+            "Time limit for one attempt.",
         ),
         optional(
             "attempts",
             Shape::Whole(1, rowmill_domain::limits::ATTEMPTS_MAX),
             "4",
-            "Attempts in all on each request.",
+            "Maximum number of attempts for each request.",
         ),
         optional(
             "rate",
             Shape::Rate,
             "no limit",
-            "Most requests in a time, as in a `http` step.",
+            "Maximum request rate, as in an `http` step.",
         ),
         optional(
             "allow_hosts",
             Shape::Texts,
             "[]",
-            "The server's host, where it has a private address.",
+            "The host of the server, if it has a private address.",
         ),
     ],
 };
 
 static CLASSIFY: Section = Section {
-    title: "[[step]] kind = \"classify\"",
-    meaning: "Labels a text with a model of your own, made by `rowmill train`, offline. Adds `label`, `probability` (0 to 1) and, with `explain`, `words`.",
+    title: "`[[step]]` with `kind = \"classify\"`",
+    meaning: "Labels a text with your own model, trained with `rowmill train`; offline. Adds `label`, `probability` (0 to 1) and, with `explain`, `words`.",
     keys: &[
         required("column", Shape::Text, "The column with the text."),
         required(
             "model",
             Shape::Text,
-            "The model's file, relative to the pipeline's folder.",
+            "The file of the model, relative to the pipeline's folder.",
         ),
         optional(
             "explain",
             Shape::Whole(1, 100),
             "no column `words`",
-            "How many words go into `words`: those that spoke loudest for the label.",
+            "Number of words in `words`: those that contributed most to the label.",
         ),
         optional(
             "prefix",
             Shape::Text,
             "none",
-            "Put before the names of the columns, as where a pipeline has two such steps: `topic_` adds `topic_label`.",
+            "Prefix for the names of the added columns, needed if a pipeline has two such steps: `topic_` gives `topic_label`.",
         ),
     ],
 };
 
 /// `[[check]]`
 pub(crate) static CHECK: Section = Section {
-    title: "[[check]]",
-    meaning: "A rule that each record must pass, after the steps. A rule that meets an empty column does not pass.",
+    title: "`[[check]]`",
+    meaning: "A rule that each record must pass after the steps. A rule that uses an empty column does not pass.",
     keys: &[
-        required("rule", Shape::Expression, "True where the record passes."),
+        required("rule", Shape::Expression, "A condition that is true if the record passes."),
         optional(
             "on_failure",
             Shape::OneOf(&["fail", "warn"]),
             "\"fail\"",
-            "`fail`: the row is `failed`. `warn`: it stays `ok`, with the warning in `error`.",
+            "`fail`: the row is `failed`. `warn`: the row stays `ok`, with a warning in `error`.",
         ),
     ],
 };
 
 /// `[[column]]`
 pub(crate) static COLUMN: Section = Section {
-    title: "[[column]]",
-    meaning: "A column computed from the others. Where it cannot be (a column it needs is empty), its cell is empty and `error` says why.",
+    title: "`[[column]]`",
+    meaning: "A column computed from other columns. If a value cannot be computed, for example because a column is empty, the cell is empty and `error` says why.",
     keys: &[
-        required("name", Shape::Text, "Its header."),
+        required("name", Shape::Text, "The header of the column."),
         required(
             "value",
             Shape::Expression,
-            "Its value: a text, a number, or true or false.",
+            "The value: text, a number, or true or false.",
         ),
     ],
 };
 
 /// `[report]`
 pub(crate) static REPORT: Section = Section {
-    title: "[report]",
+    title: "`[report]`",
     meaning: "The result workbook.",
     keys: &[
         optional(
             "chart",
             Shape::Text,
             "no chart",
-            "The column whose values the sheet Summary counts and charts.",
+            "The column whose values are counted and charted on the sheet Summary.",
         ),
         optional(
             "links",
             Shape::Texts,
             "no links",
-            "Columns whose web and mail addresses (http, https, mailto) can be clicked in the result; up to 65,530 in a sheet, as Excel takes them.",
+            "Columns whose URLs and mail addresses (http, https, mailto) become links in the result. Excel allows up to 65,530 links per sheet.",
         ),
     ],
 };
 
 /// `[notify]`
 pub(crate) static NOTIFY: Section = Section {
-    title: "[notify]",
-    meaning: "Who gets the mail.",
+    title: "`[notify]`",
+    meaning: "Who receives the mail.",
     keys: &[optional(
         "to",
         Shape::Texts,
@@ -852,50 +852,50 @@ pub(crate) static NOTIFY: Section = Section {
 
 /// `[batch]`
 pub(crate) static BATCH: Section = Section {
-    title: "[batch]",
-    meaning: "How the work is spread over children, each a job of AWS Batch. `rowmill plan` shows what comes of it.",
+    title: "`[batch]`",
+    meaning: "How the work is distributed over children, each a job of AWS Batch. `rowmill plan` shows the resulting numbers.",
     keys: &[
         optional(
             "seconds_per_record",
             Shape::Number,
             "0.01",
-            "Expected seconds of work on a record; children are sized by it, to some 4 minutes each.",
+            "Expected processing time per record. Children are sized by it to run for about 4 minutes each.",
         ),
         optional(
             "concurrency",
             Shape::Whole(1, 1000),
             "16",
-            "Records worked on at once in a child.",
+            "Number of records that a child processes at the same time.",
         ),
         optional(
             "max_children",
             Shape::Whole(1, 1_000_000),
             "2000",
-            "Most children of a phase: the cap on the load on a source.",
+            "Maximum number of children of a phase. It limits the load on a source.",
         ),
         optional(
             "vcpu",
             Shape::Number,
             "0.25",
-            "vCPUs of a child: 0.25, 0.5, 1, 2, 4, 8 or 16.",
+            "Number of vCPUs of a child: 0.25, 0.5, 1, 2, 4, 8 or 16.",
         ),
         optional(
             "memory",
             Shape::Memory,
             "\"512 MiB\"",
-            "Memory of a child; what AWS Fargate offers depends on `vcpu`.",
+            "Memory of a child. The sizes that AWS Fargate offers depend on `vcpu`.",
         ),
         optional(
             "attempts",
             Shape::Whole(1, rowmill_domain::limits::ATTEMPTS_MAX),
             "10",
-            "Attempts of a child. Only faults of the machine are tried again, never a bad record.",
+            "Maximum number of attempts of a child. Only faults of the machine or a service cause a retry, never a bad record.",
         ),
         optional(
             "timeout",
             Shape::Duration,
             "\"1h\"",
-            "Time limit of an attempt of a child, at least 60 s.",
+            "Time limit for one attempt of a child, at least 60 s.",
         ),
     ],
 };

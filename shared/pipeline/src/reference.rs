@@ -1,4 +1,4 @@
-//! The JSON Schema and the reference of pipeline files, both made from the tables of keys.
+//! Generates the JSON Schema and the reference of pipeline files from the table of keys.
 
 use serde_json::{Map, Value, json};
 
@@ -8,8 +8,8 @@ use crate::keys::{
 use crate::{Pipeline, expr, template};
 
 impl Pipeline {
-    /// The JSON Schema (draft 2020-12) of pipeline files, for editors. `docs/pipeline.schema.json`
-    /// is this.
+    /// Returns the JSON Schema (draft 2020-12) of pipeline files, for editors. A test keeps
+    /// `docs/pipeline.schema.json` equal to it.
     pub fn json_schema() -> Value {
         let mut schema = Map::new();
         schema.insert(
@@ -23,8 +23,8 @@ impl Pipeline {
         Value::Object(schema)
     }
 
-    /// Every key with its type, default and meaning, and what expressions and texts may use, in
-    /// Markdown. `docs/pipeline.md` is this.
+    /// Returns the reference in Markdown: every key with its type, default and meaning, and what
+    /// expressions and templates can use. A test keeps `docs/pipeline.md` equal to it.
     pub fn reference_markdown() -> String {
         let code = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
@@ -64,8 +64,8 @@ fn object(sections: &[&'static Section]) -> Value {
 fn property(key: &Key) -> Value {
     let mut schema = shape(&key.shape);
     let default = match key.default {
+        None | Some("-") => String::new(),
         Some(default) => format!(" Default: {default}."),
-        None => String::new(),
     };
     schema["description"] = json!(format!("{}{default}", key.meaning));
     schema
@@ -78,7 +78,7 @@ fn shape(shape: &Shape) -> Value {
     match shape {
         Shape::Text | Shape::Template | Shape::Expression => text(),
         Shape::Texts => json!({"type": "array", "items": text()}),
-        // A program's arguments may be empty texts, and may be repeated.
+        // Arguments of a program can be empty, and can repeat.
         Shape::Program => json!({"type": "array", "items": {"type": "string"}, "minItems": 1}),
         Shape::OneOf(allowed) => json!({"enum": allowed}),
         Shape::SheetRef => json!({"anyOf": [text(), {"type": "integer", "minimum": 1}]}),
@@ -161,14 +161,9 @@ fn keys_markdown() -> String {
 }
 
 fn section_markdown(section: &'static Section) -> String {
-    let title = if section.title.starts_with('[') {
-        format!("`{}`", section.title)
-    } else {
-        section.title.to_owned()
-    };
     let mut text = format!(
-        "### {title}\n\n{}\n\n| Key | Value | Default | Meaning |\n| --- | --- | --- | --- |\n",
-        section.meaning
+        "### {}\n\n{}\n\n| Key | Value | Default | Meaning |\n| --- | --- | --- | --- |\n",
+        section.title, section.meaning
     );
     for key in section.keys {
         let default = match key.default {
@@ -191,9 +186,8 @@ fn section_markdown(section: &'static Section) -> String {
 fn shape_words(shape: &Shape) -> String {
     match shape {
         Shape::Text => "text".to_owned(),
-        Shape::Texts => "list of texts".to_owned(),
-        Shape::Program => "list of texts".to_owned(),
-        Shape::OneOf(allowed) if allowed.len() == KINDS.len() => "a type".to_owned(),
+        Shape::Texts | Shape::Program => "list of texts".to_owned(),
+        Shape::OneOf(allowed) if allowed.len() == KINDS.len() => "type".to_owned(),
         Shape::OneOf(allowed) => allowed
             .iter()
             .map(|a| format!("`\"{a}\"`"))
@@ -208,8 +202,8 @@ fn shape_words(shape: &Shape) -> String {
         Shape::Duration => "duration".to_owned(),
         Shape::Rate => "rate".to_owned(),
         Shape::Memory => "`MiB` or `GiB`".to_owned(),
-        Shape::Template => "text with values".to_owned(),
-        Shape::Templates => "table of texts with values".to_owned(),
+        Shape::Template => "template".to_owned(),
+        Shape::Templates => "table of templates".to_owned(),
         Shape::Expression => "expression".to_owned(),
         Shape::Types => "table: column = type".to_owned(),
         Shape::Extracts => "table: column = { .. }".to_owned(),
@@ -217,7 +211,7 @@ fn shape_words(shape: &Shape) -> String {
         Shape::Parameters => "table: name = text or table".to_owned(),
         Shape::Service => "`\"amazon\"` or table".to_owned(),
         Shape::Table(_) => "table".to_owned(),
-        Shape::Tables(_) | Shape::Steps => "tables".to_owned(),
+        Shape::Tables(_) | Shape::Steps => "list of tables".to_owned(),
     }
 }
 
@@ -226,9 +220,9 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    #[expect(clippy::disallowed_methods, reason = "a switch of the tests alone")]
-    /// With `ROWMILL_BLESS=1` the file is written instead.
-    fn stands_in_docs(name: &str, generated: &str) {
+    /// Asserts that a file under `docs/` has this content. With `ROWMILL_BLESS=1`, writes it first.
+    #[expect(clippy::disallowed_methods, reason = "only tests read this variable")]
+    fn assert_documented(name: &str, generated: &str) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../docs")
             .join(name);
@@ -243,14 +237,14 @@ mod tests {
     }
 
     #[test]
-    fn the_docs_are_the_generated_ones() {
+    fn the_generated_docs_are_up_to_date() {
         let schema = serde_json::to_string_pretty(&Pipeline::json_schema()).unwrap() + "\n";
-        stands_in_docs("pipeline.schema.json", &schema);
-        stands_in_docs("pipeline.md", &Pipeline::reference_markdown());
+        assert_documented("pipeline.schema.json", &schema);
+        assert_documented("pipeline.md", &Pipeline::reference_markdown());
     }
 
     #[test]
-    fn every_key_stands_in_the_schema_and_the_reference() {
+    fn the_schema_and_the_reference_contain_every_key() {
         let schema = Pipeline::json_schema();
         let http = &schema["properties"]["step"]["items"]["oneOf"][0];
         assert_eq!(http["properties"]["kind"]["const"], "http");
@@ -272,5 +266,16 @@ mod tests {
             }
         }
         assert!(!reference.contains("{keys}"));
+    }
+
+    #[test]
+    fn code_in_headings_is_closed() {
+        let reference = Pipeline::reference_markdown();
+        let headings: Vec<_> = reference.lines().filter(|l| l.starts_with('#')).collect();
+        assert!(headings.len() > 20, "{headings:?}");
+        for heading in headings {
+            assert_eq!(heading.matches('`').count() % 2, 0, "{heading}");
+            assert!(!heading.contains("``"), "{heading}");
+        }
     }
 }
