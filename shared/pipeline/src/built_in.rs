@@ -1,13 +1,13 @@
-//! Pipelines that are there without a file, so that a first workbook needs no set-up.
+//! Built-in pipelines, so that a first workbook needs no setup.
 
-/// Names and texts of the pipelines that every deployment has. A file `pipelines/<name>.toml` in
-/// the work bucket takes the place of the one of its name.
+/// The names and texts of the pipelines that every deployment has. A file `pipelines/<name>.toml` in
+/// the work bucket overrides the built-in pipeline with the same name.
 pub const BUILT_IN: [(&str, &str); 1] = [(
     "reviews",
     include_str!("../../../examples/reviews/pipeline.toml"),
 )];
 
-/// The text of the built-in pipeline of that name.
+/// Returns the text of the built-in pipeline with this name.
 pub fn built_in(name: &str) -> Option<&'static str> {
     let mut all = BUILT_IN.iter();
     all.find(|(n, _)| *n == name).map(|(_, text)| *text)
@@ -20,11 +20,11 @@ mod tests {
     use rowmill_domain::PipelineName;
 
     #[test]
-    fn what_is_built_in_can_be_run_and_mails_nobody_by_itself() {
+    fn built_in_pipelines_are_valid_and_have_no_recipients() {
         for (name, text) in BUILT_IN {
             assert!(PipelineName::is_valid(name));
             let pipeline = Pipeline::parse(name, text).unwrap();
-            // The deployment's default recipient gets the mail.
+            // The mail goes to the deployment's default recipient.
             assert!(pipeline.notify.to.is_empty(), "{name}");
         }
         assert!(built_in("no-such").is_none());

@@ -1,4 +1,4 @@
-//! Column names against the workbook's header, before the first row is read.
+//! Checks column names against the header of the workbook, before the first row is read.
 
 use rowmill_domain::limits::SHEET_COLUMNS;
 
@@ -7,10 +7,10 @@ use crate::parse::reader::SourceFile;
 use crate::{Pipeline, PipelineError};
 
 impl Pipeline {
-    /// Checks every literal column name in templates, expressions, `[input]`, steps that read a
-    /// text, and the chart against the workbook's header and the outputs of earlier steps, before
-    /// the first row is read; and that the result can be a sheet: no column of the header is added
-    /// once more, and not more columns than a sheet has. All that is wrong, in the file's order.
+    /// Checks the pipeline against the header of a workbook, before the first row is read: every
+    /// column that it mentions exists in the header or is an output of an earlier step, no added
+    /// column exists in the header already, and the result fits into a sheet. Returns all errors in
+    /// the order of the file.
     pub fn check_columns(&self, header: &[String]) -> Vec<PipelineError> {
         let file = SourceFile::new(&self.mentions.file, &self.mentions.text);
         let added = self.added_columns();
@@ -23,7 +23,7 @@ impl Pipeline {
             }
             let (message, help) = if added.iter().any(|a| a == name) {
                 (
-                    format!("`{name}` is not there yet: a later part of the pipeline makes it"),
+                    format!("`{name}` is not available yet: a later part of the pipeline adds it"),
                     None,
                 )
             } else {
@@ -37,9 +37,8 @@ impl Pipeline {
         }
         for (name, at) in &self.mentions.added {
             if header.iter().any(|h| **h == **name) {
-                let message =
-                    format!("the workbook has a column `{name}` already, and this adds another");
-                let help = "rename or remove one of them; a result of an earlier run has all that its steps added";
+                let message = format!("the workbook already has a column `{name}`");
+                let help = "rename or remove one of them; the result of an earlier run contains the columns that its steps added";
                 file.error(at.clone(), message, Some(help.to_owned()));
             }
         }
@@ -51,24 +50,24 @@ impl Pipeline {
                 .last()
                 .map_or(0..0, |(_, at)| at.clone());
             let message = format!(
-                "the result would have {columns} columns, and a sheet has {SHEET_COLUMNS}: {} of the workbook, up to `{}`, {} added, and {}",
+                "the result would have {columns} columns, but a sheet can have only {SHEET_COLUMNS}: {} from the workbook, up to `{}`, {} added, and {}",
                 header.len(),
                 header.last().map_or("", String::as_str),
                 added.len(),
                 RESULT_COLUMNS.map(|name| format!("`{name}`")).join(", "),
             );
-            let help = "remove columns from the workbook that the result need not show; if it should have far fewer, clear the stray cells in its last columns";
+            let help = "remove columns that you do not need from the workbook; if it has far fewer, delete stray cells in its last columns";
             file.error(at, message, Some(help.to_owned()));
         }
         file.into_errors()
     }
 }
 
-/// The columns that every result has after all others.
+/// The last columns of every result.
 pub const RESULT_COLUMNS: [&str; 3] = ["status", "error", "attempts"];
 
-/// The headers of the input's columns in the result: their own, but for those that would stand
-/// there twice, with `status`, `error` or `attempts`: these get ` (input)` behind them.
+/// Returns the headers of the input columns in the result. A column with the name of one of
+/// [`RESULT_COLUMNS`] gets the suffix ` (input)`, made unique; all others keep their names.
 pub fn result_headers<S: AsRef<str>>(columns: &[S]) -> Vec<String> {
     let own = |name: &str| columns.iter().any(|c| c.as_ref() == name);
     let renamed = |name: &str| {

@@ -1,12 +1,12 @@
-//! The pipeline that a manifest embeds: the one that the run was started with.
+//! The pipeline that a manifest embeds: the version that the run was started with.
 
 use rowmill_domain::{Manifest, RunId};
 
 use crate::error::PipelineError;
 use crate::pipeline::Pipeline;
 
-/// The pipeline embedded in a manifest does not parse. Split parsed it before it wrote the manifest,
-/// so another version of the program did that, and trying again cannot help.
+/// The pipeline embedded in a manifest is invalid for this version of the program. Split parsed it
+/// before it wrote the manifest, so another version started the run, and a retry cannot help.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
     "run {run}: the pipeline in its manifest cannot be read: {}; another version of Rowmill started the run",
@@ -15,14 +15,14 @@ use crate::pipeline::Pipeline;
 pub struct EmbeddedPipelineError {
     /// The run.
     pub run: RunId,
-    /// What is wrong, and where in the file.
+    /// The first error in the file.
     pub source: Box<PipelineError>,
 }
 
 /// Parses the pipeline that a manifest embeds. Errors name the file `<pipeline>.toml`.
 ///
 /// # Errors
-/// The text does not parse with this version of the program.
+/// The text is not valid for this version of the program.
 pub fn from_manifest(manifest: &Manifest) -> Result<Pipeline, EmbeddedPipelineError> {
     let file = format!("{}.toml", manifest.pipeline);
     Pipeline::parse(&file, &manifest.pipeline_toml).map_err(|source| EmbeddedPipelineError {

@@ -1,28 +1,28 @@
-//! What is wrong with a pipeline file, and where.
+//! An error in a pipeline file, with its position.
 
-/// A pipeline file that cannot be used: what, where, and what was probably meant. Renders with
-/// the file's line and column, marked.
+/// An error in a pipeline file: what is wrong, where, and how to fix it. As a [`miette::Diagnostic`]
+/// it renders with the marked line of the file.
 #[derive(Debug, Clone, thiserror::Error, miette::Diagnostic)]
 #[error("{message}")]
 pub struct PipelineError {
-    /// What is wrong.
+    /// What is wrong, without the position.
     pub message: String,
-    /// What to do.
+    /// How to fix it.
     #[help]
     pub help: Option<String>,
-    /// The file.
+    /// The name and text of the file.
     #[source_code]
     pub file: miette::NamedSource<String>,
-    /// The place.
+    /// The position in the file, in bytes.
     #[label("here")]
     pub at: miette::SourceSpan,
-    /// What else is wrong, in the file's order.
+    /// The other errors, in the order of the file.
     #[related]
     pub others: Vec<PipelineError>,
 }
 
 impl PipelineError {
-    /// Line and column of the place, both from 1.
+    /// Returns the line and column, both from 1.
     pub fn position(&self) -> (usize, usize) {
         let before = &self.file.inner().as_bytes()[..self.at.offset().min(self.file.inner().len())];
         let line = before.iter().filter(|b| **b == b'\n').count() + 1;
@@ -36,7 +36,7 @@ impl PipelineError {
         )
     }
 
-    /// The message in one line, with its place and what to do: `tax.toml:3:10: ..; ..`.
+    /// Returns the error in one line, with its position and the fix: `tax.toml:3:10: ..; ..`.
     pub fn one_line(&self) -> String {
         let (line, column) = self.position();
         let file = self.file.name();

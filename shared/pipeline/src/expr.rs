@@ -1,15 +1,16 @@
 //! Rules and derived columns: CEL expressions in which missing is never a value.
 //!
-//! CEL (Common Expression Language) with these differences, made when an expression is compiled:
+//! The language is CEL (Common Expression Language) with these differences, which the compiler
+//! introduces:
 //!
-//! - Columns are mentioned by literal names only, `row["Customer ID"]`, `row.ZIP`, and outputs so
-//!   far by their bare name, so that they are known before the first row.
-//! - A column that is empty is an error wherever it is met, and so is a text that meets a number,
-//!   in `==`, `!=` and `in` too. `has(row["Note"])` asks for presence. As in CEL, `&&` and `||`
-//!   pass over an error where the other side alone decides.
-//! - Numbers are doubles, as in Excel, and integer literals meet them as such; `%` has the sign of
-//!   the dividend, and a division by zero is an error.
-//! - There is no `null`. Dates and times are their ISO 8601 text, which compares as they do.
+//! - Column names are literal, `row["Customer ID"]` or `row.ZIP`, and outputs can be written by their
+//!   bare name. All references are therefore known before the first row.
+//! - Using an empty column is an error, and so is combining text with a number, even with `==`, `!=`
+//!   and `in`. `has(row["Note"])` tests for a value. As in CEL, `&&` and `||` ignore an error if the
+//!   other side decides the result.
+//! - Numbers are doubles, as in Excel, and integer literals are doubles too. `%` has the sign of the
+//!   dividend, and division by zero is an error.
+//! - `null` is not supported. Dates and times are their ISO 8601 text, which sorts in the same order.
 
 mod explain;
 mod functions;
@@ -29,12 +30,30 @@ use rowmill_domain::value::Value;
 
 use crate::names::{CompileError, Origin, Reference};
 
-/// Every function as the reference writes it, and whether it is called on a value.
+/// Returns every function as the reference writes it, and whether it is a method of a value.
 pub(crate) fn functions() -> impl Iterator<Item = (&'static str, bool)> {
     functions::FUNCTIONS.iter().map(|f| (f.name, f.member))
 }
 
 /// A compiled CEL expression. Cheap to clone.
+///
+/// ```
+/// use rowmill_domain::Value;
+/// use rowmill_domain::record::{Columns, Record, Row};
+/// use rowmill_pipeline::Expr;
+///
+/// let expr = Expr::compile("row.Amount > 100 ? 'large' : 'small'").unwrap();
+/// let columns = Columns::new(["Amount"]);
+/// let eval = |amount: Option<Value>| {
+///     let record = Record { row: 2, values: vec![amount] };
+///     expr.eval(Row { columns: &columns, record: &record, outputs: &[] })
+/// };
+/// assert_eq!(eval(Some(250.0.into())), Ok("large".into()));
+/// // Missing is never a value, and text is never a number.
+/// assert_eq!(eval(None).unwrap_err().0, "`Amount` is empty");
+/// let text = eval(Some("250".into())).unwrap_err();
+/// assert_eq!(text.0, "`Amount` is the text \"250\", not a number");
+/// ```
 #[derive(Clone)]
 pub struct Expr(Arc<Inner>);
 
@@ -48,7 +67,7 @@ struct Inner {
 /// A variable of the compiled tree.
 #[derive(Debug)]
 struct Slot {
-    /// Its name in the tree; no identifier that a source can spell stands for another slot.
+    /// The name in the tree. An identifier in a source never names another slot.
     key: String,
     what: SlotKind,
 }
@@ -63,7 +82,7 @@ enum SlotKind {
     Pattern(functions::Pattern),
 }
 
-/// Why an expression or a template gave no value for a record: the reason of an empty cell.
+/// Why an expression or a template has no value for a record. The text names the column.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{0}")]
 pub struct EvalError(pub String);
@@ -75,7 +94,10 @@ impl fmt::Debug for Expr {
 }
 
 impl Expr {
-    /// Compiles; the error says what is wrong and where in `source`.
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    /// The syntax is invalid, or the expression uses something that is not supported.
     pub fn compile(source: &str) -> Result<Expr, CompileError> {
         let rewritten = rewrite::rewrite(source)?;
         Ok(Expr(Arc::new(Inner {
@@ -86,17 +108,17 @@ impl Expr {
         })))
     }
 
-    /// The text it was compiled from.
+    /// Returns the source text.
     pub fn source(&self) -> &str {
         &self.0.source
     }
 
-    /// The columns it mentions, in the order of the text.
+    /// Returns the columns that the expression mentions, in the order of the source.
     pub fn references(&self) -> &[Reference] {
         &self.0.references
     }
 
-    /// Its value where it mentions no column, and so is the same for all records.
+    /// Returns the value of an expression that mentions no column, which is the same for all records.
     pub(crate) fn constant(&self) -> Option<Result<Value, EvalError>> {
         let columns = Columns::default();
         let record = Record {
@@ -111,8 +133,11 @@ impl Expr {
         self.references().is_empty().then(|| self.eval(row))
     }
 
-    /// Its value for a record: a text, a finite number or a boolean. An absent value, a text met by
-    /// a number and the like are errors that name the column and what it holds.
+    /// Evaluates the expression for a record, to text, a finite number or a boolean.
+    ///
+    /// # Errors
+    /// A column is empty, types do not match, or a function fails. The message names the column and
+    /// its value.
     pub fn eval(&self, row: Row<'_>) -> Result<Value, EvalError> {
         let variables = Variables {
             row,
@@ -128,7 +153,7 @@ impl Expr {
     }
 }
 
-/// The result of an expression as a cell's value.
+/// Converts the result of an expression to the value of a cell.
 fn cell(value: &cel::Value) -> Result<Value, String> {
     if let Some(n) = number(value) {
         return match n.is_finite() {
@@ -140,13 +165,13 @@ fn cell(value: &cel::Value) -> Result<Value, String> {
         cel::Value::Bool(b) => Ok(Value::Bool(*b)),
         cel::Value::String(t) => Ok(Value::Text(t.as_str().to_owned())),
         other => Err(format!(
-            "the result is {}, which no cell can hold",
+            "the result is {}, which a cell cannot hold",
             explain::kind(other)
         )),
     }
 }
 
-/// A value as a number, if it is one.
+/// Returns the number in a value, if it is one.
 fn number(value: &cel::Value) -> Option<f64> {
     match value {
         cel::Value::Float(n) => Some(*n),
@@ -155,7 +180,7 @@ fn number(value: &cel::Value) -> Option<f64> {
     }
 }
 
-/// A record as the variables of a tree.
+/// Resolves the variables of a tree for one record.
 struct Variables<'a> {
     row: Row<'a>,
     slots: &'a [Slot],

@@ -266,14 +266,24 @@ pub(crate) static LIMITS: Section = Section {
             "300",
             "Decompressed bytes per byte of the file; checked once 64 MiB are decompressed.",
         ),
-        optional("entries", Shape::Count, "10000", "Number of files in the archive."),
+        optional(
+            "entries",
+            Shape::Count,
+            "10000",
+            "Number of files in the archive.",
+        ),
         optional(
             "rows",
             Shape::Count,
             "1048576",
             "Number of rows in the sheet, header included.",
         ),
-        optional("columns", Shape::Count, "16384", "Number of columns in the sheet."),
+        optional(
+            "columns",
+            Shape::Count,
+            "16384",
+            "Number of columns in the sheet.",
+        ),
         optional(
             "cells",
             Shape::Count,
@@ -310,7 +320,12 @@ pub(crate) static LIMITS: Section = Section {
             "33554432",
             "Total length of the texts of one row, in bytes.",
         ),
-        optional("nesting", Shape::Count, "256", "Nesting depth of XML elements."),
+        optional(
+            "nesting",
+            Shape::Count,
+            "256",
+            "Nesting depth of XML elements.",
+        ),
         optional(
             "seconds",
             Shape::Count,
@@ -603,7 +618,11 @@ static COMMAND: Section = Section {
             Shape::Program,
             "The program and its arguments. It starts in the pipeline's folder, or with `fetch` in the folder of the fetched files. The argument `Ref::name` stands for the parameter `name`.",
         ),
-        required("outputs", Shape::Texts, "The columns that the program adds."),
+        required(
+            "outputs",
+            Shape::Texts,
+            "The columns that the program adds.",
+        ),
         optional(
             "timeout",
             Shape::Duration,
@@ -724,7 +743,11 @@ pub(crate) static SERVER: Section = Section {
     title: "`[step.service]` of `translate`",
     meaning: "A server with the LibreTranslate API. Retries, pauses and refused addresses are the same as in an `http` step.",
     keys: &[
-        required("url", Shape::Text, "The URL of the server, without `/translate`."),
+        required(
+            "url",
+            Shape::Text,
+            "The URL of the server, without `/translate`.",
+        ),
         optional(
             "api_key",
             Shape::Template,
@@ -794,7 +817,11 @@ pub(crate) static CHECK: Section = Section {
     title: "`[[check]]`",
     meaning: "A rule that each record must pass after the steps. A rule that uses an empty column does not pass.",
     keys: &[
-        required("rule", Shape::Expression, "A condition that is true if the record passes."),
+        required(
+            "rule",
+            Shape::Expression,
+            "A condition that is true if the record passes.",
+        ),
         optional(
             "on_failure",
             Shape::OneOf(&["fail", "warn"]),

@@ -1,4 +1,50 @@
-//! The pipeline file: what a TOML file says is done to each record.
+//! The pipeline file: a TOML file that says what to do with each record of a workbook.
+//!
+//! [`Pipeline::parse`] reads and compiles a whole file, and reports every error with its position.
+//! After that, templates, expressions and references to columns are known to be valid, so a record
+//! can fail only because of its values.
+//!
+//! | module | content |
+//! |---|---|
+//! | `pipeline`, `step` | the parsed file: sections and kinds of steps |
+//! | `parse` | TOML to [`Pipeline`], with the position of every error |
+//! | `keys` | the table of all keys, from which parser, reference and schema are derived |
+//! | [`expr`] | rules and derived columns: CEL, in which missing is never a value |
+//! | [`template`] | URLs, headers and bodies: minijinja, in which missing is never a value |
+//! | `check` | column names against the header of a workbook |
+//! | `parameters`, [`secrets`] | values from uploads and from the environment |
+//! | `phases`, [`plan`] | steps grouped by container; records divided into chunks and children |
+//! | `embedded` | the pipeline that a run's manifest embeds |
+//! | `reference` | generates `docs/pipeline.md` and `docs/pipeline.schema.json` |
+//!
+//! ```
+//! use rowmill_domain::record::{Columns, Record, Row};
+//! use rowmill_domain::Value;
+//! use rowmill_pipeline::{Pipeline, StepKind};
+//!
+//! let pipeline = Pipeline::parse(
+//!     "tax.toml",
+//!     r#"
+//!     [[step]]
+//!     kind = "http"
+//!     url = "https://tax.example.gov/parcels/{{ row['Customer ID'] | urlencode }}"
+//!     [step.outputs]
+//!     tax_due = { json = "$.due", type = "number" }
+//!
+//!     [[column]]
+//!     name = "credit_worthy"
+//!     value = "tax_due < 1000 ? 'yes' : 'no'"
+//!     "#,
+//! )
+//! .unwrap();
+//! assert_eq!(pipeline.added_columns(), ["tax_due", "credit_worthy"]);
+//!
+//! let columns = Columns::new(["Customer ID"]);
+//! let record = Record { row: 2, values: vec![Some(Value::from("C/17"))] };
+//! let row = Row { columns: &columns, record: &record, outputs: &[] };
+//! let StepKind::Http(http) = &pipeline.steps[0].kind else { unreachable!() };
+//! assert_eq!(http.url.render(row).unwrap(), "https://tax.example.gov/parcels/C%2F17");
+//! ```
 
 mod built_in;
 mod check;

@@ -3,22 +3,22 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A column that the file mentions by name and that only the header can confirm.
+/// A mention of a column that can be checked only against the header.
 #[derive(Clone, Debug)]
 pub(crate) struct Mention {
     pub(crate) name: Arc<str>,
-    /// Where, in the file.
+    /// The position in the file.
     pub(crate) at: Range<usize>,
-    /// How many of the added columns exist by then; an input column may always be named.
+    /// How many of the added columns exist at this point. Input columns exist everywhere.
     pub(crate) outputs: usize,
 }
 
-/// The file a pipeline was read from and the columns it mentions.
+/// The source text of a pipeline and the columns that it mentions.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mentions {
     pub(crate) file: Arc<str>,
     pub(crate) text: Arc<str>,
     pub(crate) all: Vec<Mention>,
-    /// The columns that are added, with what adds them.
+    /// The added columns, with the position that adds each.
     pub(crate) added: Vec<(Arc<str>, Range<usize>)>,
 }

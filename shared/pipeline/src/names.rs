@@ -1,42 +1,43 @@
-//! Names of columns as templates and expressions mention them, and which name was probably meant.
+//! Names of columns in templates and expressions, and suggestions for misspelled names.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A column that a template or an expression mentions by a literal name.
+/// A literal mention of a column in a template or an expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// The column.
+    /// The name of the column.
     pub name: Arc<str>,
-    /// How it is mentioned.
+    /// The syntax of the mention.
     pub from: Origin,
-    /// Where, in bytes of the template's or expression's text.
+    /// The position in bytes of the source text.
     pub at: Range<usize>,
 }
 
-/// How a column is mentioned.
+/// The syntax of a mention, which decides where the value is looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
-    /// `row["Name"]`, `row['Name']` or `row.Name`: an output so far, else an input column.
+    /// `row["Name"]`, `row['Name']` or `row.Name`: an output of an earlier step, otherwise an input
+    /// column.
     Row,
     /// A bare `name`: an output of an earlier step or an earlier derived column.
     Outputs,
 }
 
-/// A text that cannot be compiled: what is wrong, where in the text, what to do.
+/// An error in the source of a template or an expression: what is wrong, where, and how to fix it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct CompileError {
-    /// What is wrong.
+    /// What is wrong, without the position.
     pub message: String,
-    /// Where, in bytes of the text.
+    /// The position in bytes of the source text.
     pub at: Range<usize>,
-    /// What to do.
+    /// How to fix it.
     pub help: Option<String>,
 }
 
 impl CompileError {
-    /// An error at a place, without help.
+    /// Creates an error without help.
     pub(crate) fn new(message: impl Into<String>, at: Range<usize>) -> CompileError {
         CompileError {
             message: message.into(),
@@ -45,13 +46,13 @@ impl CompileError {
         }
     }
 
-    /// The same error with what to do.
+    /// Adds help.
     pub(crate) fn help(mut self, help: impl Into<String>) -> CompileError {
         self.help = Some(help.into());
         self
     }
 
-    /// The same error with what was probably meant in place of `name`.
+    /// Adds the candidate that `name` probably stands for as help.
     pub(crate) fn suggest<'a>(
         mut self,
         name: &str,
@@ -62,8 +63,8 @@ impl CompileError {
     }
 }
 
-/// The candidate that is nearest to a name, where one is near enough to have been meant: at most a
-/// third of its letters differ, case aside.
+/// Returns the candidate most similar to a name, if at most a third of the letters differ, ignoring
+/// case.
 pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -78,8 +79,8 @@ pub(crate) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Help for a name that is not one of the candidates: the nearest, else all of them where they are
-/// few.
+/// Returns help for an unknown name: the most similar candidate, otherwise all of them if there are
+/// at most 20.
 pub(crate) fn suggest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str> + Clone,
@@ -94,8 +95,8 @@ pub(crate) fn suggest<'a>(
         .collect();
     match all.len() {
         0 | 21.. => None,
-        1 => Some(format!("there is only {}", all[0])),
-        _ => Some(format!("there are {}", all.join(", "))),
+        1 => Some(format!("available: {}", all[0])),
+        _ => Some(format!("available: {}", all.join(", "))),
     }
 }
 
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_names_are_found_and_far_ones_are_not() {
+    fn similar_names_are_suggested_and_others_are_not() {
         let names = ["timeout", "attempts", "url", "Customer ID"];
         assert_eq!(nearest("timout", names), Some("timeout"));
         assert_eq!(nearest("atempst", names), Some("attempts"));
@@ -114,7 +115,7 @@ mod tests {
         assert_eq!(nearest("", names), None);
         assert_eq!(
             suggest("colour", ["a", "b"]).as_deref(),
-            Some("there are `a`, `b`")
+            Some("available: `a`, `b`")
         );
     }
 }

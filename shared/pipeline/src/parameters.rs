@@ -1,4 +1,4 @@
-//! `[parameters]`: texts for arguments of programs, fixed by the pipeline or given by an upload.
+//! `[parameters]`: values for the arguments of programs, fixed by the pipeline or set by an upload.
 
 use regex::Regex;
 use rowmill_domain::manifest::ParameterValues;
@@ -9,57 +9,57 @@ use crate::names::suggest;
 /// An entry of `[parameters]`.
 #[derive(Clone, Debug)]
 pub struct Parameter {
-    /// Its name.
+    /// The name: metadata `parameter-<name>` of an upload, `Ref::<name>` in an argument.
     pub name: String,
-    /// Where its value comes from.
+    /// Where the value comes from.
     pub from: ParameterSource,
 }
 
-/// Where a parameter's value comes from.
+/// Where the value of a parameter comes from.
 #[derive(Clone, Debug)]
 pub enum ParameterSource {
-    /// The pipeline: no upload changes it.
+    /// The pipeline fixes the value.
     Pipeline(String),
-    /// The upload.
+    /// Each upload can set the value.
     Upload {
-        /// Its value where an upload gives none; `None` where each must.
+        /// The value if an upload does not set one. `None`: every upload must set it.
         default: Option<String>,
-        /// What a value may be.
-        form: ParameterRule,
+        /// Which values are valid.
+        rule: ParameterRule,
     },
 }
 
-/// What a value of a parameter may be.
+/// Which values of a parameter are valid.
 #[derive(Clone, Debug)]
 pub struct ParameterRule {
-    /// Its type.
+    /// The type of the value.
     pub kind: Kind,
-    /// What all of it matches.
+    /// A pattern that the whole value must match.
     pub matches: Option<Regex>,
 }
 
 impl ParameterRule {
-    /// That a value is of this form; else why not, as `it is no number`. Whoever may upload gives
-    /// values, so what a program could take for one of its options is refused unless the form
-    /// allows for it.
+    /// Checks a value. The error completes a sentence, such as `it is not a number`. Anyone who can
+    /// upload sets values, so a value that a program could take for an option is refused unless
+    /// `matches` allows it.
     pub(crate) fn check(&self, value: &str) -> Result<(), String> {
         if value.trim().is_empty() {
             return Err("it is empty".to_owned());
         }
         if value.chars().any(char::is_control) {
-            return Err("it has a control character".to_owned());
+            return Err("it contains a control character".to_owned());
         }
         if self.kind != Kind::Text && Value::parse(value, self.kind).is_none() {
-            return Err(format!("it is no {}", self.kind));
+            return Err(format!("it is not a {}", self.kind));
         }
         match &self.matches {
-            // The groups that make it match the whole are not the author's.
+            // Show the pattern as the author wrote it, without the anchors.
             Some(matches) if !matches.is_match(value) => Err(format!(
                 "it does not match `{}`",
                 pattern(matches).unwrap_or_default()
             )),
             None if self.kind == Kind::Text && value.starts_with('-') => Err(
-                "it begins with `-`, as options of programs do, and no `matches` of the pipeline allows that"
+                "it starts with `-` like an option of a program; allow this with `matches` in the pipeline"
                     .to_owned(),
             ),
             _ => Ok(()),
@@ -70,19 +70,19 @@ impl ParameterRule {
 const BEGIN: &str = r"\A(?:";
 const END: &str = r")\z";
 
-/// The expression that matches where `pattern` matches the whole of a text.
+/// Compiles a pattern so that it matches only a whole value.
 pub(crate) fn whole(pattern: &str) -> Result<Regex, regex::Error> {
-    // Alone first: its parentheses must be its own.
+    // Compiled alone first: unbalanced parentheses must not pair with the added ones.
     Regex::new(pattern)?;
     Regex::new(&format!("{BEGIN}{pattern}{END}"))
 }
 
-/// The pattern that [`whole`] was given.
+/// Returns the pattern that was passed to [`whole`].
 fn pattern(whole: &Regex) -> Option<&str> {
     whole.as_str().strip_prefix(BEGIN)?.strip_suffix(END)
 }
 
-/// Whether an upload may give a parameter of this name: S3 turns the names of metadata to lower
+/// Whether an upload can set a parameter with this name. S3 converts the names of metadata to lower
 /// case.
 pub(crate) fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
@@ -102,33 +102,35 @@ pub(crate) fn values(
         match found.map(|p| &p.from) {
             Some(ParameterSource::Upload { .. }) => {}
             Some(ParameterSource::Pipeline(_)) => wrong.push(format!(
-                "the parameter `{name}` is fixed by the pipeline; `{name} = {{ default = \"..\" }}` lets uploads give it"
+                "the pipeline fixes the parameter `{name}`; with `{name} = {{ default = \"..\" }}` uploads can set it"
             )),
             None => {
                 let names = parameters.iter().map(|p| p.name.as_str());
                 let help = suggest(name, names);
-                let help = help.unwrap_or_else(|| "the pipeline has none".to_owned());
-                wrong.push(format!("there is no parameter `{name}`; {help}"));
+                let help = help.unwrap_or_else(|| "the pipeline has no parameters".to_owned());
+                wrong.push(format!("unknown parameter `{name}`; {help}"));
             }
         }
     }
     let mut values = ParameterValues::new();
     for Parameter { name, from } in parameters {
-        let ParameterSource::Upload { default, form } = from else {
+        let ParameterSource::Upload { default, rule } = from else {
             continue;
         };
         let Some(value) = given.get(name).or(default.as_ref()) else {
             wrong.push(format!(
-                "the parameter `{name}` has no value, and no default"
+                "the parameter `{name}` has no value and no default"
             ));
             continue;
         };
-        match form.check(value) {
+        match rule.check(value) {
             Ok(()) => {
                 values.insert(name.clone(), value.clone());
             }
             Err(why) => {
-                wrong.push(format!("the parameter `{name}` cannot be `{value}`: {why}"));
+                wrong.push(format!(
+                    "invalid value `{value}` for the parameter `{name}`: {why}"
+                ));
             }
         }
     }
@@ -161,7 +163,7 @@ offset = { default = "1", matches = "-?[0-9]+" }
     }
 
     #[test]
-    fn an_upload_gives_what_has_no_default_and_may_give_the_rest() {
+    fn uploads_must_set_parameters_without_default_and_can_set_the_others() {
         let pairs = |all: &[(&str, &str)]| -> Vec<(String, String)> {
             all.iter()
                 .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
@@ -185,7 +187,7 @@ offset = { default = "1", matches = "-?[0-9]+" }
     }
 
     #[test]
-    fn what_cannot_be_meant_is_told_all_at_once() {
+    fn all_invalid_parameters_are_reported_at_once() {
         let wrong = values(&[
             ("limit", "half"),
             ("mode", "lax"),
@@ -195,15 +197,15 @@ offset = { default = "1", matches = "-?[0-9]+" }
         assert_eq!(
             wrong.unwrap_err(),
             [
-                "the parameter `mode` is fixed by the pipeline; `mode = { default = \"..\" }` lets uploads give it",
-                "there is no parameter `mont`; did you mean `month`?",
-                "the parameter `table` has no value, and no default",
-                "the parameter `limit` cannot be `half`: it is no number",
-                "the parameter `month` cannot be `2026-02x`: it does not match `[0-9]{4}-[0-9]{2}|all`",
+                "the pipeline fixes the parameter `mode`; with `mode = { default = \"..\" }` uploads can set it",
+                "unknown parameter `mont`; did you mean `month`?",
+                "the parameter `table` has no value and no default",
+                "invalid value `half` for the parameter `limit`: it is not a number",
+                "invalid value `2026-02x` for the parameter `month`: it does not match `[0-9]{4}-[0-9]{2}|all`",
             ]
         );
         for (value, why) in [
-            ("--delete", "begins with `-`"),
+            ("--delete", "starts with `-`"),
             ("", "is empty"),
             ("a\nb", "a control character"),
         ] {

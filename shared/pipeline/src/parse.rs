@@ -1,5 +1,5 @@
-//! A pipeline file into a [`Pipeline`]: toml's spanned tree, read by hand, so that every error
-//! points at its place. All errors are found, not just the first.
+//! Parses a pipeline file into a [`Pipeline`]. It walks toml's spanned tree by hand, so that every
+//! error has its position and all errors are found, not only the first.
 
 mod http;
 mod pages;
@@ -29,12 +29,14 @@ use crate::{
 };
 
 const MEMORY: &str = "\"512 MiB\" or \"2 GiB\"";
-const RULE: &str = "write what must hold of a column, as \"tax_due >= 0\"";
+const RULE: &str = "write a condition on a column, such as \"tax_due >= 0\"";
 const DURATION: &str = "\"20s\", \"500ms\", \"2m\" or \"1h\"";
 
 impl Pipeline {
-    /// Reads a pipeline file. `name` is its name in messages. The error is the first in the file's
-    /// order and carries all others.
+    /// Parses and compiles a pipeline file. `name` is the name of the file in messages.
+    ///
+    /// # Errors
+    /// The first error in the order of the file; [`PipelineError::others`] has the rest.
     pub fn parse(name: &str, text: &str) -> Result<Pipeline, Box<PipelineError>> {
         let file = SourceFile::new(name, text);
         let root = match DeTable::parse(text) {
@@ -72,16 +74,15 @@ impl Pipeline {
     }
 }
 
-/// Reads a file section by section. Where something is wrong it is noted in the file, and reading
-/// goes on.
+/// Reads a file section by section. Records each error in the file and continues.
 struct Builder<'a> {
     file: &'a SourceFile<'a>,
     /// The columns added so far.
     outputs: Vec<Arc<str>>,
-    /// Whether a step with errors may add columns that are not in `outputs`.
+    /// Whether a step with errors could add columns that are not in `outputs`.
     unsure: bool,
     mentions: Vec<Mention>,
-    /// Names of the secrets that are declared.
+    /// The names of the declared secrets.
     secrets: Vec<String>,
     /// `[parameters]`, in the order of the file.
     parameters: Vec<Parameter>,
@@ -133,7 +134,7 @@ impl<'a> Builder<'a> {
         pipeline
     }
 
-    /// Notes that the file mentions a column, which may be an input column or one added so far.
+    /// Records the mention of a column: an input column, or one of the first `outputs` added ones.
     fn mention(&mut self, name: &str, at: Range<usize>, outputs: usize) {
         let name = name.into();
         self.mentions.push(Mention { name, at, outputs });
@@ -170,7 +171,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Columns of the input, or of the first `outputs` that are added.
+    /// Reads a list of columns: input columns, or among the first `outputs` added ones.
     fn columns(&mut self, table: &TomlTable<'a>, key: &str, outputs: usize) -> Vec<String> {
         let texts = table.optional(key).and_then(|n| n.texts());
         let texts = texts.unwrap_or_default();
@@ -186,11 +187,15 @@ impl<'a> Builder<'a> {
             let what = match rule.constant() {
                 None | Some(Ok(Value::Bool(_))) => return Some(rule),
                 Some(Ok(other)) => {
-                    format!("{} `{}`, not true or false", other.kind(), other.to_text())
+                    format!(
+                        "is always the {} `{}`, not true or false",
+                        other.kind(),
+                        other.to_text()
+                    )
                 }
-                Some(Err(reason)) => format!("no value: {reason}"),
+                Some(Err(reason)) => format!("never has a value: {reason}"),
             };
-            n.error(format!("this rule always gives {what}"), Some(RULE));
+            n.error(format!("the rule {what}"), Some(RULE));
             None
         });
         let on_failure = table.optional("on_failure").and_then(|n| n.one_of());
@@ -209,11 +214,11 @@ impl<'a> Builder<'a> {
         let value = table.required("value").and_then(|n| {
             let value = self.expression(&n)?;
             if let Some(Err(reason)) = value.constant() {
-                n.error(format!("this never has a value: {reason}"), None);
+                n.error(format!("the value can never be computed: {reason}"), None);
             }
             Some(value)
         });
-        // After its value: a column does not see itself.
+        // After its value, because a column cannot use itself.
         let name = name.and_then(|n| {
             let text = n.text()?;
             self.add(text, &n.at).then(|| text.to_owned())
@@ -236,22 +241,22 @@ impl<'a> Builder<'a> {
         ReportSpec { chart, links }
     }
 
-    /// Takes a name for a column that is added; notes where that cannot be.
+    /// Adds a column. Records an error if the name is taken or invalid.
     fn add(&mut self, name: &str, at: &Range<usize>) -> bool {
         let (message, help) = if self.outputs.iter().any(|o| &**o == name) {
             (
-                format!("an earlier part of the pipeline adds a column `{name}` already"),
-                "give one of them another name",
+                format!("an earlier part of the pipeline already adds a column `{name}`"),
+                "rename one of them",
             )
         } else if RESULT_COLUMNS.contains(&name) {
             (
-                format!("`{name}` is a column that each result has"),
-                "give it another name",
+                format!("every result already has a column `{name}`"),
+                "choose another name",
             )
         } else if name != name.trim() || name.contains(char::is_control) {
             (
-                format!("{name:?} cannot be a column's name"),
-                "leave out white space at its ends, tabs and line ends",
+                format!("{name:?} is not a valid column name"),
+                "remove white space at both ends, tabs and line breaks",
             )
         } else {
             let name: Arc<str> = name.into();
@@ -281,7 +286,7 @@ impl<'a> Builder<'a> {
         self.expression_with(node, &[])
     }
 
-    /// An expression that knows more names than the outputs so far.
+    /// Compiles an expression that can use the names in `more` besides the outputs so far.
     fn expression_with(&mut self, node: &Node<'a>, more: &[&str]) -> Option<Expr> {
         match Expr::compile(node.text()?) {
             Ok(expr) => {
@@ -295,8 +300,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Checks the bare names of a text, which only outputs so far and `more` can be; what goes
-    /// through `row` waits for the header.
+    /// Checks references: a bare name must be an output so far or in `more`. References through `row`
+    /// are checked later, against the header.
     fn references(&mut self, text: &Range<usize>, references: &[Reference], more: &[&str]) {
         for reference in references {
             let at = self.file.within(text, &reference.at);
@@ -311,11 +316,11 @@ impl<'a> Builder<'a> {
                     }
                     let help = match nearest(name, &mut known) {
                         Some(near) => format!("did you mean `{near}`?"),
-                        None => format!("an input column is written row[\"{name}\"]"),
+                        None => format!("to use a column of the workbook, write row[\"{name}\"]"),
                     };
                     let message = match more {
-                        [] => format!("no step before this adds `{name}`"),
-                        _ => format!("neither this step nor one before it adds `{name}`"),
+                        [] => format!("no earlier step adds `{name}`"),
+                        _ => format!("neither this step nor an earlier one adds `{name}`"),
                     };
                     self.file.error(at, message, Some(help));
                 }
@@ -324,12 +329,12 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The table of `[key]`.
+/// Returns the table of `[key]`.
 fn table<'a>(root: &TomlTable<'a>, key: &str, section: &'static Section) -> Option<TomlTable<'a>> {
     root.optional(key).and_then(|n| n.table(&[section]))
 }
 
-/// The tables of `[[key]]`.
+/// Returns the tables of `[[key]]`.
 fn tables<'a>(root: &TomlTable<'a>, key: &str, section: &'static Section) -> Vec<TomlTable<'a>> {
     let nodes = root.optional(key).and_then(|n| n.list());
     let nodes = nodes.unwrap_or_default();
@@ -350,7 +355,7 @@ fn timeout(table: &TomlTable<'_>, default: Duration) -> Duration {
         .unwrap_or(default)
 }
 
-/// The limits that a file gives.
+/// Reads the limits that a file sets.
 fn limits_given(table: &TomlTable<'_>) -> Vec<(&'static str, u64)> {
     let given = keys::LIMITS.keys.iter().filter_map(|key| {
         let value = table.optional(key.name)?.count()?;
@@ -366,14 +371,14 @@ fn notify(table: &TomlTable<'_>) -> Notify {
     let texts = to.as_ref().and_then(Node::texts).unwrap_or_default();
     for (address, node) in &texts {
         if !is_address(address) {
-            node.error(format!("{address:?} is no mail address"), None);
+            node.error(format!("{address:?} is not a mail address"), None);
         }
     }
     if let Some(to) = &to
         && texts.len() > RECIPIENTS_MAX
     {
         to.error(
-            format!("a mail has at most {RECIPIENTS_MAX} recipients"),
+            format!("a mail can have at most {RECIPIENTS_MAX} recipients"),
             Some("use the address of a mailing list"),
         );
     }
@@ -383,7 +388,7 @@ fn notify(table: &TomlTable<'_>) -> Notify {
     }
 }
 
-/// `name@domain`, without a display name. Whether it exists only a mail can tell.
+/// Whether a text has the form `name@domain`, without a display name.
 fn is_address(text: &str) -> bool {
     let plain = |c: char| !c.is_whitespace() && !c.is_control() && !"<>()[],;:\\\"@".contains(c);
     text.split_once('@').is_some_and(|(name, domain)| {
@@ -416,7 +421,10 @@ fn batch(table: &TomlTable<'_>) -> BatchSettings {
             .and_then(|n| {
                 let seconds = n.read(units::duration, DURATION)?.as_secs();
                 if seconds < u64::from(ATTEMPT_SECONDS_MIN) {
-                    n.error("AWS Batch takes no time limit below 60 s", None);
+                    n.error(
+                        "the time limit must be at least 60 s, the minimum of AWS Batch",
+                        None,
+                    );
                 }
                 u32::try_from(seconds).ok()
             })
@@ -429,13 +437,13 @@ fn batch(table: &TomlTable<'_>) -> BatchSettings {
     batch
 }
 
-/// Notes a size of a child that Fargate does not offer.
+/// Records an error if Fargate does not offer this size of a child.
 fn size(batch: &BatchSettings, vcpu: Option<&Node<'_>>, memory: &Node<'_>) {
     let Some((_, least, most, step)) = FARGATE_SIZES.iter().find(|s| s.0 == batch.vcpu) else {
         if let Some(node) = vcpu {
             node.error(
-                format!("AWS Fargate has no size of {} vCPUs", batch.vcpu),
-                Some("0.25, 0.5, 1, 2, 4, 8 and 16 can be had"),
+                format!("AWS Fargate does not offer {} vCPUs", batch.vcpu),
+                Some("choose 0.25, 0.5, 1, 2, 4, 8 or 16"),
             );
         }
         return;
@@ -443,10 +451,11 @@ fn size(batch: &BatchSettings, vcpu: Option<&Node<'_>>, memory: &Node<'_>) {
     let mib = batch.memory_mib;
     if !(*least..=*most).contains(&mib) || !mib.is_multiple_of(*step) {
         memory.error(
-            format!("AWS Fargate has no {mib} MiB with {} vCPUs", batch.vcpu),
-            Some(&format!(
-                "{least} to {most} MiB can be had, in steps of {step}"
-            )),
+            format!(
+                "AWS Fargate does not offer {mib} MiB with {} vCPUs",
+                batch.vcpu
+            ),
+            Some(&format!("choose {least} to {most} MiB, in steps of {step}")),
         );
     }
 }

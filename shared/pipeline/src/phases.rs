@@ -1,11 +1,11 @@
-//! Phases: groups of consecutive steps that run in one container.
+//! Phases: groups of consecutive steps that run in the same container.
 
 use std::ops::Range;
 
 use crate::pipeline::Pipeline;
 
 impl Pipeline {
-    /// The phases of the pipeline, in order, as ranges of indexes into [`Pipeline::steps`].
+    /// Returns the phases in order, as ranges of indexes into [`Pipeline::steps`].
     /// Consecutive steps with the same image share a phase. A pipeline without steps has one phase,
     /// with an empty range, that evaluates its columns.
     pub fn phases(&self) -> Vec<Range<usize>> {
@@ -22,9 +22,9 @@ impl Pipeline {
         phases
     }
 
-    /// The number of [`Pipeline::phases`], at least 1.
+    /// Returns the number of [`Pipeline::phases`], at least 1.
     pub fn phase_count(&self) -> u16 {
-        // A file with more steps than this would not be parsed in any useful time.
+        // No file has 65,536 steps.
         u16::try_from(self.phases().len()).unwrap_or(u16::MAX)
     }
 }

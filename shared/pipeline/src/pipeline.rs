@@ -1,4 +1,4 @@
-//! What a pipeline file says, but for its steps.
+//! A parsed pipeline file: all sections except the steps.
 
 use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::secret::Secrets;
@@ -11,64 +11,70 @@ use crate::parameters::{self, Parameter};
 use crate::secrets::{self, Secret, UnusableSecret};
 use crate::step::Step;
 
-/// A pipeline, read and compiled: every template and expression in it is known to parse.
+/// A parsed and compiled pipeline file, with the default for every key that the file leaves out.
+///
+/// ```
+/// use rowmill_pipeline::Pipeline;
+///
+/// let error = Pipeline::parse("p.toml", "[batch]\nvcpus = 1\n").unwrap_err();
+/// assert_eq!(error.one_line(), "p.toml:2:1: unknown key `vcpus`; did you mean `vcpu`?");
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Pipeline {
-    /// What it is for, in a sentence.
+    /// One sentence that says what the pipeline is for.
     pub description: Option<String>,
-    /// The secrets that its steps may use.
+    /// The secrets that steps can use.
     pub secrets: Vec<Secret>,
-    /// Texts for the arguments of programs, in the order of the file.
+    /// The parameters for arguments of programs, in the order of the file.
     pub parameters: Vec<Parameter>,
-    /// Which sheet and columns come in.
+    /// Which sheet and columns to read.
     pub input: Input,
-    /// What is done, in order.
+    /// The steps, in order.
     pub steps: Vec<Step>,
-    /// Rules on the outputs, after the steps.
+    /// Rules that each record must pass after the steps.
     pub checks: Vec<Check>,
-    /// Derived columns, after the checks.
+    /// Derived columns, computed after the checks.
     pub columns: Vec<DerivedColumn>,
-    /// The result workbook.
+    /// Settings of the result workbook.
     pub report: ReportSpec,
-    /// Who gets the mail.
+    /// Who receives the mail.
     pub notify: Notify,
-    /// How the work is spread.
+    /// How the work is distributed over children.
     pub batch: BatchSettings,
-    /// The columns it mentions, with their places.
+    /// The columns that the file mentions, for [`Pipeline::check_columns`].
     pub(crate) mentions: Mentions,
 }
 
-/// `[input]`
+/// `[input]`: which sheet and columns to read.
 #[derive(Clone, Debug, Default)]
 pub struct Input {
-    /// Default: the first visible sheet.
+    /// The sheet. `None`: the first visible one.
     pub sheet: Option<SheetRef>,
-    /// Columns whose value must be present.
+    /// Columns that must have a value. Rows without one are rejected.
     pub required: Vec<String>,
-    /// Columns that together are unique; later duplicates are rejected.
+    /// Columns that together identify a row. Later rows with the same values are rejected.
     pub key: Vec<String>,
-    /// Types per column, in the order of the file.
+    /// The types of columns, in the order of the file.
     pub types: Vec<(String, Kind)>,
-    /// The header's row in the sheet, from 1; default: found.
+    /// The row number of the header, from 1. `None`: it is detected.
     pub header_row: Option<u32>,
-    /// Whether hidden rows stay out, where the file tells them.
+    /// Whether to skip hidden rows, in formats that mark them.
     pub skip_hidden_rows: bool,
-    /// Limits of reading other than the defaults, by the names of [`read_limits`].
+    /// The limits that the file changes, by the names of [`read_limits`].
     pub limits: Vec<(&'static str, u64)>,
 }
 
-/// The limits that `[input.limits]` may name, with their defaults as the reference tells them.
+/// Returns the names of the limits in `[input.limits]` with their documented defaults.
 pub fn read_limits() -> impl Iterator<Item = (&'static str, &'static str)> {
     let keys = keys::LIMITS.keys.iter();
     keys.map(|key| (key.name, key.default.unwrap_or_default()))
 }
 
 impl Pipeline {
-    /// The values of the parameters that an upload may give, from what it gives and the defaults.
+    /// Returns the values of the parameters that an upload can set: those in `given`, and defaults.
     ///
     /// # Errors
-    /// All that is wrong, each in words: a name that is no parameter or is fixed, a value of
-    /// another form, one that is missing.
+    /// One message for each unknown or fixed parameter, invalid value and missing value.
     pub fn parameter_values(
         &self,
         given: &ParameterValues,
@@ -76,13 +82,13 @@ impl Pipeline {
         parameters::values(&self.parameters, given)
     }
 
-    /// The values of the secrets that the pipeline declares, as far as they can be used, and what
-    /// is wrong with the others.
+    /// Returns the usable values of the secrets that the pipeline declares, and the secrets that
+    /// cannot be used. Values that the pipeline does not declare are left out.
     pub fn secret_values(&self, all: &Secrets) -> (Secrets, Vec<UnusableSecret>) {
         secrets::usable(&self.secrets, all)
     }
 
-    /// The columns that the steps and `[[column]]`s add, in order, without repeats.
+    /// Returns the columns that steps and `[[column]]` add, in order and without duplicates.
     pub fn added_columns(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         let steps = self.steps.iter().flat_map(|s| s.outputs());
@@ -95,65 +101,66 @@ impl Pipeline {
     }
 }
 
-/// `[[check]]`
+/// `[[check]]`: a rule that each record must pass after the steps.
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// True where the record passes; an error (an absent value) does not pass.
+    /// True if the record passes. A record for which it cannot be evaluated does not pass.
     pub rule: Expr,
-    /// What a record that does not pass becomes.
+    /// What happens to a record that does not pass.
     pub on_failure: OnFailure,
 }
 
-/// `on_failure`
+/// `on_failure` of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnFailure {
     /// The row is `failed`.
     Fail,
-    /// The row stays `ok`, with the warning in `error`.
+    /// The row stays `ok`, with a warning in `error`.
     Warn,
 }
 
-/// `[[column]]`
+/// `[[column]]`: a column computed from other columns.
 #[derive(Clone, Debug)]
 pub struct DerivedColumn {
-    /// Its header.
+    /// The header of the column.
     pub name: String,
-    /// Its value.
+    /// The value. If it cannot be evaluated, the cell is empty.
     pub value: Expr,
 }
 
-/// `[report]`
+/// `[report]`: settings of the result workbook.
 #[derive(Clone, Debug, Default)]
 pub struct ReportSpec {
-    /// The column whose distribution `Summary` charts.
+    /// The column whose values are counted and charted on the sheet Summary.
     pub chart: Option<String>,
-    /// The columns whose addresses can be followed in the result.
+    /// The columns whose URLs and mail addresses become links.
     pub links: Vec<String>,
 }
 
-/// `[notify]`
+/// `[notify]`: who receives the mail.
 #[derive(Clone, Debug, Default)]
 pub struct Notify {
-    /// Recipients.
+    /// Mail addresses. Empty: the default recipient of the deployment.
     pub to: Vec<String>,
 }
 
-/// `[batch]`
+/// `[batch]`: how the work is distributed over children.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchSettings {
-    /// Expected seconds of work on a record. Default 0.01; above 0.
+    /// Expected seconds of processing per record, above 0. Default 0.01.
     pub seconds_per_record: f64,
-    /// Records at once in a child. Default 16; 1 to 1,000.
+    /// Records that a child processes at the same time, 1 to 1,000. Default 16.
     pub concurrency: u32,
-    /// Children of one phase over all chunks. Default 2,000; at least 1.
+    /// Maximum number of children of one phase over all chunks, at least 1. Default 2,000.
     pub max_children: u32,
-    /// vCPUs of a child. Default 0.25.
+    /// vCPUs of a child; a size in [`rowmill_domain::limits::FARGATE_SIZES`]. Default 0.25.
     pub vcpu: f64,
-    /// Memory of a child in MiB. Default 512.
+    /// Memory of a child in MiB, a size that Fargate offers with these vCPUs. Default 512.
     pub memory_mib: u32,
-    /// Attempts of a child, 1 to 10. Default 10: only machine faults are tried again.
+    /// Maximum number of attempts of a child, 1 to 10. Default 10: only faults of the machine or a
+    /// service are retried.
     pub attempts: u32,
-    /// Time limit of an attempt of a child in seconds, at least 60. Default 3,600.
+    /// Time limit for one attempt of a child in seconds, at least 60. Default 3,600.
     pub timeout_seconds: u32,
 }
 

@@ -1,31 +1,41 @@
-//! The planner: what a run would be, before it is. Pure, so that it is tested as a table.
+//! The planner: how records are divided into chunks and children.
 
 use rowmill_domain::limits::{ARRAY_MAX, CHUNK_RECORDS};
 
 use crate::pipeline::BatchSettings;
 
-/// Seconds of work a child is given: AWS advises 3 to 5 minutes a job. Source: AWS Batch user
-/// guide, "Best practices". Fargate starts 20 tasks a second at best and bills at least a minute.
+/// The target running time of a child, in seconds. AWS advises 3 to 5 minutes per job (AWS Batch user
+/// guide, "Best practices"); Fargate starts at most 20 tasks per second and bills at least a minute.
 pub const CHILD_SECONDS: f64 = 240.0;
 
-/// What a run of so many records would be.
+/// The chunks and children of a run with a given number of records.
+///
+/// ```
+/// use rowmill_pipeline::{BatchSettings, Plan};
+///
+/// // 15,000 records of 2 seconds each, 16 at a time: two balanced chunks.
+/// let batch = BatchSettings { seconds_per_record: 2.0, ..BatchSettings::default() };
+/// let plan = Plan::new(15_000, &batch, 1);
+/// assert_eq!(plan.chunks, [(7_500, 4), (7_500, 4)]);
+/// assert_eq!(plan.child_seconds(&batch).round(), 234.0);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Records and children of each chunk.
+    /// The number of records and of children of each chunk.
     pub chunks: Vec<(u32, u32)>,
-    /// Phases.
+    /// The number of phases.
     pub phases: u16,
 }
 
 impl Plan {
-    /// Plans `records` records. Chunks are balanced; children are as few as keep each near
-    /// [`CHILD_SECONDS`], and in all chunks together at most `batch.max_children` (but one a
-    /// chunk).
+    /// Plans a run. Chunks have nearly the same size. Each chunk gets as few children as keep them
+    /// near [`CHILD_SECONDS`], at least one, and all chunks together at most `batch.max_children`
+    /// if there are not more chunks.
     pub fn new(records: u64, batch: &BatchSettings, phases: u16) -> Plan {
         let chunks = records.div_ceil(u64::from(CHUNK_RECORDS));
         let per_child = (CHILD_SECONDS * f64::from(batch.concurrency) / batch.seconds_per_record)
             .clamp(1.0, f64::from(CHUNK_RECORDS)) as u32;
-        // max_children bounds the load on a source, so what one chunk may have is its share.
+        // max_children limits the load on a source, so each chunk gets an equal share of it.
         let share = u32::try_from((u64::from(batch.max_children) / chunks.max(1)).max(1))
             .unwrap_or(u32::MAX);
         let chunks = (0..chunks)
@@ -41,17 +51,17 @@ impl Plan {
         Plan { chunks, phases }
     }
 
-    /// Children of one phase in all chunks.
+    /// Returns the number of children of one phase in all chunks.
     pub fn children(&self) -> u64 {
         self.chunks.iter().map(|(_, c)| u64::from(*c)).sum()
     }
 
-    /// Jobs to submit; a parent counts as one.
+    /// Returns the number of jobs to submit. An array counts as one job.
     pub fn jobs(&self) -> u64 {
         self.chunks.len() as u64 * u64::from(self.phases)
     }
 
-    /// Seconds a child takes, at the pipeline's expected seconds a record; the longest.
+    /// Returns the expected running time of the longest child, in seconds.
     pub fn child_seconds(&self, batch: &BatchSettings) -> f64 {
         self.chunks
             .iter()
@@ -77,7 +87,7 @@ mod tests {
 
     #[test]
     fn chunks_are_balanced_and_children_are_sized() {
-        // records, seconds a record, concurrency, max_children -> chunks as (records, children)
+        // records, seconds per record, concurrency, max_children -> chunks as (records, children)
         type Case = (u64, f64, u32, u32, &'static [(u32, u32)]);
         let table: &[Case] = &[
             (0, 1.0, 1, 100, &[]),

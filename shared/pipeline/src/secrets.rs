@@ -3,36 +3,36 @@
 use rowmill_domain::config::SECRET_PREFIX;
 use rowmill_domain::secret::Secrets;
 
-/// Shortest value, in characters: what is shorter stands in many a text by chance, and would be
-/// taken out of all of them.
+/// The shortest usable value, in characters. A shorter one occurs in other text by chance and would be
+/// redacted there.
 pub const VALUE_MIN: usize = 4;
 
-/// A secret as a pipeline declares it.
+/// A declared secret: its name, and where AWS Batch finds the value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secret {
-    /// `[A-Z][A-Z0-9_]*`
+    /// The name, `[A-Z][A-Z0-9_]*`.
     pub name: String,
-    /// Where AWS Batch finds its value.
+    /// Where AWS Batch finds the value.
     pub from: SecretSource,
 }
 
-/// Where AWS Batch finds a secret's value. Names stand below the deployment's own, which is all
-/// that it may read: `tax/key` is `<stack>/tax/key`.
+/// Where AWS Batch finds the value of a secret. Names are relative to the deployment, which can read
+/// only its own: `tax/key` is `<stack>/tax/key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
     /// A name in Secrets Manager.
     Manager(String),
-    /// A name in Parameter Store; written `ssm:name`.
+    /// A name in Parameter Store, written `ssm:name`.
     Parameter(String),
-    /// Any of the two by its ARN, which the deployment must be given leave to read.
+    /// The ARN of either kind. The deployment needs permission to read it.
     Arn(String),
 }
 
 impl SecretSource {
-    /// Reads what a pipeline file says; `None` where it is no name and no ARN.
+    /// Parses the text in a pipeline file. `None`: it is neither a valid name nor an ARN.
     pub fn parse(text: &str) -> Option<SecretSource> {
-        // Source: Secrets Manager API, CreateSecret, and SSM API, PutParameter: the letters that
-        // both take.
+        // The characters that both services accept. Source: Secrets Manager API, CreateSecret, and
+        // SSM API, PutParameter.
         let is_path = |path: &str| {
             let part = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
             let parts = || path.split('/');
@@ -55,13 +55,13 @@ impl SecretSource {
 }
 
 impl Secret {
-    /// The variable that holds the value in a child's environment.
+    /// Returns the environment variable of a child that holds the value.
     pub fn variable(&self) -> String {
         format!("{SECRET_PREFIX}{}", self.name)
     }
 
-    /// What a job definition of that stack says of it: an ARN, `ssm:/<stack>/name`, or the name in
-    /// Secrets Manager.
+    /// Returns the reference in a job definition of `stack`: an ARN, `ssm:/<stack>/name`, or the name
+    /// in Secrets Manager. [`rowmill_domain::job::value_from`] converts it for AWS Batch.
     pub fn reference(&self, stack: &str) -> String {
         match &self.from {
             SecretSource::Manager(name) => format!("{stack}/{name}"),
@@ -71,20 +71,20 @@ impl Secret {
     }
 }
 
-/// A secret that a pipeline declares and that cannot be used.
+/// Why a declared secret cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableSecret {
-    /// It has no value.
+    /// The environment has no value.
     #[error("secret {0} has no value: set the environment variable {SECRET_PREFIX}{0}")]
     Missing(String),
-    /// Its value is shorter than [`VALUE_MIN`].
+    /// The value is shorter than [`VALUE_MIN`].
     #[error(
-        "secret {0} has fewer than {VALUE_MIN} characters, which could not be told from other text: use a longer one"
+        "secret {0} has fewer than {VALUE_MIN} characters, too few to recognize it in other text: use a longer value"
     )]
     Short(String),
 }
 
-/// The values of declared secrets, as far as they can be used, and what is wrong with the others.
+/// See [`crate::Pipeline::secret_values`].
 pub(crate) fn usable(declared: &[Secret], all: &Secrets) -> (Secrets, Vec<UnusableSecret>) {
     let (mut usable, mut wrong) = (Vec::new(), Vec::new());
     for Secret { name, .. } in declared {
@@ -107,7 +107,7 @@ mod tests {
     use crate::Pipeline;
 
     #[test]
-    fn where_a_value_is_found() {
+    fn locations_become_references_for_aws_batch() {
         for (text, reference, value) in [
             (
                 "tax/api-key",
@@ -124,10 +124,10 @@ mod tests {
         ] {
             let from = SecretSource::parse(text).unwrap();
             let name = "KEY".to_owned();
-            let told = Secret { name, from }.reference("prod");
-            assert_eq!(told, reference);
+            let made = Secret { name, from }.reference("prod");
+            assert_eq!(made, reference);
             assert_eq!(
-                value_from(&told, "aws", "eu-central-1", "123456789012"),
+                value_from(&made, "aws", "eu-central-1", "123456789012"),
                 value
             );
         }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn those_of_the_environment_that_the_pipeline_declares() {
+    fn only_declared_secrets_with_long_enough_values_are_usable() {
         let pipeline =
             Pipeline::parse("p.toml", "secrets = [\"KEY\", \"PIN\", \"ABSENT\"]").unwrap();
         let variables = [
@@ -153,7 +153,7 @@ mod tests {
             ("ROWMILL_SECRET_PIN", "123"),
             ("ROWMILL_SECRET_OTHER", "not declared"),
             ("ROWMILL_SECRET_lower", "no name"),
-            ("KEY", "no secret"),
+            ("KEY", "not a secret"),
         ];
         let variables = variables.map(|(n, v)| (n.into(), v.into()));
         let all = Secrets::from_environment(variables);

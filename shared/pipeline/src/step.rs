@@ -1,4 +1,4 @@
-//! What is done to a record: one type for each kind of step.
+//! Steps: one type for each kind of `[[step]]`.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use rowmill_domain::manifest::ParameterValues;
 use crate::expr::Expr;
 use crate::template::Template;
 
-/// One `[[step]]`.
+/// One `[[step]]`: an action on each record.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// What it does.
+    /// What the step does.
     pub kind: StepKind,
-    /// A container image of its own, which makes a phase of its own.
+    /// The container image. `None`: the image of the deployment. See [`crate::Pipeline::phases`].
     pub image: Option<String>,
 }
 
 impl Step {
-    /// `http`, `command`, ..: as in the file.
+    /// Returns `kind` as the file writes it, such as `http`.
     pub fn kind_name(&self) -> &'static str {
         match &self.kind {
             StepKind::Http(_) => "http",
@@ -30,7 +30,7 @@ impl Step {
         }
     }
 
-    /// The columns it adds, in order.
+    /// Returns the columns that the step adds, in order.
     pub fn outputs(&self) -> Vec<&str> {
         match &self.kind {
             StepKind::Http(http) => http.outputs.iter().map(|o| o.name.as_str()).collect(),
@@ -50,82 +50,82 @@ impl Step {
 /// What a step does.
 #[derive(Clone, Debug)]
 pub enum StepKind {
-    /// Fetches and extracts.
+    /// Sends an HTTP request and extracts columns from the response.
     Http(Box<HttpStep>),
-    /// Runs a program of the user's.
+    /// Runs a program of the pipeline's author.
     Command(CommandStep),
-    /// Scores a text with an offline lexicon.
+    /// Scores the sentiment of a text with a lexicon, offline.
     Sentiment(SentimentStep),
-    /// Tells a text's language, offline.
+    /// Detects the language of a text, offline.
     Language(LanguageStep),
     /// Translates a text.
     Translate(Box<TranslateStep>),
-    /// Labels a text with a model of the user's.
+    /// Labels a text with a trained model, offline.
     Classify(ClassifyStep),
 }
 
-/// `kind = "http"`
+/// `kind = "http"`: sends an HTTP request for each record.
 #[derive(Clone, Debug)]
 pub struct HttpStep {
-    /// The method.
+    /// The HTTP method. Default GET.
     pub method: HttpMethod,
     /// The URL.
     pub url: Template,
-    /// Parameters added to the URL's query, in order.
+    /// Query parameters added to the URL, in order.
     pub query: Vec<(String, Template)>,
-    /// Headers, in order.
+    /// Request headers, in order.
     pub headers: Vec<(String, Template)>,
-    /// The body, of methods that have one.
+    /// The request body, for methods other than GET and HEAD.
     pub body: Option<Template>,
-    /// The body as a form, in place of [`HttpStep::body`], in order.
+    /// The fields of a form, in order; sent instead of [`HttpStep::body`].
     pub form: Vec<(String, Template)>,
-    /// Of one attempt, connection to last byte. Default 30 s.
+    /// Time limit for one attempt, from connecting to the last byte. Default 30 s.
     pub timeout: Duration,
-    /// Attempts in all, 1 to 10. Default 4.
+    /// Maximum number of attempts, 1 to 10. Default 4.
     pub attempts: u32,
-    /// Requests a second to one host, of all children of all runs that name the same. Default: no
-    /// limit.
+    /// Maximum requests per second to one host, shared by all children of all runs that use the same
+    /// rate. `None`: no limit.
     pub rate: Option<f64>,
-    /// Whether a host's robots.txt is asked for and obeyed. Default: true.
+    /// Whether to obey the host's robots.txt. Default true.
     pub robots: bool,
-    /// Hosts (name or address, without port) that may lie in private ranges.
+    /// Hosts (name or address, without port) that may have private addresses.
     pub allow_hosts: Vec<String>,
-    /// The proxy that all requests go through; mentions secrets and no columns.
+    /// The proxy for all requests. It can use secrets, but no columns.
     pub proxy: Option<Template>,
-    /// PEM of certificates that are trusted as well.
+    /// Certificates of additional certificate authorities to trust, in PEM format.
     pub ca: Option<String>,
-    /// Whether a GET with the same URL and headers is sent once in a run, and its response used for
-    /// all records that ask for it.
+    /// Whether to send a GET with the same URL and headers only once per run and to reuse the
+    /// response for all records.
     pub cache: bool,
-    /// True where a response of whatever status is a success; it sees the row, the outputs that
-    /// the response has, and `status`. Default: the status is 200 to 299.
+    /// A condition that decides, for every status, whether the response is a success. It can use the
+    /// row, the outputs in the response, and `status`. `None`: the status is 200 to 299.
     pub ok_when: Option<Expr>,
-    /// How an answer goes on in further pages.
+    /// How to follow the pages of a paginated response.
     pub pages: Option<Pages>,
-    /// What is taken from the response.
+    /// The columns to extract from the response.
     pub outputs: Vec<HttpOutput>,
 }
 
-/// `[step.pages]` of an `http` step.
+/// `[step.pages]` of an `http` step: how to follow the pages of a paginated response.
 #[derive(Clone, Debug)]
 pub struct Pages {
-    /// Where the next one is.
+    /// Where the next page is.
     pub next: NextPage,
-    /// Pages asked for at the most.
+    /// Maximum number of pages to request.
     pub max: u32,
-    /// Other hosts that the next page may be on.
+    /// Other hosts that the next page can be on.
     pub hosts: Vec<String>,
 }
 
 /// Where the next page is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NextPage {
-    /// Where a part of this one says; the last one says nothing. A header `Link` is asked for its
-    /// relation `next`.
+    /// At the URL in this part of the current page; the last page has none. In a `Link` header, the
+    /// one with `rel="next"`.
     Link(Extract),
-    /// Under the next number, as this parameter of the URL.
+    /// At the same URL with the next page number.
     Number {
-        /// The parameter.
+        /// The query parameter that holds the number.
         query: String,
         /// The number of the first page.
         from: u32,
@@ -150,7 +150,7 @@ pub enum HttpMethod {
 }
 
 impl HttpMethod {
-    /// All of them.
+    /// All methods.
     pub const ALL: [HttpMethod; 6] = [
         HttpMethod::Get,
         HttpMethod::Post,
@@ -160,7 +160,7 @@ impl HttpMethod {
         HttpMethod::Head,
     ];
 
-    /// `GET`: as in the file and in the request.
+    /// Returns the name in the file and in the request, such as `GET`.
     pub fn name(self) -> &'static str {
         match self {
             HttpMethod::Get => "GET",
@@ -173,26 +173,26 @@ impl HttpMethod {
     }
 }
 
-/// One entry of `[step.outputs]` of an `http` step.
+/// One entry of `[step.outputs]` of an `http` step: a column to extract.
 #[derive(Clone, Debug)]
 pub struct HttpOutput {
-    /// The column.
+    /// The name of the column.
     pub name: String,
-    /// From where.
+    /// Where the value is in the response.
     pub from: Extract,
-    /// The value's type; default: as JSON says, text for CSS.
+    /// The type of the value. `None`: the type in JSON, number for the status, text otherwise.
     pub kind: Option<Kind>,
-    /// Absent without failing the record.
+    /// Whether a response without a match is accepted; the cell is then empty.
     pub optional: bool,
 }
 
-/// Where an output of an `http` step comes from. The syntax is checked where the step is set up,
-/// which `check` does before anything runs.
+/// Where a value is in a response. JSONPath and CSS selectors are parsed when the step is prepared,
+/// which `rowmill check` does too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extract {
     /// JSONPath (RFC 9535); the first match.
     Json(String),
-    /// JSONPath; all matches as texts, joined by `; `.
+    /// JSONPath; the texts of all matches, joined by `; `.
     JsonAll(String),
     /// CSS selector; the text of the first match.
     Css(String),
@@ -202,11 +202,11 @@ pub enum Extract {
     CssAttribute {
         /// The selector.
         selector: String,
-        /// The attribute's name.
+        /// The name of the attribute.
         attribute: String,
     },
-    /// Regular expression on the response's text; the first group of the first match, or the
-    /// match where there is no group.
+    /// Regular expression on the text of the response; the first group of the first match, or the
+    /// whole match if there is no group.
     Regex(String),
     /// Regular expression; the texts of all matches, joined by `; `.
     RegexAll(String),
@@ -216,40 +216,40 @@ pub enum Extract {
     Status,
 }
 
-/// `kind = "command"`
+/// `kind = "command"`: runs a program.
 #[derive(Clone, Debug)]
 pub struct CommandStep {
-    /// The program and its arguments; the program itself is a text.
+    /// The program and its arguments. The program itself is an [`Argument::Text`].
     pub program: Vec<Argument>,
-    /// The columns it adds.
+    /// The columns that the program adds.
     pub outputs: Vec<String>,
-    /// Per record. Default 60 s.
+    /// Time limit per record. Default 60 s.
     pub timeout: Duration,
-    /// Attempts in all on a record that crashed the program or ran out of time, 1 to 10.
-    /// Default 1.
+    /// Maximum number of attempts for a record that crashes the program or exceeds the time limit,
+    /// 1 to 10. Default 1.
     pub attempts: u32,
-    /// One process for all records of a child, or one for each record.
+    /// Whether one process handles all records of a child, or each record gets its own.
     pub process: ProcessPer,
-    /// Memory that the program may ask for, in MiB. Default: no limit but the child's. On Linux.
+    /// Maximum address space of a process in MiB, on Linux. `None`: the memory of the child.
     pub memory_mib: Option<u32>,
-    /// What each child fetches first.
+    /// A file that each child downloads first.
     pub fetch: Option<Fetch>,
 }
 
 /// An argument of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Argument {
-    /// As it stands, or the text of a parameter that the pipeline fixes.
+    /// A literal, or the value of a parameter that the pipeline fixes.
     Text(String),
-    /// A parameter that an upload may give, by its name.
+    /// The name of a parameter that uploads can set.
     Parameter(String),
 }
 
 impl Argument {
-    /// The argument's text.
+    /// Returns the text of the argument, with the values of the run's parameters.
     ///
     /// # Errors
-    /// The parameter's name, where it is not among the values.
+    /// The name of the parameter, if `values` does not have it.
     pub fn text<'a>(&'a self, values: &'a ParameterValues) -> Result<&'a str, &'a str> {
         match self {
             Argument::Text(text) => Ok(text),
@@ -264,28 +264,28 @@ impl From<&str> for Argument {
     }
 }
 
-/// `[step.fetch]` of a `command` step.
+/// `[step.fetch]` of a `command` step: a file that each child downloads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
-    /// `s3://bucket/key`, or a path.
+    /// `s3://bucket/key`, or a path in the pipeline's folder.
     pub url: String,
-    /// Of the file, in lower-case hexadecimal digits.
+    /// The SHA-256 of the file, in lower-case hexadecimal digits.
     pub sha256: String,
-    /// What it is.
+    /// The type of the file.
     pub kind: FetchKind,
 }
 
-/// `type` of a fetched program.
+/// `type` of a fetched file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchKind {
-    /// A file that is started as it is.
+    /// A file that is executed directly.
     Script,
-    /// A zip.
+    /// A zip file that is unpacked.
     Zip,
 }
 
 impl FetchKind {
-    /// `script` or `zip`, as in the file.
+    /// Returns `script` or `zip`, as the pipeline file writes it.
     pub fn name(self) -> &'static str {
         match self {
             FetchKind::Script => "script",
@@ -295,24 +295,24 @@ impl FetchKind {
 }
 
 impl Fetch {
-    /// Bucket and key; `None` for a path.
+    /// Returns the bucket and key. `None`: it is a path.
     pub fn location(&self) -> Option<(&str, &str)> {
         self.url.strip_prefix("s3://")?.split_once('/')
     }
 
-    /// The file's name: the last part of its address.
+    /// Returns the name of the file: the last part of its address.
     pub fn file_name(&self) -> &str {
         rowmill_domain::keys::file_name(&self.url)
     }
 }
 
-/// How often the program of a `command` step is started.
+/// How often the program of a `command` step starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProcessPer {
-    /// Once in a child; it reads records line by line until its input ends.
+    /// Once per child. It reads records line by line until its input ends.
     #[default]
     Child,
-    /// For each record: it reads one line, answers one, and ends.
+    /// Once per record. It reads one line, writes one line and exits.
     Record,
 }
 
@@ -326,84 +326,85 @@ pub struct SentimentStep {
     pub column: String,
 }
 
-/// `kind = "language"`
+/// `kind = "language"`: detects the language of a text.
 #[derive(Clone, Debug)]
 pub struct LanguageStep {
     /// The column with the text.
     pub column: String,
-    /// The languages that occur, by their codes; empty for all that can be told.
+    /// The codes of the languages that can occur. Empty: all known languages.
     pub languages: Vec<String>,
-    /// Below this no language is told; 0 to 1. Default 0.5.
+    /// The lowest confidence at which a language counts as detected, 0 to 1. Default 0.5.
     pub min_confidence: f64,
-    /// The added column with the language's code.
+    /// The added column with the code of the language.
     pub detected: String,
     /// The added column with the confidence.
     pub confidence: String,
 }
 
-/// `kind = "translate"`
+/// `kind = "translate"`: translates a text.
 #[derive(Clone, Debug)]
 pub struct TranslateStep {
     /// The column with the text.
     pub column: String,
-    /// The language to translate to, by its code.
+    /// The code of the target language.
     pub to: String,
-    /// The column with the text's language; `None` where the service is to tell it.
+    /// The column with the language of the text. `None`: the service detects it.
     pub from: Option<String>,
-    /// Who translates.
+    /// The translation service.
     pub service: TranslateService,
-    /// The added column.
+    /// The added column with the translation.
     pub translated: String,
 }
 
-/// Who translates.
+/// A translation service.
 #[derive(Clone, Debug)]
 pub enum TranslateService {
     /// Amazon Translate.
     Amazon,
-    /// A server that speaks LibreTranslate's protocol.
+    /// A server with the LibreTranslate API.
     Server(TranslateServer),
 }
 
-/// `service = { url = ".." }` of a `translate` step. What a `http` step has too means the same.
+/// `service = { url = ".." }` of a `translate` step: a server with the LibreTranslate API. Fields that
+/// [`HttpStep`] has too have the same meaning.
 #[derive(Clone, Debug)]
 pub struct TranslateServer {
-    /// Without `/translate` and without a slash at its end.
+    /// The URL without `/translate` and without a trailing slash.
     pub url: String,
-    /// The key that it asks for.
+    /// The API key, if the server requires one.
     pub api_key: Option<Template>,
-    /// Characters of one request; `None` where the server is to be asked.
+    /// Maximum number of characters in one request. `None`: the server is asked.
     pub max_chars: Option<u32>,
-    /// Of one attempt. Default 30 s.
+    /// Time limit for one attempt. Default 30 s.
     pub timeout: Duration,
-    /// Attempts in all, 1 to 10. Default 4.
+    /// Maximum number of attempts, 1 to 10. Default 4.
     pub attempts: u32,
-    /// Requests a second. Default: no limit.
+    /// Maximum requests per second. `None`: no limit.
     pub rate: Option<f64>,
     /// Hosts that may lie in private ranges.
     pub allow_hosts: Vec<String>,
 }
 
-/// `kind = "classify"`
+/// `kind = "classify"`: labels a text with a trained model.
 #[derive(Clone, Debug)]
 pub struct ClassifyStep {
     /// The column with the text.
     pub column: String,
-    /// The model's file, relative to the pipeline's directory.
+    /// The file of the model, relative to the pipeline's folder.
     pub model: String,
     /// The added column with the label.
     pub label: String,
-    /// The added column with the label's probability.
+    /// The added column with the probability of the label.
     pub probability: String,
-    /// The words that spoke loudest for the label, where they are asked for.
+    /// The added column with the words that contributed most to the label, if requested.
     pub words: Option<ClassifyWords>,
 }
 
 /// The column `words` of a `classify` step.
 #[derive(Clone, Debug)]
 pub struct ClassifyWords {
-    /// Its name.
+    /// The name of the column.
     pub column: String,
-    /// How many words at most; 1 to 100.
+    /// Maximum number of words, 1 to 100.
     pub most: u32,
 }

@@ -1,9 +1,9 @@
-//! Texts with values in them: minijinja templates in which missing is never a value.
+//! URLs, headers and bodies: minijinja templates in which missing is never a value.
 //!
-//! A template mentions columns by literal names only: `row['Customer ID']`, `row.ZIP`, and outputs
-//! so far by their bare name. That makes them known before the first row, so they are checked
-//! against the header, and a record hands over only those. An absent value is an error wherever it
-//! is met, in output, filters and comparisons alike; `has(row['Note'])` asks for presence.
+//! Column names are literal, `row['Customer ID']` or `row.ZIP`, and outputs can be written by their
+//! bare name. All references are therefore known before the first row: they are checked against the
+//! header, and only these values are passed to the template. Using a missing value is an error in
+//! output, filters and comparisons alike; `has(row['Note'])` tests for a value.
 
 mod walk;
 
@@ -23,10 +23,25 @@ pub(crate) use self::walk::{filters, tests_known};
 use crate::expr::EvalError;
 use crate::names::{CompileError, Origin, Reference};
 
-/// The one template of an environment.
+/// The name of the only template in an environment.
 const NAME: &str = "text";
 
 /// A compiled template. Cheap to clone.
+///
+/// ```
+/// use rowmill_domain::Value;
+/// use rowmill_domain::record::{Columns, Record, Row};
+/// use rowmill_pipeline::Template;
+///
+/// let template = Template::compile("https://example.com/{{ row.City | urlencode }}").unwrap();
+/// let columns = Columns::new(["City"]);
+/// let render = |city: Option<Value>| {
+///     let record = Record { row: 2, values: vec![city] };
+///     template.render(Row { columns: &columns, record: &record, outputs: &[] })
+/// };
+/// assert_eq!(render(Some("Köln/Bonn".into())).unwrap(), "https://example.com/K%C3%B6ln%2FBonn");
+/// assert_eq!(render(None).unwrap_err().0, "`City` is empty");
+/// ```
 #[derive(Clone)]
 pub struct Template(Arc<Inner>);
 
@@ -38,16 +53,16 @@ struct Inner {
     lookups: Vec<Lookup>,
 }
 
-/// A secret that a template mentions by its literal name.
+/// A mention of a secret in a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretMention {
-    /// The secret.
+    /// The name of the secret.
     pub name: Arc<str>,
-    /// Where, in bytes of the template's text.
+    /// The position in bytes of the source text.
     pub at: Range<usize>,
 }
 
-/// One name that the compiled template asks its context for.
+/// One name that the compiled template looks up in its context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lookup {
     /// The variable, or the key of `row`.
@@ -61,9 +76,9 @@ pub(crate) enum LookupKind {
     Row,
     /// `name`
     Output,
-    /// Whether a column is present; `name` is a variable made up for it.
+    /// Whether a column has a value; `name` is a generated variable.
     Has(Origin, Arc<str>),
-    /// A secret's value; `name` is a variable made up for it.
+    /// The value of a secret; `name` is a generated variable.
     Secret(Arc<str>),
 }
 
@@ -74,17 +89,21 @@ impl fmt::Debug for Template {
 }
 
 impl Template {
-    /// Compiles; the error says what is wrong and where in `source`.
+    /// Compiles a template.
+    ///
+    /// # Errors
+    /// The syntax is invalid, or the template uses something that is not supported.
     pub fn compile(source: &str) -> Result<Template, CompileError> {
         let walked = walk::walk(source)?;
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
-        // Debug information clones the source with every error; the reason names the column.
+        // Debug information would clone the source into every error, and the reason already names
+        // the column.
         environment.set_debug(false);
         environment.add_filter("urlencode", urlencode);
         environment.add_filter("base64", |value: &Jinja| STANDARD.encode(value.to_string()));
-        // Jinja writes True and False; everywhere else here they are `true` and `false`.
+        // Jinja writes True and False; everywhere else in Rowmill they are `true` and `false`.
         environment.set_formatter(|out, state, value| match bool::try_from(value.clone()) {
             Ok(b) if value.kind() == ValueKind::Bool => Ok(write!(out, "{b}")?),
             _ => escape_formatter(out, state, value),
@@ -101,28 +120,33 @@ impl Template {
         })))
     }
 
-    /// The text it was compiled from.
+    /// Returns the source text.
     pub fn source(&self) -> &str {
         &self.0.source
     }
 
-    /// The columns it mentions, in the order of the text.
+    /// Returns the columns that the template mentions, in the order of the source.
     pub fn references(&self) -> &[Reference] {
         &self.0.references
     }
 
-    /// The secrets it mentions, in the order of the text.
+    /// Returns the secrets that the template mentions, in the order of the source.
     pub fn secrets(&self) -> &[SecretMention] {
         &self.0.secrets
     }
 
-    /// The text for a record, where it has no secrets. An absent value is an error, never an
-    /// empty text.
+    /// Renders a template without secrets for a record.
+    ///
+    /// # Errors
+    /// A value is missing, or a filter fails. The message names the column.
     pub fn render(&self, row: Row<'_>) -> Result<String, EvalError> {
         self.render_with(row, &Secrets::default())
     }
 
-    /// The text for a record, with secrets. An absent value is an error, never an empty text.
+    /// Renders the template for a record.
+    ///
+    /// # Errors
+    /// A value or a secret is missing, or a filter fails. The message names the column or secret.
     pub fn render_with(&self, row: Row<'_>, secrets: &Secrets) -> Result<String, EvalError> {
         let mut context = Context {
             row: Arc::default(),
@@ -164,7 +188,7 @@ impl Template {
     }
 }
 
-/// The reason of an error, without the place: the text is the pipeline author's, the row is not.
+/// Returns the reason of an error without its position in the template, which no reader of a row knows.
 fn reason(error: &Error) -> String {
     match (error.kind(), error.detail()) {
         (ErrorKind::UndefinedError, Some(detail)) => detail.to_owned(),
@@ -173,14 +197,15 @@ fn reason(error: &Error) -> String {
     }
 }
 
-/// Percent-encodes all but the unreserved characters of RFC 3986. minijinja's own filter keeps `/`,
-/// with which a cell could choose another path; `.` and `..` do that in any encoding.
+/// Percent-encodes everything except the unreserved characters of RFC 3986. minijinja's own filter
+/// keeps `/`, with which a cell could change the path of a URL. `.` and `..` change it in any encoding,
+/// so they are refused.
 fn urlencode(value: &Jinja) -> Result<String, Error> {
     let text = value.to_string();
     if text == "." || text == ".." {
         return Err(Error::new(
             ErrorKind::InvalidOperation,
-            format!("the value `{text}` would change the path of a URL"),
+            format!("the value `{text}` would change the path of the URL"),
         ));
     }
     let mut encoded = String::with_capacity(text.len() + 8);
@@ -208,8 +233,9 @@ fn jinja(value: Option<&Value>) -> Option<Jinja> {
 
 type Values = Vec<(Arc<str>, Option<Jinja>)>;
 
-/// The value of a name that the template mentions. An absent one is an invalid value, which is an
-/// error as soon as it is looked up; a name that it does not mention (a function) is none at all.
+/// Returns the value of a name that the template mentions. A missing value becomes an invalid value,
+/// which is an error when it is used. A name that the template does not mention, such as a function,
+/// is `None`.
 fn look_up(values: &Values, name: &str) -> Option<Jinja> {
     let (_, value) = values.iter().find(|(n, _)| &**n == name)?;
     Some(value.clone().unwrap_or_else(|| {
@@ -240,7 +266,7 @@ impl Object for Context {
     }
 }
 
-/// `row`: the columns that the template mentions.
+/// The object `row`: the columns that the template mentions.
 #[derive(Debug, Default)]
 struct Cells(Values);
 
@@ -281,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_put_in() {
+    fn templates_are_rendered_with_values() {
         for (text, expected) in [
             ("plain", "plain"),
             ("{{ row['Customer ID'] | urlencode }}", "A%2F1%20%C3%BC"),
@@ -313,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_put_in_by_name() {
+    fn templates_are_rendered_with_secrets() {
         let columns = Columns::new(["ID"]);
         let record = Record {
             row: 2,
@@ -341,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_value_is_an_error_wherever_it_is_met() {
+    fn using_a_missing_value_is_always_an_error() {
         for text in [
             "{{ row.Note }}",
             "{{ row['Note'] | upper }}",
@@ -363,20 +389,28 @@ mod tests {
     }
 
     #[test]
-    fn what_could_hide_a_column_is_refused_when_compiled() {
+    fn templates_that_could_hide_a_column_are_refused() {
         for (text, at, message) in [
-            ("a {{ row[x] }}", "row[x]", "written out"),
-            ("a {{ row }}", "row", "name one"),
+            ("a {{ row[x] }}", "row[x]", "must be a literal"),
+            ("a {{ row }}", "row", "choose one column"),
             (
                 "{{ row.A | default('x') }}",
                 "default('x')",
-                "no filter `default`",
+                "unknown filter `default`",
             ),
-            ("{{ row.A is defined }}", "defined", "no test `is defined`"),
-            ("{% if row.A == none %}{% endif %}", "none", "no value here"),
-            ("{{ foo(1) }}", "foo(1)", "no function `foo`"),
+            (
+                "{{ row.A is defined }}",
+                "defined",
+                "unknown test `is defined`",
+            ),
+            (
+                "{% if row.A == none %}{% endif %}",
+                "none",
+                "`none` is not supported",
+            ),
+            ("{{ foo(1) }}", "foo(1)", "unknown function `foo`"),
             ("{{ has(1) }}", "has(1)", "one column"),
-            ("{{ row.A", "", "not valid"),
+            ("{{ row.A", "", "invalid template"),
         ] {
             let error = Template::compile(text).map(|_| ()).unwrap_err();
             assert!(error.message.contains(message), "{text}: {error}");
@@ -389,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn references_are_found_where_they_stand() {
+    fn references_have_their_positions() {
         let text = "é{{ row['A b'] }}{{ x + row.C }}{{ has(row['D']) }}{% for y in z %}{{ y }}{% endfor %}";
         let template = Template::compile(text).unwrap();
         let found: Vec<_> = template
@@ -410,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nested_too_deeply_is_refused() {
+    fn too_deep_nesting_is_refused() {
         let chain = |terms: usize| format!("{{{{ {} }}}}", vec!["1"; terms].join("+"));
         assert_eq!(render(&chain(100)).as_deref(), Ok("100"));
         for text in [

@@ -5,7 +5,7 @@ use rowmill_domain::Kind;
 
 use super::*;
 
-/// The example of the design, section 4.
+/// A pipeline with every section.
 const EXAMPLE: &str = r#"
 description = "Tax due per customer"
 
@@ -57,18 +57,18 @@ vcpu = 0.25
 memory = "512 MiB"
 "#;
 
-/// Every error of a file: `line:column`, message, help.
+/// Returns every error of a file: `line:column`, message, help.
 fn errors(toml: &str) -> Vec<(String, String, String)> {
     match Pipeline::parse("p.toml", toml) {
         Ok(_) => Vec::new(),
         Err(first) => {
             let others = first.others.clone();
-            std::iter::once(*first).chain(others).map(told).collect()
+            std::iter::once(*first).chain(others).map(shown).collect()
         }
     }
 }
 
-fn told(error: PipelineError) -> (String, String, String) {
+fn shown(error: PipelineError) -> (String, String, String) {
     let (line, column) = error.position();
     (
         format!("{line}:{column}"),
@@ -87,7 +87,7 @@ fn error(toml: &str, place: &str, message: &str, help: &str) {
 }
 
 #[test]
-fn the_example_of_the_design_is_read() {
+fn a_pipeline_with_every_section_is_parsed() {
     let pipeline = Pipeline::parse("tax.toml", EXAMPLE).unwrap();
     assert_eq!(
         pipeline.input.types,
@@ -125,7 +125,7 @@ fn the_example_of_the_design_is_read() {
 }
 
 #[test]
-fn two_classifiers_are_told_apart_by_a_prefix() {
+fn a_prefix_distinguishes_two_classifiers() {
     let one = "[[step]]\nkind = \"classify\"\ncolumn = \"T\"\nmodel = \"m\"\n";
     let two = format!("{one}explain = 3\nprefix = \"topic_\"\n");
     let pipeline = Pipeline::parse("p.toml", &format!("{one}{two}")).unwrap();
@@ -147,7 +147,7 @@ fn two_classifiers_are_told_apart_by_a_prefix() {
     let same = errors(&format!("{one}{one}"));
     assert_eq!(same.len(), 2, "{same:?}");
     assert!(
-        same[0].1.contains("adds a column `label` already"),
+        same[0].1.contains("already adds a column `label`"),
         "{same:?}"
     );
     error(
@@ -173,7 +173,7 @@ fn an_empty_file_is_a_pipeline_with_all_defaults() {
 }
 
 #[test]
-fn the_defaults_that_the_reference_tells_are_the_ones_taken() {
+fn the_documented_defaults_are_the_real_ones() {
     let parse = |toml: String| {
         format!("{:?}", {
             let mut pipeline = Pipeline::parse("p.toml", &toml).expect(&toml);
@@ -219,7 +219,7 @@ fn the_defaults_that_the_reference_tells_are_the_ones_taken() {
 }
 
 #[test]
-fn limits_and_hidden_rows_are_read() {
+fn limits_and_hidden_rows_are_parsed() {
     let toml =
         "[input]\nhidden_rows = \"skip\"\nlimits = { cells = 17_179_869_185, ratio = 0x10 }\n";
     let input = Pipeline::parse("p.toml", toml).unwrap().input;
@@ -228,7 +228,7 @@ fn limits_and_hidden_rows_are_read() {
 }
 
 #[test]
-fn a_misspelt_key_in_the_third_step_is_pointed_at() {
+fn a_misspelled_key_in_the_third_step_has_its_position() {
     let toml = EXAMPLE.replace("column = \"Notes\"", "colum = \"Notes\"");
     let all = errors(&toml);
     let places: Vec<_> = all.iter().map(|e| (&*e.0, &*e.1)).collect();
@@ -236,7 +236,7 @@ fn a_misspelt_key_in_the_third_step_is_pointed_at() {
         places,
         [
             ("26:1", "`column` is missing"),
-            ("28:1", "there is no key `colum` here")
+            ("28:1", "unknown key `colum`")
         ]
     );
     assert_eq!(all[1].2, "did you mean `column`?");
@@ -245,108 +245,108 @@ fn a_misspelt_key_in_the_third_step_is_pointed_at() {
     error(
         &toml,
         "33:1",
-        "there is no key `timout`",
+        "unknown key `timout`",
         "did you mean `timeout`?",
     );
 }
 
 #[test]
-fn what_is_wrong_is_told_where_it_stands() {
+fn every_error_has_its_position() {
     let http = "[[step]]\nkind = \"http\"\n";
     let out = "outputs = { a = { css = \"b\" } }\n";
     for (toml, place, message, help) in [
-        ("desciption = \"x\"".to_owned(), "1:1", "no key `desciption`", "`description`"),
-        ("description = 5".to_owned(), "1:15", "`description` is a text, not a whole number", ""),
+        ("desciption = \"x\"".to_owned(), "1:1", "unknown key `desciption`", "`description`"),
+        ("description = 5".to_owned(), "1:15", "`description` must be text, not a whole number", ""),
         ("description = \"x".to_owned(), "1:17", "", ""),
         ("a = 1\na = 2".to_owned(), "2:1", "duplicate", ""),
-        ("input = 5".to_owned(), "1:9", "`input` is a table", ""),
-        ("[input]\nsheet = 0".to_owned(), "2:9", "lies between 1", ""),
-        ("[input]\nkey = [\"a\", \"a\"]".to_owned(), "2:13", "stands twice", ""),
-        ("[input]\nhidden_rows = \"hide\"".to_owned(), "2:15", "cannot be \"hide\"", "`keep`"),
-        ("[input]\nlimits = { cell = 5 }".to_owned(), "2:12", "no key `cell`", "`cells`"),
+        ("input = 5".to_owned(), "1:9", "`input` must be a table", ""),
+        ("[input]\nsheet = 0".to_owned(), "2:9", "must be between 1", ""),
+        ("[input]\nkey = [\"a\", \"a\"]".to_owned(), "2:13", "is listed twice", ""),
+        ("[input]\nhidden_rows = \"hide\"".to_owned(), "2:15", "invalid value \"hide\"", "`keep`"),
+        ("[input]\nlimits = { cell = 5 }".to_owned(), "2:12", "unknown key `cell`", "`cells`"),
         ("[input]\nlimits = { cells = 0 }".to_owned(), "2:20", "above 0", ""),
-        ("[input]\ntypes = { a = \"txt\" }".to_owned(), "2:15", "cannot be \"txt\"", "`text`"),
-        ("[[step]]\nkind = \"sentimnt\"".to_owned(), "2:8", "no kind of step `sentimnt`", "did you mean `sentiment`?"),
+        ("[input]\ntypes = { a = \"txt\" }".to_owned(), "2:15", "invalid value \"txt\"", "`text`"),
+        ("[[step]]\nkind = \"sentimnt\"".to_owned(), "2:8", "unknown kind of step `sentimnt`", "did you mean `sentiment`?"),
         ("[[step]]\nkind = \"language\"\ncolumn = \"a\"\nmin_confidence = 2".to_owned(), "4:18", "at most 1", ""),
         ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"".to_owned(), "1:1", "`service` is missing", ""),
-        ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"\nservice = \"amazn\"".to_owned(), "4:11", "no service \"amazn\"", "\"amazon\""),
-        ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"\nservice = { url = \"localhost:5000\" }".to_owned(), "4:19", "neither http:// nor https://", ""),
-        ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"\nservice = { url = \"http://a\", apikey = \"x\" }".to_owned(), "4:31", "no key `apikey`", "`api_key`"),
-        ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"\nservice = { url = \"http://a\", api_key = \"{{ row.x }}\" }".to_owned(), "4:41", "same for all records", ""),
-        ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"\nto = \"english\"\nservice = \"amazon\"".to_owned(), "4:6", "no code of a language", "pt-BR"),
+        ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"\nservice = \"amazn\"".to_owned(), "4:11", "unknown service \"amazn\"", "\"amazon\""),
+        ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"\nservice = { url = \"localhost:5000\" }".to_owned(), "4:19", "must start with http:// or https://", ""),
+        ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"\nservice = { url = \"http://a\", apikey = \"x\" }".to_owned(), "4:31", "unknown key `apikey`", "`api_key`"),
+        ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"\nservice = { url = \"http://a\", api_key = \"{{ row.x }}\" }".to_owned(), "4:41", "cannot depend on the record", ""),
+        ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"\nto = \"english\"\nservice = \"amazon\"".to_owned(), "4:6", "is not a language code", "pt-BR"),
         ("\n[[step]]\nurl = \"http://a\"".to_owned(), "2:1", "`kind` is missing", ""),
-        (format!("{http}url = \"ftp://x\"\n{out}"), "3:7", "neither http:// nor https://", ""),
-        (format!("{http}url = \"http://a\"\ntimeout = \"20\"\n{out}"), "4:11", "`timeout` cannot be \"20\"", "\"20s\""),
-        (format!("{http}url = \"http://a\"\nrate = \"50\"\n{out}"), "4:8", "`rate` cannot be \"50\"", "\"50/s\""),
-        (format!("{http}url = \"http://a\"\nrate = \"10001/s\"\n{out}"), "4:8", "at most 10000/s", "leave it out"),
-        (format!("{http}url = \"http://a\"\nrate = \"0.001/h\"\n{out}"), "4:8", "at least one request a day", ""),
-        (format!("{http}url = \"http://a\"\nheaders = {{ content-length = \"5\" }}\n{out}"), "4:13", "`content-length` cannot be given", "from the body"),
-        (format!("{http}url = \"http://a\"\nheaders = {{ \"Transfer-Encoding\" = \"chunked\" }}\n{out}"), "4:13", "cannot be given", "from the body"),
-        (format!("{http}url = \"http://a\"\nheaders = {{ Host = \"b\" }}\n{out}"), "4:13", "`Host` cannot be given", "of `url`"),
-        (format!("{http}url = \"http://a/{{{{ secret('KEY') }}}}\"\n{out}"), "3:20", "declares no secret `KEY`", "secrets = [\"KEY\"]"),
-        (format!("secrets = [\"KEYS\"]\n{http}url = \"http://a/{{{{ secret('KEY') }}}}\"\n{out}"), "4:20", "declares no secret `KEY`", "`KEYS`"),
-        (format!("{http}url = \"http://a/{{{{ secret(x) }}}}\"\n{out}"), "3:20", "asks for one secret by its name", "in quotes"),
-        ("secrets = [\"key\"]".to_owned(), "1:12", "cannot be the name of a secret", "capitals"),
-        ("[secrets]\nKEY = \"a value!\"".to_owned(), "2:7", "is no place of a secret", "never the value"),
-        (format!("{http}url = \"http://a\"\nproxy = \"socks5://a\"\n{out}"), "4:9", "`proxy` begins with neither", "http://proxy"),
-        (format!("{http}url = \"http://a\"\nproxy = \"http://{{{{ row.A }}}}\"\n{out}"), "4:9", "names no column", ""),
-        (format!("{http}url = \"http://a\"\nca = \"corp.pem\"\n{out}"), "4:6", "no certificate in PEM", "three quotes"),
+        (format!("{http}url = \"ftp://x\"\n{out}"), "3:7", "must start with http:// or https://", ""),
+        (format!("{http}url = \"http://a\"\ntimeout = \"20\"\n{out}"), "4:11", "invalid value \"20\" for `timeout`", "\"20s\""),
+        (format!("{http}url = \"http://a\"\nrate = \"50\"\n{out}"), "4:8", "invalid value \"50\" for `rate`", "\"50/s\""),
+        (format!("{http}url = \"http://a\"\nrate = \"10001/s\"\n{out}"), "4:8", "at most 10000/s", "remove it"),
+        (format!("{http}url = \"http://a\"\nrate = \"0.001/h\"\n{out}"), "4:8", "at least one request per day", ""),
+        (format!("{http}url = \"http://a\"\nheaders = {{ content-length = \"5\" }}\n{out}"), "4:13", "`content-length` cannot be set", "from the body"),
+        (format!("{http}url = \"http://a\"\nheaders = {{ \"Transfer-Encoding\" = \"chunked\" }}\n{out}"), "4:13", "cannot be set", "from the body"),
+        (format!("{http}url = \"http://a\"\nheaders = {{ Host = \"b\" }}\n{out}"), "4:13", "`Host` cannot be set", "in `url`"),
+        (format!("{http}url = \"http://a/{{{{ secret('KEY') }}}}\"\n{out}"), "3:20", "undeclared secret `KEY`", "secrets = [\"KEY\"]"),
+        (format!("secrets = [\"KEYS\"]\n{http}url = \"http://a/{{{{ secret('KEY') }}}}\"\n{out}"), "4:20", "undeclared secret `KEY`", "`KEYS`"),
+        (format!("{http}url = \"http://a/{{{{ secret(x) }}}}\"\n{out}"), "3:20", "takes the name of one secret", "in quotes"),
+        ("secrets = [\"key\"]".to_owned(), "1:12", "is not a valid name for a secret", "capital"),
+        ("[secrets]\nKEY = \"a value!\"".to_owned(), "2:7", "is not a valid location of a secret", "never the value"),
+        (format!("{http}url = \"http://a\"\nproxy = \"socks5://a\"\n{out}"), "4:9", "`proxy` must start with", "http://proxy"),
+        (format!("{http}url = \"http://a\"\nproxy = \"http://{{{{ row.A }}}}\"\n{out}"), "4:9", "cannot depend on the record", ""),
+        (format!("{http}url = \"http://a\"\nca = \"corp.pem\"\n{out}"), "4:6", "not a certificate in PEM format", "triple quotes"),
         (format!("{http}url = \"http://a\"\npages = {{ max = 3 }}\n{out}"), "4:9", "exactly one of `next` and `page`", "query"),
         (format!("{http}url = \"http://a\"\npages = {{ next = {{ json = \"$.n\", header = \"Link\" }} }}\n{out}"), "4:18", "exactly one of `json`, `css`, `regex` and `header`", "Link"),
         (format!("{http}url = \"http://a\"\npages = {{ page = {{ from = 2 }} }}\n{out}"), "4:18", "`query` is missing", ""),
-        (format!("{http}url = \"http://a\"\nmethod = \"HEAD\"\npages = {{ page = {{ query = \"p\" }} }}\noutputs = {{ a = {{ status = true }} }}"), "5:9", "a HEAD has no pages", ""),
-        (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ json = \"$.a\", all = true, type = \"number\" }} }}"), "4:17", "`all` gives a text, and no number", ""),
-        (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ header = \"A\", all = true }} }}"), "4:39", "so no `all`", ""),
+        (format!("{http}url = \"http://a\"\nmethod = \"HEAD\"\npages = {{ page = {{ query = \"p\" }} }}\noutputs = {{ a = {{ status = true }} }}"), "5:9", "a HEAD request has no pages", ""),
+        (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ json = \"$.a\", all = true, type = \"number\" }} }}"), "4:17", "`all` gives text, not number", ""),
+        (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ header = \"A\", all = true }} }}"), "4:39", "so `all` is not allowed", ""),
         (format!("{http}url = \"http://a\"\nattempts = 11\n{out}"), "4:12", "between 1 and 10", ""),
-        (format!("{http}url = \"http://a\"\nmethod = \"PSOT\"\n{out}"), "4:10", "`method` cannot be", "`POST`"),
-        (format!("{http}url = \"http://a\"\nbody = \"x\"\n{out}"), "4:8", "a GET has no body", "POST"),
-        (format!("{http}url = \"http://a\"\nheaders = {{ \"a b\" = \"x\" }}\n{out}"), "4:13", "name of a header", ""),
-        (format!("{http}url = \"http://a\"\nallow_hosts = [\"http://a\"]\n{out}"), "4:16", "is no host", "without scheme"),
-        (format!("{http}url = \"http://a\"\noutputs = {{}}"), "4:11", "names no column", ""),
+        (format!("{http}url = \"http://a\"\nmethod = \"PSOT\"\n{out}"), "4:10", "for `method`", "`POST`"),
+        (format!("{http}url = \"http://a\"\nbody = \"x\"\n{out}"), "4:8", "a GET request has no body", "POST"),
+        (format!("{http}url = \"http://a\"\nheaders = {{ \"a b\" = \"x\" }}\n{out}"), "4:13", "not a valid header name", ""),
+        (format!("{http}url = \"http://a\"\nallow_hosts = [\"http://a\"]\n{out}"), "4:16", "is not a host", "without scheme"),
+        (format!("{http}url = \"http://a\"\noutputs = {{}}"), "4:11", "at least one column", ""),
         (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ type = \"text\" }} }}"), "4:17", "exactly one of `json`, `css`, `regex`, `header`, `status`", "td.name"),
-        (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ json = \"due\" }} }}"), "4:26", "is no JSONPath", "$.due"),
-        (format!("{http}url = \"http://a\"\noutputs = {{ status = {{ css = \"a\" }} }}"), "4:13", "each result has", ""),
-        (format!("{http}url = \"http://a/{{{{ x }}}}\"\n{out}"), "3:20", "no step before this adds `x`", "row[\"x\"]"),
-        (format!("{http}url = \"http://a/{{{{ row.x | urlencde }}}}\"\n{out}"), "3:28", "no filter `urlencde`", "`urlencode`"),
+        (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ json = \"due\" }} }}"), "4:26", "is not a JSONPath", "$.due"),
+        (format!("{http}url = \"http://a\"\noutputs = {{ status = {{ css = \"a\" }} }}"), "4:13", "every result already has", ""),
+        (format!("{http}url = \"http://a/{{{{ x }}}}\"\n{out}"), "3:20", "no earlier step adds `x`", "row[\"x\"]"),
+        (format!("{http}url = \"http://a/{{{{ row.x | urlencde }}}}\"\n{out}"), "3:28", "unknown filter `urlencde`", "`urlencode`"),
         ("[[step]]\nkind = \"command\"\nprogram = []\noutputs = [\"a\"]".to_owned(), "3:11", "`program` is empty", ""),
-        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\", \" b\"]".to_owned(), "4:17", "cannot be a column's name", ""),
-        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nprocess = \"recrd\"".to_owned(), "5:11", "`process` cannot be", "did you mean `record`?"),
-        ("[parameters]\nlimit = \"5\"\n[[step]]\nkind = \"command\"\nprogram = [\"a\", \"Ref::limt\"]\noutputs = [\"a\"]".to_owned(), "5:17", "no parameter `limt`", "did you mean `limit`?"),
-        ("[[step]]\nkind = \"command\"\nprogram = [\"a\", \"Ref::x\"]\noutputs = [\"a\"]".to_owned(), "3:17", "no parameter `x`", "[parameters], x ="),
-        ("[parameters]\nx = {}\n[[step]]\nkind = \"command\"\nprogram = [\"Ref::x\"]\noutputs = [\"a\"]".to_owned(), "5:12", "no upload says which program runs", "x = \"..\""),
-        ("[parameters]\nMax = {}".to_owned(), "2:1", "`Max` cannot be the name", "lower-case"),
-        ("[parameters]\nx = { default = \"a\", type = \"number\" }".to_owned(), "2:17", "`default` cannot be `a`: it is no number", ""),
-        ("[parameters]\nx = { matches = \"(\" }".to_owned(), "2:17", "no regular expression", ""),
-        ("[parameters]\nx = { matches = \"a)|(b\" }".to_owned(), "2:17", "no regular expression", ""),
-        ("[parameters]\nx = { defalt = \"a\" }".to_owned(), "2:7", "no key `defalt`", "`default`"),
+        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\", \" b\"]".to_owned(), "4:17", "is not a valid column name", ""),
+        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nprocess = \"recrd\"".to_owned(), "5:11", "for `process`", "did you mean `record`?"),
+        ("[parameters]\nlimit = \"5\"\n[[step]]\nkind = \"command\"\nprogram = [\"a\", \"Ref::limt\"]\noutputs = [\"a\"]".to_owned(), "5:17", "unknown parameter `limt`", "did you mean `limit`?"),
+        ("[[step]]\nkind = \"command\"\nprogram = [\"a\", \"Ref::x\"]\noutputs = [\"a\"]".to_owned(), "3:17", "unknown parameter `x`", "add x = "),
+        ("[parameters]\nx = {}\n[[step]]\nkind = \"command\"\nprogram = [\"Ref::x\"]\noutputs = [\"a\"]".to_owned(), "5:12", "an upload cannot choose the program", "x = \"..\""),
+        ("[parameters]\nMax = {}".to_owned(), "2:1", "`Max` is not a valid name", "lower-case"),
+        ("[parameters]\nx = { default = \"a\", type = \"number\" }".to_owned(), "2:17", "`default` cannot be `a`: it is not a number", ""),
+        ("[parameters]\nx = { matches = \"(\" }".to_owned(), "2:17", "not a valid regular expression", ""),
+        ("[parameters]\nx = { matches = \"a)|(b\" }".to_owned(), "2:17", "not a valid regular expression", ""),
+        ("[parameters]\nx = { defalt = \"a\" }".to_owned(), "2:7", "unknown key `defalt`", "`default`"),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"s3://b/k\" }".to_owned(), "5:9", "`sha256` is missing", ""),
-        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"s3://b\", sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\" }".to_owned(), "5:17", "no address of a program", "s3://bucket/key"),
-        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"https://a/b\", sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\" }".to_owned(), "5:17", "no address of a program", ""),
+        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"s3://b\", sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\" }".to_owned(), "5:17", "not the address of a program", "s3://bucket/key"),
+        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"https://a/b\", sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\" }".to_owned(), "5:17", "not the address of a program", ""),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"x.sh\", sha256 = \"0\" }".to_owned(), "5:34", "64 hexadecimal digits", "sha256sum"),
-        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nmemory = \"256\"".to_owned(), "5:10", "`memory` cannot be", "512 MiB"),
+        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nmemory = \"256\"".to_owned(), "5:10", "for `memory`", "512 MiB"),
         ("[[check]]\nrule = \"tax_due >= \"".to_owned(), "2:19", "ends too early", ""),
-        ("[[check]]\nrule = \"1\"".to_owned(), "2:8", "always gives number `1`, not true or false", "tax_due >= 0"),
+        ("[[check]]\nrule = \"1\"".to_owned(), "2:8", "is always the number `1`, not true or false", "tax_due >= 0"),
         ("[[check]]\nrule = \"'yes'\"".to_owned(), "2:8", "not true or false", ""),
-        ("[[check]]\nrule = \"1 < 'a'\"".to_owned(), "2:8", "always gives no value", ""),
-        ("[[column]]\nname = \"a\"\nvalue = \"1 / 0\"".to_owned(), "3:9", "never has a value", ""),
-        ("[[column]]\nname = \"a\"\nvalue = \"[1]\"".to_owned(), "3:9", "never has a value", ""),
-        ("[[check]]\nrule = \"true\"\non_failure = \"wran\"".to_owned(), "3:14", "cannot be \"wran\"", "`warn`"),
-        ("[[column]]\nname = \"a\"\nvalue = \"a + 1\"".to_owned(), "3:10", "no step before this adds `a`", ""),
-        ("[[column]]\nname = \"a\"\nvalue = \"1\"\n[[column]]\nname = \"a\"\nvalue = \"2\"".to_owned(), "5:8", "adds a column `a` already", ""),
+        ("[[check]]\nrule = \"1 < 'a'\"".to_owned(), "2:8", "the rule never has a value", ""),
+        ("[[column]]\nname = \"a\"\nvalue = \"1 / 0\"".to_owned(), "3:9", "can never be computed", ""),
+        ("[[column]]\nname = \"a\"\nvalue = \"[1]\"".to_owned(), "3:9", "can never be computed", ""),
+        ("[[check]]\nrule = \"true\"\non_failure = \"wran\"".to_owned(), "3:14", "invalid value \"wran\"", "`warn`"),
+        ("[[column]]\nname = \"a\"\nvalue = \"a + 1\"".to_owned(), "3:10", "no earlier step adds `a`", ""),
+        ("[[column]]\nname = \"a\"\nvalue = \"1\"\n[[column]]\nname = \"a\"\nvalue = \"2\"".to_owned(), "5:8", "already adds a column `a`", ""),
         ("[[column]]\nname = \"first_total\"\nvalue = \"1\"\n[[column]]\nname = \"b\"\nvalue = \"frst_total\"".to_owned(), "6:10", "adds `frst_total`", "`first_total`"),
-        ("[notify]\nto = [\"a@b\", \"nobody\"]".to_owned(), "2:14", "no mail address", ""),
+        ("[notify]\nto = [\"a@b\", \"nobody\"]".to_owned(), "2:14", "is not a mail address", ""),
         ("[batch]\nseconds_per_record = 0".to_owned(), "2:22", "above 0", ""),
-        ("[batch]\nmemory = \"512\"".to_owned(), "2:10", "`memory` cannot be", "512 MiB"),
-        ("[batch]\nvcpu = 3".to_owned(), "2:8", "no size of 3 vCPUs", "0.25"),
-        ("[batch]\nvcpu = 1\nmemory = \"1 GiB\"".to_owned(), "3:10", "no 1024 MiB with 1 vCPUs", "2048 to 8192"),
-        ("[batch]\ntimeout = \"30s\"".to_owned(), "2:11", "below 60 s", ""),
+        ("[batch]\nmemory = \"512\"".to_owned(), "2:10", "for `memory`", "512 MiB"),
+        ("[batch]\nvcpu = 3".to_owned(), "2:8", "does not offer 3 vCPUs", "0.25"),
+        ("[batch]\nvcpu = 1\nmemory = \"1 GiB\"".to_owned(), "3:10", "does not offer 1024 MiB with 1 vCPUs", "2048 to 8192"),
+        ("[batch]\ntimeout = \"30s\"".to_owned(), "2:11", "at least 60 s", ""),
     ] {
         error(&toml, place, message, help);
     }
 }
 
 #[test]
-fn the_requests_of_an_http_step_are_read() {
+fn the_requests_of_an_http_step_are_parsed() {
     let toml = r#"
 [[step]]
 kind = "http"
@@ -424,7 +424,7 @@ code = { status = true }
 }
 
 #[test]
-fn secrets_are_read_from_a_list_and_from_a_table() {
+fn secrets_are_parsed_from_a_list_and_from_a_table() {
     use crate::secrets::{Secret, SecretSource};
     let secret = |name: &str, from| Secret {
         name: name.to_owned(),
@@ -446,7 +446,7 @@ fn secrets_are_read_from_a_list_and_from_a_table() {
 }
 
 #[test]
-fn how_a_command_runs_is_read() {
+fn process_and_memory_of_a_command_are_parsed() {
     let toml = "[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"b\"]\n";
     let read = |more: &str| {
         let pipeline = Pipeline::parse("p.toml", &format!("{toml}{more}")).unwrap();
@@ -464,82 +464,82 @@ fn how_a_command_runs_is_read() {
 }
 
 #[test]
-fn what_is_wrong_with_a_request_is_told_where_it_stands() {
+fn every_error_in_a_request_has_its_position() {
     let post = "method = \"POST\"\n";
     let out = "outputs = { a = { css = \"b\" } }";
     let one = |from: &str| format!("outputs = {{ a = {{ {from} }} }}");
-    // Line 4 is the first of these.
+    // These start at line 4.
     for (toml, place, message, help) in [
         (
             format!("form = {{ x = \"1\" }}\n{out}"),
             "4:8",
-            "a GET has no body, so no `form`",
+            "a GET request has no body, so `form` is not allowed",
             "POST",
         ),
         (
             format!("body = \"x\"\nmethod = \"HEAD\"\n{}", one("status = true")),
             "4:8",
-            "a HEAD has no body",
+            "a HEAD request has no body",
             "POST",
         ),
         (
             format!("{post}form = {{ x = \"1\" }}\nbody = \"x\"\n{out}"),
             "5:8",
             "`body` or `form`, not both",
-            "leave one",
+            "remove one",
         ),
         (
             format!("{post}form = {{}}\n{out}"),
             "5:8",
-            "`form` names no field",
+            "`form` must have at least one field",
             "",
         ),
         (
             format!("{post}form = {{ x = \"{{{{ y }}}}\" }}\n{out}"),
             "5:18",
-            "no step before this adds `y`",
+            "no earlier step adds `y`",
             "",
         ),
         (
             format!("query = {{ x = \"{{{{ a }}}}\" }}\n{out}"),
             "4:19",
-            "no step before this adds `a`",
+            "no earlier step adds `a`",
             "",
         ),
         (
             format!("{post}cache = true\n{out}"),
             "5:9",
-            "a POST may change something",
+            "a POST request may change data",
             "`cache`",
         ),
         (
             format!("cache = 1\n{out}"),
             "4:9",
-            "`cache` is true or false",
+            "`cache` must be true or false",
             "",
         ),
         (
             format!("method = \"PTU\"\nbody = \"x\"\n{out}"),
             "4:10",
-            "cannot be \"PTU\"",
+            "invalid value \"PTU\"",
             "`PUT`",
         ),
         (
             format!("method = \"HEAD\"\n{out}"),
             "5:17",
-            "HEAD has no body to take a value from",
+            "HEAD request has no body to take a value from",
             "`header`",
         ),
         (
             format!("ok_when = \"statu == 200\"\n{out}"),
             "4:12",
-            "neither this step nor one before it adds `statu`",
+            "neither this step nor an earlier one adds `statu`",
             "did you mean `status`?",
         ),
         (
             format!("ok_when = \"row.status == 200\"\n{out}"),
             "4:12",
-            "knows by `status` the response's",
+            "`status` is the status of the response",
             "write `status`",
         ),
         (
@@ -551,7 +551,7 @@ fn what_is_wrong_with_a_request_is_told_where_it_stands() {
         (
             format!("{out}\n[[check]]\nrule = \"status == 200\""),
             "6:9",
-            "no step before this adds `status`",
+            "no earlier step adds `status`",
             "",
         ),
         (
@@ -569,30 +569,40 @@ fn what_is_wrong_with_a_request_is_told_where_it_stands() {
         (
             one("json = \"$\", attribute = \"href\""),
             "4:43",
-            "`attribute` belongs to `css`, not to `json`",
+            "`attribute` can be used only with `css`, not with `json`",
             "",
         ),
         (
             one("status = true, all = true"),
             "4:40",
-            "there is one status, so no `all`",
+            "there is only one status, so `all` is not allowed",
             "",
         ),
         (
             one("css = \"a\", atribute = \"href\""),
             "4:30",
-            "no key `atribute`",
+            "unknown key `atribute`",
             "did you mean `attribute`?",
         ),
-        (one("status = false"), "4:28", "`true` or left out", ""),
-        (one("status = 200"), "4:28", "`status` is true or false", ""),
+        (one("status = false"), "4:28", "can only be `true`", ""),
+        (
+            one("status = 200"),
+            "4:28",
+            "`status` must be true or false",
+            "",
+        ),
         (
             one("header = \"a b\""),
             "4:28",
-            "cannot be the name of a header",
+            "is not a valid header name",
             "",
         ),
-        (one("regex = \"(\""), "4:27", "no regular expression", ""),
+        (
+            one("regex = \"(\""),
+            "4:27",
+            "invalid regular expression",
+            "",
+        ),
     ] {
         let toml = format!("[[step]]\nkind = \"http\"\nurl = \"http://a\"\n{toml}\n");
         error(&toml, place, message, help);
@@ -600,7 +610,7 @@ fn what_is_wrong_with_a_request_is_told_where_it_stands() {
 }
 
 #[test]
-fn places_in_strings_are_found_through_escapes_and_lines() {
+fn positions_in_strings_account_for_escapes_and_lines() {
     for (toml, place) in [
         ("[[column]]\nname = \"a\"\nvalue = '''\n1 +\n  b'''", "5:3"),
         (
@@ -617,12 +627,12 @@ fn places_in_strings_are_found_through_escapes_and_lines() {
             "4:8",
         ),
     ] {
-        error(toml, place, "no step before this adds `b`", "");
+        error(toml, place, "no earlier step adds `b`", "");
     }
 }
 
 #[test]
-fn all_errors_are_told_in_the_order_of_the_file() {
+fn all_errors_are_reported_in_the_order_of_the_file() {
     let toml = "colour = 1\n[batch]\nvcpus = 1\n[[check]]\nrule = \"x ==\"\n";
     let all = errors(toml);
     let places: Vec<_> = all.iter().map(|e| e.0.as_str()).collect();
@@ -655,7 +665,7 @@ links = ["Website", "x"]
     let all: Vec<_> = pipeline
         .check_columns(&header)
         .into_iter()
-        .map(told)
+        .map(shown)
         .collect();
     let expected = [
         (
@@ -680,7 +690,7 @@ links = ["Website", "x"]
         ),
         (
             "11:63",
-            "`due` is not there yet: a later part of the pipeline makes it",
+            "`due` is not available yet: a later part of the pipeline adds it",
             "",
         ),
         (
@@ -696,7 +706,7 @@ links = ["Website", "x"]
         (
             "18:10",
             "the workbook has no column `Website`",
-            "there are `Customer ID`, `ZIP`, `Notes`, `Amount`, `sa_class`, `sa_score`, `due`, `x`",
+            "available: `Customer ID`, `ZIP`, `Notes`, `Amount`, `sa_class`, `sa_score`, `due`, `x`",
         ),
     ];
     let all: Vec<_> = all.iter().map(|(a, b, c)| (&**a, &**b, &**c)).collect();
@@ -704,7 +714,7 @@ links = ["Website", "x"]
 }
 
 #[test]
-fn a_column_that_the_workbook_has_is_not_added_once_more() {
+fn a_column_that_the_workbook_has_cannot_be_added() {
     let toml = "[[step]]\nkind = \"sentiment\"\ncolumn = \"Note\"\n[[column]]\nname = \"total\"\nvalue = \"sa_score\"";
     let pipeline = Pipeline::parse("p.toml", toml).unwrap();
     let wrong = |header: &[&str]| -> Vec<_> {
@@ -712,7 +722,7 @@ fn a_column_that_the_workbook_has_is_not_added_once_more() {
         pipeline
             .check_columns(&header)
             .into_iter()
-            .map(told)
+            .map(shown)
             .collect()
     };
     assert_eq!(wrong(&["Note", "Total", "status"]), []);
@@ -721,25 +731,19 @@ fn a_column_that_the_workbook_has_is_not_added_once_more() {
     assert_eq!(
         places,
         [
-            (
-                "1:1",
-                "the workbook has a column `sa_class` already, and this adds another"
-            ),
-            (
-                "5:8",
-                "the workbook has a column `total` already, and this adds another"
-            ),
+            ("1:1", "the workbook already has a column `sa_class`"),
+            ("5:8", "the workbook already has a column `total`"),
         ]
     );
     assert!(found[0].2.contains("rename or remove one of them"));
 }
 
 #[test]
-fn a_result_has_no_more_columns_than_a_sheet() {
+fn a_result_with_more_columns_than_a_sheet_is_refused() {
     let toml = "[[step]]\nkind = \"sentiment\"\ncolumn = \"c0\"";
     let pipeline = Pipeline::parse("p.toml", toml).unwrap();
     let header = |n: usize| -> Vec<String> { (0..n).map(|i| format!("c{i}")).collect() };
-    // Two of the step, and `status`, `error`, `attempts`.
+    // Two columns of the step, and `status`, `error`, `attempts`.
     assert!(pipeline.check_columns(&header(16_384 - 5)).is_empty());
     let found = pipeline.check_columns(&header(16_384 - 4));
     assert_eq!(found.len(), 1);
@@ -747,7 +751,7 @@ fn a_result_has_no_more_columns_than_a_sheet() {
         found[0].message.contains("would have 16385 columns")
             && found[0]
                 .message
-                .contains("16380 of the workbook, up to `c16379`"),
+                .contains("16380 from the workbook, up to `c16379`"),
         "{}",
         found[0]
     );
@@ -756,7 +760,7 @@ fn a_result_has_no_more_columns_than_a_sheet() {
 }
 
 #[test]
-fn columns_that_would_stand_twice_in_the_result_are_shown_by_another_name() {
+fn input_columns_with_names_of_result_columns_are_renamed() {
     assert_eq!(
         result_headers(&["ID", "status", "Error", "error", "error (input)"]),
         [
@@ -770,7 +774,7 @@ fn columns_that_would_stand_twice_in_the_result_are_shown_by_another_name() {
 }
 
 #[test]
-fn parameters_and_what_is_fetched_are_read() {
+fn parameters_and_fetched_files_are_parsed() {
     let hash = "AB".repeat(32);
     let toml = format!(
         "[parameters]\nlimit = \"0.5\"\nmonth = {{}}\n[[step]]\nkind = \"command\"\nprogram = [\"./score\", \"Ref::limit\", \"Ref::month\"]\noutputs = [\"a\"]\nfetch = {{ url = \"s3://b/k/score.ZIP\", sha256 = \"{hash}\" }}"
@@ -791,7 +795,7 @@ fn parameters_and_what_is_fetched_are_read() {
 }
 
 #[test]
-fn languages_and_translations_are_read() {
+fn languages_and_translations_are_parsed() {
     let toml = r#"
 [[step]]
 kind = "language"
@@ -868,7 +872,7 @@ fn an_error_renders_with_its_line() {
 
 proptest! {
     #[test]
-    fn reading_never_panics(toml in "(\\[\\[?(step|input|batch|column|check|notify|report|step.outputs)\\]\\]?\n|(kind|url|outputs|value|rule|name|sheet|types|to|memory|program|column|json|model|prefix|explain|languages|service|from|method|query|form|ok_when|process) = (\"(http|command|sentiment|classify|PUT|HEAD|language|translate|amazon|status == 1|x == 1|\\{\\{ row.x \\}\\}|\\\\u00e9|a@b)\"|'''\n?é'''|\"\"\"\\\\\n x\"\"\"|[0-9.]{1,3}|\\{ a = \\{ json = \"\\$\" \\} \\}|\\[\"a\"\\]|true|1979-05-27)\n|\\PC{0,6}\n){0,10}") {
+    fn parsing_never_panics(toml in "(\\[\\[?(step|input|batch|column|check|notify|report|step.outputs)\\]\\]?\n|(kind|url|outputs|value|rule|name|sheet|types|to|memory|program|column|json|model|prefix|explain|languages|service|from|method|query|form|ok_when|process) = (\"(http|command|sentiment|classify|PUT|HEAD|language|translate|amazon|status == 1|x == 1|\\{\\{ row.x \\}\\}|\\\\u00e9|a@b)\"|'''\n?é'''|\"\"\"\\\\\n x\"\"\"|[0-9.]{1,3}|\\{ a = \\{ json = \"\\$\" \\} \\}|\\[\"a\"\\]|true|1979-05-27)\n|\\PC{0,6}\n){0,10}") {
         if let Ok(pipeline) = Pipeline::parse("p.toml", &toml) {
             let _ = pipeline.check_columns(&["x".to_owned()]);
         }

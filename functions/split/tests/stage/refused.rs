@@ -198,9 +198,9 @@ async fn parameters_of_an_upload_are_checked_before_submit_and_stored() {
     assert_says(
         &wrong,
         &[
-            "`month` cannot be `May`",
-            "no parameter `rat`; did you mean `rate`?",
-            "`mode` is fixed by the pipeline",
+            "invalid value `May` for the parameter `month`",
+            "unknown parameter `rat`; did you mean `rate`?",
+            "the pipeline fixes the parameter `mode`",
         ],
         &[],
     );

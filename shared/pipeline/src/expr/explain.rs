@@ -1,7 +1,7 @@
-//! Why an evaluation failed, in words that name the column and what it holds.
+//! Explains why an evaluation failed, with the name of the column and its value.
 //!
-//! CEL's errors know types, not columns. So the tree is walked once more, down to the innermost
-//! part that fails although its own parts do not.
+//! CEL's errors name types, not columns. The tree is therefore walked again, down to the innermost
+//! node that fails although its children do not.
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, operators};
 use cel::{Context, ExecutionError, Value};
@@ -9,32 +9,31 @@ use rowmill_domain::value::number_text;
 
 use super::{Slot, SlotKind, functions, number};
 
-/// The reason why `tree` gives no value in `context`.
+/// Returns the reason why `tree` has no value in `context`.
 pub(super) fn explain(tree: &IdedExpr, context: &Context<'_, '_>, slots: &[Slot]) -> String {
     Explainer { context, slots }.explain(tree)
 }
 
-/// A value's kind in words: `a number`.
+/// Returns the type of a value in words, such as `a number`.
 pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Bool(_) => "true or false",
         Value::Float(_) | Value::Int(_) | Value::UInt(_) => "a number",
-        Value::String(_) => "a text",
+        Value::String(_) => "text",
         Value::List(_) => "a list",
         Value::Map(_) => "a map",
         _ => "something else",
     }
 }
 
-/// A value in words: `the text "abc"`.
+/// Returns a value in words, such as `the text "abc"`.
 pub(super) fn held(value: &Value) -> String {
-    /// Longest text that is shown whole, in characters.
+    /// Maximum length of a text that is shown in full, in characters.
     const SHOWN: usize = 40;
     match value {
         Value::Bool(b) => b.to_string(),
         Value::String(t) if t.chars().count() > SHOWN => {
-            // The dots stand right behind the text, where one who looks for a secret in it takes
-            // them for a cut.
+            // The dots follow the text directly, so that redaction recognizes a truncated secret.
             let start: String = t.chars().take(SHOWN).collect();
             format!("the text {:?}", start + "...")
         }
@@ -64,7 +63,7 @@ impl<'a> Explainer<'a, '_, '_> {
         slots.any(|s| matches!(s.what, SlotKind::Pattern(_)))
     }
 
-    /// The column that a variable of the tree stands for.
+    /// Returns the column that a variable of the tree stands for.
     fn column(&self, expr: &IdedExpr) -> Option<&'a str> {
         match &expr.expr {
             Expr::Ident(key) => self.column_of(key),
@@ -108,23 +107,25 @@ impl<'a> Explainer<'a, '_, '_> {
         }
     }
 
-    /// What CEL says, where nothing better is known.
+    /// Returns CEL's own reason, for errors that no column explains.
     fn plain(&self, error: &ExecutionError) -> String {
         match error {
             ExecutionError::UndeclaredReference(key) => match self.column_of(key) {
                 Some(column) => format!("`{column}` is empty"),
                 None => format!("`{key}` has no value"),
             },
-            ExecutionError::NoSuchKey(key) => format!("there is no entry {key:?}"),
+            ExecutionError::NoSuchKey(key) => format!("the map has no entry {key:?}"),
             ExecutionError::FunctionError { message, .. } => message.clone(),
-            ExecutionError::IndexOutOfBounds(_) => "the list is shorter than that".to_owned(),
+            ExecutionError::IndexOutOfBounds(_) => {
+                "the index is beyond the end of the list".to_owned()
+            }
             ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => {
-                "a division by zero".to_owned()
+                "division by zero".to_owned()
             }
             ExecutionError::NoSuchOverload(_)
             | ExecutionError::ValuesNotComparable(..)
             | ExecutionError::UnsupportedBinaryOperator(..) => {
-                "values of different kinds meet (a text and a number, say)".to_owned()
+                "values of different types are combined, such as text and a number".to_owned()
             }
             other => other.to_string(),
         }
@@ -183,11 +184,11 @@ impl<'a> Explainer<'a, '_, '_> {
                 ) =>
             {
                 match self.column(divisor) {
-                    Some(column) => format!("a division by zero: `{column}` is 0"),
+                    Some(column) => format!("division by zero: `{column}` is 0"),
                     None => self.plain(error),
                 }
             }
-            // These say by themselves what is wrong.
+            // These errors already say what is wrong.
             _ if matches!(
                 error,
                 ExecutionError::FunctionError { .. }
@@ -209,7 +210,7 @@ impl<'a> Explainer<'a, '_, '_> {
                 self.not(a, x, "a number", "what follows `-`")
             }
             _ => {
-                let told: Vec<String> = operands
+                let shown: Vec<String> = operands
                     .iter()
                     .zip(&values)
                     .map(|(o, v)| match self.column(o) {
@@ -217,12 +218,13 @@ impl<'a> Explainer<'a, '_, '_> {
                         None => held(v),
                     })
                     .collect();
-                format!("`{symbol}` does not take {}", told.join(" and "))
+                format!("`{symbol}` does not accept {}", shown.join(" and "))
             }
         }
     }
 
-    /// `` `tax_due` is the text "abc", not a number ``; a part that is no column is called `whose`.
+    /// Formats `` `tax_due` is the text "abc", not a number ``. `whose` names a node that is not a
+    /// column.
     fn not(&self, expr: &IdedExpr, value: &Value, wanted: &str, whose: &str) -> String {
         let whose = match self.column(expr) {
             Some(column) => format!("`{column}`"),
@@ -242,7 +244,7 @@ impl<'a> Explainer<'a, '_, '_> {
         if symbol == "in" {
             return match y {
                 Value::List(_) => format!(
-                    "{} is {}, and the list holds another kind",
+                    "{} is {}, but the list has values of another type",
                     self.column(a).map_or(left, |c| format!("`{c}`")),
                     held(x)
                 ),
@@ -259,12 +261,12 @@ impl<'a> Explainer<'a, '_, '_> {
             (Some(_), None) => self.not(a, x, kind(y), &left),
             (None, Some(_)) => self.not(b, y, kind(x), &right),
             (Some(a), Some(b)) => format!(
-                "`{a}` is {} and `{b}` is {}: `{symbol}` takes two of a kind",
+                "`{a}` is {} and `{b}` is {}: `{symbol}` needs values of the same type",
                 held(x),
                 held(y)
             ),
             (None, None) => format!(
-                "{left} is {}, the right side is {}: it takes two of a kind",
+                "{left} is {}, the right side is {}: both must have the same type",
                 held(x),
                 held(y)
             ),
@@ -272,7 +274,7 @@ impl<'a> Explainer<'a, '_, '_> {
     }
 }
 
-/// An operator or function as a source spells it.
+/// Returns an operator or function as a source writes it.
 fn symbol(name: &str) -> &str {
     match name {
         functions::EQUALS => "==",

@@ -1,4 +1,4 @@
-//! The functions that expressions may call.
+//! The functions that expressions can call.
 
 use std::any::Any;
 use std::sync::{Arc, LazyLock};
@@ -12,26 +12,26 @@ use rowmill_domain::value::{Kind, Value};
 
 use super::explain;
 
-/// Operators that this project defines anew; the names cannot be spelled in a source.
+/// Operators that this project redefines. A source cannot contain these names.
 pub(super) const EQUALS: &str = "@equals";
 pub(super) const IN: &str = "@in_list";
 pub(super) const DIVIDE: &str = "@divide";
 pub(super) const REMAINDER: &str = "@remainder";
 pub(super) const MATCHES: &str = "@matches";
 
-/// A function as a source calls it.
+/// A function that a source can call.
 pub(super) struct Function {
-    /// Its name; with `math.` where it is called so.
+    /// The name in the source, including `math.`.
     pub(super) name: &'static str,
-    /// Whether it is called on a value: `text.trim()`.
+    /// Whether it is a method of a value: `text.trim()`.
     pub(super) member: bool,
-    /// Fewest and most arguments, the value it is called on not counted.
+    /// Minimum and maximum number of arguments, without the value of a method.
     pub(super) arguments: (usize, usize),
-    /// From which argument on CEL wants whole numbers.
+    /// The index of the first argument that CEL requires to be an integer.
     pub(super) whole_from: usize,
-    /// Whether CEL answers with an int, which is made a double.
+    /// Whether the result is an integer, which is converted to a double.
     pub(super) whole_result: bool,
-    /// The overload that does it, where that is this project's own.
+    /// The overload, if this project defines it.
     pub(super) own: Option<&'static str>,
 }
 
@@ -53,7 +53,7 @@ const fn member(name: &'static str, arguments: (usize, usize)) -> Function {
     }
 }
 
-/// Every function there is, `has`, `matches`, `exists` and `all` aside, which are no plain calls.
+/// Every function except `has`, `matches`, `exists` and `all`, which the rewriter handles.
 pub(super) const FUNCTIONS: &[Function] = &[
     Function {
         own: Some("@text"),
@@ -121,7 +121,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     member("upperAscii", (0, 0)),
 ];
 
-/// The names that a call may have, for suggestions.
+/// Returns the names of all functions or methods, for suggestions.
 pub(super) fn names(member: bool) -> impl Iterator<Item = &'static str> + Clone {
     let special: &[&str] = if member {
         &["matches", "exists", "all"]
@@ -135,11 +135,11 @@ pub(super) fn names(member: bool) -> impl Iterator<Item = &'static str> + Clone 
         .chain(special.iter().copied())
 }
 
-/// The environment of all expressions.
+/// Returns the environment of all expressions.
 pub(super) fn environment() -> Arc<Env> {
     static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| {
-        // Declaring fails only where a name and signature are declared twice, which depends on
-        // nothing but this function; a test evaluates each function.
+        // A declaration fails only if a name and signature are declared twice, which does not depend
+        // on any input; a test evaluates each function.
         Arc::new(declare().unwrap_or_default())
     });
     ENVIRONMENT.clone()
@@ -182,7 +182,7 @@ fn declare() -> Result<Env, cel::DeclarationError> {
 type Arguments<'b, 'v> = Vec<CowVal<'b, 'v>>;
 type Answer<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
 
-/// The arguments of an overload that was declared for two.
+/// Returns the arguments of an overload that is declared with two.
 fn two<'b, 'v>(
     name: &str,
     arguments: Arguments<'b, 'v>,
@@ -191,7 +191,7 @@ fn two<'b, 'v>(
         .map_err(|_| ExecutionError::function_error(name, "takes two arguments"))
 }
 
-/// The argument of an overload that was declared for one.
+/// Returns the argument of an overload that is declared with one.
 fn one<'b, 'v>(name: &str, mut arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
     arguments
         .pop()
@@ -203,7 +203,7 @@ fn mismatch(name: &str, a: &dyn Val, b: &dyn Val) -> ExecutionError {
     ExecutionError::no_such_overload(name, kinds.into())
 }
 
-/// `==` that takes two of a kind only.
+/// `==` that accepts only two values of the same type.
 fn equals<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
     let [a, b] = two(EQUALS, arguments)?;
     same(a.as_ref(), b.as_ref())
@@ -211,12 +211,12 @@ fn equals<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
         .ok_or_else(|| mismatch(EQUALS, a.as_ref(), b.as_ref()))
 }
 
-/// Whether two values of a kind are equal; `None` where they are not of a kind.
+/// Whether two values are equal. `None`: they have different types.
 fn same(a: &dyn Val, b: &dyn Val) -> Option<bool> {
     (a.get_type().kind() == b.get_type().kind()).then(|| a.equals(b))
 }
 
-/// `in` that compares as [`equals`] does: found, or certainly not there.
+/// `in` that compares like [`equals`]: false only if the list has no value of another type.
 fn is_in<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
     let [item, list] = two(IN, arguments)?;
     let mut comparable = true;
@@ -263,7 +263,7 @@ fn remainder<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
     }
 }
 
-/// `string(x)`: as the result workbook would show it.
+/// `string(x)`: the text that the result workbook would show.
 fn text<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
     let value = one("string", arguments)?;
     if value.downcast_ref::<CelString<'_>>().is_some() {
@@ -284,23 +284,23 @@ fn read_number(value: &dyn Val) -> Result<f64, ExecutionError> {
             Some(Value::Number(n)) => Ok(n),
             _ => Err(ExecutionError::function_error(
                 "double",
-                format_args!("{} is no number", explain::held(&value)),
+                format_args!("{} is not a number", explain::held(&value)),
             )),
         },
         _ => Err(ExecutionError::function_error(
             "double",
-            "that is no number",
+            "the value is not a number",
         )),
     }
 }
 
-/// `double(x)`: a number from a text.
+/// `double(x)`: converts text to a number.
 fn number<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
     let n = read_number(one("double", arguments)?.as_ref())?;
     Ok(CowVal::owned(CelDouble::from(n)))
 }
 
-/// `int(x)`: a number without its fraction.
+/// `int(x)`: removes the fraction of a number.
 fn whole<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
     let n = read_number(one("int", arguments)?.as_ref())?;
     Ok(CowVal::owned(CelDouble::from(n.trunc())))
@@ -342,8 +342,8 @@ fn matches<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
 const PATTERN_TYPE: Type = Type::new_unspecified_type("pattern");
 static PATTERN: Type = PATTERN_TYPE;
 
-/// A regular expression, compiled with the expression it stands in: CEL alone compiles it again
-/// for each record.
+/// A regular expression that is compiled with its expression. CEL alone would compile it again for
+/// each record.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern(pub(super) regex::Regex);
 

@@ -1,4 +1,4 @@
-//! Turns what CEL's parser read into the tree that is evaluated, and finds every column in it.
+//! Rewrites the tree of CEL's parser into the tree that is evaluated, and finds every column in it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use super::functions::{self, FUNCTIONS, Pattern};
 use super::{Slot, SlotKind};
 use crate::names::{CompileError, Origin, Reference};
 
-/// Longest expression, in bytes; with [`DEPTH_MAX`] it keeps every walk over a tree within a
-/// thread's stack.
+/// Maximum length of an expression, in bytes. With [`DEPTH_MAX`] it keeps recursive walks over a tree
+/// within the stack of a thread.
 pub(super) const LENGTH_MAX: usize = 8 * 1024;
-/// Deepest nesting of a tree. A sum of so many terms is nested as deeply.
+/// Maximum nesting of a tree. A sum of n terms has depth n.
 const DEPTH_MAX: usize = 200;
 
-const WRITE_OUT: &str = "write row[\"Column\"], with the column's name in quotes";
+const WRITE_OUT: &str = "write row[\"Column\"], with the column name in quotes";
 
 /// A tree that can be evaluated.
 pub(super) struct Rewritten {
@@ -40,8 +40,8 @@ pub(super) fn rewrite(source: &str) -> Result<Rewritten, CompileError> {
         let message = format!("the expression is longer than {LENGTH_MAX} bytes");
         return Err(CompileError::new(message, 0..source.len()));
     }
-    // Without the standard macros: `has` takes more here than CEL's, which would refuse
-    // `has(row["X"])`; `exists` and `all` are expanded below.
+    // Without the standard macros: CEL's `has` does not accept `has(row["X"])`, and `exists` and
+    // `all` are expanded below.
     let (tree, info) = Env::default()
         .with_optional_support(false)
         .parser()
@@ -67,7 +67,7 @@ pub(super) fn rewrite(source: &str) -> Result<Rewritten, CompileError> {
 
 fn syntax_error(errors: &cel::ParseErrors, source: &str) -> CompileError {
     let Some(first) = errors.errors.first() else {
-        return CompileError::new("the expression is not valid", 0..source.len());
+        return CompileError::new("invalid expression", 0..source.len());
     };
     let (line, column) = first.pos;
     let line_start: usize = source
@@ -86,15 +86,14 @@ fn syntax_error(errors: &cel::ParseErrors, source: &str) -> CompileError {
         .and_then(|s| s.chars().next())
         .map_or(at, |c| at + c.len_utf8());
     let (what, help) = in_words(&first.msg);
-    let error = CompileError::new(format!("the expression is not valid: {what}"), at..end);
+    let error = CompileError::new(format!("invalid expression: {what}"), at..end);
     match help {
         Some(help) => error.help(help),
         None => error,
     }
 }
 
-/// What the parser says, without its token sets; and what to write instead of what other languages
-/// write.
+/// Returns the parser's message without its token sets, and help for syntax of other languages.
 fn in_words(message: &str) -> (String, Option<&'static str>) {
     let message = message.lines().next().unwrap_or_default();
     let message = message.trim_start_matches("Syntax error: ");
@@ -103,7 +102,7 @@ fn in_words(message: &str) -> (String, Option<&'static str>) {
         .and_then(|(_, rest)| rest.rsplit_once('\'').map(|(token, _)| token))
         .map(|token| token.split("' expecting").next().unwrap_or(token).trim());
     let Some(token) = token.filter(|t| !t.is_empty()) else {
-        return ("it is not complete".to_owned(), None);
+        return ("it is incomplete".to_owned(), None);
     };
     if token == "<EOF>" {
         return ("it ends too early".to_owned(), None);
@@ -114,10 +113,10 @@ fn in_words(message: &str) -> (String, Option<&'static str>) {
         "not" => Some("write ! for `not`"),
         "if" | "then" | "else" => Some("write condition ? value : other value"),
         t if t.starts_with('=') => Some("write == to compare"),
-        t if t.starts_with(['\'', '"']) => Some("a text ends with the quote it began with"),
+        t if t.starts_with(['\'', '"']) => Some("text must end with the quote that it starts with"),
         _ => None,
     };
-    (format!("`{token}` is not expected here"), help)
+    (format!("unexpected `{token}`"), help)
 }
 
 struct Rewriter<'a> {
@@ -153,7 +152,7 @@ fn is_int(expr: &IdedExpr) -> bool {
 }
 
 impl Rewriter<'_> {
-    /// Where a node stands, in bytes.
+    /// Returns the position of a node in bytes.
     fn at(&self, id: u64) -> Range<usize> {
         let Some((start, stop)) = self.info.offset_for(id) else {
             return 0..self.source.len();
@@ -171,7 +170,7 @@ impl Rewriter<'_> {
         self.locals.iter().any(|l| l == name)
     }
 
-    /// The column that an expression names, if it is one.
+    /// Returns the column that an expression mentions, if it is one.
     fn reference(&self, expr: &IdedExpr) -> Option<Reference> {
         let (name, from, at) = match &expr.expr {
             Expr::Ident(name) if name != "row" && !self.is_local(name) => {
@@ -206,7 +205,7 @@ impl Rewriter<'_> {
         })
     }
 
-    /// The variable that stands for a column, or for its presence.
+    /// Returns the variable that stands for a column or for its presence.
     fn slot(&mut self, id: u64, reference: Reference, presence: bool) -> IdedExpr {
         let Reference { name, from, .. } = &reference;
         let key = match (from, presence) {
@@ -237,7 +236,7 @@ impl Rewriter<'_> {
         if self.depth >= DEPTH_MAX {
             let message = format!("the expression is nested more than {DEPTH_MAX} levels deep");
             return Err(CompileError::new(message, self.at(expr.id))
-                .help("make it several columns, each of which sees the ones before"));
+                .help("split it into several columns; each can use the earlier ones"));
         }
         self.depth += 1;
         let result = self.node(expr);
@@ -255,20 +254,20 @@ impl Rewriter<'_> {
                 LiteralValue::Int(i) => LiteralValue::Double((*i.inner() as f64).into()),
                 LiteralValue::UInt(i) => LiteralValue::Double((*i.inner() as f64).into()),
                 LiteralValue::Null => {
-                    return Err(CompileError::new("`null` is no value here", self.at(id))
-                        .help("ask for presence with has(row[\"Column\"])"));
+                    return Err(CompileError::new("`null` is not supported", self.at(id))
+                        .help("to test for a value, write has(row[\"Column\"])"));
                 }
                 LiteralValue::Bytes(_) => {
-                    return Err(CompileError::new("bytes are no value here", self.at(id))
-                        .help("write a text without the `b` before its quotes"));
+                    return Err(CompileError::new("bytes are not supported", self.at(id))
+                        .help("remove the `b` before the quotes"));
                 }
                 other => other,
             }),
             Expr::Ident(name) if self.is_local(&name) => Expr::Ident(name),
-            // All other identifiers are references.
+            // Every other identifier is a reference.
             Expr::Ident(_) => {
                 return Err(CompileError::new(
-                    "`row` stands for all columns; name one",
+                    "`row` is the whole record; choose one column",
                     self.at(id),
                 )
                 .help(WRITE_OUT));
@@ -281,7 +280,7 @@ impl Rewriter<'_> {
             Expr::Map(map) => self.map(map)?,
             Expr::Call(call) => return self.call(id, call),
             Expr::Struct(_) | Expr::Comprehension(_) | Expr::Unspecified => {
-                return Err(CompileError::new("this is not supported here", self.at(id)));
+                return Err(CompileError::new("this is not supported", self.at(id)));
             }
         };
         Ok(IdedExpr { id, expr })
@@ -294,10 +293,11 @@ impl Rewriter<'_> {
                 continue;
             };
             if !matches!(pair.key.expr, Expr::Literal(LiteralValue::String(_))) {
-                return Err(
-                    CompileError::new("the keys of a map are texts", self.at(pair.key.id))
-                        .help("write {\"1\": ..}, and string(x) where a number is looked up"),
-                );
+                return Err(CompileError::new(
+                    "the keys of a map must be text",
+                    self.at(pair.key.id),
+                )
+                .help("write {\"1\": ..}, and convert numbers with string(x)"));
             }
             entries.push(IdedEntryExpr {
                 id: entry.id,
@@ -334,17 +334,17 @@ impl Rewriter<'_> {
             }
         };
         if own == functions::IN && node.args.get(1).is_some_and(|e| self.is_row(e)) {
-            return Err(CompileError::new("`in row` asks for presence", self.at(id))
+            return Err(CompileError::new("`in row` is not supported", self.at(id))
                 .help("write has(row[\"Column\"])"));
         }
         Ok(call(id, own, self.all(node.args)?))
     }
 
-    /// `list[0]` and `map["key"]`: a literal index stays whole.
+    /// Rewrites `list[0]` and `map["key"]`. A literal index stays an integer.
     fn index(&mut self, id: u64, node: CallExpr) -> Result<IdedExpr, CompileError> {
         if node.args.first().is_some_and(|e| self.is_row(e)) {
             return Err(CompileError::new(
-                "the column's name must be written out, so that it can be checked",
+                "the column name must be a literal, so that it can be checked",
                 self.at(id),
             )
             .help(WRITE_OUT));
@@ -380,7 +380,7 @@ impl Rewriter<'_> {
         else {
             let kind = if is_member { "method" } else { "function" };
             return Err(
-                CompileError::new(format!("there is no {kind} `{name}`"), self.at(id))
+                CompileError::new(format!("unknown {kind} `{name}`"), self.at(id))
                     .suggest(&name, functions::names(is_member)),
             );
         };
@@ -434,12 +434,12 @@ impl Rewriter<'_> {
         };
         match reference {
             Some(reference) => Ok(self.slot(id, reference, true)),
-            None => Err(CompileError::new("`has` asks for one column", self.at(id))
+            None => Err(CompileError::new("`has` takes one column", self.at(id))
                 .help("write has(row[\"Column\"]), or has(output)")),
         }
     }
 
-    /// `text.matches("pattern")`, the pattern compiled once.
+    /// Rewrites `text.matches("pattern")`, with the pattern compiled once.
     fn matches(&mut self, id: u64, node: CallExpr) -> Result<IdedExpr, CompileError> {
         let mut args: Vec<IdedExpr> = node.target.into_iter().map(|t| *t).collect();
         args.extend(node.args);
@@ -452,7 +452,7 @@ impl Rewriter<'_> {
         };
         let Expr::Literal(LiteralValue::String(literal)) = &pattern.expr else {
             return Err(CompileError::new(
-                "the pattern must be written out, so that it can be checked",
+                "the pattern must be a literal, so that it can be checked",
                 self.at(pattern.id),
             )
             .help("write text.matches(\"^[0-9]+$\")"));
@@ -461,7 +461,7 @@ impl Rewriter<'_> {
             let what = e.to_string();
             let what = what.lines().last().unwrap_or_default().trim();
             CompileError::new(
-                format!("the pattern is no regular expression: {what}"),
+                format!("invalid regular expression: {what}"),
                 self.at(pattern.id),
             )
         })?;
@@ -474,7 +474,7 @@ impl Rewriter<'_> {
         Ok(call(id, functions::MATCHES, vec![text, ident(id, &key)]))
     }
 
-    /// `list.exists(x, ..)` and `list.all(x, ..)`, expanded as CEL's standard macros are.
+    /// Expands `list.exists(x, ..)` and `list.all(x, ..)` like CEL's standard macros.
     fn quantifier(&mut self, id: u64, node: CallExpr) -> Result<IdedExpr, CompileError> {
         const RESULT: &str = "@result";
         let exists = node.func_name == "exists";
@@ -486,12 +486,12 @@ impl Rewriter<'_> {
         };
         let Expr::Ident(variable) = variable.expr else {
             return Err(CompileError::new(
-                "a variable must stand here",
+                "a variable name is expected",
                 self.at(variable.id),
             ));
         };
         let Some(target) = node.target else {
-            return Err(CompileError::new("there is no list", self.at(id)));
+            return Err(CompileError::new("there is no list to test", self.at(id)));
         };
         let iter_range = self.expr(*target)?;
         self.locals.push(variable.clone());
@@ -503,7 +503,7 @@ impl Rewriter<'_> {
             operators::LOGICAL_AND
         };
         let result = || ident(id, RESULT);
-        let go_on = if exists {
+        let loop_condition = if exists {
             call(id, operators::LOGICAL_NOT, vec![result()])
         } else {
             result()
@@ -519,7 +519,7 @@ impl Rewriter<'_> {
                     id,
                     expr: Expr::Literal(LiteralValue::Boolean((!exists).into())),
                 },
-                loop_cond: call(id, operators::NOT_STRICTLY_FALSE, vec![go_on]),
+                loop_cond: call(id, operators::NOT_STRICTLY_FALSE, vec![loop_condition]),
                 loop_step: call(id, step, vec![result(), condition?]),
                 result: result(),
             })),
@@ -527,7 +527,7 @@ impl Rewriter<'_> {
     }
 }
 
-/// Whether a call without a target is an operator, not a function.
+/// Whether a call without a target is an operator rather than a function.
 fn is_operator(name: &str) -> bool {
     matches!(
         name,

@@ -43,7 +43,7 @@ fn fails(source: &str, reason: &str) {
 }
 
 #[test]
-fn values_and_numbers() {
+fn operators_and_numbers_work_as_documented() {
     gives("tax_due < 1000 ? 'yes' : 'no'", "yes");
     gives("row[\"Customer ID\"]", "C-1");
     gives("row['Customer ID'] + '/' + row.t", "C-1/abc");
@@ -68,7 +68,7 @@ fn values_and_numbers() {
     gives("[1, 2].exists(n, n == 2)", true);
 }
 
-/// What a rule is asked of x, against the number 5, over everything a cell can hold.
+/// Every operator on x and the number 5, for every kind of value that x can have.
 #[test]
 fn missing_is_never_a_value() {
     let absent = "`x` is empty";
@@ -114,11 +114,11 @@ fn missing_is_never_a_value() {
                 for name in names {
                     let source = format!("{name} {operator} 5");
                     let result = Expr::compile(&source).unwrap().eval(row);
-                    let told = match result {
+                    let shown = match result {
                         Ok(value) => value.to_text(),
                         Err(error) => error.0,
                     };
-                    assert_eq!(told, expected, "{what}: {source}");
+                    assert_eq!(shown, expected, "{what}: {source}");
                 }
             }
         }
@@ -126,7 +126,7 @@ fn missing_is_never_a_value() {
 }
 
 #[test]
-fn absent_decides_nothing() {
+fn a_missing_value_never_decides_a_result() {
     for source in [
         "owner",
         "owner == ''",
@@ -150,7 +150,7 @@ fn absent_decides_nothing() {
         fails(source, "`owner` is empty");
     }
     fails("row.Note + 'x'", "`Note` is empty");
-    // The other side alone decides: whatever `owner` were, the result would be the same.
+    // The other side decides: the result is the same for every value of `owner`.
     gives("ok || owner == 'x'", true);
     gives("owner == 'x' && !ok", false);
     gives("has(owner)", false);
@@ -163,21 +163,18 @@ fn absent_decides_nothing() {
 }
 
 #[test]
-fn reasons_name_the_column_and_what_it_holds() {
+fn reasons_name_the_column_and_its_value() {
     fails("zip < 1000", "`zip` is the text \"00501\", not a number");
     fails("1000 > zip", "`zip` is the text \"00501\", not a number");
     fails(
         "zip == tax_due",
-        "`zip` is the text \"00501\" and `tax_due` is the number 812: `==` takes two of a kind",
+        "`zip` is the text \"00501\" and `tax_due` is the number 812: `==` needs values of the same type",
     );
-    fails(
-        "tax_due == '812'",
-        "`tax_due` is the number 812, not a text",
-    );
+    fails("tax_due == '812'", "`tax_due` is the number 812, not text");
     fails("zip + 1", "`zip` is the text \"00501\", not a number");
     fails(
         "'a' + 1",
-        "the left side of `+` is the text \"a\", the right side is the number 1: it takes two of a kind",
+        "the left side of `+` is the text \"a\", the right side is the number 1: both must have the same type",
     );
     fails(
         "tax_due ? 1 : 2",
@@ -190,28 +187,28 @@ fn reasons_name_the_column_and_what_it_holds() {
     fails("!tax_due", "`tax_due` is the number 812, not true or false");
     fails(
         "tax_due in ['1']",
-        "`tax_due` is the number 812, and the list holds another kind",
+        "`tax_due` is the number 812, but the list has values of another type",
     );
     fails("tax_due in zip", "`zip` is the text \"00501\", not a list");
-    fails("tax_due / (row.n - 7)", "a division by zero");
+    fails("tax_due / (row.n - 7)", "division by zero");
     fails(
         "tax_due.matches('8')",
-        "`matches` does not take `tax_due`, which is the number 812",
+        "`matches` does not accept `tax_due`, which is the number 812",
     );
-    fails("row.n / (7 - 7)", "a division by zero");
-    fails("1 / double('0')", "a division by zero");
-    fails("1 % 0", "a division by zero");
-    fails("double(row.t)", "`t`: the text \"abc\" is no number");
+    fails("row.n / (7 - 7)", "division by zero");
+    fails("1 / double('0')", "division by zero");
+    fails("1 % 0", "division by zero");
+    fails("double(row.t)", "`t`: the text \"abc\" is not a number");
     fails(
         "tax_due.contains('8')",
-        "`contains` does not take `tax_due`, which is the number 812 and the text \"8\"",
+        "`contains` does not accept `tax_due`, which is the number 812 and the text \"8\"",
     );
-    fails("{'a': 1}[zip]", "`zip`: there is no entry \"00501\"");
-    fails("[1, 2]", "the result is a list, which no cell can hold");
+    fails("{'a': 1}[zip]", "`zip`: the map has no entry \"00501\"");
+    fails("[1, 2]", "the result is a list, which a cell cannot hold");
     fails("1e308 * 10", "the result is too large for a number");
     fails(
         "[1].exists(v, row.t < v)",
-        "values of different kinds meet (a text and a number, say)",
+        "values of different types are combined, such as text and a number",
     );
 }
 
@@ -265,7 +262,7 @@ fn every_function_can_be_called() {
     ] {
         assert_eq!(eval(source), Ok(value), "{source}");
     }
-    // The list above misses none.
+    // The list above is complete.
     let tests = include_str!("tests.rs");
     for f in functions::FUNCTIONS {
         let call = match f.member {
@@ -277,27 +274,22 @@ fn every_function_can_be_called() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_refused_when_compiled() {
+fn invalid_expressions_are_refused_when_compiled() {
     for (source, at, message, help) in [
-        (
-            "row == 1",
-            "row",
-            "stands for all columns",
-            "row[\"Column\"]",
-        ),
-        ("row[x] == 1", "[", "written out", "row[\"Column\"]"),
-        ("x == null", "null", "`null` is no value", "has("),
-        ("'a' in row", "in", "asks for presence", "has("),
-        ("siz(x)", "(", "no function `siz`", "`size`"),
-        ("x.trimm()", "(", "no method `trimm`", "`trim`"),
+        ("row == 1", "row", "is the whole record", "row[\"Column\"]"),
+        ("row[x] == 1", "[", "must be a literal", "row[\"Column\"]"),
+        ("x == null", "null", "`null` is not supported", "has("),
+        ("'a' in row", "in", "`in row` is not supported", "has("),
+        ("siz(x)", "(", "unknown function `siz`", "`size`"),
+        ("x.trimm()", "(", "unknown method `trimm`", "`trim`"),
         ("x.contains()", "(", "takes one argument, not 0", ""),
-        ("has(1)", "(", "asks for one column", "has(row"),
-        ("x.matches(y)", "y", "written out", "matches("),
-        ("x.matches('(')", "'('", "no regular expression", ""),
-        ("{1: 2}[x]", "1", "keys of a map are texts", "string(x)"),
-        ("x <", "", "not valid", ""),
-        ("ä < < 1", "ä", "`ä` is not expected", ""),
-        ("a and b", "a", "`and` is not expected", "&&"),
+        ("has(1)", "(", "takes one column", "has(row"),
+        ("x.matches(y)", "y", "must be a literal", "matches("),
+        ("x.matches('(')", "'('", "invalid regular expression", ""),
+        ("{1: 2}[x]", "1", "keys of a map must be text", "string(x)"),
+        ("x <", "", "invalid", ""),
+        ("ä < < 1", "ä", "unexpected `ä`", ""),
+        ("a and b", "a", "unexpected `and`", "&&"),
         ("  ", "  ", "is empty", ""),
     ] {
         let error = Expr::compile(source).unwrap_err();
@@ -307,13 +299,13 @@ fn what_cannot_be_meant_is_refused_when_compiled() {
             &at,
             "{source}"
         );
-        let told = error.help.unwrap_or_default();
-        assert!(told.contains(help), "{source}: {told}");
+        let given = error.help.unwrap_or_default();
+        assert!(given.contains(help), "{source}: {given}");
     }
 }
 
 #[test]
-fn references_are_found_where_they_stand() {
+fn references_have_their_positions() {
     let source = "'é' + row[ \"A b\" ] + x + row.C == '' || has(row['D']) || [1].exists(v, v == w)";
     let expr = Expr::compile(source).unwrap();
     let found: Vec<_> = expr
@@ -334,7 +326,7 @@ fn references_are_found_where_they_stand() {
 }
 
 /// The target is about a microsecond; the bound leaves room for a busy machine and a build
-/// without optimisation, and still catches a regular expression compiled for each record.
+/// without optimization, and still catches a regular expression that is compiled for each record.
 #[test]
 fn evaluation_is_cheap() {
     let columns = Columns::new(["ZIP", "Amount"]);
@@ -358,7 +350,7 @@ fn evaluation_is_cheap() {
     assert!(each < std::time::Duration::from_micros(50), "{each:?}");
 }
 
-/// Run by hand: `cargo test --release -p rowmill-domain -- --ignored --nocapture cost`.
+/// Run by hand: `cargo test --release -p rowmill-pipeline -- --ignored --nocapture cost`.
 #[test]
 #[ignore = "a measurement"]
 fn cost_of_an_evaluation() {
@@ -373,7 +365,7 @@ fn cost_of_an_evaluation() {
         record: &record,
         outputs: &outputs,
     };
-    // Without optimising, some ten times that.
+    // Unoptimized builds are about ten times slower.
     let bound = std::time::Duration::from_micros(if cfg!(debug_assertions) { 100 } else { 5 });
     for source in [
         "tax_due < 1000 ? 'yes' : 'no'",
@@ -404,7 +396,7 @@ fn cost_of_an_evaluation() {
 }
 
 #[test]
-fn what_is_nested_too_deeply_is_refused() {
+fn too_deep_nesting_is_refused() {
     let chain = |terms: usize| vec!["1"; terms].join("+");
     gives(&chain(199), 199.0);
     fails(&format!("{} + owner", chain(190)), "`owner` is empty");
@@ -427,7 +419,7 @@ proptest! {
     }
 
     #[test]
-    fn what_compiles_evaluates_without_a_panic(
+    fn evaluating_never_panics(
         source in "(row\\.n|row\\['Note'\\]|zip|owner|tax_due|'a'|[0-9]|true|\\[1, 'a'\\]|has\\(zip\\))( (\\+|-|\\*|/|%|==|!=|<|>=|&&|\\|\\||in|\\?) (row\\.n|zip|owner|tax_due|'é'|0|!ok|\\[owner\\]|zip\\.size\\(\\)|1 : 2)){0,4}"
     ) {
         if let Err(reason) = eval(&source) {
@@ -437,11 +429,11 @@ proptest! {
 }
 
 #[test]
-fn a_secret_that_a_reason_cuts_is_still_found() {
+fn a_secret_truncated_in_a_reason_is_still_redacted() {
     let held = format!("{}s3cret-value", "x".repeat(34));
     let reason = eval(&format!("'{held}' + 1")).unwrap_err();
     assert!(reason.contains("xs3cret...\""), "{reason}");
     let secrets: rowmill_domain::secret::Secrets = [("KEY", "s3cret-value")].into_iter().collect();
-    let told = secrets.redact(&reason);
-    assert!(told.contains("x[secret KEY]...\""), "{told}");
+    let redacted = secrets.redact(&reason);
+    assert!(redacted.contains("x[secret KEY]...\""), "{redacted}");
 }

@@ -1,4 +1,4 @@
-//! `[[step]] kind = "http"`.
+//! `[[step]]` with `kind = "http"`.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -12,35 +12,35 @@ use crate::names::Origin;
 use crate::parse::reader::{Node, TomlTable};
 use crate::{Expr, Extract, HttpMethod, HttpOutput, HttpStep, Template};
 
-/// The name by which `ok_when` knows the response's status. No output can have it.
+/// The name of the response status in `ok_when`. No output can have this name.
 const STATUS: &str = "status";
 
-/// Headers that follow from the rest of a request, so that two of them could contradict each
-/// other; the source might take one request for two (RFC 9112, section 11.2).
+/// Headers that the client derives from the rest of the request. Setting them could contradict the
+/// derived ones and allow request smuggling (RFC 9112, section 11.2).
 const OWN_HEADERS: [(&str, &str); 5] = [
-    ("Content-Length", "it follows from the body; leave it out"),
+    ("Content-Length", "it is computed from the body; remove it"),
     (
         "Transfer-Encoding",
-        "it follows from the body; leave it out",
+        "it is computed from the body; remove it",
     ),
-    ("Host", "it is the host of `url`; leave it out"),
+    ("Host", "it is the host in `url`; remove it"),
     (
         "Connection",
-        "connections are kept and ended by themselves; leave it out",
+        "connections are managed automatically; remove it",
     ),
-    ("Upgrade", "no other protocol is spoken; leave it out"),
+    ("Upgrade", "other protocols are not supported; remove it"),
 ];
 
-/// Most requests a second that a rate can ask for: more is no limit that a source would set.
+/// The highest rate, in requests per second. No source sets a higher limit.
 const RATE_MAX: f64 = 10_000.0;
-/// Fewest: one a day.
+/// The lowest rate: one request per day.
 const RATE_MIN: f64 = 1.0 / 86_400.0;
 
-/// The entries of a table of free keys: name, place of the name, value.
+/// The entries of a table with arbitrary keys: name, position of the name, value.
 type Entries<'a> = Vec<(&'a str, Range<usize>, Node<'a>)>;
 
 impl<'a> Builder<'a> {
-    /// `None` where the step has an error that leaves its columns unknown.
+    /// Reads an `http` step. `None`: an error leaves its columns unknown.
     pub(super) fn http(&mut self, table: &TomlTable<'a>) -> Option<HttpStep> {
         let url = table.required("url").and_then(|n| self.url(&n));
         let method = method(table);
@@ -49,13 +49,13 @@ impl<'a> Builder<'a> {
         let headers = entries(table, "headers");
         for (name, at, _) in &headers {
             if !is_token(name) {
-                let message = format!("{name:?} cannot be the name of a header");
+                let message = format!("{name:?} is not a valid header name");
                 self.file.error(at.clone(), message, None);
             } else if let Some((_, why)) = OWN_HEADERS
                 .iter()
                 .find(|(own, _)| own.eq_ignore_ascii_case(name))
             {
-                let message = format!("the header `{name}` cannot be given");
+                let message = format!("the header `{name}` cannot be set");
                 self.file
                     .error(at.clone(), message, Some((*why).to_owned()));
             }
@@ -72,7 +72,7 @@ impl<'a> Builder<'a> {
         let cache = cache(table, method);
         let pages = table.optional("pages").and_then(|n| pages(&n, method));
         let outputs = self.http_outputs(table, method);
-        // Without them nobody knows which names `ok_when` may use.
+        // Without the outputs it is unknown which names `ok_when` can use.
         self.unsure |= outputs.is_none();
         let ok_when = table.optional("ok_when").and_then(|n| self.ok_when(&n));
         table.finish();
@@ -103,8 +103,8 @@ impl<'a> Builder<'a> {
         let schemes = ["http://", "https://", "{{", "{%"];
         if !schemes.iter().any(|s| source.starts_with(s)) {
             node.error(
-                "`url` begins with neither http:// nor https://",
-                Some("write the whole address, with its scheme"),
+                "`url` must start with http:// or https://",
+                Some("write the full URL, including the scheme"),
             );
         }
         Some(template)
@@ -113,7 +113,7 @@ impl<'a> Builder<'a> {
     fn proxy(&mut self, node: &Node<'a>) -> Option<Template> {
         let template = self.template(node)?;
         if !template.references().is_empty() {
-            let message = "a proxy is the same for all records, so `proxy` names no column";
+            let message = "`proxy` cannot depend on the record";
             node.error(message, None);
         }
         let source = template.source();
@@ -122,14 +122,14 @@ impl<'a> Builder<'a> {
             .any(|s| source.starts_with(s))
         {
             node.error(
-                "`proxy` begins with neither http:// nor https://",
-                Some("write it like \"http://proxy.example:3128\""),
+                "`proxy` must start with http:// or https://",
+                Some("write for example \"http://proxy.example:3128\""),
             );
         }
         Some(template)
     }
 
-    /// The texts of a table, compiled, in the order of the file.
+    /// Compiles the templates of a table, in the order of the file.
     fn templates(&mut self, entries: Entries<'a>) -> Vec<(String, Template)> {
         let compiled = entries
             .into_iter()
@@ -137,7 +137,7 @@ impl<'a> Builder<'a> {
         compiled.collect()
     }
 
-    /// `body` and `form`, of which a request has one, and of some methods none.
+    /// Reads `body` and `form`. A request can have one of them, and GET and HEAD have neither.
     fn body(
         &mut self,
         table: &TomlTable<'a>,
@@ -148,19 +148,25 @@ impl<'a> Builder<'a> {
         if let Some(method @ (HttpMethod::Get | HttpMethod::Head)) = method {
             for node in [&body, &form].into_iter().flatten() {
                 let method = method.name();
-                let message = format!("a {method} has no body, so no `{}`", node.name);
+                let message = format!(
+                    "a {method} request has no body, so `{}` is not allowed",
+                    node.name
+                );
                 node.error(message, Some("add `method = \"POST\"`"));
             }
         } else if let (Some(_), Some(form)) = (&body, &form) {
             form.error(
-                "a request has one body: `body` or `form`, not both",
-                Some("leave one of them out"),
+                "a request can have `body` or `form`, not both",
+                Some("remove one of them"),
             );
         }
         let body = body.and_then(|n| self.template(&n));
         let fields = form.as_ref().and_then(Node::entries);
         if let (Some(form), Some([])) = (&form, fields.as_deref()) {
-            form.error("`form` names no field", Some("add `name = \"value\"`"));
+            form.error(
+                "`form` must have at least one field",
+                Some("add `name = \"value\"`"),
+            );
         }
         (body, self.templates(fields.unwrap_or_default()))
     }
@@ -174,7 +180,7 @@ impl<'a> Builder<'a> {
         let entries = node.entries()?;
         if entries.is_empty() {
             node.error(
-                "`outputs` names no column",
+                "`outputs` must have at least one column",
                 Some("add `name = { json = \"$.path\" }`"),
             );
         }
@@ -187,8 +193,8 @@ impl<'a> Builder<'a> {
                 && !matches!(from, Extract::Header(_) | Extract::Status)
             {
                 node.error(
-                    "the answer to a HEAD has no body to take a value from",
-                    Some("take a `header` or the `status`, or leave out `method`"),
+                    "the response to a HEAD request has no body to take a value from",
+                    Some("use `header` or `status`, or remove `method`"),
                 );
             }
             outputs.extend(output);
@@ -196,14 +202,14 @@ impl<'a> Builder<'a> {
         Some(outputs)
     }
 
-    /// A rule that knows the step's own outputs and `status` too.
+    /// Reads `ok_when`, which can also use the step's own outputs and `status`.
     fn ok_when(&mut self, node: &Node<'a>) -> Option<Expr> {
         let rule = self.expression_with(node, &[STATUS])?;
         for reference in rule.references() {
             if reference.from == Origin::Row && &*reference.name == STATUS {
                 let at = self.file.within(&node.at, &reference.at);
-                let message = "`ok_when` knows by `status` the response's, not a column";
-                let help = "write `status` for the response's status";
+                let message = "in `ok_when`, `status` is the status of the response, not a column";
+                let help = "write `status` without `row`";
                 self.file.error(at, message, Some(help.to_owned()));
             }
         }
@@ -211,7 +217,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-/// The method; `None` where there is none of the name that is given.
+/// Reads the method. `None`: it is unknown.
 fn method(table: &TomlTable<'_>) -> Option<HttpMethod> {
     let Some(node) = table.optional("method") else {
         return Some(HttpMethod::Get);
@@ -220,13 +226,13 @@ fn method(table: &TomlTable<'_>) -> Option<HttpMethod> {
     HttpMethod::ALL.into_iter().find(|m| m.name() == name)
 }
 
-/// The entries of a table that may be missing.
+/// Reads the entries of an optional table.
 fn entries<'a>(table: &TomlTable<'a>, key: &str) -> Entries<'a> {
     let entries = table.optional(key).and_then(|n| n.entries());
     entries.unwrap_or_default()
 }
 
-/// Whether a text can name a header (RFC 9110, 5.6.2: token).
+/// Whether a text is a valid header name (RFC 9110, section 5.6.2: token).
 pub(super) fn is_token(name: &str) -> bool {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     !name.is_empty() && name.bytes().all(token)
@@ -239,36 +245,36 @@ pub(super) fn allow_hosts(table: &TomlTable<'_>) -> Vec<String> {
         let is_address = host.parse::<std::net::IpAddr>().is_ok();
         if !is_address && host.contains(['/', ':', '@', ' ']) {
             node.error(
-                format!("{host:?} is no host"),
-                Some("write its name or address, without scheme, port and path"),
+                format!("{host:?} is not a host"),
+                Some("write the name or address without scheme, port and path"),
             );
         }
     }
     hosts.into_iter().map(|(h, _)| h.to_owned()).collect()
 }
 
-/// Requests a second.
+/// Reads `rate` in requests per second.
 pub(super) fn rate(table: &TomlTable<'_>) -> Option<f64> {
     let node = table.optional("rate")?;
     let rate = node.read(units::rate, "\"50/s\", \"10/m\" or \"1000/h\"")?;
     if rate > RATE_MAX {
         node.error(
-            format!("`rate` is at most {RATE_MAX}/s"),
-            Some("leave it out where the source needs no limit"),
+            format!("`rate` must be at most {RATE_MAX}/s"),
+            Some("remove it if the source needs no limit"),
         );
     } else if rate < RATE_MIN {
-        node.error("`rate` is at least one request a day", None);
+        node.error("`rate` must be at least one request per day", None);
     }
     Some(rate)
 }
 
-/// The text of a PEM file. Whether it can be used, the step tells where it is set up.
+/// Reads the text of a PEM file. The certificates are parsed when the step is prepared.
 fn certificates(node: &Node<'_>) -> Option<String> {
     let pem = node.text()?;
     if !pem.contains("-----BEGIN CERTIFICATE-----") {
         node.error(
-            "`ca` is no certificate in PEM",
-            Some("put the file's text between three quotes: ca = \"\"\"-----BEGIN CERTIFICATE-----..\"\"\""),
+            "`ca` is not a certificate in PEM format",
+            Some("write the content of the file between triple quotes: ca = \"\"\"-----BEGIN CERTIFICATE-----..\"\"\""),
         );
     }
     Some(pem.to_owned())
@@ -282,8 +288,8 @@ fn cache(table: &TomlTable<'_>, method: Option<HttpMethod>) -> bool {
     {
         let method = method.name();
         node.error(
-            format!("a {method} may change something at the source, so its answers are not kept"),
-            Some("leave out `cache`; only those of a GET are kept"),
+            format!("a {method} request may change data at the source, so its responses cannot be cached"),
+            Some("remove `cache`; only GET requests can be cached"),
         );
     }
     cache
@@ -298,7 +304,7 @@ fn http_output(name: &str, node: &Node<'_>) -> Option<HttpOutput> {
         (&from, kind)
         && kind != Kind::Text.name()
     {
-        node.error(format!("`all` gives a text, and no {kind}"), None);
+        node.error(format!("`all` gives text, not {kind}"), None);
     }
     table.finish();
     Some(HttpOutput {
@@ -309,7 +315,7 @@ fn http_output(name: &str, node: &Node<'_>) -> Option<HttpOutput> {
     })
 }
 
-/// The one source of an output.
+/// Reads the one source of an output.
 fn extract<'a>(name: &str, node: &Node<'a>, table: &TomlTable<'a>) -> Option<Extract> {
     let sources = EXTRACT_SOURCES.map(|key| table.optional(key));
     let all = table.optional("all");
@@ -318,7 +324,7 @@ fn extract<'a>(name: &str, node: &Node<'a>, table: &TomlTable<'a>) -> Option<Ext
     let (Some(source), None) = (given.next(), given.next()) else {
         let keys = EXTRACT_SOURCES.map(|key| format!("`{key}`")).join(", ");
         node.error(
-            format!("`{name}` comes from exactly one of {keys}"),
+            format!("`{name}` needs exactly one of {keys}"),
             Some("write { json = \"$.path\" } or { css = \"td.name\" }"),
         );
         return None;
@@ -326,20 +332,23 @@ fn extract<'a>(name: &str, node: &Node<'a>, table: &TomlTable<'a>) -> Option<Ext
     if source.name != "css"
         && let Some(node) = &attribute
     {
-        let message = format!("`attribute` belongs to `css`, not to `{}`", source.name);
+        let message = format!(
+            "`attribute` can be used only with `css`, not with `{}`",
+            source.name
+        );
         node.error(message, None);
     }
     if matches!(&*source.name, "header" | "status") {
         if let Some(node) = &all {
-            let message = format!("there is one {}, so no `all`", source.name);
+            let message = format!("there is only one {}, so `all` is not allowed", source.name);
             node.error(message, None);
         }
     } else if let (Some(_), Some(attribute)) = (&all, &attribute) {
-        attribute.error("either `all` or `attribute`, not both", None);
+        attribute.error("use `all` or `attribute`, not both", None);
     }
     if source.name == "status" {
         if !source.bool()? {
-            source.error("`status` is `true` or left out", None);
+            source.error("`status` can only be `true`", None);
         }
         return Some(Extract::Status);
     }
@@ -349,8 +358,8 @@ fn extract<'a>(name: &str, node: &Node<'a>, table: &TomlTable<'a>) -> Option<Ext
         "json" => {
             if !text.starts_with('$') {
                 source.error(
-                    format!("{text:?} is no JSONPath"),
-                    Some("it begins with $, the whole answer: $.due"),
+                    format!("{text:?} is not a JSONPath"),
+                    Some("it starts with $, the whole response: $.due"),
                 );
             }
             if all {
@@ -374,7 +383,7 @@ fn extract<'a>(name: &str, node: &Node<'a>, table: &TomlTable<'a>) -> Option<Ext
             if let Err(error) = regex::Regex::new(text) {
                 let what = error.to_string();
                 let what = what.lines().last().unwrap_or_default().trim();
-                source.error(format!("this is no regular expression: {what}"), None);
+                source.error(format!("invalid regular expression: {what}"), None);
             }
             if all {
                 Extract::RegexAll(text.to_owned())
@@ -384,7 +393,7 @@ fn extract<'a>(name: &str, node: &Node<'a>, table: &TomlTable<'a>) -> Option<Ext
         }
         _ => {
             if !is_token(text) {
-                source.error(format!("{text:?} cannot be the name of a header"), None);
+                source.error(format!("{text:?} is not a valid header name"), None);
             }
             Extract::Header(text.to_owned())
         }

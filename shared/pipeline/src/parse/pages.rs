@@ -6,7 +6,7 @@ use super::whole;
 use crate::keys::{NEXT, PAGE, PAGES};
 use crate::{Extract, HttpMethod, NextPage, Pages};
 
-/// Reads the table; `None` where it does not say where the next page is.
+/// Reads the table. `None`: an error leaves the next page unknown.
 pub(super) fn pages(node: &Node<'_>, method: Option<HttpMethod>) -> Option<Pages> {
     let table = node.table(&[&PAGES])?;
     let (next, page) = (table.optional("next"), table.optional("page"));
@@ -15,14 +15,14 @@ pub(super) fn pages(node: &Node<'_>, method: Option<HttpMethod>) -> Option<Pages
     let hosts = hosts.unwrap_or_default();
     table.finish();
     if method == Some(HttpMethod::Head) {
-        node.error("the answer to a HEAD has no pages", None);
+        node.error("the response to a HEAD request has no pages", None);
     }
     let next = match (next, page) {
         (Some(next), None) => NextPage::Link(link(&next)?),
         (None, Some(page)) => number(&page)?,
         _ => {
             node.error(
-                "`pages` has exactly one of `next` and `page`",
+                "`pages` needs exactly one of `next` and `page`",
                 Some("write next = { json = \"$.next\" } or page = { query = \"page\" }"),
             );
             return None;
@@ -43,7 +43,7 @@ fn link(node: &Node<'_>) -> Option<Extract> {
     let mut given = sources.into_iter().flatten();
     let (Some(source), None) = (given.next(), given.next()) else {
         node.error(
-            "`next` has exactly one of `json`, `css`, `regex` and `header`",
+            "`next` needs exactly one of `json`, `css`, `regex` and `header`",
             Some("write { json = \"$.next\" } or { header = \"Link\" }"),
         );
         return None;
@@ -51,7 +51,10 @@ fn link(node: &Node<'_>) -> Option<Extract> {
     if source.name != "css"
         && let Some(attribute) = &attribute
     {
-        let message = format!("`attribute` belongs to `css`, not to `{}`", source.name);
+        let message = format!(
+            "`attribute` can be used only with `css`, not with `{}`",
+            source.name
+        );
         attribute.error(message, None);
     }
     let text = source.text()?;
@@ -61,13 +64,13 @@ fn link(node: &Node<'_>) -> Option<Extract> {
             if let Err(error) = regex::Regex::new(text) {
                 let what = error.to_string();
                 let what = what.lines().last().unwrap_or_default().trim();
-                source.error(format!("this is no regular expression: {what}"), None);
+                source.error(format!("invalid regular expression: {what}"), None);
             }
             Extract::Regex(text.to_owned())
         }
         "header" => {
             if !is_token(text) {
-                source.error(format!("{text:?} cannot be the name of a header"), None);
+                source.error(format!("{text:?} is not a valid header name"), None);
             }
             Extract::Header(text.to_owned())
         }

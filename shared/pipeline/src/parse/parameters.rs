@@ -1,4 +1,4 @@
-//! `[parameters]`, and the arguments that refer to them.
+//! `[parameters]`, and arguments that refer to them.
 
 use std::ops::Range;
 
@@ -13,14 +13,14 @@ use crate::parameters::{is_name, whole};
 use crate::{Argument, Parameter, ParameterRule, ParameterSource};
 
 impl<'a> Builder<'a> {
-    /// Reads an entry: a text, or a table of what an upload may give.
+    /// Reads an entry: a fixed text, or a table that lets uploads set the value.
     pub(super) fn parameter(&mut self, name: &str, at: &Range<usize>, node: &Node<'a>) {
         let from = match node.value {
             DeValue::Table(_) => {
                 if !is_name(name) {
                     let message =
-                        format!("`{name}` cannot be the name of a parameter that uploads give");
-                    let help = "it becomes metadata of an object: write lower-case letters, digits, - and _, at most 64";
+                        format!("`{name}` is not a valid name for a parameter that uploads set");
+                    let help = "use up to 64 lower-case letters, digits, - and _, because the name becomes object metadata";
                     self.file.error(at.clone(), message, Some(help.to_owned()));
                 }
                 from_upload(node)
@@ -32,8 +32,8 @@ impl<'a> Builder<'a> {
             .extend(from.map(|from| Parameter { name, from }));
     }
 
-    /// An argument of a program, in its place among them: what `Ref::name` stands for, else as it
-    /// is.
+    /// Reads an argument of a program and resolves `Ref::name`. `place` is its index; 0 is the program
+    /// itself.
     pub(super) fn argument(&self, node: &Node<'a>, place: usize) -> Option<Argument> {
         let text = node.text()?;
         let Some(name) = text.strip_prefix("Ref::") else {
@@ -41,15 +41,15 @@ impl<'a> Builder<'a> {
         };
         let Some(found) = self.parameters.iter().find(|p| p.name == name) else {
             let help = suggest(name, self.parameters.iter().map(|p| p.name.as_str()));
-            let help = help.unwrap_or_else(|| format!("add it: [parameters], {name} = \"..\""));
-            node.error(format!("there is no parameter `{name}`"), Some(&help));
+            let help = help.unwrap_or_else(|| format!("add {name} = \"..\" to [parameters]"));
+            node.error(format!("unknown parameter `{name}`"), Some(&help));
             return None;
         };
         match &found.from {
             ParameterSource::Pipeline(text) => Some(Argument::Text(text.clone())),
             ParameterSource::Upload { .. } if place == 0 => {
-                let help = format!("fix it: [parameters], {name} = \"..\"");
-                node.error("no upload says which program runs", Some(&help));
+                let help = format!("set a fixed value in [parameters]: {name} = \"..\"");
+                node.error("an upload cannot choose the program", Some(&help));
                 None
             }
             ParameterSource::Upload { .. } => Some(Argument::Parameter(name.to_owned())),
@@ -65,23 +65,23 @@ fn from_upload(node: &Node<'_>) -> Option<ParameterSource> {
         let matches = whole(n.text()?);
         if matches.is_err() {
             n.error(
-                "`matches` is no regular expression",
-                Some("write it like \"[0-9]{4}-[0-9]{2}\""),
+                "`matches` is not a valid regular expression",
+                Some("write for example \"[0-9]{4}-[0-9]{2}\""),
             );
         }
         matches.ok()
     });
     table.finish();
-    let form = ParameterRule {
+    let rule = ParameterRule {
         kind: kind.and_then(Kind::parse).unwrap_or(Kind::Text),
         matches,
     };
     let default = default.and_then(|n| {
         let text = n.text()?;
-        if let Err(why) = form.check(text) {
+        if let Err(why) = rule.check(text) {
             n.error(format!("`default` cannot be `{text}`: {why}"), None);
         }
         Some(text.to_owned())
     });
-    Some(ParameterSource::Upload { default, form })
+    Some(ParameterSource::Upload { default, rule })
 }

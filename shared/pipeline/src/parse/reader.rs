@@ -1,4 +1,4 @@
-//! Reads toml's spanned tree key by key, collecting every error with its place.
+//! Reads toml's spanned tree key by key and collects every error with its position.
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -11,7 +11,7 @@ use crate::PipelineError;
 use crate::keys::{KINDS, Key, Section, Shape};
 use crate::names::{CompileError, suggest};
 
-/// A file and what was found wrong in it.
+/// The text of a pipeline file and the errors found in it.
 pub(crate) struct SourceFile<'a> {
     name: &'a str,
     text: &'a str,
@@ -27,7 +27,7 @@ impl<'a> SourceFile<'a> {
         }
     }
 
-    /// An error at a place of this file.
+    /// Creates an error at a position of this file.
     pub(super) fn at(
         &self,
         at: Range<usize>,
@@ -43,19 +43,19 @@ impl<'a> SourceFile<'a> {
         }
     }
 
-    /// Notes an error.
+    /// Records an error.
     pub(crate) fn error(&self, at: Range<usize>, message: impl Into<String>, help: Option<String>) {
         let error = self.at(at, message, help);
         self.errors.borrow_mut().push(error);
     }
 
-    /// Notes an error in the text of a value.
+    /// Records an error inside a string value, with the position mapped to the file.
     pub(super) fn text_error(&self, value: &Range<usize>, error: CompileError) {
         self.error(self.within(value, &error.at), error.message, error.help);
     }
 
-    /// Where a part of a string's content stands in the file. `value` is the string with its
-    /// quotes; what `part` counts is bytes after escapes are resolved.
+    /// Maps a range of a string's content to the file. `value` is the position of the string with its
+    /// quotes; `part` counts bytes after escapes are resolved.
     pub(super) fn within(&self, value: &Range<usize>, part: &Range<usize>) -> Range<usize> {
         let Some(raw) = self.text.get(value.clone()) else {
             return value.clone();
@@ -67,7 +67,7 @@ impl<'a> SourceFile<'a> {
         };
         let escapes = raw.starts_with('"');
         let mut rest = quote;
-        // A line end right after three quotes is no content.
+        // A line break directly after three quotes is not part of the content.
         if quote == 3 {
             rest += match &raw.as_bytes()[quote.min(raw.len())..] {
                 [b'\n', ..] => 1,
@@ -90,7 +90,7 @@ impl<'a> SourceFile<'a> {
         at(part.start)..at(part.end)
     }
 
-    /// All errors, in the order of the file.
+    /// Returns all errors in the order of the file.
     pub(crate) fn into_errors(self) -> Vec<PipelineError> {
         let mut errors = self.errors.into_inner();
         errors.sort_by_key(|e| e.at.offset());
@@ -98,7 +98,7 @@ impl<'a> SourceFile<'a> {
     }
 }
 
-/// How long an escape is in the file, and in the content.
+/// Returns the length of an escape in the file and in the content, in bytes.
 fn escape(raw: &str) -> (usize, usize) {
     let code = |digits: usize| {
         let length = raw
@@ -112,7 +112,7 @@ fn escape(raw: &str) -> (usize, usize) {
         Some(b'x') => code(2),
         Some(b'u') => code(4),
         Some(b'U') => code(8),
-        // A line end that is escaped goes with all white space after it.
+        // An escaped line break removes all white space after it.
         Some(b'\n' | b'\r' | b' ' | b'\t') => {
             let after = raw[1..].trim_start();
             (raw.len() - after.len(), 0)
@@ -121,14 +121,14 @@ fn escape(raw: &str) -> (usize, usize) {
     }
 }
 
-/// A value with its place and what it is called in messages.
+/// A value with its position and its name in messages.
 #[derive(Clone)]
 pub(super) struct Node<'a> {
     pub(super) file: &'a SourceFile<'a>,
     pub(super) name: String,
     pub(super) value: &'a DeValue<'a>,
     pub(super) at: Range<usize>,
-    /// What the table of keys says may stand here.
+    /// The values that the table of keys accepts here.
     shape: Option<&'static Shape>,
 }
 
@@ -140,7 +140,7 @@ impl<'a> Node<'a> {
 
     fn wrong(&self, wanted: &str) {
         let is = match self.value {
-            DeValue::String(_) => "a text",
+            DeValue::String(_) => "text",
             DeValue::Integer(_) => "a whole number",
             DeValue::Float(_) => "a number",
             DeValue::Boolean(_) => "true or false",
@@ -148,10 +148,10 @@ impl<'a> Node<'a> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        self.error(format!("`{}` is {wanted}, not {is}", self.name), None);
+        self.error(format!("`{}` must be {wanted}, not {is}", self.name), None);
     }
 
-    /// A text that is not empty.
+    /// Returns a text that is not empty.
     pub(super) fn text(&self) -> Option<&'a str> {
         match self.value.as_str() {
             Some(text) if !text.trim().is_empty() => Some(text),
@@ -160,26 +160,26 @@ impl<'a> Node<'a> {
                 None
             }
             None => {
-                self.wrong("a text");
+                self.wrong("text");
                 None
             }
         }
     }
 
-    /// A text read by `read`; `example` shows how it is written.
+    /// Parses a text with `read`. `example` goes into the help.
     pub(super) fn read<T>(&self, read: impl Fn(&str) -> Option<T>, example: &str) -> Option<T> {
         let text = self.text()?;
         let value = read(text);
         if value.is_none() {
             self.error(
-                format!("`{}` cannot be {text:?}", self.name),
-                Some(&format!("write it like {example}")),
+                format!("invalid value {text:?} for `{}`", self.name),
+                Some(&format!("write for example {example}")),
             );
         }
         value
     }
 
-    /// One of the texts that the table of keys lists.
+    /// Returns one of the texts that the table of keys lists.
     pub(super) fn one_of(&self) -> Option<&'static str> {
         let allowed: &[&str] = match self.shape {
             Some(Shape::OneOf(allowed)) => allowed,
@@ -191,7 +191,7 @@ impl<'a> Node<'a> {
         if found.is_none() {
             self.file.error(
                 self.at.clone(),
-                format!("`{}` cannot be {text:?}", self.name),
+                format!("invalid value {text:?} for `{}`", self.name),
                 suggest(text, allowed.iter().copied()),
             );
         }
@@ -206,7 +206,7 @@ impl<'a> Node<'a> {
         value
     }
 
-    /// A whole number in the range of the table of keys.
+    /// Returns a whole number in the range that the table of keys gives.
     pub(super) fn whole(&self) -> Option<u32> {
         let (least, most) = match self.shape {
             Some(Shape::Whole(least, most)) => (*least, *most),
@@ -220,13 +220,13 @@ impl<'a> Node<'a> {
             .ok()
             .filter(|n| (least..=most).contains(n));
         if value.is_none() {
-            let range = format!("`{}` lies between {least} and {most}", self.name);
+            let range = format!("`{}` must be between {least} and {most}", self.name);
             self.error(range, None);
         }
         value
     }
 
-    /// A whole number above 0.
+    /// Returns a whole number above 0.
     pub(super) fn count(&self) -> Option<u64> {
         let DeValue::Integer(integer) = self.value else {
             self.wrong("a whole number");
@@ -235,12 +235,15 @@ impl<'a> Node<'a> {
         let value = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
         let value = value.filter(|n| *n > 0);
         if value.is_none() {
-            self.error(format!("`{}` is a whole number above 0", self.name), None);
+            self.error(
+                format!("`{}` must be a whole number above 0", self.name),
+                None,
+            );
         }
         value
     }
 
-    /// A number above 0.
+    /// Returns a number above 0.
     pub(super) fn number(&self) -> Option<f64> {
         let number: Option<f64> = match self.value {
             DeValue::Integer(i) => i64::from_str_radix(i.as_str(), i.radix())
@@ -254,12 +257,12 @@ impl<'a> Node<'a> {
         };
         let number = number.filter(|n| n.is_finite() && *n > 0.0);
         if number.is_none() {
-            self.error(format!("`{}` is a number above 0", self.name), None);
+            self.error(format!("`{}` must be a number above 0", self.name), None);
         }
         number
     }
 
-    /// The elements of a list.
+    /// Returns the elements of a list.
     pub(super) fn list(&self) -> Option<Vec<Node<'a>>> {
         let DeValue::Array(array) = self.value else {
             self.wrong("a list");
@@ -268,13 +271,13 @@ impl<'a> Node<'a> {
         Some(array.iter().map(|e| self.part(&self.name, e)).collect())
     }
 
-    /// The texts of a list, none of them empty or twice there.
+    /// Returns the texts of a list. Records an error for empty and duplicate ones.
     pub(super) fn texts(&self) -> Option<Vec<(&'a str, Node<'a>)>> {
         let mut texts: Vec<(&str, Node<'a>)> = Vec::new();
         for node in self.list()? {
             if let Some(text) = node.text() {
                 if texts.iter().any(|(t, _)| *t == text) {
-                    node.error(format!("`{text}` stands twice in `{}`", self.name), None);
+                    node.error(format!("`{text}` is listed twice in `{}`", self.name), None);
                 }
                 texts.push((text, node));
             }
@@ -282,7 +285,7 @@ impl<'a> Node<'a> {
         Some(texts)
     }
 
-    /// The entries of a table of free keys, in the order of the file.
+    /// Returns the entries of a table with arbitrary keys, in the order of the file.
     pub(super) fn entries(&self) -> Option<Vec<(&'a str, Range<usize>, Node<'a>)>> {
         let DeValue::Table(table) = self.value else {
             self.wrong("a table");
@@ -309,7 +312,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// This table, to be read by the keys of these sections.
+    /// Returns the table, to be read with the keys of these sections.
     pub(super) fn table(&self, sections: &[&'static Section]) -> Option<TomlTable<'a>> {
         let DeValue::Table(table) = self.value else {
             self.wrong("a table");
@@ -323,7 +326,7 @@ impl<'a> Node<'a> {
 pub(super) struct TomlTable<'a> {
     pub(super) file: &'a SourceFile<'a>,
     table: &'a DeTable<'a>,
-    /// Its place: the header, or the braces.
+    /// The position of the header or of the braces.
     pub(super) at: Range<usize>,
     sections: Vec<&'static Section>,
     asked: Cell<usize>,
@@ -349,15 +352,15 @@ impl<'a> TomlTable<'a> {
         self.sections.clone().into_iter().flat_map(|s| s.keys)
     }
 
-    /// Reads on by the keys of one more section.
+    /// Adds the keys of one more section.
     pub(super) fn extend(&mut self, section: &'static Section) {
         self.sections.push(section);
     }
 
-    /// The value of a key that may be missing.
+    /// Returns the value of an optional key.
     pub(super) fn optional(&self, name: &str) -> Option<Node<'a>> {
         let key = self.keys().find(|k| k.name == name);
-        debug_assert!(key.is_some(), "`{name}` is in no table of keys");
+        debug_assert!(key.is_some(), "`{name}` is not in the table of keys");
         self.asked.set(self.asked.get() + 1);
         self.table.get(name).map(|value| Node {
             file: self.file,
@@ -368,7 +371,7 @@ impl<'a> TomlTable<'a> {
         })
     }
 
-    /// The value of a key that must be there; noted where it is not.
+    /// Returns the value of a required key. Records an error if it is missing.
     pub(super) fn required(&self, key: &str) -> Option<Node<'a>> {
         let node = self.optional(key);
         if node.is_none() {
@@ -381,13 +384,13 @@ impl<'a> TomlTable<'a> {
         node
     }
 
-    /// Notes every key that the sections do not have. To be called when all their keys were asked
-    /// for, which keeps the parser and the tables of keys the same.
+    /// Records an error for every unknown key. Call it after all keys of the sections were read; in
+    /// debug builds it asserts that, which keeps the parser and the table of keys in step.
     pub(super) fn finish(&self) {
         debug_assert_eq!(
             self.keys().count(),
             self.asked.get(),
-            "keys of {} asked for",
+            "number of keys read of {}",
             self.sections.last().map_or("", |s| s.title)
         );
         for (key, _) in self.table {
@@ -395,7 +398,7 @@ impl<'a> TomlTable<'a> {
             if !self.keys().any(|k| k.name == name) {
                 self.file.error(
                     key.span(),
-                    format!("there is no key `{name}` here"),
+                    format!("unknown key `{name}`"),
                     suggest(name, self.keys().map(|k| k.name)),
                 );
             }

@@ -1,4 +1,4 @@
-//! `secrets`: a list of names, or a table that also says where their values are.
+//! `secrets`: a list of names, or a table with the location of each value.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::secrets::{Secret, SecretSource};
 use crate::template::SecretMention;
 
 impl Builder<'_> {
-    /// The secrets that the file declares.
+    /// Reads the declared secrets.
     pub(super) fn secrets(&mut self, node: &Node<'_>) -> Vec<Secret> {
         let mut secrets = Vec::new();
         if matches!(node.value, DeValue::Table(_)) {
@@ -21,7 +21,7 @@ impl Builder<'_> {
                     let from = SecretSource::parse(text);
                     if from.is_none() {
                         value.error(
-                            format!("{text:?} is no place of a secret"),
+                            format!("{text:?} is not a valid location of a secret"),
                             Some("write \"tax/key\" for Secrets Manager, \"ssm:tax/key\" for Parameter Store, or an ARN; never the value itself"),
                         );
                     }
@@ -46,8 +46,8 @@ impl Builder<'_> {
         secrets: &mut Vec<Secret>,
     ) {
         if !is_name(name) {
-            let message = format!("{name:?} cannot be the name of a secret");
-            let help = "write it in capitals, digits and _, as \"API_KEY\"; at most 64";
+            let message = format!("{name:?} is not a valid name for a secret");
+            let help = "use up to 64 capital letters, digits and _, such as \"API_KEY\"";
             self.file.error(at.clone(), message, Some(help.to_owned()));
             return;
         }
@@ -58,7 +58,7 @@ impl Builder<'_> {
         }));
     }
 
-    /// Notes the secrets of a text that the file does not declare.
+    /// Records an error for each mentioned secret that is not declared.
     pub(super) fn known_secrets(&mut self, text: &Range<usize>, mentions: &[SecretMention]) {
         for mention in mentions {
             let name = &*mention.name;
@@ -71,7 +71,7 @@ impl Builder<'_> {
                 None => format!("declare it at the start of the file: secrets = [\"{name}\"]"),
             };
             let at = self.file.within(text, &mention.at);
-            let message = format!("the pipeline declares no secret `{name}`");
+            let message = format!("undeclared secret `{name}`");
             self.file.error(at, message, Some(help));
         }
     }

@@ -1,4 +1,4 @@
-//! `[[step]]`, dispatched on its kind.
+//! `[[step]]`, by kind.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl<'a> Builder<'a> {
-    /// `None` where the step has an error that leaves its columns unknown.
+    /// Reads a step. `None`: an error leaves its columns unknown.
     pub(super) fn step(&mut self, mut table: TomlTable<'a>) -> Option<Step> {
         let kind = table.required("kind");
         let at = kind.and_then(|n| step_kind(&n))?;
@@ -46,7 +46,7 @@ impl<'a> Builder<'a> {
                     Some("write program = [\"python3\", \"score.py\"]"),
                 );
             }
-            // Arguments may be repeated, and may be empty texts.
+            // Arguments can repeat and can be empty.
             arguments
                 .iter()
                 .enumerate()
@@ -59,7 +59,7 @@ impl<'a> Builder<'a> {
         let outputs = table.required("outputs").and_then(|n| {
             let texts = n.texts()?;
             if texts.is_empty() {
-                n.error("`outputs` names no column", None);
+                n.error("`outputs` must have at least one column", None);
             }
             Some(texts)
         });
@@ -133,8 +133,8 @@ impl<'a> Builder<'a> {
             let code = node.text()?;
             if !is_language(code) {
                 node.error(
-                    format!("{code:?} is no code of a language"),
-                    Some("write it like \"en\" or \"pt-BR\""),
+                    format!("{code:?} is not a language code"),
+                    Some("write for example \"en\" or \"pt-BR\""),
                 );
             }
             Some(code)
@@ -160,7 +160,7 @@ impl<'a> Builder<'a> {
         if let Some(name) = node.value.as_str() {
             if name != "amazon" {
                 node.error(
-                    format!("there is no service {name:?}"),
+                    format!("unknown service {name:?}"),
                     Some("write \"amazon\", or { url = \"https://translate.example.com\" }"),
                 );
             }
@@ -171,8 +171,8 @@ impl<'a> Builder<'a> {
             let url = n.text()?;
             if !["http://", "https://"].iter().any(|s| url.starts_with(s)) {
                 n.error(
-                    "`url` begins with neither http:// nor https://",
-                    Some("write the server's whole address, with its scheme"),
+                    "`url` must start with http:// or https://",
+                    Some("write the full URL of the server, including the scheme"),
                 );
             }
             Some(url.trim_end_matches('/'))
@@ -180,7 +180,7 @@ impl<'a> Builder<'a> {
         let api_key = table.optional("api_key").and_then(|n| {
             let key = self.template(&n)?;
             if !key.references().is_empty() {
-                n.error("`api_key` is the same for all records", None);
+                n.error("`api_key` cannot depend on the record", None);
             }
             Some(key)
         });
@@ -198,7 +198,7 @@ impl<'a> Builder<'a> {
         Some(TranslateService::Server(server))
     }
 
-    /// Adds columns of these names, with the step's `prefix` before them.
+    /// Adds columns with these names after the step's `prefix`.
     fn prefixed<const N: usize>(&mut self, table: &TomlTable<'a>, names: [&str; N]) -> [String; N] {
         let prefix = table.optional("prefix");
         let at = prefix.as_ref().map_or(&table.at, |n| &n.at).clone();
@@ -237,7 +237,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// The column whose text a step reads: of the input, or added so far.
+    /// Reads `column`, the text column of a step: an input column or one added so far.
     fn text_column(&mut self, table: &TomlTable<'a>) -> Option<String> {
         let node = table.required("column")?;
         let text = node.text()?;
@@ -254,7 +254,7 @@ fn fetch(node: &Node<'_>) -> Option<Fetch> {
         let named = !url.ends_with('/') && !matches!(object, Some(None | Some(("", _))));
         if !named || (object.is_none() && url.contains("://")) {
             n.error(
-                format!("{url:?} is no address of a program"),
+                format!("{url:?} is not the address of a program"),
                 Some("write \"s3://bucket/key\", or a path in the pipeline's folder"),
             );
         }
@@ -264,7 +264,7 @@ fn fetch(node: &Node<'_>) -> Option<Fetch> {
         let text = n.text()?;
         if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
             n.error(
-                "`sha256` has 64 hexadecimal digits",
+                "`sha256` must have 64 hexadecimal digits",
                 Some("`sha256sum FILE` prints them"),
             );
         }
@@ -284,7 +284,7 @@ fn fetch(node: &Node<'_>) -> Option<Fetch> {
     })
 }
 
-/// Whether a text can be a language's code, as `en`, `zh-TW` or `fr-CA` (BCP 47, roughly).
+/// Whether a text looks like a language code such as `en`, `zh-TW` or `fr-CA` (roughly BCP 47).
 fn is_language(code: &str) -> bool {
     let mut parts = code.split('-');
     let language = parts.next().unwrap_or_default();
@@ -294,12 +294,12 @@ fn is_language(code: &str) -> bool {
         && parts.all(|t| (2..=8).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
-/// The kind of a step, as its place in [`STEP_KINDS`]; noted where there is none of that name.
+/// Returns the kind of a step as an index into [`STEP_KINDS`]. Records an error if it is unknown.
 fn step_kind(node: &Node<'_>) -> Option<usize> {
     let text = node.text()?;
     let kind = STEP_KINDS.iter().position(|k| *k == text);
     if kind.is_none() {
-        let message = format!("there is no kind of step `{text}`");
+        let message = format!("unknown kind of step `{text}`");
         let help = suggest(text, STEP_KINDS.iter().copied());
         node.error(message, help.as_deref());
     }

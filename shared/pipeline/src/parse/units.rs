@@ -1,8 +1,8 @@
-//! Quantities as a pipeline file writes them.
+//! Quantities in pipeline files.
 
 use std::time::Duration;
 
-/// Splits `"512 MiB"` into its number, above 0, and its unit.
+/// Splits `"512 MiB"` into the number, which must be above 0, and the unit.
 fn split(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
     let end = text
@@ -12,7 +12,7 @@ fn split(text: &str) -> Option<(f64, &str)> {
     (number > 0.0 && number.is_finite()).then(|| (number, text[end..].trim_start()))
 }
 
-/// `"20s"`, `"500ms"`, `"2m"`, `"1h"`; at most a day.
+/// Parses `"20s"`, `"500ms"`, `"2m"` or `"1h"`, up to a day.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     const DAY: f64 = 86_400.0;
     let (number, unit) = split(text)?;
@@ -29,7 +29,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
         .then(|| Duration::from_secs_f64(seconds))
 }
 
-/// `"50/s"`, `"10/m"`, `"1000/h"`, a second.
+/// Parses `"50/s"`, `"10/m"` or `"1000/h"` into requests per second.
 pub(super) fn rate(text: &str) -> Option<f64> {
     let (number, unit) = split(text)?;
     let seconds = match unit.strip_prefix('/')?.trim_start() {
@@ -41,7 +41,7 @@ pub(super) fn rate(text: &str) -> Option<f64> {
     Some(number / seconds)
 }
 
-/// `"512 MiB"`, `"2 GiB"`, in MiB; whole.
+/// Parses `"512 MiB"` or `"2 GiB"` into a whole number of MiB.
 pub(super) fn memory(text: &str) -> Option<u32> {
     let (number, unit) = split(text)?;
     let mib = number
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quantities() {
+    fn quantities_need_a_number_above_zero_and_a_known_unit() {
         for (text, milliseconds) in [
             ("20s", Some(20_000)),
             ("500ms", Some(500)),

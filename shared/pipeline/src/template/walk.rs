@@ -1,4 +1,4 @@
-//! Finds every column that a template mentions, and refuses what could hide one.
+//! Finds every column that a template mentions, and refuses syntax that could hide one.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use minijinja::syntax::SyntaxConfig;
 use super::{Lookup, LookupKind, NAME, SecretMention};
 use crate::names::{CompileError, Origin, Reference};
 
-/// The filters a template may use. `default` is left out on purpose: missing is never a value.
+/// The filters that a template can use. `default` is excluded on purpose: missing is never a value.
 const FILTERS: [&str; 26] = [
     "abs",
     "base64",
@@ -40,7 +40,7 @@ const FILTERS: [&str; 26] = [
     "urlencode",
 ];
 
-/// The tests (`is ..`) a template may use.
+/// The tests (`is ..`) that a template can use.
 const TESTS: [&str; 10] = [
     "boolean",
     "divisibleby",
@@ -54,28 +54,28 @@ const TESTS: [&str; 10] = [
     "string",
 ];
 
-/// The filters, for the reference.
+/// Returns the filters, for the reference.
 pub(crate) fn filters() -> &'static [&'static str] {
     &FILTERS
 }
 
-/// The tests, for the reference.
+/// Returns the tests, for the reference.
 pub(crate) fn tests_known() -> &'static [&'static str] {
     &TESTS
 }
 
-/// Longest text, in bytes; with [`DEPTH_MAX`] it keeps every walk over a tree within a thread's
-/// stack.
+/// Maximum length of a template, in bytes. With [`DEPTH_MAX`] it keeps recursive walks over a tree
+/// within the stack of a thread.
 pub(super) const LENGTH_MAX: usize = 32 * 1024;
-/// Deepest nesting of expressions and blocks.
+/// Maximum nesting of expressions and blocks.
 const DEPTH_MAX: usize = 200;
 
 const PRESENCE: &str =
-    "ask for presence with `has`: {% if has(row['Column']) %}..{% else %}..{% endif %}";
+    "to test for a value, use `has`: {% if has(row['Column']) %}..{% else %}..{% endif %}";
 
-/// What was found in a template.
+/// The result of a walk.
 pub(super) struct Walked {
-    /// The text to compile: `has(..)` and `secret(..)` stand replaced by variables.
+    /// The text to compile, with `has(..)` and `secret(..)` replaced by variables.
     pub(super) source: String,
     pub(super) references: Vec<Reference>,
     pub(super) secrets: Vec<SecretMention>,
@@ -85,7 +85,7 @@ pub(super) struct Walked {
 /// Parses and walks a template.
 pub(super) fn walk(source: &str) -> Result<Walked, CompileError> {
     if source.len() > LENGTH_MAX {
-        let message = format!("the text is longer than {LENGTH_MAX} bytes");
+        let message = format!("the template is longer than {LENGTH_MAX} bytes");
         return Err(CompileError::new(message, 0..source.len()));
     }
     let tree = parse(source, NAME, SyntaxConfig::default()).map_err(|e| text_error(&e, source))?;
@@ -113,22 +113,22 @@ pub(super) fn walk(source: &str) -> Result<Walked, CompileError> {
     })
 }
 
-/// An error of minijinja's parser as ours.
+/// Converts an error of minijinja's parser.
 pub(super) fn text_error(error: &minijinja::Error, source: &str) -> CompileError {
     let at = error.range().unwrap_or(0..source.len());
     let what = error
         .detail()
         .map_or_else(|| error.kind().to_string(), str::to_owned);
-    CompileError::new(format!("the template is not valid: {what}"), at)
+    CompileError::new(format!("invalid template: {what}"), at)
 }
 
 struct Walker {
     references: Vec<Reference>,
     secrets: Vec<SecretMention>,
     lookups: Vec<Lookup>,
-    /// Calls of `has` and `secret` and the variables that stand for them.
+    /// Calls of `has` and `secret`, and the variables that replace them.
     replaced: Vec<(Range<usize>, String)>,
-    /// Names that the template itself defines, innermost last.
+    /// The names that the template defines, innermost last.
     locals: Vec<String>,
     depth: usize,
 }
@@ -142,7 +142,7 @@ impl Walker {
         all.iter().try_for_each(|s| self.statement(s))
     }
 
-    /// Walks a block, whose definitions end with it.
+    /// Walks a block. Its definitions end with it.
     fn block(&mut self, all: &[Stmt<'_>]) -> Result<(), CompileError> {
         let outer = self.locals.len();
         self.statements(all)?;
@@ -188,7 +188,7 @@ impl Walker {
                 Ok(())
             }
             other => Err(CompileError::new(
-                "a text knows {{ .. }}, {% if %}, {% for %}, {% set %} and {% with %} only",
+                "unsupported tag: templates support {{ .. }}, {% if %}, {% for %}, {% set %} and {% with %}",
                 range(span(other)),
             )),
         }
@@ -207,7 +207,7 @@ impl Walker {
         self.locals.iter().any(|l| l == name)
     }
 
-    /// The column that an expression names, if it is one: `row.X`, `row['X']` or a bare `x`.
+    /// Returns the column that an expression mentions, if it is `row.X`, `row['X']` or a bare `x`.
     fn reference(&self, expr: &Expr<'_>) -> Option<Reference> {
         let is_row =
             |e: &Expr<'_>| matches!(e, Expr::Var(v) if v.id == "row") && !self.is_local("row");
@@ -255,7 +255,7 @@ impl Walker {
 
     fn expression(&mut self, expr: &Expr<'_>) -> Result<(), CompileError> {
         if self.depth >= DEPTH_MAX {
-            let message = format!("the text is nested more than {DEPTH_MAX} levels deep");
+            let message = format!("the template is nested more than {DEPTH_MAX} levels deep");
             return Err(CompileError::new(message, range(expr.span())));
         }
         self.depth += 1;
@@ -277,13 +277,13 @@ impl Walker {
         let at = range(expr.span());
         match expr {
             Expr::Var(v) if v.id == "row" && !self.is_local("row") => Err(CompileError::new(
-                "`row` stands for all columns; name one",
+                "`row` is the whole record; choose one column",
                 at,
             )
-            .help("write row['Column'], with the column's name in quotes")),
+            .help("write row['Column'], with the column name in quotes")),
             Expr::Var(_) => Ok(()),
             Expr::Const(c) if c.value.is_none() || c.value.is_undefined() => {
-                Err(CompileError::new("`none` is no value here", at).help(PRESENCE))
+                Err(CompileError::new("`none` is not supported", at).help(PRESENCE))
             }
             Expr::Const(_) => Ok(()),
             Expr::Slice(s) => {
@@ -312,7 +312,7 @@ impl Walker {
                 if FILTERS.contains(&f.name) {
                     return Ok(());
                 }
-                let error = CompileError::new(format!("there is no filter `{}`", f.name), at);
+                let error = CompileError::new(format!("unknown filter `{}`", f.name), at);
                 Err(match f.name {
                     "default" | "d" => error.help(PRESENCE),
                     name => error.suggest(name, FILTERS),
@@ -324,7 +324,7 @@ impl Walker {
                 if TESTS.contains(&t.name) {
                     return Ok(());
                 }
-                let error = CompileError::new(format!("there is no test `is {}`", t.name), at);
+                let error = CompileError::new(format!("unknown test `is {}`", t.name), at);
                 Err(match t.name {
                     "defined" | "undefined" | "none" => error.help(PRESENCE),
                     name => error.suggest(name, TESTS),
@@ -334,10 +334,10 @@ impl Walker {
             Expr::GetItem(i) => {
                 if matches!(&i.expr, Expr::Var(v) if v.id == "row") && !self.is_local("row") {
                     return Err(CompileError::new(
-                        "the column's name must be written out, so that it can be checked",
+                        "the column name must be a literal, so that it can be checked",
                         at,
                     )
-                    .help("write row['Column'], with the column's name in quotes"));
+                    .help("write row['Column'], with the column name in quotes"));
                 }
                 self.expression(&i.expr)?;
                 self.expression(&i.subscript_expr)
@@ -348,8 +348,7 @@ impl Walker {
                     Expr::Var(v) if v.id == "secret" => return self.secret(&c.args, at),
                     Expr::Var(v) if v.id == "range" => {}
                     Expr::Var(v) => {
-                        let error =
-                            CompileError::new(format!("there is no function `{}`", v.id), at);
+                        let error = CompileError::new(format!("unknown function `{}`", v.id), at);
                         return Err(error.suggest(v.id, ["has", "range", "secret"]));
                     }
                     Expr::GetAttr(a) => self.expression(&a.expr)?,
@@ -366,15 +365,15 @@ impl Walker {
         }
     }
 
-    /// `has(row['X'])`: a variable takes its place, since the lookup of an absent value is an
-    /// error before any function could see it.
+    /// Replaces `has(row['X'])` by a variable, because looking up a missing value is an error before a
+    /// function could receive it.
     fn has(&mut self, arguments: &[CallArg<'_>], at: Range<usize>) -> Result<(), CompileError> {
         let reference = match arguments {
             [CallArg::Pos(argument)] => self.reference(argument),
             _ => None,
         };
         let reference = reference.ok_or_else(|| {
-            CompileError::new("`has` asks for one column", at.clone())
+            CompileError::new("`has` takes one column", at.clone())
                 .help("write has(row['Column']), or has(output)")
         })?;
         let variable = format!("_has_{}_", self.replaced.len());
@@ -389,15 +388,15 @@ impl Walker {
 }
 
 impl Walker {
-    /// `secret('NAME')`: a variable takes its place. The name is written out, so that it is known
-    /// before the first row.
+    /// Replaces `secret('NAME')` by a variable. The name is a literal, so that it is known before the
+    /// first row.
     fn secret(&mut self, arguments: &[CallArg<'_>], at: Range<usize>) -> Result<(), CompileError> {
         let name = match arguments {
             [CallArg::Pos(Expr::Const(c))] => c.value.as_str().map(Arc::<str>::from),
             _ => None,
         };
         let name = name.ok_or_else(|| {
-            CompileError::new("`secret` asks for one secret by its name", at.clone())
+            CompileError::new("`secret` takes the name of one secret", at.clone())
                 .help("write secret('API_KEY'), with the name in quotes")
         })?;
         let variable = format!("_secret_{}_", self.replaced.len());
@@ -408,7 +407,7 @@ impl Walker {
     }
 }
 
-/// Where a statement that texts do not know stands.
+/// Returns the position of an unsupported statement.
 fn span(statement: &Stmt<'_>) -> Span {
     match statement {
         Stmt::Template(s) => s.span(),

@@ -75,16 +75,16 @@ fn missing_and_invalid_parameters_are_refused_before_the_run_starts() {
         (&[][..], "the parameter `table` has no value"),
         (
             &["--set", "tabel=x"],
-            "no parameter `tabel`; did you mean `table`?",
+            "unknown parameter `tabel`; did you mean `table`?",
         ),
         (
             &["--set", "table=x", "--set", "limit=low"],
-            "`limit` cannot be `low`: it is no number",
+            "invalid value `low` for the parameter `limit`: it is not a number",
         ),
-        (&["--set", "table=--drop"], "it begins with `-`"),
+        (&["--set", "table=--drop"], "it starts with `-`"),
         (
             &["--set", "table=x", "--set", "mode=lax"],
-            "`mode` is fixed by the pipeline",
+            "the pipeline fixes the parameter `mode`",
         ),
         (&["--set", "table"], "expected NAME=VALUE"),
     ] {
