@@ -116,7 +116,7 @@ mod tests {
         pairs[0].1 = "no run";
         let error = read(&pairs).unwrap_err().to_string();
         assert!(
-            error.starts_with("ROWMILL_RUN cannot be `no run`"),
+            error.starts_with("invalid value `no run` for ROWMILL_RUN"),
             "{error}"
         );
     }

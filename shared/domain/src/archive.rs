@@ -1,12 +1,12 @@
-//! What is kept of a run's records: `results/<id>/rows/00000.jsonl.gz`, JSON Lines under gzip, one
-//! line a record in the order of the input.
+//! Archived rows: `results/<id>/rows/00000.jsonl.gz`, gzipped JSON Lines with one line per record, in
+//! the order of the input.
 //!
-//! A line is the record's line of its chunk with `v` and `outcome` added:
+//! A line is the record's line in its chunk with `v` and `outcome` added:
 //! `{"v":2,"row":17,"values":{..},"types":{..},"outcome":{"row":17,"status":"ok","outputs":{..},..}}`.
-//! `v` is [`ARCHIVE_VERSION`]. A reader passes over fields that it does not know.
+//! `v` is [`ARCHIVE_VERSION`]. Readers ignore unknown fields.
 //!
-//! Beside them stands `results/<id>/about.json` ([`ArchiveInfo`]) with what the rows do not tell, so that
-//! the folder suffices to make the workbook again.
+//! `results/<id>/about.json` ([`ArchiveInfo`]) holds everything else that is needed to rebuild the
+//! workbook from the folder alone.
 
 use std::cmp::Ordering;
 
@@ -21,16 +21,16 @@ use crate::record::{Columns, Record};
 /// "stages".
 pub const ARCHIVE_VERSION: u32 = 2;
 
-/// `results/<id>/about.json`: the run that the rows are of.
+/// `results/<id>/about.json`: the run that the archived rows belong to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ArchiveInfo {
     /// See [`ARCHIVE_VERSION`].
     pub v: u32,
-    /// When the run began.
+    /// When the run started.
     pub started: DateTime<Utc>,
-    /// When its result was made.
+    /// When the result was written.
     pub finished: DateTime<Utc>,
-    /// The run's manifest, which cleanup removes elsewhere: columns, chunks, pipeline, source.
+    /// A copy of the run's manifest, whose original cleanup removes.
     pub manifest: Manifest,
 }
 
@@ -69,8 +69,11 @@ fn check_version(what: &str, found: u32, known: u32) -> serde_json::Result<()> {
     )))
 }
 
-/// Appends the line of a record with its line end. `chunk_line` is the record's line of its
-/// chunk, a JSON object, which is taken over as it is.
+/// Appends the line of a record, including the line break. `chunk_line` is the record's line in its
+/// chunk, a JSON object that is copied as it is.
+///
+/// # Errors
+/// `chunk_line` is not a JSON object.
 pub fn write_line(
     chunk_line: &[u8],
     outcome: &Outcome,
@@ -80,7 +83,7 @@ pub fn write_line(
     let fields = object
         .strip_prefix(b"{")
         .and_then(|rest| rest.strip_suffix(b"}"))
-        .ok_or_else(|| serde::ser::Error::custom("a chunk's line is no JSON object"))?;
+        .ok_or_else(|| serde::ser::Error::custom("the line of the chunk is not a JSON object"))?;
     to.extend_from_slice(b"{\"v\":");
     to.extend_from_slice(ARCHIVE_VERSION.to_string().as_bytes());
     to.push(b',');
@@ -91,7 +94,10 @@ pub fn write_line(
     Ok(())
 }
 
-/// Reads a line. `columns` are the input's, in the order that the record's values shall have.
+/// Reads a line. `columns` are the input columns; the values of the record are in their order.
+///
+/// # Errors
+/// It is not such a line, or another version of the program wrote it.
 pub fn read_line(line: &[u8], columns: &Columns) -> serde_json::Result<(Record, Outcome)> {
     #[derive(Deserialize)]
     struct Line {
@@ -110,7 +116,7 @@ mod tests {
     use crate::value::{Kind, Value};
 
     #[test]
-    fn a_kept_line_reads_back() {
+    fn an_archived_line_reads_back() {
         let columns = Columns::new(["ZIP", "Since"]);
         let record = Record {
             row: 17,

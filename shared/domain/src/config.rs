@@ -1,17 +1,18 @@
-//! Every environment variable, declared once. Only a `main.rs` reads the environment; it hands
-//! the values on.
+//! Every environment variable, declared once. Only a `main.rs` reads the environment and passes the
+//! values on. A docstring starts with the stages that read the variable, which CI checks against the
+//! template.
 
 /// Batch: the child's index in its array. Absent in a plain job.
 pub const AWS_BATCH_JOB_ARRAY_INDEX: &str = "AWS_BATCH_JOB_ARRAY_INDEX";
-/// Batch: how many children the array has. Absent in a plain job.
+/// Batch: the number of children in the array. Absent in a plain job.
 pub const AWS_BATCH_JOB_ARRAY_SIZE: &str = "AWS_BATCH_JOB_ARRAY_SIZE";
-/// Batch: the job's id (a child's is `<parent>:<index>`).
+/// Batch: the id of the job. For a child it is `<parent>:<index>`.
 pub const AWS_BATCH_JOB_ID: &str = "AWS_BATCH_JOB_ID";
 /// Batch: the attempt, from 1.
 pub const AWS_BATCH_JOB_ATTEMPT: &str = "AWS_BATCH_JOB_ATTEMPT";
-/// Batch: the queue's name.
+/// Batch: the name of the queue.
 pub const AWS_BATCH_JQ_NAME: &str = "AWS_BATCH_JQ_NAME";
-/// Batch: the compute environment's name.
+/// Batch: the name of the compute environment.
 pub const AWS_BATCH_CE_NAME: &str = "AWS_BATCH_CE_NAME";
 
 /// enrich: the run; set by submit on the job.
@@ -22,18 +23,18 @@ pub const ROWMILL_CHUNK: &str = "ROWMILL_CHUNK";
 pub const ROWMILL_PHASE: &str = "ROWMILL_PHASE";
 /// All: the work bucket.
 pub const ROWMILL_WORK_BUCKET: &str = "ROWMILL_WORK_BUCKET";
-/// All: the stack's name, which the names of tables, job definitions and schedules begin with.
+/// All: the name of the stack, the prefix of tables, job definitions and schedules.
 pub const ROWMILL_STACK: &str = "ROWMILL_STACK";
-/// All: what is logged, as a filter of the crate `tracing-subscriber` (`info`,
+/// All: the log filter, in the syntax of the crate `tracing-subscriber` (`info`,
 /// `rowmill_split=debug,warn`). Default: [`ROWMILL_LOG_DEFAULT`].
 pub const ROWMILL_LOG: &str = "ROWMILL_LOG";
-/// Where [`ROWMILL_LOG`] is absent.
+/// The default of [`ROWMILL_LOG`].
 pub const ROWMILL_LOG_DEFAULT: &str = "info";
-/// split, submit, cleanup: the ARN of the topic that stages tell each other on.
+/// split, submit, cleanup: the ARN of the topic for messages between stages.
 pub const ROWMILL_TOPIC: &str = "ROWMILL_TOPIC";
 /// submit, report, cleanup: the job queue, by name or ARN.
 pub const ROWMILL_QUEUE: &str = "ROWMILL_QUEUE";
-/// submit: the name of the function whose image jobs run, the enrich function's.
+/// submit: the name of the enrich function, whose image the jobs run.
 pub const ROWMILL_IMAGE_FUNCTION: &str = "ROWMILL_IMAGE_FUNCTION";
 /// submit: the ARN of the role of the jobs' containers.
 pub const ROWMILL_JOB_ROLE: &str = "ROWMILL_JOB_ROLE";
@@ -41,77 +42,77 @@ pub const ROWMILL_JOB_ROLE: &str = "ROWMILL_JOB_ROLE";
 pub const ROWMILL_EXECUTION_ROLE: &str = "ROWMILL_EXECUTION_ROLE";
 /// submit: the log group of the jobs.
 pub const ROWMILL_LOG_GROUP: &str = "ROWMILL_LOG_GROUP";
-/// submit: the processors of the jobs: `arm64` or `x86_64`.
+/// submit: the processor architecture of the jobs: `arm64` or `x86_64`.
 pub const ROWMILL_ARCHITECTURE: &str = "ROWMILL_ARCHITECTURE";
-/// submit: what the queue runs jobs on: `fargate` or `ec2`.
+/// submit: the compute of the queue: `fargate` or `ec2`.
 pub const ROWMILL_CAPACITY: &str = "ROWMILL_CAPACITY";
-/// submit: whether a container has a public address: `true` or `false`. It needs one
-/// where the subnets have no NAT. Default: `false`.
+/// submit: whether containers get a public address: `true` or `false`. They need one if the subnets
+/// have no NAT. Default: `false`.
 pub const ROWMILL_ASSIGN_PUBLIC_IP: &str = "ROWMILL_ASSIGN_PUBLIC_IP";
-/// report: whom mail is from: `rowmill@example.com` or `Rowmill <rowmill@example.com>`.
+/// report: the sender of mail: `rowmill@example.com` or `Rowmill <rowmill@example.com>`.
 pub const ROWMILL_FROM: &str = "ROWMILL_FROM";
-/// report: whom mail is to where neither the upload nor the pipeline names a recipient; with
-/// commas between. Default: nobody, and then a pipeline must name one.
+/// report: the default recipients, separated by commas, if neither the upload nor the pipeline names
+/// any. Default: none, so every pipeline must name one.
 pub const ROWMILL_TO: &str = "ROWMILL_TO";
-/// report: the domains that mail may go to, with commas between. Default: all.
+/// report: the domains that mail can be sent to, separated by commas. Default: all.
 pub const ROWMILL_ALLOWED_DOMAINS: &str = "ROWMILL_ALLOWED_DOMAINS";
-/// report: the largest workbook that is attached to a mail and not linked, in bytes. Default:
+/// report: the largest workbook, in bytes, that is attached to the mail instead of linked. Default:
 /// [`crate::limits::ATTACH_DEFAULT`].
 pub const ROWMILL_ATTACH_LIMIT: &str = "ROWMILL_ATTACH_LIMIT";
-/// report: the SES configuration set that mail is sent with. Default: none.
+/// report: the SES configuration set for sending mail. Default: none.
 pub const ROWMILL_CONFIGURATION_SET: &str = "ROWMILL_CONFIGURATION_SET";
-/// report: the base URL of the API, which links in mail lead to. Default: none, and then a link
-/// leads to the object itself and works only for as long as the credentials that signed it.
+/// report: the base URL of the API, for links in mail. Default: none; links then point to the object
+/// itself and expire with the credentials that sign them.
 pub const ROWMILL_LINK_URL: &str = "ROWMILL_LINK_URL";
 /// report, api: the ARN of the secret that signs links in mail.
 pub const ROWMILL_LINK_KEY: &str = "ROWMILL_LINK_KEY";
-/// split, cleanup: the group of the schedules.
+/// split, cleanup: the schedule group.
 pub const ROWMILL_SCHEDULE_GROUP: &str = "ROWMILL_SCHEDULE_GROUP";
-/// split, cleanup: the ARN of the role that schedules publish with.
+/// split, cleanup: the ARN of the role with which schedules publish.
 pub const ROWMILL_SCHEDULE_ROLE: &str = "ROWMILL_SCHEDULE_ROLE";
-/// Lambda: the address of the runtime's API. Only in a function, so that it tells a function from
-/// a Batch child.
+/// Lambda: the address of the runtime API. It is set only in a function, which distinguishes a
+/// function from a Batch child.
 pub const AWS_LAMBDA_RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
-/// Lambda: how the container was begun. AWS alone sets it, so where it is set nobody else uses the
+/// Lambda: how the container was started. Only AWS sets it, so if it is set, no other process uses the
 /// directory for temporary files.
 pub const AWS_LAMBDA_INITIALIZATION_TYPE: &str = "AWS_LAMBDA_INITIALIZATION_TYPE";
-/// enrich, on one machine: the state directory that stands for AWS.
+/// enrich, on one machine: the state directory that replaces AWS.
 pub const ROWMILL_STATE: &str = "ROWMILL_STATE";
-/// `rowmill run`: the relay that mail goes through, `smtps://user:password@host` or
-/// `smtp://user:password@host:587`. Without it mail stays a file.
+/// `rowmill run`: the SMTP relay for mail, `smtps://user:password@host` or
+/// `smtp://user:password@host:587`. Without it, mail is written to a file.
 pub const ROWMILL_SMTP: &str = "ROWMILL_SMTP";
 
-/// enrich: what starts the name of a variable that holds a secret's value; the secret's name
-/// follows. Set by Batch from the job definition, locally by whoever starts `rowmill`.
+/// enrich: the prefix of variables that hold the values of secrets; the name of the secret follows.
+/// Batch sets them from the job definition. On one machine, the user sets them.
 pub const SECRET_PREFIX: &str = "ROWMILL_SECRET_";
 
-/// submit, enrich: further buckets that programs may be fetched from, by name or ARN, with commas
-/// between; submit tells its jobs, whose role must be allowed to read them. Default: only the work
-/// bucket.
+/// submit, enrich: additional buckets from which programs can be fetched, by name or ARN, separated by
+/// commas. submit passes them to its jobs, whose role needs permission to read them. Default: only
+/// the work bucket.
 pub const ROWMILL_FETCH_BUCKETS: &str = "ROWMILL_FETCH_BUCKETS";
-/// A program of a `command` step that was fetched: `script` or `zip`. Set for it, by the name that
-/// AWS's "fetch and run" gave it.
+/// Set for a fetched program of a `command` step: `script` or `zip`. The name is that of AWS's "fetch
+/// and run".
 pub const BATCH_FILE_TYPE: &str = "BATCH_FILE_TYPE";
-/// The same program's address, as in the pipeline.
+/// Set for a fetched program of a `command` step: its address in the pipeline.
 pub const BATCH_FILE_S3_URL: &str = "BATCH_FILE_S3_URL";
 
-/// A mark of its own for each program of a `command` step, set for it. What it starts inherits
-/// the mark, and is found by it when the program has ended.
+/// Set for each program of a `command` step, with a unique value. Processes that the program starts
+/// inherit it, which identifies them when the program has exited.
 pub const ROWMILL_PROGRAM: &str = "ROWMILL_PROGRAM";
 
-/// Exit codes of an enrich child, which `evaluateOnExit` tells apart.
+/// Exit codes of an enrich child, which `evaluateOnExit` distinguishes.
 pub mod child_exit {
     /// Every record of the slice has an outcome.
     pub const DONE: u8 = 0;
-    /// A program could not be fetched: try again. Starts with a 1, as AWS's "fetch and run" gives
-    /// for a failed download and as the rule for [`UNAVAILABLE`] wants it.
+    /// A program could not be fetched: retry. AWS's "fetch and run" exits with the same code after a
+    /// failed download. It starts with a 1, like [`UNAVAILABLE`].
     pub const NOT_FETCHED: u8 = 1;
-    /// The job is set up wrongly (no such run, chunk or phase; an unreadable manifest): trying
-    /// again cannot help.
+    /// The job is misconfigured (unknown run, chunk or phase, or an unreadable manifest): a retry
+    /// cannot help.
     pub const MISCONFIGURED: u8 = 2;
-    /// The machine or a service failed: try again. Starts with a 1, as 137 (killed) and
-    /// [`INTERRUPTED`] do, so that one rule of a retry strategy covers all three.
+    /// The machine or a service failed: retry. Like 137 (killed) and [`INTERRUPTED`] it starts with
+    /// a 1, so that one rule of a retry strategy covers all three.
     pub const UNAVAILABLE: u8 = 175;
-    /// Ended by SIGTERM with all finished records stored: try again for the rest.
+    /// Interrupted by SIGTERM with all finished records stored: retry for the rest.
     pub const INTERRUPTED: u8 = 143;
 }

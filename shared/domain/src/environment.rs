@@ -1,58 +1,58 @@
-//! Values from the environment, read by their names in [`crate::config`].
+//! Reads environment variables by their names in [`crate::config`].
 
 use std::fmt::Display;
 use std::str::FromStr;
 
-/// The variables that a `main.rs` hands on. A variable set to nothing but spaces is absent: a
-/// deployment sets an optional one to the empty text.
+/// The environment that a `main.rs` passes on. A variable that is empty or only spaces counts as
+/// absent, because a deployment sets unused optional variables to the empty text.
 pub struct Environment {
     get: Box<Get>,
 }
 
 type Get = dyn Fn(&str) -> Option<String> + Send + Sync;
 
-/// A variable that does not say what it must.
+/// A variable that is missing or invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VariableError {
-    /// It is absent.
+    /// The variable is not set.
     #[error("{0} is not set")]
     Absent(String),
-    /// Its value cannot be read.
-    #[error("{name} cannot be `{value}`: {why}")]
+    /// The value cannot be parsed.
+    #[error("invalid value `{value}` for {name}: {why}")]
     Unreadable {
-        /// The variable.
+        /// The name of the variable.
         name: String,
-        /// What it is.
+        /// The value.
         value: String,
-        /// What is wrong with that.
+        /// Why it is invalid.
         why: String,
     },
 }
 
 impl Environment {
-    /// An environment that is looked up by that function.
+    /// Creates an environment that looks variables up with `get`.
     pub fn new(get: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Environment {
         Environment { get: Box::new(get) }
     }
 
-    /// A variable that may be absent.
+    /// Returns the text of an optional variable.
     pub fn optional(&self, name: &str) -> Option<String> {
         (self.get)(name).filter(|value| !value.trim().is_empty())
     }
 
-    /// A variable that must be there.
+    /// Returns the text of a required variable.
     pub fn text(&self, name: &str) -> Result<String, VariableError> {
         self.optional(name)
             .ok_or_else(|| VariableError::Absent(name.to_owned()))
     }
 
-    /// The value of a variable that must be there.
+    /// Parses a required variable.
     pub fn value<T: FromStr<Err: Display>>(&self, name: &str) -> Result<T, VariableError> {
         self.optional_value(name)?
             .ok_or_else(|| VariableError::Absent(name.to_owned()))
     }
 
-    /// The value of a variable that may be absent.
+    /// Parses an optional variable.
     pub fn optional_value<T: FromStr<Err: Display>>(
         &self,
         name: &str,
@@ -70,7 +70,7 @@ impl Environment {
         }
     }
 
-    /// The texts of a variable with commas between them; none where it is absent.
+    /// Returns the comma-separated texts of a variable; empty if it is absent.
     pub fn list(&self, name: &str) -> Vec<String> {
         let text = self.optional(name).unwrap_or_default();
         let texts = text.split(',').map(str::trim).filter(|t| !t.is_empty());
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_read() {
+    fn values_are_parsed_and_blank_ones_are_absent() {
         let environment = environment();
         assert_eq!(environment.value::<u32>("N"), Ok(7));
         assert_eq!(environment.list("LIST"), ["a", "b", "c"]);
@@ -102,14 +102,14 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_variable_and_what_it_is() {
+    fn errors_name_the_variable_and_its_value() {
         let environment = environment();
         let absent = environment.text("EMPTY").unwrap_err().to_string();
         assert_eq!(absent, "EMPTY is not set");
         let wrong = environment.value::<u32>("LIST").unwrap_err().to_string();
         assert_eq!(
             wrong,
-            "LIST cannot be `a, b,,c `: invalid digit found in string"
+            "invalid value `a, b,,c ` for LIST: invalid digit found in string"
         );
     }
 }

@@ -1,5 +1,4 @@
-//! The events that enter stages, without their envelopes (those are read by the crate
-//! `rowmill-events`).
+//! The events that trigger stages, without their envelopes, which the crate `rowmill-events` reads.
 
 use std::collections::BTreeMap;
 
@@ -11,49 +10,49 @@ use crate::run::RunId;
 /// One delivery of an event to a stage.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Invocation {
-    /// Who holds the claims it takes. The same for every retry of the same delivery (Lambda's
-    /// request id), so that a retry resumes its own work at once.
+    /// The owner of the claims that it takes: Lambda's request id. It is the same for every retry of
+    /// the same delivery, so that a retry resumes its own work at once.
     pub owner: String,
-    /// When it began.
+    /// When it started.
     pub now: DateTime<Utc>,
 }
 
-/// An object was put into the inbox: split's event.
+/// An object was put into the inbox. The event of split.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectCreated {
-    /// The bucket.
+    /// The inbox bucket.
     pub bucket: String,
     /// The key, decoded.
     pub key: String,
-    /// The version, else the ETag.
+    /// The version of the object, otherwise its ETag.
     pub version: String,
-    /// Whether `version` is a version and can be asked for.
+    /// Whether `version` is a version, with which the object can be requested.
     pub versioned: bool,
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// When.
+    /// When the object was put.
     pub time: DateTime<Utc>,
 }
 
-/// What report answers once a run's mail is sent; handed to cleanup.
+/// The answer of report when the mail of a run is sent. The event of cleanup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reported {
     /// The run.
     pub run: RunId,
 }
 
-/// The tag by which a mail names its run to SES, which names it again where the mail comes back.
+/// The SES message tag that names the run. SES includes it in bounce notifications.
 pub const RUN_TAG: &str = "rowmill-run";
 
-/// A run's mail came back from recipients: report's event.
+/// The mail of a run bounced. An event of report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounce {
     /// The run.
     pub run: RunId,
-    /// The mail's id, as the mail service gave it.
+    /// The message id from the mail service.
     pub mail: String,
-    /// By address, what the service and the mailbox say of it.
+    /// For each address, the reason from the service and the mailbox.
     pub recipients: BTreeMap<String, String>,
-    /// Whether the workbook may be why: with a link in its place the mail may be taken.
+    /// Whether the workbook could be the reason, so that a mail with a link instead could be accepted.
     pub by_workbook: bool,
 }

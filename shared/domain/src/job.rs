@@ -1,4 +1,4 @@
-//! Jobs as AWS Batch knows them: what is submitted, and what is told of it.
+//! AWS Batch jobs: definitions, requests, and what Batch reports about them.
 
 mod graph;
 pub mod rules;
@@ -12,18 +12,18 @@ pub use graph::{PlannedJob, job_graph};
 
 use crate::run::RunId;
 
-/// A job's name: letters, digits, `-` and `_`, at most [`crate::limits::JOB_NAME_MAX`].
+/// The name of a job: at most [`crate::limits::JOB_NAME_MAX`] letters, digits, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobName(pub String);
 
 impl JobName {
-    /// The name of the job of a run's chunk and phase: `<run>-c00000-p0`.
+    /// Returns the name of the job for a chunk and phase of a run: `<run>-c00000-p0`.
     pub fn new(run: &RunId, chunk: u32, phase: u16) -> JobName {
         JobName(format!("{run}-c{chunk:05}-p{phase}"))
     }
 
-    /// The run, chunk and phase that a name says; `None` for a job that is not ours.
+    /// Returns the run, chunk and phase in a name. `None`: Rowmill did not submit the job.
     pub fn parse(name: &str) -> Option<(RunId, u32, u16)> {
         let (rest, phase) = name.rsplit_once("-p")?;
         let (run, chunk) = rest.rsplit_once("-c")?;
@@ -31,18 +31,18 @@ impl JobName {
     }
 }
 
-/// A job's id as Batch gave it; a child of an array is `<parent>:<index>`.
+/// The id of a job, assigned by Batch. For a child of an array it is `<parent>:<index>`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct JobId(pub String);
 
 impl JobId {
-    /// The id of an array's child.
+    /// Returns the id of a child of this array.
     pub fn child(&self, index: u32) -> JobId {
         JobId(format!("{}:{index}", self.0))
     }
 
-    /// The index, where it is a child's id.
+    /// Returns the index, if it is the id of a child.
     pub fn index(&self) -> Option<u32> {
         self.0.rsplit_once(':')?.1.parse().ok()
     }
@@ -63,77 +63,77 @@ impl fmt::Display for JobId {
 /// How a job depends on another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum DependencyType {
-    /// Child n after child n of the other, which must be an array of the same size.
+    /// Child n waits for child n of the other job, an array of the same size.
     #[serde(rename = "N_TO_N")]
     NToN,
-    /// The children of this array one after another; names no other job.
+    /// The children of this array run one after another. There is no other job.
     #[serde(rename = "SEQUENTIAL")]
     Sequential,
 }
 
-/// One `dependsOn`.
+/// One entry of `dependsOn`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Dependency {
-    /// The other job; absent for [`DependencyType::Sequential`].
+    /// The other job. Absent for [`DependencyType::Sequential`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job_id: Option<JobId>,
-    /// Absent: after the whole other job.
+    /// Absent: the job waits for the whole other job.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<DependencyType>,
 }
 
-/// What an `evaluateOnExit` rule does.
+/// The action of an `evaluateOnExit` rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ExitAction {
-    /// Try again while attempts are left.
+    /// Retry while attempts are left.
     Retry,
-    /// Fail at once.
+    /// Fail immediately.
     Exit,
 }
 
-/// One rule of a retry strategy. All patterns given must match; a pattern may end in `*`.
+/// One rule of a retry strategy. It matches if all its patterns match. A pattern can end with `*`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EvaluateOnExit {
-    /// Against the attempt's `statusReason`.
+    /// Pattern for the `statusReason` of the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_status_reason: Option<String>,
-    /// Against the container's `reason`.
+    /// Pattern for the `reason` of the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_reason: Option<String>,
-    /// Against the exit code in decimal.
+    /// Pattern for the exit code in decimal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_exit_code: Option<String>,
-    /// What then.
+    /// What to do if the rule matches.
     pub action: ExitAction,
 }
 
-/// How often a job is tried. No matching rule means retry, as in AWS.
+/// How often a job is attempted. If no rule matches, it is retried, as in AWS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RetryStrategy {
-    /// 1 to [`crate::limits::ATTEMPTS_MAX`].
+    /// Maximum number of attempts, 1 to [`crate::limits::ATTEMPTS_MAX`].
     pub attempts: u32,
-    /// At most [`crate::limits::EVALUATE_ON_EXIT_MAX`]; the first that matches decides.
+    /// At most [`crate::limits::EVALUATE_ON_EXIT_MAX`] rules. The first that matches decides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evaluate_on_exit: Vec<EvaluateOnExit>,
 }
 
-/// How an attempt ended, as far as rules look at it.
+/// How an attempt ended, as rules see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptEnd<'a> {
-    /// The attempt's `statusReason`.
+    /// The `statusReason` of the attempt.
     pub status_reason: &'a str,
-    /// The container's `reason`; none where its program ended by itself.
+    /// The `reason` of the container. `None`: its program exited by itself.
     pub reason: Option<&'a str>,
-    /// The container's exit code; none where it never ran, or its host was taken away.
+    /// The exit code of the container. `None`: it never ran, or its host was reclaimed.
     pub exit_code: Option<i32>,
 }
 
 impl RetryStrategy {
-    /// What becomes of a job, while attempts are left, whose attempt failed so.
+    /// Returns what happens after a failed attempt, while attempts are left.
     pub fn action(&self, end: AttemptEnd<'_>) -> ExitAction {
         let mut rules = self.evaluate_on_exit.iter();
         let decides = rules.find(|rule| rule.matches(end));
@@ -156,8 +156,7 @@ impl EvaluateOnExit {
     }
 }
 
-/// Whether `text` is `pattern`, or begins with what stands before its final `*`, in either case
-/// of letters.
+/// Whether `text` equals `pattern`, or starts with the part before its final `*`, ignoring case.
 fn glob(pattern: &str, text: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => text
@@ -167,61 +166,59 @@ fn glob(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// A job definition to register. Registering the same content again gives the same name.
+/// A job definition to register. The same content always has the same name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobDefinition {
-    /// Its name: `<stack>-<hash of the content>`.
+    /// The name: `<stack>-<hash of the content>`.
     pub name: String,
-    /// The container's image; locally the program itself is the image.
+    /// The container image. Ignored on one machine.
     pub image: String,
-    /// The command; `Ref::name` stands for the job's parameter of that name.
+    /// The command. `Ref::name` stands for the parameter `name` of the job.
     #[serde(default)]
     pub command: Vec<String>,
-    /// vCPUs.
+    /// The number of vCPUs.
     pub vcpu: f64,
-    /// MiB.
+    /// Memory in MiB.
     pub memory_mib: u32,
-    /// Environment.
+    /// Environment variables.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
-    /// Environment that Batch fills from Secrets Manager or Parameter Store: the variable, and
-    /// what [`value_from`] makes its `valueFrom` of. Locally the variable is
-    /// inherited.
+    /// Environment variables that Batch sets from Secrets Manager or Parameter Store, with the
+    /// reference that [`value_from`] converts to `valueFrom`. On one machine they are inherited.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<String, String>,
-    /// Retries.
+    /// When a failed attempt is retried.
     pub retry: RetryStrategy,
-    /// Time limit of an attempt in seconds; at least
-    /// [`crate::limits::ATTEMPT_SECONDS_MIN`].
+    /// Time limit for an attempt in seconds, at least [`crate::limits::ATTEMPT_SECONDS_MIN`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u32>,
 }
 
-/// A job to submit.
+/// A request to submit a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SubmitJob {
-    /// Its name.
+    /// The name of the job.
     pub name: JobName,
-    /// The queue.
+    /// The queue, by name or ARN.
     pub queue: String,
-    /// The definition's ARN, or name with revision.
+    /// The ARN of the definition, or its name with revision.
     pub definition: String,
-    /// Array size, [`crate::limits::ARRAY_MIN`] to [`crate::limits::ARRAY_MAX`]; `None` is a
-    /// plain job.
+    /// The array size, [`crate::limits::ARRAY_MIN`] to [`crate::limits::ARRAY_MAX`]. `None`: a plain
+    /// job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub array_size: Option<u32>,
-    /// At most [`crate::limits::DEPENDS_ON_MAX`].
+    /// At most [`crate::limits::DEPENDS_ON_MAX`] dependencies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Dependency>,
-    /// Environment on top of the definition's.
+    /// Environment variables in addition to those of the definition.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
-    /// Retries in place of the definition's.
+    /// Overrides the retry strategy of the definition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<RetryStrategy>,
-    /// Time limit in place of the definition's, in seconds.
+    /// Overrides the time limit of the definition, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u32>,
     /// Tags, for cost allocation.
@@ -229,33 +226,33 @@ pub struct SubmitJob {
     pub tags: BTreeMap<String, String>,
 }
 
-/// A job's state, as Batch names it.
+/// The state of a job in Batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum JobStatus {
-    /// Taken.
+    /// Accepted.
     Submitted,
-    /// Waits for another job; an array parent stays here while its children are at work.
+    /// Waits for another job. The parent of an array stays in this state while its children run.
     Pending,
-    /// Waits for a place.
+    /// Waits for capacity.
     Runnable,
-    /// Its container starts.
+    /// The container is starting.
     Starting,
-    /// At work.
+    /// The container is running.
     Running,
-    /// Ended with exit code 0.
+    /// The container exited with code 0.
     Succeeded,
-    /// Ended otherwise, or never ran because what it depends on failed.
+    /// The last attempt failed, or a job that it depends on failed.
     Failed,
 }
 
 impl JobStatus {
-    /// Whether it has ended.
+    /// Whether the job has ended.
     pub fn is_terminal(self) -> bool {
         self >= JobStatus::Succeeded
     }
 
-    /// As Batch writes it.
+    /// Returns the name that Batch uses.
     pub fn name(self) -> &'static str {
         match self {
             JobStatus::Submitted => "SUBMITTED",
@@ -268,7 +265,7 @@ impl JobStatus {
         }
     }
 
-    /// The state of that name.
+    /// Returns the state with this name.
     pub fn parse(name: &str) -> Option<JobStatus> {
         [
             JobStatus::Submitted,
@@ -284,64 +281,64 @@ impl JobStatus {
     }
 }
 
-/// What DescribeJobs says of a job.
+/// The result of DescribeJobs for one job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobDetail {
-    /// Its id.
+    /// The id of the job.
     pub id: JobId,
-    /// Its name.
+    /// The name of the job.
     pub name: JobName,
-    /// Its state.
+    /// The state of the job.
     pub status: JobStatus,
-    /// Why it is in that state.
+    /// Why the job is in this state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_reason: Option<String>,
-    /// Array size, of a parent.
+    /// The array size of a parent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub array_size: Option<u32>,
-    /// Index, of a child.
+    /// The index of a child.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub array_index: Option<u32>,
-    /// Exit code of the last attempt.
+    /// The exit code of the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,
-    /// The container's reason of the last attempt.
+    /// The reason of the container in the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Attempts made.
+    /// The number of attempts so far.
     #[serde(default)]
     pub attempts: u32,
-    /// Epoch milliseconds.
+    /// When the job was submitted, in epoch milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<i64>,
-    /// Epoch milliseconds.
+    /// When the last attempt started, in epoch milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<i64>,
-    /// Epoch milliseconds.
+    /// When the job ended, in epoch milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<i64>,
 }
 
-/// A job state change, as report's event says it.
+/// A change of the state of a job. An event of report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobStateChange {
-    /// The job's id.
+    /// The id of the job.
     pub id: JobId,
-    /// The job's name.
+    /// The name of the job.
     pub name: JobName,
-    /// The queue's ARN or name.
+    /// The queue, by ARN or name.
     pub queue: String,
-    /// Its state.
+    /// The state of the job.
     pub status: JobStatus,
-    /// Why.
+    /// Why the job is in this state.
     pub status_reason: Option<String>,
-    /// Index, of a child; report looks at parents and plain jobs only.
+    /// The index of a child. Report uses only parents and plain jobs.
     pub array_index: Option<u32>,
 }
 
-/// The `valueFrom` of AWS Batch for a reference in [`JobDefinition::secrets`]. Source: AWS Batch API, Secret: the
-/// ARN of a secret, or of a parameter, or the name of a parameter of the same Region.
+/// Returns the `valueFrom` of AWS Batch for a reference in [`JobDefinition::secrets`]: the ARN of a
+/// secret or parameter, or the name of a parameter in the same Region. Source: AWS Batch API, Secret.
 pub fn value_from(reference: &str, partition: &str, region: &str, account: &str) -> String {
     if reference.starts_with("arn:") {
         reference.to_owned()

@@ -1,15 +1,15 @@
-//! Where things lie in the work bucket. The one place that spells a key.
+//! Object keys in the work bucket. No other code composes a key.
 
 use crate::pipeline_name::PipelineName;
 use crate::run::RunId;
 
-/// `pipelines/`: the pipeline files.
+/// `pipelines/`: pipeline files.
 pub const PIPELINES: &str = "pipelines/";
 
-/// `runs/`: all that is temporary, of all runs.
+/// `runs/`: temporary objects of all runs.
 pub const RUNS: &str = "runs/";
 
-/// `programs/`: what `command` steps may fetch from the work bucket.
+/// `programs/`: files that `command` steps can fetch.
 pub const PROGRAMS: &str = "programs/";
 
 /// `pipelines/<name>.toml`
@@ -17,12 +17,12 @@ pub fn pipeline(name: &PipelineName) -> String {
     format!("{PIPELINES}{name}.toml")
 }
 
-/// `runs/<id>/`: all that is temporary of a run.
+/// `runs/<id>/`: temporary objects of a run.
 pub fn run_prefix(run: &RunId) -> String {
     format!("runs/{run}/")
 }
 
-/// The run that a key under [`RUNS`] belongs to.
+/// Returns the run of a key under [`RUNS`].
 pub fn run_of(key: &str) -> Option<RunId> {
     let (run, _) = key.strip_prefix(RUNS)?.split_once('/')?;
     run.parse().ok()
@@ -43,12 +43,12 @@ pub fn chunk(run: &RunId, chunk: u32) -> String {
     format!("runs/{run}/chunks/{chunk:05}.json")
 }
 
-/// `results/<id>/`: what is kept.
+/// `results/<id>/`: the result, the archive and the mail of a run.
 pub fn results_prefix(run: &RunId) -> String {
     format!("results/{run}/")
 }
 
-/// `results/<id>/<stem>-result.xlsx`. `source_key` is the key of the input in the inbox.
+/// `results/<id>/<stem>-result.xlsx`. `source_key` is the key of the workbook in the inbox.
 pub fn result(run: &RunId, source_key: &str) -> String {
     format!("results/{run}/{}-result.xlsx", stem(source_key))
 }
@@ -58,12 +58,12 @@ pub fn archived_rows(run: &RunId, chunk: u32) -> String {
     format!("results/{run}/rows/{chunk:05}.jsonl.gz")
 }
 
-/// `results/<id>/rejected.jsonl.gz`: [`rejected`], kept.
+/// `results/<id>/rejected.jsonl.gz`: [`rejected`], archived.
 pub fn archived_rejected(run: &RunId) -> String {
     format!("results/{run}/rejected.jsonl.gz")
 }
 
-/// The file's name in [`about`].
+/// The file name in [`about`].
 pub const ABOUT: &str = "about.json";
 
 /// `results/<id>/about.json`: [`crate::archive::ArchiveInfo`].
@@ -71,18 +71,18 @@ pub fn about(run: &RunId) -> String {
     format!("results/{run}/{ABOUT}")
 }
 
-/// `results/<id>/mail.eml`: the mail as it was sent, so that a second delivery sends the same.
+/// `results/<id>/mail.eml`: the mail as it was sent, so that a repeated delivery sends the same.
 pub fn mail(run: &RunId) -> String {
     format!("results/{run}/mail.eml")
 }
 
-/// `results/<id>/mail-linked.eml`: the same with a link in place of the workbook, for mailboxes that
-/// refuse its size.
+/// `results/<id>/mail-linked.eml`: the same mail with a link instead of the workbook, for mailboxes
+/// that refuse its size.
 pub fn linked_mail(run: &RunId) -> String {
     format!("results/{run}/mail-linked.eml")
 }
 
-/// The file's name in a key, without folder and extension: `reviews/my file.v2.xlsx` gives
+/// Returns the file name in a key, without folder and extension: `reviews/my file.v2.xlsx` gives
 /// `my file.v2`.
 pub fn stem(key: &str) -> &str {
     let name = file_name(key);
@@ -92,13 +92,12 @@ pub fn stem(key: &str) -> &str {
     }
 }
 
-/// The last segment of a key.
+/// Returns the last segment of a key.
 pub fn file_name(key: &str) -> &str {
     key.rsplit('/').next().unwrap_or(key)
 }
 
-/// The folder of the inbox, which names the pipeline: the first segment of a key that has more
-/// than one.
+/// Returns the first segment of a key with several: the inbox folder, which names the pipeline.
 pub fn folder(key: &str) -> Option<&str> {
     key.split_once('/').map(|(folder, _)| folder)
 }
@@ -108,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_in_keys() {
+    fn names_are_parsed_from_keys() {
         assert_eq!(stem("reviews/my file (1)+ü.v2.xlsx"), "my file (1)+ü.v2");
         assert_eq!(stem("reviews/.xlsx"), ".xlsx");
         assert_eq!(folder("reviews/a/b.xlsx"), Some("reviews"));

@@ -1,6 +1,21 @@
-//! Values and pure functions: what a run, a manifest, a record, an outcome and a job are.
+//! The values that all crates share: what a run, a manifest, a record, an outcome and a job are, and
+//! how they are written.
 //!
-//! Nothing here reads a clock, a file, a network or the environment.
+//! Everything here is pure: no clock, file, network or environment. The crate builds without the
+//! parsers of pipeline files, which are in `rowmill-pipeline`.
+//!
+//! | module | content |
+//! |---|---|
+//! | [`run`], [`pipeline_name`] | run ids, states, counts, failures |
+//! | [`manifest`] | split's commit point: columns, chunks and the embedded pipeline |
+//! | [`value`], [`record`] | cell values, records, the chunk format |
+//! | [`outcome`], [`mod@archive`] | the result of a record; records and outcomes kept with the result |
+//! | [`job`] | AWS Batch jobs: definitions, requests, the job graph of a run, Batch's own rules |
+//! | [`event`], [`message`] | events that trigger stages, messages on the topic |
+//! | [`keys`] | object keys in the work bucket |
+//! | [`limits`] | limits of AWS and Excel, each with its source |
+//! | [`config`], [`environment`] | environment variables, and reading them |
+//! | [`secret`], [`link`] | values of secrets and their redaction; signed links in mail |
 
 pub mod archive;
 pub mod config;

@@ -1,8 +1,8 @@
-//! Links to results in mail: tokens that whoever holds the key can sign and check.
+//! Links to results in mail: signed tokens.
 //!
-//! A link signed with a role's credentials ends with them, within hours. So a mail's link leads to
-//! the API, with a token that says which object of which run may be had until when; the API signs
-//! a short link to the object on each click.
+//! A link that is signed with the credentials of a role expires with them, within hours. A link in a
+//! mail therefore points to the API and contains a token that names a run, an object and an expiry.
+//! On each click the API signs a short-lived link to the object.
 
 use std::fmt;
 
@@ -15,34 +15,34 @@ use sha2::Sha256;
 use crate::keys;
 use crate::run::RunId;
 
-/// How long a link in a mail works, in days.
+/// How long a link in a mail is valid, in days.
 pub const LINK_DAYS: i64 = 14;
-/// How long the link works that a click is led on to, in seconds: enough to begin a download.
+/// How long the link to the object is valid after a click, in seconds: enough to start a download.
 pub const CLICK_SECONDS: u64 = 5 * 60;
 
-/// What a token starts with: the version of its format.
+/// The first part of a token: the version of its format.
 const VERSION: &str = "v1";
-/// Keeps this use of the key apart from any other.
+/// Separates this use of the key from any other.
 const PURPOSE: &[u8] = b"rowmill link v1\0";
-/// Bytes of the expiry, seconds since 1970, most significant first.
+/// The length of the expiry in bytes: seconds since 1970, big-endian.
 const EXPIRY_BYTES: usize = 8;
-/// Shortest key, in bytes: as long as what it makes. Source: RFC 2104, section 3.
+/// The shortest key, in bytes: the length of the MAC. Source: RFC 2104, section 3.
 const KEY_MIN: usize = 32;
 
-/// The key that tokens are signed with.
+/// The key that signs tokens.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LinkKey(Vec<u8>);
 
-/// A key that is too short to be one.
+/// The key is too short.
 #[derive(Debug, thiserror::Error)]
-#[error("the key of the links has {0} bytes: it needs {KEY_MIN} or more, at random")]
+#[error("the key for links has {0} bytes; it must have at least {KEY_MIN} random bytes")]
 pub struct LinkKeyError(usize);
 
 impl LinkKey {
-    /// A key of these bytes, at least 32.
+    /// Creates a key from at least 32 random bytes.
     ///
     /// # Errors
-    /// They are fewer.
+    /// There are fewer bytes.
     pub fn new(bytes: Vec<u8>) -> Result<LinkKey, LinkKeyError> {
         match bytes.len() {
             0..KEY_MIN => Err(LinkKeyError(bytes.len())),
@@ -57,36 +57,36 @@ impl fmt::Debug for LinkKey {
     }
 }
 
-/// What a token allows.
+/// The content of a token: permission to download one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// The run.
     pub run: RunId,
-    /// The object in the work bucket, one of the run's results.
+    /// The key of the object in the work bucket, under the results of the run.
     pub object: String,
-    /// Until when.
+    /// When the permission ends.
     pub expires: DateTime<Utc>,
 }
 
-/// Why a token allows nothing.
+/// Why a token is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
-    /// It is none of this version's.
+    /// It is not a token of this version.
     #[error("not a token")]
     Malformed,
-    /// It was not signed with this key, or was changed.
+    /// It was signed with another key, or it was changed.
     #[error("not signed with the key")]
     Forged,
-    /// Its time is over.
+    /// It has expired.
     #[error("expired")]
     Expired,
 }
 
 impl Link {
-    /// The token: `v1.<payload>.<HMAC-SHA256 of it>`, both in base64url without padding. The payload
-    /// is the expiry (8 bytes), the run, a zero byte and the object's key.
+    /// Returns the token: `v1.<payload>.<HMAC-SHA256 of the payload>`, both in base64url without
+    /// padding. The payload is the expiry (8 bytes), the run, a zero byte and the key of the object.
     pub fn sign(&self, key: &LinkKey) -> String {
-        // Before 1970 nothing was signed.
+        // No link expires before 1970.
         let expires = u64::try_from(self.expires.timestamp()).unwrap_or(0);
         let mut payload = expires.to_be_bytes().to_vec();
         payload.extend_from_slice(self.run.as_str().as_bytes());
@@ -136,12 +136,12 @@ fn mac(key: &LinkKey, payload: &[u8]) -> Hmac<Sha256> {
     mac
 }
 
-/// A payload whose signature is right. `None` only where another program has the same key.
+/// Reads a payload with a valid signature. `None`: another program with the same key signed it.
 fn read(payload: &[u8]) -> Option<Link> {
     let (expires, names) = payload.split_first_chunk::<EXPIRY_BYTES>()?;
     let (run, object) = std::str::from_utf8(names).ok()?.split_once('\0')?;
     let run: RunId = run.parse().ok()?;
-    // A token must not reach what lies beside the results.
+    // A token must not give access to other objects.
     object
         .starts_with(&keys::results_prefix(&run))
         .then_some(())?;
@@ -182,21 +182,21 @@ mod tests {
         assert_eq!(read("2026-12-05T10:00:00Z"), Err(LinkError::Expired));
         let url = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         assert!(token.chars().all(url), "{token}");
-        // A mail program that makes a link of text leaves punctuation at its end out.
+        // Mail programs that turn text into links exclude punctuation at the end.
         assert!(token.ends_with(|c: char| c.is_ascii_alphanumeric()));
     }
 
     #[test]
-    fn the_format_stays() {
+    fn the_token_format_is_stable() {
         // Links in mail that was sent must work in later versions.
-        // Made by another program: base64 and HMAC of Python's library.
+        // Created with Python's base64 and hmac.
         let token = "v1.AAAAAGsT4KAyMDI2MTEyMS1yZXZpZXdzLTAxMjM0NTY3ODlhYgByZXN1bHRzLzIwMjYxMTIxLXJldmlld3MtMDEy\
             MzQ1Njc4OWFiL215IGZpbGUgKDEpK8O8LXJlc3VsdC54bHN4.F0rc_5uO4RIQRkPyhFfP3aTDgji4KsKmUYgQlTZtPK0";
         assert_eq!(link().sign(&key(1)), token);
     }
 
     #[test]
-    fn whatever_is_changed_is_refused() {
+    fn changed_tokens_are_refused() {
         let now = at("2026-11-21T10:00:00Z");
         let token = link().sign(&key(1));
         assert_eq!(
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn only_results_of_the_run_can_be_had() {
+    fn only_results_of_the_run_can_be_downloaded() {
         for object in [
             "pipelines/reviews.toml",
             "results/20261121-other-0123456789ab/a.xlsx",
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_long_and_not_shown() {
+    fn a_key_is_long_and_is_not_printed() {
         assert!(LinkKey::new(vec![7; 31]).is_err());
         assert_eq!(format!("{:?}", key(7)), "LinkKey(..)");
     }

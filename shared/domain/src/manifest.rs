@@ -1,4 +1,5 @@
-//! The manifest: split's commit point, and all that later stages need to know of a run.
+//! The manifest: the commit point of split, and everything that later stages need to know about a
+//! run.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use crate::record::Columns;
 use crate::run::{RunId, Source};
 use crate::value::Kind;
 
-/// The values of a run's parameters, by name: of those that an upload may give.
+/// The values of the parameters that an upload can set, by name.
 pub type ParameterValues = BTreeMap<String, String>;
 
 /// The version that this program writes, and the only one that it reads. Unknown fields are ignored.
@@ -29,39 +30,39 @@ pub struct Manifest {
     pub source: Source,
     /// When split wrote this.
     pub created: DateTime<Utc>,
-    /// The pipeline's name.
+    /// The name of the pipeline.
     pub pipeline: PipelineName,
-    /// The pipeline file as it was then: a later edit changes nothing under way.
+    /// The pipeline file at that time: later changes do not affect the run.
     pub pipeline_toml: String,
-    /// The sheet that was read.
+    /// The name of the sheet that was read.
     pub sheet: String,
-    /// The input's columns, in order, with what was found in them.
+    /// The input columns in order, with their profiles.
     pub columns: Vec<ColumnProfile>,
-    /// The chunks, in order; balanced, each at most [`crate::limits::CHUNK_RECORDS`] records.
+    /// The chunks in order, each with at most [`crate::limits::CHUNK_RECORDS`] records.
     pub chunks: Vec<ChunkPlan>,
-    /// Phases of the pipeline.
+    /// The number of phases of the pipeline.
     pub phases: u16,
-    /// Data rows in the sheet below the header: records + rejected.
+    /// The number of rows below the header: records + rejected.
     pub rows_in: u64,
-    /// Records in all chunks.
+    /// The number of records in all chunks.
     pub records: u64,
-    /// Rejected rows by reason; the rows themselves are in [`crate::keys::rejected`].
+    /// The number of rejected rows by reason. The rows are in [`crate::keys::rejected`].
     pub rejected: BTreeMap<RejectReason, u64>,
-    /// What the reader wants told in the mail (renamed headers, cut texts).
+    /// Notes of the reader for the mail, such as renamed headers and truncated texts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// Recipients from the object's metadata, in place of the pipeline's.
+    /// Recipients from the metadata of the object, instead of those of the pipeline.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notify: Vec<String>,
-    /// The values of the pipeline's parameters: what the object's metadata gives, and defaults.
+    /// The values of the parameters: from the metadata of the object, and defaults.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: ParameterValues,
 }
 
-/// A manifest that cannot be read.
+/// Why a manifest cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// It is no JSON of a manifest.
+    /// It is not the JSON of a manifest.
     #[error("the manifest cannot be read: {0}")]
     Json(#[from] serde_json::Error),
     /// A newer program wrote it.
@@ -98,126 +99,126 @@ impl Manifest {
         }
     }
 
-    /// Jobs of the run in all; a parent with its children counts as one. The number that report
-    /// counts to.
+    /// Returns the number of jobs of the run, to which report counts. An array counts as one job.
     pub fn jobs(&self) -> u32 {
         self.chunks.len() as u32 * u32::from(self.phases)
     }
 
-    /// The names of the input's columns.
+    /// Returns the names of the input columns.
     pub fn columns(&self) -> Columns {
         Columns::new(self.columns.iter().map(|c| &c.name))
     }
 
-    /// Rejected rows in all.
+    /// Returns the number of rejected rows.
     pub fn rejected_total(&self) -> u64 {
         self.rejected.values().sum()
     }
 }
 
-/// One chunk of a run and how it is cut into children.
+/// One chunk of a run, and its division into children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkPlan {
-    /// From 0.
+    /// The index of the chunk, from 0.
     pub chunk: u32,
-    /// Row number of its first record.
+    /// The row number of its first record.
     pub first_row: u32,
-    /// Row number of its last record.
+    /// The row number of its last record.
     pub last_row: u32,
-    /// Records in it, 1 to [`crate::limits::CHUNK_RECORDS`].
+    /// The number of records, 1 to [`crate::limits::CHUNK_RECORDS`].
     pub records: u32,
-    /// Children that share them, 1 to [`crate::limits::ARRAY_MAX`]; one child is a plain job.
+    /// The number of children, 1 to [`crate::limits::ARRAY_MAX`]. One child is a plain job.
     pub children: u32,
 }
 
 impl ChunkPlan {
-    /// Which records of the chunk, counted from 0, a child works on. Balanced: slices differ by
-    /// one record at the most.
+    /// Returns the indexes of the records in the chunk that a child processes. The sizes of slices
+    /// differ by at most one record.
     pub fn slice(&self, child: u32) -> std::ops::Range<usize> {
         let at =
             |i: u32| (u64::from(i) * u64::from(self.records) / u64::from(self.children)) as usize;
         at(child)..at(child + 1)
     }
 
-    /// The child that works on the record at that place in the chunk, from 0: the one whose
-    /// [`ChunkPlan::slice`] holds it.
+    /// Returns the child that processes the record at index `place` of the chunk: the one whose
+    /// [`ChunkPlan::slice`] contains it.
     pub fn child_of(&self, place: usize) -> u32 {
-        // The greatest child whose slice begins at or before `place`.
+        // The last child whose slice starts at or before `place`.
         let last = (place as u64 + 1) * u64::from(self.children) - 1;
         (last / u64::from(self.records)) as u32
     }
 }
 
-/// A column of the input and what its records hold.
+/// An input column and statistics about its values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ColumnProfile {
-    /// The header, made unique.
+    /// The header, made unique if necessary.
     pub name: String,
-    /// The declared type, else the kind of all its values; `None` where they are mixed or none.
+    /// The declared type, otherwise the kind that all values have. `None`: kinds are mixed, or the
+    /// column is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
-    /// Excel's number format of its first value with one, where it is not `General`.
+    /// Excel's number format of the first value that has one other than `General`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
-    /// Records with a value.
+    /// The number of records with a value.
     pub filled: u64,
-    /// Distinct values, counted up to [`DISTINCT_CAP`].
+    /// The number of distinct values, up to [`DISTINCT_CAP`].
     pub distinct: u64,
-    /// Least value: of numbers by size, of dates by time, else of texts by code point. As text, a
-    /// long one cut. In a mixed column that of its most frequent kind.
+    /// The smallest value as text, truncated if long. Numbers are compared by size, dates by time and
+    /// texts by code point. In a mixed column, among values of the most frequent kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<String>,
-    /// Greatest value.
+    /// The largest value, like `min`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<String>,
-    /// The longest value as text, in characters (for the result's column width).
+    /// The length of the longest value as text, in characters, for the column width of the result.
     #[serde(default)]
     pub width: u32,
 }
 
-/// Distinct values of a column are counted up to this; the count stays here beyond it.
+/// The number of distinct values at which counting stops.
 pub const DISTINCT_CAP: usize = 1000;
 
 /// Why a row did not become a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectReason {
-    /// No cell has a value.
+    /// All cells are empty.
     Blank,
-    /// A required column is empty.
+    /// A required column has no value.
     MissingRequired,
     /// An earlier row has the same key.
     DuplicateKey,
-    /// A cell could not be read as its column's type, or holds an error such as #N/A.
+    /// A cell does not have the type of its column, or holds an error such as #N/A.
     Unreadable,
     /// Beyond `--limit`.
     BeyondLimit,
 }
 
 impl RejectReason {
-    /// In words.
+    /// Returns the reason in words.
     pub fn text(self) -> &'static str {
         match self {
             RejectReason::Blank => "blank row",
             RejectReason::MissingRequired => "required value missing",
             RejectReason::DuplicateKey => "duplicate key",
             RejectReason::Unreadable => "unreadable",
-            RejectReason::BeyondLimit => "beyond the limit asked for",
+            RejectReason::BeyondLimit => "beyond the requested limit",
         }
     }
 }
 
-/// One rejected row: a line of [`crate::keys::rejected`].
+/// A rejected row: one line of [`crate::keys::rejected`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rejected {
-    /// The row's number in the sheet.
+    /// The row number in the sheet.
     pub row: u32,
-    /// Why.
+    /// The reason.
     pub reason: RejectReason,
-    /// Why, in words with the column and the value.
+    /// The reason in words, with the column and the value.
     pub detail: String,
-    /// The row's cells as text, in column order; empty text where a cell is empty. None at all
-    /// for a blank row and for one beyond the limit: a million of those must cost little.
+    /// The cells as text, in column order, with empty text for empty cells. Without any entry for a
+    /// blank row and a row beyond the limit, because there can be a million of them.
     pub values: Vec<String>,
 }
 
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_cover_a_chunk_once() {
+    fn slices_cover_each_record_of_a_chunk_once() {
         for (records, children) in [(1, 1), (7, 3), (10_000, 9_999), (10_000, 10_000), (5, 2)] {
             let chunk = ChunkPlan {
                 chunk: 0,

@@ -1,34 +1,33 @@
-//! What stages tell each other over the topic.
+//! Messages between stages, on the topic.
 
 use serde::{Deserialize, Serialize};
 
 use crate::run::{Failure, RunId};
 
-/// A message on the topic. Its `kind` is also sent as the message attribute `kind`, so that a
-/// subscription takes only its own: submit takes `split`, report takes `failed` and `check`, cleanup
-/// takes `due`.
+/// A message on the topic. Its `kind` is also the message attribute `kind`, by which subscriptions
+/// filter: submit receives `split`, report `failed` and `check`, cleanup `due`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum RunMessage {
-    /// A run's manifest is written: submit its jobs.
+    /// The manifest of a run is written. Submit submits its jobs.
     Split {
         /// The run.
         run: RunId,
     },
-    /// A run cannot go on, or its input was refused: report says so by mail.
+    /// A run cannot continue, or its workbook was refused. Report sends a mail about it.
     Failed {
         /// The run.
         run: RunId,
         /// What happened and why.
         failure: Failure,
     },
-    /// The time has come to look at a run that has not ended: cleanup asks whether it stands still.
+    /// The due time of an unfinished run has come. Cleanup checks whether it is stalled.
     Due {
         /// The run.
         run: RunId,
     },
-    /// The sweep found a run whose jobs seem to have ended without report having heard of it:
-    /// report asks Batch, and goes on where all have.
+    /// The jobs of a run seem to have ended, but report has not received the event. Report asks Batch,
+    /// and continues if all have ended.
     Check {
         /// The run.
         run: RunId,
@@ -36,10 +35,10 @@ pub enum RunMessage {
 }
 
 impl RunMessage {
-    /// The kinds there are. Others, from a newer program, are passed over by all stages.
+    /// All kinds. Stages ignore other kinds, which a newer program could send.
     pub const KINDS: [&'static str; 4] = ["split", "failed", "check", "due"];
 
-    /// The value of the message attribute `kind`.
+    /// Returns the value of the message attribute `kind`.
     pub fn kind(&self) -> &'static str {
         match self {
             RunMessage::Split { .. } => "split",

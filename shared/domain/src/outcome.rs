@@ -1,4 +1,4 @@
-//! What came of a record: one outcome each, in the run's table and in the results kept.
+//! Outcomes: the result of each record, in the table of the run and in the archive.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,13 +18,13 @@ pub enum Status {
     Ok,
     /// A step or a check failed; `error` says why.
     Failed,
-    /// No outcome arrived: the child that held the record failed. Never stored by enrich;
-    /// report says it of the records it finds none for.
+    /// There is no outcome, because the child of the record failed. Enrich never stores it; report
+    /// assigns it to records without an outcome.
     Missing,
 }
 
 impl Status {
-    /// As the result workbook shows it: `ok`, `failed`, `missing`.
+    /// Returns the text in the result workbook: `ok`, `failed`, `missing`.
     pub fn name(self) -> &'static str {
         match self {
             Status::Ok => "ok",
@@ -34,42 +34,41 @@ impl Status {
     }
 }
 
-/// What a step took on a record.
+/// How long a step took for a record.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepTime {
-    /// The step's index in the pipeline, from 0.
+    /// The index of the step in the pipeline, from 0.
     pub step: u16,
-    /// Wall time with its retries, in milliseconds.
+    /// The elapsed time including retries, in milliseconds.
     pub ms: f32,
 }
 
-/// What came of one record, after the last phase that worked on it.
+/// The result of one record after the latest phase that processed it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// The record's row number; see [`crate::Record::row`].
+    /// The row number of the record; see [`crate::Record::row`].
     pub row: u32,
-    /// The phase that wrote this, from 0. An outcome of phase n carries all outputs of the phases
-    /// before it, so a resumed child of phase n has nothing left to do for a row whose outcome
-    /// says n or more.
+    /// The phase that wrote the outcome, from 0. An outcome of phase n has the outputs of all earlier
+    /// phases too, so a resumed child of phase n skips rows whose outcome has phase n or later.
     pub phase: u16,
-    /// How it ended.
+    /// Whether the record was processed.
     pub status: Status,
-    /// Outputs of steps, then derived columns, in the order of the pipeline.
+    /// The outputs of steps, then derived columns, in the order of the pipeline.
     pub outputs: Outputs,
-    /// Why it failed; on an `ok` row the reasons of empty derived columns and of warnings.
+    /// Why the record failed. For an `ok` record: warnings, and the reasons for empty derived columns.
     pub error: Option<String>,
-    /// The most attempts any step needed; 1 where nothing was tried twice, 0 where no step ran.
+    /// The largest number of attempts that a step needed: 1 without retries, 0 if no step ran.
     pub attempts: u32,
-    /// Per step that ran.
+    /// The time of each step that ran.
     pub times: Vec<StepTime>,
 }
 
-/// How [`Outcome::error`] names the step that failed, `index` from 0: `step 2 (http): reason`.
+/// Returns the text of [`Outcome::error`] for a failed step with this index: `step 2 (http): reason`.
 pub fn step_error(index: u16, kind: &str, reason: &str) -> String {
     format!("step {} ({kind}): {reason}", u32::from(index) + 1)
 }
 
-/// The index from 0 of the step that such a text names.
+/// Returns the index of the step in a text of [`step_error`].
 pub fn failed_step(error: &str) -> Option<u16> {
     let (number, rest) = error.strip_prefix("step ")?.split_once(' ')?;
     rest.starts_with('(').then_some(())?;
@@ -132,7 +131,7 @@ impl<'de> Deserialize<'de> for Outcome {
     }
 }
 
-/// An object of values in the order it was written; nulls are left out.
+/// An object of values in its original order, without nulls.
 #[derive(Default)]
 struct Ordered(Outputs);
 
@@ -167,7 +166,7 @@ mod tests {
     use crate::value::Value;
 
     #[test]
-    fn the_failed_step_reads_back() {
+    fn the_failed_step_is_parsed_from_the_error() {
         assert_eq!(failed_step(&step_error(1, "http", "404")), Some(1));
         for other in ["step 0 (http): 404", "step two (http)", "check `a`: no", ""] {
             assert_eq!(failed_step(other), None, "{other}");

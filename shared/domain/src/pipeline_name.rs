@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::PIPELINE_NAME_MAX;
 
-/// A pipeline's name: `[a-z0-9][a-z0-9-]{0,31}`. It is the folder of the inbox, the stem of the
-/// pipeline's file, and a part of every run id.
+/// The name of a pipeline: `[a-z0-9][a-z0-9-]{0,31}`. It is the folder in the inbox, the file name of
+/// the pipeline without extension, and part of every run id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PipelineName(pub(crate) String);
 
-/// A text that cannot name a pipeline.
+/// The text is not a valid name of a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a pipeline name: use lower-case letters, digits and `-`, at most {PIPELINE_NAME_MAX}"
@@ -21,7 +21,7 @@ pub struct PipelineName(pub(crate) String);
 pub struct PipelineNameError(String);
 
 impl PipelineName {
-    /// Whether a text is a pipeline's name.
+    /// Whether a text is a valid name.
     pub fn is_valid(text: &str) -> bool {
         (1..=PIPELINE_NAME_MAX).contains(&text.len())
             && text
@@ -48,7 +48,7 @@ impl PipelineName {
         }
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

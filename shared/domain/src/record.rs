@@ -1,8 +1,8 @@
 //! A row of the input as a record, and the chunk format: JSON Lines.
 //!
 //! One line is `{"row":17,"values":{"ZIP":"00501","Since":"2024-03-01"},"types":{"Since":"date"}}`:
-//! values in column order, an empty cell absent, and `types` only for the values whose kind JSON
-//! cannot tell (dates, times, durations).
+//! values are in column order, empty cells are absent, and `types` has the kinds that JSON cannot
+//! express (dates, times, durations).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::value::{Kind, Value, whole};
 
-/// The names of the input's columns, in order; unique.
+/// The unique names of the input columns, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Columns {
     names: Vec<Arc<str>>,
@@ -22,8 +22,8 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Columns of these names. Of a repeated name the first is found by [`Columns::position`];
-    /// readers of workbooks make the names unique beforehand.
+    /// Creates columns with these names. For a duplicate name, [`Columns::position`] returns the first;
+    /// readers of workbooks make names unique.
     pub fn new<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> Columns {
         let names: Vec<Arc<str>> = names.into_iter().map(|n| Arc::from(n.as_ref())).collect();
         let mut index = HashMap::with_capacity(names.len());
@@ -33,52 +33,52 @@ impl Columns {
         Columns { names, index }
     }
 
-    /// Where the column of that name stands, from 0.
+    /// Returns the index of the column with this name.
     pub fn position(&self, name: &str) -> Option<usize> {
         self.index.get(name).copied()
     }
 
-    /// The names, in order.
+    /// Returns the names, in order.
     pub fn names(&self) -> &[Arc<str>] {
         &self.names
     }
 
-    /// How many there are.
+    /// Returns the number of columns.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no columns.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 }
 
-/// One row of the input that became a record.
+/// A row of the input that was accepted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// The row's number in its sheet as Excel shows it: from 1, the header counted.
+    /// The row number that Excel shows: from 1, header included.
     pub row: u32,
-    /// One entry a column, in the order of [`Columns`]; `None` is an empty cell.
+    /// One entry per column, in the order of [`Columns`]. `None`: the cell is empty.
     pub values: Vec<Option<Value>>,
 }
 
-/// A step's or a derived column's outputs so far: name and value, in the order they came.
+/// The outputs of steps and derived columns so far: name and value, in order of creation.
 pub type Outputs = Vec<(Arc<str>, Value)>;
 
-/// What a step, a template or an expression sees of a record: its input and the outputs so far.
+/// A record as steps, templates and expressions see it: input and outputs so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
-    /// The names of the input's columns.
+    /// The names of the input columns.
     pub columns: &'a Columns,
     /// The record.
     pub record: &'a Record,
-    /// The outputs of the steps before.
+    /// The outputs so far.
     pub outputs: &'a [(Arc<str>, Value)],
 }
 
 impl<'a> Row<'a> {
-    /// The value of an output or, where there is none of that name, of an input column.
+    /// Returns the value of an output with this name, otherwise of an input column.
     pub fn get(&self, name: &str) -> Option<&'a Value> {
         self.output(name).or_else(|| {
             let at = self.columns.position(name)?;
@@ -86,7 +86,7 @@ impl<'a> Row<'a> {
         })
     }
 
-    /// The value of an output of that name; the latest where a name came twice.
+    /// Returns the value of an output with this name; the latest if there are several.
     pub fn output(&self, name: &str) -> Option<&'a Value> {
         self.outputs
             .iter()
@@ -95,8 +95,8 @@ impl<'a> Row<'a> {
             .map(|(_, v)| v)
     }
 
-    /// All present values: input columns in order, then outputs of other names. An output shadows
-    /// the input column of its name.
+    /// Returns all present values: input columns in order, then outputs with other names. An output
+    /// shadows an input column with the same name.
     pub fn values(&self) -> Vec<(&'a str, &'a Value)> {
         let mut all: Vec<(&str, &Value)> = Vec::with_capacity(self.columns.len());
         for (name, value) in self.columns.names().iter().zip(&self.record.values) {
@@ -116,7 +116,7 @@ impl<'a> Row<'a> {
     }
 }
 
-/// Writes values as a JSON object under `values`, and those that need it under `types`.
+/// Writes values as a JSON object under `field`, and the kinds that JSON cannot express under `types`.
 pub(crate) fn serialize_values<'a, M: SerializeMap>(
     map: &mut M,
     field: &'static str,
@@ -146,7 +146,7 @@ impl<'a, I: Iterator<Item = (&'a str, &'a Value)> + Clone> Serialize for TypeMap
     }
 }
 
-/// A value as JSON, without building a `serde_json::Value`.
+/// Serializes a value without an intermediate `serde_json::Value`.
 pub struct Json<'a>(pub &'a Value);
 
 impl Serialize for Json<'_> {
@@ -163,7 +163,7 @@ impl Serialize for Json<'_> {
     }
 }
 
-/// What stands in JSON where a value may stand; `null` is absent.
+/// A value in JSON. `null` is an absent value.
 pub(crate) struct JsonValue(pub(crate) Option<Value>);
 
 impl<'de> Deserialize<'de> for JsonValue {
@@ -172,7 +172,7 @@ impl<'de> Deserialize<'de> for JsonValue {
         impl<'de> Visitor<'de> for V {
             type Value = JsonValue;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, a number, a boolean or null")
+                f.write_str("text, a number, a boolean or null")
             }
             fn visit_bool<E>(self, v: bool) -> Result<JsonValue, E> {
                 Ok(JsonValue(Some(Value::Bool(v))))
@@ -200,7 +200,7 @@ impl<'de> Deserialize<'de> for JsonValue {
     }
 }
 
-/// Gives `value`, read as text, the kind that `types` names.
+/// Converts a value that was read as text to the kind in `types`.
 pub(crate) fn retype<E: serde::de::Error>(
     name: &str,
     value: &mut Value,
@@ -208,17 +208,17 @@ pub(crate) fn retype<E: serde::de::Error>(
 ) -> Result<(), E> {
     let Value::Text(text) = &*value else {
         return Err(E::custom(format_args!(
-            "`{name}` is no text to read as a {kind}"
+            "`{name}` is not text, so it cannot be read as a {kind}"
         )));
     };
     *value = Value::parse(text, kind)
-        .ok_or_else(|| E::custom(format_args!("`{name}`: `{text}` is no {kind}")))?;
+        .ok_or_else(|| E::custom(format_args!("`{name}`: `{text}` is not a {kind}")))?;
     Ok(())
 }
 
 impl Record {
-    /// The record as one line of a chunk, without the line end. `columns` are those it was read
-    /// with.
+    /// Appends the record as a line of a chunk, without the line break. `columns` are the columns with
+    /// which it was read.
     pub fn write_json(&self, columns: &Columns, to: &mut Vec<u8>) -> serde_json::Result<()> {
         let mut serializer = serde_json::Serializer::new(to);
         let mut map = serializer.serialize_map(None)?;
@@ -232,8 +232,8 @@ impl Record {
         map.end()
     }
 
-    /// Reads one line of a chunk. Fields and columns that are not known are passed over, so that
-    /// an older reader takes newer chunks.
+    /// Reads a line of a chunk. Unknown fields and columns are ignored, so that an older reader accepts
+    /// newer chunks.
     pub fn read_json(line: &[u8], columns: &Columns) -> serde_json::Result<Record> {
         let mut json = serde_json::Deserializer::from_slice(line);
         let record = RecordSeed(columns).deserialize(&mut json)?;
@@ -293,8 +293,8 @@ impl<'de> DeserializeSeed<'de> for ValuesSeed<'_> {
     }
 }
 
-/// Finds a column by its name, trying the one after the last found first: lines are in column
-/// order, so that is nearly always the one.
+/// Finds a column by name. It tries the column after the previous one first, because lines are in
+/// column order.
 struct NameSeed<'a>(&'a Columns, usize);
 
 impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
@@ -307,7 +307,7 @@ impl<'de> DeserializeSeed<'de> for NameSeed<'_> {
 impl Visitor<'_> for NameSeed<'_> {
     type Value = Option<usize>;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a column's name")
+        f.write_str("the name of a column")
     }
     fn visit_str<E>(self, name: &str) -> Result<Option<usize>, E> {
         match self.0.names().get(self.1) {
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_fields_and_columns_are_passed_over() {
+    fn unknown_fields_and_columns_are_ignored() {
         let columns = Columns::new(["a"]);
         let line = br#"{"v":2,"values":{"b":[1],"a":null},"row":3,"types":{"b":"date"}}"#;
         let record = Record::read_json(line, &columns).unwrap();

@@ -10,21 +10,22 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::pipeline_name::PipelineName;
 
-/// `<yyyymmdd>-<pipeline>-<12 hex of blake3(bucket, key, version)>`; the date is the object's.
+/// The id of a run: `<yyyymmdd>-<pipeline>-<12 hex digits of blake3(bucket, key, version)>`, with the
+/// date of the upload.
 ///
-/// A pure function of the upload, so that an event delivered twice names the same run.
+/// It is a pure function of the upload, so that repeated deliveries of an event give the same run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(String);
 
-/// A text that is no run id.
+/// The text is not a run id.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is not a run id (<yyyymmdd>-<pipeline>-<12 hex digits>)")]
 pub struct RunIdError(String);
 
 impl RunId {
-    /// The id of the run that this upload makes. `version` is the object's version, else its
-    /// ETag; `pipeline` is the folder of the inbox, which must match
-    /// [`PipelineName::is_valid`] (a folder that does not is written as `unknown`).
+    /// Returns the id of the run for an upload. `version` is the version of the object, otherwise its
+    /// ETag. `pipeline` is the folder in the inbox; if it is not a valid [`PipelineName`], the id says
+    /// `unknown`.
     pub fn new(
         bucket: &str,
         key: &str,
@@ -34,7 +35,7 @@ impl RunId {
     ) -> RunId {
         let mut hasher = blake3::Hasher::new();
         for part in [bucket, key, version] {
-            // The length before each part keeps ("ab", "c") and ("a", "bc") apart.
+            // The length of each part distinguishes ("ab", "c") from ("a", "bc").
             hasher.update(&(part.len() as u64).to_le_bytes());
             hasher.update(part.as_bytes());
         }
@@ -51,12 +52,12 @@ impl RunId {
         ))
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name of the pipeline that the id holds.
+    /// Returns the name of the pipeline in the id.
     pub fn pipeline(&self) -> PipelineName {
         PipelineName(self.0[9..self.0.len() - 13].to_owned())
     }
@@ -102,49 +103,49 @@ impl<'de> Deserialize<'de> for RunId {
     }
 }
 
-/// The upload that made a run.
+/// The upload that started a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// The inbox bucket.
     pub bucket: String,
     /// The key: `<pipeline>/<file>`.
     pub key: String,
-    /// The object's version, else its ETag.
+    /// The version of the object, otherwise its ETag.
     pub version: String,
-    /// Bytes.
+    /// The size in bytes.
     pub size: u64,
     /// When the object was put.
     pub uploaded: DateTime<Utc>,
 }
 
-/// In a deployment, a run of which nothing was heard for so long is looked at: longer than any
-/// claim on a run's work is held, so that whoever held one has had its time.
+/// In a deployment, a run without progress for this long is checked. It is longer than any claim is
+/// held, so the owner of a claim has had enough time.
 pub const STALLED_AFTER: Duration = Duration::from_secs(20 * 60);
 
-/// In a deployment, a job that waits so long for a place, while the queue runs nothing at all, is
-/// given up: longer than spare capacity is usually short.
+/// In a deployment, a job that waits this long for capacity, while the queue runs nothing, fails the
+/// run. Shortages of Spot capacity are usually shorter.
 pub const RUNNABLE_AFTER: Duration = Duration::from_secs(60 * 60);
 
-/// Where a run stands. It only ever moves down this list, and ends in one of the last three.
+/// The state of a run. It only moves down this list, and ends in one of the last three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
-    /// split has seen the event.
+    /// Split has received the event.
     Splitting,
-    /// The manifest is written; jobs are being submitted or at work.
+    /// The manifest is written; jobs are being submitted or running.
     Running,
-    /// All jobs are terminal; report is at work.
+    /// All jobs have ended; report is writing the result.
     Reporting,
     /// The mail is sent and every record is `ok`.
     Delivered,
     /// The mail is sent and some rows are `failed` or `missing`.
     DeliveredWithErrors,
-    /// The run failed, and the mail that says so is sent.
+    /// The run failed, and the mail about it is sent.
     Failed,
 }
 
 impl RunState {
-    /// All there are.
+    /// All states.
     pub const ALL: [RunState; 6] = [
         RunState::Splitting,
         RunState::Running,
@@ -154,12 +155,12 @@ impl RunState {
         RunState::Failed,
     ];
 
-    /// Whether the run has ended: its mail is sent.
+    /// Whether the run has ended, which means that its mail is sent.
     pub fn is_terminal(self) -> bool {
         self >= RunState::Delivered
     }
 
-    /// As JSON and the command line show it.
+    /// Returns the name in JSON and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             RunState::Splitting => "splitting",
@@ -172,10 +173,10 @@ impl RunState {
     }
 }
 
-/// Why a run failed, in words for the person who gets the mail.
+/// Why a run failed, in words for the recipient of the mail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// The stage that gave up: `split`, `submit`, ...
+    /// The stage that failed: `split`, `submit`, ...
     pub stage: String,
     /// What happened, and where (file, sheet, row, column).
     pub what: String,
@@ -183,7 +184,7 @@ pub struct Failure {
     pub advice: String,
 }
 
-/// How many rows became what. in = records + rejected; records = ok + failed + missing.
+/// The number of rows by result. rows in = records + rejected; records = ok + failed + missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Rows that became records.
@@ -194,55 +195,55 @@ pub struct Counts {
     pub ok: u64,
     /// Records with status `failed`.
     pub failed: u64,
-    /// Records with no outcome.
+    /// Records without an outcome.
     pub missing: u64,
 }
 
-/// A run as the ledger keeps it: one item.
+/// A run in the ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunItem {
-    /// The key.
+    /// The id, and the key of the item.
     pub id: RunId,
     /// The upload.
     pub source: Source,
-    /// Where it stands.
+    /// The current state.
     pub state: RunState,
-    /// When split first saw it.
+    /// When split first received the event.
     pub created: DateTime<Utc>,
-    /// When anything last moved.
+    /// When the run last made progress.
     pub updated: DateTime<Utc>,
-    /// How many jobs the run has in all; known once split is done.
+    /// The number of jobs; known once split is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jobs: Option<u32>,
-    /// Rows in and out.
+    /// The number of rows by result.
     #[serde(default)]
     pub counts: Counts,
-    /// Why it failed.
+    /// Why the run failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// Key of the result workbook in the work bucket.
+    /// The key of the result workbook in the work bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
-    /// The mail's id as the mail service gave it.
+    /// The message id from the mail service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<String>,
-    /// Addresses that the mail came back from, and why.
+    /// Addresses that bounced, with the reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bounced: BTreeMap<String, String>,
-    /// The id of the mail that was sent once more, with a link in place of the workbook, as a
-    /// mailbox did not take that.
+    /// The message id of the second mail, with a link instead of the workbook, which was sent because a
+    /// mailbox refused the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linked_mail: Option<String>,
-    /// Job definitions registered for the run, by phase.
+    /// The ARNs of the job definitions of the run, by phase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub definitions: Vec<String>,
-    /// When everything temporary was removed.
+    /// When all temporary objects were removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleaned: Option<DateTime<Utc>>,
 }
 
 impl RunItem {
-    /// A run at its start.
+    /// Creates a run in its first state.
     pub fn new(id: RunId, source: Source, now: DateTime<Utc>) -> RunItem {
         RunItem {
             id,
@@ -263,24 +264,24 @@ impl RunItem {
     }
 }
 
-/// The work on a run that only one invocation does at a time, each under a claim.
+/// A piece of work on a run that needs a claim, so that only one invocation does it at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
-    /// Reading the workbook, up to the message to submit.
+    /// Reading the workbook, up to the message for submit.
     Split,
     /// Submitting all jobs.
     Submit,
-    /// Workbook and mail.
+    /// Writing the workbook and sending the mail.
     Report,
-    /// Mail that came back.
+    /// Handling bounced mail.
     Bounce,
-    /// Removing what is temporary.
+    /// Removing temporary objects.
     Cleanup,
 }
 
 impl Work {
-    /// Its name in the ledger.
+    /// Returns the name in the ledger.
     pub fn name(self) -> &'static str {
         match self {
             Work::Split => "split",

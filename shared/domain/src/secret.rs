@@ -1,5 +1,5 @@
-//! The values of secrets: the environment of a child holds them, and nothing that is kept or told
-//! does.
+//! The values of secrets. The environment of a child holds them; they are removed from everything that
+//! is stored or shown.
 
 mod redact;
 
@@ -10,7 +10,7 @@ use std::fmt;
 
 use crate::config::SECRET_PREFIX;
 
-/// Whether a text can name a secret: `[A-Z][A-Z0-9_]*`, at most 64 characters.
+/// Whether a text is a valid name of a secret: `[A-Z][A-Z0-9_]*`, at most 64 characters.
 pub fn is_name(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_uppercase())
@@ -19,12 +19,12 @@ pub fn is_name(name: &str) -> bool {
             .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
-/// Values of secrets by name. Shown and logged by name alone.
+/// The values of secrets, by name. `Debug` shows only the names.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets(BTreeMap<String, String>);
 
 impl Secrets {
-    /// Those of an environment: the variables that start with [`SECRET_PREFIX`].
+    /// Collects the variables of an environment that start with [`SECRET_PREFIX`].
     pub fn from_environment(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Secrets {
         let named = |(name, value): (OsString, OsString)| {
             let name = name.to_str()?.strip_prefix(SECRET_PREFIX)?.to_owned();
@@ -33,24 +33,23 @@ impl Secrets {
         Secrets(variables.into_iter().filter_map(named).collect())
     }
 
-    /// A secret's value.
+    /// Returns the value of a secret.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
-    /// Names and values.
+    /// Returns names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(n, v)| (n.as_str(), v.as_str()))
     }
 
-    /// Whether there are none.
+    /// Whether there are no secrets.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The text with `[secret NAME]` wherever a value stands: as it is, percent-encoded, escaped
-    /// for JSON or HTML, or within base64, as in Basic authentication; also where the text was
-    /// cut short by `...` in the middle of one.
+    /// Replaces every value in a text by `[secret NAME]`: plain, percent-encoded, escaped for JSON or
+    /// HTML, or inside base64, as in Basic authentication; also a value that is truncated by `...`.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         redact::redact(self, text)
     }

@@ -1,24 +1,24 @@
-//! One cell's value, and how it is written as JSON.
+//! Values of cells, and their text and JSON forms.
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 use serde::{Deserialize, Serialize};
 
-/// A value of a cell or of a step's output. An empty cell is no value at all: it is absent.
+/// The value of a cell or of an output. An empty cell has no value; it is absent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// TRUE or FALSE.
     Bool(bool),
-    /// A number; doubles, as in Excel. Always finite.
+    /// A finite double, as in Excel.
     Number(f64),
-    /// Text. Stays text: leading zeros and long digits are kept.
+    /// Text. It stays text even if it looks like a number, so leading zeros and all digits are kept.
     Text(String),
-    /// A day without a time.
+    /// A date without a time.
     Date(NaiveDate),
-    /// A day and a time of day, without a zone.
+    /// A date and a time, without a time zone.
     DateTime(NaiveDateTime),
     /// A time of day.
     Time(NaiveTime),
-    /// A length of time, as Excel's `[h]:mm:ss`; milliseconds are kept.
+    /// A duration with milliseconds, as in Excel's `[h]:mm:ss`.
     Duration(TimeDelta),
 }
 
@@ -54,7 +54,7 @@ impl Kind {
         Kind::Duration,
     ];
 
-    /// The name in pipeline files, manifests and chunks: `bool`, `number`, `text`, `date`,
+    /// Returns the name in pipeline files, manifests and chunks: `bool`, `number`, `text`, `date`,
     /// `datetime`, `time`, `duration`.
     pub fn name(self) -> &'static str {
         match self {
@@ -68,12 +68,12 @@ impl Kind {
         }
     }
 
-    /// The kind of that name.
+    /// Returns the kind with this name.
     pub fn parse(name: &str) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// Whether JSON alone cannot tell this kind, so that a chunk's line must name it.
+    /// Whether JSON cannot express this kind, so that a line of a chunk must name it.
     pub fn is_temporal(self) -> bool {
         matches!(
             self,
@@ -89,7 +89,7 @@ impl std::fmt::Display for Kind {
 }
 
 impl Value {
-    /// The kind of this value.
+    /// Returns the kind of the value.
     pub fn kind(&self) -> Kind {
         match self {
             Value::Bool(_) => Kind::Bool,
@@ -102,8 +102,8 @@ impl Value {
         }
     }
 
-    /// The value as text: dates ISO 8601, numbers shortest round-trip (whole ones without a
-    /// point), booleans `true` and `false`.
+    /// Returns the value as text: dates and times in ISO 8601, numbers as in [`number_text`], booleans
+    /// as `true` and `false`.
     pub fn to_text(&self) -> String {
         match self {
             Value::Bool(b) => b.to_string(),
@@ -116,7 +116,7 @@ impl Value {
         }
     }
 
-    /// The value as JSON: booleans, numbers and text naturally, all else as ISO 8601 text.
+    /// Returns the value as JSON: booleans, numbers and text as such, dates and times as ISO 8601 text.
     pub fn to_json(&self) -> serde_json::Value {
         match self {
             Value::Bool(b) => serde_json::Value::Bool(*b),
@@ -125,7 +125,7 @@ impl Value {
         }
     }
 
-    /// What JSON alone says: `null`, arrays and objects give `None`.
+    /// Returns the value in JSON. `None`: it is `null`, an array or an object.
     pub fn from_json(json: &serde_json::Value) -> Option<Value> {
         match json {
             serde_json::Value::Bool(b) => Some(Value::Bool(*b)),
@@ -135,8 +135,8 @@ impl Value {
         }
     }
 
-    /// Reads `text`, as [`Value::to_text`] writes it, as a value of `kind`. `None` where it is
-    /// not one. Numbers must be finite; booleans are `true` or `false` in any case.
+    /// Parses a text as [`Value::to_text`] writes it. `None`: it is not of this kind. Numbers must be
+    /// finite; booleans are `true` or `false`, ignoring case.
     pub fn parse(text: &str, kind: Kind) -> Option<Value> {
         Some(match kind {
             Kind::Text => Value::Text(text.to_owned()),
@@ -145,7 +145,7 @@ impl Value {
             Kind::Bool => return None,
             Kind::Number => {
                 let t = text.trim();
-                // `f64::from_str` also takes "inf", "nan" and "infinity", which are words.
+                // `f64::from_str` also accepts "inf", "nan" and "infinity".
                 if !t.ends_with(|c: char| c.is_ascii_digit() || c == '.') {
                     return None;
                 }
@@ -199,8 +199,8 @@ impl From<bool> for Value {
     }
 }
 
-/// A number as its user reads it: whole numbers up to 2^53 without a point, else the shortest text
-/// that reads back as the same double.
+/// Returns a number as text: whole numbers up to 2^53 without a decimal point, others as the shortest
+/// text that reads back as the same double.
 pub fn number_text(n: f64) -> String {
     match whole(n) {
         Some(i) => i.to_string(),
@@ -208,7 +208,7 @@ pub fn number_text(n: f64) -> String {
     }
 }
 
-/// The same number in JSON.
+/// Returns a number as JSON, with the same text as [`number_text`].
 pub fn number_json(n: f64) -> serde_json::Value {
     match whole(n) {
         Some(i) => serde_json::Value::from(i),
@@ -216,9 +216,9 @@ pub fn number_json(n: f64) -> serde_json::Value {
     }
 }
 
-/// The integer that `n` is, where it is one that a double holds exactly and is not -0.0.
+/// Returns `n` as an integer if it is a whole number up to 2^53 and not -0.0.
 pub fn whole(n: f64) -> Option<i64> {
-    // 2^53: above it a double is not next to each integer, and its digits are not all meant.
+    // Above 2^53 doubles do not represent every integer, so the last digits have no meaning.
     let exact = n.fract() == 0.0 && n.abs() <= 9_007_199_254_740_992.0;
     (exact && !(n == 0.0 && n.is_sign_negative())).then_some(n as i64)
 }
@@ -239,7 +239,7 @@ fn time_text(t: &NaiveTime) -> String {
     }
 }
 
-/// ISO 8601, in hours, minutes and seconds only: `PT36H15M`, `-PT0.5S`, `PT0S`.
+/// Returns ISO 8601 text with hours, minutes and seconds only: `PT36H15M`, `-PT0.5S`, `PT0S`.
 fn duration_text(d: TimeDelta) -> String {
     let millis = d.num_milliseconds();
     let sign = if millis < 0 { "-" } else { "" };

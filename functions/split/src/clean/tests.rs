@@ -195,7 +195,7 @@ fn rows_beyond_the_limit_are_rejected_without_further_checks() {
         [
             reject(MissingRequired, "no value in `id`"),
             Verdict::Record,
-            reject(BeyondLimit, "beyond the limit asked for"),
+            reject(BeyondLimit, "beyond the requested limit"),
             reject(Blank, "blank row"),
         ]
     );

@@ -3,24 +3,24 @@
 use crate::job::{DependencyType, JobName};
 use crate::manifest::Manifest;
 
-/// One job of a run's graph.
+/// One job of a run, before it is submitted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedJob {
-    /// Deterministic, so that a restarted submit finds it again.
+    /// The name. It is deterministic, so that a restarted submit finds the job.
     pub name: JobName,
-    /// The chunk it works on.
+    /// The index of the chunk.
     pub chunk: u32,
-    /// The phase, from 0.
+    /// The index of the phase.
     pub phase: u16,
-    /// Array size; `None` is a plain job.
+    /// The array size. `None`: a plain job.
     pub size: Option<u32>,
-    /// The job of the same chunk one phase before, and how: `N_TO_N` between arrays, plain
-    /// between plain jobs.
+    /// The job of the same chunk in the previous phase, and the type of the dependency: `N_TO_N`
+    /// between arrays, `None` between plain jobs.
     pub after: Option<(JobName, Option<DependencyType>)>,
 }
 
-/// The jobs of a run: per chunk its phases in order, so that a job comes after the one it
-/// depends on. Dependencies exist only between the phases of one chunk.
+/// Returns the jobs of a run, for each chunk its phases in order, so that a job follows the one that
+/// it depends on. Dependencies exist only between the phases of one chunk.
 pub fn job_graph(manifest: &Manifest) -> Vec<PlannedJob> {
     let mut jobs = Vec::with_capacity(manifest.jobs() as usize);
     for chunk in &manifest.chunks {

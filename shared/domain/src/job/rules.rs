@@ -1,8 +1,8 @@
-//! What AWS Batch refuses of a request by itself, at the numbers of [`crate::limits`] and in AWS's
-//! words where those are known. Every adapter asks here before it takes or sends a request.
+//! The rules of AWS Batch for requests, with the numbers in [`crate::limits`] and AWS's own messages
+//! where they are known. Every adapter checks a request here before it accepts or sends it.
 //!
-//! AWS takes overrides that are too long and fails the job when it would start: here they are
-//! refused as the rest is.
+//! AWS accepts overrides that are too long and fails the job when it starts. Here they are refused
+//! like everything else.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::job::{DependencyType, JobDefinition, RetryStrategy, SubmitJob};
 use crate::limits;
 
-/// Why a request is refused: always the caller's fault (AWS's `ClientException`).
+/// The rule that a request violates: always an error of the caller (`ClientException` of AWS).
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Violation(pub String);
@@ -22,22 +22,21 @@ fn refuse_if(bad: bool, why: impl FnOnce() -> String) -> Checked {
     if bad { Err(Violation(why())) } else { Ok(()) }
 }
 
-/// A definition as RegisterJobDefinition takes it.
+/// Checks a request to RegisterJobDefinition.
 ///
 /// # Errors
-/// Why it is refused.
+/// The first violated rule.
 pub fn definition(definition: &JobDefinition) -> Checked {
     name("Job definition", &definition.name)?;
     retry(&definition.retry)?;
     timeout(definition.timeout_seconds)
 }
 
-/// A job as SubmitJob takes it, as far as the request alone tells. Whether the queue, the
-/// definition and the dependencies exist, and how large arrays they are on, is the service's to
-/// say.
+/// Checks a request to SubmitJob. Whether the queue, the definition and the dependencies exist, and
+/// whether the sizes of arrays match, only the service can check.
 ///
 /// # Errors
-/// Why it is refused.
+/// The first violated rule.
 pub fn submit(job: &SubmitJob) -> Checked {
     name("Job", &job.name.0)?;
     if let Some(size) = job.array_size {
@@ -95,7 +94,7 @@ pub fn submit(job: &SubmitJob) -> Checked {
     })
 }
 
-/// So many jobs as DescribeJobs takes.
+/// Checks the number of jobs in a request to DescribeJobs.
 ///
 /// # Errors
 /// There are too many.
@@ -163,8 +162,8 @@ fn pattern(field: &str, pattern: Option<&str>, allowed: impl Fn(char) -> bool) -
         && body.chars().all(allowed);
     refuse_if(!ok, || {
         format!(
-            "{field} must be at most {} characters of those AWS Batch allows there, with a * at \
-             its end at the most, got {pattern:?}",
+            "{field} must be at most {} characters that AWS Batch allows, with a * only at the end, \
+             got {pattern:?}",
             limits::EVALUATE_ON_EXIT_PATTERN_MAX
         )
     })
@@ -203,8 +202,8 @@ fn tags(tags: &BTreeMap<String, String>) -> Checked {
     Ok(())
 }
 
-/// `containerOverrides` of a request, whose characters count against
-/// [`limits::OVERRIDES_MAX`], the JSON's own included.
+/// Returns `containerOverrides` of a request. The characters of its JSON count against
+/// [`limits::OVERRIDES_MAX`].
 fn overrides(job: &SubmitJob) -> Value {
     let environment: Vec<Value> = job
         .environment
@@ -214,7 +213,7 @@ fn overrides(job: &SubmitJob) -> Value {
     json!({ "environment": environment })
 }
 
-/// The request's body as AWS would get it.
+/// Returns the body of the request as AWS receives it.
 fn payload(job: &SubmitJob) -> Value {
     let mut body = Map::new();
     let mut set = |name: &str, value: Option<Value>| {
@@ -264,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_payload_is_what_aws_gets() {
+    fn the_payload_has_the_names_of_the_aws_api() {
         let mut job = job();
         job.array_size = Some(2);
         job.environment.insert("A".into(), "é\"".into());
@@ -276,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_refused_one_above_the_limit_only() {
+    fn sizes_are_refused_only_above_the_limit() {
         let with = |value: usize| {
             let mut job = job();
             job.environment.insert("A".into(), "x".repeat(value));
@@ -291,7 +290,7 @@ mod tests {
         let mut wide = job();
         wide.environment.insert("A".into(), "ü".repeat(8000));
         assert_eq!(submit(&wide), Ok(()));
-        // Four bytes a character, and as many more of one byte as it takes.
+        // Four bytes per character, filled up with single bytes.
         let bytes = |value: usize| {
             let mut job = job();
             let text = "\u{1F600}".repeat(value / 4) + &"x".repeat(value % 4);
@@ -309,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_patterns() {
+    fn names_and_patterns_follow_the_rules_of_aws() {
         for (name, ok) in [
             ("a", true),
             ("20261121-a_b-c00000-p0", true),

@@ -1,4 +1,4 @@
-//! Finds values in texts, in the forms that they come back in.
+//! Finds the values of secrets in texts, plain or encoded.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -8,9 +8,9 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::Secrets;
 
-/// What stands where a text was cut short.
+/// The mark of a truncated text.
 const CUT: &str = "...";
-/// Fewest characters of a value before a cut that give something away.
+/// The shortest start of a value before a truncation that is redacted, in characters.
 const CUT_MIN: usize = 3;
 
 /// See [`Secrets::redact`].
@@ -23,24 +23,24 @@ pub(super) fn redact<'t>(secrets: &Secrets, text: &'t str) -> Cow<'t, str> {
     if found.is_empty() {
         return Cow::Borrowed(text);
     }
-    // Of those that overlap, one after the other goes, and what they cover together with it.
+    // Overlapping ranges are replaced as one.
     found.sort_by_key(|(at, _)| (at.start, usize::MAX - at.end));
-    let mut told = String::with_capacity(text.len());
+    let mut redacted = String::with_capacity(text.len());
     let mut end = 0;
     for (at, name) in found {
         if at.start >= end {
-            told.push_str(&text[end..at.start]);
-            told.push_str("[secret ");
-            told.push_str(name);
-            told.push(']');
+            redacted.push_str(&text[end..at.start]);
+            redacted.push_str("[secret ");
+            redacted.push_str(name);
+            redacted.push(']');
         }
         end = end.max(at.end);
     }
-    told.push_str(&text[end..]);
-    Cow::Owned(told)
+    redacted.push_str(&text[end..]);
+    Cow::Owned(redacted)
 }
 
-/// Where a value stands character by character, each as it is or encoded.
+/// Returns the ranges of a value, with each character plain or encoded.
 fn literal(text: &str, value: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut from = 0;
@@ -59,15 +59,15 @@ fn literal(text: &str, value: &str) -> Vec<Range<usize>> {
     found
 }
 
-/// How much of `text` is `value`, from its start, after `matched` characters of it were found;
-/// up to a cut where some of it was.
+/// Returns the length of `value` at the start of `text`, or of its start up to a truncation. `matched`
+/// characters of the value precede.
 fn consume(text: &str, value: &str, mut matched: usize) -> Option<usize> {
     let (mut rest, mut left) = (text, value.chars());
     while let Some(c) = left.next() {
         let (plain, encoded) = (plain(rest, c), encoded(rest, c));
         let step = match (plain, encoded) {
             (Some(plain), Some(encoded)) => {
-                // `%25` may be a `%` or these three characters.
+                // `%25` is either an encoded `%` or these three characters.
                 let before = text.len() - rest.len();
                 let tail = consume(&rest[encoded..], left.as_str(), matched + 1);
                 if let Some(tail) = tail {
@@ -85,14 +85,13 @@ fn consume(text: &str, value: &str, mut matched: usize) -> Option<usize> {
     Some(text.len() - rest.len())
 }
 
-/// The length of a character as it is. Line ends and tabs are spaces in a cell.
+/// Returns the length of a plain character. Line breaks and tabs become spaces in a cell.
 fn plain(text: &str, c: char) -> Option<usize> {
     let found = text.chars().next()?;
     (found == c || (found == ' ' && c.is_control())).then(|| found.len_utf8())
 }
 
-/// The length of a character's encoded form, where it stands there in one: percent-encoded, or
-/// escaped for JSON or HTML.
+/// Returns the length of an encoded character: percent-encoded, or escaped for JSON or HTML.
 fn encoded(text: &str, c: char) -> Option<usize> {
     let starts = |form: &str| {
         let head = text.get(..form.len())?;
@@ -140,14 +139,14 @@ fn encoded(text: &str, c: char) -> Option<usize> {
     }
 }
 
-/// Where a value stands within base64: the whole run, since what is around it (as the user's name
-/// in Basic authentication) shifts it by one or two bytes and shares characters with it.
+/// Returns the ranges of base64 that contain a value. The whole run is included, because the bytes
+/// around the value (the user name in Basic authentication) shift it and share characters with it.
 fn base64(text: &str, value: &str) -> Vec<Range<usize>> {
     let is_base64 = |b: &u8| b.is_ascii_alphanumeric() || b"+/-_=".contains(b);
     let mut cores = Vec::with_capacity(6);
     for shift in 0..3 {
         let shifted = [&[0; 2][..shift], value.as_bytes()].concat();
-        // The characters that hold bits of the value alone.
+        // The characters that hold only bits of the value.
         let inner = (shift * 8).div_ceil(6)..shifted.len() * 8 / 6;
         for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
             cores.push(engine.encode(&shifted)[inner.clone()].to_owned());
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_is_found() {
+    fn every_encoding_of_a_value_is_redacted() {
         let secrets = one("p&ss \"w/ö%41");
         for text in [
             "p&ss \"w/ö%41",
@@ -197,8 +196,8 @@ mod tests {
             "p&amp;ss &quot;w/&#246;%41",
             "p&amp;ss &#x22;w/ö%41",
         ] {
-            let told = secrets.redact(text).into_owned();
-            assert_eq!(told, "[secret KEY]", "{text}");
+            let redacted = secrets.redact(text).into_owned();
+            assert_eq!(redacted, "[secret KEY]", "{text}");
             let around = format!("<{text}> and {text}.");
             assert_eq!(
                 secrets.redact(&around),
@@ -212,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_in_any_position_is_found() {
+    fn base64_is_redacted_at_any_offset() {
         let secrets = one("s3cr3t!");
         for user in ["", "u", "us", "user", "ü"] {
             for after in ["", "x", ":y"] {
@@ -231,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_cut_leaves_is_found() {
+    fn truncated_values_are_redacted() {
         let secrets = one("abcdefgh12");
         assert_eq!(secrets.redact("key abcdef..."), "key [secret KEY]...");
         assert_eq!(secrets.redact("key abcdefgh12..."), "key [secret KEY]...");
@@ -243,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn one_within_another_leaves_nothing() {
+    fn overlapping_secrets_are_redacted_completely() {
         let secrets: Secrets = [("A", "longer-secret"), ("B", "secret"), ("C", "secret-x")]
             .into_iter()
             .collect();
@@ -253,11 +252,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_value_comes_through(value in "\\PC{4,20}", before in "\\PC{0,9}", after in "\\PC{0,9}") {
+        fn redacted_text_never_contains_the_value(value in "\\PC{4,20}", before in "\\PC{0,9}", after in "\\PC{0,9}") {
             let secrets = one(&value);
-            let told = secrets.redact(&format!("{before}{value}{after}")).into_owned();
-            let left = told.replace("[secret KEY]", "\u{1}");
-            prop_assert!(!left.contains(&value), "{told}");
+            let redacted = secrets.redact(&format!("{before}{value}{after}")).into_owned();
+            let left = redacted.replace("[secret KEY]", "\u{1}");
+            prop_assert!(!left.contains(&value), "{redacted}");
         }
     }
 }
