@@ -1,5 +1,5 @@
-"""Checks docs/architecture.md: every file that it names exists, it includes the generated states, and
-every state there is one of the code's.
+"""Checks docs/architecture.md: every file that it names exists, every port and crate is there with the
+right dependencies, it includes the generated states, and those are the states in the code.
 
 The test of rowmill-runs checks that docs/states.md matches the table of transitions.
 """
@@ -17,6 +17,20 @@ PATH = re.compile(r"`([\w.-]+(?:/[\w.*-]*)+|[\w-]+\.(?:yaml|toml|md))`")
 RELATIVE = {"pipeline.toml"}
 
 
+CRATE = re.compile(r"^\| `((?:shared|functions)/\w+|cli)` \| [^|]+ \| ([^|]+) \|$", re.M)
+
+
+def dependencies() -> dict[str, str]:
+    """The workspace crates that each crate depends on, development apart."""
+    found = {}
+    for pattern in ("shared/*/Cargo.toml", "functions/*/Cargo.toml", "cli/Cargo.toml"):
+        for manifest in ROOT.glob(pattern):
+            _, _, section = manifest.read_text(encoding="utf-8").partition("[dependencies]\n")
+            used = sorted(re.findall(r"^rowmill-(\w+)", section.partition("\n[")[0], re.M))
+            found[str(manifest.parent.relative_to(ROOT))] = ", ".join(used) or "none"
+    return found
+
+
 def main() -> int:
     text = PAGE.read_text(encoding="utf-8")
     wrong = []
@@ -29,6 +43,11 @@ def main() -> int:
         if re.search(r"^pub trait \w+: Send", port.read_text(encoding="utf-8"), re.M) and path not in paths:
             wrong.append(f"docs/architecture.md: the port in {path} is missing")
 
+    listed = dict(CRATE.findall(text))
+    for crate, used in dependencies().items():
+        if listed.get(crate) != used:
+            wrong.append(f"docs/architecture.md: {crate} uses {used}; the table says {listed.get(crate)}")
+
     if "{{#include states.md" not in text:
         wrong.append("docs/architecture.md: does not include docs/states.md")
     source = (ROOT / "shared/domain/src/run.rs").read_text(encoding="utf-8")
@@ -39,7 +58,7 @@ def main() -> int:
     printed = {name for pair in printed for name in pair if name}
     if not known or printed != known:
         wrong.append(f"docs/states.md: the states are {sorted(printed)}, in the code {sorted(known)}")
-    print("\n".join(wrong) if wrong else f"{len(paths)} paths exist, {len(known)} states as in the code")
+    print("\n".join(wrong) if wrong else f"{len(paths)} paths exist, {len(listed)} crates and {len(known)} states as in the code")
     return 1 if wrong else 0
 
 
