@@ -135,10 +135,6 @@ impl Transition {
             clippy::disallowed_methods,
             reason = "the one place that changes a run"
         )]
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the one place that changes a run"
-        )]
         let applied = runs.update_run(run, from, patch, now).await?;
         if !applied {
             let change = self.description();
