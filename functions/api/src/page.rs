@@ -3,7 +3,8 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
-/// The headers of every answer to a link: it is not cached, and its address is not sent to other sites.
+/// The headers of every answer to a link: it is not cached, and its address is not sent to other
+/// sites.
 pub(crate) const PRIVATE: [(header::HeaderName, HeaderValue); 3] = [
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (

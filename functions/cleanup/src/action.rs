@@ -23,14 +23,14 @@ pub enum SweepAction {
         /// The run.
         run: RunId,
     },
-    /// All jobs of the run have ended, or report had started, but the mail is not sent: report checks
-    /// the run.
+    /// All jobs of the run have ended, or report had started, but the mail is not sent: report
+    /// checks the run.
     JobsEnded {
         /// The run.
         run: RunId,
     },
-    /// A job of the run has waited for a long time while nothing runs. It may be waiting for capacity,
-    /// so this only logs it for the operator.
+    /// A job of the run has waited for a long time while nothing runs. It may be waiting for
+    /// capacity, so this only logs it for the operator.
     JobWaits {
         /// The run.
         run: RunId,

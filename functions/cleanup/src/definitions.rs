@@ -34,8 +34,9 @@ impl Cleanup {
     }
 }
 
-/// Whether a definition belongs to the stack, and not to another stack whose name starts with the same
-/// text. After the stack's name come 12 hex digits from submit, and 12 more from the AWS adapter.
+/// Whether a definition belongs to the stack, and not to another stack whose name starts with the
+/// same text. After the stack's name come 12 hex digits from submit, and 12 more from the AWS
+/// adapter.
 fn is_of(arn: &str, stack: &str) -> bool {
     let name = arn
         .rsplit('/')
@@ -48,8 +49,8 @@ fn is_of(arn: &str, stack: &str) -> bool {
     rest.is_some_and(|rest| rest.split('-').count() <= 2 && rest.split('-').all(is_hash))
 }
 
-/// Those of `arns` that no live run uses. None of them while a run is about to be submitted: it records
-/// its definitions only after they are registered.
+/// Those of `arns` that no live run uses. None of them while a run is about to be submitted: it
+/// records its definitions only after they are registered.
 fn unused<'a>(arns: &'a [String], runs: &[RunItem]) -> Vec<&'a String> {
     let mut used = HashSet::new();
     for run in runs.iter().filter(|run| !run.state.is_terminal()) {

@@ -1,8 +1,8 @@
 //! Stage cleanup: removes everything temporary, and moves stalled runs on.
 //!
 //! Cleanup is entered ([`Cleanup::invoke`]) by what report answers, once a run's mail is sent
-//! ([`Cleanup::handle`]); by the time that is set for each run ([`Cleanup::due`]); and by a schedule
-//! ([`Cleanup::sweep`]).
+//! ([`Cleanup::handle`]); by the time that is set for each run ([`Cleanup::due`]); and by a
+//! schedule ([`Cleanup::sweep`]).
 //!
 //! | file | content |
 //! |---|---|

@@ -47,8 +47,8 @@ pub struct CleanupConfig {
 
 impl Cleanup {
     /// Removes everything temporary of a run whose mail is sent: its table, all objects under
-    /// `runs/<id>/`, job definitions that no live run uses, and its scheduled check. Results stay. Does
-    /// nothing if this was done before or another invocation is doing it.
+    /// `runs/<id>/`, job definitions that no live run uses, and its scheduled check. Results stay.
+    /// Does nothing if this was done before or another invocation is doing it.
     ///
     /// # Errors
     /// [`CleanupError::NotEnded`] if the mail of the run is not sent yet. Safe to repeat after any

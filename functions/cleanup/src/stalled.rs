@@ -1,8 +1,8 @@
 //! Stalled runs. Each run has a scheduled check, and the sweep checks all runs.
 //!
-//! If nothing changed in a run for a while, the stage that can move it on gets the message that usually
-//! invokes it, after Batch was asked about its jobs. If no stage can move the run on, it fails, so that
-//! a mail is sent in any case.
+//! If nothing changed in a run for a while, the stage that can move it on gets the message that
+//! usually invokes it, after Batch was asked about its jobs. If no stage can move the run on, it
+//! fails, so that a mail is sent in any case.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -28,8 +28,8 @@ const MISCONFIGURED: &str = "MISCONFIGURATION";
 
 impl Cleanup {
     /// Checks a run at its scheduled time, and moves it on if nothing changed for
-    /// [`crate::CleanupConfig::stalled_after`]. Schedules the next check, until the run is cleaned up.
-    /// Safe to repeat and to run in parallel with all other stages.
+    /// [`crate::CleanupConfig::stalled_after`]. Schedules the next check, until the run is cleaned
+    /// up. Safe to repeat and to run in parallel with all other stages.
     ///
     /// # Errors
     /// The run could not be moved on. The next check tries again.
@@ -199,9 +199,9 @@ impl Cleanup {
         Ok(vec![SweepAction::JobsEnded { run }])
     }
 
-    /// Why a job that was submitted long ago, or a child of it, waits although the queue runs nothing.
-    /// This is the reason that Batch gives, or empty if it gives none. `None` if the queue runs other
-    /// jobs: this one will have its turn.
+    /// Why a job that was submitted long ago, or a child of it, waits although the queue runs
+    /// nothing. This is the reason that Batch gives, or empty if it gives none. `None` if the queue
+    /// runs other jobs: this one will have its turn.
     async fn waits(
         &self,
         job: &JobDetail,

@@ -16,8 +16,8 @@ use crate::stage::Cleanup;
 use crate::stalled::before;
 
 impl Cleanup {
-    /// Sweeps once. A run that cannot be moved on does not affect the others: its error is part of the
-    /// result. Safe to repeat and to run in parallel with all other stages.
+    /// Sweeps once. A run that cannot be moved on does not affect the others: its error is part of
+    /// the result. Safe to repeat and to run in parallel with all other stages.
     ///
     /// # Errors
     /// The runs cannot be listed.
@@ -105,8 +105,8 @@ impl Cleanup {
             .await
     }
 
-    /// Whether a run must not have temporary data: it is not in the ledger, or it is cleaned up. A run
-    /// that started after the runs were listed is looked up by its id.
+    /// Whether a run must not have temporary data: it is not in the ledger, or it is cleaned up. A
+    /// run that started after the runs were listed is looked up by its id.
     async fn is_stray(
         &self,
         run: &RunId,

@@ -49,15 +49,15 @@ impl Previews {
     }
 }
 
-/// Runs all steps, checks and derived columns on `records`, several at once, as children do. Nothing
-/// is stored or read from a run. `parameters` are the values that an upload would give.
+/// Runs all steps, checks and derived columns on `records`, several at once, as children do.
+/// Nothing is stored or read from a run. `parameters` are the values that an upload would give.
 ///
 /// The outcomes are in the order of the records; `None` if `stop` resolved first. In both cases the
 /// steps are closed, and none of their programs keeps running.
 ///
 /// # Errors
-/// What is wrong with the pipeline or this host: a missing column, a step that cannot be prepared, a
-/// parameter or a secret that is not set. A record never causes an error.
+/// What is wrong with the pipeline or this host: a missing column, a step that cannot be prepared,
+/// a parameter or a secret that is not set. A record never causes an error.
 pub async fn preview(
     pipeline: &Pipeline,
     columns: &Columns,

@@ -42,7 +42,8 @@ pub struct Enrich {
 impl Enrich {
     /// Processes the child's slice until every record has an outcome of its phase.
     ///
-    /// Once `stop` is true, no new record starts. Records in flight may finish and are stored, within
+    /// Once `stop` is true, no new record starts. Records in flight may finish and are stored,
+    /// within
     /// [`DRAIN_SECONDS`].
     ///
     /// # Errors

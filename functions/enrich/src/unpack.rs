@@ -11,8 +11,8 @@ use zip::ZipArchive;
 
 /// The most files and folders in a zip file.
 const ENTRIES_MAX: usize = 10_000;
-/// The most bytes that a zip file may unpack to. A child on AWS has 20 GB of disk for itself, but on
-/// one machine many children unpack at the same time.
+/// The most bytes that a zip file may unpack to. A child on AWS has 20 GB of disk for itself, but
+/// on one machine many children unpack at the same time.
 const UNPACKED_MAX: u64 = 1 << 30;
 
 /// Why a zip file was not unpacked.

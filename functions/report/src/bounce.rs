@@ -12,8 +12,8 @@ use crate::stage::Report;
 
 impl Report {
     /// Records on the run which recipients its mail did not reach, and why. If the size of the
-    /// workbook was the reason, the mail is sent once more to all recipients, with a link instead of
-    /// the workbook.
+    /// workbook was the reason, the mail is sent once more to all recipients, with a link instead
+    /// of the workbook.
     ///
     /// One event is about one recipient or several, and may arrive twice. Events of a run are
     /// handled one at a time.

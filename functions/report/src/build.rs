@@ -1,8 +1,8 @@
 //! The result workbook and the archived rows, chunk by chunk.
 //!
-//! Two tasks run in parallel: one reads chunks, joins them with their outcomes, counts, and archives
-//! the rows; the other writes the workbook. At most [`AHEAD`] chunks wait between them, so that
-//! memory use does not grow with the run.
+//! Two tasks run in parallel: one reads chunks, joins them with their outcomes, counts, and
+//! archives the rows; the other writes the workbook. At most [`AHEAD`] chunks wait between them, so
+//! that memory use does not grow with the run.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write as _};

@@ -178,8 +178,8 @@ struct StepTally {
     times: Times,
 }
 
-/// Times in milliseconds, in buckets 2% wide. Quantiles are exact to 1%, and memory use does not grow
-/// with the records.
+/// Times in milliseconds, in buckets 2% wide. Quantiles are exact to 1%, and memory use does not
+/// grow with the records.
 #[derive(Default)]
 struct Times {
     count: u64,

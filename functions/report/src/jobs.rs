@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use rowmill_domain::RunItem;
 use rowmill_domain::job::{JobDetail, JobName};
-use rowmill_ports::{ErrorKind, PortError};
+use rowmill_ports::{ErrorKind, Jobs, PortError, Runs};
 use rowmill_runs::describe_jobs;
-
-use crate::stage::Report;
 
 /// How long Batch knows a job after it ended. Source: AWS Batch user guide, "Job states" (7 days).
 const JOBS_KEPT: TimeDelta = TimeDelta::days(7);
@@ -21,18 +19,20 @@ impl EndedJobs {
     pub(crate) fn job(&self, chunk: u32, phase: u16) -> Option<&JobDetail> {
         self.0.get(&(chunk, phase))?.as_ref()
     }
-}
 
-impl Report {
-    /// Asks Batch about every job of the run. `None` if one of them is not submitted or has not
-    /// ended yet. A job whose end was not reported by an event is recorded as ended.
-    pub(crate) async fn ended_jobs(
-        &self,
+    /// Asks Batch about all `expected` jobs of the run. `None` if one of them is not submitted or has
+    /// not ended yet. A job whose end was not reported by an event is recorded as ended.
+    ///
+    /// # Errors
+    /// A service failed, or Batch still shows a job as running whose end was reported.
+    pub(crate) async fn of(
         run: &RunItem,
-        jobs: u32,
+        expected: u32,
+        runs: &dyn Runs,
+        jobs: &dyn Jobs,
         now: DateTime<Utc>,
     ) -> Result<Option<EndedJobs>, PortError> {
-        let records = self.runs.jobs(&run.id).await?;
+        let records = runs.jobs(&run.id).await?;
         let mut known = BTreeMap::new();
         for record in &records {
             // Other names do not belong to the run's jobs.
@@ -42,7 +42,7 @@ impl Report {
         }
         let mut ended: BTreeMap<(u32, u16), Option<JobDetail>> = BTreeMap::new();
         let ids: Vec<_> = known.keys().cloned().collect();
-        for detail in describe_jobs(&*self.jobs, &ids).await? {
+        for detail in describe_jobs(jobs, &ids).await? {
             let Some((chunk, phase, record)) = known.remove(&detail.id) else {
                 continue;
             };
@@ -61,9 +61,7 @@ impl Report {
                 return Ok(None);
             }
             if !record.ended {
-                self.runs
-                    .job_ended(&run.id, &record.name, &record.id)
-                    .await?;
+                runs.job_ended(&run.id, &record.name, &record.id).await?;
             }
             ended.insert((chunk, phase), Some(detail));
         }
@@ -74,6 +72,6 @@ impl Report {
             }
             ended.insert((chunk, phase), None);
         }
-        Ok((ended.len() as u32 >= jobs).then_some(EndedJobs(ended)))
+        Ok((ended.len() as u32 >= expected).then_some(EndedJobs(ended)))
     }
 }

@@ -1,9 +1,9 @@
 //! Stage report: the result workbook and the mail of a run, once all its jobs have ended.
 //!
-//! Report is entered ([`Report::invoke`]) by the end of every job of a run, by the failure of a run,
-//! by the sweep that asks whether a run has ended, and by mail that bounced. It works when the last
-//! job has ended: it joins the chunks with their outcomes, writes the result workbook, archives the
-//! rows, and sends one mail: delivered, delivered with errors, or failed.
+//! Report is entered ([`Report::invoke`]) by the end of every job of a run, by the failure of a
+//! run, by the sweep that asks whether a run has ended, and by mail that bounced. It works when the
+//! last job has ended: it joins the chunks with their outcomes, writes the result workbook,
+//! archives the rows, and sends one mail: delivered, delivered with errors, or failed.
 //!
 //! | file | content |
 //! |---|---|

@@ -39,8 +39,8 @@ pub fn archive_info(folder: &Path) -> Result<ArchiveInfo, ReportError> {
 /// memory. The sheets of rows have the same cells as those delivered.
 ///
 /// # Errors
-/// [`ReportError::Archive`] if a file of the folder is missing or cannot be read. After any error the
-/// content of `to` is undefined.
+/// [`ReportError::Archive`] if a file of the folder is missing or cannot be read. After any error
+/// the content of `to` is undefined.
 pub fn rebuild_from_archive(
     folder: &Path,
     to: &Path,

@@ -129,8 +129,8 @@ impl Report {
         self.change(&run.id, transition, sent, cx).await
     }
 
-    /// Sends a mail that the mail service refuses to the default recipient, with the reason, so that
-    /// one invalid recipient does not keep the result from everybody.
+    /// Sends a mail that the mail service refuses to the default recipient, with the reason, so
+    /// that one invalid recipient does not keep the result from everybody.
     async fn report_refusal(
         &self,
         run: &RunItem,

@@ -36,8 +36,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// Handles an event. Returns [`Reported`] if the mail of the run is sent, now or earlier, and its
-    /// temporary data is not removed yet. Returns `None` if there is nothing to do, or not yet.
+    /// Handles an event. Returns [`Reported`] if the mail of the run is sent, now or earlier, and
+    /// its temporary data is not removed yet. Returns `None` if there is nothing to do, or not yet.
     ///
     /// # Errors
     /// A service failed, or the run cannot be reported. The same event can be handled again.
@@ -105,7 +105,8 @@ impl Report {
                 let Some(expected) = self.expected_jobs(&run).await? else {
                     return Ok(None);
                 };
-                match self.ended_jobs(&run, expected, cx.now).await? {
+                let (runs, jobs) = (&*self.runs, &*self.jobs);
+                match EndedJobs::of(&run, expected, runs, jobs, cx.now).await? {
                     Some(jobs) => Reason::JobsEnded(jobs),
                     None => return Ok(None),
                 }

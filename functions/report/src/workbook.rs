@@ -106,7 +106,8 @@ impl WorkbookWriter {
     }
 }
 
-/// The outcome's values in the order of the added columns. The last one counts if a name occurs twice.
+/// The outcome's values in the order of the added columns. The last one counts if a name occurs
+/// twice.
 fn outputs<'a>(added: &[String], outcome: &'a Outcome, to: &mut Vec<Option<&'a Value>>) {
     to.clear();
     to.resize(added.len(), None);

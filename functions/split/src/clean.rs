@@ -5,8 +5,8 @@
 //!    removed at both ends. A cell whose text is empty after that is an empty cell.
 //! 2. A row without a value is rejected as blank.
 //! 3. A row beyond the limit is rejected without further checks.
-//! 4. An error cell (`#N/A`, `#DIV/0!`) in any column rejects the row as unreadable. An error is not
-//!    a value, and a record without it would look complete.
+//! 4. An error cell (`#N/A`, `#DIV/0!`) in any column rejects the row as unreadable. An error is
+//!    not a value, and a record without it would look complete.
 //! 5. A cell of a column with a declared type is converted ([`convert`]). If that is not possible,
 //!    the row is rejected as unreadable. In other columns each cell keeps its own type.
 //! 6. An empty required column rejects the row.
@@ -247,8 +247,8 @@ fn hash_part(hasher: &mut blake3::Hasher, kind: u8, bytes: &[u8]) {
     hasher.update(bytes);
 }
 
-/// Converts a value to `kind`. Returns `false` and leaves the value unchanged if the conversion would
-/// change its meaning.
+/// Converts a value to `kind`. Returns `false` and leaves the value unchanged if the conversion
+/// would change its meaning.
 ///
 /// | to | from |
 /// |---|---|

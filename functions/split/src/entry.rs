@@ -8,8 +8,8 @@ use tracing::Instrument;
 use crate::{Split, SplitError, run_id};
 
 impl Split {
-    /// Handles a notification by S3, which arrives directly or through SNS, and may be about several
-    /// uploads. An upload that fails does not affect the others.
+    /// Handles a notification by S3, which arrives directly or through SNS, and may be about
+    /// several uploads. An upload that fails does not affect the others.
     ///
     /// # Errors
     /// The payload is not such a notification, or an upload failed. The same event can be delivered

@@ -128,8 +128,8 @@ fn is_less(a: &Value, b: &Value) -> bool {
 }
 
 /// 64 bits of a value's hash. Two values with the same fingerprint are counted as one. Among a
-/// thousand values this happens in one of ten trillion columns. A file made to collide only falsifies
-/// its own count.
+/// thousand values this happens in one of ten trillion columns. A file made to collide only
+/// falsifies its own count.
 fn fingerprint(value: &Value) -> u64 {
     let mut hasher = quality::FixedState::with_seed(0).build_hasher();
     (value.kind() as u8).hash(&mut hasher);

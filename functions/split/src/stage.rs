@@ -88,10 +88,10 @@ impl Drop for StopOnDrop {
 }
 
 impl Split {
-    /// Handles an upload. Afterwards the run's manifest exists and the message for submit is sent, or
-    /// the run is refused and the message for report is sent. Does nothing if this was done before,
-    /// if another invocation is doing it, or if the object is one of the empty ones that the S3
-    /// console creates for folders.
+    /// Handles an upload. Afterwards the run's manifest exists and the message for submit is sent,
+    /// or the run is refused and the message for report is sent. Does nothing if this was done
+    /// before, if another invocation is doing it, or if the object is one of the empty ones that
+    /// the S3 console creates for folders.
     ///
     /// # Errors
     /// A service or the local disk failed. The same event can be handled again at any time.
@@ -391,8 +391,8 @@ fn safe_name(name: &str) -> String {
     }
 }
 
-/// The write rate that the run's table must handle: all children at the same time, each as fast as the
-/// pipeline expects, but no more per second than there are records.
+/// The write rate that the run's table must handle: all children at the same time, each as fast as
+/// the pipeline expects, but no more per second than there are records.
 fn table_plan(chunks: &[ChunkPlan], batch: &BatchSettings) -> TablePlan {
     let records: u64 = chunks.iter().map(|c| u64::from(c.records)).sum();
     let children: f64 = chunks.iter().map(|c| f64::from(c.children)).sum();

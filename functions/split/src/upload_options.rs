@@ -22,8 +22,8 @@ pub(crate) struct UploadOptions {
 }
 
 impl UploadOptions {
-    /// Reads the metadata of the object `name`. Other metadata is ignored, because upload programs add
-    /// their own.
+    /// Reads the metadata of the object `name`. Other metadata is ignored, because upload programs
+    /// add their own.
     ///
     /// # Errors
     /// The limit or a parameter of the pipeline is invalid.

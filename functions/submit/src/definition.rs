@@ -46,8 +46,8 @@ pub fn definition(
         retry: retry_strategy(batch.attempts),
         timeout_seconds: Some(batch.timeout_seconds.max(ATTEMPT_SECONDS_MIN)),
     };
-    // Serialising strings, numbers and ordered maps cannot fail. With an empty text, all definitions
-    // would only have the same name.
+    // Serialising strings, numbers and ordered maps cannot fail. With an empty text, all
+    // definitions would only have the same name.
     let content = serde_json::to_vec(&definition).unwrap_or_default();
     let hash = blake3::hash(&content).to_hex();
     definition.name = format!("{stack}-{}", &hash[..12]);
@@ -66,8 +66,8 @@ pub fn definition(
 /// what the program did, and there is no final rule for everything else.
 ///
 /// Source: AWS Batch API, EvaluateOnExit ("If none of the EvaluateOnExit conditions in a
-/// RetryStrategy match, then the job is retried"); for the status reason: Amazon ECS, "Stopped tasks
-/// error messages". Batch never retries a job that was terminated or exceeded its time limit.
+/// RetryStrategy match, then the job is retried"); for the status reason: Amazon ECS, "Stopped
+/// tasks error messages". Batch never retries a job that was terminated or exceeded its time limit.
 ///
 /// [`INTERRUPTED`]: rowmill_domain::config::child_exit::INTERRUPTED
 /// [`MISCONFIGURED`]: rowmill_domain::config::child_exit::MISCONFIGURED

@@ -23,8 +23,8 @@ struct Function {
 }
 
 impl Function {
-    /// Looks up the image at every event: a deployment that changes only the image keeps this Lambda
-    /// instance running.
+    /// Looks up the image at every event: a deployment that changes only the image keeps this
+    /// Lambda instance running.
     async fn invoke(&self, payload: &Value, cx: &Invocation) -> Result<Option<Value>, SubmitError> {
         let mut submit = self.submit.clone();
         submit.config.image = function_image(&self.sdk, &self.enrich).await?;

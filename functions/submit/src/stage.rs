@@ -24,7 +24,8 @@ use crate::definition::definition;
 use crate::error::SubmitError;
 use crate::rate::RateLimiter;
 
-/// Attempts to submit a job if the answer is lost, the first included. Lambda retries the event as well.
+/// Attempts to submit a job if the answer is lost, the first included. Lambda retries the event as
+/// well.
 const SUBMIT_ATTEMPTS: u32 = 3;
 /// The pause before looking for a job that Batch may have accepted just now.
 const LOOK_AFTER: Duration = Duration::from_secs(1);
@@ -95,11 +96,11 @@ struct SubmitContext {
 }
 
 impl Submit {
-    /// Submits all jobs of a run that has a manifest. Does nothing if this was done before, if another
-    /// invocation is doing it, or if the run has ended.
+    /// Submits all jobs of a run that has a manifest. Does nothing if this was done before, if
+    /// another invocation is doing it, or if the run has ended.
     ///
-    /// If Batch refuses the jobs for good, the run fails: its jobs are terminated, and report gets the
-    /// failure.
+    /// If Batch refuses the jobs for good, the run fails: its jobs are terminated, and report gets
+    /// the failure.
     ///
     /// # Errors
     /// A service failed. The same message can be handled again at any time.
@@ -225,8 +226,8 @@ impl Submit {
         }
     }
 
-    /// Submits a job, unless there is one of that name. If an answer is lost, Batch may have accepted
-    /// the job, so this looks for it before it submits again.
+    /// Submits a job, unless there is one of that name. If an answer is lost, Batch may have
+    /// accepted the job, so this looks for it before it submits again.
     async fn find_or_submit(
         &self,
         context: &mut SubmitContext,
@@ -251,8 +252,8 @@ impl Submit {
         }
     }
 
-    /// The job of that name in any state. If there are several, the one submitted first, so that all
-    /// invocations choose the same.
+    /// The job of that name in any state. If there are several, the one submitted first, so that
+    /// all invocations choose the same.
     async fn find(&self, name: &JobName) -> Result<Option<JobId>, NotSubmitted> {
         let filter = JobFilter::Name {
             queue: self.config.queue.clone(),
@@ -321,8 +322,8 @@ impl Submit {
         if !matches!(refusal.kind, ErrorKind::Invalid | ErrorKind::NotFound) {
             return Err(refused_or_error(refusal));
         }
-        // The cleanup of another run may have deregistered the definition just before this run recorded
-        // that it uses it. Then registering it again returns another ARN.
+        // The cleanup of another run may have deregistered the definition just before this run
+        // recorded that it uses it. Then registering it again returns another ARN.
         let arn = self.register(definition).await?;
         if arn == request.definition {
             return Err(refused_or_error(refusal));

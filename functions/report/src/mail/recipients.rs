@@ -15,7 +15,8 @@ pub(crate) struct Recipients {
 pub(crate) struct Allowed<'a> {
     /// The domains that may receive mail. Empty: all domains.
     pub(crate) domains: &'a [String],
-    /// The default recipients, at any domain: the person who restricts the domains chooses them too.
+    /// The default recipients, at any domain: the person who restricts the domains chooses them
+    /// too.
     pub(crate) default_to: &'a [String],
 }
 
@@ -27,9 +28,9 @@ impl Allowed<'_> {
 }
 
 impl Recipients {
-    /// The valid addresses of the first list that has one, else the default recipients. Addresses at
-    /// domains that are not allowed are left out; then the default recipients get the mail too, and
-    /// its notes name those left out.
+    /// The valid addresses of the first list that has one, else the default recipients. Addresses
+    /// at domains that are not allowed are left out; then the default recipients get the mail too,
+    /// and its notes name those left out.
     ///
     /// # Errors
     /// There is no valid address. The error names the ones tried.

@@ -39,8 +39,8 @@ pub struct Cut {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line {
     pub(super) row: u32,
-    /// Includes the line break. The limits of the reader keep a row far below 4 GiB; a longer one is
-    /// refused.
+    /// Includes the line break. The limits of the reader keep a row far below 4 GiB; a longer one
+    /// is refused.
     pub(super) bytes: u32,
 }
 

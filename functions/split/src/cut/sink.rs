@@ -162,7 +162,8 @@ pub(super) struct Table {
     rows_in: u64,
     rejected: BTreeMap<RejectReason, u64>,
     examples: BTreeMap<RejectReason, (u32, String)>,
-    /// The first and the last of the preceding blank rows. They count once a row with values follows.
+    /// The first and the last of the preceding blank rows. They count once a row with values
+    /// follows.
     blank: Option<(u32, u32)>,
 }
 

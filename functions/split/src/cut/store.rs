@@ -16,13 +16,13 @@ use crate::error::SplitError;
 
 /// How many chunks are uploaded at the same time.
 const PUTS_AT_ONCE: usize = 4;
-/// A larger chunk, in bytes, is uploaded from a file instead of memory: the allocator keeps buffers of
-/// that size on several threads, which was half of split's memory.
+/// A larger chunk, in bytes, is uploaded from a file instead of memory: the allocator keeps buffers
+/// of that size on several threads, which was half of split's memory.
 const CHUNK_IN_MEMORY: u64 = 1 << 20;
 
 impl Cut {
-    /// Uploads these chunks, which [`Cut::chunks`] returned, and the rejected rows to the work bucket.
-    /// Safe to repeat.
+    /// Uploads these chunks, which [`Cut::chunks`] returned, and the rejected rows to the work
+    /// bucket. Safe to repeat.
     ///
     /// # Errors
     /// The bucket or the temporary files failed.
