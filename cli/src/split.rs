@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::Utc;
 use rowmill_domain::manifest::ParameterValues;
-use rowmill_domain::run::Source;
+use rowmill_domain::run::UploadSource;
 use rowmill_domain::{RunId, keys};
 use rowmill_ports::Put;
 use rowmill_runs::WorkBucket;
@@ -89,7 +89,7 @@ fn source(
     pipeline: &PipelineFile,
     limit: Option<u64>,
     parameters: &ParameterValues,
-) -> std::io::Result<Source> {
+) -> std::io::Result<UploadSource> {
     let file = File::open(workbook)?;
     let size = file.metadata()?.len();
     let mut hasher = blake3::Hasher::new();
@@ -99,7 +99,7 @@ fn source(
     hasher.update(&limit.unwrap_or(u64::MAX).to_le_bytes());
     hasher.update(&serde_json::to_vec(parameters)?);
     let name = workbook.file_name().unwrap_or_default().to_string_lossy();
-    Ok(Source {
+    Ok(UploadSource {
         bucket: INBOX.to_owned(),
         key: format!("{}/{name}", pipeline.name),
         version: hasher.finalize().to_string(),

@@ -66,11 +66,11 @@ fn unused<'a>(arns: &'a [String], runs: &[RunItem]) -> Vec<&'a String> {
 mod tests {
     use super::*;
     use rowmill_domain::RunId;
-    use rowmill_domain::run::Source;
+    use rowmill_domain::run::UploadSource;
 
     fn run(state: RunState, definitions: &[&str]) -> RunItem {
         let now = "2026-11-21T10:00:00Z".parse().unwrap();
-        let source = Source {
+        let source = UploadSource {
             bucket: "inbox".into(),
             key: "p/a.xlsx".into(),
             version: "1".into(),

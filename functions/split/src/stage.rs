@@ -12,7 +12,7 @@ use bytes::Bytes;
 use rowmill_domain::event::{Invocation, ObjectCreated};
 use rowmill_domain::manifest::ChunkPlan;
 use rowmill_domain::message::RunMessage;
-use rowmill_domain::run::{Counts, Source, Work};
+use rowmill_domain::run::{Counts, UploadSource, Work};
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
 use rowmill_pipeline::BatchSettings;
 use rowmill_ports::{
@@ -368,8 +368,8 @@ impl Split {
     }
 }
 
-fn source(event: &ObjectCreated) -> Source {
-    Source {
+fn source(event: &ObjectCreated) -> UploadSource {
+    UploadSource {
         bucket: event.bucket.clone(),
         key: event.key.clone(),
         version: event.version.clone(),

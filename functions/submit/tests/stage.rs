@@ -16,7 +16,7 @@ use rowmill_domain::job::{JobDefinition, JobDetail, JobId, JobName, JobStatus, S
 use rowmill_domain::manifest::{ChunkPlan, ColumnProfile, MANIFEST_VERSION};
 use rowmill_domain::message::RunMessage;
 
-use rowmill_domain::run::Source;
+use rowmill_domain::run::UploadSource;
 use rowmill_domain::{Manifest, RunId, RunItem, keys};
 use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::{Bucket, Cloud, DirObjects, SqliteLedger};
@@ -140,7 +140,7 @@ fn manifest() -> Manifest {
     Manifest {
         version: MANIFEST_VERSION,
         run: "20261121-p-0123456789ab".parse().unwrap(),
-        source: Source {
+        source: UploadSource {
             bucket: "inbox".into(),
             key: "p/a.csv".into(),
             version: "v".into(),

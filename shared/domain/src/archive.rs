@@ -100,11 +100,11 @@ pub fn write_line(
 /// It is not such a line, or another version of the program wrote it.
 pub fn read_line(line: &[u8], columns: &Columns) -> serde_json::Result<(Record, Outcome)> {
     #[derive(Deserialize)]
-    struct Line {
+    struct ArchivedLine {
         v: u32,
         outcome: Outcome,
     }
-    let Line { v, outcome } = serde_json::from_slice(line)?;
+    let ArchivedLine { v, outcome } = serde_json::from_slice(line)?;
     check_version("the line", v, ARCHIVE_VERSION)?;
     Ok((Record::read_json(line, columns)?, outcome))
 }

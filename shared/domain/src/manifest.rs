@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::pipeline_name::PipelineName;
 use crate::record::Columns;
-use crate::run::{RunId, Source};
+use crate::run::{RunId, UploadSource};
 use crate::value::Kind;
 
 /// The values of the parameters that an upload can set, by name.
@@ -27,7 +27,7 @@ pub struct Manifest {
     /// The run.
     pub run: RunId,
     /// The upload.
-    pub source: Source,
+    pub source: UploadSource,
     /// When split wrote this.
     pub created: DateTime<Utc>,
     /// The name of the pipeline.

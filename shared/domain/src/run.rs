@@ -105,7 +105,7 @@ impl<'de> Deserialize<'de> for RunId {
 
 /// The upload that started a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
+pub struct UploadSource {
     /// The inbox bucket.
     pub bucket: String,
     /// The key: `<pipeline>/<file>`.
@@ -205,7 +205,7 @@ pub struct RunItem {
     /// The id, and the key of the item.
     pub id: RunId,
     /// The upload.
-    pub source: Source,
+    pub source: UploadSource,
     /// The current state.
     pub state: RunState,
     /// When split first received the event.
@@ -244,7 +244,7 @@ pub struct RunItem {
 
 impl RunItem {
     /// Creates a run in its first state.
-    pub fn new(id: RunId, source: Source, now: DateTime<Utc>) -> RunItem {
+    pub fn new(id: RunId, source: UploadSource, now: DateTime<Utc>) -> RunItem {
         RunItem {
             id,
             source,

@@ -55,9 +55,9 @@ pub(crate) fn functions() -> impl Iterator<Item = (&'static str, bool)> {
 /// assert_eq!(text.0, "`Amount` is the text \"250\", not a number");
 /// ```
 #[derive(Clone)]
-pub struct Expr(Arc<Inner>);
+pub struct Expr(Arc<CompiledExpr>);
 
-struct Inner {
+struct CompiledExpr {
     source: String,
     tree: IdedExpr,
     references: Vec<Reference>,
@@ -100,7 +100,7 @@ impl Expr {
     /// The syntax is invalid, or the expression uses something that is not supported.
     pub fn compile(source: &str) -> Result<Expr, CompileError> {
         let rewritten = rewrite::rewrite(source)?;
-        Ok(Expr(Arc::new(Inner {
+        Ok(Expr(Arc::new(CompiledExpr {
             source: source.to_owned(),
             tree: rewritten.tree,
             references: rewritten.references,

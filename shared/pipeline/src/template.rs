@@ -43,14 +43,14 @@ const NAME: &str = "text";
 /// assert_eq!(render(None).unwrap_err().0, "`City` is empty");
 /// ```
 #[derive(Clone)]
-pub struct Template(Arc<Inner>);
+pub struct Template(Arc<CompiledTemplate>);
 
-struct Inner {
+struct CompiledTemplate {
     source: String,
     environment: Environment<'static>,
     references: Vec<Reference>,
     secrets: Vec<SecretMention>,
-    lookups: Vec<Lookup>,
+    lookups: Vec<TemplateLookup>,
 }
 
 /// A mention of a secret in a template.
@@ -64,7 +64,7 @@ pub struct SecretMention {
 
 /// One name that the compiled template looks up in its context.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Lookup {
+pub(crate) struct TemplateLookup {
     /// The variable, or the key of `row`.
     name: Arc<str>,
     what: LookupKind,
@@ -111,7 +111,7 @@ impl Template {
         environment
             .add_template_owned(NAME, walked.source)
             .map_err(|e| walk::text_error(&e, source))?;
-        Ok(Template(Arc::new(Inner {
+        Ok(Template(Arc::new(CompiledTemplate {
             source: source.to_owned(),
             environment,
             references: walked.references,

@@ -150,7 +150,7 @@ mod tests {
     use std::path::Path;
 
     use rowmill_domain::RunItem;
-    use rowmill_domain::run::Source;
+    use rowmill_domain::run::UploadSource;
     use rowmill_local::SqliteLedger;
     use tempfile::TempDir;
 
@@ -185,7 +185,7 @@ mod tests {
             for state in RunState::ALL {
                 let key = format!("p/{transition:?}-{state:?}.csv");
                 let id = RunId::new("inbox", &key, "1", now, "p");
-                let source = Source {
+                let source = UploadSource {
                     bucket: "inbox".to_owned(),
                     key,
                     version: "1".to_owned(),

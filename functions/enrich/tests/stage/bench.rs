@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rowmill_domain::manifest::{ChunkPlan, ColumnProfile, MANIFEST_VERSION};
-use rowmill_domain::run::Source;
+use rowmill_domain::run::UploadSource;
 use rowmill_domain::{Columns, Manifest, Outcome, Record, RunId, keys};
 use rowmill_enrich::{Child, ChildReport, Enrich, EnrichError, HostResources, ProgramFetcher};
 use rowmill_local::{Bucket, DirObjects, SqliteLedger};
@@ -145,7 +145,7 @@ fn manifest(run: &RunId, toml: &str, phases: u16, records: u32, children: u32) -
     Manifest {
         version: MANIFEST_VERSION,
         run: run.clone(),
-        source: Source {
+        source: UploadSource {
             bucket: "inbox".into(),
             key: "numbers/n.xlsx".into(),
             version: "v".into(),

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use rowmill_domain::manifest::{MANIFEST_VERSION, RejectReason};
 use rowmill_domain::outcome::{Outcome, Status, StepTime, step_error};
-use rowmill_domain::run::{Failure, Source};
+use rowmill_domain::run::{Failure, UploadSource};
 use rowmill_domain::{Columns, Manifest, Record, RunId, RunItem, RunState};
 use rowmill_pipeline::Pipeline;
 
@@ -14,7 +14,7 @@ const NOW: &str = "2026-11-21T10:03:12Z";
 
 fn run(key: &str) -> RunItem {
     let uploaded = "2026-11-21T10:00:00Z".parse().unwrap();
-    let source = Source {
+    let source = UploadSource {
         bucket: "inbox".into(),
         key: key.into(),
         version: "v1".into(),

@@ -16,7 +16,7 @@ use rowmill_domain::job::{
 use rowmill_domain::manifest::{
     ChunkPlan, ColumnProfile, MANIFEST_VERSION, RejectReason, Rejected,
 };
-use rowmill_domain::run::Source;
+use rowmill_domain::run::UploadSource;
 use rowmill_domain::{Columns, Kind, Manifest, Outcome, Record, RunId, RunItem, Status, keys};
 use rowmill_events::ToReport;
 use rowmill_local::batch::{BatchConfig, LocalBatch};
@@ -472,7 +472,7 @@ fn manifest(run: &RunId, spec: &Spec) -> Manifest {
     Manifest {
         version: MANIFEST_VERSION,
         run: run.clone(),
-        source: Source {
+        source: UploadSource {
             bucket: "inbox".into(),
             key: "reviews/my file (1)+ü.xlsx".into(),
             version: "v".into(),

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use rowmill_domain::manifest::{
     ChunkPlan, ColumnProfile, MANIFEST_VERSION, ParameterValues, RejectReason,
 };
-use rowmill_domain::run::Source;
+use rowmill_domain::run::UploadSource;
 use rowmill_domain::{Manifest, PipelineName, RunId};
 use rowmill_pipeline::{BatchSettings, Plan};
 use tempfile::TempDir;
@@ -50,7 +50,7 @@ pub struct RunDetails {
     /// The run.
     pub run: RunId,
     /// The upload.
-    pub source: Source,
+    pub source: UploadSource,
     /// The current time.
     pub created: DateTime<Utc>,
     /// The pipeline's name.

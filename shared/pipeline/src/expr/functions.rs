@@ -20,7 +20,7 @@ pub(super) const REMAINDER: &str = "@remainder";
 pub(super) const MATCHES: &str = "@matches";
 
 /// A function that a source can call.
-pub(super) struct Function {
+pub(super) struct CelFunction {
     /// The name in the source, including `math.`.
     pub(super) name: &'static str,
     /// Whether it is a method of a value: `text.trim()`.
@@ -35,8 +35,8 @@ pub(super) struct Function {
     pub(super) own: Option<&'static str>,
 }
 
-const fn global(name: &'static str, arguments: (usize, usize)) -> Function {
-    Function {
+const fn global(name: &'static str, arguments: (usize, usize)) -> CelFunction {
+    CelFunction {
         name,
         member: false,
         arguments,
@@ -46,29 +46,29 @@ const fn global(name: &'static str, arguments: (usize, usize)) -> Function {
     }
 }
 
-const fn member(name: &'static str, arguments: (usize, usize)) -> Function {
-    Function {
+const fn member(name: &'static str, arguments: (usize, usize)) -> CelFunction {
+    CelFunction {
         member: true,
         ..global(name, arguments)
     }
 }
 
 /// Every function except `has`, `matches`, `exists` and `all`, which the rewriter handles.
-pub(super) const FUNCTIONS: &[Function] = &[
-    Function {
+pub(super) const FUNCTIONS: &[CelFunction] = &[
+    CelFunction {
         own: Some("@text"),
         ..global("string", (1, 1))
     },
-    Function {
+    CelFunction {
         own: Some("@number"),
         ..global("double", (1, 1))
     },
-    Function {
+    CelFunction {
         own: Some("@whole"),
         ..global("int", (1, 1))
     },
     global("bool", (1, 1)),
-    Function {
+    CelFunction {
         whole_result: true,
         ..global("size", (1, 1))
     },
@@ -79,40 +79,40 @@ pub(super) const FUNCTIONS: &[Function] = &[
     global("math.sign", (1, 1)),
     global("math.sqrt", (1, 1)),
     global("math.trunc", (1, 1)),
-    Function {
+    CelFunction {
         whole_result: true,
         ..member("size", (0, 0))
     },
-    Function {
+    CelFunction {
         whole_from: 0,
         ..member("charAt", (1, 1))
     },
     member("contains", (1, 1)),
     member("endsWith", (1, 1)),
-    Function {
+    CelFunction {
         whole_from: 1,
         whole_result: true,
         ..member("indexOf", (1, 2))
     },
     member("join", (0, 1)),
-    Function {
+    CelFunction {
         whole_from: 1,
         whole_result: true,
         ..member("lastIndexOf", (1, 2))
     },
     member("lower", (0, 0)),
     member("lowerAscii", (0, 0)),
-    Function {
+    CelFunction {
         whole_from: 2,
         ..member("replace", (2, 3))
     },
     member("reverse", (0, 0)),
-    Function {
+    CelFunction {
         whole_from: 1,
         ..member("split", (1, 2))
     },
     member("startsWith", (1, 1)),
-    Function {
+    CelFunction {
         whole_from: 0,
         ..member("substring", (1, 2))
     },
@@ -180,7 +180,7 @@ fn declare() -> Result<Env, cel::DeclarationError> {
 }
 
 type Arguments<'b, 'v> = Vec<CowVal<'b, 'v>>;
-type Answer<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
+type CelResult<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
 
 /// Returns the arguments of an overload that is declared with two.
 fn two<'b, 'v>(
@@ -192,7 +192,7 @@ fn two<'b, 'v>(
 }
 
 /// Returns the argument of an overload that is declared with one.
-fn one<'b, 'v>(name: &str, mut arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+fn one<'b, 'v>(name: &str, mut arguments: Arguments<'b, 'v>) -> CelResult<'b, 'v> {
     arguments
         .pop()
         .ok_or_else(|| ExecutionError::function_error(name, "takes an argument"))
@@ -204,7 +204,7 @@ fn mismatch(name: &str, a: &dyn Val, b: &dyn Val) -> ExecutionError {
 }
 
 /// `==` that accepts only two values of the same type.
-fn equals<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+fn equals<'b, 'v>(arguments: Arguments<'b, 'v>) -> CelResult<'b, 'v> {
     let [a, b] = two(EQUALS, arguments)?;
     same(a.as_ref(), b.as_ref())
         .map(|equal| CowVal::owned(CelBool::from(equal)))
@@ -217,7 +217,7 @@ fn same(a: &dyn Val, b: &dyn Val) -> Option<bool> {
 }
 
 /// `in` that compares like [`equals`]: false only if the list has no value of another type.
-fn is_in<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+fn is_in<'b, 'v>(arguments: Arguments<'b, 'v>) -> CelResult<'b, 'v> {
     let [item, list] = two(IN, arguments)?;
     let mut comparable = true;
     if let Some(list) = list.downcast_ref::<CelList<'_>>() {
@@ -249,14 +249,14 @@ fn two_numbers(name: &str, arguments: Arguments<'_, '_>) -> Result<(f64, f64), E
     }
 }
 
-fn divide<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+fn divide<'b, 'v>(arguments: Arguments<'b, 'v>) -> CelResult<'b, 'v> {
     match two_numbers(DIVIDE, arguments)? {
         (a, 0.0) => Err(ExecutionError::DivisionByZero(a.into())),
         (a, b) => Ok(CowVal::owned(CelDouble::from(a / b))),
     }
 }
 
-fn remainder<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+fn remainder<'b, 'v>(arguments: Arguments<'b, 'v>) -> CelResult<'b, 'v> {
     match two_numbers(REMAINDER, arguments)? {
         (a, 0.0) => Err(ExecutionError::RemainderByZero(a.into())),
         (a, b) => Ok(CowVal::owned(CelDouble::from(a % b))),
@@ -264,7 +264,7 @@ fn remainder<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
 }
 
 /// `string(x)`: the text that the result workbook would show.
-fn text<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+fn text<'b, 'v>(arguments: Arguments<'b, 'v>) -> CelResult<'b, 'v> {
     let value = one("string", arguments)?;
     if value.downcast_ref::<CelString<'_>>().is_some() {
         return Ok(value);
@@ -295,13 +295,13 @@ fn read_number(value: &dyn Val) -> Result<f64, ExecutionError> {
 }
 
 /// `double(x)`: converts text to a number.
-fn number<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+fn number<'b, 'v>(arguments: Arguments<'b, 'v>) -> CelResult<'b, 'v> {
     let n = read_number(one("double", arguments)?.as_ref())?;
     Ok(CowVal::owned(CelDouble::from(n)))
 }
 
 /// `int(x)`: removes the fraction of a number.
-fn whole<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+fn whole<'b, 'v>(arguments: Arguments<'b, 'v>) -> CelResult<'b, 'v> {
     let n = read_number(one("int", arguments)?.as_ref())?;
     Ok(CowVal::owned(CelDouble::from(n.trunc())))
 }
@@ -310,7 +310,7 @@ fn mapped<'b, 'v>(
     name: &str,
     arguments: Arguments<'b, 'v>,
     map: impl Fn(&str) -> String,
-) -> Answer<'b, 'v> {
+) -> CelResult<'b, 'v> {
     let value = one(name, arguments)?;
     match value.downcast_ref::<CelString<'_>>() {
         Some(t) => Ok(CowVal::owned(CelString::from(map(t.inner())))),
@@ -318,15 +318,15 @@ fn mapped<'b, 'v>(
     }
 }
 
-fn lower<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+fn lower<'b, 'v>(arguments: Arguments<'b, 'v>) -> CelResult<'b, 'v> {
     mapped("lower", arguments, str::to_lowercase)
 }
 
-fn upper<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+fn upper<'b, 'v>(arguments: Arguments<'b, 'v>) -> CelResult<'b, 'v> {
     mapped("upper", arguments, str::to_uppercase)
 }
 
-fn matches<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
+fn matches<'b, 'v>(arguments: Arguments<'b, 'v>) -> CelResult<'b, 'v> {
     let [text, pattern] = two(MATCHES, arguments)?;
     match (
         text.downcast_ref::<CelString<'_>>(),

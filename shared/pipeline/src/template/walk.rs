@@ -7,7 +7,7 @@ use minijinja::machinery::ast::{CallArg, Expr, Stmt};
 use minijinja::machinery::{Span, parse};
 use minijinja::syntax::SyntaxConfig;
 
-use super::{Lookup, LookupKind, NAME, SecretMention};
+use super::{LookupKind, NAME, SecretMention, TemplateLookup};
 use crate::names::{CompileError, Origin, Reference};
 
 /// The filters that a template can use. `default` is excluded on purpose: missing is never a value.
@@ -79,7 +79,7 @@ pub(super) struct Walked {
     pub(super) source: String,
     pub(super) references: Vec<Reference>,
     pub(super) secrets: Vec<SecretMention>,
-    pub(super) lookups: Vec<Lookup>,
+    pub(super) lookups: Vec<TemplateLookup>,
 }
 
 /// Parses and walks a template.
@@ -125,7 +125,7 @@ pub(super) fn text_error(error: &minijinja::Error, source: &str) -> CompileError
 struct Walker {
     references: Vec<Reference>,
     secrets: Vec<SecretMention>,
-    lookups: Vec<Lookup>,
+    lookups: Vec<TemplateLookup>,
     /// Calls of `has` and `secret`, and the variables that replace them.
     replaced: Vec<(Range<usize>, String)>,
     /// The names that the template defines, innermost last.
@@ -230,7 +230,7 @@ impl Walker {
     }
 
     fn look_up(&mut self, name: Arc<str>, what: LookupKind) {
-        let lookup = Lookup { name, what };
+        let lookup = TemplateLookup { name, what };
         if !self.lookups.contains(&lookup) {
             self.lookups.push(lookup);
         }

@@ -1,7 +1,7 @@
 //! The guarantees of [`Runs`].
 
 use rowmill_domain::job::{JobId, JobName};
-use rowmill_domain::run::{Counts, Failure, Source};
+use rowmill_domain::run::{Counts, Failure, UploadSource};
 use rowmill_domain::{RunId, RunItem, RunState};
 
 use super::{at, id};
@@ -18,7 +18,7 @@ pub async fn runs(runs: &dyn Runs) {
 }
 
 fn item(id: &RunId) -> RunItem {
-    let source = Source {
+    let source = UploadSource {
         bucket: "inbox".into(),
         key: "suite/my file (1)+ü.xlsx".into(),
         version: "v1".into(),

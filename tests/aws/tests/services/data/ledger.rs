@@ -133,7 +133,7 @@ async fn outcomes_of_several_megabytes_are_complete_and_in_order() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_update_whose_answer_was_lost_is_recognised_as_ours() {
-    use rowmill_domain::run::Source;
+    use rowmill_domain::run::UploadSource;
     use rowmill_domain::{RunItem, RunState};
     use rowmill_ports::RunPatch;
     let aws = Emulator::ministack();
@@ -141,7 +141,7 @@ async fn an_update_whose_answer_was_lost_is_recognised_as_ours() {
     runs_table(&config, "suite").await;
     let ledger = DynamoLedger::new(&config, "suite");
     let now = "2026-11-21T10:00:00.123456789Z".parse().unwrap();
-    let source = Source {
+    let source = UploadSource {
         bucket: "inbox".into(),
         key: "suite/a.xlsx".into(),
         version: "v1".into(),
