@@ -12,6 +12,9 @@ check:
     .ci/checks
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
+# Temporary files of tests are in memory if possible, because the local adapters sync to disk.
+export TMPDIR := `.ci/tmp`
+
 # nextest if it is installed.
 run := `command -v cargo-nextest > /dev/null && echo 'nextest run' || echo test`
 
@@ -24,7 +27,7 @@ test *ARGS:
 
 # The built program end to end.
 e2e *ARGS:
-    cargo {{ run }} --locked -p rowmill-tests-local --test e2e {{ ARGS }}
+    cargo {{ run }} {{ quick }} --test e2e {{ ARGS }}
 
 # Adapters and template against emulators of AWS (installs 400 MB under target/).
 aws *ARGS:

@@ -87,6 +87,7 @@ fn least_and_most(times: &[Duration], long: Duration) -> (usize, usize) {
 
 #[test]
 fn concurrent_children_share_one_rate() {
+    let _alone = crate::alone();
     let times = arrivals(160);
     let (_, most) = least_and_most(&times, Duration::from_secs(1));
     assert!(most <= 60, "{most} requests in one second");
@@ -94,6 +95,7 @@ fn concurrent_children_share_one_rate() {
 
 #[test]
 fn concurrent_runs_share_one_rate() {
+    let _alone = crate::alone();
     let source = Timed::start();
     let pipeline = source.pipeline(304);
     let job = Job::new(&Book::numbered(304), &pipeline);
@@ -129,6 +131,7 @@ fn concurrent_runs_share_one_rate() {
 #[test]
 #[ignore = "takes half a minute"]
 fn sixteen_children_keep_the_rate_within_five_percent_over_half_a_minute() {
+    let _alone = crate::alone();
     let times = arrivals(1696);
     let (least, most) = least_and_most(&times, Duration::from_secs(30));
     assert!(
