@@ -142,14 +142,14 @@ fn a_secret_reaches_only_the_source_and_the_program() {
     }
     assert!(
         texts.iter().any(|(name, _)| name.ends_with("1.log")),
-        "logs are looked at"
+        "logs are checked"
     );
     for (name, text) in &texts {
         for form in FORMS {
-            assert!(!text.contains(form), "{name} holds {form}");
+            assert!(!text.contains(form), "{name} contains {form}");
         }
         // The part of the value that is the same in every encoding.
-        assert!(!text.contains("s3cr3t"), "{name} holds a part");
+        assert!(!text.contains("s3cr3t"), "{name} contains a part");
     }
 }
 
