@@ -1,13 +1,13 @@
 #!/bin/sh
-# Builds the static program and lays out the content of the image.
+# Builds the static program and the file tree of the image.
 #   functions/enrich/image.sh amd64|arm64 DIRECTORY
-# Needs cargo-zigbuild and zig, which link for both processors on either of them.
+# Needs cargo-zigbuild and zig, which can link for both architectures on either of them.
 set -eu
 case $1 in
     amd64) target=x86_64-unknown-linux-musl ;;
     arm64) target=aarch64-unknown-linux-musl ;;
     *)
-        echo "no architecture '$1': amd64 or arm64 (in a Dockerfile BuildKit sets it)" >&2
+        echo "unknown architecture '$1': expected amd64 or arm64 (in a Dockerfile, BuildKit sets it)" >&2
         exit 2
         ;;
 esac

@@ -13,9 +13,10 @@
 //!
 //! # Guarantees
 //!
-//! - No job runs twice. SubmitJob has no idempotency token, so the name of a job is a function of
-//!   run, chunk and phase, its id is recorded as soon as it is known, and a submit that resumes
-//!   looks for a job of that name before it submits one.
+//! - Each chunk and phase has one job. SubmitJob has no idempotency token, so the name of a job is
+//!   a function of run, chunk and phase, its id is recorded as soon as it is known, and a submit
+//!   that resumes looks for a job of that name before it submits one. If two invocations submit the
+//!   same job at the same time, one of the two is terminated.
 //! - A run that Batch refuses for good fails with the reason: its jobs are terminated, and report
 //!   sends the mail.
 
