@@ -92,11 +92,11 @@ pub const TABLE_WRITES_MAX: u32 = 40_000;
 pub const TOPIC_MESSAGE_MAX: usize = 256 * 1024;
 /// Maximum size of a synchronous Lambda response, in bytes. Source: Lambda quotas (6 MB).
 pub const LAMBDA_RESPONSE_MAX: usize = 6 * 1024 * 1024;
-/// Maximum number of rows in a preview by a Lambda function. Larger inputs belong into a run.
+/// Maximum number of rows in a preview by a Lambda function. More rows need a run.
 pub const PREVIEW_ROWS: usize = 20;
 /// Maximum running time of a Lambda function, in seconds. Source: Lambda quotas (15 minutes).
 pub const LAMBDA_SECONDS_MAX: u32 = 900;
-/// How long an invocation holds a claim on a piece of a run's work: as long as it may run.
+/// How long an invocation holds a claim on a piece of a run's work: its maximum running time.
 pub const CLAIM_LEASE: Duration = Duration::from_secs(LAMBDA_SECONDS_MAX as u64);
 /// Retries of an asynchronous invocation. Source: Lambda developer guide, "How
 /// Lambda handles errors and retries with asynchronous invocation".

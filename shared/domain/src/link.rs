@@ -100,11 +100,10 @@ impl Link {
         )
     }
 
-    /// What a token allows at that time. The signature is compared in constant time, before
-    /// anything else is believed.
+    /// Returns the content of a valid token. The signature is checked first, in constant time.
     ///
     /// # Errors
-    /// It allows nothing.
+    /// The token is malformed, was not signed with `key`, or has expired at `now`.
     pub fn verify(token: &str, key: &LinkKey, now: DateTime<Utc>) -> Result<Link, LinkError> {
         let mut parts = token.split('.');
         let (Some(VERSION), Some(payload), Some(tag), None) =

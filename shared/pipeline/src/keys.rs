@@ -182,7 +182,12 @@ pub(crate) static PARAMETER: Section = Section {
             "none: each upload must set it",
             "The value if the upload does not set one.",
         ),
-        optional("type", Shape::OneOf(KINDS), "text", "The value's type."),
+        optional(
+            "type",
+            Shape::OneOf(KINDS),
+            "text",
+            "The type of the value.",
+        ),
         optional(
             "matches",
             Shape::Text,
@@ -604,7 +609,7 @@ pub(crate) static EXTRACT: Section = Section {
             "optional",
             Shape::Bool,
             "false",
-            "Whether a response without a match is accepted; the cell is then empty. An empty response has no match. With `json`, neither has a body that is not JSON and whose status is a success only because of `ok_when`.",
+            "Whether a response without a match is accepted; the cell is then empty. An empty response has no match. With `json`, a body that is not JSON also counts as having no match if its status is a success only because of `ok_when`.",
         ),
     ],
 };
@@ -886,7 +891,7 @@ pub(crate) static BATCH: Section = Section {
             "seconds_per_record",
             Shape::Number,
             "0.01",
-            "Expected processing time per record. Children are sized by it to run for about 4 minutes each.",
+            "Expected seconds of processing per record. Children are sized to run for about 4 minutes each.",
         ),
         optional(
             "concurrency",

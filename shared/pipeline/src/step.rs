@@ -381,7 +381,7 @@ pub struct TranslateServer {
     pub attempts: u32,
     /// Maximum requests per second. `None`: no limit.
     pub rate: Option<f64>,
-    /// Hosts that may lie in private ranges.
+    /// Hosts that can have private addresses.
     pub allow_hosts: Vec<String>,
 }
 
