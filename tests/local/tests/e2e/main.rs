@@ -19,4 +19,5 @@ mod refused;
 mod repeat;
 mod report;
 mod secrets;
+mod sentiment;
 mod translate;

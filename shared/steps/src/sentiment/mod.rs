@@ -1,13 +1,15 @@
 //! `sentiment`: the sentiment of an English text, computed offline with the VADER lexicon and its
 //! rules for negation and emphasis (Hutto and Gilbert, 2014).
 
+mod vader;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use rowmill_domain::Row;
 use rowmill_pipeline::SentimentStep;
-use vader_sentimental::SentimentIntensityAnalyzer;
 
+use self::vader::Vader;
 use crate::{Runner, StepResult};
 
 /// A text is positive from this score on, and negative from its negative. Source: VADER's README,
@@ -18,7 +20,7 @@ pub(crate) struct Sentiment {
     column: String,
     class: Arc<str>,
     score: Arc<str>,
-    analyzer: SentimentIntensityAnalyzer<'static>,
+    vader: Vader,
 }
 
 impl Sentiment {
@@ -27,43 +29,9 @@ impl Sentiment {
             column: step.column.clone(),
             class: "sa_class".into(),
             score: "sa_score".into(),
-            analyzer: SentimentIntensityAnalyzer::new(),
+            vader: Vader::new(),
         }
     }
-
-    fn score(&self, text: &str) -> f64 {
-        let score = corrected(self.analyzer.polarity_scores(text).compound, text);
-        // Four decimals, like the authors' program. Adding 0.0 turns -0.0 into 0.
-        (score * 1e4).round() / 1e4 + 0.0
-    }
-}
-
-/// Corrects how the crate handles `!` and `?`. In VADER they only strengthen a sentiment. The crate
-/// also makes neutral texts negative, and counts a single `?`, which VADER ignores. Source of the
-/// numbers: VADER's `_amplify_ep` and `_amplify_qm`.
-fn corrected(score: f64, text: &str) -> f64 {
-    /// Normalizes a sum of word scores to -1..1: sum / sqrt(sum² + ALPHA).
-    const ALPHA: f64 = 15.0;
-    let marks = text.matches('!').take(4).count() as f64 * 0.292;
-    let questions = text.matches('?').take(4).count();
-    let question_marks = match questions {
-        4.. => 0.96,
-        n => n as f64 * 0.18,
-    };
-    if score == 0.0 || marks + question_marks == 0.0 {
-        return score;
-    }
-    // Recover the sum, then subtract the marks to get the sum of the words.
-    let sum = score * (ALPHA / (1.0 - score * score)).sqrt();
-    let words = sum - (marks + question_marks).copysign(sum);
-    if words.abs() < 1e-9 {
-        return 0.0;
-    }
-    if questions != 1 {
-        return score;
-    }
-    let sum = words + marks.copysign(words);
-    sum / (sum * sum + ALPHA).sqrt()
 }
 
 #[async_trait]
@@ -73,7 +41,7 @@ impl Runner for Sentiment {
             Ok(text) => text,
             Err(result) => return result,
         };
-        let score = self.score(&text);
+        let score = self.vader.compound(&text);
         let class = if score >= THRESHOLD {
             "positive"
         } else if score <= -THRESHOLD {
@@ -141,7 +109,8 @@ mod tests {
 
     #[test]
     fn emphasis_and_negation_change_the_score() {
-        let score = |t: &str| step().score(t);
+        let step = step();
+        let score = |text: &str| step.vader.compound(text);
         assert!(score("This is VERY good!!!") > score("This is very good."));
         assert!(score("This is very good.") > score("This is good."));
         assert!(score("This is good.") > score("This is not good."));
@@ -150,6 +119,7 @@ mod tests {
 
     #[test]
     fn scores_match_vader() {
+        let step = step();
         for (text, score) in [
             ("It has four buttons!", 0.0),
             ("It has four buttons!!!", 0.0),
@@ -168,7 +138,7 @@ mod tests {
             ("VADER is smart, handsome, and funny!", 0.8439),
             ("VADER is smart, handsome, and funny!!!", 0.8650),
         ] {
-            assert_eq!(step().score(text), score, "{text}");
+            assert_eq!(step.vader.compound(text), score, "{text}");
         }
     }
 
@@ -184,7 +154,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_text_gets_a_score_between_minus_one_and_one(text in "\\PC{0,80}|([a-z!?.' ]|not |but |least |😀|good){0,40}") {
-            prop_assert!((-1.0..=1.0).contains(&step().score(&text)));
+            prop_assert!((-1.0..=1.0).contains(&step().vader.compound(&text)));
         }
     }
 }
