@@ -214,13 +214,18 @@ L O L but L O L O|nice but nice nice|good good but good|N N but N N N
 E|E E|O E|E L|L E|E O L|J|L J|M|L M|M M|O M|X M|B M|E M|ON L
 O L L L L|L L|L L L|L O O O L|O X L O X L|B L O B L|couldn't've L|ain'ts L|didn’t L|can’t O L
 neither L nor L|nothing L|O hardly L|O so L|so O L|O very O L|most L|more O L|less L|little O L
-P N|good bad|love hate|O P O N|O good O bad O|wars sad hurt okay wonderful|ΑΒΓ L|ПРИВЕТ L O|ǅ L|ǅABC L|ǅABC L|ǅABC L|ᾈΒ l O
-1234 L|:) l|least L|least L|O no|no|P but N P P|nice but nice great great|O never so L|O never so O L|no|X L|X L|X O L|X O O L|B L|B L|B O L|B O O L|D L|D L|D O L|D O O L|- L|* L *|... L ...|"L" O|(L)|L, L|no, L|so, L|ok. L|no. L|no! L|'L'|at, least L|XD|:D L""".replace(
+P N|good bad|love hate|O P O N|O good O bad O|wars sad hurt okay wonderful|ΑΒΓ L|ПРИВЕТ L O|ǅ L|ǅABC L
+ǅABC L|ǅABC L|ᾈΒ l O
+1234 L|:) l|least L|least L|O no|no|P but N P P|nice but nice great great|O never so L|O never so O L
+no|X L|X L|X O L|X O O L|B L|B L|B O L|B O O L|D L|D L|D O L|D O O L|- L|* L *|... L ...|"L" O|(L)|L, L
+no, L|so, L|ok. L|no. L|no! L|'L'|at, least L|XD|:D L""".replace(
     "\n", "|"
 ).split("|")
 
-SEPARATORS = [" "] * 40 + ["  ", "\t", "\n", "\r\n", "\xa0", "\u3000", "\u2003", "\u2028", "\x85", "\x1c", "\x1d", "\x1e", "\x1f"]
-ENDS = [""] * 6 + [".", "!", "!!", "!!!", "!!!!", "!!!!!!", "?", "??", "???", "????", "?????", "!?", "?!?!", "!!??", ",", ";", "..."]
+SEPARATORS = [" "] * 40 + ["  ", "\t", "\n", "\r\n", "\xa0", "\u3000", "\u2003", "\u2028", "\x85"]
+SEPARATORS += ["\x1c", "\x1d", "\x1e", "\x1f"]
+ENDS = [""] * 6 + [".", "!", "!!", "!!!", "!!!!", "!!!!!!", "?", "??", "???", "????", "?????", "!?", "?!?!"]
+ENDS += ["!!??", ",", ";", "..."]
 JOINED = ["❤️", "👍🏽", "👨‍👩‍👧", "🏳️‍🌈", "🇩🇪", "☹️", "👎🏿", "1️⃣", "👩🏻‍🚀"]
 
 
@@ -230,8 +235,8 @@ class Sentences:
         self.lexicon = lexicon = analyzer.lexicon
         reachable = [w for w in lexicon if w.lower() == w and not re.search(r"\s", w)]
         words = [w for w in reachable if w[0].isalpha() and len(w) > 2]
-        plain = ["good", "bad", "great", "love", "hate", "nice", "happy", "sad", "problem", "best", "worst", "friendly", "hurt", "okay", "complaints", "broken", "wonderful"]
-        assert all(w in lexicon or w == "broken" for w in plain), plain
+        plain = """good bad great love hate nice happy sad problem best worst friendly hurt okay complaints
+            broken wonderful""".split()
         self.pools = {
             "L": words + [w for w in plain if w in lexicon] * 100,
             "P": [w for w in words if lexicon[w] > 0],
