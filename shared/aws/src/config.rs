@@ -4,13 +4,13 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 
-/// Tries of a call in all. With the SDK's backoff (a random part of 1, 2, 4, ... seconds, at most
-/// 20 each) the last one comes about 30 seconds after the first: a throttled service has time to
-/// let go, and an invocation time to answer.
+/// Attempts per call. With the SDK's backoff (a random part of 1, 2, 4, ... seconds, at most 20
+/// each) the last one starts about 30 seconds after the first. That gives a throttling service
+/// time to recover, and leaves an invocation time to respond.
 const ATTEMPTS: u32 = 8;
 
-/// The SDK's configuration from the environment: region, credentials, and where
-/// `AWS_ENDPOINT_URL` or `AWS_ENDPOINT_URL_<SERVICE>` is set, the endpoint.
+/// Loads the SDK's configuration from the environment: region, credentials, and the endpoint if
+/// `AWS_ENDPOINT_URL` or `AWS_ENDPOINT_URL_<SERVICE>` is set.
 pub async fn sdk_config() -> SdkConfig {
     aws_config::defaults(BehaviorVersion::latest())
         .retry_config(retries())
@@ -19,17 +19,18 @@ pub async fn sdk_config() -> SdkConfig {
         .await
 }
 
-/// How calls are tried again: throttling and failures of the service or the way to it, with
-/// backoff, and by the adaptive mode fewer calls a second while the service throttles.
+/// How calls are retried: after throttling and after failures of the service or the network, with
+/// backoff. The adaptive mode also limits the calls per second while the service throttles.
 pub fn retries() -> RetryConfig {
     RetryConfig::adaptive().with_max_attempts(ATTEMPTS)
 }
 
-/// How long a try may take. What moves bytes is watched by the SDK's stalled stream protection.
+/// How long an attempt may take. The SDK's stalled stream protection watches transfers.
 pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(3))
-        // From the request's first byte to the answer's: a part of an upload (8 MB) at 150 KB/s.
+        // From the first byte of the request to that of the response: enough for a part of an
+        // upload (8 MB) at 150 KB/s.
         .read_timeout(Duration::from_secs(60))
         .build()
 }

@@ -1,4 +1,4 @@
-//! What the SDK's errors mean to the callers of a port.
+//! Converts errors of the SDK to errors of a port.
 
 use aws_runtime::retries::classifiers::{THROTTLING_ERRORS, TRANSIENT_ERRORS};
 use aws_sdk_s3::config::http::HttpResponse;
@@ -6,15 +6,15 @@ use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::RequestId;
 use rowmill_ports::{ErrorKind, PortError};
 
-/// Where S3's errors keep the second half of their request id (`x-amz-id-2`), which AWS's support
-/// asks for.
+/// The name of the second half of S3's request id (`x-amz-id-2`) in its errors. AWS support asks
+/// for it.
 const EXTENDED_ID: &str = "s3_extended_request_id";
 
-/// For `map_err`: what a call of `operation` on `resource` came to.
+/// For `map_err`: the error of a call of `operation` on `resource`.
 ///
-/// The kind follows from the service's code, else from the HTTP status; the message holds both and
-/// the request id. Where no answer came (no connection, no credentials, no time) the kind is
-/// [`ErrorKind::Unavailable`].
+/// Its kind follows from the service's error code, or from the HTTP status if there is no known
+/// code. Its message has both and the request id. If there was no response (no connection, no
+/// credentials, timeout), the kind is [`ErrorKind::Unavailable`].
 pub(crate) fn failed<E>(
     operation: &'static str,
     resource: impl Into<String>,
@@ -34,7 +34,7 @@ where
 {
     let Some(response) = error.raw_response() else {
         let kind = match error {
-            // The request could not be made of what was given.
+            // The arguments do not make a valid request.
             SdkError::ConstructionFailure(_) => ErrorKind::Invalid,
             _ => ErrorKind::Unavailable,
         };
@@ -44,9 +44,9 @@ where
     let refused = error.as_service_error();
     let code = refused.and_then(ProvideErrorMetadata::code);
     let said = match refused {
-        // An answer that is none of the service's.
+        // The response did not come from the service.
         None => Some(DisplayErrorContext(error).to_string()),
-        // An answer that could not be read.
+        // The response could not be parsed.
         Some(_) if response.status().is_success() => Some(DisplayErrorContext(error).to_string()),
         Some(refused) => refused.message().map(str::to_owned),
     };
@@ -65,8 +65,8 @@ where
     (kind(code, status), message)
 }
 
-/// The kind of a refusal. Services agree neither on codes nor on statuses: DynamoDB answers nearly
-/// everything with 400, and S3's answers to HEAD have no code.
+/// The kind of an error response. Services differ in codes and statuses: DynamoDB answers almost
+/// everything with 400, and S3's responses to HEAD have no code.
 pub(crate) fn kind(code: Option<&str>, status: u16) -> ErrorKind {
     match code {
         Some(code) if THROTTLING_ERRORS.contains(&code) => ErrorKind::Throttled,
@@ -89,7 +89,8 @@ pub(crate) fn kind(code: Option<&str>, status: u16) -> ErrorKind {
             | "ResourceInUseException"
             | "TableInUseException",
         ) => ErrorKind::Conflict,
-        // The credentials ran out under way or the clock is off: the next call has new ones.
+        // The credentials expired during the call, or the clock is wrong. The next call uses new
+        // ones.
         Some("ExpiredToken" | "ExpiredTokenException" | "RequestTimeTooSkewed") => {
             ErrorKind::Unavailable
         }
@@ -108,7 +109,7 @@ pub(crate) fn kind(code: Option<&str>, status: u16) -> ErrorKind {
             404 => ErrorKind::NotFound,
             409 | 412 => ErrorKind::Conflict,
             429 => ErrorKind::Throttled,
-            // What is no error was read as one: the answer did not arrive whole.
+            // A successful response that was read as an error: it is incomplete.
             200..=399 | 500.. => ErrorKind::Unavailable,
             _ => ErrorKind::Invalid,
         },
@@ -120,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_decide_and_then_the_status() {
+    fn the_code_decides_and_otherwise_the_status() {
         use ErrorKind::*;
         for (code, status, expected) in [
             (Some("SlowDown"), 503, Throttled),

@@ -1,4 +1,34 @@
-//! The ports on AWS. The only code that knows an SDK.
+//! Adapters of the ports for AWS. The only crate that uses the AWS SDK.
+//!
+//! | type | port | service | feature |
+//! |---|---|---|---|
+//! | [`S3Objects`] | `Objects` | S3 | |
+//! | [`DynamoLedger`] | `Runs`, `Outcomes`, `Coordination` | DynamoDB | |
+//! | `BatchJobs` | `Jobs` | Batch | `batch` |
+//! | `SnsTopic` | `Topic` | SNS | `sns` |
+//! | `EventBridgeScheduler` | `Scheduler` | EventBridge Scheduler | `scheduler` |
+//! | `SesMailer` | `Mailer` | SES | `ses` |
+//! | `AmazonTranslate` | `Translator` of `rowmill-steps` | Translate | `translate` |
+//!
+//! `secret` (feature `secrets`) reads Secrets Manager, and `function_image` (feature `lambda`) asks
+//! Lambda. The features keep the SDK of a service out of programs that do not use it.
+//!
+//! All adapters are created from an [`SdkConfig`], usually that of [`sdk_config`]. They pass the
+//! conformance suites of `rowmill-ports` against emulators (`tests/aws`). Errors carry the
+//! operation, the resource, the service's message and the request id.
+//!
+//! ```no_run
+//! # async fn example() -> rowmill_ports::Result<()> {
+//! use rowmill_aws::{DynamoLedger, sdk_config};
+//! use rowmill_ports::Outcomes;
+//!
+//! let ledger = DynamoLedger::new(&sdk_config().await, "rowmill");
+//! for run in ledger.tables().await? {
+//!     println!("{run}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 #[cfg(feature = "batch")]
 mod batch;

@@ -1,4 +1,4 @@
-//! Mail: SES.
+//! [`Mailer`] on SES.
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
@@ -12,7 +12,7 @@ use rowmill_ports::{Envelope, ErrorKind, Mailer, Result};
 
 use crate::error::failed;
 
-/// SES, which sends a mail as it is given.
+/// SES. Sends the MIME message unchanged.
 #[derive(Clone, Debug)]
 pub struct SesMailer {
     client: Client,
@@ -20,8 +20,8 @@ pub struct SesMailer {
 }
 
 impl SesMailer {
-    /// SES in the configuration's region; bounces and complaints go where the configuration set
-    /// says.
+    /// SES in the configuration's region. The configuration set decides where bounces and
+    /// complaints are reported.
     pub fn new(sdk: &SdkConfig, configuration_set: Option<String>) -> SesMailer {
         SesMailer {
             client: Client::new(sdk),
@@ -55,7 +55,7 @@ impl Mailer for SesMailer {
             .await;
         match sent {
             Ok(sent) => sent.message_id.ok_or_else(|| {
-                let what = "the answer names no message id";
+                let what = "the response has no message id";
                 envelope.error(ErrorKind::Unavailable, what)
             }),
             Err(error) => {
@@ -71,7 +71,7 @@ impl Mailer for SesMailer {
     }
 }
 
-/// What a refusal of SES means, and what to do next, where its code alone does not say.
+/// What an error of SES means and what to do next, if its code does not say enough.
 fn verdict(error: &SendEmailError) -> Option<(ErrorKind, &'static str)> {
     match error {
         SendEmailError::MessageRejected(rejected)
@@ -81,29 +81,29 @@ fn verdict(error: &SendEmailError) -> Option<(ErrorKind, &'static str)> {
         {
             Some((
                 ErrorKind::Denied,
-                "follow the link in the mail by which SES verifies the sender; while the account \
-                 is in the SES sandbox the recipients must be verified too, so verify them or ask \
-                 for production access in the SES console",
+                "click the link in the mail that SES sent to verify the sender; while the account \
+                 is in the SES sandbox, recipients must be verified too: verify them, or request \
+                 production access in the SES console",
             ))
         }
         SendEmailError::MessageRejected(_) => Some((
             ErrorKind::Invalid,
-            "SES takes no such mail; look at what it says of it",
+            "SES does not accept this mail; its message says why",
         )),
         SendEmailError::MailFromDomainNotVerifiedException(_) => Some((
             ErrorKind::Denied,
-            "complete the DNS records of the sender's custom MAIL FROM domain, or take that \
-             domain off the identity in the SES console",
+            "complete the DNS records of the sender's custom MAIL FROM domain, or remove that \
+             domain from the identity in the SES console",
         )),
         SendEmailError::AccountSuspendedException(_) => Some((
             ErrorKind::Denied,
-            "AWS has suspended this account's sending for good; see its mail to the account's \
-             owner, or send from another account",
+            "AWS has permanently suspended sending for this account; see the mail from AWS to the \
+             account's owner, or use another account",
         )),
         SendEmailError::SendingPausedException(_) => Some((
             ErrorKind::Denied,
-            "sending is paused for the account or the configuration set; see reputation metrics \
-             in the SES console, and enable it there",
+            "sending is paused for the account or the configuration set; check the reputation \
+             metrics in the SES console and enable sending there",
         )),
         _ => None,
     }
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_say_what_to_do() {
+    fn errors_say_what_to_do() {
         let rejected = |text: &str| {
             SendEmailError::MessageRejected(MessageRejected::builder().message(text).build())
         };

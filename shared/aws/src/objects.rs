@@ -1,4 +1,4 @@
-//! Objects in S3.
+//! [`Objects`] on S3.
 
 mod delete;
 mod info;
@@ -30,17 +30,17 @@ use crate::error::failed;
 use info::{Info, length, time, unquoted};
 use upload::{Body, Upload};
 
-/// Buckets of S3.
+/// Buckets in S3.
 ///
-/// Metadata of other than ASCII is RFC 2047 on the way, as S3 itself shows it; readers and writers
-/// of [`Put::metadata`] see the text.
+/// Non-ASCII metadata is sent in RFC 2047 encoding, as S3 itself shows it. [`Put::metadata`] and
+/// [`ObjectInfo::metadata`] have the decoded text.
 pub struct S3Objects {
     client: Client,
 }
 
 impl S3Objects {
-    /// Buckets as that configuration reaches them. Where it names an endpoint, buckets are
-    /// addressed by path: a host name for each is AWS's own service.
+    /// Buckets as the configuration reaches them. With a custom endpoint, buckets are addressed by
+    /// path, because only AWS itself has a host name for each bucket.
     pub fn new(config: &SdkConfig) -> S3Objects {
         let config = aws_sdk_s3::config::Builder::from(config)
             .force_path_style(has_endpoint(config))
@@ -67,8 +67,7 @@ impl S3Objects {
             };
             return self.head(&at).await;
         }
-        // S3's answer has no time, and the next one's object may be there already: asking would
-        // tell of that one.
+        // S3's response has no time, and a request for it might describe a newer object.
         Ok(ObjectInfo {
             key: at.key,
             size: body.len(),
@@ -80,7 +79,7 @@ impl S3Objects {
     }
 }
 
-/// Whether the environment or the caller names an endpoint for S3.
+/// Whether the configuration has a custom endpoint for S3.
 fn has_endpoint(config: &SdkConfig) -> bool {
     let key = ServiceConfigKey::builder()
         .service_id("S3")
@@ -94,7 +93,7 @@ fn has_endpoint(config: &SdkConfig) -> bool {
     named.is_some() || config.endpoint_url().is_some()
 }
 
-/// Refuses what S3 refuses, before anything is sent.
+/// Rejects what S3 would reject, before anything is sent.
 fn check(at: &Location, put: &Put) -> Result<()> {
     let refuse = |message| {
         let at = at.to_string();
@@ -103,7 +102,7 @@ fn check(at: &Location, put: &Put) -> Result<()> {
     let (length, most) = (at.key.len(), limits::OBJECT_KEY_MAX);
     if length == 0 || length > most {
         return refuse(format!(
-            "a key has 1 to {most} bytes, this one has {length}"
+            "the key has {length} bytes; the limit is 1 to {most}"
         ));
     }
     let pairs = put.metadata.iter();
@@ -111,7 +110,7 @@ fn check(at: &Location, put: &Put) -> Result<()> {
     let most = limits::OBJECT_METADATA_MAX;
     if bytes > most {
         return refuse(format!(
-            "user metadata has {bytes} bytes, and at most {most} are taken"
+            "the user metadata has {bytes} bytes; the limit is {most}"
         ));
     }
     Ok(())
@@ -120,7 +119,7 @@ fn check(at: &Location, put: &Put) -> Result<()> {
 #[async_trait]
 impl Objects for S3Objects {
     async fn head(&self, at: &Location) -> Result<ObjectInfo> {
-        let answer = self
+        let response = self
             .client
             .head_object()
             .bucket(&at.bucket)
@@ -129,7 +128,7 @@ impl Objects for S3Objects {
             .send()
             .await
             .map_err(failed("HeadObject", at.to_string()))?;
-        Ok(Info::from(answer).object(&at.key))
+        Ok(Info::from(response).object(&at.key))
     }
 
     async fn get(&self, at: &Location) -> Result<Object> {
@@ -176,19 +175,19 @@ impl Objects for S3Objects {
 
     async fn list(&self, bucket: &str, prefix: &str, after: Option<&str>) -> Result<Page> {
         let at = Location::new(bucket, prefix);
-        let answer = self
+        let response = self
             .client
             .list_objects_v2()
             .bucket(bucket)
             .prefix(prefix)
             .set_start_after(after.map(str::to_owned))
-            // Keys may hold what XML cannot.
+            // Keys may contain characters that XML cannot.
             .encoding_type(EncodingType::Url)
             .send()
             .await
             .map_err(failed("ListObjectsV2", at.to_string()))?;
         let mut objects = Vec::new();
-        for object in answer.contents.unwrap_or_default() {
+        for object in response.contents.unwrap_or_default() {
             let key = decoded(&object.key.unwrap_or_default());
             objects.push(ObjectInfo {
                 key,
@@ -199,7 +198,7 @@ impl Objects for S3Objects {
                 metadata: Default::default(),
             });
         }
-        let more = answer.is_truncated.unwrap_or(false);
+        let more = response.is_truncated.unwrap_or(false);
         let last = objects.last().map(|object| object.key.clone());
         Ok(Page {
             objects,
@@ -211,10 +210,10 @@ impl Objects for S3Objects {
         self.delete_all(bucket, keys).await
     }
 
-    /// Ends sooner than `valid` where the credentials that sign it do.
+    /// The link expires before `valid` if the credentials that sign it do.
     async fn link(&self, at: &Location, file_name: &str, valid: Duration) -> Result<String> {
         let refused = |error| {
-            let message = format!("a link is valid for at most 7 days: {error}");
+            let message = format!("a link can be valid for up to 7 days: {error}");
             PortError::new("GetObject", at.to_string(), ErrorKind::Invalid, message)
         };
         let presigning = PresigningConfig::expires_in(valid).map_err(refused)?;
@@ -232,7 +231,7 @@ impl Objects for S3Objects {
     }
 }
 
-/// A key as `encoding-type=url` writes it: as forms are, a space being a plus.
+/// Decodes a key of `encoding-type=url`: like a form, with a plus sign for a space.
 fn decoded(key: &str) -> String {
     let key = key.replace('+', " ");
     percent_decode_str(&key).decode_utf8_lossy().into_owned()

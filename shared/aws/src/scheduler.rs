@@ -1,4 +1,4 @@
-//! Messages that are to come later: EventBridge Scheduler.
+//! [`Scheduler`] on EventBridge Scheduler.
 
 use std::time::Duration;
 
@@ -17,21 +17,20 @@ use crate::error::failed;
 
 const CREATE: &str = "CreateSchedule";
 
-/// The least time ahead. EventBridge Scheduler is precise to a minute, and what it does with a
-/// time that is past when the call arrives is not documented. Source: EventBridge Scheduler user
-/// guide, "Schedule types".
+/// The least time in the future. EventBridge Scheduler is precise to a minute, and its behavior for
+/// a time in the past is not documented. Source: EventBridge Scheduler user guide, "Schedule types".
 const AHEAD: Duration = Duration::from_secs(60);
 
-/// How long a message is tried to be published, in seconds, and how often: both the most there
-/// is. Source: EventBridge Scheduler API, RetryPolicy.
+/// How long and how often EventBridge Scheduler retries to publish: its maximums, in seconds and
+/// attempts. Source: EventBridge Scheduler API, RetryPolicy.
 const RETRY_SECONDS: i32 = 86_400;
 const RETRY_ATTEMPTS: i32 = 185;
 
-/// Rounds in which creating and updating may miss each other, as where the message is published
+/// Attempts to create or else update a schedule. Both fail if, for example, the message is published
 /// between the two calls.
-const ROUNDS: u32 = 3;
+const ATTEMPTS: u32 = 3;
 
-/// EventBridge Scheduler, with one group of schedules that publish on one topic.
+/// EventBridge Scheduler, with one group of schedules that publish to one topic.
 #[derive(Clone, Debug)]
 pub struct EventBridgeScheduler {
     client: Client,
@@ -42,7 +41,7 @@ pub struct EventBridgeScheduler {
 }
 
 impl EventBridgeScheduler {
-    /// Schedules in `group`, which exists, that publish on the topic of that ARN as `role`.
+    /// Uses schedules in the existing group `group`, which publish to the topic as `role`.
     pub fn new(
         sdk: &SdkConfig,
         group: impl Into<String>,
@@ -58,7 +57,7 @@ impl EventBridgeScheduler {
         }
     }
 
-    /// The same with another least time ahead, for a service that is more precise than AWS's.
+    /// Sets the least time in the future, for a service that is more precise than that of AWS.
     pub fn ahead(self, ahead: Duration) -> EventBridgeScheduler {
         EventBridgeScheduler { ahead, ..self }
     }
@@ -88,7 +87,7 @@ impl Scheduler for EventBridgeScheduler {
         let at = expression(when.max(Utc::now() + self.ahead));
 
         let mut missed = None;
-        for _ in 0..ROUNDS {
+        for _ in 0..ATTEMPTS {
             let created = self
                 .client
                 .create_schedule()
@@ -121,7 +120,7 @@ impl Scheduler for EventBridgeScheduler {
                 .await;
             match updated {
                 Ok(_) => return Ok(()),
-                // Published or cancelled since, or another call is at it.
+                // It was published or cancelled meanwhile, or another call is changing it.
                 Err(error)
                     if error.as_service_error().is_some_and(|e| {
                         e.is_resource_not_found_exception() || e.is_conflict_exception()
@@ -132,7 +131,7 @@ impl Scheduler for EventBridgeScheduler {
                 Err(error) => return Err(failed("UpdateSchedule", name)(error)),
             }
         }
-        // Later there is one or there is none.
+        // A retry finds the schedule settled.
         let what = missed.map_or_else(String::new, |error| error.message);
         let kind = ErrorKind::Unavailable;
         Err(PortError::new("UpdateSchedule", name, kind, what))
@@ -154,7 +153,7 @@ impl Scheduler for EventBridgeScheduler {
     }
 }
 
-/// The first whole second that is not before `when`, in UTC.
+/// The expression for the first whole second that is not before `when`, in UTC.
 fn expression(when: DateTime<Utc>) -> String {
     let whole = match when.nanosecond() {
         0 => when,

@@ -1,4 +1,4 @@
-//! The topic: SNS.
+//! [`Topic`] on SNS.
 
 use async_trait::async_trait;
 use aws_config::SdkConfig;
@@ -19,7 +19,7 @@ pub struct SnsTopic {
 }
 
 impl SnsTopic {
-    /// The topic of that ARN.
+    /// The topic with this ARN.
     pub fn new(sdk: &SdkConfig, arn: impl Into<String>) -> SnsTopic {
         SnsTopic {
             client: Client::new(sdk),

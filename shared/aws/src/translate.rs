@@ -8,14 +8,14 @@ use rowmill_steps::{Limit, Translation, TranslationError, Translator};
 
 use crate::error::failed;
 
-/// Amazon Translate in the configuration's region. Throttling and outages are tried again by the
-/// SDK, by [`crate::retries`].
+/// Amazon Translate in the configuration's region. The SDK retries throttled calls and outages, as
+/// in [`crate::retries`].
 pub struct AmazonTranslate {
     client: Client,
 }
 
 impl AmazonTranslate {
-    /// A client of the service.
+    /// A client for the configuration's region.
     pub fn new(config: &SdkConfig) -> AmazonTranslate {
         AmazonTranslate {
             client: Client::new(config),
@@ -42,11 +42,11 @@ impl Translator for AmazonTranslate {
             .text(text)
             .source_language_code(from)
             .target_language_code(to);
-        // The SDK tells no number of attempts.
+        // The SDK does not report the number of attempts.
         let attempts = 1;
         match call.send().await {
-            Ok(answer) => Ok(Translation {
-                text: answer.translated_text,
+            Ok(response) => Ok(Translation {
+                text: response.translated_text,
                 attempts,
             }),
             Err(error) => Err(TranslationError {

@@ -1,4 +1,4 @@
-//! What is registered of a job definition.
+//! The request that registers a job definition.
 
 use std::collections::BTreeMap;
 
@@ -16,19 +16,19 @@ use serde_json::json;
 
 use super::{Architecture, BatchConfig, Capacity, signed};
 
-/// Changes with what [`fill`] makes of the same definition, so that a new version of the program
-/// does not take up what an old one registered.
+/// The version of what [`fill`] makes of a definition, so that a new version of the program does not
+/// use what an old one registered.
 const FORMAT: u32 = 1;
 
 /// The variable that tells the SDK its region.
 const AWS_REGION: &str = "AWS_REGION";
 
-/// The stream of a job's log is `enrich/default/<task id>`.
+/// The prefix of log streams: `enrich/default/<task id>`.
 const STREAM_PREFIX: &str = "enrich";
 
-/// The name that the definition is registered under: its own, then 12 hex of a hash of all that is
-/// registered, among it what the deployment adds. The same content has the same name, and other
-/// content another.
+/// The name to register the definition under: its own name, followed by 12 hex digits of a hash of
+/// everything that is registered, including what the deployment adds. The same content always has
+/// the same name, and different content has a different one.
 pub(super) fn name(
     definition: &JobDefinition,
     config: &BatchConfig,
@@ -42,7 +42,7 @@ pub(super) fn name(
 /// The request that registers the definition.
 ///
 /// # Errors
-/// It has secrets by names, and nothing says in which region and account they are.
+/// It has secrets given by name, and their region or account is unknown.
 pub(super) fn fill(
     request: RegisterJobDefinitionFluentBuilder,
     definition: &JobDefinition,
@@ -130,13 +130,13 @@ fn container(
                     .build(),
             )
             .build(),
-        // Source: AWS Batch API, ContainerProperties: jobs on EC2 must not name any of the three.
+        // Source: AWS Batch API, ContainerProperties: jobs on EC2 must not have any of the three.
         Capacity::Ec2 => container.build(),
     })
 }
 
-/// Secrets as Batch takes them: those given by name are of the execution role's account, which
-/// reads them.
+/// Secrets in the form that Batch expects. Secrets given by name are in the account of the execution
+/// role, which reads them.
 fn secrets(
     definition: &JobDefinition,
     config: &BatchConfig,
@@ -149,8 +149,8 @@ fn secrets(
         let (partition, account) = (role.nth(1), role.nth(2));
         let (Some(partition), Some(account), Some(region)) = (partition, account, region) else {
             return Err(Violation(format!(
-                "{variable}: where secret {reference} is follows from the region and from the \
-                 ARN of the execution role, which is `{}`",
+                "{variable}: the location of the secret {reference} depends on the region and on \
+                 the ARN of the execution role, which is `{}`",
                 config.execution_role
             )));
         };
@@ -171,7 +171,7 @@ fn log(config: &BatchConfig, region: Option<&str>) -> LogConfiguration {
     }
 }
 
-/// Variables as Batch takes them.
+/// Environment variables in the form that Batch expects.
 pub(super) fn environment(variables: &BTreeMap<String, String>) -> Vec<KeyValuePair> {
     variables
         .iter()
@@ -179,7 +179,7 @@ pub(super) fn environment(variables: &BTreeMap<String, String>) -> Vec<KeyValueP
         .collect()
 }
 
-/// A retry strategy as Batch takes it.
+/// A retry strategy in the form that Batch expects.
 pub(super) fn retry(retries: &Retries) -> RetryStrategy {
     let rules = retries.evaluate_on_exit.iter().map(|rule| {
         EvaluateOnExit::builder()
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_covers_all_that_is_registered() {
+    fn the_name_depends_on_everything_that_is_registered() {
         let region = Some("eu-central-1");
         let base = name(&definition(), &config(), region);
         assert_eq!(base, name(&definition(), &config(), region));
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ec2_refuses_is_left_out_there() {
+    fn properties_that_ec2_rejects_are_left_out() {
         let on = |capacity| {
             let config = BatchConfig {
                 capacity,
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_the_execution_roles_to_read() {
+    fn secrets_are_in_the_account_of_the_execution_role() {
         let mut definition = definition();
         let (variable, reference) = (
             "ROWMILL_SECRET_KEY".to_owned(),

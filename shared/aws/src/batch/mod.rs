@@ -1,4 +1,4 @@
-//! Jobs: AWS Batch.
+//! [`Jobs`] on AWS Batch.
 
 mod definition;
 mod read;
@@ -24,14 +24,14 @@ use serde::Serialize;
 
 use crate::error::failed;
 
-/// Jobs and definitions asked for at once. Source: AWS Batch API, ListJobs and
-/// DescribeJobDefinitions (`maxResults`).
+/// Jobs and definitions per page. Source: AWS Batch API, ListJobs and DescribeJobDefinitions
+/// (`maxResults`).
 const PAGE: i32 = 100;
 
-/// What every job definition of a deployment shares.
+/// What all job definitions of a deployment have in common.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BatchConfig {
-    /// ARN of the role that a job's program has.
+    /// ARN of the role that a job's program uses.
     pub job_role: String,
     /// ARN of the role that pulls the image, writes the log and reads secrets.
     pub execution_role: String,
@@ -41,10 +41,9 @@ pub struct BatchConfig {
     pub architecture: Architecture,
     /// What jobs run on.
     pub capacity: Capacity,
-    /// Whether a job on Fargate has an address of its own on the internet, which it needs in a
-    /// network without NAT.
+    /// Whether a job on Fargate gets a public IP address, which it needs in a network without NAT.
     pub assign_public_ip: bool,
-    /// Tags of definitions and of their jobs' tasks, for cost allocation.
+    /// Tags of the definitions and of the tasks of their jobs, for cost allocation.
     pub tags: BTreeMap<String, String>,
 }
 
@@ -60,13 +59,13 @@ pub enum Architecture {
 /// What jobs run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Capacity {
-    /// Fargate, Spot or On-Demand as the queue says: `fargate`.
+    /// Fargate: `fargate`. The queue decides between Spot and On-Demand.
     Fargate,
     /// EC2 instances: `ec2`.
     Ec2,
 }
 
-/// A text that names no [`Architecture`] or [`Capacity`].
+/// A text that is not the name of an [`Architecture`] or a [`Capacity`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{found}` is neither {}", expected.join(" nor "))]
 pub struct UnknownName {
@@ -104,14 +103,14 @@ impl FromStr for Capacity {
 
 /// AWS Batch.
 ///
-/// What a request must not be is refused before it is sent ([`rules`]), so that a job whose
-/// overrides are too long fails at once and not when it would start.
+/// Invalid requests are rejected before they are sent ([`rules`]). A job with overrides that are too
+/// long fails at once, instead of when it would start.
 #[derive(Clone, Debug)]
 pub struct BatchJobs {
     client: Client,
-    /// `None`: no definitions are registered.
+    /// `None` if definitions cannot be registered.
     config: Option<BatchConfig>,
-    /// Where the log group is.
+    /// The region of the log group.
     region: Option<String>,
 }
 
@@ -124,7 +123,7 @@ impl BatchJobs {
         }
     }
 
-    /// The same for one that registers no definitions: [`Jobs::register`] is refused.
+    /// Batch for a program that registers no definitions: [`Jobs::register`] fails.
     pub fn asking(sdk: &SdkConfig) -> BatchJobs {
         BatchJobs {
             client: Client::new(sdk),
@@ -133,7 +132,7 @@ impl BatchJobs {
         }
     }
 
-    /// The ARN of the active definition of that name; of several, the first registered.
+    /// The ARN of the active definition called `name`. Of several, the one registered first.
     async fn active(&self, name: &str) -> Result<Option<String>> {
         let mut pages = self
             .client
@@ -169,7 +168,7 @@ impl BatchJobs {
         Ok(found.any(|definition| definition.status() == Some("ACTIVE")))
     }
 
-    /// The state of a job that may be gone.
+    /// The state of a job. `None` if Batch does not know it.
     async fn status(&self, id: &JobId) -> Result<Option<JobStatus>> {
         let jobs = self.describe(std::slice::from_ref(id)).await?;
         Ok(jobs.into_iter().next().map(|job| job.status))
@@ -182,12 +181,12 @@ fn refused(refusal: Violation, operation: &'static str, resource: &str) -> PortE
 
 #[async_trait]
 impl Jobs for BatchJobs {
-    /// The name given is only the beginning of the name registered, which goes on with a hash of
-    /// all that is registered: what is active under it is the same content.
+    /// The registered name is the given one followed by a hash of everything that is registered, so
+    /// an active definition with that name has the same content.
     async fn register(&self, definition: &JobDefinition) -> Result<String> {
         const OPERATION: &str = "RegisterJobDefinition";
         let Some(config) = &self.config else {
-            let why = Violation("this program registers no job definitions".to_owned());
+            let why = Violation("this program cannot register job definitions".to_owned());
             return Err(refused(why, OPERATION, &definition.name));
         };
         let region = self.region.as_deref();
@@ -205,7 +204,7 @@ impl Jobs for BatchJobs {
             .map_err(|r| refused(r, OPERATION, &name))?;
         let registered = request.send().await.map_err(failed(OPERATION, &name))?;
         registered.job_definition_arn.ok_or_else(|| {
-            let what = "the answer names no ARN";
+            let what = "the response has no ARN";
             PortError::new(OPERATION, name, ErrorKind::Unavailable, what)
         })
     }
@@ -220,7 +219,7 @@ impl Jobs for BatchJobs {
             .items()
             .send();
         let mut arns = Vec::new();
-        // Batch knows no filter by prefix.
+        // Batch cannot filter by prefix.
         while let Some(found) = pages.next().await {
             let found = found.map_err(failed("DescribeJobDefinitions", name_prefix))?;
             let name = found.job_definition_name().unwrap_or_default();
@@ -237,7 +236,7 @@ impl Jobs for BatchJobs {
             return Ok(());
         };
         let error = failed("DeregisterJobDefinition", arn)(error);
-        // Batch has one code for all that a caller can do wrong.
+        // Batch has one error code for every mistake of a caller.
         if error.is_retryable() || self.is_active(arn).await? {
             return Err(error);
         }
@@ -277,14 +276,14 @@ impl Jobs for BatchJobs {
             .set_timeout(timeout)
             .set_tags((!job.tags.is_empty()).then_some(tags))
             .customize()
-            // Batch takes no token by which it would know a call again: the SDK's own second try
-            // after a lost answer would make a second job. Whoever submits looks for it first.
+            // Batch has no idempotency token: a retry by the SDK after a lost response would submit
+            // a second job. The caller looks for the job before it submits again.
             .config_override(Config::builder().retry_config(RetryConfig::disabled()))
             .send()
             .await
             .map_err(failed(OPERATION, name))?;
         submitted.job_id.map(JobId).ok_or_else(|| {
-            let what = "the answer names no job";
+            let what = "the response has no job id";
             PortError::new(OPERATION, name, ErrorKind::Unavailable, what)
         })
     }
@@ -345,7 +344,7 @@ impl Jobs for BatchJobs {
             .collect::<std::result::Result<_, _>>()
             .map_err(|unreadable| unreadable.into_port(OPERATION))?;
         if let JobFilter::Name { name, .. } = filter {
-            // Batch takes the name in either case of letters.
+            // Batch compares names case-insensitively.
             jobs.retain(|job| job.name == *name);
         }
         Ok((jobs, listed.next_token))
@@ -388,7 +387,7 @@ fn dependency(dependency: &Dependency) -> JobDependency {
         .build()
 }
 
-/// A number as the SDK takes it; those given are far smaller.
+/// Converts a number for the SDK. All numbers here are far below the limit.
 fn signed(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
@@ -398,7 +397,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_the_environment() {
+    fn names_are_parsed_as_in_the_environment() {
         assert_eq!("arm64".parse(), Ok(Architecture::Arm64));
         assert_eq!("x86_64".parse(), Ok(Architecture::X86_64));
         assert_eq!("fargate".parse(), Ok(Capacity::Fargate));

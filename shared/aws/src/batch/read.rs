@@ -1,10 +1,10 @@
-//! What Batch says of jobs.
+//! Converts what Batch reports about jobs.
 
 use aws_sdk_batch::types::{JobDetail as Described, JobStatus as Status, JobSummary};
 use rowmill_domain::job::{JobDetail, JobId, JobName, JobStatus};
 use rowmill_ports::{ErrorKind, PortError};
 
-/// An answer that says less than it must, or what this program does not know.
+/// A response that is incomplete or has an unknown value.
 #[derive(Debug)]
 pub(super) struct Unreadable {
     job: String,
@@ -17,7 +17,7 @@ impl Unreadable {
     }
 }
 
-/// What DescribeJobs says of a job.
+/// Converts a job of DescribeJobs.
 pub(super) fn detail(job: &Described) -> Result<JobDetail, Unreadable> {
     let (id, status) = id_and_status(job.job_id(), job.status())?;
     let array = job.array_properties();
@@ -46,7 +46,7 @@ pub(super) fn detail(job: &Described) -> Result<JobDetail, Unreadable> {
     })
 }
 
-/// What ListJobs says of a job.
+/// Converts a job of ListJobs.
 pub(super) fn summary(job: &JobSummary) -> Result<JobDetail, Unreadable> {
     let (id, status) = id_and_status(job.job_id(), job.status())?;
     let array = job.array_properties();
@@ -67,7 +67,7 @@ pub(super) fn summary(job: &JobSummary) -> Result<JobDetail, Unreadable> {
     })
 }
 
-/// The size of the array that the job is, where it is no child: Batch writes 0 for none.
+/// The size of an array job. `None` for a plain job, where Batch reports 0, and for a child.
 fn size_of(id: &JobId) -> impl FnOnce(i32) -> Option<u32> {
     let is_child = id.index().is_some();
     move |size| {
@@ -85,13 +85,10 @@ fn id_and_status(
         job: id.unwrap_or("a job").to_owned(),
         what,
     };
-    let job = id.ok_or_else(|| unreadable("the answer names no id".into()))?;
+    let job = id.ok_or_else(|| unreadable("the response has no job id".into()))?;
     let name = status.map_or("", Status::as_str);
-    let status = JobStatus::parse(name).ok_or_else(|| {
-        unreadable(format!(
-            "its state is `{name}`, which this program knows not"
-        ))
-    })?;
+    let status =
+        JobStatus::parse(name).ok_or_else(|| unreadable(format!("unknown job state `{name}`")))?;
     Ok((JobId(job.to_owned()), status))
 }
 
@@ -122,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_attempt_says_how_it_ended() {
+    fn the_last_attempt_determines_how_the_job_ended() {
         let attempt = |code| {
             let container = AttemptContainerDetail::builder()
                 .exit_code(code)
@@ -142,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_state_is_an_error_that_names_it() {
+    fn the_error_for_an_unknown_state_contains_the_state() {
         let odd = job("a").status(Status::from("PAUSED")).build();
         let error = detail(&odd).unwrap_err().into_port("DescribeJobs");
         assert!(error.to_string().contains("PAUSED"), "{error}");

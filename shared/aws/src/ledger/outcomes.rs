@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::delete_table::DeleteTableError;
 use aws_sdk_dynamodb::types::{PutRequest, TableStatus, WriteRequest};
+use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{StreamExt, TryStreamExt, future, stream};
-use rand::Rng;
 use rowmill_domain::limits::{BATCH_WRITE_BYTES, BATCH_WRITE_ITEMS, OUTCOME_BYTES};
 use rowmill_domain::{Outcome, RunId};
 use rowmill_ports::{ErrorKind, Outcomes, PortError, Result, TablePlan};
@@ -38,6 +38,15 @@ const AT_ONCE: usize = 8;
 
 /// Rounds without progress before a batch fails.
 const IDLE_ROUNDS: u32 = 10;
+
+/// Pauses before unprocessed items are sent again: between 25 and 50 ms, doubling up to between 2.5
+/// and 5 s.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(25))
+    .with_factor(2.0)
+    .with_max_delay(Duration::from_millis(2500))
+    .with_jitter()
+    .without_max_times();
 
 /// Bytes of an item in a request besides its outcome: names, keys, and JSON syntax.
 const WIRE_ITEM: usize = 512;
@@ -163,17 +172,17 @@ impl DynamoLedger {
     /// Writes a batch. Repeats with the unprocessed items until there are none.
     async fn write_batch(&self, table: &str, mut items: Vec<WriteRequest>) -> Result<()> {
         let mut idle = 0;
-        let mut round = 0;
+        let mut pauses = PAUSES.build();
         loop {
             let sent = items.len();
-            let answer = self
+            let response = self
                 .client
                 .batch_write_item()
                 .request_items(table, items)
                 .send()
                 .await
                 .map_err(failed("BatchWriteItem", table))?;
-            let mut unprocessed = answer.unprocessed_items.unwrap_or_default();
+            let mut unprocessed = response.unprocessed_items.unwrap_or_default();
             items = unprocessed.remove(table).unwrap_or_default();
             if items.is_empty() {
                 return Ok(());
@@ -188,8 +197,8 @@ impl DynamoLedger {
                     message,
                 ));
             }
-            self.sleep(backoff(round)).await;
-            round += 1;
+            // Never ends.
+            self.sleep(pauses.next().unwrap_or_default()).await;
         }
     }
 
@@ -271,12 +280,6 @@ fn too_large(row: u32, bytes: usize) -> String {
     format!("the outcome of row {row} has {bytes} bytes; the limit is {OUTCOME_BYTES}")
 }
 
-/// The pause before a round: between half and all of 50 ms, which doubles each time up to 5 s.
-fn backoff(round: u32) -> Duration {
-    let most = Duration::from_millis(50 << round.min(7)).min(Duration::from_secs(5));
-    most.mul_f64(rand::rng().random_range(0.5..=1.0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,10 +301,9 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_their_maximum() {
-        for round in 0..200 {
-            let wait = backoff(round);
-            assert!(wait >= Duration::from_millis(25) && wait <= Duration::from_secs(5));
-        }
-        assert!(backoff(7) > backoff(0));
+        let pauses: Vec<Duration> = PAUSES.build().take(200).collect();
+        let (least, most) = (Duration::from_millis(25), Duration::from_secs(5));
+        assert!(pauses.iter().all(|pause| (least..=most).contains(pause)));
+        assert!(pauses[0] <= 2 * least && pauses[199] >= most / 2);
     }
 }

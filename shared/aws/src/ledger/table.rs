@@ -79,7 +79,7 @@ impl DynamoLedger {
     pub(super) async fn status(&self, table: &str) -> Result<Option<TableStatus>> {
         let described = self.client.describe_table().table_name(table).send().await;
         match described {
-            Ok(answer) => Ok(answer.table.and_then(|table| table.table_status)),
+            Ok(response) => Ok(response.table.and_then(|table| table.table_status)),
             Err(SdkError::ServiceError(error))
                 if matches!(
                     error.err(),
@@ -126,7 +126,7 @@ impl DynamoLedger {
     }
 }
 
-/// The answer to a request to create a table.
+/// The response to a request to create a table.
 pub(super) enum Creation {
     /// The table is being created.
     Started,

@@ -1,32 +1,35 @@
-//! Deleting any number of objects.
+//! Deletes any number of objects.
 
 use std::time::Duration;
 
 use aws_sdk_s3::operation::RequestId;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use backon::{BackoffBuilder, ExponentialBuilder};
 use rowmill_domain::limits;
 use rowmill_ports::{ErrorKind, Location, PortError, Result};
 
 use super::S3Objects;
 use crate::error::{failed, kind};
 
-/// Tries to delete a key that the service was too busy for.
-const DELETE_TRIES: u32 = 5;
+/// Pauses before retrying keys that the service was too busy to delete: 0.2 to 1.6 seconds.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(200))
+    .with_factor(2.0)
+    .with_max_times(4);
 
 impl S3Objects {
     pub(super) async fn delete_all(&self, bucket: &str, keys: &[String]) -> Result<()> {
         for page in keys.chunks(limits::DELETE_OBJECTS_MAX) {
             let mut left = self.delete_page(bucket, page).await?;
-            let mut tries = 1;
+            let mut pauses = PAUSES.build();
             while let Some((key, said)) = left.first() {
-                if tries == DELETE_TRIES {
-                    let message = format!("{said}; {} keys in all, {tries} times", left.len());
+                let Some(pause) = pauses.next() else {
+                    let message = format!("{said}; {} keys are left", left.len());
                     let at = Location::new(bucket, key).to_string();
                     let kind = ErrorKind::Throttled;
                     return Err(PortError::new("DeleteObjects", at, kind, message));
-                }
-                tokio::time::sleep(Duration::from_millis(100 << tries)).await;
-                tries += 1;
+                };
+                tokio::time::sleep(pause).await;
                 let keys: Vec<String> = left.into_iter().map(|(key, _)| key).collect();
                 left = self.delete_page(bucket, &keys).await?;
             }
@@ -34,8 +37,8 @@ impl S3Objects {
         Ok(())
     }
 
-    /// Deletes at most a page of keys, and gives those that the service was too busy for, each with
-    /// what it said.
+    /// Deletes up to one page of keys. Returns the keys that the service was too busy to delete,
+    /// each with the service's message.
     async fn delete_page(&self, bucket: &str, keys: &[String]) -> Result<Vec<(String, String)>> {
         let identifier = |key: &String| ObjectIdentifier::builder().key(key).build();
         let invalid = |error| {
@@ -52,14 +55,14 @@ impl S3Objects {
             .build()
             .map_err(invalid)?;
         let request = self.client.delete_objects().bucket(bucket).delete(delete);
-        let answer = request.send().await;
-        let answer = answer.map_err(failed("DeleteObjects", format!("s3://{bucket}")))?;
-        let id = answer.request_id().unwrap_or("none").to_owned();
+        let response = request.send().await;
+        let response = response.map_err(failed("DeleteObjects", format!("s3://{bucket}")))?;
+        let id = response.request_id().unwrap_or("none").to_owned();
         let mut busy = Vec::new();
-        for refused in answer.errors.unwrap_or_default() {
+        for refused in response.errors.unwrap_or_default() {
             let key = refused.key.unwrap_or_default();
             let code = refused.code.unwrap_or_default();
-            // Of a key there is a code and no status; what S3 fails in itself it calls so.
+            // A key has an error code but no status. These two codes stand for failures of S3.
             let kind = match code.as_str() {
                 "InternalError" | "ServiceUnavailable" => ErrorKind::Unavailable,
                 code => kind(Some(code), 400),

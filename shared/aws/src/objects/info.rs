@@ -1,4 +1,4 @@
-//! What S3 says of an object.
+//! What S3 reports about an object.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use rowmill_ports::ObjectInfo;
 
 use super::metadata;
 
-/// What the answers to HeadObject and GetObject have in common.
+/// What the responses to HeadObject and GetObject have in common.
 pub(super) struct Info {
     size: Option<i64>,
     etag: Option<String>,
@@ -20,25 +20,25 @@ pub(super) struct Info {
 }
 
 impl From<HeadObjectOutput> for Info {
-    fn from(answer: HeadObjectOutput) -> Info {
+    fn from(response: HeadObjectOutput) -> Info {
         Info {
-            size: answer.content_length,
-            etag: answer.e_tag,
-            version: answer.version_id,
-            modified: answer.last_modified,
-            metadata: answer.metadata,
+            size: response.content_length,
+            etag: response.e_tag,
+            version: response.version_id,
+            modified: response.last_modified,
+            metadata: response.metadata,
         }
     }
 }
 
 impl From<GetObjectOutput> for Info {
-    fn from(answer: GetObjectOutput) -> Info {
+    fn from(response: GetObjectOutput) -> Info {
         Info {
-            size: answer.content_length,
-            etag: answer.e_tag,
-            version: answer.version_id,
-            modified: answer.last_modified,
-            metadata: answer.metadata,
+            size: response.content_length,
+            etag: response.e_tag,
+            version: response.version_id,
+            modified: response.last_modified,
+            metadata: response.metadata,
         }
     }
 }
@@ -68,7 +68,7 @@ pub(super) fn unquoted(etag: Option<String>) -> String {
     etag.trim_matches('"').to_owned()
 }
 
-/// A bucket whose versioning is suspended gives the version `null`, which the next put replaces.
+/// Removes the version `null` of a bucket with suspended versioning: the next put replaces it.
 pub(super) fn versioned(version: Option<String>) -> Option<String> {
     version.filter(|version| version != "null")
 }

@@ -1,6 +1,6 @@
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What RFC 5987, `attr-char`, takes as it is, beside letters and digits.
+/// Characters besides letters and digits that RFC 5987 (`attr-char`) allows without encoding.
 const EXT_VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
     .remove(b'#')
@@ -15,11 +15,11 @@ const EXT_VALUE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'|')
     .remove(b'~');
 
-/// The `Content-Disposition` that has a browser save a file under that name (RFC 6266): the name
-/// itself for those that read `filename*`, and one of ASCII for the others.
+/// The `Content-Disposition` that makes a browser save a file under `file_name` (RFC 6266): the
+/// exact name in `filename*`, and an ASCII version for browsers that do not support it.
 pub(super) fn attachment(file_name: &str) -> String {
     let plain = |c: char| match c {
-        // A quote or a backslash would end the text or escape; a percent sign is decoded by some.
+        // A quote or a backslash would end or escape the text. Some browsers decode percent signs.
         '"' | '\\' | '%' | '/' => '_',
         ' '..='~' => c,
         _ => '_',
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_given_twice() {
+    fn the_name_appears_exactly_and_in_ascii() {
         assert_eq!(
             attachment("reviews-result.xlsx"),
             "attachment; filename=\"reviews-result.xlsx\"; filename*=UTF-8''reviews-result.xlsx"

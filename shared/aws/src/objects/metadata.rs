@@ -1,20 +1,20 @@
-//! Metadata values of other than ASCII, as RFC 2047 encoded words: what S3 itself answers for
-//! them, so that what a console, another program or this one has put reads alike.
+//! Encodes non-ASCII metadata values as RFC 2047 encoded words. S3 itself returns them this way, so
+//! values read the same whether the console, another program or this one has written them.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// Bytes of text in an encoded word: with `=?UTF-8?B?` and `?=` a word has at most 75 characters
+/// Bytes of text per encoded word. With `=?UTF-8?B?` and `?=`, a word may have up to 75 characters
 /// (RFC 2047, section 2).
 const WORD_BYTES: usize = 45;
 
-/// The value as a header holds it. Printable ASCII stays as it is.
+/// Encodes a value for a header. Printable ASCII is unchanged.
 pub(super) fn encode(value: &str) -> String {
     let plain = value.bytes().all(|b| (b' '..=b'~').contains(&b))
-        // A header loses them.
+        // Headers lose leading and trailing spaces.
         && !value.starts_with(' ')
         && !value.ends_with(' ')
-        // Would be read as an encoded word.
+        // A reader would take it for an encoded word.
         && !value.contains("=?");
     if plain {
         return value.to_owned();
@@ -22,7 +22,7 @@ pub(super) fn encode(value: &str) -> String {
     let mut words = Vec::new();
     let mut rest = value;
     while !rest.is_empty() {
-        // A word holds whole characters.
+        // A word contains whole characters.
         let (word, after) = rest.split_at(rest.floor_char_boundary(WORD_BYTES));
         words.push(format!("=?UTF-8?B?{}?=", STANDARD.encode(word)));
         rest = after;
@@ -30,9 +30,9 @@ pub(super) fn encode(value: &str) -> String {
     words.join(" ")
 }
 
-/// The text of a header's value. What is no encoded word stays as it is.
+/// Decodes the value of a header. Text outside encoded words is unchanged.
 pub(super) fn decode(value: &str) -> String {
-    // Bytes: other writers cut words within a character.
+    // As bytes, because other writers may split a character between two words.
     let mut text = Vec::with_capacity(value.len());
     let mut rest = value;
     let mut after_word = false;
@@ -45,7 +45,7 @@ pub(super) fn decode(value: &str) -> String {
             after_word = false;
             continue;
         };
-        // Space between two encoded words is none of the text.
+        // Space between two encoded words is not part of the text.
         if !(after_word && between.trim().is_empty()) {
             text.extend_from_slice(between.as_bytes());
         }
@@ -57,7 +57,7 @@ pub(super) fn decode(value: &str) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The encoded word that a text starts with, as UTF-8, and its length.
+/// Decodes the encoded word at the start of a text to UTF-8. Returns it with its encoded length.
 fn word(from: &str) -> Option<(Vec<u8>, usize)> {
     let mut parts = from.strip_prefix("=?")?.splitn(4, '?');
     let (charset, encoding) = (parts.next()?, parts.next()?);
@@ -71,7 +71,7 @@ fn word(from: &str) -> Option<(Vec<u8>, usize)> {
         _ => return None,
     };
     let length = "=?".len() + charset.len() + 1 + encoding.len() + 1 + text.len() + "?=".len();
-    // The language after the asterisk (RFC 2231) changes nothing.
+    // The language after an asterisk (RFC 2231) is irrelevant.
     let charset = charset.split('*').next()?.to_ascii_lowercase();
     let utf8 = match charset.as_str() {
         "utf-8" | "us-ascii" => bytes,
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_encoded_reads_back() {
+    fn encoded_values_decode_to_the_same_text() {
         let long = "Gebühren für Überweisungen ".repeat(20);
         for value in [
             "",
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_encoded_is_read() {
+    fn values_encoded_by_other_programs_are_decoded() {
         for (encoded, value) in [
             ("=?UTF-8?Q?caf=C3=A9_noir?=", "café noir"),
             ("=?utf-8?b?w7w=?=", "ü"),

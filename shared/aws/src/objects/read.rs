@@ -1,4 +1,4 @@
-//! Reading an object to its end.
+//! Reads an object completely.
 
 use std::path::PathBuf;
 
@@ -13,20 +13,20 @@ use super::S3Objects;
 use super::info::Info;
 use crate::error::failed;
 
-/// Tries to read a body to its end. The SDK tries a call again until its answer begins, not when
-/// the connection ends within it.
-const BODY_TRIES: u32 = 4;
+/// Attempts to read a body completely. The SDK reattempts a call only until its response starts, not
+/// after the connection breaks within it.
+const BODY_ATTEMPTS: u32 = 4;
 
-/// Why a body was not read to its end.
+/// Why a body was not read completely.
 pub(super) enum BodyError {
-    /// The way to the service; again may help.
+    /// The connection broke. A retry may succeed.
     Connection(String),
-    /// The file it goes to.
+    /// The target file could not be written.
     File(String),
 }
 
 impl S3Objects {
-    /// The object's answer with its bytes still to come.
+    /// Requests the object. The body is not read yet.
     async fn open(&self, at: &Location) -> Result<GetObjectOutput> {
         self.client
             .get_object()
@@ -38,7 +38,7 @@ impl S3Objects {
             .map_err(failed("GetObject", at.to_string()))
     }
 
-    /// Reads an object to its end, again from its start where the connection ends within it.
+    /// Reads an object completely. Starts again if the connection breaks within it.
     pub(super) async fn read<T, F>(
         &self,
         at: &Location,
@@ -48,16 +48,16 @@ impl S3Objects {
         F: Future<Output = std::result::Result<T, BodyError>>,
     {
         let error = |kind, message| PortError::new("GetObject", at.to_string(), kind, message);
-        let mut tries = 0;
+        let mut attempts = 0;
         loop {
-            let mut answer = self.open(at).await?;
-            let bytes = std::mem::take(&mut answer.body);
-            let info = Info::from(answer).object(&at.key);
-            tries += 1;
+            let mut response = self.open(at).await?;
+            let bytes = std::mem::take(&mut response.body);
+            let info = Info::from(response).object(&at.key);
+            attempts += 1;
             match body(bytes).await {
                 Ok(value) => return Ok((info, value)),
-                Err(BodyError::Connection(message)) if tries < BODY_TRIES => {
-                    tracing::debug!(%at, message, "the connection ended within an object");
+                Err(BodyError::Connection(message)) if attempts < BODY_ATTEMPTS => {
+                    tracing::debug!(%at, message, "the connection broke within an object");
                 }
                 Err(BodyError::Connection(message) | BodyError::File(message)) => {
                     return Err(error(ErrorKind::Unavailable, message));
@@ -67,7 +67,7 @@ impl S3Objects {
     }
 }
 
-/// The bytes of a body.
+/// Reads a body into memory.
 pub(super) async fn collect(body: ByteStream) -> std::result::Result<Bytes, BodyError> {
     match body.collect().await {
         Ok(body) => Ok(body.into_bytes()),
@@ -77,7 +77,7 @@ pub(super) async fn collect(body: ByteStream) -> std::result::Result<Bytes, Body
     }
 }
 
-/// Writes a body to a file beside `to`, which then takes its place: what is at `to` is whole.
+/// Writes a body to a file next to `to` and then renames it, so that `to` is always complete.
 pub(super) async fn download(
     mut body: ByteStream,
     to: PathBuf,
@@ -88,7 +88,7 @@ pub(super) async fn download(
     let local = |error: std::io::Error| BodyError::File(format!("{}: {error}", to.display()));
     let write = async {
         let file = tokio::fs::File::create(&partial).await.map_err(local)?;
-        // A blocking write for each packet would take longer than the network.
+        // One blocking write per packet would be slower than the network.
         let mut file = BufWriter::with_capacity(1 << 20, file);
         while let Some(bytes) = body.next().await {
             let lost = |error| BodyError::Connection(DisplayErrorContext(error).to_string());
@@ -99,7 +99,7 @@ pub(super) async fn download(
     };
     let written = write.await;
     if written.is_err() {
-        // It may not be there.
+        // The file may not exist.
         let _ = tokio::fs::remove_file(&partial).await;
     }
     written

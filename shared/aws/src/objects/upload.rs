@@ -1,4 +1,4 @@
-//! Putting an object: whole, or in parts above 8 MB.
+//! Puts an object: in one request, or in parts if it is larger than 8 MB.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,6 +10,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use rowmill_domain::limits;
@@ -19,17 +20,21 @@ use super::info::{unquoted, versioned};
 use super::metadata;
 use crate::error::failed;
 
-/// Above this an object is put in parts of this size: the way fills with several at once, and a
-/// lost connection costs a part.
+/// The size of parts. Larger objects are put in parts: several are sent at a time, and a broken
+/// connection costs one part.
 const PART: u64 = 8 << 20;
 
-/// Parts under way at once. With [`PART`] bytes each this bounds the memory of an upload: 32 MB.
+/// Parts sent concurrently. With [`PART`] bytes each, an upload uses up to 32 MB of memory.
 const AT_ONCE: usize = 4;
 
-/// Tries of a conditional put while another one of the same key is under way.
-const CONFLICT_TRIES: u32 = 6;
+/// Pauses of a conditional put while another put of the same key is in progress: 0.1 to 1.6
+/// seconds.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_factor(2.0)
+    .with_max_times(5);
 
-/// What is put.
+/// The content of an object.
 pub(super) enum Body {
     Bytes(Bytes),
     File { file: Arc<File>, length: u64 },
@@ -43,10 +48,10 @@ impl Body {
         }
     }
 
-    /// The bytes from `start`, `length` of them.
+    /// Reads `length` bytes from `start`.
     async fn read(&self, start: u64, length: u64) -> std::io::Result<Bytes> {
         match self {
-            // Both fit: the bytes are in memory.
+            // Both fit into usize: the bytes are in memory.
             Body::Bytes(bytes) => Ok(bytes.slice(start as usize..(start + length) as usize)),
             Body::File { file, .. } => {
                 let file = Arc::clone(file);
@@ -62,13 +67,13 @@ impl Body {
     }
 }
 
-/// What the service says of an object that it has taken.
+/// The service's response about a stored object.
 pub(super) struct Written {
     pub(super) etag: String,
     pub(super) version: Option<String>,
 }
 
-/// An object on its way.
+/// An object to put.
 pub(super) struct Upload<'a> {
     pub(super) client: &'a Client,
     pub(super) at: &'a Location,
@@ -76,10 +81,10 @@ pub(super) struct Upload<'a> {
     pub(super) body: &'a Body,
 }
 
-/// Why it was not taken.
+/// Why an object was not stored.
 struct Failure {
     error: PortError,
-    /// Another write of the key is under way, and which of them wins is not known yet.
+    /// Another put of the key is in progress, and it is not decided yet which one wins.
     undecided: bool,
 }
 
@@ -114,22 +119,14 @@ where
 impl Upload<'_> {
     /// Puts the object.
     pub(super) async fn run(&self) -> Result<Written> {
-        let mut tries = 1;
-        loop {
-            let put = if self.body.len() > PART {
-                self.in_parts().await
-            } else {
-                self.whole().await
-            };
-            match put {
-                Ok(written) => return Ok(written),
-                Err(failure) if failure.undecided && tries < CONFLICT_TRIES => {
-                    tokio::time::sleep(Duration::from_millis(50 << tries)).await;
-                    tries += 1;
-                }
-                Err(failure) => return Err(failure.error),
-            }
-        }
+        let put = async || match self.body.len() > PART {
+            true => self.in_parts().await,
+            false => self.whole().await,
+        };
+        let written = put
+            .retry(PAUSES)
+            .when(|failure: &Failure| failure.undecided);
+        written.await.map_err(|failure| failure.error)
     }
 
     fn metadata(&self) -> Option<HashMap<String, String>> {
@@ -147,14 +144,14 @@ impl Upload<'_> {
         let read = self.body.read(start, length).await;
         read.map_err(|error| {
             let at = self.at.to_string();
-            let message = format!("the file cannot be read, or has changed: {error}");
+            let message = format!("the file cannot be read or has changed: {error}");
             PortError::new("PutObject", at, ErrorKind::Unavailable, message)
         })
     }
 
     async fn whole(&self) -> std::result::Result<Written, Failure> {
         let body = self.read(0, self.body.len()).await?;
-        let answer = self
+        let response = self
             .client
             .put_object()
             .bucket(&self.at.bucket)
@@ -167,12 +164,12 @@ impl Upload<'_> {
             .await
             .map_err(refused("PutObject", self.at))?;
         Ok(Written {
-            etag: unquoted(answer.e_tag),
-            version: versioned(answer.version_id),
+            etag: unquoted(response.e_tag),
+            version: versioned(response.version_id),
         })
     }
 
-    /// Parts that a killed process leaves are removed by the bucket's rule for incomplete uploads.
+    /// The bucket's rule for incomplete uploads removes the parts that a killed process leaves.
     async fn in_parts(&self) -> std::result::Result<Written, Failure> {
         let created = self
             .client
@@ -187,7 +184,7 @@ impl Upload<'_> {
             .map_err(refused("CreateMultipartUpload", self.at))?;
         let Some(id) = created.upload_id else {
             let at = self.at.to_string();
-            let message = "the answer has no upload id";
+            let message = "the response has no upload id";
             let kind = ErrorKind::Unavailable;
             return Err(PortError::new("CreateMultipartUpload", at, kind, message).into());
         };
@@ -201,11 +198,11 @@ impl Upload<'_> {
                 .upload_id(&id)
                 .send()
                 .await;
-            // After a Complete whose answer was lost there is nothing to abort.
+            // There is nothing to abort if the response to Complete was lost.
             if let Err(error) = abort.map_err(failed("AbortMultipartUpload", self.at.to_string()))
                 && !error.is_not_found()
             {
-                tracing::warn!(%error, "parts of a failed upload stay until the bucket's rule removes them");
+                tracing::warn!(%error, "the parts of a failed upload stay until the bucket's rule removes them");
             }
         }
         written
@@ -222,7 +219,7 @@ impl Upload<'_> {
         let parts = CompletedMultipartUpload::builder()
             .set_parts(Some(parts))
             .build();
-        let answer = self
+        let response = self
             .client
             .complete_multipart_upload()
             .bucket(&self.at.bucket)
@@ -235,8 +232,8 @@ impl Upload<'_> {
             .map_err(refused("CompleteMultipartUpload", self.at))
             .map_err(gone)?;
         Ok(Written {
-            etag: unquoted(answer.e_tag),
-            version: versioned(answer.version_id),
+            etag: unquoted(response.e_tag),
+            version: versioned(response.version_id),
         })
     }
 
@@ -247,9 +244,9 @@ impl Upload<'_> {
         start: u64,
         length: u64,
     ) -> std::result::Result<CompletedPart, Failure> {
-        // At most 10,000 parts.
+        // There are at most 10,000 parts.
         let number = i32::try_from(n + 1).unwrap_or(i32::MAX);
-        let answer = self
+        let response = self
             .client
             .upload_part()
             .bucket(&self.at.bucket)
@@ -264,14 +261,14 @@ impl Upload<'_> {
             .map_err(gone)?;
         Ok(CompletedPart::builder()
             .part_number(number)
-            .set_e_tag(answer.e_tag)
-            .set_checksum_crc32(answer.checksum_crc32)
+            .set_e_tag(response.e_tag)
+            .set_checksum_crc32(response.checksum_crc32)
             .build())
     }
 }
 
-/// An upload that is there no longer was ended by somebody else, or by this one's Complete whose
-/// answer was lost. It is not the object that is missing; putting it again decides.
+/// An upload that no longer exists was ended by another process, or by this process's Complete,
+/// whose response was lost. This does not mean that the object is missing, so a retry is needed.
 fn gone(mut failure: Failure) -> Failure {
     if failure.error.is_not_found() {
         failure.error.kind = ErrorKind::Unavailable;
@@ -279,7 +276,7 @@ fn gone(mut failure: Failure) -> Failure {
     failure
 }
 
-/// Bytes of a part, so that there are at most [`limits::UPLOAD_PARTS_MAX`].
+/// The size of a part in bytes, such that there are at most [`limits::UPLOAD_PARTS_MAX`] parts.
 fn part_size(length: u64) -> u64 {
     PART.max(length.div_ceil(limits::UPLOAD_PARTS_MAX))
 }
