@@ -1,40 +1,51 @@
 use std::fmt;
 
-/// A call's result.
+/// The result of a call.
 pub type Result<T> = std::result::Result<T, PortError>;
 
-/// A call to a service that failed: which, on what, and whether trying again can help.
+/// A failed call to a service: the operation, the resource, and whether a retry can help.
+///
+/// ```
+/// use rowmill_ports::{ErrorKind, Optional, PortError};
+///
+/// let throttled = PortError::new("SubmitJob", "job-1", ErrorKind::Throttled, "slow down");
+/// assert!(throttled.is_retryable());
+/// assert_eq!(throttled.to_string(), "SubmitJob job-1: slow down");
+///
+/// let absent = PortError::new("GetObject", "s3://b/k", ErrorKind::NotFound, "no such key");
+/// assert_eq!(Err::<(), _>(absent).optional().unwrap(), None);
+/// ```
 #[derive(Debug)]
 pub struct PortError {
-    /// The operation: `GetObject`, `SubmitJob`.
+    /// The operation, such as `GetObject` or `SubmitJob`.
     pub operation: &'static str,
-    /// What it was on: `s3://bucket/key`, a job's name.
+    /// What the operation was on, such as `s3://bucket/key` or the name of a job.
     pub resource: String,
-    /// What kind of failure it is.
+    /// The kind of failure.
     pub kind: ErrorKind,
-    /// What the service said, with its request id where there is one.
+    /// The message of the service, with its request id if there is one.
     pub message: String,
 }
 
-/// Kinds of failures, as far as callers tell them apart.
+/// The kinds of failures that callers distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// It does not exist.
+    /// The resource does not exist.
     NotFound,
-    /// A condition did not hold: it exists already, or has changed.
+    /// A condition was not met: the resource exists or was changed.
     Conflict,
-    /// The service refuses such a request, now and always: a limit, a malformed value.
+    /// The request is invalid: a limit is exceeded or a value is malformed. A retry fails again.
     Invalid,
-    /// Not allowed.
+    /// Access is denied.
     Denied,
-    /// Too many calls: later.
+    /// There are too many calls. A later retry may succeed.
     Throttled,
-    /// The service or the way to it failed: later.
+    /// The service or the network failed. A later retry may succeed.
     Unavailable,
 }
 
 impl PortError {
-    /// An error of that kind.
+    /// Creates an error.
     pub fn new(
         operation: &'static str,
         resource: impl Into<String>,
@@ -54,15 +65,15 @@ impl PortError {
         matches!(self.kind, ErrorKind::Throttled | ErrorKind::Unavailable)
     }
 
-    /// Whether it says that the thing does not exist.
+    /// Whether the resource does not exist.
     pub fn is_not_found(&self) -> bool {
         self.kind == ErrorKind::NotFound
     }
 }
 
-/// What may be absent.
+/// Turns "not found" into `None`.
 pub trait Optional<T> {
-    /// `None` where it does not exist; every other failure stays one.
+    /// Returns `None` if the resource does not exist. Other errors are unchanged.
     fn optional(self) -> Result<Option<T>>;
 }
 

@@ -3,24 +3,24 @@ use rowmill_domain::job::{JobDefinition, JobDetail, JobId, JobName, JobStatus, S
 
 use crate::Result;
 
-/// Which jobs [`Jobs::list`] gives. One of the three, as Batch takes it.
+/// Which jobs [`Jobs::list`] returns. Batch takes exactly one of the three.
 #[derive(Clone, Debug, PartialEq)]
 pub enum JobFilter {
-    /// Jobs of the queue with that name, in any state, newest first.
+    /// Jobs of the queue with this name, in any state, newest first.
     Name {
         /// The queue.
         queue: String,
         /// The name.
         name: JobName,
     },
-    /// Jobs of the queue in that state.
+    /// Jobs of the queue in this state. Children are not included.
     Status {
         /// The queue.
         queue: String,
         /// The state.
         status: JobStatus,
     },
-    /// Children of an array in that state.
+    /// Children of an array job in this state.
     Children {
         /// The array.
         parent: JobId,
@@ -29,33 +29,38 @@ pub enum JobFilter {
     },
 }
 
-/// Jobs: AWS Batch, or the local one. Refusals ([`crate::ErrorKind::Invalid`]) are those of AWS,
-/// at the limits of [`rowmill_domain::limits`].
+/// Container jobs: AWS Batch, or the local Batch.
+///
+/// Both reject what AWS Batch rejects ([`Invalid`](crate::ErrorKind::Invalid)), at the limits in
+/// [`rowmill_domain::limits`].
 #[async_trait]
 pub trait Jobs: Send + Sync {
-    /// Registers a definition and gives its ARN. The same content under the same name gives the
-    /// same ARN again.
+    /// Registers a definition and returns its ARN. The same content under the same name always
+    /// returns the same ARN.
     async fn register(&self, definition: &JobDefinition) -> Result<String>;
-    /// ARNs of the active definitions whose names start so.
+    /// Returns the ARNs of the active definitions whose names start with `name_prefix`.
     async fn definitions(&self, name_prefix: &str) -> Result<Vec<String>>;
-    /// Deregisters; nothing happens where there is none.
+    /// Deregisters a definition. Does nothing if it does not exist.
     async fn deregister(&self, arn: &str) -> Result<()>;
-    /// Submits a job. Not idempotent: each call makes a job, and one that is answered with
-    /// [`crate::ErrorKind::Unavailable`] may have made one.
+    /// Submits a job. Not idempotent: every call creates a job, and a call that fails with
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) may have created one.
     async fn submit(&self, job: &SubmitJob) -> Result<JobId>;
-    /// What is known of these jobs, at most [`rowmill_domain::limits::DESCRIBE_JOBS_MAX`]
-    /// (more: [`crate::ErrorKind::Invalid`]); unknown ones are left out.
+    /// Returns the details of jobs, in any order. Unknown jobs are left out.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) for more than
+    /// [`DESCRIBE_JOBS_MAX`](rowmill_domain::limits::DESCRIBE_JOBS_MAX) ids.
     async fn describe(&self, ids: &[JobId]) -> Result<Vec<JobDetail>>;
-    /// A page of jobs, at most 100, and what to hand to the next call as `after`.
-    /// Details that DescribeJobs gives and ListJobs does not are absent.
+    /// Returns up to 100 jobs, and the `after` of the next page, which is `None` at the end. A page
+    /// can be empty without being the last. Details that only DescribeJobs has are absent.
     async fn list(
         &self,
         filter: &JobFilter,
         after: Option<&str>,
     ) -> Result<(Vec<JobDetail>, Option<String>)>;
-    /// Ends a job that is not terminal: running children get SIGTERM, then SIGKILL; it becomes
-    /// FAILED with `reason`. Nothing happens to a terminal one.
+    /// Ends a job: running children get SIGTERM, then SIGKILL, and the job becomes FAILED with
+    /// `reason`. Does nothing if the job has ended.
     async fn terminate(&self, id: &JobId, reason: &str) -> Result<()>;
-    /// Ends a job that has not started (SUBMITTED, PENDING, RUNNABLE); one that has is left alone.
+    /// Ends a job that is SUBMITTED, PENDING or RUNNABLE. Does nothing if it has started.
     async fn cancel(&self, id: &JobId, reason: &str) -> Result<()>;
 }

@@ -8,14 +8,21 @@ use chrono::{DateTime, Utc};
 
 use crate::Result;
 
-/// Where an object is.
+/// The location of an object.
+///
+/// ```
+/// use rowmill_ports::Location;
+///
+/// let at = Location::new("work", "runs/r/manifest.json");
+/// assert_eq!(at.to_string(), "s3://work/runs/r/manifest.json");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Location {
     /// The bucket.
     pub bucket: String,
-    /// The key, decoded.
+    /// The key, not encoded.
     pub key: String,
-    /// A version, in a versioned bucket; else the latest.
+    /// A version, in a versioned bucket. `None`: the latest.
     pub version: Option<String>,
 }
 
@@ -36,72 +43,88 @@ impl std::fmt::Display for Location {
     }
 }
 
-/// What is known of an object without its bytes.
+/// An object without its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectInfo {
-    /// Its key.
+    /// The key.
     pub key: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Changes with the content; without quotes.
+    /// Changes with the content. Without quotes.
     pub etag: String,
-    /// Its version, in a versioned bucket.
+    /// The version, in a versioned bucket.
     pub version: Option<String>,
-    /// When it was put.
+    /// When the object was put.
     pub modified: DateTime<Utc>,
-    /// User metadata, names in lower case. Empty in listings.
+    /// User metadata, with names in lower case. Empty in listings.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// An object with its bytes.
+/// An object with its content.
 #[derive(Clone, Debug)]
 pub struct Object {
-    /// What is known of it.
+    /// Key, size, version and metadata.
     pub info: ObjectInfo,
-    /// Its bytes.
+    /// The content.
     pub body: Bytes,
 }
 
-/// How an object is put.
+/// Options of a put.
 #[derive(Clone, Debug, Default)]
 pub struct Put {
-    /// Its media type.
+    /// The media type.
     pub content_type: Option<String>,
-    /// User metadata, names in lower case.
+    /// User metadata, with names in lower case. Replaces all previous metadata.
     pub metadata: BTreeMap<String, String>,
-    /// Only if no object has the key; else [`crate::ErrorKind::Conflict`].
+    /// Put only if no object has the key. Otherwise the put fails with
+    /// [`Conflict`](crate::ErrorKind::Conflict).
     pub if_absent: bool,
 }
 
 /// A page of a listing.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// Objects in the order of their keys' UTF-8 bytes.
+    /// Objects, in the order of their keys' UTF-8 bytes.
     pub objects: Vec<ObjectInfo>,
-    /// Hand this to the next call as `after`; `None` at the end.
+    /// The `after` of the next page. `None` at the end.
     pub next: Option<String>,
 }
 
 /// Objects in buckets: S3, or a directory.
 ///
-/// A put is whole or not at all, and seen by every later get and list. A put and a delete may be
-/// done twice.
+/// A put is atomic: readers see the previous object or the complete new one. Every get and list
+/// that starts after a put or delete returned sees its effect. Puts and deletes can be repeated.
 #[async_trait]
 pub trait Objects: Send + Sync {
-    /// What is known of an object. [`crate::ErrorKind::NotFound`] where there is none.
+    /// Returns an object without its content.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such object.
     async fn head(&self, at: &Location) -> Result<ObjectInfo>;
-    /// An object whole; for those known to be small.
+    /// Reads a whole object into memory. For objects that are known to be small.
+    ///
+    /// # Errors
+    /// As [`Objects::head`].
     async fn get(&self, at: &Location) -> Result<Object>;
-    /// Writes an object's bytes to a new file at `to`, replacing what is there.
+    /// Writes an object to the file `to`, replacing what is there. The file is complete or unchanged.
+    ///
+    /// # Errors
+    /// As [`Objects::head`].
     async fn download(&self, at: &Location, to: &Path) -> Result<ObjectInfo>;
     /// Puts bytes.
+    ///
+    /// # Errors
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the key or the metadata is too long.
     async fn put(&self, bucket: &str, key: &str, body: Bytes, put: Put) -> Result<ObjectInfo>;
-    /// Puts a file's bytes; for large ones.
+    /// Puts the content of a file of any size.
+    ///
+    /// # Errors
+    /// As [`Objects::put`].
     async fn upload(&self, bucket: &str, key: &str, from: &Path, put: Put) -> Result<ObjectInfo>;
-    /// Objects whose keys start with `prefix`, after the key `after`; at most 1,000 a page.
+    /// Returns up to 1,000 objects whose keys start with `prefix` and come after the key `after`.
     async fn list(&self, bucket: &str, prefix: &str, after: Option<&str>) -> Result<Page>;
-    /// Deletes; keys without an object are passed over. Any number of keys.
+    /// Deletes any number of objects. Keys without an object are ignored.
     async fn delete(&self, bucket: &str, keys: &[String]) -> Result<()>;
-    /// A link that lets its bearer download the object as `file_name` for so long.
+    /// Returns a link that lets anyone who has it download the object as `file_name`, for `valid`.
     async fn link(&self, at: &Location, file_name: &str, valid: Duration) -> Result<String>;
 }

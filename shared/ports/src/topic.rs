@@ -7,16 +7,19 @@ use crate::{ErrorKind, PortError, Result};
 /// The topic that stages publish to: SNS, or the local one.
 #[async_trait]
 pub trait Topic: Send + Sync {
-    /// Publishes, with the message's kind as its attribute `kind`; at least once to every
-    /// subscription that takes the kind. More than
-    /// [`TOPIC_MESSAGE_MAX`] bytes: [`ErrorKind::Invalid`].
+    /// Publishes a message, with its kind as the attribute `kind`. It is delivered at least once to
+    /// every subscription to this kind.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if the message is larger than [`TOPIC_MESSAGE_MAX`] bytes.
     async fn publish(&self, message: &RunMessage) -> Result<()>;
 }
 
-/// The message as JSON, for `operation` on `resource`, which takes no larger one.
+/// Serializes a message for `operation` on `resource`.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] where it has more than [`TOPIC_MESSAGE_MAX`] bytes with its attribute.
+/// [`ErrorKind::Invalid`] if the message and its attribute are larger than [`TOPIC_MESSAGE_MAX`]
+/// bytes.
 pub fn message_text(
     message: &RunMessage,
     operation: &'static str,
@@ -37,12 +40,12 @@ pub fn message_text(
     match text.len() + attribute_bytes(message) {
         0..=TOPIC_MESSAGE_MAX => Ok(text),
         size => invalid(format!(
-            "the message has {size} bytes, and at most {TOPIC_MESSAGE_MAX} are taken"
+            "the message has {size} bytes; the limit is {TOPIC_MESSAGE_MAX}"
         )),
     }
 }
 
-/// What the attribute `kind` adds to a message: its name, its type and its value.
+/// Bytes that the attribute `kind` adds to a message: its name, type and value.
 pub(crate) fn attribute_bytes(message: &RunMessage) -> usize {
     "kind".len() + "String".len() + message.kind().len()
 }

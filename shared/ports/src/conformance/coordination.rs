@@ -230,8 +230,8 @@ async fn answers(coordination: &dyn Coordination, outcomes: &dyn Outcomes) {
 
     outcomes.drop_table(&run).await.unwrap();
     outcomes.create_table(&run, PLAN).await.unwrap();
-    let anew = ask("q", "z", 0).await.unwrap();
-    assert_eq!(anew, Asked::Yours, "answers are dropped with their table");
+    let again = ask("q", "z", 0).await.unwrap();
+    assert_eq!(again, Asked::Yours, "answers are dropped with their table");
     outcomes.drop_table(&run).await.unwrap();
 }
 

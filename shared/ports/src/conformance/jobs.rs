@@ -1,4 +1,4 @@
-//! What every [`crate::Jobs`] keeps.
+//! The guarantees of [`Jobs`].
 
 mod limits;
 
@@ -24,13 +24,13 @@ const STATES: [JobStatus; 7] = [
     JobStatus::Failed,
 ];
 
-/// A definition of that name. Its program is `true`, in case it is run.
+/// A definition with this name. Its program is `true`, in case the adapter runs it.
 pub fn definition(name: &str) -> JobDefinition {
     JobDefinition {
         name: name.into(),
         image: "busybox".into(),
         command: vec!["true".into()],
-        // Whole, as moto tells of a part of a vCPU in a way that no client can read.
+        // A whole number, because moto reports fractions in a form that no client can read.
         vcpu: 1.0,
         memory_mib: 2048,
         environment: BTreeMap::new(),
@@ -43,7 +43,7 @@ pub fn definition(name: &str) -> JobDefinition {
     }
 }
 
-/// A plain job of that definition.
+/// A plain job with this definition.
 pub fn job(name: &str, queue: &str, definition: &str) -> SubmitJob {
     SubmitJob {
         name: JobName(name.into()),
@@ -65,15 +65,15 @@ fn after(id: &JobId, kind: Option<DependencyType>) -> Dependency {
     }
 }
 
-/// Blocks its thread: a suite has no runtime to sleep in, and this is a test.
+/// A pause that blocks the thread: a suite has no runtime to sleep in.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Submits, and again where there were too many calls.
+/// Submits a job, repeatedly if the service throttles.
 async fn submit(jobs: &dyn Jobs, job: &SubmitJob) -> Result<JobId> {
     loop {
         match jobs.submit(job).await {
             Err(e) if e.kind == ErrorKind::Throttled => std::thread::sleep(PAUSE),
-            answer => return answer,
+            result => return result,
         }
     }
 }
@@ -98,15 +98,21 @@ fn by_name(queue: &str, name: &str) -> JobFilter {
     }
 }
 
-/// Definitions and jobs, as any adapter keeps them, whether or not it runs the jobs. `queue` is
-/// a queue that exists; leaves no active definition, and no job that has not been ended.
+/// Checks an adapter, whether or not it runs the jobs. `queue` must exist. Leaves no active
+/// definition and no job that has not ended.
+///
+/// # Panics
+/// If a guarantee of [`Jobs`] does not hold.
 pub async fn jobs(jobs: &dyn Jobs, queue: &str) {
     shapes(jobs, queue).await;
     listings(jobs, queue).await;
 }
 
-/// The part of [`jobs`] that holds where a listing is one page in any order and shows children
-/// beside their parents, as in emulators.
+/// The part of [`jobs`] that also holds for emulators, which list one page in any order and show
+/// children next to their parents.
+///
+/// # Panics
+/// If a guarantee of [`Jobs`] does not hold.
 pub async fn shapes(jobs: &dyn Jobs, queue: &str) {
     definitions(jobs).await;
 
@@ -117,7 +123,7 @@ pub async fn shapes(jobs: &dyn Jobs, queue: &str) {
     for _ in 0..2 {
         submitted.push(submit(jobs, &plain).await.unwrap());
     }
-    assert_ne!(submitted[0], submitted[1], "every call makes a job");
+    assert_ne!(submitted[0], submitted[1], "every call creates a job");
 
     let mut array = job("suite-array", queue, &arn);
     array.array_size = Some(120);
@@ -132,7 +138,7 @@ pub async fn shapes(jobs: &dyn Jobs, queue: &str) {
     let mut ids = submitted.clone();
     ids.push(nobody.clone());
     let details = jobs.describe(&ids).await.unwrap();
-    assert_eq!(details.len(), submitted.len(), "unknown ones are left out");
+    assert_eq!(details.len(), submitted.len(), "unknown jobs are left out");
     for id in &submitted {
         let detail = details.iter().find(|d| d.id == *id).unwrap();
         assert!(detail.created_at.is_some(), "{detail:?}");
@@ -156,7 +162,10 @@ pub async fn shapes(jobs: &dyn Jobs, queue: &str) {
     expected.sort_unstable();
     assert_eq!(ids, expected);
     let found = list_all(jobs, &by_name(queue, "suite-plai")).await;
-    assert!(found.is_empty(), "the start of a name is none: {found:?}");
+    assert!(
+        found.is_empty(),
+        "the start of a name does not match: {found:?}"
+    );
 
     let children = |status| JobFilter::Children {
         parent: array.clone(),
@@ -169,13 +178,14 @@ pub async fn shapes(jobs: &dyn Jobs, queue: &str) {
     assert_eq!(
         found[0].id,
         array.child(found[0].array_index.unwrap()),
-        "a child's id is its parent's with its index"
+        "a child's id is its parent's id with its index"
     );
 
     end(jobs, &submitted, &arn).await;
 }
 
-/// Each job is in one state at a time, but may move between two listings.
+/// Lists the jobs of all states until there are `wanted`. Each job is in one state at a time, but may
+/// change it between two listings.
 async fn in_states(
     jobs: &dyn Jobs,
     filter: &dyn Fn(JobStatus) -> JobFilter,
@@ -191,13 +201,13 @@ async fn in_states(
         if found.len() == wanted {
             return found;
         }
-        // While many start, listings are seldom of one moment.
+        // Jobs changed their state between the listings.
         std::thread::sleep(PAUSE);
     }
     panic!("listings by state do not show {wanted} jobs");
 }
 
-/// Ends jobs, again where they have ended, and their definition.
+/// Ends jobs, even if they have ended, and deregisters their definition.
 async fn end(jobs: &dyn Jobs, submitted: &[JobId], arn: &str) {
     for id in submitted {
         jobs.terminate(id, "the suite is done").await.unwrap();
@@ -207,7 +217,7 @@ async fn end(jobs: &dyn Jobs, submitted: &[JobId], arn: &str) {
     jobs.deregister(arn).await.unwrap();
 }
 
-/// The order of listings, their pages, and what is on them.
+/// The order, the pages and the content of listings.
 async fn listings(jobs: &dyn Jobs, queue: &str) {
     let arn = jobs.register(&definition("suite-lists")).await.unwrap();
     let plain = job("suite-order", queue, &arn);
@@ -251,7 +261,7 @@ async fn listings(jobs: &dyn Jobs, queue: &str) {
     }
     assert!(
         ours.iter().all(|job| job.array_index.is_none()),
-        "a queue lists no children"
+        "a queue does not list children"
     );
     assert!(ours.iter().any(|job| job.id == array));
     end(jobs, &submitted, &arn).await;
@@ -264,7 +274,7 @@ async fn definitions(jobs: &dyn Jobs) {
     let mut other = definition("suite-def-one");
     other.memory_mib = 3072;
     let other = jobs.register(&other).await.unwrap();
-    assert_ne!(one, other, "other content gives another ARN");
+    assert_ne!(one, other, "different content gives a different ARN");
     let two = jobs.register(&definition("suite-def-two")).await.unwrap();
 
     let listed = jobs.definitions("suite-def-").await.unwrap();

@@ -1,13 +1,13 @@
-//! What every [`Mailer`] keeps.
+//! The guarantees of [`Mailer`].
 
 use rowmill_domain::limits;
 
 use crate::{Envelope, ErrorKind, Mailer};
 
-/// Checks an adapter, by sending two mails from `from` to `to`.
+/// Checks an adapter. Sends two mails from `from` to `to`.
 ///
 /// # Panics
-/// Where a guarantee of [`Mailer`] does not hold.
+/// If a guarantee of [`Mailer`] does not hold.
 pub async fn mailer(mailer: &dyn Mailer, from: &str, to: &str) {
     let envelope = |recipients: usize| Envelope {
         to: vec![to.to_owned(); recipients],
@@ -17,7 +17,7 @@ pub async fn mailer(mailer: &dyn Mailer, from: &str, to: &str) {
     mailer
         .send(&envelope(most), &to_nobody(from, to))
         .await
-        .expect("as many recipients as may be");
+        .expect("the most recipients");
     let mime = mime(from, to);
     let id = mailer.send(&envelope(1), &mime).await.expect("a mail");
     assert!(!id.is_empty(), "a sent mail has an id");
@@ -49,7 +49,7 @@ pub fn envelope(from: &str, to: &str) -> Envelope {
     }
 }
 
-/// The same mail as [`mime`], whose recipients stand in the envelope alone.
+/// The same mail as [`mime`], with recipients only in the envelope.
 pub fn to_nobody(from: &str, to: &str) -> Vec<u8> {
     let mime = String::from_utf8(mime(from, to)).unwrap();
     let header = format!("To: {to}\r\n");
@@ -57,7 +57,7 @@ pub fn to_nobody(from: &str, to: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-/// A small mail, lines ended as mail's are.
+/// A small mail with CRLF line ends.
 pub fn mime(from: &str, to: &str) -> Vec<u8> {
     format!(
         "Message-ID: <suite-1@example.com>\r\nFrom: {from}\r\nTo: {to}\r\n\

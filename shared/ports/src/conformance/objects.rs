@@ -1,4 +1,4 @@
-//! What every [`Objects`] keeps.
+//! The guarantees of [`Objects`].
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use rowmill_domain::limits;
 
 use crate::{ErrorKind, Location, ObjectInfo, Objects, PortError, Put, Result};
 
-/// Keys that a file system or a careless encoder trips over.
+/// Keys that file systems or encoders often get wrong.
 const AWKWARD: [&str; 21] = [
     "plain.txt",
     "no-extension",
@@ -35,11 +35,11 @@ const AWKWARD: [&str; 21] = [
     "<xml>&amp;.txt",
 ];
 
-/// Checks a bucket of an adapter. The bucket must be empty, and is left without objects.
-/// `scratch` is an empty directory for downloads.
+/// Checks a bucket of an adapter. The bucket must be empty, and has no objects at the end. `scratch`
+/// is an empty directory for downloads.
 ///
 /// # Panics
-/// Where a guarantee of [`Objects`] does not hold.
+/// If a guarantee of [`Objects`] does not hold.
 pub async fn objects(objects: &dyn Objects, bucket: &str, scratch: &Path) {
     let suite = Suite {
         objects,
@@ -60,10 +60,10 @@ pub async fn objects(objects: &dyn Objects, bucket: &str, scratch: &Path) {
     assert!(left.is_empty(), "deleted objects are listed: {left:?}");
 }
 
-/// Checks a bucket that keeps versions, on top of [`objects`]. The bucket must be empty.
+/// Checks a versioned bucket, in addition to [`objects`]. The bucket must be empty.
 ///
 /// # Panics
-/// Where a guarantee of [`Objects`] does not hold.
+/// If a guarantee of [`Objects`] does not hold.
 pub async fn versioned_objects(objects: &dyn Objects, bucket: &str, scratch: &Path) {
     let suite = Suite {
         objects,
@@ -73,7 +73,7 @@ pub async fn versioned_objects(objects: &dyn Objects, bucket: &str, scratch: &Pa
     let first = suite.put("v/a.txt", "one").await;
     let second = suite.put("v/a.txt", "two").await;
     let versions = [&first, &second].map(|info| info.version.clone().expect("a version"));
-    assert_ne!(versions[0], versions[1], "each content is a version");
+    assert_ne!(versions[0], versions[1], "each content has its own version");
     for (version, info, body) in [
         (&versions[0], &first, "one"),
         (&versions[1], &second, "two"),
@@ -84,13 +84,16 @@ pub async fn versioned_objects(objects: &dyn Objects, bucket: &str, scratch: &Pa
         };
         let object = objects.get(&at).await.expect("a version that was put");
         assert_eq!(object.body, body);
-        assert_eq!(&object.info, info, "a version's get says what its put said");
+        assert_eq!(
+            &object.info, info,
+            "a get of a version returns what its put returned"
+        );
         assert_eq!(&objects.head(&at).await.expect("head"), info);
     }
     assert_eq!(
         suite.text("v/a.txt").await,
         "two",
-        "without a version: the latest"
+        "the latest version by default"
     );
     suite.delete(&["v/a.txt"]).await;
     suite.is_absent("v/a.txt").await;
@@ -99,7 +102,7 @@ pub async fn versioned_objects(objects: &dyn Objects, bucket: &str, scratch: &Pa
         ..suite.at("v/a.txt")
     };
     let old = objects.get(&at).await.expect("a deleted object's version");
-    assert_eq!(old.body, "one", "a delete takes no version away");
+    assert_eq!(old.body, "one", "a delete keeps the versions");
     let unknown = Location {
         version: Some("../../etc/passwd".to_owned()),
         ..suite.at("v/a.txt")
@@ -136,7 +139,7 @@ impl Suite<'_> {
     async fn text(&self, key: &str) -> String {
         let object = self.objects.get(&self.at(key)).await;
         let object = object.unwrap_or_else(|error| panic!("{key:?}: {error}"));
-        String::from_utf8(object.body.to_vec()).expect("what was put")
+        String::from_utf8(object.body.to_vec()).expect("the text that was put")
     }
 
     async fn delete(&self, keys: &[&str]) {
@@ -157,10 +160,10 @@ impl Suite<'_> {
         ] {
             assert!(error.is_not_found(), "{key:?}: {error}");
         }
-        assert!(!to.exists(), "a download of nothing writes nothing");
+        assert!(!to.exists(), "a failed download writes nothing");
     }
 
-    /// All keys that start so, page by page.
+    /// Lists all keys that start with `prefix`, page by page.
     async fn keys(&self, prefix: &str) -> Vec<String> {
         let mut keys = Vec::new();
         let mut after: Option<String> = None;
@@ -205,11 +208,11 @@ impl Suite<'_> {
         let object = self.objects.get(&self.at("a/b.txt")).await.expect("get");
         assert_eq!(object.body, "hello");
         let head = self.objects.head(&self.at("a/b.txt")).await.expect("head");
-        assert_eq!(head, object.info, "head says what get says");
+        assert_eq!(head, object.info, "head returns what get returns");
         assert_eq!((&head.etag, head.size), (&put.etag, put.size));
         assert!(
             head.modified > before && head.modified < Utc::now() + TimeDelta::minutes(5),
-            "{} is no time of now",
+            "{} is not the current time",
             head.modified
         );
         self.put("empty", "").await;
@@ -227,7 +230,7 @@ impl Suite<'_> {
         assert_ne!(one.etag, two.etag, "the etag changes with the content");
         assert_eq!(self.text("r.txt").await, "two");
         self.put("r.txt", "two").await;
-        assert_eq!(self.text("r.txt").await, "two", "a put may be done twice");
+        assert_eq!(self.text("r.txt").await, "two", "a put can be repeated");
         assert_eq!(self.keys("r.txt").await, ["r.txt"]);
         self.delete(&["r.txt"]).await;
     }
@@ -252,7 +255,7 @@ impl Suite<'_> {
             .expect("list");
         assert!(
             listed.objects[0].metadata.is_empty(),
-            "listings give no metadata"
+            "listings have no metadata"
         );
 
         let other = with(&[("limit", "20")]);
@@ -265,17 +268,14 @@ impl Suite<'_> {
         let head = self.objects.head(&self.at("m.txt")).await.expect("head");
         assert!(
             head.metadata.is_empty(),
-            "a put without metadata leaves none"
+            "a put without metadata removes it"
         );
 
         self.try_put("m.txt", "y", other).await.expect("put");
         self.delete(&["m.txt"]).await;
         self.put("m.txt", "y").await;
         let head = self.objects.head(&self.at("m.txt")).await.expect("head");
-        assert!(
-            head.metadata.is_empty(),
-            "a deleted object's metadata is gone"
-        );
+        assert!(head.metadata.is_empty(), "a delete removes the metadata");
         self.delete(&["m.txt"]).await;
     }
 
@@ -292,7 +292,7 @@ impl Suite<'_> {
         assert_eq!(self.text("once.txt").await, "first");
         self.delete(&["once.txt"]).await;
 
-        // Of several at once, one wins, and its bytes are there.
+        // Of several concurrent puts, one wins, and its content is stored.
         let texts = ["0", "1", "2", "3", "4", "5", "6", "7"];
         let racers = texts.map(|text| self.try_put("once.txt", text, put()));
         let results = futures::future::join_all(racers).await;
@@ -300,7 +300,7 @@ impl Suite<'_> {
             .filter(|(_, result)| result.is_ok())
             .map(|(text, _)| *text)
             .collect();
-        assert_eq!(won.len(), 1, "one put of an absent key wins: {won:?}");
+        assert_eq!(won.len(), 1, "exactly one put wins: {won:?}");
         let lost = |e: &PortError| e.kind == ErrorKind::Conflict;
         let losers = results.iter().filter_map(|result| result.as_ref().err());
         assert!(losers.clone().all(lost), "{:?}", losers.collect::<Vec<_>>());
@@ -309,7 +309,7 @@ impl Suite<'_> {
     }
 
     async fn files(&self) {
-        // Larger than a buffer, and not a multiple of one.
+        // Larger than a buffer, and not a multiple of its size.
         let body: Vec<u8> = (0..3_000_001_u32).map(|n| (n % 251) as u8).collect();
         let from = self.scratch.join("from");
         std::fs::write(&from, &body).expect("scratch");
@@ -324,19 +324,19 @@ impl Suite<'_> {
         assert_eq!(uploaded.size, body.len() as u64);
         assert_eq!(uploaded.metadata, put.metadata);
         let to = self.scratch.join("to");
-        std::fs::write(&to, "older and in the way").expect("scratch");
+        std::fs::write(&to, "an older file").expect("scratch");
         let downloaded = self.objects.download(&self.at("f/large.bin"), &to).await;
         assert_eq!(downloaded.expect("download").etag, uploaded.etag);
         assert!(
             std::fs::read(&to).expect("scratch") == body,
-            "bytes come back"
+            "the content is unchanged"
         );
         let got = self
             .objects
             .get(&self.at("f/large.bin"))
             .await
             .expect("get");
-        assert!(got.body == body, "bytes come back");
+        assert!(got.body == body, "the content is unchanged");
         let once = Put {
             if_absent: true,
             ..Put::default()
@@ -353,7 +353,7 @@ impl Suite<'_> {
         let error = error.await.expect_err("no file to upload");
         assert!(
             !error.is_not_found(),
-            "the object is not what is missing: {error}"
+            "the file is missing, not the object: {error}"
         );
         self.delete(&["f/large.bin"]).await;
     }
@@ -414,7 +414,7 @@ impl Suite<'_> {
     }
 
     async fn pages(&self) {
-        // Neither written nor named in order: 1,005 objects, so two pages.
+        // 1,005 objects make two pages. They are not put in the order of their keys.
         let mut keys: Vec<String> = (0..1005_u32)
             .map(|n| format!("p/{}", n * 7 % 1005))
             .collect();
@@ -438,7 +438,7 @@ impl Suite<'_> {
             .expect("list");
         let after: Vec<&str> = page.objects.iter().map(|info| info.key.as_str()).collect();
         let expected: Vec<&String> = keys.iter().filter(|key| key.as_str() > "p/99").collect();
-        assert_eq!(after, expected, "`after` itself is left out");
+        assert_eq!(after, expected, "`after` itself is not included");
         assert_eq!(page.next, None);
         keys.push("q".to_owned());
         self.objects

@@ -42,14 +42,19 @@ async fn create_and_list(runs: &dyn Runs) {
 
     ids.sort_unstable();
     let mut listed = Vec::new();
-    let mut after: Option<RunId> = None;
+    let (mut sizes, mut after) = (Vec::new(), None::<RunId>);
     loop {
         let page = runs.runs(after.as_ref(), 3).await.unwrap();
-        assert!(page.len() <= 3, "at most `limit` runs");
+        sizes.push(page.len());
         let Some(last) = page.last() else { break };
         after = Some(last.id.clone());
         listed.extend(page.into_iter().map(|run| run.id));
     }
+    assert_eq!(
+        sizes,
+        [3, 3, 1, 0],
+        "only the last page is shorter than `limit`"
+    );
     assert_eq!(listed, ids, "in the order of ids, each once");
 }
 

@@ -1,4 +1,4 @@
-//! What every [`Scheduler`] keeps.
+//! The guarantees of [`Scheduler`].
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use rowmill_domain::run::Failure;
 use super::arrival;
 use crate::{ErrorKind, Scheduler};
 
-/// Checks an adapter whose messages are published while this runs. `received` gives all messages
-/// of the kind `due` so far; `patience` is how late a message may come.
+/// Checks an adapter whose messages are published while the suite runs. `received` returns all
+/// messages of the kind `due` so far. `patience` is how late a message may arrive.
 ///
 /// # Panics
-/// Where a guarantee of [`Scheduler`] does not hold.
+/// If a guarantee of [`Scheduler`] does not hold.
 pub async fn scheduler(
     scheduler: &dyn Scheduler,
     received: &dyn Fn() -> Vec<RunMessage>,
@@ -43,7 +43,7 @@ pub async fn scheduler(
     arrival(received, &past, patience);
     arrival(received, &later, patience + Duration::from_secs(3));
     let at = Utc::now();
-    assert!(at >= soon, "it came by {at}, before {soon}");
+    assert!(at >= soon, "it arrived by {at}, before {soon}");
     let got = received();
     assert!(!got.contains(&cancelled), "it was cancelled: {got:?}");
     assert!(!got.contains(&replaced), "it was replaced: {got:?}");
@@ -58,7 +58,7 @@ pub async fn scheduler(
     scheduler.cancel(&longest).await.unwrap();
     for name in ["", "a b", "a/b", "ü", &format!("{longest}n")] {
         let error = scheduler.at(name, now + hour, &later).await;
-        let error = error.expect_err("no name");
+        let error = error.expect_err("an invalid name");
         assert_eq!(error.kind, ErrorKind::Invalid, "{name:?}: {error}");
     }
     let large = RunMessage::Failed {

@@ -1,4 +1,4 @@
-//! What every [`Topic`] keeps.
+//! The guarantees of [`Topic`].
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use super::arrival;
 use crate::topic::attribute_bytes;
 use crate::{ErrorKind, Topic};
 
-/// Checks an adapter. `received` gives all that the subscription to that kind has got so far, and
-/// `patience` is how long a message may take.
+/// Checks an adapter. `received` returns all messages that the subscription to a kind has received
+/// so far. `patience` is how long a message may take.
 ///
 /// # Panics
-/// Where a guarantee of [`Topic`] does not hold.
+/// If a guarantee of [`Topic`] does not hold.
 pub async fn topic(
     topic: &dyn Topic,
     received: &dyn Fn(&str) -> Vec<RunMessage>,
@@ -48,16 +48,16 @@ pub async fn topic(
         assert_eq!(
             others.count(),
             0,
-            "a subscription takes its own kind: {got:?}"
+            "a subscription receives only its own kind: {got:?}"
         );
     }
 
     let empty = failed("");
     let overhead = serde_json::to_vec(&empty).unwrap().len() + attribute_bytes(&empty);
     let largest = failed(&"x".repeat(limits::TOPIC_MESSAGE_MAX - overhead));
-    topic.publish(&largest).await.expect("as large as may be");
+    topic.publish(&largest).await.expect("the largest message");
     let larger = failed(&"x".repeat(limits::TOPIC_MESSAGE_MAX - overhead + 1));
-    let error = topic.publish(&larger).await.expect_err("a byte more");
+    let error = topic.publish(&larger).await.expect_err("one byte more");
     assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
     arrival(&|| received("failed"), &largest, patience);
     assert!(!received("failed").contains(&larger));

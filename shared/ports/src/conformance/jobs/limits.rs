@@ -1,4 +1,4 @@
-//! What AWS Batch refuses.
+//! What AWS Batch rejects.
 
 use rowmill_domain::job::{
     Dependency, DependencyType, EvaluateOnExit, ExitAction, JobDefinition, JobId, JobName,
@@ -9,15 +9,21 @@ use rowmill_domain::limits;
 use super::{after, definition, end, job, submit};
 use crate::{ErrorKind, Jobs};
 
-/// The limits and rules of AWS Batch, which emulators do not keep: each is met, then passed by
-/// one. `queue` is a queue that exists.
+/// Checks the limits and rules of AWS Batch, which emulators do not enforce: each limit is reached,
+/// and then exceeded by one. `queue` must exist.
+///
+/// # Panics
+/// If the adapter rejects what is within the limits, or accepts what is not.
 pub async fn jobs_limits(jobs: &dyn Jobs, queue: &str) {
     limits_of_requests(jobs, queue).await;
     limits_of_references(jobs, queue).await;
 }
 
-/// The part of [`jobs_limits`] that a request alone tells, so that an adapter can refuse it before
-/// it sends it.
+/// The part of [`jobs_limits`] that depends only on the request, so that an adapter can reject it
+/// before it is sent.
+///
+/// # Panics
+/// If the adapter rejects what is within the limits, or accepts what is not.
 pub async fn limits_of_requests(jobs: &dyn Jobs, queue: &str) {
     let arn = jobs.register(&definition("suite-limits")).await.unwrap();
     let mut accepted = Vec::new();
@@ -27,7 +33,7 @@ pub async fn limits_of_requests(jobs: &dyn Jobs, queue: &str) {
         if let Some(good) = good {
             match submit(jobs, good).await {
                 Ok(id) => accepted.push(id),
-                Err(e) => panic!("{what}: at the limit it is refused: {e}"),
+                Err(e) => panic!("{what}: rejected at the limit: {e}"),
             }
         }
         refused(jobs, what, bad).await;
@@ -35,7 +41,7 @@ pub async fn limits_of_requests(jobs: &dyn Jobs, queue: &str) {
 
     for (what, bad) in bad_definitions() {
         match jobs.register(&bad).await {
-            Ok(_) => panic!("{what}: a definition beyond the limit is taken"),
+            Ok(_) => panic!("{what}: a definition beyond the limit is accepted"),
             Err(e) => assert_eq!(e.kind, ErrorKind::Invalid, "{what}: {e}"),
         }
     }
@@ -49,7 +55,7 @@ pub async fn limits_of_requests(jobs: &dyn Jobs, queue: &str) {
     end(jobs, &accepted, &arn).await;
 }
 
-/// What a job names must be there, and fit.
+/// What a job refers to must exist and be compatible.
 async fn limits_of_references(jobs: &dyn Jobs, queue: &str) {
     let arn = jobs.register(&definition("suite-names")).await.unwrap();
     let base = job("suite-name", queue, &arn);
@@ -77,7 +83,7 @@ async fn limits_of_references(jobs: &dyn Jobs, queue: &str) {
         refused(jobs, what, &bad).await;
     }
 
-    // N_TO_N: two arrays of one size.
+    // N_TO_N needs two arrays of the same size.
     let array = |size| with(&|job| job.array_size = size);
     let three = submit(jobs, &array(Some(3))).await.unwrap();
     let pair = |on: &JobId, size| SubmitJob {
@@ -95,7 +101,7 @@ async fn limits_of_references(jobs: &dyn Jobs, queue: &str) {
 
 async fn refused(jobs: &dyn Jobs, what: &str, bad: &SubmitJob) {
     match submit(jobs, bad).await {
-        Ok(_) => panic!("{what}: beyond the limit it is taken"),
+        Ok(_) => panic!("{what}: accepted beyond the limit"),
         Err(e) => {
             assert_eq!(e.kind, ErrorKind::Invalid, "{what}: {e}");
             assert!(!e.is_retryable());
@@ -105,7 +111,7 @@ async fn refused(jobs: &dyn Jobs, what: &str, bad: &SubmitJob) {
 
 type Case = (&'static str, Option<SubmitJob>, SubmitJob);
 
-/// What is at a limit and taken, and one beyond it.
+/// Jobs at a limit, which are accepted, and jobs beyond it.
 fn refusals(base: &SubmitJob, first: &JobId) -> Vec<Case> {
     let with = |change: &dyn Fn(&mut SubmitJob)| {
         let mut job = base.clone();
@@ -123,7 +129,7 @@ fn refusals(base: &SubmitJob, first: &JobId) -> Vec<Case> {
             job.environment.insert("A".into(), "x".repeat(bytes));
         })
     };
-    // Characters of four bytes: fewer than the overrides may have.
+    // Characters of four bytes, so that their number stays within the limit for overrides.
     let large = |bytes: usize| {
         with(&|job| {
             let text = "\u{1F600}".repeat(bytes / 4);
@@ -138,7 +144,7 @@ fn refusals(base: &SubmitJob, first: &JobId) -> Vec<Case> {
     let tags = |count: usize| {
         with(&|job| job.tags = (0..count).map(|n| (n.to_string(), String::new())).collect())
     };
-    // Far enough below the limit for the JSON around the text.
+    // Leaves room for the JSON around the text.
     const FRAME: usize = 1024;
     let one_by_one = Dependency {
         job_id: None,
