@@ -24,7 +24,7 @@ impl S3Objects {
             let mut pauses = PAUSES.build();
             while let Some((key, said)) = left.first() {
                 let Some(pause) = pauses.next() else {
-                    let message = format!("{said}; {} keys are left", left.len());
+                    let message = format!("{said}; keys not deleted: {}", left.len());
                     let at = Location::new(bucket, key).to_string();
                     let kind = ErrorKind::Throttled;
                     return Err(PortError::new("DeleteObjects", at, kind, message));

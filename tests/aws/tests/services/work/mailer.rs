@@ -24,7 +24,7 @@ async fn a_mailer() {
     let said = error.to_string();
     for part in [
         "SendEmail ana@example.com: MessageRejected",
-        "takes no such mail",
+        "does not accept this mail",
         "request id",
     ] {
         assert!(said.contains(part), "{said}");
