@@ -15,6 +15,8 @@
 //!
 //! - The only routes that need no sign-in are `/health`, and `/d/{token}`, whose token is signed.
 //! - An answer to a link is never cached, and its address is never sent to another site.
+//!
+//! The terms are defined in `docs/glossary.md`.
 
 mod download;
 mod entry;

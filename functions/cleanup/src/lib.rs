@@ -20,6 +20,8 @@
 //! - A lost event loses nothing: a run without progress is handed to the stage that can move it on,
 //!   or fails, so that every run ends with a mail.
 //! - Cleanup can stop anywhere and run again.
+//!
+//! The terms are defined in `docs/glossary.md`.
 
 mod action;
 mod definitions;

@@ -25,6 +25,8 @@
 //!   only when the machine or a service does ([`EnrichError`], whose [`EnrichError::exit_code`]
 //!   tells Batch whether to try again).
 //! - A child may be killed at any time. What is stored stays, and the next attempt does the rest.
+//!
+//! The terms are defined in `docs/glossary.md`.
 
 mod answers;
 mod child;

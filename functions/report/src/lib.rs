@@ -28,6 +28,8 @@
 //! - Every row of the input is in the result, as a record or as a rejected row. A report whose
 //!   totals do not match fails.
 //! - Report can stop anywhere; the next event resumes.
+//!
+//! The terms are defined in `docs/glossary.md`.
 
 mod bounce;
 mod build;

@@ -23,6 +23,8 @@
 //! - Split can stop anywhere and run again. It writes in an order that allows this: the chunks, the
 //!   rejected rows and the run's table in any order, then the manifest, then the run's state, then
 //!   the message to submit. The manifest is the commit point: once written it never changes.
+//!
+//! The terms are defined in `docs/glossary.md`.
 
 mod clean;
 mod cut;

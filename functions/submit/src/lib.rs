@@ -19,6 +19,8 @@
 //!   same job at the same time, one of the two is terminated.
 //! - A run that Batch refuses for good fails with the reason: its jobs are terminated, and report
 //!   sends the mail.
+//!
+//! The terms are defined in `docs/glossary.md`.
 
 mod definition;
 mod entry;

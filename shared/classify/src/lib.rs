@@ -35,6 +35,8 @@
 //! | `validate` | the figures of the cross-validation |
 //! | `model` | predicts labels and words |
 //! | `file` | the format of model files |
+//!
+//! The terms are defined in `docs/glossary.md`.
 
 mod corpus;
 mod features;

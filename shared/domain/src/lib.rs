@@ -16,6 +16,8 @@
 //! | [`limits`] | limits of AWS and Excel, each with its source |
 //! | [`config`], [`environment`] | environment variables, and reading them |
 //! | [`secret`], [`link`] | values of secrets and their redaction; signed links in mail |
+//!
+//! The terms are defined in `docs/glossary.md`.
 
 pub mod archive;
 pub mod config;

@@ -12,6 +12,8 @@
 //!
 //! `report` and `cleanup` combine everything that starts their stage. `events/` contains a real
 //! payload of each format, with the expected result next to it.
+//!
+//! The terms are defined in `docs/glossary.md`.
 
 mod batch;
 mod bounce;

@@ -22,6 +22,8 @@
 //!
 //! All databases are in WAL mode and sync every commit, so that a killed command loses no change
 //! that was reported as done.
+//!
+//! The terms are defined in `docs/glossary.md`.
 
 pub mod batch;
 pub mod bus;

@@ -45,6 +45,8 @@
 //! let StepKind::Http(http) = &pipeline.steps[0].kind else { unreachable!() };
 //! assert_eq!(http.url.render(row).unwrap(), "https://tax.example.gov/parcels/C%2F17");
 //! ```
+//!
+//! The terms are defined in `docs/glossary.md`.
 
 mod built_in;
 mod check;

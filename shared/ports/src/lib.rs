@@ -17,6 +17,8 @@
 //!
 //! The docstrings of a trait state its guarantees, and its conformance suite checks them. An
 //! adapter is correct if it passes the suite.
+//!
+//! The terms are defined in `docs/glossary.md`.
 
 pub mod conformance;
 mod coordination;

@@ -40,6 +40,8 @@
 //!     Ok(())
 //! }
 //! ```
+//!
+//! The terms are defined in `docs/glossary.md`.
 
 mod claim;
 mod failure;

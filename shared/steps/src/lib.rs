@@ -14,6 +14,8 @@
 //! All requests pass the address guard ([`Guard`]), which refuses private addresses. A host gets
 //! requests at the step's rate (`rate_limiter`) and only as many at once as it can bear
 //! (`http::host_limiter`). What steps need from outside is in [`StepDeps`].
+//!
+//! The terms are defined in `docs/glossary.md`.
 
 mod answers;
 mod cache;

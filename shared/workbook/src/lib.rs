@@ -115,6 +115,8 @@
 //! The tests in `tests/` read files that they generate. `tests/hostile` lists what damaged and malicious
 //! files end in, `tests/reference.rs` compares with calamine, `tests/mutations.rs` and `fuzz/` change
 //! valid files at random.
+//!
+//! The terms are defined in `docs/glossary.md`.
 
 mod read;
 mod write;

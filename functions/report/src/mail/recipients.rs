@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn recipients_at_other_domains_are_left_out_and_the_default_recipient_is_told() {
+    fn recipients_at_other_domains_are_left_out_and_the_default_recipient_gets_the_mail() {
         let (domains, default_to) = (list(&["Example.com"]), list(&["ops@elsewhere.org"]));
         let allowed = Allowed {
             domains: &domains,
