@@ -54,7 +54,7 @@ pub struct Deployment {
     pub batch: BatchEndpoint,
     /// The ledger of the functions.
     pub ledger: Arc<DynamoLedger>,
-    /// Batch's events, with [`Deliver::Nothing`].
+    /// Batch's events, with [`Deliver::ByHand`].
     pub events: Option<tokio::sync::Mutex<UnboundedReceiver<Value>>>,
     outputs: HashMap<String, String>,
     deliverer: Deliverer,
@@ -189,7 +189,7 @@ impl Deployment {
         self.until_within(PATIENCE, run, holds).await
     }
 
-    /// Like [`Deployment::wait`], with another time limit.
+    /// Like [`Deployment::until`], with another time limit.
     pub async fn until_within(
         &self,
         patience: Duration,
