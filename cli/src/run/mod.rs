@@ -111,13 +111,13 @@ pub(crate) async fn run(
         }
     };
 
-    let mut progress = ProgressDisplay::new(stack.rows_read().clone());
+    let mut progress = ProgressDisplay::new();
     let running = stack.start();
     let phases = file.pipeline.phase_count();
     let end = watch(&stack, &running, &id, phases, stop, &mut progress).await;
     match end? {
         WatchEnd::Over(run) => {
-            progress.finish();
+            progress.finish(run.counts);
             // Anything that still runs does not belong to this run.
             let _ = running.stop().await;
             finish(args, &stack, &run, began.elapsed()).await

@@ -1,11 +1,10 @@
 //! The progress of a run, as bars on a terminal and as plain lines elsewhere.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
+use rowmill_domain::run::Counts;
 
 use crate::duration;
 use crate::output::say;
@@ -71,8 +70,6 @@ impl RunProgress {
 /// Shows the progress of a run on standard error.
 pub(crate) struct ProgressDisplay {
     terminal: bool,
-    /// The rows that split has read. Split may end between two looks.
-    rows_read: Arc<AtomicU64>,
     stage: Option<StageDisplay>,
 }
 
@@ -88,20 +85,20 @@ struct StageDisplay {
 
 impl ProgressDisplay {
     /// Shows bars if standard error is a terminal, and plain lines otherwise.
-    pub(crate) fn new(rows_read: Arc<AtomicU64>) -> ProgressDisplay {
+    pub(crate) fn new() -> ProgressDisplay {
         ProgressDisplay {
             terminal: std::io::stderr().is_terminal(),
-            rows_read,
             stage: None,
         }
     }
 
-    /// Updates the display. Call it often: it draws only when needed.
-    pub(crate) fn show(&mut self, at: RunProgress) {
+    /// Updates the display. Call it often: it draws only when needed. `counts` are those of the run so
+    /// far.
+    pub(crate) fn show(&mut self, at: RunProgress, counts: Counts) {
         match &mut self.stage {
             Some(stage) if stage.at.stage() == at.stage() => stage.advance(at),
             _ => {
-                self.end_stage();
+                self.end_stage(counts);
                 self.stage = Some(StageDisplay::begin(at, self.terminal));
             }
         }
@@ -115,9 +112,9 @@ impl ProgressDisplay {
         }
     }
 
-    /// Prints the summary of the last stage.
-    pub(crate) fn finish(mut self) {
-        self.end_stage();
+    /// Prints the summary of the last stage of a run with these counts.
+    pub(crate) fn finish(mut self, counts: Counts) {
+        self.end_stage(counts);
     }
 
     /// Removes the bar of an unfinished stage.
@@ -127,14 +124,15 @@ impl ProgressDisplay {
         }
     }
 
-    fn end_stage(&mut self) {
+    fn end_stage(&mut self, counts: Counts) {
         let Some(stage) = self.stage.take() else {
             return;
         };
         let at = stage.at;
-        // A stage ends when the next one starts, so all of it is done.
-        let read = || self.rows_read.load(Ordering::Relaxed);
-        let done = at.of().unwrap_or_else(read);
+        // A stage ends when the next one starts, so all of it is done, even if it ended between two
+        // looks.
+        let read = counts.records + counts.rejected;
+        let done = at.of().unwrap_or(at.done().max(read));
         if let Some(bar) = stage.bar {
             bar.finish_and_clear();
         }

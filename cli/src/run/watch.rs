@@ -50,7 +50,8 @@ pub(super) async fn watch(
             if is_over(run) {
                 return Ok(WatchEnd::Over(Box::new(run.clone())));
             }
-            progress.show(stack.progress(run, phases).await.map_err(failed)?);
+            let at = stack.progress(run, phases).await.map_err(failed)?;
+            progress.show(at, run.counts);
         }
         if running.is_over() {
             let why = "the state directory failed".to_owned();

@@ -7,7 +7,7 @@ mod wiring;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use chrono::Utc;
 use rowmill_domain::{RunId, RunItem, RunState};
@@ -105,11 +105,6 @@ impl LocalStack {
         Ok(())
     }
 
-    /// The number of rows that split has read so far.
-    pub(crate) fn rows_read(&self) -> &Arc<AtomicU64> {
-        &self.stages.split.rows_read
-    }
-
     /// The progress of a run whose pipeline has that many `phases`.
     pub(crate) async fn progress(
         &self,
@@ -118,7 +113,9 @@ impl LocalStack {
     ) -> Result<RunProgress, PortError> {
         let records = run.counts.records;
         Ok(match run.state {
-            RunState::Splitting => RunProgress::Split(self.rows_read().load(Ordering::Relaxed)),
+            RunState::Splitting => {
+                RunProgress::Split(self.stages.split.rows_read.load(Ordering::Relaxed))
+            }
             RunState::Running => {
                 let mut done = 0;
                 for phase in 0..phases {
