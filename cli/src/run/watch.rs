@@ -45,7 +45,7 @@ pub(super) async fn watch(
     loop {
         // Before the look, so that a change during it triggers the next one.
         changed.borrow_and_update();
-        let run = stack.ledger.run(id).await.map_err(failed)?;
+        let run = stack.ledger.find_run(id).await.map_err(failed)?;
         if let Some(run) = &run {
             if is_over(run) {
                 return Ok(WatchEnd::Over(Box::new(run.clone())));

@@ -57,7 +57,7 @@ impl Cleanup {
         let run = &event.run;
         let item = self
             .runs
-            .run(run)
+            .find_run(run)
             .await?
             .ok_or_else(|| CleanupError::UnknownRun(run.clone()))?;
         if !item.state.is_terminal() {

@@ -38,7 +38,7 @@ impl Cleanup {
         run: &RunId,
         cx: &Invocation,
     ) -> Result<Vec<SweepAction>, CleanupError> {
-        let Some(item) = self.runs.run(run).await? else {
+        let Some(item) = self.runs.find_run(run).await? else {
             // The check is scheduled before the run is created, so split ended in between.
             tracing::warn!(%run, "unknown run: its upload was never split");
             return Ok(Vec::new());
@@ -91,7 +91,7 @@ impl Cleanup {
             }
             let reported = Reported { run: run.clone() };
             self.handle(&reported, cx).await?;
-            let run_now = self.runs.run(&run).await?;
+            let run_now = self.runs.find_run(&run).await?;
             let cleaned = run_now.is_some_and(|run| run.cleaned.is_some());
             return Ok(cleaned
                 .then_some(SweepAction::Cleaned { run })

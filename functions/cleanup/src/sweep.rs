@@ -50,7 +50,7 @@ impl Cleanup {
         live: &HashMap<&RunId, &RunItem>,
     ) -> Result<Vec<SweepAction>, CleanupError> {
         let mut actions = Vec::new();
-        for run in self.outcomes.tables().await? {
+        for run in self.outcomes.list_tables().await? {
             if self.is_stray(&run, live).await? {
                 self.outcomes.drop_table(&run).await?;
                 actions.push(SweepAction::TableDropped { run });
@@ -114,7 +114,7 @@ impl Cleanup {
     ) -> Result<bool, CleanupError> {
         match live.get(run) {
             Some(item) => Ok(item.cleaned.is_some()),
-            None => Ok(self.runs.run(run).await?.is_none()),
+            None => Ok(self.runs.find_run(run).await?.is_none()),
         }
     }
 }

@@ -61,7 +61,7 @@ impl Enrich {
 
         let read = || {
             let rows = rows.clone();
-            self.outcomes.outcomes(&child.run, child.chunk, rows)
+            self.outcomes.read_outcomes(&child.run, child.chunk, rows)
         };
         let mut outcomes = retry_transient(read).await?.into_iter().peekable();
         let total = records.len() as u64;

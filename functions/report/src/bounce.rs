@@ -24,7 +24,7 @@ impl Report {
     ) -> Result<(), ReportError> {
         let run = &bounce.run;
         tracing::warn!(%run, mail = bounce.mail, recipients = ?bounce.recipients, "the mail bounced");
-        if self.runs.run(run).await?.is_none() {
+        if self.runs.find_run(run).await?.is_none() {
             tracing::info!(%run, "unknown run: the bounced mail is ignored");
             return Ok(());
         }
@@ -37,7 +37,7 @@ impl Report {
 
     async fn note_bounce(&self, bounce: &Bounce, cx: &Invocation) -> Result<(), ReportError> {
         // Read under the claim: another event may have changed the run just before.
-        let run = self.runs.run(&bounce.run).await?;
+        let run = self.runs.find_run(&bounce.run).await?;
         let run = run.ok_or_else(|| ReportError::UnknownRun(bounce.run.clone()))?;
         let mut bounced = run.bounced.clone();
         bounced.extend(bounce.recipients.clone());

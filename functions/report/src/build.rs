@@ -119,7 +119,7 @@ impl Report {
         let rows = plan.first_row..=plan.last_row;
         let (chunk, outcomes) = tokio::try_join!(
             self.work.get(&key),
-            self.outcomes.outcomes(run, plan.chunk, rows)
+            self.outcomes.read_outcomes(run, plan.chunk, rows)
         )?;
 
         let (bytes, names, last) = (chunk.clone(), columns.clone(), manifest.phases - 1);

@@ -48,11 +48,11 @@ impl Report {
     ) -> Result<Option<Reported>, ReportError> {
         match event {
             ToReport::Job(change) => self.job(change, cx).await,
-            ToReport::Check { run } => match self.runs.run(run).await? {
+            ToReport::Check { run } => match self.runs.find_run(run).await? {
                 Some(run) => self.finish(run, None, cx).await,
                 None => Ok(None),
             },
-            ToReport::Failed { run, failure } => match self.runs.run(run).await? {
+            ToReport::Failed { run, failure } => match self.runs.find_run(run).await? {
                 Some(run) => self.finish(run, Some(failure), cx).await,
                 None => Err(ReportError::UnknownRun(run.clone())),
             },
@@ -75,7 +75,7 @@ impl Report {
         let Some((id, _, _)) = JobName::parse(&change.name.0).filter(|_| ours) else {
             return Ok(None);
         };
-        let Some(run) = self.runs.run(&id).await? else {
+        let Some(run) = self.runs.find_run(&id).await? else {
             tracing::info!(run = %id, job = %change.id, "unknown run: the event of this job is ignored");
             return Ok(None);
         };
@@ -114,7 +114,7 @@ impl Report {
         };
         let report = async |_resumed| {
             // Read again: another invocation may have ended the run before the claim was taken.
-            let run = match self.runs.run(&run.id).await? {
+            let run = match self.runs.find_run(&run.id).await? {
                 Some(run) if run.state.is_terminal() => return Ok(to_clean(&run)),
                 Some(run) => run,
                 None => return Err(ReportError::UnknownRun(run.id.clone())),

@@ -138,7 +138,7 @@ impl Split {
         let item = RunItem::new(run.clone(), source(event), cx.now);
         Ok(match self.runs.create_run(&item).await? {
             true => item,
-            false => self.runs.run(run).await?.unwrap_or(item),
+            false => self.runs.find_run(run).await?.unwrap_or(item),
         })
     }
 

@@ -108,7 +108,7 @@ impl Submit {
         let submit = async |resumed| {
             let item = self
                 .runs
-                .run(run)
+                .find_run(run)
                 .await?
                 .ok_or_else(|| SubmitError::UnknownRun(run.clone()))?;
             match (item.state, item.failure) {

@@ -120,7 +120,7 @@ impl Bench {
     }
 
     async fn item(&self) -> RunItem {
-        self.ledger.run(&self.run).await.unwrap().unwrap()
+        self.ledger.find_run(&self.run).await.unwrap().unwrap()
     }
 
     /// The run's jobs in Batch.

@@ -23,7 +23,7 @@
 //! use rowmill_ports::Outcomes;
 //!
 //! let ledger = DynamoLedger::new(&sdk_config().await, "rowmill");
-//! for run in ledger.tables().await? {
+//! for run in ledger.list_tables().await? {
 //!     println!("{run}");
 //! }
 //! # Ok(())

@@ -241,7 +241,10 @@ async fn two_ledgers_on_one_state_directory_see_each_other() {
     };
     tokio::join!(write(&one, 0), write(&two, 200));
     assert_eq!(one.progress(&run).await.unwrap(), 400);
-    assert_eq!(two.outcomes(&run, 0, 0..=999).await.unwrap().len(), 400);
+    assert_eq!(
+        two.read_outcomes(&run, 0, 0..=999).await.unwrap().len(),
+        400
+    );
     // One drops and creates the table: the other must not write into the old file.
     one.drop_table(&run).await.unwrap();
     let gone = two.put_outcomes(&run, 0, &[outcome(1, 0)]).await;

@@ -60,7 +60,11 @@ async fn storing_and_reading_outcomes() {
     let start = Instant::now();
     let mut read = 0;
     for chunk in 0..RECORDS / CHUNK {
-        read += one.outcomes(&run, chunk, 0..=u32::MAX).await.unwrap().len();
+        read += one
+            .read_outcomes(&run, chunk, 0..=u32::MAX)
+            .await
+            .unwrap()
+            .len();
     }
     println!("{read} read in {:?}", start.elapsed());
     assert_eq!(read, all.len());

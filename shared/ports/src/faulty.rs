@@ -236,8 +236,8 @@ faulty!(Objects {
 
 faulty!(Runs {
     "create_run", run.id => fn create_run(run: &RunItem) -> bool;
-    "run", id => fn run(id: &RunId) -> Option<RunItem>;
-    "runs", "" => fn runs(after: Option<&RunId>, limit: usize) -> Vec<RunItem>;
+    "find_run", id => fn find_run(id: &RunId) -> Option<RunItem>;
+    "list_runs", "" => fn list_runs(after: Option<&RunId>, limit: usize) -> Vec<RunItem>;
     "update_run", id => fn update_run(
         id: &RunId, from: &[RunState], patch: RunPatch, now: DateTime<Utc>
     ) -> bool;
@@ -249,9 +249,9 @@ faulty!(Runs {
 faulty!(Outcomes {
     "create_table", id => fn create_table(id: &RunId, plan: TablePlan) -> ();
     "drop_table", id => fn drop_table(id: &RunId) -> ();
-    "tables", "" => fn tables() -> Vec<RunId>;
+    "list_tables", "" => fn list_tables() -> Vec<RunId>;
     "put_outcomes", id => fn put_outcomes(id: &RunId, chunk: u32, outcomes: &[Outcome]) -> ();
-    "outcomes", id => fn outcomes(
+    "read_outcomes", id => fn read_outcomes(
         id: &RunId, chunk: u32, rows: RangeInclusive<u32>
     ) -> Vec<Outcome>;
 });

@@ -25,7 +25,7 @@ pub trait Outcomes: Send + Sync {
     /// Drops the run's table. Does nothing if there is no table.
     async fn drop_table(&self, id: &RunId) -> Result<()>;
     /// Returns the ids of all runs that have a table, in order.
-    async fn tables(&self) -> Result<Vec<RunId>>;
+    async fn list_tables(&self) -> Result<Vec<RunId>>;
     /// Stores any number of outcomes of a chunk's records. A later outcome of a row replaces the
     /// earlier one.
     ///
@@ -38,7 +38,7 @@ pub trait Outcomes: Send + Sync {
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) if the run has no table.
-    async fn outcomes(
+    async fn read_outcomes(
         &self,
         id: &RunId,
         chunk: u32,

@@ -73,10 +73,10 @@ pub trait Runs: Send + Sync {
     /// Adds a run. Returns `false` and changes nothing if its id exists.
     async fn create_run(&self, run: &RunItem) -> Result<bool>;
     /// Returns a run, or `None` if there is no run with this id.
-    async fn run(&self, id: &RunId) -> Result<Option<RunItem>>;
+    async fn find_run(&self, id: &RunId) -> Result<Option<RunItem>>;
     /// Returns up to `limit` runs in the order of their ids, starting after `after`. Returns fewer
     /// than `limit` only at the end.
-    async fn runs(&self, after: Option<&RunId>, limit: usize) -> Result<Vec<RunItem>>;
+    async fn list_runs(&self, after: Option<&RunId>, limit: usize) -> Result<Vec<RunItem>>;
     /// Changes a run if its state is one of `from`, and sets its `updated` to `now`. Returns
     /// `false` and changes nothing if the run is in another state.
     ///

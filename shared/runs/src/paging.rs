@@ -68,7 +68,7 @@ pub fn all_jobs(
 /// All runs, in the order of their ids.
 pub fn all_runs(runs: &dyn Runs) -> impl Stream<Item = Result<RunItem, PortError>> + Send {
     items(pages(async move |after: Option<RunId>| {
-        let page = runs.runs(after.as_ref(), RUNS_PAGE).await?;
+        let page = runs.list_runs(after.as_ref(), RUNS_PAGE).await?;
         let full = page.len() == RUNS_PAGE;
         let last = page.last().filter(|_| full).map(|run| run.id.clone());
         Ok((page, last))

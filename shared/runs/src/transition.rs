@@ -209,7 +209,7 @@ mod tests {
                     true => (transition.to().unwrap_or(state), Some(7)),
                     false => (state, None),
                 };
-                let after = runs.run(&id).await.unwrap().unwrap();
+                let after = runs.find_run(&id).await.unwrap().unwrap();
                 assert_eq!((after.state, after.jobs), expected, "{transition:?}");
             }
         }

@@ -114,7 +114,7 @@ impl Bench {
 
     pub(crate) async fn outcomes(&self) -> Vec<Outcome> {
         let rows = 2..=1 + self.records;
-        self.ledger.outcomes(&self.run, 0, rows).await.unwrap()
+        self.ledger.read_outcomes(&self.run, 0, rows).await.unwrap()
     }
 
     /// Waits until a program has created the file.

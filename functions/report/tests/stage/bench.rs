@@ -344,7 +344,7 @@ impl Bench {
     }
 
     pub(crate) async fn item(&self) -> RunItem {
-        self.ledger.run(&self.run).await.unwrap().unwrap()
+        self.ledger.find_run(&self.run).await.unwrap().unwrap()
     }
 
     /// The mails sent so far.

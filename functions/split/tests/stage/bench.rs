@@ -123,7 +123,7 @@ impl Bench {
     }
 
     pub(crate) async fn item(&self, run: &RunId) -> RunItem {
-        self.ledger.run(run).await.unwrap().unwrap()
+        self.ledger.find_run(run).await.unwrap().unwrap()
     }
 
     /// The keys of all objects of a run.

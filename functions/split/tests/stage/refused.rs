@@ -156,7 +156,7 @@ async fn a_folder_marker_is_ignored() {
         time: at("", 0).now,
     };
     bench.split.handle(&event, &at("split", 0)).await.unwrap();
-    assert_eq!(bench.ledger.runs(None, 10).await.unwrap(), []);
+    assert_eq!(bench.ledger.list_runs(None, 10).await.unwrap(), []);
     assert_eq!(bench.published(), []);
 }
 

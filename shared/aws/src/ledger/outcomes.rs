@@ -102,7 +102,7 @@ impl Outcomes for DynamoLedger {
         Err(PortError::new("DeleteTable", table, kind, message))
     }
 
-    async fn tables(&self) -> Result<Vec<RunId>> {
+    async fn list_tables(&self) -> Result<Vec<RunId>> {
         let prefix = format!("{}-run-", self.stack);
         let mut names = self.client.list_tables().into_paginator().items().send();
         let mut runs = Vec::new();
@@ -151,7 +151,7 @@ impl Outcomes for DynamoLedger {
             .await
     }
 
-    async fn outcomes(
+    async fn read_outcomes(
         &self,
         id: &RunId,
         chunk: u32,

@@ -52,7 +52,7 @@ impl Runs for DynamoLedger {
         }
     }
 
-    async fn run(&self, id: &RunId) -> Result<Option<RunItem>> {
+    async fn find_run(&self, id: &RunId) -> Result<Option<RunItem>> {
         let response = self
             .client
             .get_item()
@@ -66,7 +66,7 @@ impl Runs for DynamoLedger {
         response.item.map(read).transpose()
     }
 
-    async fn runs(&self, after: Option<&RunId>, limit: usize) -> Result<Vec<RunItem>> {
+    async fn list_runs(&self, after: Option<&RunId>, limit: usize) -> Result<Vec<RunItem>> {
         let mut runs = Vec::new();
         // `-` sorts before every id.
         let mut after = after.map_or("-", RunId::as_str).to_owned();

@@ -55,7 +55,7 @@ impl Outcomes for SqliteLedger {
             .map_err(|error| error.into_port("DeleteTable", id.as_str(), &self.tables))
     }
 
-    async fn tables(&self) -> Result<Vec<RunId>> {
+    async fn list_tables(&self) -> Result<Vec<RunId>> {
         let failed = |error: std::io::Error| {
             LocalError::file(&self.tables)(error).into_port("ListTables", "")
         };
@@ -78,7 +78,7 @@ impl Outcomes for SqliteLedger {
             .await
     }
 
-    async fn outcomes(
+    async fn read_outcomes(
         &self,
         id: &RunId,
         chunk: u32,

@@ -40,13 +40,13 @@ impl Runs for SqliteLedger {
         .await
     }
 
-    async fn run(&self, id: &RunId) -> Result<Option<RunItem>> {
+    async fn find_run(&self, id: &RunId) -> Result<Option<RunItem>> {
         let key = id.clone();
         self.transact("GetItem", id.as_str(), move |t| read_run(t, &key))
             .await
     }
 
-    async fn runs(&self, after: Option<&RunId>, limit: usize) -> Result<Vec<RunItem>> {
+    async fn list_runs(&self, after: Option<&RunId>, limit: usize) -> Result<Vec<RunItem>> {
         let after = after.map_or("", RunId::as_str).to_owned();
         self.transact("Query", "runs", move |t| {
             let mut select =

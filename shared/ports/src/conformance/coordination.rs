@@ -225,7 +225,7 @@ async fn answers(coordination: &dyn Coordination, outcomes: &dyn Outcomes) {
     stored.unwrap();
     let known = ask("large", "a", 1).await.unwrap();
     assert_eq!(known, Asked::Known(most.to_owned()));
-    let none = outcomes.outcomes(&run, 0, 0..=u32::MAX).await.unwrap();
+    let none = outcomes.read_outcomes(&run, 0, 0..=u32::MAX).await.unwrap();
     assert_eq!(none, [], "answers are not outcomes");
 
     outcomes.drop_table(&run).await.unwrap();

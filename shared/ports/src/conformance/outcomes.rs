@@ -21,14 +21,14 @@ async fn tables(outcomes: &dyn Outcomes) {
     let run = id("tables");
     let none = outcomes.put_outcomes(&run, 0, &[outcome(2)]).await;
     assert_eq!(none.unwrap_err().kind, ErrorKind::NotFound);
-    let none = outcomes.outcomes(&run, 0, 0..=u32::MAX).await;
+    let none = outcomes.read_outcomes(&run, 0, 0..=u32::MAX).await;
     assert_eq!(none.unwrap_err().kind, ErrorKind::NotFound);
     outcomes.drop_table(&run).await.unwrap();
 
     outcomes.create_table(&run, PLAN).await.unwrap();
     outcomes.put_outcomes(&run, 0, &[outcome(2)]).await.unwrap();
     outcomes.create_table(&run, PLAN).await.unwrap();
-    let kept = outcomes.outcomes(&run, 0, 0..=u32::MAX).await.unwrap();
+    let kept = outcomes.read_outcomes(&run, 0, 0..=u32::MAX).await.unwrap();
     assert_eq!(
         kept,
         [outcome(2)],
@@ -38,25 +38,25 @@ async fn tables(outcomes: &dyn Outcomes) {
     outcomes.create_table(&other, PLAN).await.unwrap();
     let mut both = [run.clone(), other.clone()];
     both.sort_unstable();
-    let listed = outcomes.tables().await.unwrap();
+    let listed = outcomes.list_tables().await.unwrap();
     assert_eq!(listed, both);
 
     outcomes.drop_table(&run).await.unwrap();
     outcomes.drop_table(&run).await.unwrap();
     assert_eq!(
-        outcomes.tables().await.unwrap(),
+        outcomes.list_tables().await.unwrap(),
         std::slice::from_ref(&other)
     );
     let gone = outcomes.put_outcomes(&run, 0, &[outcome(2)]).await;
     assert_eq!(gone.unwrap_err().kind, ErrorKind::NotFound);
-    let gone = outcomes.outcomes(&run, 0, 0..=u32::MAX).await;
+    let gone = outcomes.read_outcomes(&run, 0, 0..=u32::MAX).await;
     assert_eq!(gone.unwrap_err().kind, ErrorKind::NotFound);
     outcomes.create_table(&run, PLAN).await.unwrap();
-    let new = outcomes.outcomes(&run, 0, 0..=u32::MAX).await.unwrap();
+    let new = outcomes.read_outcomes(&run, 0, 0..=u32::MAX).await.unwrap();
     assert_eq!(new, [], "a recreated table is empty");
     outcomes.drop_table(&run).await.unwrap();
     outcomes.drop_table(&other).await.unwrap();
-    assert_eq!(outcomes.tables().await.unwrap(), []);
+    assert_eq!(outcomes.list_tables().await.unwrap(), []);
 }
 
 async fn put_and_read(outcomes: &dyn Outcomes) {
@@ -71,18 +71,24 @@ async fn put_and_read(outcomes: &dyn Outcomes) {
         .put_outcomes(&run, 1, &[outcome(5), outcome(4)])
         .await
         .unwrap();
-    let stored = outcomes.outcomes(&run, 0, 0..=u32::MAX).await.unwrap();
+    let stored = outcomes.read_outcomes(&run, 0, 0..=u32::MAX).await.unwrap();
     let in_order: Vec<Outcome> = (2..1502).map(outcome).collect();
     assert!(stored == in_order, "every outcome unchanged, in row order");
-    let slice = outcomes.outcomes(&run, 0, 10..=12).await.unwrap();
+    let slice = outcomes.read_outcomes(&run, 0, 10..=12).await.unwrap();
     assert_eq!(
         slice,
         [outcome(10), outcome(11), outcome(12)],
         "both ends are included"
     );
-    assert_eq!(outcomes.outcomes(&run, 0, 1502..=9000).await.unwrap(), []);
-    assert_eq!(outcomes.outcomes(&run, 2, 0..=u32::MAX).await.unwrap(), []);
-    let other = outcomes.outcomes(&run, 1, 0..=u32::MAX).await.unwrap();
+    assert_eq!(
+        outcomes.read_outcomes(&run, 0, 1502..=9000).await.unwrap(),
+        []
+    );
+    assert_eq!(
+        outcomes.read_outcomes(&run, 2, 0..=u32::MAX).await.unwrap(),
+        []
+    );
+    let other = outcomes.read_outcomes(&run, 1, 0..=u32::MAX).await.unwrap();
     assert_eq!(other, [outcome(4), outcome(5)], "chunks are separate");
 
     let mut later = outcome(4);
@@ -93,7 +99,7 @@ async fn put_and_read(outcomes: &dyn Outcomes) {
         .put_outcomes(&run, 1, &[later.clone()])
         .await
         .unwrap();
-    let replaced = outcomes.outcomes(&run, 1, 0..=u32::MAX).await.unwrap();
+    let replaced = outcomes.read_outcomes(&run, 1, 0..=u32::MAX).await.unwrap();
     assert_eq!(
         replaced,
         [later.clone(), outcome(5)],
@@ -103,7 +109,7 @@ async fn put_and_read(outcomes: &dyn Outcomes) {
     last.attempts = 9;
     let twice = [later, outcome(6), last.clone()];
     outcomes.put_outcomes(&run, 1, &twice).await.unwrap();
-    let replaced = outcomes.outcomes(&run, 1, 4..=4).await.unwrap();
+    let replaced = outcomes.read_outcomes(&run, 1, 4..=4).await.unwrap();
     assert_eq!(replaced, [last], "also within one call");
 
     // Close to the largest item.
@@ -113,12 +119,15 @@ async fn put_and_read(outcomes: &dyn Outcomes) {
         .put_outcomes(&run, 1, &[large.clone()])
         .await
         .unwrap();
-    assert_eq!(outcomes.outcomes(&run, 1, 7..=7).await.unwrap(), [large]);
+    assert_eq!(
+        outcomes.read_outcomes(&run, 1, 7..=7).await.unwrap(),
+        [large]
+    );
     let mut larger = outcome(9);
     larger.outputs = vec![("text".into(), Value::Text("x".repeat(OUTCOME_BYTES)))];
     let refused = outcomes.put_outcomes(&run, 1, &[outcome(8), larger]).await;
     assert_eq!(refused.unwrap_err().kind, ErrorKind::Invalid);
-    let stored = outcomes.outcomes(&run, 1, 8..=9).await.unwrap();
+    let stored = outcomes.read_outcomes(&run, 1, 8..=9).await.unwrap();
     assert_eq!(stored, [], "a refused call stores nothing");
     outcomes.drop_table(&run).await.unwrap();
 }
@@ -136,7 +145,7 @@ async fn concurrent_puts(outcomes: &dyn Outcomes) {
         }
     });
     futures::future::join_all(slices).await;
-    let stored = outcomes.outcomes(&run, 0, 0..=u32::MAX).await.unwrap();
+    let stored = outcomes.read_outcomes(&run, 0, 0..=u32::MAX).await.unwrap();
     let rows: Vec<u32> = stored.iter().map(|outcome| outcome.row).collect();
     assert_eq!(
         rows,

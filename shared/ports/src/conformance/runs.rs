@@ -30,21 +30,21 @@ fn item(id: &RunId) -> RunItem {
 
 async fn create_and_list(runs: &dyn Runs) {
     let mut ids: Vec<RunId> = (0..7).map(|n| id(&format!("runs/{n}"))).collect();
-    assert_eq!(runs.run(&ids[0]).await.unwrap(), None);
+    assert_eq!(runs.find_run(&ids[0]).await.unwrap(), None);
     for id in &ids {
         assert!(runs.create_run(&item(id)).await.unwrap(), "a new run");
     }
     let mut other = item(&ids[0]);
     other.state = RunState::Failed;
     assert!(!runs.create_run(&other).await.unwrap(), "the id exists");
-    let kept = runs.run(&ids[0]).await.unwrap();
+    let kept = runs.find_run(&ids[0]).await.unwrap();
     assert_eq!(kept, Some(item(&ids[0])), "and nothing changed");
 
     ids.sort_unstable();
     let mut listed = Vec::new();
     let (mut sizes, mut after) = (Vec::new(), None::<RunId>);
     loop {
-        let page = runs.runs(after.as_ref(), 3).await.unwrap();
+        let page = runs.list_runs(after.as_ref(), 3).await.unwrap();
         sizes.push(page.len());
         let Some(last) = page.last() else { break };
         after = Some(last.id.clone());
@@ -107,12 +107,12 @@ async fn updates(runs: &dyn Runs) {
     expected.definitions = all.definitions.unwrap();
     expected.cleaned = all.cleaned;
     expected.updated = at(2);
-    assert_eq!(runs.run(&run).await.unwrap().as_ref(), Some(&expected));
+    assert_eq!(runs.find_run(&run).await.unwrap().as_ref(), Some(&expected));
 
     let none = RunPatch::default();
     assert!(runs.update_run(&run, &from, none, at(4)).await.unwrap());
     expected.updated = at(4);
-    let kept = runs.run(&run).await.unwrap();
+    let kept = runs.find_run(&run).await.unwrap();
     assert_eq!(
         kept.as_ref(),
         Some(&expected),
@@ -125,7 +125,7 @@ async fn updates(runs: &dyn Runs) {
     };
     let from = [RunState::Splitting, RunState::Reporting];
     assert!(!runs.update_run(&run, &from, patch, at(5)).await.unwrap());
-    let kept = runs.run(&run).await.unwrap();
+    let kept = runs.find_run(&run).await.unwrap();
     assert_eq!(kept, Some(expected), "nothing changes in another state");
 }
 

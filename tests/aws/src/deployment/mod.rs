@@ -198,7 +198,7 @@ impl Deployment {
     ) -> RunItem {
         let started = std::time::Instant::now();
         loop {
-            let found = self.ledger.run(run).await.unwrap();
+            let found = self.ledger.find_run(run).await.unwrap();
             if let Some(item) = found.as_ref().filter(|item| holds(item)) {
                 return item.clone();
             }

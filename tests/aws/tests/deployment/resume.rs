@@ -68,7 +68,13 @@ async fn function(
 }
 
 async fn state(deployment: &Deployment, run: &RunId) -> RunState {
-    deployment.ledger.run(run).await.unwrap().unwrap().state
+    deployment
+        .ledger
+        .find_run(run)
+        .await
+        .unwrap()
+        .unwrap()
+        .state
 }
 
 /// The next event of Batch for the end of a job.

@@ -211,7 +211,10 @@ pub(crate) async fn a_lost_machine(deployment: &Deployment) {
     let mut stored = 0;
     while stored < 3 {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let outcomes = deployment.ledger.outcomes(run, 0, 1..=RECORDS + 10).await;
+        let outcomes = deployment
+            .ledger
+            .read_outcomes(run, 0, 1..=RECORDS + 10)
+            .await;
         stored = outcomes.unwrap().len() as u64;
     }
     let jobs = deployment.ledger.jobs(run).await.unwrap();

@@ -168,7 +168,7 @@ impl Bench {
     }
 
     pub(crate) async fn item(&self, run: &RunId) -> RunItem {
-        self.ledger.run(run).await.unwrap().unwrap()
+        self.ledger.find_run(run).await.unwrap().unwrap()
     }
 
     /// Keys and bodies of all objects under a prefix of the work bucket.

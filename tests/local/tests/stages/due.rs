@@ -124,7 +124,7 @@ async fn a_check_of_a_run_that_was_never_created_is_the_last() {
         .await
         .unwrap_err();
     bench.faults.restart();
-    assert_eq!(bench.ledger.run(&run).await.unwrap(), None);
+    assert_eq!(bench.ledger.find_run(&run).await.unwrap(), None);
     assert_eq!(next(&bench, &run), seconds_after(&at("", 0)));
     bench
         .cloud

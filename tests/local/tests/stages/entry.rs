@@ -105,7 +105,7 @@ async fn a_bad_record_in_an_event_does_not_block_the_others_and_the_event_is_ret
         let error = error.unwrap_err().to_string();
         assert!(error.contains("xxxx"), "{error}");
         let run = rowmill_split::run_id(&good);
-        let item = bench.ledger.run(&run).await.unwrap().unwrap();
+        let item = bench.ledger.find_run(&run).await.unwrap().unwrap();
         assert_eq!(item.state, rowmill_domain::RunState::Running);
         assert_eq!(item.counts.records, 1);
     }

@@ -53,7 +53,7 @@ async fn submitted(bench: &Bench, run: &RunId) -> Submitted {
     assert_eq!(item.jobs, Some(manifest.jobs()));
     assert_eq!(manifest.rows_in, 6);
     assert_eq!(
-        bench.ledger.tables().await.unwrap(),
+        bench.ledger.list_tables().await.unwrap(),
         std::slice::from_ref(run)
     );
 
@@ -147,7 +147,7 @@ async fn run(steps: u64, resumed_by: &str, hours: u32) -> (Submitted, bool) {
             .unwrap();
     }
     assert_eq!(bench.objects_under(keys::RUNS).await, []);
-    assert_eq!(bench.ledger.tables().await.unwrap(), []);
+    assert_eq!(bench.ledger.list_tables().await.unwrap(), []);
     assert_eq!(bench.batch.definitions("").await.unwrap(), [] as [&str; 0]);
     assert!(
         bench

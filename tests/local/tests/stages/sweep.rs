@@ -231,7 +231,7 @@ async fn data_of_no_run_is_removed() {
         sweep(&bench, 1).await,
         [SweepAction::Cleaned { run: run.clone() }]
     );
-    assert_eq!(bench.ledger.tables().await.unwrap(), []);
+    assert_eq!(bench.ledger.list_tables().await.unwrap(), []);
     assert_eq!(
         bench.batch.definitions("rowmill-").await.unwrap(),
         [] as [&str; 0]
@@ -261,5 +261,5 @@ async fn nothing_is_removed_before_the_mail_is_sent() {
         .unwrap_err();
     assert!(matches!(error, CleanupError::NotEnded { .. }), "{error}");
     assert!(!error.is_retryable());
-    assert_eq!(bench.ledger.tables().await.unwrap(), [run]);
+    assert_eq!(bench.ledger.list_tables().await.unwrap(), [run]);
 }

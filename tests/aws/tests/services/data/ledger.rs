@@ -55,8 +55,8 @@ async fn two_stacks_share_an_account() {
     }
     let [one, two] = ["mill", "mill-run-x"].map(|stack| DynamoLedger::new(&config, stack));
     two.create_table(&run(), PLAN).await.unwrap();
-    assert_eq!(one.tables().await.unwrap(), []);
-    assert_eq!(two.tables().await.unwrap(), [run()]);
+    assert_eq!(one.list_tables().await.unwrap(), []);
+    assert_eq!(two.list_tables().await.unwrap(), [run()]);
 }
 
 /// More tables than one page of ListTables (100).
@@ -71,7 +71,7 @@ async fn tables_are_listed_over_all_pages() {
     for id in &ids {
         ledger.create_table(id, PLAN).await.unwrap();
     }
-    assert_eq!(ledger.tables().await.unwrap(), ids);
+    assert_eq!(ledger.list_tables().await.unwrap(), ids);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -127,7 +127,7 @@ async fn outcomes_of_several_megabytes_are_complete_and_in_order() {
     // 60 items of 180 KB of JSON, 360 KB each in the request.
     let all: Vec<Outcome> = (2..62).map(large).collect();
     ledger.put_outcomes(&run(), 3, &all).await.unwrap();
-    let stored = ledger.outcomes(&run(), 3, 0..=u32::MAX).await.unwrap();
+    let stored = ledger.read_outcomes(&run(), 3, 0..=u32::MAX).await.unwrap();
     assert!(stored == all);
 }
 
