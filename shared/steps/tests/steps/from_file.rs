@@ -1,8 +1,6 @@
 //! Every option of `http` and `command`, from the pipeline file to what a real server or program
 //! receives.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 

@@ -1,7 +1,5 @@
 //! `translate` with a local server that has LibreTranslate's API.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
