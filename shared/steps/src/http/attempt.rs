@@ -1,11 +1,12 @@
 //! One attempt: a request and its redirects.
 
-use reqwest::header::{CONTENT_LENGTH, LOCATION};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, LOCATION};
 use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::Http;
 use super::attempt_error::AttemptError;
+use super::content_encoding::ACCEPTED;
 use super::host_limiter::{HostSignal, InFlight};
 use super::request::Request;
 use super::response::{HttpResponse, read};
@@ -77,14 +78,40 @@ impl Http {
             // Some servers reject these methods without a length (RFC 9110, section 8.6).
             builder = builder.header(CONTENT_LENGTH, 0);
         }
+        if !hop.headers.contains_key(ACCEPT_ENCODING) {
+            builder = builder.header(ACCEPT_ENCODING, ACCEPTED);
+        }
         let response = builder.send().await.map_err(|e| AttemptError::of(&e))?;
         let status = response.status();
         if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
             && let Some(location) = response.headers().get(LOCATION)
         {
-            let location = String::from_utf8_lossy(location.as_bytes()).into_owned();
-            return Ok(HopResult::Redirect(status, location));
+            return Ok(HopResult::Redirect(status, address(location.as_bytes())));
         }
         Ok(HopResult::Response(read(response).await?))
+    }
+}
+
+/// The address in a `Location` header. Bytes that are not ASCII are percent-encoded as they are,
+/// whatever their charset, as in browsers (WHATWG Fetch, "location URL").
+fn address(location: &[u8]) -> String {
+    let mut address = String::with_capacity(location.len());
+    for byte in location {
+        match byte.is_ascii() {
+            true => address.push(char::from(*byte)),
+            false => address.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_a_location_are_percent_encoded() {
+        assert_eq!(address(b"/caf\xe9?q=a b"), "/caf%E9?q=a b");
+        assert_eq!(address("/café%20".as_bytes()), "/caf%C3%A9%20");
     }
 }

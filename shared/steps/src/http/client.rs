@@ -13,6 +13,9 @@ use super::{IDLE_TIMEOUT, USER_AGENT_DEFAULT};
 use crate::guard::{Guard, Lookup};
 use crate::{SetupError, StepDeps};
 
+/// The most headers of a response. Some sources send a hundred cookies; hyper allows 100 headers.
+const HEADERS_MAX: usize = 1_000;
+
 /// Builds the client of a step, and its guard. The client uses HTTP/2 if the host offers it.
 pub(super) fn client(
     step: &HttpStep,
@@ -28,6 +31,11 @@ pub(super) fn client(
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
+        // Answers that browsers and curl accept.
+        .http1_ignore_invalid_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_max_headers(HEADERS_MAX)
         .pool_max_idle_per_host(deps.concurrency.max(1))
         .pool_idle_timeout(IDLE_TIMEOUT);
     let mut guard = guard;

@@ -3,6 +3,7 @@
 mod attempt;
 mod attempt_error;
 mod client;
+mod content_encoding;
 mod extract;
 mod fetch;
 mod host;

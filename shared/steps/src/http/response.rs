@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode};
 use url::Url;
 
 use super::attempt_error::AttemptError;
+use super::content_encoding::BodyDecoder;
 use crate::{digits, truncate};
 
 /// Largest response, in bytes after decompression. Pages and JSON documents are far smaller, and 16
@@ -29,18 +30,37 @@ impl crate::cache::Cached for HttpResponse {
     }
 }
 
-/// Reads a body of up to [`RESPONSE_MAX`] bytes, counted after decompression.
+/// The error for a body of more than [`RESPONSE_MAX`] bytes.
+pub(super) fn too_large() -> AttemptError {
+    let mib = RESPONSE_MAX / (1024 * 1024);
+    AttemptError::permanent(format!("the response is larger than {mib} MiB"))
+}
+
+/// Reads and decodes a body of up to [`RESPONSE_MAX`] bytes, counted after decompression.
 pub(super) async fn read(mut response: Response) -> Result<HttpResponse, AttemptError> {
     let (status, url) = (response.status(), response.url().clone());
-    let too_large = || {
-        let mib = RESPONSE_MAX / (1024 * 1024);
-        AttemptError::permanent(format!("the response is larger than {mib} MiB"))
-    };
-    let announced = response.content_length().unwrap_or(0);
-    if announced > RESPONSE_MAX as u64 {
+    if response.content_length().unwrap_or(0) > RESPONSE_MAX as u64 {
         return Err(too_large());
     }
-    let headers = std::mem::take(response.headers_mut());
+    let mut headers = std::mem::take(response.headers_mut());
+    let decoder = BodyDecoder::new(&headers)?;
+    let body = if decoder.is_identity() {
+        read_plain(&mut response).await?
+    } else {
+        // They describe the encoded body.
+        headers.remove(CONTENT_ENCODING);
+        headers.remove(CONTENT_LENGTH);
+        read_encoded(&mut response, decoder).await?
+    };
+    Ok(HttpResponse {
+        url,
+        status,
+        headers,
+        body,
+    })
+}
+
+async fn read_plain(response: &mut Response) -> Result<Bytes, AttemptError> {
     let mut body: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(|e| AttemptError::of(&e))? {
@@ -58,17 +78,28 @@ pub(super) async fn read(mut response: Response) -> Result<HttpResponse, Attempt
             return Err(too_large());
         }
     }
-    let body = if rest.is_empty() {
+    Ok(if rest.is_empty() {
         body.unwrap_or_default()
     } else {
         rest.freeze()
-    };
-    Ok(HttpResponse {
-        url,
-        status,
-        headers,
-        body,
     })
+}
+
+async fn read_encoded(
+    response: &mut Response,
+    mut decoder: BodyDecoder,
+) -> Result<Bytes, AttemptError> {
+    let (mut body, mut received) = (Vec::new(), 0);
+    while let Some(chunk) = response.chunk().await.map_err(|e| AttemptError::of(&e))? {
+        received += chunk.len();
+        // Empty gzip members, or padding, decode to nothing.
+        if received > RESPONSE_MAX {
+            return Err(too_large());
+        }
+        decoder.decode(&chunk, &mut body)?;
+    }
+    decoder.finish(&mut body)?;
+    Ok(body.into())
 }
 
 impl HttpResponse {

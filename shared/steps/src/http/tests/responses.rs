@@ -68,6 +68,74 @@ async fn large_responses_are_rejected_compressed_or_not() {
 }
 
 #[tokio::test]
+async fn encoded_responses_are_decoded_whole() {
+    use std::io::Write;
+    let gzip = |text: &str| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(text.as_bytes()).unwrap();
+        gzip.finish().unwrap()
+    };
+    let members = [gzip("{\"due\":4"), gzip("2}")].concat();
+    let mut deflate = flate2::write::DeflateEncoder::new(Vec::new(), Default::default());
+    deflate.write_all(br#"{"due":43}"#).unwrap();
+    let deflate = deflate.finish().unwrap();
+    let server = Server::start(
+        move |request, _| match request.line.split(' ').nth(1).unwrap() {
+            "/members" => Reply::Http("200 OK\r\nContent-Encoding: gzip".into(), members.clone()),
+            "/x-gzip" => Reply::Http("200 OK\r\nContent-Encoding: X-GZip".into(), members.clone()),
+            "/deflate" => Reply::Http(
+                "200 OK\r\nContent-Encoding: deflate".into(),
+                deflate.clone(),
+            ),
+            "/br" => Reply::Http("200 OK\r\nContent-Encoding: br".into(), vec![1]),
+            _ => Reply::Http(
+                "200 OK\r\nContent-Encoding: gzip".into(),
+                members[..members.len() - 3].to_vec(),
+            ),
+        },
+    )
+    .await;
+    let mut step = step(&format!("{}/{{{{ row['ID'] }}}}", server.address));
+    step.attempts = 1;
+    assert_eq!(run(&step, "members").await, due(42.0, 1));
+    assert_eq!(run(&step, "x-gzip").await, due(42.0, 1));
+    assert_eq!(run(&step, "deflate").await, due(43.0, 1));
+    let error = reason(run(&step, "br").await);
+    assert!(error.contains("encoded with `br`"), "{error}");
+    let error = reason(run(&step, "cut").await);
+    assert!(error.contains("incomplete or invalid"), "{error}");
+    let sent = |n: usize| server.requests()[n].headers.get("accept-encoding").cloned();
+    assert_eq!(sent(0).as_deref(), Some("gzip, deflate"));
+    step.headers = vec![(
+        "Accept-Encoding".into(),
+        Template::compile("identity").unwrap(),
+    )];
+    assert_eq!(run(&step, "members").await, due(42.0, 1));
+    assert_eq!(sent(5).as_deref(), Some("identity"));
+}
+
+#[tokio::test]
+async fn headers_that_browsers_accept_are_accepted() {
+    let server = Server::start(|request, _| {
+        let cookies = "Set-Cookie: a=1\r\n".repeat(150);
+        let odd = match request.line.split(' ').nth(1).unwrap() {
+            "/space" => "X-A : 1\r\n",
+            "/text" => "Warning something went wrong\r\n",
+            "/delete" => "X-A: a\x7fb\r\n",
+            "/folded" => "X-A: a\r\n b\r\n",
+            _ => cookies.as_str(),
+        };
+        let head = format!("HTTP/1.1 200 OK\r\n{odd}Content-Length: 9\r\n\r\n");
+        Reply::Raw([head.as_bytes(), br#"{"due":1}"#].concat())
+    })
+    .await;
+    let step = step(&format!("{}/{{{{ row['ID'] }}}}", server.address));
+    for path in ["space", "text", "delete", "folded", "many"] {
+        assert_eq!(run(&step, path).await, due(1.0, 1), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn with_a_cache_the_same_request_is_sent_once() {
     let server = Server::start(
         |request, before| match request.line.split(' ').nth(1).unwrap() {
