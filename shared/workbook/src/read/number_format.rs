@@ -13,7 +13,7 @@ pub(crate) enum FormatKind {
     DateTime,
     /// A duration: `[h]:mm`.
     Duration,
-    /// A date or a time of day. The format is unknown, so the value decides.
+    /// A date or a time of day. The format does not say which, so the value decides.
     DateOrTime,
 }
 
@@ -39,9 +39,9 @@ pub(crate) fn builtin_code(id: u32) -> Option<&'static str> {
         20 => "h:mm",
         21 => "h:mm:ss",
         22 => "m/d/yy h:mm",
-        // East Asian dates and times. Their codes depend on the locale of the program.
-        27..=31 | 36 | 50..=54 | 57 | 58 => "yyyy-mm-dd",
-        32..=35 | 55 | 56 => "h:mm:ss",
+        // East Asian dates and times. Their codes depend on the language of Excel.
+        27..=31 | 36 | 50 | 51 | 54 | 57 | 58 => "yyyy-mm-dd",
+        32 | 33 => "h:mm:ss",
         37 => "#,##0 ;(#,##0)",
         38 => "#,##0 ;[Red](#,##0)",
         39 => "#,##0.00;(#,##0.00)",
@@ -55,8 +55,37 @@ pub(crate) fn builtin_code(id: u32) -> Option<&'static str> {
         47 => "mmss.0",
         48 => "##0.0E+0",
         49 => "@",
+        // Thai formats, in other digits and in Buddhist years.
+        59 => "0",
+        60 => "0.00",
+        61 => "#,##0",
+        62 => "#,##0.00",
+        67 => "0%",
+        68 => "0.00%",
+        69 => "# ?/?",
+        70 => "# ??/??",
+        71 | 81 => "d/m/yyyy",
+        72 => "d-mmm-yy",
+        73 => "d-mmm",
+        74 => "mmm-yy",
+        75 => "h:mm",
+        76 => "h:mm:ss",
+        77 => "d/m/yyyy h:mm",
+        78 => "mm:ss",
+        79 => "[h]:mm:ss",
+        80 => "mm:ss.0",
         _ => return None,
     })
+}
+
+/// What a built-in format displays.
+pub(crate) fn builtin_kind(id: u32) -> FormatKind {
+    match id {
+        // Dates in Japanese and Simplified Chinese, times in Traditional Chinese and Korean: the file
+        // does not say which.
+        34 | 35 | 52 | 53 | 55 | 56 => FormatKind::DateOrTime,
+        _ => builtin_code(id).map_or(FormatKind::Number, classify),
+    }
 }
 
 /// What a format code displays. Only the first section counts, because it applies to positive numbers.
@@ -66,6 +95,7 @@ pub(crate) fn classify(code: &str) -> FormatKind {
         return FormatKind::Number;
     }
     let (mut days, mut clock, mut months) = (false, false, false);
+    let (mut years, mut digits) = (false, false);
     let mut chars = code.chars();
     while let Some(c) = chars.next() {
         match c {
@@ -93,14 +123,13 @@ pub(crate) fn classify(code: &str) -> FormatKind {
             'h' | 'H' | 's' | 'S' => clock = true,
             'm' | 'M' => months = true,
             // A/P and AM/PM belong to a time. Their M is not a month.
+            // `aaa` is a weekday.
             'a' | 'A' => {
                 let rest = chars.as_str();
-                for tail in ["M/PM", "/P"] {
-                    if rest.len() >= tail.len()
-                        && rest.is_char_boundary(tail.len())
-                        && rest[..tail.len()].eq_ignore_ascii_case(tail)
-                    {
-                        clock = true;
+                for tail in ["M/PM", "/P", "aa"] {
+                    if starts_with(rest, tail) {
+                        clock |= tail != "aa";
+                        days |= tail == "aa";
                         chars = rest[tail.len()..].chars();
                         break;
                     }
@@ -110,9 +139,16 @@ pub(crate) fn classify(code: &str) -> FormatKind {
             'e' | 'E' if matches!(chars.as_str().chars().next(), Some('+' | '-')) => {
                 return FormatKind::Number;
             }
+            'g' | 'G' if starts_with(chars.as_str(), "eneral") => {
+                chars = chars.as_str()["eneral".len()..].chars();
+            }
+            // Years of an era and Buddhist years, unless they are part of an unquoted unit: `0 EUR`.
+            'e' | 'E' | 'g' | 'G' | 'b' | 'B' => years = true,
+            '0' | '#' | '?' => digits = true,
             _ => {}
         }
     }
+    days |= years && !digits;
     match (days, clock) {
         (true, true) => FormatKind::DateTime,
         (true, false) => FormatKind::Date,
@@ -121,6 +157,12 @@ pub(crate) fn classify(code: &str) -> FormatKind {
         (false, false) if months => FormatKind::Date,
         (false, false) => FormatKind::Number,
     }
+}
+
+/// Whether `text` starts with `start`, in upper or lower case.
+fn starts_with(text: &str, start: &str) -> bool {
+    text.get(..start.len())
+        .is_some_and(|t| t.eq_ignore_ascii_case(start))
 }
 
 #[cfg(test)]
@@ -154,20 +196,26 @@ mod tests {
             ("[h]:mm", FormatKind::Duration),
             ("[mm]:ss", FormatKind::Duration),
             ("[SS].00", FormatKind::Duration),
+            ("[Red]General;[Blue]-General", FormatKind::Number),
+            (r#"[$-411]ge"年""#, FormatKind::Date),
+            ("#,##0 EUR", FormatKind::Number),
+            ("0.0 GB", FormatKind::Number),
+            ("bbbb", FormatKind::Date),
+            ("aaaa", FormatKind::Date),
+            (r#"上午/下午h"時"mm"分""#, FormatKind::Time),
         ] {
             assert_eq!(classify(code), want, "{code}");
         }
-        for id in 0..60 {
-            if let Some(code) = builtin_code(id) {
-                let want = match id {
-                    14..=17 | 27..=31 | 36 | 50..=54 | 57 | 58 => FormatKind::Date,
-                    18..=21 | 32..=35 | 45 | 47 | 55 | 56 => FormatKind::Time,
-                    22 => FormatKind::DateTime,
-                    46 => FormatKind::Duration,
-                    _ => FormatKind::Number,
-                };
-                assert_eq!(classify(code), want, "{id} {code}");
-            }
+        for id in 0..200 {
+            let want = match id {
+                14..=17 | 27..=31 | 36 | 50 | 51 | 54 | 57 | 58 | 71..=74 | 81 => FormatKind::Date,
+                18..=21 | 32 | 33 | 45 | 47 | 75 | 76 | 78 | 80 => FormatKind::Time,
+                34 | 35 | 52 | 53 | 55 | 56 => FormatKind::DateOrTime,
+                22 | 77 => FormatKind::DateTime,
+                46 | 79 => FormatKind::Duration,
+                _ => FormatKind::Number,
+            };
+            assert_eq!(builtin_kind(id), want, "{id}");
         }
     }
 }

@@ -65,6 +65,29 @@ pub(crate) fn values(table: &mut Table) {
             "<c r=\"A2\"><f>1+1</f></c>",
             "!a formula without a saved result",
         ),
+        // Written by openpyxl with lxml, and without.
+        (
+            "formula-empty",
+            "<c r=\"A2\"><f>1+1</f><v></v></c>",
+            "!a formula without a saved result",
+        ),
+        (
+            "formula-empty-tag",
+            "<c r=\"A2\"><f>1+1</f><v/></c>",
+            "!a formula without a saved result",
+        ),
+        (
+            "formula-empty-shared",
+            "<c r=\"A2\"><f t=\"shared\" si=\"0\"/><v></v></c>",
+            "!a formula without a saved result",
+        ),
+        ("entities", "<c r=\"A2\"><v>&#49;&#x32;</v></c>", "12"),
+        ("entities-untyped", "<c r=\"A2\"><v>a&amp;b</v></c>", "'a&b"),
+        (
+            "entities-error",
+            "<c r=\"A2\" t=\"e\"><v>&#35;N/A</v></c>",
+            "!#N/A",
+        ),
         (
             "date-iso",
             "<c r=\"A2\" t=\"d\"><v>2024-03-01T06:00:00Z</v></c>",
@@ -138,20 +161,34 @@ pub(crate) fn values(table: &mut Table) {
             ),
             ..Xlsx::default()
         }
-        .bytes()
     };
+    let dates_with = dates;
+    let dates = |properties: &str| dates_with(properties).bytes();
     table.good(
         "dates.xlsx",
         &dates(""),
         "A\n2: 2024-03-01\n3: 2024-03-01T06:00:00\n4: 18:00:00\n5: PT36H\n6: -1\n\
          7: 2024-03-01\n8: 2024-03-01T00:00:00",
     );
-    table.good(
-        "dates-1904.xlsx",
-        &dates("date1904=\"1\""),
-        "A\n2: 2028-03-02\n3: 2028-03-02T06:00:00\n4: 18:00:00\n5: PT36H\n6: 1903-12-31\n\
-         7: 2024-03-01\n8: 2024-03-01T00:00:00",
+    let days_1904 = "A\n2: 2028-03-02\n3: 2028-03-02T06:00:00\n4: 18:00:00\n5: PT36H\n6: 1903-12-31\n\
+         7: 2024-03-01\n8: 2024-03-01T00:00:00";
+    table.good("dates-1904.xlsx", &dates("date1904=\"1\""), days_1904);
+    // Newer versions of Excel add another `workbookPr` to the extensions.
+    let mut extended = dates_with("date1904=\"true\"");
+    extended.workbook = extended.workbook.replace(
+        "</workbook>",
+        "<extLst><ext uri=\"u\"><x15:workbookPr xmlns:x15=\"x\" chartTrackingRefBase=\"1\"/></ext>\
+         </extLst></workbook>",
     );
+    table.good("dates-1904-extended.xlsx", &extended.bytes(), days_1904);
+    // The formats of conditional formatting use the IDs of built-in formats with other codes.
+    let mut styles = dates_with("date1904=\"1\"");
+    styles.styles = styles.styles.map(|s| {
+        s + "<dxfs><dxf><numFmt numFmtId=\"22\" formatCode=\"0.00\"/></dxf>\
+             <dxf><numFmt numFmtId=\"164\" formatCode=\"0\"/></dxf></dxfs>\
+             <extLst><ext><numFmt numFmtId=\"165\" formatCode=\"0\"/></ext></extLst>"
+    });
+    table.good("dxf-formats.xlsx", &styles.bytes(), days_1904);
 }
 
 pub(crate) fn structure(table: &mut Table) {

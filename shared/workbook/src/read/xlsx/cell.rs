@@ -3,13 +3,17 @@
 use chrono::NaiveTime;
 use rowmill_domain::{Kind, Value};
 
-use super::strings::{self, Strings};
+use super::escapes;
+use super::strings::Strings;
 use super::styles::Styles;
 use crate::read::number_format::FormatKind;
 use crate::read::reference::parse_digits;
 use crate::read::row::TextPool;
 use crate::read::serial;
 use crate::read::sink::Cell;
+
+/// The error of a cell whose formula has no value.
+const NO_RESULT: &str = "a formula without a saved result";
 
 /// The tables that cells refer to.
 pub(super) struct SheetContext<'a> {
@@ -40,17 +44,50 @@ pub(super) enum CellKind {
     Date,
 }
 
+/// What a cell contains besides its formula. Entities are resolved.
+pub(super) enum Content<'a> {
+    /// Nothing.
+    None,
+    /// The content of its `<v>`.
+    Value(&'a [u8]),
+    /// A text, of which only the escapes of Excel are not resolved.
+    Text(String),
+    /// The text of its `<is>`, complete.
+    Inline(String),
+}
+
 impl SheetContext<'_> {
-    /// The value of a cell from the content of its `<v>`. The error says what is wrong.
-    pub(super) fn value(
+    /// The value of a cell, in whichever notation it was found. `formula` says whether it has one.
+    /// The error says what is wrong.
+    pub(super) fn cell(
+        &self,
+        head: &CellHead,
+        formula: bool,
+        content: Content<'_>,
+        pool: &mut TextPool,
+    ) -> Result<Option<Cell>, &'static str> {
+        match content {
+            Content::Value(raw) if !raw.trim_ascii().is_empty() => self.value(head, raw, pool),
+            Content::Text(mut text) => {
+                escapes::resolve(&mut text, 0);
+                Ok(text_cell(text))
+            }
+            Content::Inline(text) => Ok(text_cell(text)),
+            // An empty text is a valid result of a formula. A missing value is not.
+            Content::None | Content::Value(_) if formula && head.kind != CellKind::Text => {
+                Ok(Some(Cell::Error(NO_RESULT.to_owned())))
+            }
+            Content::None | Content::Value(_) => Ok(None),
+        }
+    }
+
+    /// The value of a cell from the content of its `<v>`, which is not blank.
+    fn value(
         &self,
         head: &CellHead,
         raw: &[u8],
         pool: &mut TextPool,
     ) -> Result<Option<Cell>, &'static str> {
-        if raw.is_empty() {
-            return Ok(None);
-        }
         Ok(match head.kind {
             CellKind::Number => Some(match self.number(head.style, raw) {
                 Some(value) => Cell::Value(value),
@@ -65,15 +102,11 @@ impl SheetContext<'_> {
                 owned.push_str(text);
                 text_cell(owned)
             }
-            CellKind::Text | CellKind::Inline => {
-                let mut text = pool.take();
-                strings::append(raw, false, 0, &mut text);
-                text_cell(text)
-            }
+            // Their content is a text, not a value.
+            CellKind::Text | CellKind::Inline => None,
             CellKind::Bool => match raw.trim_ascii() {
                 b"1" | b"true" | b"TRUE" => Some(Cell::Value(Value::Bool(true))),
                 b"0" | b"false" | b"FALSE" => Some(Cell::Value(Value::Bool(false))),
-                b"" => None,
                 _ => return Err("its value is neither true nor false"),
             },
             CellKind::Error => Some(Cell::Error(String::from_utf8_lossy(raw).into_owned())),
@@ -116,7 +149,7 @@ impl SheetContext<'_> {
 }
 
 /// A cell with a text, or `None` if the text is empty.
-pub(super) fn text_cell(text: String) -> Option<Cell> {
+fn text_cell(text: String) -> Option<Cell> {
     (!text.is_empty()).then_some(Cell::Value(Value::Text(text)))
 }
 

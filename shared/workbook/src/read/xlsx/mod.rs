@@ -4,6 +4,8 @@
 mod cell;
 mod escapes;
 mod merges;
+#[cfg(test)]
+mod paths;
 mod sheet;
 mod strings;
 mod styles;
@@ -155,18 +157,25 @@ impl Package<'_> {
         let entry = self.archive.find(main).ok_or_else(missing)?;
         self.scan(entry, |scanner| {
             let mut workbook = Workbook::default();
+            let mut properties = false;
             loop {
-                let (name, attributes) = match scanner.next()? {
+                let (name, attributes, empty) = match scanner.next()? {
                     Event::Start {
-                        name, attributes, ..
-                    } => (name, attributes),
+                        name,
+                        attributes,
+                        empty,
+                    } => (name, attributes, empty),
                     Event::Eof => return Ok(workbook),
                     _ => continue,
                 };
                 match scanner.local(&name) {
-                    b"workbookPr" => {
-                        let flag = scanner.attribute(&attributes, b"date1904");
-                        workbook.is_1904 = matches!(flag, Some(b"1" | b"true"));
+                    // Newer versions of Excel keep other elements of these names in extensions.
+                    b"extLst" | b"Fallback" if !empty => scanner.skip_element()?,
+                    b"workbookPr" if !properties => {
+                        properties = true;
+                        let flag = scanner.text_attribute(&attributes, b"date1904");
+                        let flag = flag.as_deref().map(str::trim);
+                        workbook.is_1904 = matches!(flag, Some("1" | "true" | "on"));
                     }
                     b"sheet" => {
                         let text = |name| scanner.text_attribute(&attributes, name);

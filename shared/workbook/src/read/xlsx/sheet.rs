@@ -3,20 +3,16 @@
 use std::io::Read;
 use std::path::Path;
 
-use memchr::memchr;
+use memchr::{memchr, memchr2};
 
-use super::cell::{CellHead, CellKind, SheetContext, kind, text_cell};
-use super::{escapes, strings};
+use super::cell::{CellHead, CellKind, Content, SheetContext, kind};
+use super::strings;
 use crate::read::error::ReadError;
 use crate::read::options::ReadOptions;
 use crate::read::reference::{parse_digits, parse_reference};
 use crate::read::row::RowCells;
 use crate::read::rows::{Assembler, Halt};
-use crate::read::sink::Cell;
 use crate::read::xml::{Event, ScanError, Scanner, tag_end, unescape};
-
-/// The error of a cell whose formula has no value.
-pub(super) const NO_RESULT: &str = "a formula without a saved result";
 
 /// Why reading a sheet stopped early.
 pub(super) enum SheetError {
@@ -57,6 +53,7 @@ pub(super) fn read<R: Read>(
         row: 0,
         column: 0,
         cells: RowCells::new(path, &options.limits),
+        scratch: String::new(),
         hidden: false,
         skip_hidden: options.skip_hidden_rows,
         skipped: 0,
@@ -87,7 +84,7 @@ pub(super) fn read<R: Read>(
                 b"c" => {
                     let head = sheet.cell_head(scanner, &attributes)?;
                     if empty {
-                        sheet.column = head.column.saturating_add(1);
+                        sheet.finish_cell(head, false, Content::None)?;
                     } else {
                         sheet.slow_cell(scanner, head)?;
                     }
@@ -136,6 +133,8 @@ struct Sheet<'a> {
     /// The column of the next cell that has no reference.
     column: u32,
     cells: RowCells,
+    /// The value of the current cell, if it has to be put together.
+    scratch: String,
     /// Whether the current row is hidden.
     hidden: bool,
     /// Whether to skip hidden rows.
@@ -195,20 +194,22 @@ impl Sheet<'_> {
         }
         if let Some(after) = rest.strip_prefix(b"/>") {
             let taken = ahead.len() - after.len();
-            self.push_cell(head, None)?;
+            self.finish_cell(head, false, Content::None)?;
             scanner.advance(taken);
             return Ok(true);
         }
         // Skip the formula; its saved result follows.
+        let mut formula = false;
         if let [b'>', b'<', b'f', tail @ ..] = rest {
             let Some(after) = after_formula(tail) else {
                 return Ok(false);
             };
             rest = after;
+            formula = true;
         }
         let body = match (rest, head.kind) {
             ([b'>', b'<', b'i', b's', b'>', b'<', b't', tail @ ..], CellKind::Inline) => {
-                return self.fast_inline(scanner, head, ahead.len() - tail.len());
+                return self.fast_inline(scanner, head, formula, ahead.len() - tail.len());
             }
             ([b'>', b'<', b'v', b'>', body @ ..], kind) if kind != CellKind::Inline => body,
             _ => return Ok(false),
@@ -219,9 +220,21 @@ impl Sheet<'_> {
         let Some(after) = body[length..].strip_prefix(b"</v></c>") else {
             return Ok(false);
         };
-        let cell = self.value(&head, &body[..length])?;
         let taken = ahead.len() - after.len();
-        self.push_cell(head, cell)?;
+        let raw = &body[..length];
+        if head.kind == CellKind::Text {
+            let mut text = self.cells.pool.take();
+            unescape(raw, &mut text);
+            self.finish_cell(head, formula, Content::Text(text))?;
+        } else if memchr2(b'&', b'\r', raw).is_some() {
+            let mut scratch = std::mem::take(&mut self.scratch);
+            scratch.clear();
+            unescape(raw, &mut scratch);
+            self.finish_cell(head, formula, Content::Value(scratch.as_bytes()))?;
+            self.scratch = scratch;
+        } else {
+            self.finish_cell(head, formula, Content::Value(raw))?;
+        }
         scanner.advance(taken);
         Ok(true)
     }
@@ -232,6 +245,7 @@ impl Sheet<'_> {
         &mut self,
         scanner: &mut Scanner<R>,
         head: CellHead,
+        formula: bool,
         at: usize,
     ) -> Result<bool, SheetError> {
         let ahead = scanner.buffered();
@@ -252,7 +266,7 @@ impl Sheet<'_> {
         let mut text = self.cells.pool.take();
         strings::append(&body[..length], trim, 0, &mut text);
         let taken = ahead.len() - after.len();
-        self.push_cell(head, text_cell(text))?;
+        self.finish_cell(head, formula, Content::Inline(text))?;
         scanner.advance(taken);
         Ok(true)
     }
@@ -288,25 +302,26 @@ impl Sheet<'_> {
         scanner: &mut Scanner<R>,
         head: CellHead,
     ) -> Result<(), SheetError> {
-        let mut cell = None;
         let mut formula = false;
+        let mut inline = None;
+        let mut value = None;
         loop {
             match scanner.next()? {
                 Event::Start { name, empty, .. } => match scanner.local(&name) {
                     b"v" if !empty && head.kind != CellKind::Inline => {
-                        let mut text = String::new();
-                        value_text(scanner, &mut text)?;
-                        cell = if head.kind == CellKind::Text {
-                            escapes::resolve(&mut text, 0);
-                            text_cell(text)
-                        } else {
-                            self.value(&head, text.as_bytes())?
+                        let mut text = match value.take() {
+                            Some(text) => text,
+                            None if head.kind == CellKind::Text => self.cells.pool.take(),
+                            None => std::mem::take(&mut self.scratch),
                         };
+                        text.clear();
+                        value_text(scanner, &mut text)?;
+                        value = Some(text);
                     }
                     b"is" if !empty => {
-                        let mut text = String::new();
+                        let mut text = self.cells.pool.take();
                         strings::rich(scanner, b"is", &mut text)?;
-                        cell = text_cell(text);
+                        inline = Some(text);
                     }
                     b"f" => {
                         formula = true;
@@ -326,25 +341,34 @@ impl Sheet<'_> {
                 _ => {}
             }
         }
-        // An empty text is a valid result of a formula. A missing value is not.
-        if formula && cell.is_none() && head.kind != CellKind::Text {
-            cell = Some(Cell::Error(NO_RESULT.to_owned()));
+        match (inline, value) {
+            (Some(text), _) => self.finish_cell(head, formula, Content::Inline(text)),
+            (None, Some(text)) if head.kind == CellKind::Text => {
+                self.finish_cell(head, formula, Content::Text(text))
+            }
+            (None, Some(text)) => {
+                self.finish_cell(head, formula, Content::Value(text.as_bytes()))?;
+                self.scratch = text;
+                Ok(())
+            }
+            (None, None) => self.finish_cell(head, formula, Content::None),
         }
-        self.push_cell(head, cell)
     }
 
-    fn value(&mut self, head: &CellHead, raw: &[u8]) -> Result<Option<Cell>, SheetError> {
-        let value = self.book.value(head, raw, &mut self.cells.pool);
-        value.map_err(|what| SheetError::Cell(head.row, head.column, what))
-    }
-
-    fn push_cell(&mut self, head: CellHead, cell: Option<Cell>) -> Result<(), SheetError> {
+    /// Adds a cell to the row. Both paths end here: they only find the parts of a cell.
+    fn finish_cell(
+        &mut self,
+        head: CellHead,
+        formula: bool,
+        content: Content<'_>,
+    ) -> Result<(), SheetError> {
+        let wrong = |what| SheetError::Cell(head.row, head.column, what);
+        let cell = self
+            .book
+            .cell(&head, formula, content, &mut self.cells.pool);
+        let cell = cell.map_err(wrong)?;
         if head.row != self.row {
-            return Err(SheetError::Cell(
-                head.row,
-                head.column,
-                "its reference is in a different row",
-            ));
+            return Err(wrong("its reference is in a different row"));
         }
         self.column = head.column.saturating_add(1);
         if let Some(cell) = cell {
@@ -382,6 +406,9 @@ fn memchr_short(byte: u8, bytes: &[u8]) -> Option<usize> {
 /// The bytes from the `>` that ends a formula on. `tail` is what follows its `<f`. `None` if the
 /// formula is not fully buffered or is written in an unusual way.
 fn after_formula(tail: &[u8]) -> Option<&[u8]> {
+    if !matches!(tail.first(), Some(b' ' | b'>' | b'/')) {
+        return None;
+    }
     let end = tag_end(tail)?;
     if end > 0 && tail[end - 1] == b'/' {
         return Some(&tail[end..]);

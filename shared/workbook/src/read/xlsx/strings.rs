@@ -77,10 +77,32 @@ impl Strings {
     }
 }
 
-/// Appends the text of a `<t>`. Without `xml:space="preserve"`, surrounding whitespace is removed.
+/// Appends the text of a `<t>` that contains no elements. Without `xml:space="preserve"`, surrounding
+/// whitespace is removed.
 pub(super) fn append(raw: &[u8], trim: bool, from: usize, to: &mut String) {
-    unescape(if trim { raw.trim_ascii() } else { raw }, to);
+    let (raw, _) = if trim {
+        split_end(after_blanks(raw))
+    } else {
+        (raw, raw)
+    };
+    unescape(raw, to);
     escapes::resolve(to, from);
+}
+
+/// Whether a byte is whitespace in XML.
+fn is_blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// What follows the whitespace at the start.
+fn after_blanks(raw: &[u8]) -> &[u8] {
+    let start = raw.iter().position(|b| !is_blank(b)).unwrap_or(raw.len());
+    &raw[start..]
+}
+
+/// Splits off the whitespace at the end.
+fn split_end(raw: &[u8]) -> (&[u8], &[u8]) {
+    raw.split_at(raw.iter().rposition(|b| !is_blank(b)).map_or(0, |i| i + 1))
 }
 
 /// Appends the text of a string item: that of its `<t>`, or of all its runs. Phonetic hints are
@@ -111,17 +133,36 @@ pub(super) fn rich<R: Read>(
     }
 }
 
-/// Appends the text of the element whose start was the last event; consumes its end.
+/// Appends the text of the element whose start was the last event; consumes its end. `trim` removes
+/// surrounding whitespace, but not that of references and CDATA sections: somebody wrote it on purpose.
 pub(super) fn plain_text<R: Read>(
     scanner: &mut Scanner<R>,
     trim: bool,
     to: &mut String,
 ) -> Result<(), ScanError> {
     let from = to.len();
+    // The end of the text without the whitespace that may be at its end.
+    let mut kept = from;
     loop {
         match scanner.next()? {
-            Event::Text(text) => unescape(scanner.bytes(&text), to),
-            Event::Raw(text) => to.push_str(&String::from_utf8_lossy(scanner.bytes(&text))),
+            Event::Text(text) => {
+                let raw = scanner.bytes(&text);
+                let raw = if trim && kept == from {
+                    after_blanks(raw)
+                } else {
+                    raw
+                };
+                let (inner, blanks) = split_end(raw);
+                unescape(inner, to);
+                if !inner.is_empty() {
+                    kept = to.len();
+                }
+                unescape(blanks, to);
+            }
+            Event::Raw(text) => {
+                to.push_str(&String::from_utf8_lossy(scanner.bytes(&text)));
+                kept = to.len();
+            }
             Event::End { .. } => break,
             Event::Start { empty: false, .. } => scanner.skip_element()?,
             Event::Start { .. } => {}
@@ -129,10 +170,7 @@ pub(super) fn plain_text<R: Read>(
         }
     }
     if trim {
-        let blank = [' ', '\t', '\r', '\n'];
-        to.truncate(from.max(to.trim_end_matches(blank).len()));
-        let start = to[from..].len() - to[from..].trim_start_matches(blank).len();
-        to.drain(from..from + start);
+        to.truncate(kept);
     }
     escapes::resolve(to, from);
     Ok(())
@@ -154,8 +192,11 @@ mod tests {
         let xml = "<sst><si><t>a &amp; b</t></si><si><t xml:space=\"preserve\"> c </t></si>\
                    <si/><si><t> d </t></si> <si><t/></si><x:si><x:r><x:rPr><x:b/></x:rPr><x:t>e</x:t></x:r>\
                    <x:r><x:t xml:space='preserve'> f</x:t></x:r><x:rPh><x:t>g</x:t></x:rPh></x:si>\
-                   <si><t><![CDATA[<h>&amp;]]></t></si><si><t>_x000D_</t></si></sst>";
-        let want = ["a & b", " c ", "", "d", "", "e f", "<h>&amp;", "\r"];
+                   <si><t><![CDATA[<h>&amp;]]></t></si><si><t>_x000D_</t></si>\
+                   <si><t> &#32;g&#10; </t></si><si><t> <!-- --> h <!-- --> <![CDATA[ ]]> </t></si></sst>";
+        let want = [
+            "a & b", " c ", "", "d", "", "e f", "<h>&amp;", "\r", " g\n", "h   ",
+        ];
         assert_eq!(read(xml, 1000).unwrap(), want);
     }
 

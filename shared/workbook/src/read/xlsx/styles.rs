@@ -41,7 +41,7 @@ impl Styles {
     /// Reads the part.
     pub(super) fn read<R: Read>(scanner: &mut Scanner<R>) -> Result<Styles, ScanError> {
         let mut styles = Styles::default();
-        let mut in_cells = false;
+        let (mut in_cells, mut in_formats) = (false, false);
         loop {
             match scanner.next()? {
                 Event::Start {
@@ -50,12 +50,15 @@ impl Styles {
                     empty,
                 } => match scanner.local(&name) {
                     b"cellXfs" => in_cells = !empty,
+                    b"numFmts" => in_formats = !empty,
+                    // The formats of conditional formatting and of extensions reuse the IDs.
+                    b"dxfs" | b"extLst" if !empty => scanner.skip_element()?,
                     b"xf" if in_cells && styles.ids.len() < FORMATS_MAX => {
                         let id = scanner.text_attribute(&attributes, b"numFmtId");
                         let id = id.and_then(|id| id.trim().parse().ok());
                         styles.ids.push(id.unwrap_or(0));
                     }
-                    b"numFmt" if styles.codes.len() < FORMATS_MAX => {
+                    b"numFmt" if in_formats && styles.codes.len() < FORMATS_MAX => {
                         let id = scanner.text_attribute(&attributes, b"numFmtId");
                         let code = scanner.text_attribute(&attributes, b"formatCode");
                         if let (Some(Ok(id)), Some(code)) = (id.map(|id| id.trim().parse()), code) {
@@ -64,7 +67,11 @@ impl Styles {
                     }
                     _ => {}
                 },
-                Event::End { name } if scanner.local(&name) == b"cellXfs" => in_cells = false,
+                Event::End { name } => match scanner.local(&name) {
+                    b"cellXfs" => in_cells = false,
+                    b"numFmts" => in_formats = false,
+                    _ => {}
+                },
                 Event::Eof => break,
                 _ => {}
             }
@@ -74,8 +81,7 @@ impl Styles {
             .iter()
             .map(|id| match styles.codes.get(id) {
                 Some(code) => number_format::classify(code),
-                None => number_format::builtin_code(*id)
-                    .map_or(FormatKind::Number, number_format::classify),
+                None => number_format::builtin_kind(*id),
             })
             .collect();
         Ok(styles)
