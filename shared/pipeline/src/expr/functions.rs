@@ -4,11 +4,12 @@ use std::any::Any;
 use std::sync::{Arc, LazyLock};
 
 use cel::common::types::{
-    BOOL_TYPE, CelBool, CelDouble, CelList, CelString, DOUBLE_TYPE, DYN_TYPE, STRING_TYPE, Type,
+    BOOL_TYPE, CelBool, CelDouble, CelInt, CelList, CelString, DOUBLE_TYPE, DYN_TYPE, STRING_TYPE,
+    Type,
 };
 use cel::common::value::{CowVal, StaticVal, Val};
 use cel::{Env, ExecutionError, extensions};
-use rowmill_domain::value::{Kind, Value};
+use rowmill_domain::value::{Kind, Value, whole as whole_number};
 
 use super::explain;
 
@@ -18,6 +19,7 @@ pub(super) const IN: &str = "@in_list";
 pub(super) const DIVIDE: &str = "@divide";
 pub(super) const REMAINDER: &str = "@remainder";
 pub(super) const MATCHES: &str = "@matches";
+pub(super) const INDEX: &str = "@index";
 
 /// A function that a source can call.
 pub(super) struct CelFunction {
@@ -159,6 +161,7 @@ fn declare() -> Result<Env, cel::DeclarationError> {
         vec![DOUBLE_TYPE, DOUBLE_TYPE],
         remainder,
     )?;
+    env.add_overload(INDEX, INDEX, vec![any()], index)?;
     env.add_overload(MATCHES, MATCHES, vec![STRING_TYPE, PATTERN_TYPE], matches)?;
     for kind in [STRING_TYPE, DOUBLE_TYPE, BOOL_TYPE] {
         let name = kind.name().to_owned();
@@ -304,6 +307,27 @@ fn number<'b, 'v>(arguments: Arguments<'b, 'v>) -> CelResult<'b, 'v> {
 fn whole<'b, 'v>(arguments: Arguments<'b, 'v>) -> CelResult<'b, 'v> {
     let n = read_number(one("int", arguments)?.as_ref())?;
     Ok(CowVal::owned(CelDouble::from(n.trunc())))
+}
+
+/// A position or count as the integer that CEL's functions take. CEL's own `int` would also convert
+/// text, and remove a fraction.
+fn index<'b, 'v>(arguments: Arguments<'b, 'v>) -> CelResult<'b, 'v> {
+    let value = cel::Value::try_from(one(INDEX, arguments)?.as_ref())?;
+    let help = match value {
+        cel::Value::String(_) => "; to convert text, write double(..)",
+        _ => "",
+    };
+    // -0.0 is a result of calculations, and is 0.
+    match super::number(&value).and_then(|n| whole_number(n + 0.0)) {
+        Some(n) => Ok(CowVal::owned(CelInt::from(n))),
+        None => Err(ExecutionError::function_error(
+            INDEX,
+            format_args!(
+                "a position or count must be a whole number, not {}{help}",
+                explain::held(&value)
+            ),
+        )),
+    }
 }
 
 fn mapped<'b, 'v>(

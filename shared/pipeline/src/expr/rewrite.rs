@@ -403,7 +403,7 @@ impl Rewriter<'_> {
                 (true, true) => arg,
                 (true, false) => {
                     let arg = self.expr(arg)?;
-                    call(arg.id, "int", vec![arg])
+                    call(arg.id, functions::INDEX, vec![arg])
                 }
                 _ => self.expr(arg)?,
             });

@@ -274,6 +274,46 @@ fn every_function_can_be_called() {
 }
 
 #[test]
+fn positions_and_counts_are_whole_numbers() {
+    let calls = [
+        "'abc'.charAt(#)",
+        "'abc'.indexOf('a', #)",
+        "'abc'.lastIndexOf('a', #)",
+        "'abc'.replace('a', 'b', #)",
+        "'abc'.split('b', #)[0]",
+        "'abc'.substring(#)",
+        "'abc'.substring(0, #)",
+        "'abc'.substring(#, 3)",
+    ];
+    let rule = "a position or count must be a whole number, not";
+    let convert = "; to convert text, write double(..)";
+    for call in calls {
+        let with = |argument: &str| eval(&call.replace('#', argument));
+        for (argument, reason) in [
+            ("zip", format!("`zip`: {rule} the text \"00501\"{convert}")),
+            ("row.t", format!("`t`: {rule} the text \"abc\"{convert}")),
+            ("'1'", format!("{rule} the text \"1\"{convert}")),
+            ("string(1)", format!("{rule} the text \"1\"{convert}")),
+            ("row.n / 2", format!("{rule} the number 3.5")),
+            ("1.5", format!("{rule} the number 1.5")),
+            ("row.n * 1e300", format!("{rule} the number 7e300")),
+            ("ok", format!("`ok`: {rule} true")),
+            ("[1]", format!("{rule} a list")),
+            ("owner", "`owner` is empty".to_owned()),
+        ] {
+            let failed = with(argument).unwrap_err();
+            assert_eq!(failed, reason, "{call} with {argument}");
+        }
+        let expected = with("1");
+        assert!(expected.is_ok(), "{call}: {expected:?}");
+        for argument in ["1.0", "row.n - 6", "double('1')", "size('x')", "int(1.9)"] {
+            assert_eq!(with(argument), expected, "{call} with {argument}");
+        }
+        assert_eq!(with("0"), with("0 * -1"), "{call}");
+    }
+}
+
+#[test]
 fn invalid_expressions_are_refused_when_compiled() {
     for (source, at, message, help) in [
         ("row == 1", "row", "is the whole record", "row[\"Column\"]"),
