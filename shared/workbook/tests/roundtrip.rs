@@ -324,6 +324,141 @@ fn addresses_become_links_in_the_chosen_columns_only() {
     assert!(!relations.contains("c.example"));
 }
 
+/// A few hundred addresses in the forms that people and programs write.
+fn addresses() -> Vec<String> {
+    let hosts = [
+        "a.example",
+        "A.Example",
+        "a.example:8080",
+        "a.example:443",
+        "user@a.example",
+        "user:pass%40word@a.example",
+        "bücher.example",
+        "例え.example",
+        "xn--bcher-kva.example",
+        "127.0.0.1",
+        "0x7f.0.0.1",
+        "2130706433",
+        "[::1]",
+        "[2001:DB8::1]:8080",
+        "a.example.",
+        "a_b.example",
+    ];
+    let paths = [
+        "",
+        "/",
+        "/Zürich",
+        "/Z%C3%BCrich",
+        "/Z%c3%bcrich",
+        "/a b",
+        "/a%20b",
+        "/a%2Fb",
+        "/a/./b/../c",
+        "/a\\b",
+        "/<a>\"b\"",
+        "/a'b(c)!*;,@&=+$~",
+        "/?q=a b&r=%26&s=<1>&t=ü",
+        "/?q[]=1&q[]=2",
+        "/?u=https://b.example/?x=1",
+        "/#part",
+        "/#teil-ü",
+        "/?a#b%20c",
+        "/#",
+        "/?",
+    ];
+    let web = hosts.iter().flat_map(|host| {
+        paths
+            .iter()
+            .map(move |path| format!("https://{host}{path}"))
+    });
+    let odd = ["HTTP://A.EXAMPLE/%7e", "http://a.example/\tb"];
+    let mail = [
+        "mailto:a@b.example",
+        "MAILTO:A@B.example?subject=a%20b&body=x%0Ay",
+    ];
+    let odd = odd.into_iter().chain(mail).map(str::to_owned);
+    web.chain(odd).collect()
+}
+
+#[test]
+fn the_target_of_a_link_is_the_address_that_a_browser_opens() {
+    let addresses = addresses();
+    assert!(addresses.len() > 300);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.xlsx");
+    let spec = ResultSpec {
+        columns: vec![ColumnSpec {
+            name: "Site".to_owned(),
+            ..ColumnSpec::default()
+        }],
+        links: vec![0],
+        ..ResultSpec::default()
+    };
+    let mut writer = ResultWriter::create(&path, &spec).unwrap();
+    for address in &addresses {
+        let cell = Value::from(address.as_str());
+        writer
+            .row(&[Some(&cell)], &[], Status::Ok, None, 1)
+            .unwrap();
+    }
+    writer.finish(&Summary::default()).unwrap();
+
+    let targets: std::collections::HashMap<String, String> =
+        attributes(&path, "xl/worksheets/_rels/sheet1.xml.rels", "Relationship")
+            .into_iter()
+            .map(|mut all| (all.remove("Id").unwrap(), all.remove("Target").unwrap()))
+            .collect();
+    let found: std::collections::HashMap<String, String> =
+        attributes(&path, "xl/worksheets/sheet1.xml", "hyperlink")
+            .into_iter()
+            .map(|all| {
+                let target = &targets[&all["r:id"]];
+                let opened = match all.get("location") {
+                    Some(location) => format!("{target}#{location}"),
+                    None => target.clone(),
+                };
+                (all["ref"].clone(), opened)
+            })
+            .collect();
+    // The crate passes the tests of the standard (Web Platform Tests, `urltestdata.json`).
+    for (row, address) in (2..).zip(&addresses) {
+        let opened = url::Url::parse(address).unwrap();
+        let cell = found.get(&format!("A{row}")).map(String::as_str);
+        assert_eq!(cell, Some(opened.as_str()), "{address}");
+    }
+}
+
+/// The attributes of all elements with this name.
+fn attributes(
+    path: &Path,
+    part: &str,
+    element: &str,
+) -> Vec<std::collections::HashMap<String, String>> {
+    use quick_xml::events::Event;
+    let mut zip = zip::ZipArchive::new(std::fs::File::open(path).unwrap()).unwrap();
+    let mut xml = String::new();
+    std::io::Read::read_to_string(&mut zip.by_name(part).unwrap(), &mut xml).unwrap();
+    let mut reader = quick_xml::Reader::from_str(&xml);
+    let mut all = Vec::new();
+    loop {
+        match reader.read_event().unwrap() {
+            Event::Eof => return all,
+            Event::Empty(found) if found.name().as_ref() == element => {
+                let attributes = found.attributes().map(|attribute| {
+                    let attribute = attribute.unwrap();
+                    let key = attribute.key.as_ref().to_owned();
+                    let value = quick_xml::escape::unescape(&attribute.value)
+                        .unwrap()
+                        .into_owned();
+                    (key, value)
+                });
+                all.push(attributes.collect());
+            }
+            _ => {}
+        }
+    }
+}
+
 #[test]
 fn a_number_in_a_date_column_stays_a_number() {
     let directory = tempfile::tempdir().unwrap();

@@ -5,8 +5,10 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
-use flate2::Crc;
+use flate2::write::DeflateEncoder;
+use flate2::{Compression, Crc};
 
+use super::links::{Link, PLACEHOLDER};
 use super::stream::{Deflated, deflate_whole};
 use crate::read::{Archive, ReadError, ReadLimits};
 
@@ -32,8 +34,13 @@ pub(super) struct SheetRows {
 }
 
 /// Writes the archive to `to`: a copy of the archive at `frame`, in which `sheets` replace the rows
-/// below the header of the first sheets.
-pub(super) fn write(frame: &Path, to: File, sheets: Vec<SheetRows>, level: u32) -> io::Result<()> {
+/// below the header of the first sheets, and the targets of their links.
+pub(super) fn write(
+    frame: &Path,
+    to: File,
+    sheets: Vec<(SheetRows, Vec<Link>)>,
+    level: u32,
+) -> io::Result<()> {
     let limits = ReadLimits::default();
     let archive = Archive::open(frame, &mut File::open(frame)?, &limits).map_err(unexpected)?;
     let mut zip = PackageWriter {
@@ -41,13 +48,23 @@ pub(super) fn write(frame: &Path, to: File, sheets: Vec<SheetRows>, level: u32) 
         at: 0,
         parts: Vec::new(),
     };
-    let mut sheets: Vec<Option<SheetRows>> = sheets.into_iter().map(Some).collect();
+    let (rows, links): (Vec<SheetRows>, Vec<Vec<Link>>) = sheets.into_iter().unzip();
+    let mut rows: Vec<Option<SheetRows>> = rows.into_iter().map(Some).collect();
     for entry in archive.entries() {
-        let sheet_rows = entry
-            .name
-            .strip_prefix("xl/worksheets/sheet")
-            .and_then(|rest| rest.strip_suffix(".xml")?.parse::<usize>().ok())
-            .and_then(|number| sheets.get_mut(number.checked_sub(1)?)?.take());
+        let sheet_rows = sheet_index(&entry.name, "xl/worksheets/sheet", ".xml")
+            .and_then(|index| rows.get_mut(index)?.take());
+        let sheet_links = sheet_index(&entry.name, "xl/worksheets/_rels/sheet", ".xml.rels")
+            .and_then(|index| links.get(index))
+            .filter(|links| !links.is_empty());
+        if let Some(links) = sheet_links {
+            let mut xml = String::new();
+            archive
+                .part(entry)
+                .map_err(unexpected)?
+                .read_to_string(&mut xml)?;
+            zip.relations(&entry.name, &xml, links, level)?;
+            continue;
+        }
         match sheet_rows {
             None => {
                 let mut part = PackagePart {
@@ -74,6 +91,20 @@ pub(super) fn write(frame: &Path, to: File, sheets: Vec<SheetRows>, level: u32) 
         }
     }
     zip.end()?.sync_all()
+}
+
+/// The index of a sheet, from 0, from the name of a part.
+fn sheet_index(name: &str, start: &str, end: &str) -> Option<usize> {
+    let number: usize = name.strip_prefix(start)?.strip_suffix(end)?.parse().ok()?;
+    number.checked_sub(1)
+}
+
+/// Replaces the characters that an XML attribute cannot contain.
+fn escaped(address: &str) -> String {
+    address
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('"', "&quot;")
 }
 
 /// The error for a frame that cannot be read. The frame was just written, so this is unexpected.
@@ -129,6 +160,46 @@ impl PackageWriter {
         let mut rows = sheet.rows.file;
         self.copy(&mut rows, sheet.rows.compressed)?;
         self.put(&after)?;
+        self.parts.push(part);
+        Ok(())
+    }
+
+    /// Writes the relations of a sheet with the targets of its links in place of the placeholders.
+    fn relations(&mut self, name: &str, xml: &str, links: &[Link], level: u32) -> io::Result<()> {
+        let (mut crc, mut inflated) = (Crc::new(), 0);
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::new(level));
+        let mut write = |text: &str| {
+            crc.update(text.as_bytes());
+            inflated += text.len() as u64;
+            encoder.write_all(text.as_bytes())
+        };
+        let mark = format!("Target=\"{PLACEHOLDER}");
+        let mut rest = xml;
+        while let Some(start) = rest.find(&mark) {
+            let (before, after) = rest.split_at(start);
+            let after = &after[mark.len()..];
+            let unexpected_link = || io::Error::other("the sheet has an unexpected link");
+            let (n, after) = after.split_once('"').ok_or_else(unexpected_link)?;
+            let link = n.parse().ok().and_then(|n: usize| links.get(n));
+            let link = link.ok_or_else(unexpected_link)?;
+            write(before)?;
+            write("Target=\"")?;
+            write(&escaped(link.target()))?;
+            write("\"")?;
+            rest = after;
+        }
+        write(rest)?;
+        let compressed = encoder.finish()?;
+        let mut part = PackagePart {
+            name: name.to_owned(),
+            crc: crc.sum(),
+            compressed: compressed.len() as u64,
+            inflated,
+            offset: 0,
+            deflated: true,
+        };
+        self.begin(&mut part)?;
+        self.put(&compressed)?;
         self.parts.push(part);
         Ok(())
     }

@@ -192,9 +192,9 @@ impl ResultWriter {
 
         // Written to a temporary file and renamed, so that an interrupted run leaves no partial workbook.
         let partial = path.with_extension("xlsx.part");
-        let rows = sheets.into_iter().map(|s| s.rows).collect();
+        let parts = sheets.into_iter().map(|s| (s.rows, s.links.list)).collect();
         let file = File::create(&partial).map_err(io)?;
-        let packed = package::write(frame.path(), file, rows, COMPRESSION)
+        let packed = package::write(frame.path(), file, parts, COMPRESSION)
             .and_then(|()| std::fs::rename(&partial, &path));
         if let Err(error) = packed {
             // The partial file is useless. The first error is the one to report.
@@ -208,7 +208,8 @@ impl ResultWriter {
 /// A cell of a sheet before its rows are inserted.
 enum FrameCell<'a> {
     Blank(&'a Format),
-    Link(&'a Link),
+    /// A link and its index in the sheet's list.
+    Link(usize, &'a Link),
 }
 
 /// Writes a sheet without its rows. The first sheet contains one cell of each format below the header.
@@ -232,16 +233,16 @@ fn write_frame(
     // they use a format that already has an ID.
     let blanks = formats.others.iter().filter(|_| first);
     let blanks = (1..).zip(blanks.map(FrameCell::Blank));
-    let links = frame.links.list.iter();
-    let links = links.map(|link| (link.row, FrameCell::Link(link)));
+    let links = frame.links.list.iter().enumerate();
+    let links = links.map(|(n, link)| (link.row, FrameCell::Link(n, link)));
     let mut cells: Vec<(u32, FrameCell)> = blanks.chain(links).collect();
     cells.sort_by_key(|(row, _)| *row);
     for (row, cell) in cells {
         match cell {
             FrameCell::Blank(format) => sheet.write_blank(row, 0, format)?,
-            FrameCell::Link(link) => {
-                let address = Url::new(&link.address).set_text("x");
-                sheet.write_url_with_format(row, link.column, address, &formats.header)?
+            FrameCell::Link(n, link) => {
+                let placeholder = Url::new(link.placeholder(n)).set_text("x");
+                sheet.write_url_with_format(row, link.column, placeholder, &formats.header)?
             }
         };
     }
