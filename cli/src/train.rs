@@ -10,7 +10,7 @@ use std::time::Instant;
 use indicatif::{HumanCount, ProgressBar};
 use miette::miette;
 use rowmill_classify::{Corpus, Trained, Validation};
-use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
+use rowmill_workbook::{Cell, Header, OutsideCell, ReadOptions, RowSink, read_rows};
 use serde_json::json;
 
 use crate::args::TrainArgs;
@@ -145,6 +145,15 @@ impl RowSink for Rows<'_> {
             Ok(()) => ControlFlow::Continue(()),
             Err(e) => self.refuse(format!("row {row}: {e}")),
         }
+    }
+    fn overflow(&mut self, _: u32, _: &mut [Cell], _: &mut [OutsideCell]) -> ControlFlow<()> {
+        // Which of its values is the label is uncertain.
+        self.data.left_out += 1;
+        ControlFlow::Continue(())
+    }
+    fn blank(&mut self, first: u32, last: u32) -> ControlFlow<()> {
+        self.data.left_out += u64::from(last - first) + 1;
+        ControlFlow::Continue(())
     }
 }
 

@@ -7,6 +7,8 @@
 //! 3. A row beyond the limit is rejected without further checks.
 //! 4. An error cell (`#N/A`, `#DIV/0!`) in any column rejects the row as unreadable. An error is
 //!    not a value, and a record without it would look complete.
+//!    A row with values outside the columns of the header is rejected as unreadable too: without
+//!    them the record would look complete.
 //! 5. A cell of a column with a declared type is converted ([`convert`]). If that is not possible,
 //!    the row is rejected as unreadable. In other columns each cell keeps its own type.
 //! 6. An empty required column rejects the row.
@@ -21,7 +23,7 @@ use rowmill_domain::manifest::RejectReason;
 use rowmill_domain::value::number_text;
 use rowmill_domain::{Columns, Kind, Value};
 use rowmill_pipeline::Input;
-use rowmill_workbook::Cell;
+use rowmill_workbook::{Cell, OutsideCell};
 
 /// The most columns or problems that a message lists.
 pub(crate) const LISTED: usize = 5;
@@ -167,6 +169,42 @@ impl Cleaner {
         }
         self.left -= 1;
         Verdict::Record
+    }
+
+    /// Why a row with values outside the columns is rejected. `None` if they are only white space.
+    pub(crate) fn overflow(&self, outside: &mut [OutsideCell]) -> Option<(RejectReason, String)> {
+        let mut found = Vec::new();
+        for OutsideCell { column, cell } in outside {
+            let value = match cell {
+                Cell::Value(Value::Text(text)) if !trim(text) => {
+                    *cell = Cell::Empty;
+                    continue;
+                }
+                Cell::Empty => continue,
+                Cell::Value(value) => shown(value),
+                Cell::Error(code) => code.clone(),
+            };
+            found.push(format!("`{value}` in column {column}"));
+        }
+        if found.is_empty() {
+            return None;
+        }
+        if self.left == 0 {
+            let reason = RejectReason::BeyondLimit;
+            return Some((reason, reason.text().to_owned()));
+        }
+        let more = found.len().saturating_sub(LISTED);
+        found.truncate(LISTED);
+        if more > 0 {
+            found.push(format!("and {more} more"));
+        }
+        let count = self.columns.len();
+        let detail = format!(
+            "values outside the columns: {}; the header has {count} {}",
+            found.join(", "),
+            if count == 1 { "column" } else { "columns" },
+        );
+        Some((RejectReason::Unreadable, detail))
     }
 
     fn unreadable(&self, bad: impl Iterator<Item = (usize, String)>) -> Verdict {

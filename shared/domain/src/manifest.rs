@@ -217,8 +217,9 @@ pub struct Rejected {
     pub reason: RejectReason,
     /// The reason in words, with the column and the value.
     pub detail: String,
-    /// The cells as text, in column order, with empty text for empty cells. Without any entry for a
-    /// blank row and a row beyond the limit, because there can be a million of them.
+    /// The cells as text, in column order, with empty text for empty cells. Values outside the columns
+    /// of the header follow after the last column. Without any entry for a blank row and a row beyond
+    /// the limit, because there can be a million of them.
     pub values: Vec<String>,
 }
 

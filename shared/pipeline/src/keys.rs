@@ -293,7 +293,7 @@ pub(crate) static LIMITS: Section = Section {
             "cells",
             Shape::Count,
             "500000000",
-            "Number of cells below the header, empty ones included.",
+            "Number of cells below the header, empty ones included; a blank row counts as one cell.",
         ),
         optional(
             "whole_cells",

@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use rowmill_domain::{Kind, Status, Value};
 use rowmill_workbook::{
-    Cell, ColumnSpec, Header, ReadOptions, ResultSpec, ResultWriter, RowSink, Summary, read_rows,
+    Cell, ColumnSpec, Header, OutsideCell, ReadOptions, ResultSpec, ResultWriter, RowSink, Summary,
+    read_rows,
 };
 
 type Outcome = Result<String, Box<dyn std::error::Error>>;
@@ -70,6 +71,17 @@ fn read(file: &Path) -> Outcome {
                     }
                 }
             }
+            ControlFlow::Continue(())
+        }
+        fn overflow(
+            &mut self,
+            row: u32,
+            cells: &mut [Cell],
+            _: &mut [OutsideCell],
+        ) -> ControlFlow<()> {
+            self.row(row, cells)
+        }
+        fn blank(&mut self, _: u32, _: u32) -> ControlFlow<()> {
             ControlFlow::Continue(())
         }
     }

@@ -10,7 +10,7 @@
 //! ```
 //! use std::ops::ControlFlow;
 //!
-//! use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
+//! use rowmill_workbook::{Cell, Header, OutsideCell, ReadOptions, RowSink, read_rows};
 //!
 //! /// Adds up a column.
 //! #[derive(Default)]
@@ -34,6 +34,17 @@
 //!         if let Cell::Value(value) = &cells[self.column] {
 //!             self.sum += value.to_text().parse::<f64>().unwrap_or(0.0);
 //!         }
+//!         ControlFlow::Continue(())
+//!     }
+//!     fn overflow(
+//!         &mut self,
+//!         _: u32,
+//!         _: &mut [Cell],
+//!         _: &mut [OutsideCell],
+//!     ) -> ControlFlow<()> {
+//!         ControlFlow::Continue(())
+//!     }
+//!     fn blank(&mut self, _: u32, _: u32) -> ControlFlow<()> {
 //!         ControlFlow::Continue(())
 //!     }
 //! }
@@ -122,8 +133,8 @@ mod read;
 mod write;
 
 pub use read::{
-    Cell, FileFormat, Header, ReadError, ReadLimits, ReadOptions, ReadSummary, RowSink, detect,
-    read_header, read_rows,
+    Cell, FileFormat, Header, OutsideCell, ReadError, ReadLimits, ReadOptions, ReadSummary,
+    RowSink, detect, read_header, read_rows,
 };
 pub use write::{
     Chart, ColumnSpec, ResultSpec, ResultWriter, StepFigures, Summary, WriteError, WriteSummary,

@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 use files::{Xlsx, sheet};
 use proptest::prelude::*;
-use rowmill_workbook::{Cell, Header, ReadError, ReadOptions, RowSink, read_rows};
+use rowmill_workbook::{Cell, Header, OutsideCell, ReadError, ReadOptions, RowSink, read_rows};
 
 struct Ignore;
 
@@ -20,6 +20,12 @@ impl RowSink for Ignore {
         ControlFlow::Continue(())
     }
     fn row(&mut self, _: u32, _: &mut [Cell]) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+    fn overflow(&mut self, _: u32, _: &mut [Cell], _: &mut [OutsideCell]) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+    fn blank(&mut self, _: u32, _: u32) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use calamine::{Data, Reader as _};
 use proptest::prelude::*;
 use rowmill_domain::Value;
-use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
+use rowmill_workbook::{Cell, Header, OutsideCell, ReadOptions, RowSink, read_rows};
 use rust_xlsxwriter::{Format, Formula, Workbook, XlsxError};
 
 /// The content to write into a cell.
@@ -102,6 +102,19 @@ impl RowSink for All {
     }
     fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()> {
         self.0.push((row, cells.to_vec()));
+        ControlFlow::Continue(())
+    }
+    fn overflow(
+        &mut self,
+        row: u32,
+        _: &mut [Cell],
+        outside: &mut [OutsideCell],
+    ) -> ControlFlow<()> {
+        panic!("row {row}: {outside:?}")
+    }
+    fn blank(&mut self, first: u32, last: u32) -> ControlFlow<()> {
+        let row = |row| (row, vec![Cell::Empty; 4]);
+        self.0.extend((first..=last).map(row));
         ControlFlow::Continue(())
     }
 }

@@ -15,8 +15,8 @@ use rowmill_domain::manifest::{RejectReason, Rejected};
 use rowmill_domain::run::Counts;
 use rowmill_domain::{Kind, Status, Value};
 use rowmill_workbook::{
-    Cell, Chart, ColumnSpec, Header, ReadOptions, ReadSummary, ResultSpec, ResultWriter, RowSink,
-    StepFigures, Summary, read_rows,
+    Cell, Chart, ColumnSpec, Header, OutsideCell, ReadOptions, ReadSummary, ResultSpec,
+    ResultWriter, RowSink, StepFigures, Summary, read_rows,
 };
 
 /// Collects all rows.
@@ -35,6 +35,17 @@ impl RowSink for All {
     fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()> {
         self.rows.push((row, cells.to_vec()));
         ControlFlow::Continue(())
+    }
+    fn overflow(
+        &mut self,
+        row: u32,
+        _: &mut [Cell],
+        outside: &mut [OutsideCell],
+    ) -> ControlFlow<()> {
+        panic!("row {row}: {outside:?}")
+    }
+    fn blank(&mut self, first: u32, last: u32) -> ControlFlow<()> {
+        panic!("rows {first} to {last} are blank")
     }
 }
 
@@ -142,6 +153,15 @@ fn unusual_values_survive_a_round_trip() {
             values: vec!["007".to_owned(), String::new()],
         })
         .unwrap();
+    // A row with a value beyond the columns.
+    writer
+        .rejected(&Rejected {
+            row: 18,
+            reason: RejectReason::Unreadable,
+            detail: "values outside the columns".to_owned(),
+            values: ["1", "", "beyond"].map(str::to_owned).to_vec(),
+        })
+        .unwrap();
     let written = writer.finish(&summary()).unwrap();
     assert_eq!(written.notes, Vec::<String>::new());
 
@@ -170,9 +190,11 @@ fn unusual_values_survive_a_round_trip() {
     let (all, _) = read(&path, "Rejected");
     assert_eq!(
         all.header.unwrap().columns,
-        ["row", "reason", "detail", "Id", "Value"]
+        ["row", "reason", "detail", "Id", "Value", "Column F"]
     );
-    assert_eq!(all.rows.len(), 1);
+    assert_eq!(all.rows.len(), 2);
+    assert_eq!(all.rows[0].1[5], Cell::Empty);
+    assert_eq!(all.rows[1].1[5], Cell::Value(Value::from("beyond")));
     assert_eq!(all.rows[0].1[1], Cell::Value(Value::from("duplicate key")));
     assert_eq!(all.rows[0].1[3], Cell::Value(Value::from("007")));
 }
@@ -696,5 +718,16 @@ impl RowSink for Count {
         assert_eq!(cells[0], Cell::Value(Value::Number(self.next)));
         self.next += 1.0;
         ControlFlow::Continue(())
+    }
+    fn overflow(
+        &mut self,
+        row: u32,
+        _: &mut [Cell],
+        outside: &mut [OutsideCell],
+    ) -> ControlFlow<()> {
+        panic!("row {row}: {outside:?}")
+    }
+    fn blank(&mut self, first: u32, last: u32) -> ControlFlow<()> {
+        panic!("rows {first} to {last} are blank")
     }
 }

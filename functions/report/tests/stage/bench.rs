@@ -27,7 +27,7 @@ use rowmill_ports::{
 };
 use rowmill_report::{Report, ReportConfig, ReportError};
 use rowmill_runs::{Transition, WorkBucket};
-use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
+use rowmill_workbook::{Cell, Header, OutsideCell, ReadOptions, RowSink, read_rows};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -387,6 +387,21 @@ impl RowSink for Texts {
             Cell::Error(error) => error.clone(),
         };
         self.0.push(cells.iter().map(text).collect());
+        ControlFlow::Continue(())
+    }
+    fn overflow(
+        &mut self,
+        row: u32,
+        _: &mut [Cell],
+        outside: &mut [OutsideCell],
+    ) -> ControlFlow<()> {
+        panic!("row {row}: {outside:?}")
+    }
+    fn blank(&mut self, first: u32, last: u32) -> ControlFlow<()> {
+        let width = self.0.first().map_or(0, Vec::len);
+        for _ in first..=last {
+            self.0.push(vec![String::new(); width]);
+        }
         ControlFlow::Continue(())
     }
 }

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use rowmill_domain::manifest::{RejectReason, Rejected};
 use rowmill_domain::{Columns, Value};
 use rowmill_pipeline::{Pipeline, PipelineError, result_headers};
-use rowmill_workbook::{Cell, Header, RowSink};
+use rowmill_workbook::{Cell, Header, OutsideCell, RowSink};
 use tempfile::TempDir;
 
 use super::records::{Cut, Line, rejected_file, spool_file};
@@ -45,11 +45,38 @@ impl<P: FnMut(u64) -> ControlFlow<()>> RowSink for Sink<'_, P> {
     }
 
     fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()> {
-        self.rows_read += 1;
+        self.add(1, |table| table.row(row, cells))
+    }
+
+    fn overflow(
+        &mut self,
+        row: u32,
+        cells: &mut [Cell],
+        outside: &mut [OutsideCell],
+    ) -> ControlFlow<()> {
+        self.add(1, |table| table.overflow(row, cells, outside))
+    }
+
+    fn blank(&mut self, first: u32, last: u32) -> ControlFlow<()> {
+        self.add(u64::from(last - first) + 1, |table| {
+            table.blank(first, last);
+            Ok(())
+        })
+    }
+}
+
+impl<P: FnMut(u64) -> ControlFlow<()>> Sink<'_, P> {
+    /// Counts rows and adds them to the table.
+    fn add(
+        &mut self,
+        rows: u64,
+        add: impl FnOnce(&mut Table) -> io::Result<()>,
+    ) -> ControlFlow<()> {
+        self.rows_read += rows;
         if (self.progress)(self.rows_read).is_break() {
             return self.stop(CutError::Stopped);
         }
-        match self.table.as_mut().map(|table| table.row(row, cells)) {
+        match self.table.as_mut().map(add) {
             Some(Err(error)) => self.stop(error.into()),
             _ => ControlFlow::Continue(()),
         }
@@ -171,8 +198,7 @@ impl Table {
     fn row(&mut self, row: u32, cells: &mut [Cell]) -> io::Result<()> {
         match self.cleaner.clean(row, cells) {
             Verdict::Rejected(RejectReason::Blank, _) => {
-                let first = self.blank.map_or(row, |(first, _)| first);
-                self.blank = Some((first, row));
+                self.blank(row, row);
                 Ok(())
             }
             Verdict::Rejected(reason, detail) => {
@@ -188,6 +214,33 @@ impl Table {
                 self.record(row, cells)
             }
         }
+    }
+
+    /// Rejects a row that has values outside the columns. They follow those in the columns.
+    fn overflow(
+        &mut self,
+        row: u32,
+        cells: &mut [Cell],
+        outside: &mut [OutsideCell],
+    ) -> io::Result<()> {
+        let Some((reason, detail)) = self.cleaner.overflow(outside) else {
+            return self.row(row, cells);
+        };
+        self.blanks()?;
+        let values = match reason {
+            RejectReason::BeyondLimit => Vec::new(),
+            _ => {
+                let outside = outside.iter().map(|outside| &outside.cell);
+                cells.iter().chain(outside).map(text).collect()
+            }
+        };
+        self.reject(row, reason, detail, values)
+    }
+
+    /// Adds blank rows that follow the preceding rows.
+    fn blank(&mut self, first: u32, last: u32) {
+        let first = self.blank.map_or(first, |(first, _)| first);
+        self.blank = Some((first, last));
     }
 
     fn record(&mut self, row: u32, cells: &[Cell]) -> io::Result<()> {

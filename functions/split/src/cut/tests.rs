@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use rowmill_domain::manifest::{RejectReason, Rejected};
 use rowmill_domain::{Columns, Kind, Record, Value};
 use rowmill_pipeline::BatchSettings;
-use rowmill_workbook::{Cell, Header, RowSink};
+use rowmill_workbook::{Cell, Header, OutsideCell, RowSink};
 
 fn pipeline(required: &[&str], key: &[&str]) -> Pipeline {
     let mut pipeline = Pipeline::parse("p.toml", "").unwrap();
@@ -41,6 +41,67 @@ fn cut_rows(rows: &[Vec<Cell>], columns: usize, pipeline: &Pipeline, limit: Opti
     assert_eq!(rows_read, rows.len() as u64);
     let formats = vec![Some("0.00".into())];
     table.finish(formats, vec![], scratch).unwrap()
+}
+
+#[test]
+fn rows_with_values_outside_the_columns_are_rejected_and_keep_them() {
+    let text = |text: &str| Cell::Value(Value::Text(text.into()));
+    let outside = |column: &str, cell| OutsideCell {
+        column: column.into(),
+        cell,
+    };
+    let pipeline = pipeline(&[], &[]);
+    let mut rows_read = 0;
+    let progress = |rows| {
+        rows_read = rows;
+        ControlFlow::Continue(())
+    };
+    let scratch = TempDir::new().unwrap();
+    let mut sink = Sink::new("a.xlsx", &pipeline, Some(2), scratch, progress);
+    assert!(sink.header(&header(2)).is_continue());
+    assert!(sink.row(2, &mut [text("a"), Cell::Empty]).is_continue());
+    assert!(sink.blank(3, 5).is_continue());
+    let mut more = [
+        outside("C", text(" y ")),
+        outside("E", Cell::Value(Value::Number(4.5))),
+        outside("F", Cell::Error("#N/A".into())),
+    ];
+    let mut cells = [text("b"), text("x")];
+    assert!(sink.overflow(6, &mut cells, &mut more).is_continue());
+    // White space is no value.
+    let mut blanks = [outside("C", text(" \u{a0}"))];
+    let mut cells = [text("c"), text("z")];
+    assert!(sink.overflow(7, &mut cells, &mut blanks).is_continue());
+    // Two records are enough.
+    let mut more = [outside("C", text("y"))];
+    let mut cells = [text("d"), text("z")];
+    assert!(sink.overflow(8, &mut cells, &mut more).is_continue());
+    // Blank rows at the end do not count.
+    assert!(sink.blank(9, 12).is_continue());
+    let (table, scratch) = (sink.table.unwrap(), sink.scratch);
+    assert_eq!(rows_read, 11);
+    let cut = table.finish(vec![None, None], vec![], scratch).unwrap();
+    assert_eq!(cut.rows_in, 7);
+    let records: Vec<u32> = cut.records.iter().map(|line| line.row).collect();
+    assert_eq!(records, [2, 7]);
+    let rejected = rejected(&cut);
+    let reasons: Vec<(u32, RejectReason)> = rejected.iter().map(|r| (r.row, r.reason)).collect();
+    assert_eq!(
+        reasons,
+        [
+            (3, RejectReason::Blank),
+            (4, RejectReason::Blank),
+            (5, RejectReason::Blank),
+            (6, RejectReason::Unreadable),
+            (8, RejectReason::BeyondLimit),
+        ]
+    );
+    assert_eq!(rejected[3].values, ["b", "x", "y", "4.5", "#N/A"]);
+    assert_eq!(
+        rejected[3].detail,
+        "values outside the columns: `y` in column C, `4.5` in column E, `#N/A` in column F; the \
+         header has 2 columns"
+    );
 }
 
 fn rejected(cut: &Cut) -> Vec<Rejected> {

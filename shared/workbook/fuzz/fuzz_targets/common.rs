@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 
-use rowmill_workbook::{Cell, Header, ReadError, ReadOptions, RowSink, read_rows};
+use rowmill_workbook::{Cell, Header, OutsideCell, ReadError, ReadOptions, RowSink, read_rows};
 
 struct Ignore;
 
@@ -12,6 +12,17 @@ impl RowSink for Ignore {
         ControlFlow::Continue(())
     }
     fn row(&mut self, _: u32, _: &mut [Cell]) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+    fn overflow(
+        &mut self,
+        _: u32,
+        _: &mut [Cell],
+        _: &mut [OutsideCell],
+    ) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+    fn blank(&mut self, _: u32, _: u32) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
 }

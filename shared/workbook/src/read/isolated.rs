@@ -60,7 +60,7 @@ pub(crate) fn run(
         })
         .map_err(|e| ReadError::io(path, e))?;
 
-    let mut rows = 0;
+    let mut delivered = Delivered::default();
     let mut allowed = Duration::from_secs(options.limits.seconds);
     loop {
         let waiting = Instant::now();
@@ -79,9 +79,16 @@ pub(crate) fn run(
         };
         allowed = allowed.saturating_sub(waiting.elapsed());
         let flow = match message {
-            RowMessage::Header(header) => sink.header(&header),
+            RowMessage::Header(header) => {
+                delivered.last = header.row;
+                sink.header(&header)
+            }
+            RowMessage::Overflow(row, mut cells, mut outside) => match delivered.up_to(row, sink) {
+                ControlFlow::Continue(()) => sink.overflow(row, &mut cells, &mut outside),
+                stop => stop,
+            },
             RowMessage::Rows(mut batch) => {
-                let flow = deliver(&mut batch, &mut rows, sink);
+                let flow = deliver(&mut batch, &mut delivered, sink);
                 // If the channel is full or closed, the batch is freed instead of reused.
                 let _ = return_batch.try_send(batch);
                 flow
@@ -96,7 +103,7 @@ pub(crate) fn run(
         Ok(Ok(summary)) => Ok(summary),
         Ok(Err(Halt::Failed(error))) => Err(error),
         Ok(Err(Halt::SinkDone)) => Ok(ReadSummary {
-            rows,
+            rows: delivered.rows,
             ..ReadSummary::default()
         }),
         Err(panic) => Err(ReadError::Panicked {
@@ -106,12 +113,39 @@ pub(crate) fn run(
     }
 }
 
-fn deliver(batch: &mut RowBatch, rows: &mut u64, sink: &mut dyn RowSink) -> ControlFlow<()> {
+/// The rows that the sink has received.
+#[derive(Default)]
+struct Delivered {
+    /// Their number.
+    rows: u64,
+    /// The last one, or the header.
+    last: u32,
+}
+
+impl Delivered {
+    /// Counts `row`, and delivers the blank rows before it.
+    fn up_to(&mut self, row: u32, sink: &mut dyn RowSink) -> ControlFlow<()> {
+        let first = self.last.saturating_add(1);
+        self.last = row;
+        self.rows += 1;
+        if first < row {
+            self.rows += u64::from(row - first);
+            sink.blank(first, row - 1)?;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn deliver(
+    batch: &mut RowBatch,
+    delivered: &mut Delivered,
+    sink: &mut dyn RowSink,
+) -> ControlFlow<()> {
     let width = batch.cells.len() / batch.numbers.len().max(1);
     // A header always has at least one column.
     let cells = batch.cells.chunks_exact_mut(width.max(1));
     for (number, cells) in batch.numbers.iter().zip(cells) {
-        *rows += 1;
+        delivered.up_to(*number, sink)?;
         sink.row(*number, cells)?;
     }
     ControlFlow::Continue(())
@@ -128,7 +162,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Cell, Header};
+    use crate::{Cell, Header, OutsideCell};
 
     struct Nothing;
     impl RowSink for Nothing {
@@ -136,6 +170,12 @@ mod tests {
             ControlFlow::Continue(())
         }
         fn row(&mut self, _: u32, _: &mut [Cell]) -> ControlFlow<()> {
+            ControlFlow::Continue(())
+        }
+        fn overflow(&mut self, _: u32, _: &mut [Cell], _: &mut [OutsideCell]) -> ControlFlow<()> {
+            ControlFlow::Continue(())
+        }
+        fn blank(&mut self, _: u32, _: u32) -> ControlFlow<()> {
             ControlFlow::Continue(())
         }
     }

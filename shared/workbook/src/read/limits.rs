@@ -18,7 +18,8 @@ pub struct ReadLimits {
     pub rows: u64,
     /// `columns`: number of columns in the sheet. Default 16,384, the maximum of Excel.
     pub columns: u64,
-    /// `cells`: number of cells below the header, including empty ones. Default 500 million, which
+    /// `cells`: number of cells in the rows below the header, including empty ones; a blank row counts
+    /// as one cell. Default 500 million, which
     /// takes a few seconds even if all are empty.
     pub cells: u64,
     /// `whole_cells`: number of cells in a file that must be loaded into memory (xls and ods),

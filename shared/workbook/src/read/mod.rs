@@ -33,7 +33,7 @@ pub use error::ReadError;
 pub use limits::ReadLimits;
 pub use options::ReadOptions;
 pub(crate) use reference::column_letters;
-pub use sink::{Cell, Header, ReadSummary, RowSink};
+pub use sink::{Cell, Header, OutsideCell, ReadSummary, RowSink};
 
 use rows::{Assembler, Halt};
 
@@ -49,6 +49,12 @@ pub fn read_header(path: &Path, options: &ReadOptions) -> Result<Header, ReadErr
             ControlFlow::Break(())
         }
         fn row(&mut self, _: u32, _: &mut [Cell]) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+        fn overflow(&mut self, _: u32, _: &mut [Cell], _: &mut [OutsideCell]) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+        fn blank(&mut self, _: u32, _: u32) -> ControlFlow<()> {
             ControlFlow::Break(())
         }
     }

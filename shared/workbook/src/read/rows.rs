@@ -10,7 +10,7 @@ use super::header::{self, MergedRange};
 use super::options::ReadOptions;
 use super::reference::column_letters;
 use super::row::{RawCell, RawRow, RowCells};
-use super::sink::{Cell, Header, ReadSummary};
+use super::sink::{Cell, Header, OutsideCell, ReadSummary};
 
 /// Rows to examine before deciding on the header: their values reveal columns without a header.
 const LOOKAHEAD_ROWS: usize = 1000;
@@ -47,11 +47,14 @@ impl From<ReadError> for Halt {
 pub(crate) enum RowMessage {
     /// The header. Sent once, first.
     Header(Header),
-    /// Rows.
+    /// Rows that have values.
     Rows(RowBatch),
+    /// A row that has values outside the columns of the header: its number, one cell per column, and
+    /// the others.
+    Overflow(u32, Vec<Cell>, Vec<OutsideCell>),
 }
 
-/// Consecutive rows of equal width.
+/// Rows of equal width. The rows between them are blank.
 #[derive(Default)]
 pub(crate) struct RowBatch {
     /// The row numbers.
@@ -98,8 +101,6 @@ struct Layout {
     formats: Vec<u32>,
     /// The format of the first date or time in each column; 0 if there is none.
     date_formats: Vec<u32>,
-    /// Values outside the columns: their number, and the row and column of the first.
-    outside: Option<(u64, u32, u32)>,
 }
 
 impl Assembler {
@@ -198,13 +199,6 @@ impl Assembler {
                     (date, _) => format(date),
                 })
                 .collect();
-            if let Some((count, row, column)) = layout.outside {
-                summary.notes.push(format!(
-                    "{count} values outside the columns of the header were ignored; the first is in \
-                     {}{row}.",
-                    column_letters(column)
-                ));
-            }
         }
         Ok(summary)
     }
@@ -276,7 +270,6 @@ impl Assembler {
             row,
             formats: vec![FORMAT_UNKNOWN; width],
             date_formats: vec![0; width],
-            outside: None,
         });
         self.send(RowMessage::Header(header))?;
         for mut row in below {
@@ -285,32 +278,28 @@ impl Assembler {
         Ok(())
     }
 
-    /// Adds a row to the batch, preceded by the blank rows before it.
+    /// Adds a row to the batch. The rows between it and the one before are blank. They are not stored,
+    /// so that memory depends only on the rows that have values.
     fn append(&mut self, number: u32, cells: &mut Vec<RawCell>) -> Result<(), Halt> {
         // A row without values may be below the last row in use.
         if cells.is_empty() {
             return Ok(());
         }
         if let Some(layout) = &self.layout {
-            let (next, width) = (layout.row + 1, layout.width as u64);
-            // Blank rows take as many cells as other rows. Check the limit before creating any.
-            self.cells = u64::from(number + 1 - next)
-                .saturating_mul(width)
-                .saturating_add(self.cells);
+            let blank = u64::from(number - layout.row - 1);
+            self.cells += blank + layout.width as u64;
             ReadError::check(&self.file, "cells", self.cells, self.options.limits.cells)?;
-            for blank in next..number {
-                self.begin_row(blank)?;
-            }
+            self.summary.rows += blank;
         }
         let start = self.begin_row(number)?;
         let Some(layout) = &mut self.layout else {
             return Ok(());
         };
+        let mut outside = Vec::new();
         for raw in cells.drain(..) {
             let at = raw.column.wrapping_sub(layout.first) as usize;
             if at >= layout.width {
-                let (count, _, _) = layout.outside.get_or_insert((0, number, raw.column));
-                *count += 1;
+                outside.push(raw);
                 continue;
             }
             if raw.format != layout.formats[at] {
@@ -333,7 +322,32 @@ impl Assembler {
             }
             self.batch.cells[start + at] = raw.cell;
         }
-        Ok(())
+        if outside.is_empty() {
+            return Ok(());
+        }
+        self.overflow(number, start, outside)
+    }
+
+    /// Sends the last row of the batch, whose cells begin at `start`, with its values outside the
+    /// columns.
+    fn overflow(
+        &mut self,
+        number: u32,
+        start: usize,
+        mut outside: Vec<RawCell>,
+    ) -> Result<(), Halt> {
+        let inside = self.batch.cells.split_off(start);
+        self.batch.numbers.pop();
+        self.flush()?;
+        // Of a cell that is repeated, the last counts, as in the columns of the header.
+        outside.reverse();
+        outside.sort_by_key(|raw| raw.column);
+        outside.dedup_by_key(|raw| raw.column);
+        let outside = outside.into_iter().map(|raw| OutsideCell {
+            column: column_letters(raw.column),
+            cell: raw.cell,
+        });
+        self.send(RowMessage::Overflow(number, inside, outside.collect()))
     }
 
     /// Adds a row of empty cells to the batch and returns the index of its first cell.
@@ -364,6 +378,8 @@ impl Assembler {
         }
         let mut empty = self.returned.try_recv().unwrap_or_default();
         empty.numbers.clear();
+        // Whatever was not reused since the last batch will not be needed.
+        self.recycled.clear();
         self.recycled.append(&mut empty.cells);
         let full = std::mem::replace(&mut self.batch, empty);
         self.send(RowMessage::Rows(full))

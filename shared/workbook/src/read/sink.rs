@@ -29,25 +29,45 @@ pub enum Cell {
     Error(String),
 }
 
+/// A cell outside the columns of the header.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutsideCell {
+    /// The letters of its column.
+    pub column: String,
+    /// Its content, which is not empty.
+    pub cell: Cell,
+}
+
 /// Receives the rows of a sheet as they are read. Returning [`ControlFlow::Break`] stops reading
 /// without an error.
 pub trait RowSink {
     /// Called once, before the first row.
     fn header(&mut self, header: &Header) -> ControlFlow<()>;
-    /// Called for each data row, with its number in the sheet (from 1) and one cell per column of
-    /// the header. Rows arrive in order and include blank rows, up to the last row that has a value.
-    /// The sink may move values out of `cells`.
+    /// Called for each data row that has a value, with its number in the sheet (from 1) and one cell
+    /// per column of the header. Rows arrive in order. The sink may move values out of `cells`.
     fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()>;
+    /// Called instead of [`RowSink::row`] for a row that also has values outside the columns of the
+    /// header, because the header was decided on before the row was read. `outside` holds these
+    /// values.
+    fn overflow(
+        &mut self,
+        row: u32,
+        cells: &mut [Cell],
+        outside: &mut [OutsideCell],
+    ) -> ControlFlow<()>;
+    /// Called for the blank rows between two rows, with the numbers of the first and the last. Blank
+    /// rows below the last row that has a value are not reported.
+    fn blank(&mut self, first: u32, last: u32) -> ControlFlow<()>;
 }
 
 /// The result of reading a sheet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadSummary {
-    /// The number of data rows delivered.
+    /// The number of data rows delivered, including blank rows.
     pub rows: u64,
     /// The number format of each column: that of its first date, otherwise that of its numbers if
     /// they all have the same one. `None` if it is `General` or unknown (only xlsx records it).
     pub formats: Vec<Option<String>>,
-    /// Notes for the mail: values outside the columns, characters that could not be decoded.
+    /// Notes for the mail: hidden rows that were skipped, characters that could not be decoded.
     pub notes: Vec<String>,
 }

@@ -17,6 +17,9 @@ use crate::read::column_letters;
 /// level 6 for a file that is 10 % larger; level 1 takes 0.53 for a file that is 64 % larger.
 pub(super) const COMPRESSION: u32 = 3;
 
+/// The maximum number of columns of a sheet.
+const SHEET_COLUMNS: usize = 16_384;
+
 /// A series of sheets, such as `Results`, `Results 2`. Rows go to the last one.
 pub(super) struct SheetSeries {
     name: &'static str,
@@ -64,6 +67,17 @@ impl SheetSeries {
     /// The name of the last sheet.
     pub(super) fn sheet_name(&self) -> Cow<'static, str> {
         sheet_name(self.name, self.full.len())
+    }
+
+    /// Makes room for rows of `columns` cells, up to the maximum of a sheet, and returns the number
+    /// of columns. Columns beyond the headers have none.
+    pub(super) fn widen(&mut self, columns: usize) -> usize {
+        let present = self.letters.len();
+        let columns = columns.min(SHEET_COLUMNS);
+        let more = present..columns.max(present);
+        self.letters
+            .extend(more.map(|at| column_letters(at as u32)));
+        self.letters.len()
     }
 
     pub(super) fn row(

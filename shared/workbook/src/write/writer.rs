@@ -134,7 +134,8 @@ impl ResultWriter {
     /// [`WriteError::Io`].
     pub fn rejected(&mut self, rejected: &Rejected) -> Result<(), WriteError> {
         let sheet = self.rejected.sheet_name();
-        let columns = self.rejected.headers.len() - 3;
+        // Values outside the columns of the header follow the others.
+        let columns = self.rejected.widen(3 + rejected.values.len()) - 3;
         let truncations = &mut self.truncations;
         self.rejected
             .row(&self.path, &self.formats, Tint::None, |row, _| {

@@ -50,7 +50,7 @@ pub(crate) fn every(table: &mut Table) {
         (
             "blank-lines.csv",
             b"\n\na,b\n\n1,2\n\n".to_vec(),
-            "a | b\n4:  | \n5: '1 | '2",
+            "a | b\n4: blank\n5: '1 | '2",
         ),
         ("no-end.csv", b"a,b\n1,".to_vec(), "a | b\n2: '1 | "),
         (

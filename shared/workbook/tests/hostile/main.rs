@@ -18,7 +18,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rowmill_workbook::{Cell, Header, ReadOptions, RowSink, read_rows};
+use rowmill_workbook::{Cell, Header, OutsideCell, ReadOptions, RowSink, read_rows};
 
 /// Maximum time per file.
 const TIME: Duration = Duration::from_secs(20);
@@ -45,6 +45,32 @@ impl RowSink for Shown {
         if self.rows <= SHOWN {
             let cells: Vec<String> = cells.iter().map(show).collect();
             self.lines.push(format!("{row}: {}", cells.join(" | ")));
+        }
+        ControlFlow::Continue(())
+    }
+    fn overflow(
+        &mut self,
+        row: u32,
+        cells: &mut [Cell],
+        outside: &mut [OutsideCell],
+    ) -> ControlFlow<()> {
+        self.row(row, cells)?;
+        if let Some(line) = self.lines.last_mut() {
+            for OutsideCell { column, cell } in outside {
+                line.push_str(&format!(" | {column}: {}", show(cell)));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+    fn blank(&mut self, first: u32, last: u32) -> ControlFlow<()> {
+        let count = (last - first) as usize + 1;
+        self.rows += count;
+        if self.rows <= SHOWN {
+            let rows = match count {
+                1 => first.to_string(),
+                _ => format!("{first} to {last}"),
+            };
+            self.lines.push(format!("{rows}: blank"));
         }
         ControlFlow::Continue(())
     }

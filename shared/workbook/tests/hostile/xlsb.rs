@@ -29,7 +29,7 @@ pub(crate) fn every(table: &mut Table) {
     table.good(
         "plain.xlsb",
         &xlsb(&book, &sheet),
-        "A | B\n2:  | \n3: '=00501 | 1.5\n4: true | !#N/A",
+        "A | B\n2: blank\n3: '=00501 | 1.5\n4: true | !#N/A",
     );
     table.bad("half.xlsb", &xlsb(&book, &sheet[..sheet.len() - 9]), "");
     table.bad("empty.xlsb", &xlsb(b"", b""), "");
