@@ -176,9 +176,12 @@ impl Cleaner {
         let mut found = Vec::new();
         for OutsideCell { column, cell } in outside {
             let value = match cell {
-                Cell::Value(Value::Text(text)) if !trim(text) => {
-                    *cell = Cell::Empty;
-                    continue;
+                Cell::Value(Value::Text(text)) => {
+                    if !trim(text) {
+                        *cell = Cell::Empty;
+                        continue;
+                    }
+                    truncate(text, SHOWN)
                 }
                 Cell::Empty => continue,
                 Cell::Value(value) => shown(value),
