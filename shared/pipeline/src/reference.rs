@@ -38,7 +38,7 @@ impl Pipeline {
             .replace("{keys}", &keys_markdown())
             .replace("{functions}", &code(&of(false)))
             .replace("{methods}", &code(&of(true)))
-            .replace("{filters}", &code(template::filters()))
+            .replace("{filters}", &code(template::filters_known()))
             .replace("{tests}", &code(template::tests_known()))
     }
 }

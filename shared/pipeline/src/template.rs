@@ -14,14 +14,30 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use minijinja::value::{Object, Value as Jinja, ValueKind};
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, escape_formatter};
+use minijinja::{
+    AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, escape_formatter, filters,
+};
 use rowmill_domain::record::Row;
 use rowmill_domain::secret::Secrets;
 use rowmill_domain::value::{Value, whole};
 
-pub(crate) use self::walk::{filters, tests_known};
+pub(crate) use self::walk::{filters as filters_known, tests_known};
 use crate::expr::EvalError;
 use crate::names::{CompileError, Origin, Reference};
+
+/// The filters of minijinja that turn values into text, and the names under which they are called with
+/// booleans as text. A template cannot name these.
+const TEXT_FILTERS: [(&str, &str); 9] = [
+    ("capitalize", "_capitalize"),
+    ("format", "_format"),
+    ("join", "_join"),
+    ("lower", "_lower"),
+    ("replace", "_replace"),
+    ("string", "_string"),
+    ("title", "_title"),
+    ("trim", "_trim"),
+    ("upper", "_upper"),
+];
 
 /// The name of the only template in an environment.
 const NAME: &str = "text";
@@ -102,12 +118,27 @@ impl Template {
         // the column.
         environment.set_debug(false);
         environment.add_filter("urlencode", urlencode);
-        environment.add_filter("base64", |value: &Jinja| STANDARD.encode(value.to_string()));
-        // Jinja writes True and False; everywhere else in Rowmill they are `true` and `false`.
-        environment.set_formatter(|out, state, value| match bool::try_from(value.clone()) {
-            Ok(b) if value.kind() == ValueKind::Bool => Ok(write!(out, "{b}")?),
-            _ => escape_formatter(out, state, value),
+        environment.add_filter("base64", |value: &Jinja| {
+            STANDARD.encode(as_text(value).to_string())
         });
+        environment.add_filter(walk::AS_TEXT, |value: &Jinja| as_text(value));
+        for (name, builtin) in TEXT_FILTERS {
+            environment.add_filter(name, move |state: &mut State<'_, '_>, args: &[Jinja]| {
+                let args: Vec<Jinja> = args.iter().map(items_as_text).collect();
+                state.apply_filter(builtin, &args)
+            });
+        }
+        environment.add_filter("_capitalize", filters::capitalize);
+        environment.add_filter("_format", filters::format);
+        environment.add_filter("_join", filters::join);
+        environment.add_filter("_lower", filters::lower);
+        environment.add_filter("_replace", filters::replace);
+        environment.add_filter("_string", filters::string);
+        environment.add_filter("_title", filters::title);
+        environment.add_filter("_trim", filters::trim);
+        environment.add_filter("_upper", filters::upper);
+        environment
+            .set_formatter(|out, state, value| escape_formatter(out, state, &as_text(value)));
         environment
             .add_template_owned(NAME, walked.source)
             .map_err(|e| walk::text_error(&e, source))?;
@@ -201,7 +232,7 @@ fn reason(error: &Error) -> String {
 /// keeps `/`, with which a cell could change the path of a URL. `.` and `..` change it in any encoding,
 /// so they are refused.
 fn urlencode(value: &Jinja) -> Result<String, Error> {
-    let text = value.to_string();
+    let text = as_text(value).to_string();
     if text == "." || text == ".." {
         return Err(Error::new(
             ErrorKind::InvalidOperation,
@@ -219,11 +250,38 @@ fn urlencode(value: &Jinja) -> Result<String, Error> {
     Ok(encoded)
 }
 
+/// A boolean as text, any other value as it is. Jinja writes `True` and `False`; everywhere else in
+/// Rowmill they are `true` and `false`.
+fn as_text(value: &Jinja) -> Jinja {
+    match value.kind() {
+        ValueKind::Bool => Jinja::from(if value.is_true() { "true" } else { "false" }),
+        _ => value.clone(),
+    }
+}
+
+/// A list with its booleans as text, any other value as [`as_text`] has it.
+fn items_as_text(value: &Jinja) -> Jinja {
+    match (value.kind(), value.try_iter()) {
+        (ValueKind::Seq, Ok(items)) => Jinja::from_iter(items.map(|item| as_text(&item))),
+        _ => as_text(value),
+    }
+}
+
+/// Whole numbers below this value are written with all their digits, as JavaScript does.
+const DIGITS_MAX: f64 = 1e21;
+
 fn jinja(value: Option<&Value>) -> Option<Jinja> {
     Some(match value? {
         Value::Bool(b) => Jinja::from(*b),
-        Value::Number(n) => match whole(*n) {
+        // -0.0 is 0.
+        Value::Number(n) => match whole(*n + 0.0) {
             Some(i) => Jinja::from(i),
+            // Rust writes the shortest digits that give the number, and zeros.
+            None if n.fract() == 0.0 && n.abs() < DIGITS_MAX => match n.to_string().parse::<i128>()
+            {
+                Ok(i) => Jinja::from(i),
+                Err(_) => Jinja::from(*n),
+            },
             None => Jinja::from(*n),
         },
         Value::Text(t) => Jinja::from(t.as_str()),
@@ -335,6 +393,70 @@ mod tests {
             ),
         ] {
             assert_eq!(render(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn booleans_and_whole_numbers_are_written_as_everywhere_else() {
+        let columns = Columns::new(["Yes", "No", "N", "Zero"]);
+        let rendered = |n: f64, text: &str| {
+            let record = Record {
+                row: 2,
+                values: vec![
+                    Some(Value::Bool(true)),
+                    Some(Value::Bool(false)),
+                    Some(Value::Number(n)),
+                    Some(Value::Number(-0.0)),
+                ],
+            };
+            let row = Row {
+                columns: &columns,
+                record: &record,
+                outputs: &[],
+            };
+            let rendered = Template::compile(text).map(|template| template.render(row));
+            rendered.unwrap().map_err(|e| e.to_string())
+        };
+        for (text, expected) in [
+            ("{{ row.Yes }} {{ row.No }} {{ 1 < 2 }}", "true false true"),
+            (
+                "{{ row.Yes | urlencode }}{{ row.No | base64 }}",
+                "trueZmFsc2U=",
+            ),
+            ("{{ row.Yes | lower }}{{ row.Yes | upper }}", "trueTRUE"),
+            (
+                "{{ row.Yes | title }}{{ row.Yes | capitalize }}",
+                "TrueTrue",
+            ),
+            ("{{ row.Yes | trim }}{{ row.No | string }}", "truefalse"),
+            ("{{ row.Yes | trim('e') }}", "tru"),
+            ("{{ row.Yes | string | length }}", "4"),
+            ("{{ row.Yes | replace('t', 'T') }}", "True"),
+            ("{{ 'is true' | replace(row.Yes, row.No) }}", "is false"),
+            ("{{ [row.Yes, row.No, 1] | join(',') }}", "true,false,1"),
+            ("{{ '%s/%s' | format(row.Yes, 5) }}", "true/5"),
+            (
+                "{{ row.Yes ~ '/' ~ row['No'] ~ has(row.No) ~ true }}",
+                "true/falsetruetrue",
+            ),
+            ("{% set x = row.No %}{{ (x ~ 1) | upper }}", "FALSE1"),
+            ("{{ 'a' ~ (row.Yes) ~ 'b' }}", "atrueb"),
+            ("{{ row.Yes | tojson }}", "true"),
+            ("{% if row.Yes and not row.No %}x{% endif %}", "x"),
+            ("{{ row.Zero }}{{ row.Zero | urlencode }}", "00"),
+        ] {
+            assert_eq!(rendered(1.0, text).as_deref(), Ok(expected), "{text}");
+        }
+        for (n, expected) in [
+            (9_007_199_254_740_991.0, "9007199254740991"),
+            (1e16, "10000000000000000"),
+            (-1e16, "-10000000000000000"),
+            (123_456_789_012_345_680_000.0, "123456789012345680000"),
+            (1.5, "1.5"),
+        ] {
+            let text = "{{ row.N }} {{ row.N | urlencode }} {{ row.N ~ '' }}";
+            let expected = [expected; 3].join(" ");
+            assert_eq!(rendered(n, text).as_deref(), Ok(expected.as_str()));
         }
     }
 

@@ -3,9 +3,10 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use minijinja::machinery::ast::{CallArg, Expr, Stmt};
+use minijinja::machinery::ast::{BinOpKind, CallArg, Expr, Stmt};
 use minijinja::machinery::{Span, parse};
 use minijinja::syntax::SyntaxConfig;
+use minijinja::value::ValueKind;
 
 use super::{LookupKind, NAME, SecretMention, TemplateLookup};
 use crate::names::{CompileError, Origin, Reference};
@@ -70,6 +71,9 @@ pub(super) const LENGTH_MAX: usize = 32 * 1024;
 /// Maximum nesting of expressions and blocks.
 const DEPTH_MAX: usize = 200;
 
+/// The filter that turns a boolean into text. A template cannot name it.
+pub(super) const AS_TEXT: &str = "_as_text";
+
 const PRESENCE: &str =
     "to test for a value, use `has`: {% if has(row['Column']) %}..{% else %}..{% endif %}";
 
@@ -126,7 +130,7 @@ struct Walker {
     references: Vec<Reference>,
     secrets: Vec<SecretMention>,
     lookups: Vec<TemplateLookup>,
-    /// Calls of `has` and `secret`, and the variables that replace them.
+    /// Calls of `has` and `secret` with the variables that replace them, and text to insert.
     replaced: Vec<(Range<usize>, String)>,
     /// The names that the template defines, innermost last.
     locals: Vec<String>,
@@ -295,7 +299,12 @@ impl Walker {
             Expr::UnaryOp(u) => self.expression(&u.expr),
             Expr::BinOp(b) => {
                 self.expression(&b.left)?;
-                self.expression(&b.right)
+                self.expression(&b.right)?;
+                if matches!(b.op, BinOpKind::Concat) {
+                    self.as_text(&b.left);
+                    self.as_text(&b.right);
+                }
+                Ok(())
             }
             Expr::Compare(c) => {
                 self.expression(&c.expr)?;
@@ -362,6 +371,21 @@ impl Walker {
                 self.expressions(&m.keys)?;
                 self.expressions(&m.values)
             }
+        }
+    }
+
+    /// Lets an operand of `~` that can be a boolean be one as text.
+    fn as_text(&mut self, operand: &Expr<'_>) {
+        let is_has = |c: &minijinja::machinery::ast::Call<'_>| matches!(&c.expr, Expr::Var(v) if v.id == "has");
+        let can_be_boolean = match operand {
+            Expr::Var(_) => true,
+            Expr::Const(c) => c.value.kind() == ValueKind::Bool,
+            Expr::Call(c) => is_has(c),
+            other => self.reference(other).is_some(),
+        };
+        if can_be_boolean {
+            let end = range(operand.span()).end;
+            self.replaced.push((end..end, format!("|{AS_TEXT}")));
         }
     }
 
