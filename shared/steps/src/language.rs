@@ -4,6 +4,8 @@
 //! If the language is uncertain, the cells stay empty and the row has a note: a wrong language would
 //! lead to a wrong translation. The same text always gives the same result.
 
+mod evidence;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -11,6 +13,7 @@ use rowmill_domain::Row;
 use rowmill_pipeline::LanguageStep;
 use whatlang::{Detector, Info, Lang, Script};
 
+use self::evidence::{Evidence, SHARE_MIN};
 use crate::{Runner, SetupError, StepResult};
 
 pub(crate) struct Language {
@@ -55,19 +58,35 @@ impl Language {
     /// # Errors
     /// Why the language could not be detected, as a predicate of "the text".
     fn detect(&self, text: &str) -> Result<(&'static str, f64), String> {
-        let info = match whatlang::detect_script(text) {
-            None => return Err("has no letters".to_owned()),
-            // With an allow list without Chinese, the detector takes Chinese for Japanese.
-            Some(Script::Mandarin) => whatlang::detect(text),
-            Some(_) => self.detector.detect(text),
+        let evidence = Evidence::of(text);
+        let Some(all) = self.info(&evidence.words) else {
+            let has_letters = text.chars().any(char::is_alphabetic);
+            return Err(match (has_letters, evidence.words.is_empty()) {
+                (false, _) => "has no letters",
+                (_, true) => "has only addresses, hashtags and words with digits",
+                _ if self.languages.is_empty() => "is in no language that is known",
+                _ => "is not in any of `languages`",
+            }
+            .to_owned());
         };
-        let Some(info) = info else {
-            return Err("is not in any of `languages`".to_owned());
-        };
-        let (found, confidence) = (code(info.lang()), rounded(&info));
-        if !self.languages.is_empty() && !self.languages.contains(&info.lang()) {
+        if !self.languages.is_empty() && !self.languages.contains(&all.lang()) {
+            let found = code(all.lang());
             return Err(format!("looks like `{found}`, which is not in `languages`"));
         }
+        let found = code(all.lang());
+        if evidence.share < SHARE_MIN {
+            return Err(format!("mixes scripts; most of it looks like `{found}`"));
+        }
+        // A name looks like the language that it comes from. Both must give the same language.
+        let without_names = match evidence.words == evidence.words_without_names {
+            true => Some(all.confidence()),
+            false => self
+                .info(&evidence.words_without_names)
+                .filter(|info| info.lang() == all.lang())
+                .map(|info| info.confidence()),
+        };
+        let confidence = without_names.unwrap_or(0.0).min(all.confidence());
+        let confidence = rounded(confidence * evidence.share);
         if confidence < self.min_confidence {
             return Err(format!(
                 "is too short or mixes languages: `{found}` with confidence {confidence}, below {}",
@@ -76,11 +95,19 @@ impl Language {
         }
         Ok((found, confidence))
     }
+
+    fn info(&self, words: &str) -> Option<Info> {
+        match whatlang::detect_script(words)? {
+            // With an allow list without Chinese, the detector takes Chinese for Japanese.
+            Script::Mandarin => whatlang::detect(words),
+            _ => self.detector.detect(words),
+        }
+    }
 }
 
 /// Two decimals: the detector is not more precise.
-fn rounded(info: &Info) -> f64 {
-    (info.confidence() * 100.0).round() / 100.0
+fn rounded(confidence: f64) -> f64 {
+    (confidence * 100.0).round() / 100.0
 }
 
 #[async_trait]
@@ -277,6 +304,71 @@ mod tests {
             assert!(
                 note.contains(why) && note.contains("no lang_detected and confidence"),
                 "{note}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_tells_no_language_does_not_raise_the_confidence() {
+        let emojis = ["👍", "❤️", "🙏", "😀"].map(|emoji| emoji.repeat(10));
+        let noise = [
+            " 12345 67890",
+            " ½ ° № ☎ → ★★★★★",
+            " https://a.example/das/ist/sehr/gut",
+            " @benutzer #sehrgut",
+            " 非常好",
+            " Отличный товар",
+            " مرحبا",
+            " Ηλεκτρικό",
+        ];
+        let noise: Vec<String> = emojis.into_iter().chain(noise.map(str::to_owned)).collect();
+        let texts = [
+            "Great!",
+            "Love it",
+            "Thanks",
+            "Nice",
+            "Good",
+            "Sehr gut",
+            "Très déçu",
+            "Muy bueno",
+            "The battery died after two days and support never answered.",
+            "Das Produkt kam pünktlich und funktioniert sehr gut.",
+            "Отличный товар, рекомендую",
+        ];
+        for languages in [&[][..], &["en", "de", "fr", "es", "ru"]] {
+            let step = step(languages);
+            for text in texts {
+                let alone = step.detect(text).ok();
+                for noise in &noise {
+                    let Ok((found, sure)) = step.detect(&format!("{text}{noise}")) else {
+                        continue;
+                    };
+                    let (language, limit) = alone.unwrap_or(("-", 0.0));
+                    assert!(
+                        found == language && sure <= limit,
+                        "{text}{noise}: {found} {sure}, alone {alone:?}"
+                    );
+                }
+            }
+        }
+        // Emojis do not lower it either.
+        let text = "Das Produkt kam pünktlich und funktioniert sehr gut.";
+        let with_emojis = format!("{text} 👍👍👍 5/5");
+        assert_eq!(step(&[]).detect(&with_emojis), step(&[]).detect(text));
+    }
+
+    #[test]
+    fn a_name_does_not_tell_the_language_of_a_text() {
+        let step = step(&[]);
+        for text in [
+            "OK, says Björn Gustafsson",
+            "Thanks Giuseppe Bianchi",
+            "Ordered from Müller Straße Königstein",
+        ] {
+            let found = step.detect(text);
+            assert!(
+                found.is_err() || found.as_ref().is_ok_and(|(code, _)| *code == "en"),
+                "{text}: {found:?}"
             );
         }
     }

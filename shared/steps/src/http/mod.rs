@@ -2,6 +2,7 @@
 
 mod attempt;
 mod attempt_error;
+mod charset;
 mod client;
 mod content_encoding;
 mod extract;
@@ -9,6 +10,7 @@ mod fetch;
 mod host;
 mod host_limiter;
 mod latency;
+mod lenient;
 mod pages;
 mod request;
 mod response;

@@ -9,7 +9,8 @@ use url::Url;
 
 use super::attempt_error::AttemptError;
 use super::content_encoding::BodyDecoder;
-use crate::{digits, truncate};
+use super::{charset, lenient};
+use crate::truncate;
 
 /// Largest response, in bytes after decompression. Pages and JSON documents are far smaller, and 16
 /// responses of this size fit a child with 512 MiB.
@@ -108,36 +109,23 @@ impl HttpResponse {
         self.body.trim_ascii().is_empty()
     }
 
-    /// The body as JSON. JSON is UTF-8 (RFC 8259), but some servers declare another charset and use
-    /// it.
+    /// The body as JSON.
     pub(super) fn json(&self) -> Result<serde_json::Value, String> {
-        let bytes = &self.body[..];
-        // Parsers may ignore a byte order mark, and some servers send one.
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let parse = |bytes: &[u8]| serde_json::from_slice(&digits::quote_large_integers(bytes));
-        let parsed = match self.declared_charset() {
-            Some(encoding) if encoding != encoding_rs::UTF_8 => {
-                parse(encoding.decode(bytes).0.as_bytes())
-            }
-            _ => parse(bytes),
+        let failed = |e: &dyn std::fmt::Display| {
+            let start = excerpt(&self.body);
+            format!("the response is not JSON ({e}): {start}")
         };
-        parsed.map_err(|e| format!("the response is not JSON ({e}): {}", excerpt(bytes)))
+        let text = charset::json(&self.body, self.content_type()).map_err(|e| failed(&e))?;
+        lenient::parse(&text).map_err(|e| failed(&e))
     }
 
-    /// The body as text. The charset comes from the byte order mark, else from Content-Type, else
-    /// from a `<meta>` in the first kilobyte, else it is UTF-8.
+    /// The body as text: HTML, XML or any other.
     pub(super) fn text(&self) -> Cow<'_, str> {
-        let start = &self.body[..self.body.len().min(1024)];
-        let encoding = self
-            .declared_charset()
-            .or_else(|| charset(&String::from_utf8_lossy(start)))
-            .unwrap_or(encoding_rs::UTF_8);
-        encoding.decode(&self.body).0
+        charset::text(&self.body, self.content_type())
     }
 
-    /// The charset that Content-Type declares.
-    fn declared_charset(&self) -> Option<&'static encoding_rs::Encoding> {
-        charset(self.headers.get(CONTENT_TYPE)?.to_str().ok()?)
+    fn content_type(&self) -> Option<&str> {
+        self.headers.get(CONTENT_TYPE)?.to_str().ok()
     }
 }
 
@@ -145,15 +133,6 @@ impl HttpResponse {
 pub(super) fn excerpt(body: &[u8]) -> String {
     let body = body.trim_ascii_start();
     truncate(&String::from_utf8_lossy(&body[..body.len().min(400)]), 80)
-}
-
-/// The encoding after the first `charset=`.
-fn charset(text: &str) -> Option<&'static encoding_rs::Encoding> {
-    let lower = text.to_ascii_lowercase();
-    let (_, rest) = lower.split_once("charset=")?;
-    let rest = rest.trim_start_matches(['"', '\'']);
-    let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-_:".contains(c)));
-    encoding_rs::Encoding::for_label(&rest.as_bytes()[..end.unwrap_or(rest.len())])
 }
 
 #[cfg(test)]
@@ -167,38 +146,5 @@ impl HttpResponse {
             headers: HeaderMap::from_iter([(CONTENT_TYPE, media)]),
             body: Bytes::copy_from_slice(body),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn text_is_decoded_by_byte_order_mark_header_or_meta() {
-        let text = |body: &[u8], media: &str| HttpResponse::of(body, media).text().into_owned();
-        let latin = "text/html; charset=ISO-8859-1";
-        assert_eq!(text(b"<p>caf\xe9", latin), "<p>café");
-        let meta = b"<meta charset='windows-1252'><p>caf\xe9";
-        assert!(text(meta, "text/html").ends_with("<p>café"));
-        assert_eq!(text("<p>café".as_bytes(), "text/html"), "<p>café");
-        assert_eq!(text(b"\xef\xbb\xbf<p>caf\xc3\xa9", latin), "<p>café");
-    }
-
-    #[test]
-    fn json_is_decoded_with_the_declared_charset() {
-        let json = |body: &[u8], media: &str| HttpResponse::of(body, media).json();
-        let expected = serde_json::json!({"x": "café"});
-        let latin = b"{\"x\":\"caf\xe9\"}";
-        let utf8 = "{\"x\":\"café\"}".as_bytes();
-        for (body, media) in [
-            (&latin[..], "application/json; charset=iso-8859-1"),
-            (utf8, "application/json; charset=utf-8"),
-            (utf8, "application/json"),
-        ] {
-            assert_eq!(json(body, media).as_ref(), Ok(&expected), "{media}");
-        }
-        let wrong = json(latin, "application/json").unwrap_err();
-        assert!(wrong.contains("not JSON"), "{wrong}");
     }
 }

@@ -9,6 +9,7 @@ use rowmill_pipeline::{Extract, HttpOutput};
 use scraper::Selector;
 use serde_json_path::JsonPath;
 
+use super::super::lenient;
 use super::page::visible_text;
 use super::{ParsedBody, SEPARATOR};
 use crate::digits::is_exact;
@@ -177,6 +178,9 @@ impl Output {
             _ => Vec::new(),
         };
         texts.retain(|text| !text.is_empty());
+        if matches!(self.from, Source::JsonAll(_)) {
+            texts.iter().try_for_each(|text| self.check(text))?;
+        }
         Ok(texts)
     }
 
@@ -185,7 +189,10 @@ impl Output {
         use serde_json::Value as Json;
         match (node, self.kind) {
             (Json::Null, _) => Ok(None),
-            (Json::String(text), _) => self.value_of_text(text),
+            (Json::String(text), _) => {
+                self.check(text)?;
+                self.value_of_text(text)
+            }
             (Json::Number(number), None) if !is_exact(number) => {
                 Ok(Some(Value::Text(number.to_string())))
             }
@@ -193,7 +200,11 @@ impl Output {
                 Ok(number.as_f64().map(Value::Number))
             }
             (Json::Bool(b), None | Some(Kind::Bool)) => Ok(Some(Value::Bool(*b))),
-            (node, Some(Kind::Text)) => Ok(Some(Value::Text(node.to_string()))),
+            (node, Some(Kind::Text)) => {
+                let text = node.to_string();
+                self.check(&text)?;
+                Ok(Some(Value::Text(text)))
+            }
             (Json::Array(_) | Json::Object(_), _) => Err(format!(
                 "output `{}`: {} is a JSON {}, which does not fit a cell; select a part of it, or set type = \"text\" to keep it as text",
                 self.name,
@@ -201,6 +212,18 @@ impl Output {
                 if node.is_array() { "array" } else { "object" }
             )),
             (node, Some(kind)) => Err(self.mismatch(&node.to_string(), kind)),
+        }
+    }
+
+    /// # Errors
+    /// The text of a JSON value contains a value that JSON does not have.
+    fn check(&self, text: &str) -> Result<(), String> {
+        match lenient::complaint(text) {
+            Some(complaint) => Err(format!(
+                "output `{}`: {} {complaint}",
+                self.name, self.expression
+            )),
+            None => Ok(()),
         }
     }
 
@@ -318,6 +341,25 @@ mod tests {
                 .unwrap_err()
                 .contains("JSON object")
         );
+    }
+
+    #[test]
+    fn values_that_json_does_not_have_fail_the_outputs_that_use_them() {
+        let body = r#"{"v":"ok","n":NaN,"h":"\ud83d","l":[1,-Infinity]}"#;
+        let get = |path: &str, kind| one(json(path), kind, body);
+        assert_eq!(get("$.v", None), Ok(Some("ok".into())));
+        assert_eq!(
+            get("$.n", Some(Kind::Number)).unwrap_err(),
+            "output `x`: $.n has the value NaN, which JSON does not have"
+        );
+        assert!(get("$.h", None).unwrap_err().contains("surrogate pair"));
+        assert!(
+            get("$.l", Some(Kind::Text))
+                .unwrap_err()
+                .contains("-Infinity")
+        );
+        let all = one(Extract::JsonAll("$.l[*]".into()), None, body);
+        assert!(all.unwrap_err().contains("-Infinity"));
     }
 
     #[test]
