@@ -395,7 +395,8 @@ impl RowSink for Texts {
         _: &mut [Cell],
         outside: &mut [OutsideCell],
     ) -> ControlFlow<()> {
-        panic!("row {row}: {outside:?}")
+        assert!(outside.is_empty(), "row {row}: {outside:?}");
+        ControlFlow::Continue(())
     }
     fn blank(&mut self, first: u32, last: u32) -> ControlFlow<()> {
         let width = self.0.first().map_or(0, Vec::len);
