@@ -14,6 +14,7 @@ pub fn read_options(input: &Input) -> ReadOptions {
     ReadOptions {
         sheet: input.sheet.clone(),
         header_row: input.header_row,
+        delimiter: input.delimiter,
         skip_hidden_rows: input.skip_hidden_rows,
         limits,
     }

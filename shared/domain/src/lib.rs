@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`run`], [`pipeline_name`] | run ids, states, counts, failures |
 //! | [`manifest`] | split's commit point: columns, chunks and the embedded pipeline |
-//! | [`sheet`], [`value`], [`record`] | references to sheets, cell values, records, the chunk format |
+//! | [`sheet`], [`value`], [`record`] | references to sheets, delimiters, cell values, records, the chunk format |
 //! | [`outcome`], [`mod@archive`] | the result of a record; records and outcomes kept with the result |
 //! | [`job`] | AWS Batch jobs: definitions, requests, the job graph of a run, Batch's own rules |
 //! | [`event`], [`message`] | events that trigger stages, messages on the topic |
@@ -42,5 +42,5 @@ pub use outcome::{Outcome, Status};
 pub use pipeline_name::PipelineName;
 pub use record::{Columns, Record, Row};
 pub use run::{RunId, RunItem, RunState};
-pub use sheet::SheetRef;
+pub use sheet::{Delimiter, SheetRef};
 pub use value::{Kind, Value};

@@ -215,6 +215,12 @@ pub(crate) static INPUT: Section = Section {
             "The row number of the header, from 1.",
         ),
         optional(
+            "delimiter",
+            Shape::OneOf(rowmill_domain::Delimiter::NAMES),
+            "detected",
+            "What separates the values of csv, tsv and other delimited text. `none` reads each line as one value. Other formats ignore it.",
+        ),
+        optional(
             "required",
             Shape::Texts,
             "[]",

@@ -13,9 +13,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rowmill_domain::SheetRef;
 use rowmill_domain::limits::{ATTEMPT_SECONDS_MIN, FARGATE_SIZES, RECIPIENTS_MAX};
 use rowmill_domain::value::{Kind, Value};
+use rowmill_domain::{Delimiter, SheetRef};
 use toml::de::{DeTable, DeValue};
 
 use self::reader::{Node, SourceFile, TomlTable};
@@ -146,6 +146,7 @@ impl<'a> Builder<'a> {
             _ => node.text().map(|t| SheetRef::Name(t.to_owned())),
         });
         let header_row = table.optional("header_row").and_then(|n| n.whole());
+        let delimiter = table.optional("delimiter").and_then(|n| n.one_of());
         let required = self.columns(table, "required", 0);
         let key = self.columns(table, "key", 0);
         let mut types = Vec::new();
@@ -166,6 +167,7 @@ impl<'a> Builder<'a> {
             key,
             types,
             header_row,
+            delimiter: delimiter.and_then(Delimiter::parse),
             skip_hidden_rows: hidden_rows == Some("skip"),
             limits: limits.map_or_else(Vec::new, |table| limits_given(&table)),
         }

@@ -2,7 +2,7 @@
 
 use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::secret::Secrets;
-use rowmill_domain::{Kind, SheetRef};
+use rowmill_domain::{Delimiter, Kind, SheetRef};
 
 use crate::expr::Expr;
 use crate::keys;
@@ -58,6 +58,8 @@ pub struct Input {
     pub types: Vec<(String, Kind)>,
     /// The row number of the header, from 1. `None`: it is detected.
     pub header_row: Option<u32>,
+    /// What separates the values of csv and tsv files. `None`: it is detected.
+    pub delimiter: Option<Delimiter>,
     /// Whether to skip hidden rows, in formats that mark them.
     pub skip_hidden_rows: bool,
     /// The limits that the file changes, by the names of [`read_limits`].

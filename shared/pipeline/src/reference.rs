@@ -190,7 +190,8 @@ fn shape_words(shape: &Shape) -> String {
         Shape::OneOf(allowed) if allowed.len() == KINDS.len() => "type".to_owned(),
         Shape::OneOf(allowed) => allowed
             .iter()
-            .map(|a| format!("`\"{a}\"`"))
+            // A bar would end the cell of the table.
+            .map(|a| format!("`\"{}\"`", a.replace('|', "\\|")))
             .collect::<Vec<_>>()
             .join(", "),
         Shape::SheetRef => "text or whole number".to_owned(),

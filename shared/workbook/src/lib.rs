@@ -112,6 +112,7 @@
 //! | `xlsx/` | xlsx and xlsm |
 //! | `calamine.rs`, `ods.rs`, `compound.rs`, `biff.rs` | xlsb, ods and xls by calamine, and the checks before it runs |
 //! | `delimited.rs` | csv and tsv |
+//! | `dialect.rs` | detects the delimiter of csv and tsv |
 //!
 //! Writing, `src/write/`:
 //!
@@ -124,7 +125,7 @@
 //! | `stream.rs`, `package.rs` | compresses rows on a thread; inserts them into the archive of rust_xlsxwriter |
 //!
 //! The tests in `tests/` read files that they generate. `tests/hostile` lists what damaged and malicious
-//! files end in, `tests/reference.rs` compares with calamine, `tests/mutations.rs` and `fuzz/` change
+//! files end in, `tests/dialect` measures how often the delimiter is detected, `tests/reference.rs` compares with calamine, `tests/mutations.rs` and `fuzz/` change
 //! valid files at random.
 //!
 //! The terms are defined in `docs/glossary.md`.
@@ -133,8 +134,8 @@ mod read;
 mod write;
 
 pub use read::{
-    Cell, FileFormat, Header, OutsideCell, ReadError, ReadLimits, ReadOptions, ReadSummary,
-    RowSink, detect, read_header, read_rows,
+    Cell, DelimiterGuess, FileFormat, Header, OutsideCell, ReadError, ReadLimits, ReadOptions,
+    ReadSummary, RowSink, detect, guess_delimiter, read_header, read_rows,
 };
 pub use write::{
     Chart, ColumnSpec, ResultSpec, ResultWriter, StepFigures, Summary, WriteError, WriteSummary,

@@ -1,5 +1,4 @@
-//! Reads delimited text, such as csv and tsv. Detects the encoding and the delimiter. Every value is
-//! text, so that leading zeros and long numbers are preserved.
+//! Reads delimited text, such as csv and tsv. Detects the encoding. Every value is text, so that leading zeros and long numbers are preserved.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -7,11 +6,11 @@ use std::path::Path;
 
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use memchr::{memchr, memchr3};
-use rowmill_domain::Value;
+use rowmill_domain::{Delimiter, Value};
 
 use super::detect::{HEAD, is_utf16};
+use super::dialect::{self, DelimiterGuess};
 use super::error::ReadError;
-use super::limits::ReadLimits;
 use super::options::ReadOptions;
 use super::row::RowCells;
 use super::rows::{Assembler, Halt};
@@ -20,10 +19,6 @@ use super::sink::{Cell, ReadSummary};
 
 /// Bytes to read and decode at once.
 const CHUNK: usize = 64 << 10;
-/// Candidate delimiters, in order of preference.
-const DELIMITERS: [u8; 4] = *b",;\t|";
-/// Records to examine when detecting the delimiter.
-const SAMPLE_RECORDS: usize = 100;
 /// Number of invalid UTF-8 sequences after which detection stops, if they outnumber the valid ones.
 const DECISIVE: usize = 1000;
 
@@ -52,7 +47,7 @@ pub(crate) fn read(
         // One byte of any encoding decodes to at most 3 bytes.
         text.reserve(decoder.max_utf8_buffer_length(read).unwrap_or(CHUNK * 3));
         let (_, _, lossy) = decoder.decode_to_string(&raw[..read], &mut text, read == 0);
-        let parser = parser.get_or_insert_with(|| Parser::new(path, &options.limits, &text));
+        let parser = parser.get_or_insert_with(|| Parser::new(path, options, &text));
         let mut bytes = text.as_bytes();
         if lossy && broken.is_none() {
             let (before, after) = bytes.split_at(text.find('\u{fffd}').unwrap_or(0));
@@ -64,6 +59,7 @@ pub(crate) fn read(
         if read == 0 {
             parser.end(rows)?;
             let mut summary = rows.finish(&|_| None)?;
+            summary.notes.extend(parser.guess.and_then(|g| g.note()));
             summary.notes.extend(encoding_note(encoding, broken));
             return Ok(summary);
         }
@@ -155,51 +151,6 @@ fn encoding(file: &mut File) -> std::io::Result<&'static Encoding> {
     }
 }
 
-/// The candidate that occurs most evenly in the first records.
-fn delimiter(text: &[u8]) -> u8 {
-    let mut records: Vec<[usize; DELIMITERS.len()]> = Vec::new();
-    let mut counts = [0; DELIMITERS.len()];
-    let (mut state, mut blank) = (State::Start, true);
-    for byte in text {
-        state = match (state, byte) {
-            (State::Start | State::Quote, b'"') => State::Quoted,
-            (State::Quoted, b'"') => State::Quote,
-            (State::Quoted, _) => State::Quoted,
-            (_, b'\n' | b'\r') => {
-                if !std::mem::replace(&mut blank, true) {
-                    records.push(counts);
-                }
-                counts = [0; DELIMITERS.len()];
-                if records.len() >= SAMPLE_RECORDS {
-                    break;
-                }
-                State::Start
-            }
-            _ => match DELIMITERS.iter().position(|d| d == byte) {
-                Some(at) => {
-                    counts[at] += 1;
-                    State::Start
-                }
-                None => State::Plain,
-            },
-        };
-        blank &= byte.is_ascii_whitespace();
-    }
-    if records.is_empty() {
-        records.push(counts);
-    }
-    let score = |at: usize| {
-        let found = || records.iter().map(|r| r[at]).filter(|count| *count > 0);
-        let alike = |count| (found().filter(|c| *c == count).count(), count);
-        let (even, most) = found().map(alike).max().unwrap_or_default();
-        // A header contains the delimiter but no decimal commas. It may be below a title.
-        let early = records.iter().take(2).filter(|r| r[at] > 0).count();
-        (even, early, most)
-    };
-    let best = (0..DELIMITERS.len()).rev().max_by_key(|at| score(*at));
-    best.map_or(b',', |at| DELIMITERS[at])
-}
-
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     /// At the start of a field.
@@ -215,7 +166,10 @@ enum State {
 struct Parser<'a> {
     path: &'a Path,
     text_bytes: u64,
-    delimiter: u8,
+    /// `None`: every line is one value.
+    delimiter: Option<u8>,
+    /// How the delimiter was detected, unless it was given.
+    guess: Option<DelimiterGuess>,
     state: State,
     field: Vec<u8>,
     cells: RowCells,
@@ -227,15 +181,27 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn new(path: &'a Path, limits: &ReadLimits, sample: &str) -> Parser<'a> {
+    fn new(path: &'a Path, options: &ReadOptions, sample: &str) -> Parser<'a> {
+        let limits = &options.limits;
         let declared = sample
             .strip_prefix("sep=")
             .and_then(|rest| rest.bytes().next())
             .filter(|d| d.is_ascii() && !d.is_ascii_alphanumeric() && *d != b'"');
+        let given = options.delimiter;
+        let given = given.or_else(|| declared.map(Delimiter::Character));
+        let guess = match given {
+            Some(_) => None,
+            None => Some(dialect::guess_delimiter(sample, path)),
+        };
+        let delimiter = match given.or(guess.map(|g| g.delimiter)) {
+            Some(Delimiter::Character(character)) => Some(character),
+            Some(Delimiter::None) | None => None,
+        };
         Parser {
             path,
             text_bytes: limits.text_bytes,
-            delimiter: declared.unwrap_or_else(|| delimiter(sample.as_bytes())),
+            delimiter,
+            guess,
             state: State::Start,
             field: Vec::new(),
             cells: RowCells::new(path, limits),
@@ -272,10 +238,10 @@ impl<'a> Parser<'a> {
                 }
                 State::Start | State::Plain | State::Quote => {
                     self.state = State::Plain;
-                    let end = memchr3(self.delimiter, b'\n', b'\r', bytes);
+                    let end = memchr3(self.delimiter.unwrap_or(b'\n'), b'\n', b'\r', bytes);
                     self.push_bytes(&bytes[..end.unwrap_or(bytes.len())])?;
                     let Some(end) = end else { return Ok(()) };
-                    if bytes[end] == self.delimiter {
+                    if Some(bytes[end]) == self.delimiter {
                         self.end_field()?;
                     } else {
                         self.after_cr = bytes[end] == b'\r';
@@ -332,40 +298,5 @@ impl<'a> Parser<'a> {
             self.end_record(rows)?;
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn delimiters_are_detected() {
-        for (text, want) in [
-            ("a,b\n1,2\n", b','),
-            ("a;b\n1,5;2,5\n", b';'),
-            ("a\tb c, d\n1\t2, 3\n4\t5\n", b'\t'),
-            ("a|b|c\n1|2|3", b'|'),
-            ("\"a,b\";c\n\"d,e\";f\n", b';'),
-            ("a;b\n5\" pipe;x,y\n", b';'),
-            ("only\none\n", b','),
-        ] {
-            assert_eq!(delimiter(text.as_bytes()), want, "{text:?}");
-        }
-        // More records than are examined.
-        for (head, row, want) in [
-            ("Artikel;Preis;Menge", "A0;0,50;0,25", b';'),
-            ("id;name", "0;Smith, John", b';'),
-            ("Umsatz, 2024\n\nArt;Preis;Menge", "A0;0,50;0,25", b';'),
-            ("Umsatz, 2024\nArt;Preis;Menge", "A0;0,50;1", b';'),
-            ("Umsatz 2024\nid;name;at", "0;Smith, John;x", b';'),
-            ("a;b;c", "0,5;1,5;x;", b';'),
-            ("id,\"a;b\",note", "1,\"x;y \"\"z\"\"\",\"one\ntwo\"", b','),
-            ("id\tname", "0\tSmith, John; Mrs", b'\t'),
-            ("id,name,note", "0,a;b,c|d", b','),
-        ] {
-            let text = format!("{head}\n{}", format!("{row}\r\n").repeat(300));
-            assert_eq!(delimiter(text.as_bytes()), want, "{head:?}");
-        }
     }
 }

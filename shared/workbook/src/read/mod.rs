@@ -7,6 +7,7 @@ mod calamine;
 mod compound;
 mod delimited;
 mod detect;
+mod dialect;
 mod error;
 mod header;
 mod isolated;
@@ -29,6 +30,7 @@ use std::path::Path;
 
 pub(crate) use archive::Archive;
 pub use detect::{FileFormat, detect};
+pub use dialect::{DelimiterGuess, guess_delimiter};
 pub use error::ReadError;
 pub use limits::ReadLimits;
 pub use options::ReadOptions;

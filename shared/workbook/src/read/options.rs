@@ -1,6 +1,6 @@
 //! Options for reading a workbook.
 
-use rowmill_domain::SheetRef;
+use rowmill_domain::{Delimiter, SheetRef};
 
 use super::limits::ReadLimits;
 
@@ -12,6 +12,9 @@ pub struct ReadOptions {
     /// The header row, from 1. Default: the first row with a value. A single text above a row of
     /// texts is taken as a title and skipped.
     pub header_row: Option<u32>,
+    /// The delimiter of delimited text. Default: a line `sep=;` at the start of the file decides,
+    /// otherwise it is detected.
+    pub delimiter: Option<Delimiter>,
     /// Whether to skip hidden rows. Only xlsx files record which rows are hidden. Default: `false`.
     pub skip_hidden_rows: bool,
     /// The limits on size, memory and time.
