@@ -1,4 +1,5 @@
-//! Reads delimited text, such as csv and tsv. Detects the encoding. Every value is text, so that leading zeros and long numbers are preserved.
+//! Reads delimited text, such as csv and tsv. Detects the encoding. Every value is text, so that leading
+//! zeros and long numbers are preserved.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -8,7 +9,7 @@ use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use memchr::{memchr, memchr3};
 use rowmill_domain::{Delimiter, Value};
 
-use super::detect::{HEAD, is_utf16};
+use super::detect::{HEAD, is_utf16, utf32};
 use super::dialect::{self, DelimiterGuess};
 use super::error::ReadError;
 use super::options::ReadOptions;
@@ -16,6 +17,7 @@ use super::row::RowCells;
 use super::rows::{Assembler, Halt};
 use super::sheet_select::select_sheet;
 use super::sink::{Cell, ReadSummary};
+use super::text_encoding::{Decoder, TextEncoding};
 
 /// Bytes to read and decode at once.
 const CHUNK: usize = 64 << 10;
@@ -35,7 +37,7 @@ pub(crate) fn read(
 
     let encoding = encoding(&mut file).map_err(io)?;
     file.seek(SeekFrom::Start(0)).map_err(io)?;
-    let mut decoder = encoding.new_decoder_with_bom_removal();
+    let mut decoder = Decoder::new(encoding);
     let mut raw = vec![0; CHUNK];
     let mut text = String::with_capacity(CHUNK * 3);
     let mut parser = None;
@@ -43,20 +45,29 @@ pub(crate) fn read(
     let mut broken = None;
     loop {
         let read = file.read(&mut raw).map_err(io)?;
-        text.clear();
-        // One byte of any encoding decodes to at most 3 bytes.
-        text.reserve(decoder.max_utf8_buffer_length(read).unwrap_or(CHUNK * 3));
-        let (_, _, lossy) = decoder.decode_to_string(&raw[..read], &mut text, read == 0);
-        let parser = parser.get_or_insert_with(|| Parser::new(path, options, &text));
-        let mut bytes = text.as_bytes();
+        let last = read == 0;
+        let lossy = decoder.decode(&raw[..read], &mut text, last);
+        // Files that were joined have more than the one mark that the decoder removes.
+        if parser.is_none() && text.starts_with('\u{feff}') {
+            text = text.trim_start_matches('\u{feff}').to_owned();
+        }
+        let parser =
+            parser.get_or_insert_with(|| Parser::new(path, options, &text, last || read < CHUNK));
+        // What is held back grows only by white space and ends of file.
+        let end = match end_of_content(&text) {
+            end if last || text.len() - end <= CHUNK => end,
+            _ => text.len(),
+        };
+        let mut bytes = &text.as_bytes()[..end];
         if lossy && broken.is_none() {
-            let (before, after) = bytes.split_at(text.find('\u{fffd}').unwrap_or(0));
+            let (before, after) = bytes.split_at(text.find('\u{fffd}').unwrap_or(0).min(end));
             parser.feed(before, rows)?;
             broken = Some(parser.row);
             bytes = after;
         }
         parser.feed(bytes, rows)?;
-        if read == 0 {
+        text.drain(..end);
+        if last {
             parser.end(rows)?;
             let mut summary = rows.finish(&|_| None)?;
             summary.notes.extend(parser.guess.and_then(|g| g.note()));
@@ -66,8 +77,17 @@ pub(crate) fn read(
     }
 }
 
+/// Where a Ctrl-Z begins that only white space or more of them follow: DOS programs mark the end of a
+/// file with it.
+fn end_of_content(text: &str) -> usize {
+    const CTRL_Z: char = '\u{1a}';
+    let content = text.trim_end_matches(|c: char| c == CTRL_Z || c.is_whitespace());
+    let tail = &text[content.len()..];
+    content.len() + tail.find(CTRL_Z).unwrap_or(tail.len())
+}
+
 /// The note for a file whose characters may have been decoded incorrectly.
-fn encoding_note(encoding: &'static Encoding, broken: Option<u32>) -> Option<String> {
+fn encoding_note(encoding: TextEncoding, broken: Option<u32>) -> Option<String> {
     let name = encoding.name();
     match broken {
         Some(record) => Some(format!(
@@ -75,7 +95,7 @@ fn encoding_note(encoding: &'static Encoding, broken: Option<u32>) -> Option<Str
              Invalid characters were replaced with `\u{fffd}`. Correct these values, or save the \
              file as \"CSV UTF-8\" and try again."
         )),
-        None if encoding == WINDOWS_1252 => Some(
+        None if encoding == TextEncoding::Known(WINDOWS_1252) => Some(
             "The file is not UTF-8 and was read as Windows-1252. If letters look wrong, save it \
              as \"CSV UTF-8\" and try again."
                 .to_owned(),
@@ -99,7 +119,7 @@ fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
 }
 
 /// Detects the encoding from the byte order mark, otherwise from what the bytes are valid as.
-fn encoding(file: &mut File) -> std::io::Result<&'static Encoding> {
+fn encoding(file: &mut File) -> std::io::Result<TextEncoding> {
     file.seek(SeekFrom::Start(0))?;
     let mut raw = vec![0; CHUNK];
     let mut kept = 0;
@@ -110,11 +130,15 @@ fn encoding(file: &mut File) -> std::io::Result<&'static Encoding> {
         let read = file.read(&mut raw[kept..])?;
         let mut rest = &raw[..kept + read];
         if std::mem::take(&mut first) {
+            // Before UTF-16, whose mark begins like that of UTF-32.
+            if let Some(order) = utf32(rest) {
+                return Ok(TextEncoding::Utf32(order));
+            }
             if let Some((marked, _)) = Encoding::for_bom(rest) {
-                return Ok(marked);
+                return Ok(TextEncoding::Known(marked));
             }
             if let Some(wide) = utf16(rest) {
-                return Ok(wide);
+                return Ok(TextEncoding::Known(wide));
             }
         }
         let cut: &[u8] = loop {
@@ -136,13 +160,13 @@ fn encoding(file: &mut File) -> std::io::Result<&'static Encoding> {
             // bytes among many of them are damage. A character that is incomplete at the end of the
             // file also counts as damage.
             let whole = invalid == 0 && cut.is_empty();
-            return Ok(match whole || valid > 2 * invalid {
+            return Ok(TextEncoding::Known(match whole || valid > 2 * invalid {
                 true => UTF_8,
                 false => WINDOWS_1252,
-            });
+            }));
         }
         if invalid >= DECISIVE && valid < invalid {
-            return Ok(WINDOWS_1252);
+            return Ok(TextEncoding::Known(WINDOWS_1252));
         }
         // A character may continue in the next chunk.
         let end = kept + read;
@@ -181,7 +205,8 @@ struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    fn new(path: &'a Path, options: &ReadOptions, sample: &str) -> Parser<'a> {
+    /// `sample` is the start of the text, or all of it if it is `whole`.
+    fn new(path: &'a Path, options: &ReadOptions, sample: &str, whole: bool) -> Parser<'a> {
         let limits = &options.limits;
         let declared = sample
             .strip_prefix("sep=")
@@ -191,7 +216,7 @@ impl<'a> Parser<'a> {
         let given = given.or_else(|| declared.map(Delimiter::Character));
         let guess = match given {
             Some(_) => None,
-            None => Some(dialect::guess_delimiter(sample, path)),
+            None => Some(dialect::guess_delimiter(sample, whole, path)),
         };
         let delimiter = match given.or(guess.map(|g| g.delimiter)) {
             Some(Delimiter::Character(character)) => Some(character),

@@ -8,6 +8,7 @@ use super::archive::Archive;
 use super::compound::Compound;
 use super::error::ReadError;
 use super::limits::ReadLimits;
+use super::text_encoding::ByteOrder;
 
 /// A format that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +128,7 @@ fn text(
     head: &[u8],
     not: impl Fn(&str) -> Result<FileFormat, ReadError>,
 ) -> Result<FileFormat, ReadError> {
-    if matches!(head, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
+    if matches!(head, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || utf32(head).is_some() {
         return Ok(FileFormat::Delimited);
     }
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
@@ -153,4 +154,19 @@ fn text(
 /// zero.
 pub(super) fn is_utf16(head: &[u8], zeros: usize) -> bool {
     zeros > 0 && zeros * 5 >= head.len() * 2 && zeros * 5 <= head.len() * 3
+}
+
+/// The byte order of UTF-32, with or without a byte order mark; `None` if `head` is not UTF-32.
+pub(super) fn utf32(head: &[u8]) -> Option<ByteOrder> {
+    let head = head.get(..HEAD as usize).unwrap_or(head);
+    let (characters, _) = head.as_chunks::<4>();
+    // A single character is too little evidence, and text has no zeros.
+    let valid = |order: &ByteOrder| {
+        characters.len() > 1
+            && characters
+                .iter()
+                .map(|bytes| order.u32(*bytes))
+                .all(|code| code != 0 && char::from_u32(code).is_some())
+    };
+    [ByteOrder::Little, ByteOrder::Big].into_iter().find(valid)
 }

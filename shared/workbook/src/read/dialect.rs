@@ -56,16 +56,17 @@ impl DelimiterGuess {
     }
 }
 
-/// Detects the delimiter of the text that starts with `sample`. The extension of `path` decides in
+/// Detects the delimiter of the text that starts with `sample`, or is `sample` if that is the `whole`
+/// text. The extension of `path` decides in
 /// favour of tabs (`tsv`, `tab`) or bars (`psv`) if the text allows both.
-pub fn guess_delimiter(sample: &str, path: &Path) -> DelimiterGuess {
+pub fn guess_delimiter(sample: &str, whole: bool, path: &Path) -> DelimiterGuess {
     let extension = path.extension().and_then(|e| e.to_str());
     let extension = extension.unwrap_or_default().to_ascii_lowercase();
     let named = first_line_is_a_name(sample);
     let mut scores: Vec<(f64, Delimiter)> = Vec::new();
     let mut one_column = TABLE;
     for candidate in CANDIDATES {
-        let parsed = Parsed::new(sample, candidate);
+        let parsed = Parsed::new(sample, whole, candidate);
         let Some((score, header)) = parsed.score(candidate, &extension, named) else {
             continue;
         };
@@ -135,7 +136,7 @@ struct Parsed {
 }
 
 impl Parsed {
-    fn new(sample: &str, delimiter: u8) -> Parsed {
+    fn new(sample: &str, whole: bool, delimiter: u8) -> Parsed {
         let mut parsed = Parsed {
             records: Vec::new(),
             below_blank: Vec::new(),
@@ -184,13 +185,19 @@ impl Parsed {
                 Some(b'\r') if bytes.get(at) == Some(&b'\n') => at += 1,
                 _ => {}
             }
-            let whole = std::mem::take(&mut record);
-            if whole.iter().all(|field: &Field| field.kind == Kind::Empty) && whole.len() == 1 {
+            let values = std::mem::take(&mut record);
+            if values.iter().all(|field: &Field| field.kind == Kind::Empty) && values.len() == 1 {
                 blank = true;
                 continue;
             }
-            parsed.records.push(whole);
+            parsed.records.push(values);
             parsed.below_blank.push(std::mem::take(&mut blank));
+        }
+        // The end of the sample can cut the last record.
+        if !whole && at >= bytes.len() && parsed.records.len() > 1 {
+            parsed.records.pop();
+            parsed.below_blank.pop();
+            parsed.open = false;
         }
         parsed
     }
@@ -254,23 +261,25 @@ impl Parsed {
             b'\t' => 0.0,
             _ => share(cells.after_blank, cells.delimiters),
         };
-        score -= 0.8 * share(cells.glued, cells.all);
+        // In a clear table, other delimiters separate the parts of a value.
+        let clear = at == 0 && quality >= 0.9 && shares.equal >= 0.95;
+        score -= if clear { 0.2 } else { 0.8 } * share(cells.glued, cells.all);
         score -= 0.7 * blanks;
         score -= 0.3 * share(self.bad_quotes, cells.all);
         if self.open {
             score -= 0.4;
         }
         if named && at > 0 {
-            // The first line is the only name, unless a clear table is below it.
+            // The first line is the only name, unless a table with a header of its own is below it.
             let digits = |f: &Field| f.text.bytes().any(|b| b.is_ascii_digit());
             let own_header =
                 columns.typed || self.below_blank[at] || (width > 2 && !header.iter().any(digits));
-            let clear = at <= 4
+            let below = at <= 4
                 && quality >= 0.66
                 && shares.equal + shares.shorter >= 0.9
                 && blanks < 0.5
                 && own_header;
-            if !clear {
+            if !below {
                 // Below `TABLE`, with enough distance to be no guess if nothing else supports it.
                 score = score.min(TABLE) - 0.05 - 0.3 * (1.0 - shares.equal);
             }
@@ -479,7 +488,7 @@ fn is_number(text: &str) -> bool {
         .collect();
     let digits = |g: &&str| !g.is_empty() && g.bytes().all(|b| b.is_ascii_digit());
     let inner = groups.get(1..groups.len() - 1).unwrap_or_default();
-    groups.iter().all(|g| digits(&g)) && inner.iter().all(|g| g.len() == 3)
+    groups.iter().all(digits) && inner.iter().all(|g| g.len() == 3)
 }
 
 /// Three numbers with the same separator, and possibly a time.
@@ -525,4 +534,76 @@ fn is_mail(text: &str) -> bool {
             && !host.contains('@')
             && !text.contains(|c: char| c.is_whitespace() || c == ',' || c == ';')
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delimiter(text: &str) -> String {
+        guess_delimiter(text, true, Path::new("x.csv"))
+            .delimiter
+            .to_string()
+    }
+
+    #[test]
+    fn delimiters_are_detected() {
+        for (text, want) in [
+            ("a,b\n1,2\n", ","),
+            ("a;b\n1,5;2,5\n", ";"),
+            ("a\tb c, d\n1\t2, 3\n4\t5\n", "tab"),
+            ("a|b|c\n1|2|3", "|"),
+            ("\"a,b\";c\n\"d,e\";f\n", ";"),
+            ("a;b\n5\" pipe;x,y\n", ";"),
+            ("only\none\n", "none"),
+            ("", "none"),
+        ] {
+            assert_eq!(delimiter(text), want, "{text:?}");
+        }
+        for (head, row, want) in [
+            ("Artikel;Preis;Menge", "A0;0,50;0,25", ";"),
+            ("id;name", "0;Smith, John", ";"),
+            ("Umsatz, 2024\n\nArt;Preis;Menge", "A0;0,50;0,25", ";"),
+            ("Umsatz, 2024\nArt;Preis;Menge", "A0;0,50;1", ";"),
+            ("Umsatz 2024\nid;name;at", "0;Smith, John;x", ";"),
+            ("a;b;c", "0,5;1,5;x;", ";"),
+            ("id,\"a;b\",note", "1,\"x;y \"\"z\"\"\",\"one\ntwo\"", ","),
+            ("id\tname", "0\tSmith, John; Mrs", "tab"),
+            ("id,name,note", "0,a;b,c|d", ","),
+        ] {
+            let text = format!("{head}\n{}", format!("{row}\r\n").repeat(300));
+            assert_eq!(delimiter(&text), want, "{head:?}");
+            // The sample ends in the middle of a record.
+            let cut = &text[..text.len() - row.len() / 2 - 2];
+            let guess = guess_delimiter(cut, false, Path::new("x.csv"));
+            assert_eq!(guess.delimiter.to_string(), want, "{head:?}, cut");
+        }
+    }
+
+    #[test]
+    fn a_sample_that_ends_inside_quotes_is_no_worse() {
+        let row = format!("1,\"{}\",x\n", "long, text; with\nlines ".repeat(100));
+        let text = format!("id,text,kind\n{}", row.repeat(20));
+        let guess = guess_delimiter(&text[..text.len() - 50], false, Path::new("x.csv"));
+        assert_eq!(
+            guess,
+            DelimiterGuess {
+                delimiter: Delimiter::Character(b','),
+                instead: None
+            }
+        );
+    }
+
+    #[test]
+    fn a_guess_names_the_key() {
+        let guess = DelimiterGuess {
+            delimiter: Delimiter::Character(b';'),
+            instead: Some(Delimiter::Character(b'\t')),
+        };
+        assert_eq!(
+            guess.note().expect("a guess"),
+            "The delimiter is not clear; `;` was used. If the columns are wrong, set `delimiter = \
+             \"tab\"` under [input] in the pipeline."
+        );
+    }
 }

@@ -178,7 +178,11 @@ impl UsedNames {
 }
 
 /// A header text on one line: each run of whitespace, including line breaks, becomes one space.
+/// The text in one line, without the invisible characters at its ends that joined or copied files leave.
 fn single_line(text: &str) -> String {
+    let text = text.trim_matches(|c: char| {
+        c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}' | '\u{2060}')
+    });
     let mut cleaned = String::with_capacity(text.len());
     for word in text.split_whitespace() {
         if !cleaned.is_empty() {

@@ -21,6 +21,7 @@ mod rows;
 mod serial;
 mod sheet_select;
 mod sink;
+mod text_encoding;
 mod xlsx;
 mod xml;
 

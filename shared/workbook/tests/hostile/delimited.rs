@@ -10,6 +10,9 @@ pub(crate) fn every(table: &mut Table) {
             .flat_map(u16::to_le_bytes)
             .collect()
     };
+    let utf32 = |text: &str, bytes: fn(u32) -> [u8; 4]| -> Vec<u8> {
+        text.chars().flat_map(|c| bytes(u32::from(c))).collect()
+    };
     for (name, bytes, want) in [
         (
             "marked.csv",
@@ -58,8 +61,58 @@ pub(crate) fn every(table: &mut Table) {
             b"a\n=1+1\n@x\n".to_vec(),
             "a\n2: '=1+1\n3: '@x",
         ),
+        (
+            "utf32.csv",
+            utf32("\u{feff}a\tb\r\nä\t🙂\r\n", u32::to_le_bytes),
+            "a | b\n2: 'ä | '🙂",
+        ),
+        (
+            "utf32-big.csv",
+            utf32("\u{feff}a\tb\r\nä\t2\r\n", u32::to_be_bytes),
+            "a | b\n2: 'ä | '2",
+        ),
+        (
+            "utf32-unmarked.csv",
+            utf32("a\tb\r\nä\t2\r\n", u32::to_le_bytes),
+            "a | b\n2: 'ä | '2",
+        ),
+        (
+            "marked-twice.csv",
+            "\u{feff}\u{feff}a,b\n1,2\n".as_bytes().to_vec(),
+            "a | b\n2: '1 | '2",
+        ),
+        (
+            "mark-in-header.csv",
+            "a,\u{feff}b\n1,2\n".as_bytes().to_vec(),
+            "a | b\n2: '1 | '2",
+        ),
+        (
+            "ctrl-z.csv",
+            b"a,b\r\n1,2\r\n\x1a".to_vec(),
+            "a | b\n2: '1 | '2",
+        ),
+        (
+            "ctrl-z-lines.csv",
+            b"a,b\n1,2\x1a\n\x1a \r\n".to_vec(),
+            "a | b\n2: '1 | '2",
+        ),
+        (
+            "ctrl-z-inside.csv",
+            b"a,b\n1,x\x1a\n1,2\n".to_vec(),
+            "a | b\n2: '1 | 'x\u{1a}\n3: '1 | '2",
+        ),
     ] {
         table.good(name, &bytes, want);
+    }
+    // Ends of file at the border of two pieces, and more of them than one piece has.
+    for length in [(64 << 10) - 8, (64 << 10) - 7, 200_000] {
+        let rows = [
+            b"a,b\n".to_vec(),
+            b"1,2\n".repeat(length / 4),
+            b"\x1a \x1a".to_vec(),
+        ];
+        let want = format!("a | b\n{} rows", length / 4);
+        table.good("ctrl-z-late.csv", &rows.concat(), &want);
     }
     let long = format!("a\n\"{}", "x\n".repeat(1 << 20));
     table.bad(
@@ -67,7 +120,7 @@ pub(crate) fn every(table: &mut Table) {
         long.as_bytes(),
         "the limit `text_bytes` of 1048576",
     );
-    let wide = format!("a\n{}", "x,".repeat(20_000));
+    let wide = format!("a,b\n{}", "x,".repeat(20_000));
     table.bad("wide.csv", wide.as_bytes(), "the limit `columns` of 16384");
     let late = [b"a,b\n".repeat(40_000), b"\xe4,1\n".to_vec()].concat();
     let want = format!("a | b\n40000 rows\n{LATIN1}");

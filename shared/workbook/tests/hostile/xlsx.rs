@@ -392,8 +392,8 @@ pub(crate) fn headers(table: &mut Table) {
     );
     table.good(
         "repeated.csv",
-        b"a,,a\n1,2,3\n",
-        "a | Column B | a (2)\n2: '1 | '2 | '3",
+        b"a,,a,b,c\n1,2,3,x,4\n5,6,7,y,8\n",
+        "a | Column B | a (2) | b | c\n2: '1 | '2 | '3 | 'x | '4\n3: '5 | '6 | '7 | 'y | '8",
     );
     let given = |row| ReadOptions {
         header_row: Some(row),
