@@ -429,7 +429,7 @@ mod tests {
                 "TrueTrue",
             ),
             ("{{ row.Yes | trim }}{{ row.No | string }}", "truefalse"),
-            ("{{ row.Yes | trim('e') }}", "tru"),
+            ("{{ row.Yes | trim('t') }}", "rue"),
             ("{{ row.Yes | string | length }}", "4"),
             ("{{ row.Yes | replace('t', 'T') }}", "True"),
             ("{{ 'is true' | replace(row.Yes, row.No) }}", "is false"),

@@ -327,7 +327,7 @@ struct Shares {
     shorter: f64,
     single: f64,
     longer: f64,
-    /// Longer, and all by as much: the header lacks the name of a column.
+    /// Longer, and all by as much: the header has one name too few.
     alike_longer: f64,
 }
 
