@@ -75,27 +75,19 @@ pub(crate) enum Shape {
     Service,
 }
 
-const fn required(name: &'static str, shape: Shape, meaning: &'static str) -> Key {
-    Key {
-        name,
-        shape,
-        default: None,
-        meaning,
-    }
-}
-
-const fn optional(
-    name: &'static str,
-    shape: Shape,
-    default: &'static str,
-    meaning: &'static str,
-) -> Key {
-    Key {
-        name,
-        shape,
-        default: Some(default),
-        meaning,
-    }
+/// The keys of a section, as a table: name, accepted values, default (in words or as TOML; a key
+/// without one is required) and meaning.
+macro_rules! keys {
+    (default $default:expr) => { Some($default) };
+    (default) => { None };
+    ($($name:literal: $shape:expr $(, default $default:literal)? => $meaning:literal)*) => {
+        &[$(Key {
+            name: $name,
+            shape: $shape,
+            default: keys!(default $($default)?),
+            meaning: $meaning,
+        }),*]
+    };
 }
 
 /// The types of columns and outputs: the names of [`rowmill_domain::value::Kind`].
@@ -107,150 +99,66 @@ pub(crate) const KINDS: &[&str] = &[
 pub(crate) static ROOT: Section = Section {
     title: "Top level",
     meaning: "The file is `pipelines/<name>.toml` in the work bucket, or `pipeline.toml` next to the workbook.",
-    keys: &[
-        optional(
-            "description",
-            Shape::Text,
-            "none",
-            "One sentence that says what the pipeline is for.",
-        ),
-        optional(
-            "secrets",
-            Shape::Secrets,
-            "none",
-            "The [secrets](#secrets) that steps can use. Either a list of names, before the first `[section]`, or a section `[secrets]` that says where each value is stored. Names consist of capital letters, digits and `_`.",
-        ),
-        optional(
-            "parameters",
-            Shape::Parameters,
-            "none",
-            "Named values for the arguments of programs: `Ref::name` in `program` stands for the value. `name = \"text\"` fixes the value, `name = { .. }` lets each upload set it.",
-        ),
-        optional(
-            "input",
-            Shape::Table(&INPUT),
-            "all columns of the first visible sheet",
-            "Which sheet and columns to read.",
-        ),
-        optional(
-            "step",
-            Shape::Steps,
-            "no steps",
-            "What to do with each record, in order.",
-        ),
-        optional(
-            "check",
-            Shape::Tables(&CHECK),
-            "no checks",
-            "Rules that each record must pass after the steps.",
-        ),
-        optional(
-            "column",
-            Shape::Tables(&COLUMN),
-            "no columns",
-            "Derived columns, computed after the checks.",
-        ),
-        optional(
-            "report",
-            Shape::Table(&REPORT),
-            "no chart, no links",
-            "The result workbook.",
-        ),
-        optional(
-            "notify",
-            Shape::Table(&NOTIFY),
-            "the deployment's default recipient",
-            "Who receives the mail.",
-        ),
-        optional(
-            "batch",
-            Shape::Table(&BATCH),
-            "see [batch]",
-            "How the work is distributed.",
-        ),
-    ],
+    keys: keys! {
+        "description": Shape::Text, default "none" =>
+            "One sentence that says what the pipeline is for."
+        "secrets": Shape::Secrets, default "none" =>
+            "The [secrets](#secrets) that steps can use. Either a list of names, before the first `[section]`, or a section `[secrets]` that says where each value is stored. Names consist of capital letters, digits and `_`."
+        "parameters": Shape::Parameters, default "none" =>
+            "Named values for the arguments of programs: `Ref::name` in `program` stands for the value. `name = \"text\"` fixes the value, `name = { .. }` lets each upload set it."
+        "input": Shape::Table(&INPUT), default "all columns of the first visible sheet" =>
+            "Which sheet and columns to read."
+        "step": Shape::Steps, default "no steps" =>
+            "What to do with each record, in order."
+        "check": Shape::Tables(&CHECK), default "no checks" =>
+            "Rules that each record must pass after the steps."
+        "column": Shape::Tables(&COLUMN), default "no columns" =>
+            "Derived columns, computed after the checks."
+        "report": Shape::Table(&REPORT), default "no chart, no links" =>
+            "The result workbook."
+        "notify": Shape::Table(&NOTIFY), default "the deployment's default recipient" =>
+            "Who receives the mail."
+        "batch": Shape::Table(&BATCH), default "see [batch]" =>
+            "How the work is distributed."
+    },
 };
 
 /// An entry of `[parameters]` that an upload can set.
 pub(crate) static PARAMETER: Section = Section {
     title: "`[parameters]`: `name = { .. }`",
     meaning: "A value that each upload can set: on AWS with the object metadata `parameter-name`, on one machine with `--set name=value`. Names consist of lower-case letters, digits, `-` and `_`. If a value is invalid or missing, the workbook is refused before any job is submitted.",
-    keys: &[
-        optional(
-            "default",
-            Shape::Text,
-            "none: each upload must set it",
-            "The value if the upload does not set one.",
-        ),
-        optional(
-            "type",
-            Shape::OneOf(KINDS),
-            "text",
-            "The type of the value.",
-        ),
-        optional(
-            "matches",
-            Shape::Text,
-            "text that does not start with `-`",
-            "A regular expression that the whole value must match.",
-        ),
-    ],
+    keys: keys! {
+        "default": Shape::Text, default "none: each upload must set it" =>
+            "The value if the upload does not set one."
+        "type": Shape::OneOf(KINDS), default "text" =>
+            "The type of the value."
+        "matches": Shape::Text, default "text that does not start with `-`" =>
+            "A regular expression that the whole value must match."
+    },
 };
 
 /// `[input]`
 pub(crate) static INPUT: Section = Section {
     title: "`[input]`",
     meaning: "Which sheet and columns to read.",
-    keys: &[
-        optional(
-            "sheet",
-            Shape::SheetRef,
-            "the first visible sheet",
-            "The name of the sheet, or its position from 1 with hidden sheets counted. A hidden sheet can be chosen too.",
-        ),
-        optional(
-            "header_row",
-            Shape::Whole(1, rowmill_domain::limits::SHEET_ROWS),
-            "detected",
-            "The row number of the header, from 1.",
-        ),
-        optional(
-            "delimiter",
-            Shape::OneOf(rowmill_domain::Delimiter::NAMES),
-            "detected",
-            "What separates the values of csv, tsv and other delimited text. `none` reads each line as one value. Other formats ignore it.",
-        ),
-        optional(
-            "required",
-            Shape::Texts,
-            "[]",
-            "Columns that must have a value. Rows without one are rejected.",
-        ),
-        optional(
-            "key",
-            Shape::Texts,
-            "[]",
-            "Columns that together identify a row. Later rows with the same values are rejected.",
-        ),
-        optional(
-            "types",
-            Shape::Types,
-            "as in the workbook",
-            "The type of each column. Rows with a value of another type are rejected.",
-        ),
-        optional(
-            "hidden_rows",
-            Shape::OneOf(&["keep", "skip"]),
-            "\"keep\"",
-            "Whether to read hidden rows. They are recognized in xlsx and xlsm files only.",
-        ),
-        optional(
-            "limits",
-            Shape::Table(&LIMITS),
-            "see [input.limits]",
-            "Limits for reading the workbook.",
-        ),
-    ],
+    keys: keys! {
+        "sheet": Shape::SheetRef, default "the first visible sheet" =>
+            "The name of the sheet, or its position from 1 with hidden sheets counted. A hidden sheet can be chosen too."
+        "header_row": Shape::Whole(1, rowmill_domain::limits::SHEET_ROWS), default "detected" =>
+            "The row number of the header, from 1."
+        "delimiter": Shape::OneOf(rowmill_domain::Delimiter::NAMES), default "detected" =>
+            "What separates the values of csv, tsv and other delimited text. `none` reads each line as one value. Other formats ignore it."
+        "required": Shape::Texts, default "[]" =>
+            "Columns that must have a value. Rows without one are rejected."
+        "key": Shape::Texts, default "[]" =>
+            "Columns that together identify a row. Later rows with the same values are rejected."
+        "types": Shape::Types, default "as in the workbook" =>
+            "The type of each column. Rows with a value of another type are rejected."
+        "hidden_rows": Shape::OneOf(&["keep", "skip"]), default "\"keep\"" =>
+            "Whether to read hidden rows. They are recognized in xlsx and xlsm files only."
+        "limits": Shape::Table(&LIMITS), default "see [input.limits]" =>
+            "Limits for reading the workbook."
+    },
 };
 
 /// `[input.limits]`. A test of the crate that reads workbooks keeps the names and defaults equal to
@@ -258,111 +166,48 @@ pub(crate) static INPUT: Section = Section {
 pub(crate) static LIMITS: Section = Section {
     title: "`[input.limits]`",
     meaning: "Limits for reading the workbook. A workbook that exceeds a limit is refused, and the message names the limit. Raise a limit only for files that you trust.",
-    keys: &[
-        optional(
-            "file_bytes",
-            Shape::Count,
-            "1073741824",
-            "Size of the file in bytes. On AWS the function that reads it has 4,096 MB of temporary storage for the file and its rows together (`EphemeralStorage` of split in `template.yaml`).",
-        ),
-        optional(
-            "inflated_bytes",
-            Shape::Count,
-            "17179869184",
-            "Total size of the archive's files when decompressed, in bytes.",
-        ),
-        optional(
-            "ratio",
-            Shape::Count,
-            "300",
-            "Decompressed bytes per byte of the file; checked once 64 MiB are decompressed.",
-        ),
-        optional(
-            "entries",
-            Shape::Count,
-            "10000",
-            "Number of files in the archive.",
-        ),
-        optional(
-            "rows",
-            Shape::Count,
-            "1048576",
-            "Number of rows in the sheet, header included.",
-        ),
-        optional(
-            "columns",
-            Shape::Count,
-            "16384",
-            "Number of columns in the sheet.",
-        ),
-        optional(
-            "cells",
-            Shape::Count,
-            "500000000",
-            "Number of cells below the header, empty ones included; a blank row counts as one cell.",
-        ),
-        optional(
-            "whole_cells",
-            Shape::Count,
-            "3000000",
-            "Number of cells in a file that must be loaded as a whole (xls, ods).",
-        ),
-        optional(
-            "whole_bytes",
-            Shape::Count,
-            "134217728",
-            "Size in bytes of a file that must be loaded as a whole (xls).",
-        ),
-        optional(
-            "string_bytes",
-            Shape::Count,
-            "268435456",
-            "Memory for shared strings, in bytes.",
-        ),
-        optional(
-            "text_bytes",
-            Shape::Count,
-            "1048576",
-            "Length of the text of one cell, in bytes.",
-        ),
-        optional(
-            "row_bytes",
-            Shape::Count,
-            "33554432",
-            "Total length of the texts of one row, in bytes.",
-        ),
-        optional(
-            "nesting",
-            Shape::Count,
-            "256",
-            "Nesting depth of XML elements.",
-        ),
-        optional(
-            "seconds",
-            Shape::Count,
-            "3600",
-            "Time to read all rows, in seconds. Waiting for other work does not count.",
-        ),
-    ],
+    keys: keys! {
+        "file_bytes": Shape::Count, default "1073741824" =>
+            "Size of the file in bytes. On AWS the function that reads it has 4,096 MB of temporary storage for the file and its rows together (`EphemeralStorage` of split in `template.yaml`)."
+        "inflated_bytes": Shape::Count, default "17179869184" =>
+            "Total size of the archive's files when decompressed, in bytes."
+        "ratio": Shape::Count, default "300" =>
+            "Decompressed bytes per byte of the file; checked once 64 MiB are decompressed."
+        "entries": Shape::Count, default "10000" =>
+            "Number of files in the archive."
+        "rows": Shape::Count, default "1048576" =>
+            "Number of rows in the sheet, header included."
+        "columns": Shape::Count, default "16384" =>
+            "Number of columns in the sheet."
+        "cells": Shape::Count, default "500000000" =>
+            "Number of cells below the header, empty ones included; a blank row counts as one cell."
+        "whole_cells": Shape::Count, default "3000000" =>
+            "Number of cells in a file that must be loaded as a whole (xls, ods)."
+        "whole_bytes": Shape::Count, default "134217728" =>
+            "Size in bytes of a file that must be loaded as a whole (xls)."
+        "string_bytes": Shape::Count, default "268435456" =>
+            "Memory for shared strings, in bytes."
+        "text_bytes": Shape::Count, default "1048576" =>
+            "Length of the text of one cell, in bytes."
+        "row_bytes": Shape::Count, default "33554432" =>
+            "Total length of the texts of one row, in bytes."
+        "nesting": Shape::Count, default "256" =>
+            "Nesting depth of XML elements."
+        "seconds": Shape::Count, default "3600" =>
+            "Time to read all rows, in seconds. Waiting for other work does not count."
+    },
 };
 
 /// The keys of every `[[step]]`.
 pub(crate) static STEP: Section = Section {
     title: "`[[step]]`",
     meaning: "An action on each record. Steps run in order, and later steps see the columns of earlier ones. If a step fails for a record, the row is `failed` with the reason, and its remaining steps do not run.",
-    keys: &[
-        required(
-            "kind",
-            Shape::OneOf(STEP_KINDS),
-            "What the step does. The other keys depend on it.",
-        ),
-        optional(
-            "image",
-            Shape::Text,
-            "the image of the deployment",
-            "The container image for this step. A step with another image than the step before starts a new phase. Ignored on one machine.",
-        ),
-    ],
+    keys: keys! {
+        "kind": Shape::OneOf(STEP_KINDS) =>
+            "What the step does. The other keys depend on it."
+        "image": Shape::Text, default "the image of the deployment" =>
+            "The container image for this step. A step with another image than the step before starts a new phase. Ignored on one machine."
+    },
 };
 
 /// The kinds of steps, in the order of [`STEPS`].
@@ -383,178 +228,88 @@ pub(crate) static STEPS: [&Section; 6] = [
 static HTTP: Section = Section {
     title: "`[[step]]` with `kind = \"http\"`",
     meaning: "Sends an HTTP request for each record and extracts columns from the response. Connection errors and the statuses 408, 429, 500, 502, 503, 504, 522 and 524 are retried, with growing pauses or after the time in `Retry-After`. Private, loopback and link-local addresses are refused, after redirects too.",
-    keys: &[
-        required(
-            "url",
-            Shape::Template,
-            "The URL. Pass values through `urlencode`.",
-        ),
-        optional(
-            "method",
-            Shape::OneOf(METHODS),
-            "\"GET\"",
-            "The HTTP method. Use methods other than GET and HEAD only for requests that are safe to repeat: when a child is interrupted, its unfinished records are processed again.",
-        ),
-        optional(
-            "query",
-            Shape::Templates,
-            "{}",
-            "Query parameters of the URL. Values are encoded for you; do not use `urlencode`.",
-        ),
-        optional("headers", Shape::Templates, "{}", "Request headers."),
-        optional(
-            "body",
-            Shape::Template,
-            "none",
-            "The request body, for methods other than GET and HEAD. Pass values in JSON through `tojson`.",
-        ),
-        optional(
-            "form",
-            Shape::Templates,
-            "none",
-            "The fields of a form, sent instead of `body`. Values are encoded for you; do not use `urlencode`.",
-        ),
-        optional(
-            "timeout",
-            Shape::Duration,
-            "\"30s\"",
-            "Time limit for one attempt, from connecting to the last byte.",
-        ),
-        optional(
-            "attempts",
-            Shape::Whole(1, rowmill_domain::limits::ATTEMPTS_MAX),
-            "4",
-            "Maximum number of attempts.",
-        ),
-        optional(
-            "rate",
-            Shape::Rate,
-            "no limit",
-            "Maximum request rate for one host, shared by all children of all runs that use the same rate: `50/s`, `10/m`, `1000/h`.",
-        ),
-        optional(
-            "robots",
-            Shape::Bool,
-            "true",
-            "Whether to obey the host's `robots.txt`: a URL that it disallows for `Rowmill` fails the record, and its `Crawl-delay` is respected. Set `false` only for sources that allow automated access, such as an API.",
-        ),
-        optional(
-            "allow_hosts",
-            Shape::Texts,
-            "[]",
-            "Hosts that may have private addresses, by name or address without a port.",
-        ),
-        optional(
-            "proxy",
-            Shape::Template,
-            "none",
-            "The proxy for all requests, such as `http://proxy.example:3128`. The proxy resolves host names, so private addresses are refused only if the URL contains them literally.",
-        ),
-        optional(
-            "ca",
-            Shape::Text,
-            "none",
-            "Certificates of additional certificate authorities to trust, as the text of a PEM file.",
-        ),
-        optional(
-            "cache",
-            Shape::Bool,
-            "false",
-            "Whether to send a GET with the same URL and headers only once per run and to reuse the response for all records. A response larger than 16 KiB, compressed, is requested once per child.",
-        ),
-        optional(
-            "ok_when",
-            Shape::Expression,
-            "the status is 200 to 299",
-            "A condition that decides, for every status, whether the response is a success. It can use the outputs of this step and of earlier ones, and `status`. A response with status 200 to 299 that does not pass is retried.",
-        ),
-        optional(
-            "pages",
-            Shape::Table(&PAGES),
-            "none",
-            "How to follow the pages of a paginated response.",
-        ),
-        required(
-            "outputs",
-            Shape::Extracts,
-            "The columns to add, and where each is in the response.",
-        ),
-    ],
+    keys: keys! {
+        "url": Shape::Template =>
+            "The URL. Pass values through `urlencode`."
+        "method": Shape::OneOf(METHODS), default "\"GET\"" =>
+            "The HTTP method. Use methods other than GET and HEAD only for requests that are safe to repeat: when a child is interrupted, its unfinished records are processed again."
+        "query": Shape::Templates, default "{}" =>
+            "Query parameters of the URL. Values are encoded for you; do not use `urlencode`."
+        "headers": Shape::Templates, default "{}" =>
+            "Request headers."
+        "body": Shape::Template, default "none" =>
+            "The request body, for methods other than GET and HEAD. Pass values in JSON through `tojson`."
+        "form": Shape::Templates, default "none" =>
+            "The fields of a form, sent instead of `body`. Values are encoded for you; do not use `urlencode`."
+        "timeout": Shape::Duration, default "\"30s\"" =>
+            "Time limit for one attempt, from connecting to the last byte."
+        "attempts": Shape::Whole(1, rowmill_domain::limits::ATTEMPTS_MAX), default "4" =>
+            "Maximum number of attempts."
+        "rate": Shape::Rate, default "no limit" =>
+            "Maximum request rate for one host, shared by all children of all runs that use the same rate: `50/s`, `10/m`, `1000/h`."
+        "robots": Shape::Bool, default "true" =>
+            "Whether to obey the host's `robots.txt`: a URL that it disallows for `Rowmill` fails the record, and its `Crawl-delay` is respected. Set `false` only for sources that allow automated access, such as an API."
+        "allow_hosts": Shape::Texts, default "[]" =>
+            "Hosts that may have private addresses, by name or address without a port."
+        "proxy": Shape::Template, default "none" =>
+            "The proxy for all requests, such as `http://proxy.example:3128`. The proxy resolves host names, so private addresses are refused only if the URL contains them literally."
+        "ca": Shape::Text, default "none" =>
+            "Certificates of additional certificate authorities to trust, as the text of a PEM file."
+        "cache": Shape::Bool, default "false" =>
+            "Whether to send a GET with the same URL and headers only once per run and to reuse the response for all records. A response larger than 16 KiB, compressed, is requested once per child."
+        "ok_when": Shape::Expression, default "the status is 200 to 299" =>
+            "A condition that decides, for every status, whether the response is a success. It can use the outputs of this step and of earlier ones, and `status`. A response with status 200 to 299 that does not pass is retried."
+        "pages": Shape::Table(&PAGES), default "none" =>
+            "How to follow the pages of a paginated response."
+        "outputs": Shape::Extracts =>
+            "The columns to add, and where each is in the response."
+    },
 };
 
 /// `[step.pages]` of an `http` step.
 pub(crate) static PAGES: Section = Section {
     title: "`[step.pages]` of `http`",
     meaning: "How to follow the pages of a paginated response: exactly one of `next` and `page`. All pages count as one response: an output is taken from the first page that has it, and an output with `all` from every page. If there are more pages than `max`, the row's `error` says so.",
-    keys: &[
-        optional(
-            "next",
-            Shape::Table(&NEXT),
-            "-",
-            "Where a page holds the URL of the next one. The last page has none, or `null` or `false`. An invalid URL fails the record.",
-        ),
-        optional(
-            "page",
-            Shape::Table(&PAGE),
-            "-",
-            "The query parameter that counts pages. Paging ends before a 404, a page without a value for any output, or a page that repeats the one before.",
-        ),
-        optional(
-            "max",
-            Shape::Whole(1, 1000),
-            "10",
-            "Maximum number of pages to request.",
-        ),
-        optional(
-            "hosts",
-            Shape::Texts,
-            "[]",
-            "Other hosts that `next` may point to. Of the step's headers they receive only Accept, Accept-Language, Content-Type and User-Agent.",
-        ),
-    ],
+    keys: keys! {
+        "next": Shape::Table(&NEXT), default "-" =>
+            "Where a page holds the URL of the next one. The last page has none, or `null` or `false`. An invalid URL fails the record."
+        "page": Shape::Table(&PAGE), default "-" =>
+            "The query parameter that counts pages. Paging ends before a 404, a page without a value for any output, or a page that repeats the one before."
+        "max": Shape::Whole(1, 1000), default "10" =>
+            "Maximum number of pages to request."
+        "hosts": Shape::Texts, default "[]" =>
+            "Other hosts that `next` may point to. Of the step's headers they receive only Accept, Accept-Language, Content-Type and User-Agent."
+    },
 };
 
 /// `next` of [`PAGES`].
 pub(crate) static NEXT: Section = Section {
     title: "`[step.pages]` of `http`: `next = { .. }`",
     meaning: "Where a page holds the URL of the next one: exactly one of `json`, `css`, `regex` and `header`.",
-    keys: &[
-        optional("json", Shape::Text, "-", "JSONPath of the URL."),
-        optional("css", Shape::Text, "-", "CSS selector of the link element."),
-        optional(
-            "attribute",
-            Shape::Text,
-            "`href`",
-            "With `css`: the attribute that holds the URL.",
-        ),
-        optional(
-            "regex",
-            Shape::Text,
-            "-",
-            "Regular expression whose first group is the URL.",
-        ),
-        optional(
-            "header",
-            Shape::Text,
-            "-",
-            "A header that holds the URL. In a `Link` header, the one with `rel=\"next\"`.",
-        ),
-    ],
+    keys: keys! {
+        "json": Shape::Text, default "-" =>
+            "JSONPath of the URL."
+        "css": Shape::Text, default "-" =>
+            "CSS selector of the link element."
+        "attribute": Shape::Text, default "`href`" =>
+            "With `css`: the attribute that holds the URL."
+        "regex": Shape::Text, default "-" =>
+            "Regular expression whose first group is the URL."
+        "header": Shape::Text, default "-" =>
+            "A header that holds the URL. In a `Link` header, the one with `rel=\"next\"`."
+    },
 };
 
 /// `page` of [`PAGES`].
 pub(crate) static PAGE: Section = Section {
     title: "`[step.pages]` of `http`: `page = { .. }`",
     meaning: "A query parameter that counts pages.",
-    keys: &[
-        required("query", Shape::Text, "The name of the parameter."),
-        optional(
-            "from",
-            Shape::Whole(0, 1_000_000),
-            "1",
-            "The number of the first page.",
-        ),
-    ],
+    keys: keys! {
+        "query": Shape::Text =>
+            "The name of the parameter."
+        "from": Shape::Whole(0, 1_000_000), default "1" =>
+            "The number of the first page."
+    },
 };
 
 /// The HTTP methods: the names of [`crate::HttpMethod`].
@@ -567,373 +322,205 @@ pub(crate) const EXTRACT_SOURCES: [&str; 5] = ["json", "css", "regex", "header",
 pub(crate) static EXTRACT: Section = Section {
     title: "`[step.outputs]` of `http`: `name = { .. }`",
     meaning: "Where a column is in the response: exactly one of `json`, `css`, `regex`, `header` and `status`.",
-    keys: &[
-        optional(
-            "json",
-            Shape::Text,
-            "-",
-            "JSONPath (RFC 9535); the first match.",
-        ),
-        optional(
-            "css",
-            Shape::Text,
-            "-",
-            "CSS selector; the text of the first match as a reader sees it: lines and cells stay separate, scripts and styles are ignored. A page with elements nested more than 1,024 deep fails the record.",
-        ),
-        optional(
-            "all",
-            Shape::Bool,
-            "false",
-            "With `json`, `css` and `regex`: the texts of all matches, joined by `; `.",
-        ),
-        optional(
-            "attribute",
-            Shape::Text,
-            "the element's text",
-            "With `css`: the attribute to take from the first match, such as `href`.",
-        ),
-        optional(
-            "regex",
-            Shape::Text,
-            "-",
-            "Regular expression on the text of the response; the first group of the first match, or the whole match if there is no group.",
-        ),
-        optional("header", Shape::Text, "-", "A header of the response."),
-        optional(
-            "status",
-            Shape::True,
-            "-",
-            "The status of the response, as a number.",
-        ),
-        optional(
-            "type",
-            Shape::OneOf(KINDS),
-            "the type in JSON; number for `status`; text otherwise",
-            "The type of the column. A value of another type fails the record. Without `type`, a whole number in JSON beyond 2^53, which Excel cannot hold as a number, becomes text with all its digits.",
-        ),
-        optional(
-            "optional",
-            Shape::Bool,
-            "false",
-            "Whether a response without a match is accepted; the cell is then empty. An empty response has no match. With `json`, a body that is not JSON also counts as having no match if its status is a success only because of `ok_when`.",
-        ),
-    ],
+    keys: keys! {
+        "json": Shape::Text, default "-" =>
+            "JSONPath (RFC 9535); the first match."
+        "css": Shape::Text, default "-" =>
+            "CSS selector; the text of the first match as a reader sees it: lines and cells stay separate, scripts and styles are ignored. A page with elements nested more than 1,024 deep fails the record."
+        "all": Shape::Bool, default "false" =>
+            "With `json`, `css` and `regex`: the texts of all matches, joined by `; `."
+        "attribute": Shape::Text, default "the element's text" =>
+            "With `css`: the attribute to take from the first match, such as `href`."
+        "regex": Shape::Text, default "-" =>
+            "Regular expression on the text of the response; the first group of the first match, or the whole match if there is no group."
+        "header": Shape::Text, default "-" =>
+            "A header of the response."
+        "status": Shape::True, default "-" =>
+            "The status of the response, as a number."
+        "type": Shape::OneOf(KINDS), default "the type in JSON; number for `status`; text otherwise" =>
+            "The type of the column. A value of another type fails the record. Without `type`, a whole number in JSON beyond 2^53, which Excel cannot hold as a number, becomes text with all its digits."
+        "optional": Shape::Bool, default "false" =>
+            "Whether a response without a match is accepted; the cell is then empty. An empty response has no match. With `json`, a body that is not JSON also counts as having no match if its status is a success only because of `ok_when`."
+    },
 };
 
 static COMMAND: Section = Section {
     title: "`[[step]]` with `kind = \"command\"`",
     meaning: "Runs your own program, started once for many records or, with `process`, once per record. It reads lines such as `{\"row\":17,\"values\":{..}}` on stdin and answers each with `{\"row\":17,\"outputs\":{..}}` or `{\"row\":17,\"error\":\"..\"}` on stdout.",
-    keys: &[
-        required(
-            "program",
-            Shape::Program,
-            "The program and its arguments. It starts in the pipeline's folder, or with `fetch` in the folder of the fetched files. The argument `Ref::name` stands for the parameter `name`.",
-        ),
-        required(
-            "outputs",
-            Shape::Texts,
-            "The columns that the program adds.",
-        ),
-        optional(
-            "timeout",
-            Shape::Duration,
-            "\"60s\"",
-            "Time limit per record.",
-        ),
-        optional(
-            "attempts",
-            Shape::Whole(1, rowmill_domain::limits::ATTEMPTS_MAX),
-            "1",
-            "Maximum number of attempts for a record that crashes the program or exceeds the time limit.",
-        ),
-        optional(
-            "process",
-            Shape::OneOf(&["child", "record"]),
-            "\"child\"",
-            "`child`: one process handles all records of a child, line by line. `record`: one process per record reads one line, answers it and exits.",
-        ),
-        optional(
-            "memory",
-            Shape::Memory,
-            "the memory of the child",
-            "Maximum address space of a process of the program. Linux only; ignored elsewhere.",
-        ),
-        optional(
-            "fetch",
-            Shape::Table(&FETCH),
-            "the program is in the image or in the pipeline's folder",
-            "A script or zip file that each child downloads first.",
-        ),
-    ],
+    keys: keys! {
+        "program": Shape::Program =>
+            "The program and its arguments. It starts in the pipeline's folder, or with `fetch` in the folder of the fetched files. The argument `Ref::name` stands for the parameter `name`."
+        "outputs": Shape::Texts =>
+            "The columns that the program adds."
+        "timeout": Shape::Duration, default "\"60s\"" =>
+            "Time limit per record."
+        "attempts": Shape::Whole(1, rowmill_domain::limits::ATTEMPTS_MAX), default "1" =>
+            "Maximum number of attempts for a record that crashes the program or exceeds the time limit."
+        "process": Shape::OneOf(&["child", "record"]), default "\"child\"" =>
+            "`child`: one process handles all records of a child, line by line. `record`: one process per record reads one line, answers it and exits."
+        "memory": Shape::Memory, default "the memory of the child" =>
+            "Maximum address space of a process of the program. Linux only; ignored elsewhere."
+        "fetch": Shape::Table(&FETCH), default "the program is in the image or in the pipeline's folder" =>
+            "A script or zip file that each child downloads first."
+    },
 };
 
 /// `fetch` of a `command` step.
 pub(crate) static FETCH: Section = Section {
     title: "`[step.fetch]` of `command`",
     meaning: "A script, or a zip file with the program. Each child downloads it into a temporary folder. The environment of the program holds the address and type as `BATCH_FILE_S3_URL` and `BATCH_FILE_TYPE`.",
-    keys: &[
-        required(
-            "url",
-            Shape::Text,
-            "`s3://bucket/key`, under `programs/` in the work bucket or in a bucket that the deployment allows; or a path in the pipeline's folder.",
-        ),
-        required(
-            "sha256",
-            Shape::Text,
-            "The SHA-256 of the file, as 64 hexadecimal digits. A file with another hash is refused.",
-        ),
-        optional(
-            "type",
-            Shape::OneOf(&["script", "zip"]),
-            "`zip` if the name ends in .zip, otherwise `script`",
-            "A script is stored as it is and made executable. A zip file is unpacked.",
-        ),
-    ],
+    keys: keys! {
+        "url": Shape::Text =>
+            "`s3://bucket/key`, under `programs/` in the work bucket or in a bucket that the deployment allows; or a path in the pipeline's folder."
+        "sha256": Shape::Text =>
+            "The SHA-256 of the file, as 64 hexadecimal digits. A file with another hash is refused."
+        "type": Shape::OneOf(&["script", "zip"]), default "`zip` if the name ends in .zip, otherwise `script`" =>
+            "A script is stored as it is and made executable. A zip file is unpacked."
+    },
 };
 
 static SENTIMENT: Section = Section {
     title: "`[[step]]` with `kind = \"sentiment\"`",
     meaning: "Scores English text with a lexicon, offline. Adds `sa_class` (positive, neutral, negative) and `sa_score` (-1 to 1).",
-    keys: &[required("column", Shape::Text, "The column with the text.")],
+    keys: keys! {
+        "column": Shape::Text =>
+            "The column with the text."
+    },
 };
 
 static LANGUAGE: Section = Section {
     title: "`[[step]]` with `kind = \"language\"`",
     meaning: "Detects the language of a text, offline. Adds `lang_detected` (ISO 639-1, such as `en`) and `confidence` (0 to 1). If the language could not be detected, both are empty and `error` says why.",
-    keys: &[
-        required("column", Shape::Text, "The column with the text."),
-        optional(
-            "languages",
-            Shape::Texts,
-            "all 70 that it knows",
-            "The languages that can occur, such as `[\"en\", \"de\"]`. With few languages, shorter texts can be detected, but a text in any other language is taken for one of them.",
-        ),
-        optional(
-            "min_confidence",
-            Shape::Number,
-            "0.5",
-            "The lowest confidence at which a language counts as detected, at most 1.",
-        ),
-        optional(
-            "prefix",
-            Shape::Text,
-            "none",
-            "Prefix for the names of the added columns, needed if a pipeline has two such steps: `title_` gives `title_lang_detected`.",
-        ),
-    ],
+    keys: keys! {
+        "column": Shape::Text =>
+            "The column with the text."
+        "languages": Shape::Texts, default "all 70 that it knows" =>
+            "The languages that can occur, such as `[\"en\", \"de\"]`. With few languages, shorter texts can be detected, but a text in any other language is taken for one of them."
+        "min_confidence": Shape::Number, default "0.5" =>
+            "The lowest confidence at which a language counts as detected, at most 1."
+        "prefix": Shape::Text, default "none" =>
+            "Prefix for the names of the added columns, needed if a pipeline has two such steps: `title_` gives `title_lang_detected`."
+    },
 };
 
 static TRANSLATE: Section = Section {
     title: "`[[step]]` with `kind = \"translate\"`",
     meaning: "Translates a text. Adds `translated`. The same text is translated only once per run. A text that is already in the target language, or has no letters, is returned unchanged. A text that is too long for the service is split between sentences.",
-    keys: &[
-        required("column", Shape::Text, "The column with the text."),
-        optional("to", Shape::Text, "\"en\"", "The language to translate to."),
-        optional(
-            "from",
-            Shape::Text,
-            "\"auto\"",
-            "The column with the language of the text, such as `lang_detected`. With `auto`, or if the column is empty, the service detects the language.",
-        ),
-        required(
-            "service",
-            Shape::Service,
-            "The translation service: `\"amazon\"` is Amazon Translate, on AWS only; `{ url = \"https://..\" }` is a server with the LibreTranslate API.",
-        ),
-        optional(
-            "prefix",
-            Shape::Text,
-            "none",
-            "Prefix for the name of the added column: `title_` gives `title_translated`.",
-        ),
-    ],
+    keys: keys! {
+        "column": Shape::Text =>
+            "The column with the text."
+        "to": Shape::Text, default "\"en\"" =>
+            "The language to translate to."
+        "from": Shape::Text, default "\"auto\"" =>
+            "The column with the language of the text, such as `lang_detected`. With `auto`, or if the column is empty, the service detects the language."
+        "service": Shape::Service =>
+            "The translation service: `\"amazon\"` is Amazon Translate, on AWS only; `{ url = \"https://..\" }` is a server with the LibreTranslate API."
+        "prefix": Shape::Text, default "none" =>
+            "Prefix for the name of the added column: `title_` gives `title_translated`."
+    },
 };
 
 /// `service = { .. }` of a `translate` step.
 pub(crate) static SERVER: Section = Section {
     title: "`[step.service]` of `translate`",
     meaning: "A server with the LibreTranslate API. Retries, pauses and refused addresses are the same as in an `http` step.",
-    keys: &[
-        required(
-            "url",
-            Shape::Text,
-            "The URL of the server, without `/translate`.",
-        ),
-        optional(
-            "api_key",
-            Shape::Template,
-            "none",
-            "The API key, if the server requires one.",
-        ),
-        optional(
-            "max_chars",
-            Shape::Whole(1, 1_000_000),
-            "the limit of the server, otherwise 5000",
-            "Maximum number of characters in one request.",
-        ),
-        optional(
-            "timeout",
-            Shape::Duration,
-            "\"30s\"",
-            "Time limit for one attempt.",
-        ),
-        optional(
-            "attempts",
-            Shape::Whole(1, rowmill_domain::limits::ATTEMPTS_MAX),
-            "4",
-            "Maximum number of attempts for each request.",
-        ),
-        optional(
-            "rate",
-            Shape::Rate,
-            "no limit",
-            "Maximum request rate, as in an `http` step.",
-        ),
-        optional(
-            "allow_hosts",
-            Shape::Texts,
-            "[]",
-            "The host of the server, if it has a private address.",
-        ),
-    ],
+    keys: keys! {
+        "url": Shape::Text =>
+            "The URL of the server, without `/translate`."
+        "api_key": Shape::Template, default "none" =>
+            "The API key, if the server requires one."
+        "max_chars": Shape::Whole(1, 1_000_000), default "the limit of the server, otherwise 5000" =>
+            "Maximum number of characters in one request."
+        "timeout": Shape::Duration, default "\"30s\"" =>
+            "Time limit for one attempt."
+        "attempts": Shape::Whole(1, rowmill_domain::limits::ATTEMPTS_MAX), default "4" =>
+            "Maximum number of attempts for each request."
+        "rate": Shape::Rate, default "no limit" =>
+            "Maximum request rate, as in an `http` step."
+        "allow_hosts": Shape::Texts, default "[]" =>
+            "The host of the server, if it has a private address."
+    },
 };
 
 static CLASSIFY: Section = Section {
     title: "`[[step]]` with `kind = \"classify\"`",
     meaning: "Labels a text with your own model, trained with `rowmill train`; offline. Adds `label`, `probability` (0 to 1) and, with `explain`, `words`.",
-    keys: &[
-        required("column", Shape::Text, "The column with the text."),
-        required(
-            "model",
-            Shape::Text,
-            "The file of the model, relative to the pipeline's folder.",
-        ),
-        optional(
-            "explain",
-            Shape::Whole(1, 100),
-            "no column `words`",
-            "Number of words in `words`: those that contributed most to the label.",
-        ),
-        optional(
-            "prefix",
-            Shape::Text,
-            "none",
-            "Prefix for the names of the added columns, needed if a pipeline has two such steps: `topic_` gives `topic_label`.",
-        ),
-    ],
+    keys: keys! {
+        "column": Shape::Text =>
+            "The column with the text."
+        "model": Shape::Text =>
+            "The file of the model, relative to the pipeline's folder."
+        "explain": Shape::Whole(1, 100), default "no column `words`" =>
+            "Number of words in `words`: those that contributed most to the label."
+        "prefix": Shape::Text, default "none" =>
+            "Prefix for the names of the added columns, needed if a pipeline has two such steps: `topic_` gives `topic_label`."
+    },
 };
 
 /// `[[check]]`
 pub(crate) static CHECK: Section = Section {
     title: "`[[check]]`",
     meaning: "A rule that each record must pass after the steps. A rule that uses an empty column does not pass.",
-    keys: &[
-        required(
-            "rule",
-            Shape::Expression,
-            "A condition that is true if the record passes.",
-        ),
-        optional(
-            "on_failure",
-            Shape::OneOf(&["fail", "warn"]),
-            "\"fail\"",
-            "`fail`: the row is `failed`. `warn`: the row stays `ok`, with a warning in `error`.",
-        ),
-    ],
+    keys: keys! {
+        "rule": Shape::Expression =>
+            "A condition that is true if the record passes."
+        "on_failure": Shape::OneOf(&["fail", "warn"]), default "\"fail\"" =>
+            "`fail`: the row is `failed`. `warn`: the row stays `ok`, with a warning in `error`."
+    },
 };
 
 /// `[[column]]`
 pub(crate) static COLUMN: Section = Section {
     title: "`[[column]]`",
     meaning: "A column computed from other columns. If a value cannot be computed, for example because a column is empty, the cell is empty and `error` says why.",
-    keys: &[
-        required("name", Shape::Text, "The header of the column."),
-        required(
-            "value",
-            Shape::Expression,
-            "The value: text, a number, or true or false.",
-        ),
-    ],
+    keys: keys! {
+        "name": Shape::Text =>
+            "The header of the column."
+        "value": Shape::Expression =>
+            "The value: text, a number, or true or false."
+    },
 };
 
 /// `[report]`
 pub(crate) static REPORT: Section = Section {
     title: "`[report]`",
     meaning: "The result workbook.",
-    keys: &[
-        optional(
-            "chart",
-            Shape::Text,
-            "no chart",
-            "The column whose values are counted and charted on the sheet Summary.",
-        ),
-        optional(
-            "links",
-            Shape::Texts,
-            "no links",
-            "Columns whose URLs and mail addresses (http, https, mailto) become links in the result. Excel allows up to 65,530 links per sheet.",
-        ),
-    ],
+    keys: keys! {
+        "chart": Shape::Text, default "no chart" =>
+            "The column whose values are counted and charted on the sheet Summary."
+        "links": Shape::Texts, default "no links" =>
+            "Columns whose URLs and mail addresses (http, https, mailto) become links in the result. Excel allows up to 65,530 links per sheet."
+    },
 };
 
 /// `[notify]`
 pub(crate) static NOTIFY: Section = Section {
     title: "`[notify]`",
     meaning: "Who receives the mail.",
-    keys: &[optional(
-        "to",
-        Shape::Texts,
-        "the deployment's default recipient",
-        "Mail addresses, at most 50.",
-    )],
+    keys: keys! {
+        "to": Shape::Texts, default "the deployment's default recipient" =>
+            "Mail addresses, at most 50."
+    },
 };
 
 /// `[batch]`
 pub(crate) static BATCH: Section = Section {
     title: "`[batch]`",
     meaning: "How the work is distributed over children, each a job of AWS Batch. `rowmill plan` shows the resulting numbers.",
-    keys: &[
-        optional(
-            "seconds_per_record",
-            Shape::Number,
-            "0.01",
-            "Expected seconds of processing per record. Children are sized to run for about 4 minutes each.",
-        ),
-        optional(
-            "concurrency",
-            Shape::Whole(1, 1000),
-            "16",
-            "Number of records that a child processes at the same time.",
-        ),
-        optional(
-            "max_children",
-            Shape::Whole(1, 1_000_000),
-            "2000",
-            "Maximum number of children of a phase. It limits the load on a source.",
-        ),
-        optional(
-            "vcpu",
-            Shape::Number,
-            "0.25",
-            "Number of vCPUs of a child: 0.25, 0.5, 1, 2, 4, 8 or 16.",
-        ),
-        optional(
-            "memory",
-            Shape::Memory,
-            "\"512 MiB\"",
-            "Memory of a child. The sizes that AWS Fargate offers depend on `vcpu`.",
-        ),
-        optional(
-            "attempts",
-            Shape::Whole(1, rowmill_domain::limits::ATTEMPTS_MAX),
-            "10",
-            "Maximum number of attempts of a child. Only faults of the machine or a service cause a retry, never a bad record.",
-        ),
-        optional(
-            "timeout",
-            Shape::Duration,
-            "\"1h\"",
-            "Time limit for one attempt of a child, at least 60 s.",
-        ),
-    ],
+    keys: keys! {
+        "seconds_per_record": Shape::Number, default "0.01" =>
+            "Expected seconds of processing per record. Children are sized to run for about 4 minutes each."
+        "concurrency": Shape::Whole(1, 1000), default "16" =>
+            "Number of records that a child processes at the same time."
+        "max_children": Shape::Whole(1, 1_000_000), default "2000" =>
+            "Maximum number of children of a phase. It limits the load on a source."
+        "vcpu": Shape::Number, default "0.25" =>
+            "Number of vCPUs of a child: 0.25, 0.5, 1, 2, 4, 8 or 16."
+        "memory": Shape::Memory, default "\"512 MiB\"" =>
+            "Memory of a child. The sizes that AWS Fargate offers depend on `vcpu`."
+        "attempts": Shape::Whole(1, rowmill_domain::limits::ATTEMPTS_MAX), default "10" =>
+            "Maximum number of attempts of a child. Only faults of the machine or a service cause a retry, never a bad record."
+        "timeout": Shape::Duration, default "\"1h\"" =>
+            "Time limit for one attempt of a child, at least 60 s."
+    },
 };
