@@ -73,7 +73,12 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let written = file
         .write_all(bytes)
         .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, path));
+        .and_then(|()| fs::rename(&temporary, path))
+        // Without this, a power cut can take back the rename of a mail that is recorded as sent.
+        .and_then(|()| match path.parent() {
+            Some(directory) => File::open(directory)?.sync_all(),
+            None => Ok(()),
+        });
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }

@@ -111,13 +111,24 @@ impl Machine {
         })
     }
 
-    /// The first `max` units that wait for capacity, oldest job first.
-    pub(super) fn runnable(&self, max: usize) -> Vec<Unit> {
-        self.runnable.iter().take(max).copied().collect()
+    /// The units that wait for capacity, oldest job first.
+    pub(super) fn runnable(&self) -> impl Iterator<Item = Unit> {
+        self.runnable.iter().copied()
     }
 
-    /// The first `max` units that wait for capacity, with what is needed to start them.
-    pub(super) fn launches(&self, max: usize) -> Vec<Launch> {
+    /// Whether a unit waits for capacity.
+    pub(super) fn is_runnable(&self, unit: Unit) -> bool {
+        self.runnable.contains(&unit)
+    }
+
+    /// Whether a unit has ended, or is no longer stored.
+    pub(super) fn is_over(&self, unit: Unit) -> bool {
+        self.status(unit).is_none_or(JobStatus::is_terminal)
+    }
+
+    /// The first `max` units that wait for capacity and are not `held`, with what is needed to
+    /// start them.
+    pub(super) fn launches(&self, max: usize, held: impl Fn(Unit) -> bool) -> Vec<Launch> {
         let launch = |unit: Unit| {
             let job = self.jobs.get(&unit.job)?;
             Some(Launch {
@@ -127,7 +138,8 @@ impl Machine {
                 spec: job.spec.clone(),
             })
         };
-        self.runnable(max).into_iter().filter_map(launch).collect()
+        let free = self.runnable().filter(|unit| !held(*unit));
+        free.take(max).filter_map(launch).collect()
     }
 
     /// Jobs with their numbers, newest first, older than `before`.

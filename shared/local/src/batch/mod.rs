@@ -11,6 +11,7 @@
 //! | `machine` | all jobs, and how a change of one affects the others |
 //! | `store` | the same in `cloud.db`, with the events of each change |
 //! | `scheduler` | starts and ends attempts |
+//! | `backoff` | when a failed attempt is repeated |
 //! | `process` | an attempt as a process |
 //! | `exit` | how an attempt ended, and whether it is retried |
 //! | `orphans` | attempts that outlived a killed host |
@@ -23,6 +24,7 @@
 //! - Capacity is a number of slots, not vCPUs and memory.
 
 mod api;
+mod backoff;
 mod config;
 mod exit;
 mod job;

@@ -110,15 +110,24 @@ impl Attempt {
     ) -> AttemptExit {
         let group = self.group;
         let mut exit = tokio::task::spawn_blocking(move || wait_for_exit(group));
-        let mut stop_at = limit.and_then(|limit| Instant::now().checked_add(limit));
+        let mut left = limit.map(TimeLeft::new);
         let mut kill_at = None;
         let (mut timed_out, mut host_lost) = (false, false);
         loop {
             tokio::select! {
+                biased;
                 _ = &mut exit => break,
-                () = until(stop_at) => {
+                () = until(left.as_ref().map(TimeLeft::look_at)) => {
+                    if left.as_mut().is_some_and(|left| !left.is_over()) {
+                        continue;
+                    }
+                    left = None;
+                    // It may have ended while this process was stopped. The thread that waits for
+                    // it was stopped too, and may report it only after the timer.
+                    if has_exited(group) {
+                        continue;
+                    }
                     timed_out = true;
-                    stop_at = None;
                     self.signal(Signal::TERM);
                     kill_at = Some(Instant::now() + grace);
                 }
@@ -128,7 +137,7 @@ impl Attempt {
                 }
                 Some(interrupt) = interrupts.recv() => match interrupt {
                     Interrupt::Terminate => {
-                        stop_at = None;
+                        left = None;
                         self.signal(Signal::TERM);
                         kill_at.get_or_insert_with(|| Instant::now() + grace);
                     }
@@ -182,6 +191,40 @@ fn code(status: ExitStatus) -> i32 {
         .unwrap_or(UNKNOWN_CODE)
 }
 
+/// How often the time that is left is counted down.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
+
+/// The time that an attempt has left. Time in which this process was stopped (Ctrl-Z, a frozen
+/// virtual machine) does not count.
+struct TimeLeft {
+    left: Duration,
+    since: Instant,
+}
+
+impl TimeLeft {
+    fn new(left: Duration) -> TimeLeft {
+        TimeLeft {
+            left,
+            since: Instant::now(),
+        }
+    }
+
+    /// When to count down next.
+    fn look_at(&self) -> Instant {
+        self.since + self.left.min(COUNT_EVERY)
+    }
+
+    /// Counts the time since the last call. Returns whether none is left.
+    fn is_over(&mut self) -> bool {
+        let now = Instant::now();
+        // More than one period means that this process did not run in between.
+        let ran = (now - self.since).min(COUNT_EVERY);
+        self.since = now;
+        self.left = self.left.saturating_sub(ran);
+        self.left.is_zero()
+    }
+}
+
 async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
@@ -193,6 +236,12 @@ async fn until(at: Option<Instant>) {
 fn wait_for_exit(pid: Pid) {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     while matches!(waitid(WaitId::Pid(pid), options), Err(Errno::INTR)) {}
+}
+
+/// Whether a child of this process has ended. It is not reaped.
+fn has_exited(pid: Pid) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    matches!(waitid(WaitId::Pid(pid), options), Ok(Some(_)))
 }
 
 fn open_log(directory: &Path, attempt: u32) -> io::Result<File> {

@@ -15,6 +15,7 @@ use futures::{FutureExt, future::BoxFuture};
 use rowmill_domain::limits;
 use tokio::sync::{mpsc, watch};
 
+use super::backoff::Backoff;
 use super::exit::AttemptExit;
 use super::job::Launch;
 use super::process::{Attempt, Interrupt};
@@ -76,6 +77,7 @@ impl LocalBatch {
         let grace = self.scaled(limits::STOP_TIMEOUT_SECONDS);
         let mut active = ActiveAttempts::default();
         let mut ended = Vec::new();
+        let mut backoff = Backoff::new(inner.config.clock_scale);
         let mut stopping = false;
         loop {
             let free = if stopping {
@@ -83,8 +85,15 @@ impl LocalBatch {
             } else {
                 slots - active.attempts.len()
             };
-            let started = self.start_programs(free)?;
-            let more = self.record(&mut active, &mut ended, started, grace, stopping)?;
+            let started = self.start_programs(free, &backoff)?;
+            let more = self.record(
+                &mut active,
+                &mut ended,
+                started,
+                &mut backoff,
+                grace,
+                stopping,
+            )?;
             if more && !stopping && active.attempts.len() < slots {
                 continue;
             }
@@ -95,6 +104,7 @@ impl LocalBatch {
                 new = active.ended(), if !active.attempts.is_empty() => ended = new,
                 Some((unit, interrupt)) = received.recv() => active.interrupt(unit, interrupt),
                 () = inner.wake.notified() => {}
+                () = backoff.over(), if !stopping && active.attempts.len() < slots => {}
                 _ = stop.wait_for(|stop| *stop), if !stopping => {
                     stopping = true;
                     for unit in active.interrupts.keys() {
@@ -105,12 +115,18 @@ impl LocalBatch {
         }
     }
 
-    /// Starts the programs of the first `max` units that wait for capacity.
-    fn start_programs(&self, max: usize) -> Result<Vec<(Launch, io::Result<Attempt>)>, LocalError> {
+    /// Starts the programs of the first `max` units that wait for capacity, and not for the time of
+    /// their next attempt.
+    fn start_programs(
+        &self,
+        max: usize,
+        backoff: &Backoff,
+    ) -> Result<Vec<(Launch, io::Result<Attempt>)>, LocalError> {
         if max == 0 {
             return Ok(Vec::new());
         }
-        let launches = self.transact(|machine| machine.launches(max))?;
+        let launches =
+            self.transact(|machine| machine.launches(max, |unit| backoff.holds(unit)))?;
         let config = &self.inner.config;
         let start = |launch: Launch| {
             let attempt = Attempt::start(config, &launch);
@@ -125,6 +141,7 @@ impl LocalBatch {
         active: &mut ActiveAttempts,
         ended: &mut Vec<(Unit, AttemptExit)>,
         started: Vec<(Launch, io::Result<Attempt>)>,
+        backoff: &mut Backoff,
         grace: Duration,
         stopping: bool,
     ) -> Result<bool, LocalError> {
@@ -136,6 +153,10 @@ impl LocalBatch {
                     machine.lost(unit, now);
                 } else {
                     machine.ended(unit, &end, now);
+                    // Another host can start it at once.
+                    if end != AttemptExit::HostTerminated && machine.is_runnable(unit) {
+                        backoff.failed(unit);
+                    }
                 }
             }
             let mut kept = Vec::new();
@@ -143,14 +164,22 @@ impl LocalBatch {
                 match attempt {
                     // If a call ended the unit in the meantime, the attempt is dropped and killed.
                     Ok(attempt) => {
+                        backoff.started(launch.unit);
                         if machine.start(launch.unit, now) {
                             kept.push((launch, attempt));
                         }
                     }
+                    // The cause is this machine: a file that is replaced, a limit on processes,
+                    // descriptors or memory, a full disk. It costs no attempt unless it lasts.
+                    Err(error) if backoff.not_started(launch.unit) => {
+                        tracing::warn!(job = launch.id, %error, "cannot start a child; trying again");
+                    }
                     Err(error) => machine.not_started(launch.unit, error.to_string(), now),
                 }
             }
-            (kept, !machine.runnable(1).is_empty())
+            backoff.forget(|unit| machine.is_over(unit));
+            let more = !machine.launches(1, |unit| backoff.holds(unit)).is_empty();
+            (kept, more)
         })?;
         for (launch, attempt) in kept {
             let limit = launch.spec.timeout_seconds.map(|s| self.scaled(s));

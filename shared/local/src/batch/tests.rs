@@ -302,6 +302,64 @@ async fn a_missing_program_fails_the_job() {
     );
 }
 
+#[tokio::test]
+async fn a_program_that_is_away_for_a_moment_costs_no_attempt() {
+    let state = tempfile::tempdir().unwrap();
+    let program = state.path().join("program");
+    let away = vec![program.display().to_string()];
+    let config = BatchConfig {
+        program: away,
+        ..config(state.path(), 1)
+    };
+    let batch = LocalBatch::open(Cloud::open(state.path()).unwrap(), config).unwrap();
+    let id = submit(&batch, "x", |job| job.retry = attempts(1, Vec::new())).await;
+    let (_stop, stopped) = watch::channel(false);
+    let back = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        std::os::unix::fs::symlink("/bin/true", &program).unwrap();
+        wait_for_end(&batch, &id).await
+    };
+    let job = tokio::select! {
+        job = back => job,
+        end = batch.run(stopped) => panic!("{end:?}"),
+    };
+    assert_eq!((job.status, job.attempts), (JobStatus::Succeeded, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_back_off() {
+    let fixture = Fixture::new(1);
+    let start = Instant::now();
+    let id = fixture
+        .submit("exit 9", |job| job.retry = attempts(8, Vec::new()))
+        .await;
+    let job = fixture.wait_for_end(&id).await;
+    assert_eq!((job.status, job.attempts), (JobStatus::Failed, 8));
+    // 0.5 + 1 + 2 + 4 + 8 + 16 + 30 s at the scale of the tests.
+    assert!(start.elapsed() >= Duration::from_millis(615));
+}
+
+/// The runtime of the test has one thread, which the test blocks: as if this process was stopped.
+#[tokio::test]
+async fn an_exit_in_the_time_in_which_this_process_was_stopped_is_not_a_timeout() {
+    let fixture = Fixture::new(2);
+    let limited = |job: &mut SubmitJob| job.timeout_seconds = Some(60);
+    let ended = fixture.submit("sleep 0.3", limited).await;
+    // It runs for 2.5 s with a limit of 1.8 s, 2 s of which this process is stopped.
+    let running = fixture
+        .submit("sleep 2.5", |job| {
+            job.timeout_seconds = Some(3 * 60);
+        })
+        .await;
+    fixture.wait_until_running(&ended).await;
+    fixture.wait_until_running(&running).await;
+    std::thread::sleep(Duration::from_secs(2));
+    for id in [ended, running] {
+        let job = fixture.wait_for_end(&id).await;
+        assert_eq!(job.status, JobStatus::Succeeded, "{:?}", job.status_reason);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_attempts_are_retried_according_to_the_rules() {
     let fixture = Fixture::new(2);

@@ -96,11 +96,7 @@ impl Fixture {
 
     fn runnable(&self) -> Vec<String> {
         let id = |unit: Unit| self.machine.job(unit.job).unwrap().id(unit.index).0;
-        self.machine
-            .runnable(usize::MAX)
-            .into_iter()
-            .map(id)
-            .collect()
+        self.machine.runnable().map(id).collect()
     }
 
     fn start(&mut self, id: &str) {
@@ -392,7 +388,7 @@ fn play(b: &mut Fixture, ran: &mut Vec<Unit>, step: Move) {
                 .unwrap();
         }
         Move::Work { which, end } => {
-            let runnable = b.machine.runnable(usize::MAX);
+            let runnable = b.machine.runnable().collect::<Vec<_>>();
             if runnable.is_empty() {
                 return;
             }
@@ -465,7 +461,7 @@ proptest! {
             b.machine.ended(unit, &AttemptExit::Exited(0), b.now);
             b.take();
         }
-        while let Some(&unit) = b.machine.runnable(1).first() {
+        while let Some(unit) = first(&b.machine) {
             assert!(b.machine.start(unit, b.now));
             ran.push(unit);
             b.machine.ended(unit, &AttemptExit::Exited(0), b.now);
@@ -489,4 +485,8 @@ proptest! {
             }
         }
     }
+}
+
+fn first(machine: &Machine) -> Option<Unit> {
+    machine.runnable().next()
 }
