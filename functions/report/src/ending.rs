@@ -27,6 +27,9 @@ const LINK_HOURS: u64 = 7 * 24;
 /// What the mail of a run is made from.
 pub(crate) struct Ending {
     pub(crate) state: RunState,
+    /// What is recorded on the run once the mail is stored: until then, another try may end
+    /// differently.
+    pub(crate) record: RunPatch,
     pub(crate) content: Content,
     pub(crate) recipients: Recipients,
     /// The workbook, if it is attached.
@@ -83,7 +86,7 @@ impl Report {
             .await?;
         let ending = match self.result(run, ended, cx).await {
             // A retry would fail again, and every run ends with a mail.
-            Err(error) if !error.is_retryable() => {
+            Err(error) if error.is_permanent() => {
                 tracing::error!(run = %run.id, %error, "cannot create the result");
                 let manifest = self.readable_manifest(run).await?;
                 let failure = Failure {
@@ -97,6 +100,7 @@ impl Report {
                 self.failed(run, manifest.as_ref(), &failure, run.counts, cx)
                     .await?
             }
+            // What can be repaired must not end the run, whose outcomes would be removed.
             ending => ending?,
         };
         self.keep_and_send(run, ending, cx).await
@@ -151,6 +155,7 @@ impl Report {
         content.workbook = Some(workbook);
         Ok(Ending {
             state: end_state(counts, None),
+            record: RunPatch::default(),
             content,
             recipients,
             attached,
@@ -189,19 +194,17 @@ impl Report {
         counts: Counts,
         cx: &Invocation,
     ) -> Result<Ending, ReportError> {
-        let reason = RunPatch {
-            counts: Some(counts),
-            failure: Some(failure.clone()),
-            ..RunPatch::default()
-        };
-        self.change(&run.id, Transition::RecordResult, reason, cx)
-            .await?;
         let mut recipients = self.recipients(run, manifest).await?;
         let mut content = Content::new(run, manifest, counts, cx.now);
         content.failure = Some(failure.clone());
         content.notes.append(&mut recipients.notes);
         Ok(Ending {
             state: RunState::Failed,
+            record: RunPatch {
+                counts: Some(counts),
+                failure: Some(failure.clone()),
+                ..RunPatch::default()
+            },
             content,
             recipients,
             attached: None,

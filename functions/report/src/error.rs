@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use rowmill_domain::RunId;
 use rowmill_events::EventError;
 use rowmill_pipeline::EmbeddedPipelineError;
-use rowmill_ports::PortError;
+use rowmill_ports::{ErrorKind, PortError};
 use rowmill_runs::ManifestLoadError;
 
 /// Why report could not handle an event.
@@ -91,6 +91,17 @@ impl ReportError {
             ReportError::Port(error) => error.is_retryable(),
             ReportError::Io(_) | ReportError::Busy(_) => true,
             _ => false,
+        }
+    }
+
+    /// Whether no later try can succeed, whatever is repaired in the meantime. A missing permission,
+    /// a locked key or a full disk can be repaired.
+    pub(crate) fn is_permanent(&self) -> bool {
+        match self {
+            ReportError::Port(error) => {
+                matches!(error.kind, ErrorKind::NotFound | ErrorKind::Invalid)
+            }
+            error => !error.is_retryable(),
         }
     }
 }

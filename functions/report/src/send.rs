@@ -1,7 +1,10 @@
 //! The mail of a run: stored, then sent.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use rowmill_domain::event::Invocation;
+use rowmill_domain::run::Failure;
 use rowmill_domain::{Manifest, RunItem, RunState, keys};
 use rowmill_pipeline::{Pipeline, from_manifest};
 use rowmill_ports::{Envelope, ErrorKind, PortError, Put, RunPatch};
@@ -11,6 +14,9 @@ use crate::ending::{Attached, Ending, end_state};
 use crate::error::ReportError;
 use crate::mail::{self, Allowed, Content, Recipients};
 use crate::stage::Report;
+
+/// Metadata of a stored mail: the state in which the run ends.
+const STATE: &str = "state";
 
 impl Report {
     /// Stores the mail, sends it, and records both.
@@ -36,21 +42,27 @@ impl Report {
                 by_link.workbook = Some(linked);
                 let name = format!("{}-linked", run.id);
                 let mime = make(&name, &by_link, None).map_err(failed)?;
-                self.keep(&keys::linked_mail(&run.id), mime, false).await?;
+                let key = keys::linked_mail(&run.id);
+                self.keep(&key, mime, ending.state, false).await?;
             }
             attachment = content.workbook.as_ref().map(|w| (w.name.clone(), bytes));
         }
         let mime = make(run.id.as_str(), content, attachment).map_err(failed)?;
-        let mime = match self.keep(&keys::mail(&run.id), mime.clone(), true).await {
-            Ok(()) => mime,
+        let key = keys::mail(&run.id);
+        match self.keep(&key, mime.clone(), ending.state, true).await {
+            Ok(()) => {}
             // Another invocation, whose lease has expired, stored a mail first: that one counts.
-            Err(error) if error.kind == ErrorKind::Conflict => self
-                .work
-                .find(&keys::mail(&run.id))
-                .await?
-                .ok_or_else(|| failed("the stored mail is missing".to_owned()))?,
+            Err(error) if error.kind == ErrorKind::Conflict => {
+                return match self.send_kept(run, cx).await? {
+                    true => Ok(()),
+                    false => Err(failed("the stored mail is missing".to_owned())),
+                };
+            }
             Err(error) => return Err(error.into()),
-        };
+        }
+        // Only now: a try that could not store its mail decides nothing.
+        self.change(&run.id, Transition::RecordResult, ending.record, cx)
+            .await?;
         self.end(run, ending.state, &ending.recipients, &mime, cx)
             .await
     }
@@ -66,16 +78,46 @@ impl Report {
         };
         let manifest = self.readable_manifest(run).await?;
         let recipients = self.recipients(run, manifest.as_ref()).await?;
-        let state = end_state(run.counts, run.failure.as_ref());
+        let key = keys::mail(&run.id);
+        let kept = self.work.head(&key).await?.metadata;
+        let kept = kept.get(STATE).map(String::as_str);
+        let state = [
+            RunState::Delivered,
+            RunState::DeliveredWithErrors,
+            RunState::Failed,
+        ]
+        .into_iter()
+        .find(|state| kept == Some(state.name()))
+        // A mail of an earlier version.
+        .unwrap_or_else(|| end_state(run.counts, run.failure.as_ref()));
+        if state == RunState::Failed && run.failure.is_none() {
+            // Interrupted after the mail was stored, before the failure was recorded.
+            let failure = RunPatch {
+                failure: Some(Failure {
+                    stage: "report".to_owned(),
+                    what: "The run has no result".to_owned(),
+                    advice: "The mail of the run says why, and what to do.".to_owned(),
+                }),
+                ..RunPatch::default()
+            };
+            self.change(&run.id, Transition::RecordResult, failure, cx)
+                .await?;
+        }
         self.end(run, state, &recipients, &mime, cx).await?;
         Ok(true)
     }
 
-    async fn keep(&self, key: &str, mime: Bytes, if_absent: bool) -> Result<(), PortError> {
+    async fn keep(
+        &self,
+        key: &str,
+        mime: Bytes,
+        state: RunState,
+        if_absent: bool,
+    ) -> Result<(), PortError> {
         let put = Put {
             content_type: Some("message/rfc822".to_owned()),
+            metadata: BTreeMap::from([(STATE.to_owned(), state.name().to_owned())]),
             if_absent,
-            ..Put::default()
         };
         self.work.put(key, mime, put).await.map(drop)
     }

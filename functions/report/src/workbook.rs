@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use rowmill_domain::manifest::Rejected;
 use rowmill_domain::{Manifest, Outcome, Record, RunId, Value, keys};
 use rowmill_pipeline::{Pipeline, result_headers};
-use rowmill_workbook::{ColumnSpec, ResultSpec, ResultWriter, Summary};
+use rowmill_workbook::{ColumnSpec, ResultSpec, ResultWriter, Summary, WriteError};
 use tokio::sync::mpsc;
 
 use crate::error::ReportError;
@@ -52,12 +52,17 @@ impl WorkbookWriter {
         self,
         mut commands: mpsc::Receiver<WriterCommand>,
     ) -> Result<Written, ReportError> {
-        let failed = |error: &dyn std::fmt::Display| ReportError::Workbook {
-            run: self.run.clone(),
-            message: error.to_string(),
+        let failed = |error: WriteError| match error {
+            // The disk is full or read-only, which can be repaired.
+            WriteError::Io { ref source, .. } => {
+                ReportError::Io(std::io::Error::new(source.kind(), error.to_string()))
+            }
+            error => ReportError::Workbook {
+                run: self.run.clone(),
+                message: error.to_string(),
+            },
         };
-        let mut writer =
-            ResultWriter::create(&self.path, &self.spec).map_err(|error| failed(&error))?;
+        let mut writer = ResultWriter::create(&self.path, &self.spec).map_err(failed)?;
         while let Some(command) = commands.blocking_recv() {
             match command {
                 WriterCommand::Rows(joined) => {
@@ -75,7 +80,7 @@ impl WorkbookWriter {
                                 outcome.error.as_deref(),
                                 outcome.attempts,
                             )
-                            .map_err(|error| failed(&error))?;
+                            .map_err(failed)?;
                         self.rows_written.fetch_add(1, Ordering::Relaxed);
                     }
                 }
@@ -88,10 +93,10 @@ impl WorkbookWriter {
                                 what: format!("rejected rows: line {}: {error}", rejected + 1),
                             }
                         })?;
-                        writer.rejected(&row).map_err(|error| failed(&error))?;
+                        writer.rejected(&row).map_err(failed)?;
                         rejected += 1;
                     }
-                    let written = writer.finish(&summary).map_err(|error| failed(&error))?;
+                    let written = writer.finish(&summary).map_err(failed)?;
                     return Ok(Written {
                         rejected,
                         notes: written.notes,
@@ -226,4 +231,30 @@ pub(crate) fn check_totals(
         run: manifest.run.clone(),
         what: format!("not every row is accounted for: {wrong}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_written_can_be_repaired() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("result.xlsx");
+        // A folder is where the file goes, for any user and without a full disk.
+        std::fs::create_dir_all(path.join("taken")).unwrap();
+        let writer = WorkbookWriter {
+            run: "20261121-reviews-ffffffffffff".parse().unwrap(),
+            path,
+            spec: ResultSpec::default(),
+            rejected: None,
+            rows_written: Arc::default(),
+        };
+        let (send, receive) = mpsc::channel(1);
+        let finish = WriterCommand::Finish(Box::default());
+        send.blocking_send(finish).ok().unwrap();
+        let error = writer.run(receive).map(drop).unwrap_err();
+        assert!(error.is_retryable() && !error.is_permanent(), "{error}");
+        assert!(error.to_string().contains("result.xlsx"), "{error}");
+    }
 }

@@ -409,6 +409,53 @@ async fn a_permanently_refused_mail_goes_to_the_default_recipient_with_the_reaso
     assert_eq!(bench.item().await.state, RunState::Reporting);
 }
 
+/// A missing permission, a folder of another user, a locked key: all can be repaired. Until then
+/// nothing is decided, so that the next try delivers.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_repaired_neither_ends_a_run_nor_leaves_a_failure() {
+    for denied in ["/results/", "/chunks/", "/runs/"] {
+        let bench = Bench::new(Spec::default()).await;
+        bench.outcomes(Some).await;
+        let check = ToReport::Check {
+            run: bench.run.clone(),
+        };
+        let report = bench.report(&Faults::denied(denied));
+        report.handle(&check, &at(3)).await.unwrap_err();
+        let item = bench.item().await;
+        assert!(!item.state.is_terminal(), "{denied}: {:?}", item.state);
+        assert_eq!((item.failure, bench.sent().len()), (None, 0), "{denied}");
+
+        // Another delivery, after the lease.
+        let repaired = bench.report(&Faults::never());
+        let reported = repaired.handle(&check, &at(45)).await.unwrap();
+        assert!(reported.is_some(), "{denied}");
+        let item = bench.item().await;
+        assert_eq!((item.state, item.failure), (RunState::Delivered, None));
+        assert_eq!((item.counts.ok, bench.sent().len()), (7, 1), "{denied}");
+    }
+}
+
+/// A failure whose mail could not be stored is not recorded: the next try may deliver.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_does_not_outlive_its_cause() {
+    let bench = Bench::new(Spec::default()).await;
+    bench.outcomes(Some).await;
+    let check = ToReport::Check {
+        run: bench.run.clone(),
+    };
+    let mut wrong = bench.manifest.clone();
+    wrong.rows_in += 1;
+    bench.store_manifest(&wrong).await;
+    let report = bench.report(&Faults::denied("mail.eml"));
+    report.handle(&check, &at(3)).await.unwrap_err();
+    assert_eq!(bench.item().await.failure, None);
+
+    bench.store_manifest(&bench.manifest).await;
+    bench.handle(&check, 45).await.unwrap();
+    let item = bench.item().await;
+    assert_eq!((item.state, item.failure), (RunState::Delivered, None));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_of_an_unknown_run_is_an_error() {
     let bench = Bench::new(Spec::default()).await;
