@@ -42,6 +42,7 @@ use tracing_subscriber::EnvFilter;
 use crate::args::{Cli, Command};
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::output::say;
 
 /// Runs the command in the process's arguments and returns an exit code from the table in
 /// `rowmill --help`.
@@ -62,6 +63,11 @@ pub fn main() -> ExitCode {
 )]
 fn execute(command: &Command) -> Result<Exit, CliError> {
     error::set_up_reports();
+    exit_without_threads(match command {
+        // Another attempt follows.
+        Command::Enrich => Exit::Child(config::child_exit::UNAVAILABLE),
+        _ => Exit::Failed,
+    });
     match command {
         Command::Run(args) => {
             log(if args.verbose { "info" } else { "off" });
@@ -93,6 +99,29 @@ fn execute(command: &Command) -> Result<Exit, CliError> {
     }
 }
 
+/// Ends the process with `exit` if a thread cannot be started. The runtime panics then, on one of its
+/// threads or while it is dropped, and can wait forever for threads that do not exist.
+fn exit_without_threads(exit: Exit) {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let payload = panic.payload();
+        let text = match payload.downcast_ref::<String>() {
+            Some(text) => text.as_str(),
+            None => payload.downcast_ref::<&str>().copied().unwrap_or_default(),
+        };
+        if is_without_thread(text) {
+            say!("this machine cannot start another thread; raise the limit on processes: {text}");
+            std::process::exit(exit.code().into());
+        }
+        report(panic);
+    }));
+}
+
+/// Whether a panic of the runtime or the standard library says that a thread could not be started.
+fn is_without_thread(panic: &str) -> bool {
+    panic.starts_with("OS can't spawn worker thread") || panic.starts_with("failed to spawn thread")
+}
+
 /// The secrets of the environment.
 fn secrets() -> Secrets {
     Secrets::from_environment(std::env::vars_os())
@@ -118,4 +147,26 @@ fn on_runtime(work: impl Future<Output = Result<Exit, CliError>>) -> Result<Exit
     // A blocking call that still runs must not delay the exit.
     runtime.shutdown_background();
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_about_a_missing_thread_is_recognized() {
+        // A stack larger than the address space has no room, as any stack beyond the limit.
+        let failed = std::panic::catch_unwind(|| {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .thread_stack_size(1 << 60)
+                .build();
+            drop(runtime);
+        });
+        let payload = failed.unwrap_err();
+        let text = payload.downcast_ref::<String>().unwrap();
+        assert!(is_without_thread(text), "{text}");
+        assert!(is_without_thread("failed to spawn thread: Os { code: 11 }"));
+        assert!(!is_without_thread("index out of bounds"));
+    }
 }

@@ -36,9 +36,43 @@ pub(crate) fn folder(file: &Path) -> &Path {
     }
 }
 
+/// Moves a file to `to`, whole or not at all. They may be on different file systems.
+pub(crate) fn replace(from: &Path, to: &Path) -> std::io::Result<()> {
+    match std::fs::rename(from, to) {
+        Err(e) if e.kind() == std::io::ErrorKind::CrossesDevices => {}
+        renamed => return renamed,
+    }
+    let mut copy = tempfile::Builder::new()
+        .prefix(".rowmill-")
+        // As for any new file; the umask applies.
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .tempfile_in(folder(to))?;
+    std::io::copy(&mut std::fs::File::open(from)?, copy.as_file_mut())?;
+    copy.as_file().sync_all()?;
+    copy.persist(to)?;
+    std::fs::remove_file(from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_is_moved_to_another_file_system() {
+        let dir = tempfile::tempdir().unwrap();
+        let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else {
+            return;
+        };
+        let (from, to) = (elsewhere.path().join("a"), dir.path().join("b"));
+        std::fs::write(&from, "new").unwrap();
+        std::fs::write(&to, "old").unwrap();
+        replace(&from, &to).unwrap();
+        assert_eq!(std::fs::read_to_string(&to).unwrap(), "new");
+        assert!(!from.exists());
+        let left = std::fs::read_dir(dir.path()).unwrap().count();
+        assert_eq!(left, 1, "no part is left");
+    }
 
     #[test]
     fn a_link_resolves_to_its_file_and_anything_but_a_file_is_refused() {

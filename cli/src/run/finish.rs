@@ -13,7 +13,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, say};
 use crate::stack::{LocalStack, STATE, WORK};
-use crate::{duration, report};
+use crate::{duration, output_file, report};
 
 /// Copies the result and the mail to the output directory, and prints a summary.
 pub(super) async fn finish(
@@ -127,7 +127,7 @@ async fn fetch(stack: &LocalStack, key: &str, to: &Path) -> Result<Option<PathBu
     {
         return Ok(None);
     }
-    std::fs::rename(&part, to)
+    output_file::replace(&part, to)
         .map_err(|e| CliError::failed(format_args!("cannot write {}", to.display()), e))?;
     Ok(Some(to.to_owned()))
 }

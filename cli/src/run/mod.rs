@@ -81,7 +81,7 @@ pub(crate) async fn run(
     .await
     .map_err(failed)?;
 
-    let id = match uploaded {
+    let (id, version) = match uploaded {
         Upload::Known(run) if is_over(&run) => {
             say!(
                 "already {} by run {} of {}; --force runs it again",
@@ -101,20 +101,21 @@ pub(crate) async fn run(
             say!("resuming run {}", run.id);
             let again = stack.redrive(&run).and_then(|()| stack.sweep());
             again.map_err(|e| CliError::failed("cannot write to the queue", e))?;
-            run.id
+            (run.id, run.source.version)
         }
         Upload::New(object, id) => {
             let sent = stack.announce(&object);
             sent.map_err(|e| CliError::failed("cannot send the upload's event", e))?;
             say!("run {id}");
-            id
+            let version = object.version.unwrap_or(object.etag);
+            (id, version)
         }
     };
 
     let mut progress = ProgressDisplay::new();
     let running = stack.start();
     let phases = file.pipeline.phase_count();
-    let end = watch(&stack, &running, &id, phases, stop, &mut progress).await;
+    let end = watch(&stack, &running, &id, &version, phases, stop, &mut progress).await;
     match end? {
         WatchEnd::Over(run) => {
             progress.finish(run.counts);

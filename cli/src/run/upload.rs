@@ -80,12 +80,9 @@ pub(crate) async fn workbook(
 ) -> Result<Upload, PortError> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let key = format!("{}/{name}", pipeline.name);
-    let content = hash(file).map_err(|e| {
-        let kind = rowmill_ports::ErrorKind::Unavailable;
-        PortError::new("read", file.display().to_string(), kind, e)
-    })?;
+    let content = hash(file).map_err(|e| unreadable(file, e))?;
     let mut metadata = BTreeMap::from([
-        (metadata::CONTENT.to_owned(), content),
+        (metadata::CONTENT.to_owned(), content.clone()),
         (
             metadata::PIPELINE.to_owned(),
             blake3::hash(pipeline.toml.as_bytes()).to_hex().to_string(),
@@ -120,7 +117,7 @@ pub(crate) async fn workbook(
         metadata,
         ..Put::default()
     };
-    let info = objects.upload(INBOX, &key, file, put).await?;
+    let info = store(objects, &key, file, put, &content).await?;
     let version = info.version.as_ref().unwrap_or(&info.etag);
     let run = RunId::new(
         INBOX,
@@ -130,6 +127,29 @@ pub(crate) async fn workbook(
         pipeline.name.as_str(),
     );
     Ok(Upload::New(info, run))
+}
+
+/// Puts the workbook into the inbox. Refuses a file that was saved since it was hashed: its run would
+/// be found under the hash of the earlier content.
+async fn store(
+    objects: &dyn Objects,
+    key: &str,
+    file: &Path,
+    put: Put,
+    content: &str,
+) -> Result<ObjectInfo, PortError> {
+    let info = objects.upload(INBOX, key, file, put).await?;
+    // The local inbox uses the same hash.
+    if info.etag != content {
+        let why = "the file was saved while it was read; run the same command again";
+        return Err(unreadable(file, why));
+    }
+    Ok(info)
+}
+
+fn unreadable(file: &Path, why: impl std::fmt::Display) -> PortError {
+    let kind = rowmill_ports::ErrorKind::Unavailable;
+    PortError::new("read", file.display().to_string(), kind, why)
 }
 
 /// Whether a run has nothing left to do.
@@ -172,4 +192,30 @@ fn hash(file: &Path) -> std::io::Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(file)?)?;
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stack::buckets;
+
+    #[tokio::test]
+    async fn a_file_that_is_saved_between_hashing_and_copying_is_refused() {
+        let state = tempfile::tempdir().unwrap();
+        let objects = buckets(state.path()).unwrap();
+        let file = state.path().join("b.csv");
+        std::fs::write(&file, "a\n1\n").unwrap();
+        let before = hash(&file).unwrap();
+        let put = Put::default;
+        let stored = store(&objects, "p/b.csv", &file, put(), &before).await;
+        assert_eq!(stored.unwrap().etag, before);
+
+        std::fs::write(&file, "a\n2\n").unwrap();
+        let stored = store(&objects, "p/b.csv", &file, put(), &before).await;
+        let error = stored.unwrap_err().to_string();
+        assert!(
+            error.contains("b.csv") && error.contains("saved while"),
+            "{error}"
+        );
+    }
 }

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use rowmill_domain::message::RunMessage;
-use rowmill_domain::run::Failure;
 use rowmill_domain::{RunId, RunItem};
 use rowmill_local::bus::Target;
-use rowmill_ports::{PortError, Runs, Topic};
+use rowmill_ports::{PortError, Runs};
 use tokio::sync::watch;
 
 use super::progress::ProgressDisplay;
@@ -30,18 +28,18 @@ pub(super) enum WatchEnd {
     CannotContinue(String),
 }
 
-/// Watches the run until it is over, a signal arrives, or it cannot continue.
+/// Watches the run of an upload with this `version` until it is over, a signal arrives, or it cannot continue.
 pub(super) async fn watch(
     stack: &LocalStack,
     running: &RunningStack,
     id: &RunId,
+    version: &str,
     phases: u16,
     mut stop: watch::Receiver<bool>,
     progress: &mut ProgressDisplay,
 ) -> Result<WatchEnd, CliError> {
     let failed = |e: PortError| CliError::failed("cannot read the ledger", e);
     let mut changed = stack.cloud.changed();
-    let mut handled = 0;
     loop {
         // Before the look, so that a change during it triggers the next one.
         changed.borrow_and_update();
@@ -57,9 +55,7 @@ pub(super) async fn watch(
             let why = "the state directory failed".to_owned();
             return Ok(WatchEnd::CannotContinue(why));
         }
-        if let Some(run) = &run
-            && let Some(end) = handle_dead_letters(stack, run, &mut handled, progress).await?
-        {
+        if let Some(end) = handle_dead_letters(stack, id, version, run.as_ref(), progress)? {
             return Ok(end);
         }
         tokio::select! {
@@ -70,45 +66,31 @@ pub(super) async fn watch(
     }
 }
 
-/// Handles the next dead letter of the run, if there is one beyond the first `handled`.
+/// Ends the command if a message of the run is a dead letter.
 ///
-/// A dead letter of split or submit fails the run, and report sends the mail about it. One of report
-/// cannot be reported by mail, so the command ends; running it again retries. One of cleanup does
-/// not change the result.
-async fn handle_dead_letters(
+/// No mail is sent about it: what failed on this machine can be repaired, and the same command then
+/// puts the message back on the queue. A dead letter of cleanup does not change the result.
+fn handle_dead_letters(
     stack: &LocalStack,
-    run: &RunItem,
-    handled: &mut usize,
+    id: &RunId,
+    version: &str,
+    run: Option<&RunItem>,
     progress: &ProgressDisplay,
 ) -> Result<Option<WatchEnd>, CliError> {
-    let letters = stack.dead_letters(run);
+    let letters = stack.dead_letters(id, version);
     let letters = letters.map_err(|e| CliError::failed("cannot read the queue", e))?;
-    let Some(letter) = letters.get(*handled) else {
+    let Some(letter) = letters.first() else {
         return Ok(None);
     };
     let stage = letter.target.name();
     let why = format!("{stage} failed too often: {}", letter.error);
-    match letter.target {
-        Target::Split | Target::Submit => {}
-        Target::Report => return Ok(Some(WatchEnd::CannotContinue(why))),
-        Target::Cleanup => {
+    Ok(Some(match (letter.target, run) {
+        (Target::Cleanup, Some(run)) => {
             progress.say(&format!(
                 "{why}\nFix the cause, then the same command cleans up."
             ));
-            return Ok(Some(WatchEnd::Over(Box::new(run.clone()))));
+            WatchEnd::Over(Box::new(run.clone()))
         }
-    }
-    progress.say(&why);
-    *handled += 1;
-    let message = RunMessage::Failed {
-        run: run.id.clone(),
-        failure: Failure {
-            stage: stage.to_owned(),
-            what: letter.error.clone(),
-            advice: "Fix the cause, then run it again with --force.".to_owned(),
-        },
-    };
-    let sent = stack.topic.publish(&message).await;
-    sent.map_err(|e| CliError::failed("cannot write to the queue", e))?;
-    Ok(None)
+        _ => WatchEnd::CannotContinue(why),
+    }))
 }

@@ -90,16 +90,21 @@ impl LocalStack {
             .with(|conn| enqueue(conn, self.chaos.as_ref(), target, payload))
     }
 
-    /// The dead letters of a run: messages that a stage failed to handle too often.
-    pub(crate) fn dead_letters(&self, run: &RunItem) -> Result<Vec<DeadLetter>, LocalError> {
+    /// The dead letters of a run, whose upload has this version: messages that a stage failed to
+    /// handle too often.
+    pub(crate) fn dead_letters(
+        &self,
+        run: &RunId,
+        version: &str,
+    ) -> Result<Vec<DeadLetter>, LocalError> {
         let mut letters = dead_letters(&self.cloud)?;
-        letters.retain(|letter| concerns(&letter.payload, run));
+        letters.retain(|letter| concerns(&letter.payload, run, version));
         Ok(letters)
     }
 
     /// Puts the dead letters of a run back on the queue.
     pub(crate) fn redrive(&self, run: &RunItem) -> Result<(), LocalError> {
-        for letter in self.dead_letters(run)? {
+        for letter in self.dead_letters(&run.id, &run.source.version)? {
             redrive(&self.cloud, letter.id)?;
         }
         Ok(())
@@ -152,7 +157,7 @@ impl LocalStack {
 }
 
 /// Whether an event is about a run: it names the run, one of its jobs, or its upload.
-fn concerns(payload: &serde_json::Value, run: &RunItem) -> bool {
+fn concerns(payload: &serde_json::Value, run: &RunId, version: &str) -> bool {
     let text = payload.to_string();
-    text.contains(run.id.as_str()) || text.contains(&run.source.version)
+    text.contains(run.as_str()) || text.contains(version)
 }
