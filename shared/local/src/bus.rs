@@ -180,6 +180,18 @@ pub(crate) struct QueuedMessage {
     pub(crate) failures: u32,
 }
 
+/// The longest delay of a message on the queue. A message that is due later was queued or postponed
+/// when the clock was ahead.
+pub(crate) const LATEST: i64 = 60_000;
+
+/// Makes messages due at `now` (epoch milliseconds) that are due much later, because the clock was
+/// set back since.
+pub(crate) fn catch_up(conn: &Connection, now: i64) -> rusqlite::Result<()> {
+    conn.prepare_cached("UPDATE message SET due = ?1 WHERE due > ?1 + ?2")?
+        .execute([now, LATEST])?;
+    Ok(())
+}
+
 /// The first `limit` messages in the order of their due times.
 pub(crate) fn first(conn: &Connection, limit: u32) -> rusqlite::Result<Vec<QueuedMessage>> {
     conn.prepare_cached(

@@ -125,8 +125,17 @@ impl Dispatcher {
             return Ok((Vec::new(), None));
         }
         // Running messages are still on the queue. The additional one gives the next due time.
-        let waiting = self.cloud.with(|conn| bus::first(conn, CONCURRENCY + 1))?;
         let now = Utc::now().timestamp_millis();
+        let waiting = self.cloud.with(|conn| {
+            let waiting = bus::first(conn, CONCURRENCY + 1)?;
+            match waiting.first() {
+                Some(message) if message.due > now + bus::LATEST => {
+                    bus::catch_up(conn, now)?;
+                    bus::first(conn, CONCURRENCY + 1)
+                }
+                _ => Ok(waiting),
+            }
+        })?;
         let (due, later): (Vec<_>, Vec<_>) = waiting
             .into_iter()
             .filter(|m| running.values().all(|other| other.id != m.id))
@@ -220,7 +229,7 @@ async fn deliver(
 async fn until(due: Option<i64>) {
     match due {
         Some(due) => {
-            let wait = (due - Utc::now().timestamp_millis()).max(0);
+            let wait = (due - Utc::now().timestamp_millis()).clamp(0, bus::LATEST);
             tokio::time::sleep(Duration::from_millis(wait.unsigned_abs())).await;
         }
         None => std::future::pending().await,

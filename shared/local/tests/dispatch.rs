@@ -338,3 +338,17 @@ async fn a_message_of_a_rolled_back_transaction_is_not_queued() {
         .unwrap();
     assert_eq!(bus::queue(&cloud).unwrap(), []);
 }
+
+/// A message that was queued before the clock was set back has a due time in the future.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_back_delays_no_message() {
+    let state = tempfile::tempdir().unwrap();
+    let cloud = Cloud::open(state.path()).unwrap();
+    enqueue(&cloud, None, Target::Split, 1);
+    let ahead = cloud.with(|conn| conn.execute("UPDATE message SET due = due + 7200000", []));
+    assert_eq!(ahead.unwrap(), 1);
+    let mut running = start(&cloud, ok());
+    running.next().await;
+    wait_until_empty(&cloud).await;
+    running.stop().await;
+}
