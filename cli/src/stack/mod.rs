@@ -15,8 +15,8 @@ use rowmill_events::schedule_event;
 use rowmill_local::batch::LocalBatch;
 use rowmill_local::bus::{Chaos, DeadLetter, Target, dead_letters, enqueue, redrive};
 use rowmill_local::{
-    Bucket, Cloud, DirObjects, Dispatcher, LocalError, LocalTopic, SmtpMailer, SqliteLedger,
-    StateLock, inbox_event,
+    Bucket, Cloud, DirObjects, Dispatcher, LocalError, SmtpMailer, SqliteLedger, StateLock,
+    inbox_event,
 };
 use rowmill_ports::{ObjectInfo, Optional, PortError};
 
@@ -55,8 +55,6 @@ pub(crate) struct LocalStack {
     pub(crate) objects: Arc<DirObjects>,
     /// Runs and outcomes.
     pub(crate) ledger: Arc<SqliteLedger>,
-    /// Where stages publish messages to each other.
-    pub(crate) topic: Arc<LocalTopic>,
     batch: LocalBatch,
     stages: Arc<Stages>,
     chaos: Option<Chaos>,

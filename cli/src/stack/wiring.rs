@@ -124,7 +124,7 @@ impl LocalStack {
                 coordination: ledger.clone(),
                 work,
                 jobs,
-                topic: topic.clone(),
+                topic,
                 scheduler,
                 config: CleanupConfig {
                     queue: STACK.to_owned(),
@@ -139,7 +139,6 @@ impl LocalStack {
             cloud,
             objects,
             ledger,
-            topic,
             batch,
             stages: Arc::new(stages),
             chaos,
