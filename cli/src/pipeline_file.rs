@@ -110,15 +110,19 @@ impl PipelineFile {
         })
     }
 
-    /// Reads the workbook's header and checks that it has every column that the pipeline names.
+    /// Reads the workbook's header, without the generated columns of an earlier run, and checks that it has every column that the pipeline names.
     pub(crate) fn check_columns(&self, workbook: &Path) -> Result<Header, CliError> {
-        let header = read_header(workbook, &self.read_options()).map_err(|e| {
+        let mut header = read_header(workbook, &self.read_options()).map_err(|e| {
             let (what, advice) = e.message_and_advice();
             CliError::refused(match advice {
                 Some(advice) => miette!(help = advice, "{what}"),
                 None => miette!("{what}"),
             })
         })?;
+        if let Some(origin) = &header.origin {
+            let columns = self.pipeline.resubmitted(&header.columns, &origin.added);
+            header.columns = columns.names;
+        }
         let wrong = self.pipeline.check_columns(&header.columns);
         match CliError::all_refused(wrong) {
             Some(error) => Err(error),

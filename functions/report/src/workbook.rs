@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
-use rowmill_domain::manifest::Rejected;
-use rowmill_domain::{Manifest, Outcome, Record, RunId, Value, keys};
+use rowmill_domain::{Manifest, Outcome, Record, Rejected, RunId, Value, keys};
 use rowmill_pipeline::{Pipeline, result_headers};
 use rowmill_workbook::{ColumnSpec, ResultSpec, ResultWriter, Summary, WriteError};
 use tokio::sync::mpsc;

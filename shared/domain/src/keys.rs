@@ -33,7 +33,7 @@ pub fn manifest(run: &RunId) -> String {
     format!("runs/{run}/manifest.json")
 }
 
-/// `runs/<id>/rejected.jsonl`: the rejected rows, JSON Lines of [`crate::manifest::Rejected`].
+/// `runs/<id>/rejected.jsonl`: the rejected rows, JSON Lines of [`crate::Rejected`].
 pub fn rejected(run: &RunId) -> String {
     format!("runs/{run}/rejected.jsonl")
 }

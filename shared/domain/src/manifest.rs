@@ -208,21 +208,6 @@ impl RejectReason {
     }
 }
 
-/// A rejected row: one line of [`crate::keys::rejected`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Rejected {
-    /// The row number in the sheet.
-    pub row: u32,
-    /// The reason.
-    pub reason: RejectReason,
-    /// The reason in words, with the column and the value.
-    pub detail: String,
-    /// The cells as text, in column order, with empty text for empty cells. Values outside the columns
-    /// of the header follow after the last column. Without any entry for a blank row and a row beyond
-    /// the limit, because there can be a million of them.
-    pub values: Vec<String>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -166,6 +166,12 @@ impl Serialize for Json<'_> {
 /// A value in JSON. `null` is an absent value.
 pub(crate) struct JsonValue(pub(crate) Option<Value>);
 
+impl Serialize for JsonValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().map(Json).serialize(serializer)
+    }
+}
+
 impl<'de> Deserialize<'de> for JsonValue {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct V;

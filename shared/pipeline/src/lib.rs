@@ -62,6 +62,7 @@ mod phases;
 mod pipeline;
 pub mod plan;
 mod reference;
+mod resubmitted;
 pub mod secrets;
 mod step;
 pub mod template;
@@ -79,6 +80,7 @@ pub use pipeline::{
     read_limits,
 };
 pub use plan::Plan;
+pub use resubmitted::{REJECTED_COLUMNS, Resubmitted};
 pub use step::{
     Argument, ClassifyStep, ClassifyWords, CommandStep, Extract, Fetch, FetchKind, HttpMethod,
     HttpOutput, HttpStep, LanguageStep, NextPage, Pages, ProcessPer, SentimentStep, Step, StepKind,

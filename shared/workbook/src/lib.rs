@@ -134,8 +134,8 @@ mod read;
 mod write;
 
 pub use read::{
-    Cell, DelimiterGuess, FileFormat, Header, OutsideCell, ReadError, ReadLimits, ReadOptions,
-    ReadSummary, RowSink, detect, guess_delimiter, read_header, read_rows,
+    Cell, DelimiterGuess, FileFormat, Header, Origin, OutsideCell, ReadError, ReadLimits,
+    ReadOptions, ReadSummary, RowSink, detect, guess_delimiter, read_header, read_rows,
 };
 pub use write::{
     Chart, ColumnSpec, ResultSpec, ResultWriter, StepFigures, Summary, WriteError, WriteSummary,

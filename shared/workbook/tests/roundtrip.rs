@@ -7,13 +7,14 @@
 
 mod files;
 
+use chrono::NaiveDate;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use rowmill_domain::SheetRef;
-use rowmill_domain::manifest::{RejectReason, Rejected};
+use rowmill_domain::manifest::RejectReason;
 use rowmill_domain::run::Counts;
-use rowmill_domain::{Kind, Status, Value};
+use rowmill_domain::{Kind, Rejected, Status, Value};
 use rowmill_workbook::{
     Cell, Chart, ColumnSpec, Header, OutsideCell, ReadOptions, ReadSummary, ResultSpec,
     ResultWriter, RowSink, StepFigures, Summary, read_rows,
@@ -150,7 +151,10 @@ fn unusual_values_survive_a_round_trip() {
             row: 17,
             reason: RejectReason::DuplicateKey,
             detail: "row 3 has the key `=1`".to_owned(),
-            values: vec!["007".to_owned(), String::new()],
+            values: vec![
+                Some(Value::from("007")),
+                Some(Value::Date(NaiveDate::from_ymd_opt(2024, 3, 1).unwrap())),
+            ],
         })
         .unwrap();
     // A row with a value beyond the columns.
@@ -159,7 +163,7 @@ fn unusual_values_survive_a_round_trip() {
             row: 18,
             reason: RejectReason::Unreadable,
             detail: "values outside the columns".to_owned(),
-            values: ["1", "", "beyond"].map(str::to_owned).to_vec(),
+            values: vec![Some(Value::Number(1.5)), None, Some(Value::from("beyond"))],
         })
         .unwrap();
     let written = writer.finish(&summary()).unwrap();
@@ -196,7 +200,11 @@ fn unusual_values_survive_a_round_trip() {
     assert_eq!(all.rows[0].1[5], Cell::Empty);
     assert_eq!(all.rows[1].1[5], Cell::Value(Value::from("beyond")));
     assert_eq!(all.rows[0].1[1], Cell::Value(Value::from("duplicate key")));
+    // Values keep their types, so that a corrected row can be processed again.
     assert_eq!(all.rows[0].1[3], Cell::Value(Value::from("007")));
+    let date = NaiveDate::from_ymd_opt(2024, 3, 1).unwrap();
+    assert_eq!(all.rows[0].1[4], Cell::Value(Value::Date(date)));
+    assert_eq!(all.rows[1].1[3], Cell::Value(Value::Number(1.5)));
 }
 
 fn summary() -> Summary {

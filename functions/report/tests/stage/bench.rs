@@ -13,11 +13,11 @@ use rowmill_domain::event::{Invocation, Reported};
 use rowmill_domain::job::{
     Dependency, JobDefinition, JobId, JobName, JobStateChange, RetryStrategy, SubmitJob, job_graph,
 };
-use rowmill_domain::manifest::{
-    ChunkPlan, ColumnProfile, MANIFEST_VERSION, RejectReason, Rejected,
-};
+use rowmill_domain::manifest::{ChunkPlan, ColumnProfile, MANIFEST_VERSION, RejectReason};
 use rowmill_domain::run::UploadSource;
-use rowmill_domain::{Columns, Kind, Manifest, Outcome, Record, RunId, RunItem, Status, keys};
+use rowmill_domain::{
+    Columns, Kind, Manifest, Outcome, Record, Rejected, RunId, RunItem, Status, Value, keys,
+};
 use rowmill_events::ToReport;
 use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::{Bucket, Cloud, DirObjects, EmlOutbox, SqliteLedger};
@@ -169,7 +169,7 @@ impl Bench {
                 row,
                 reason: RejectReason::MissingRequired,
                 detail: "`n` is empty".into(),
-                values: vec![String::new(), "x".into()],
+                values: vec![None, Some(Value::from("x"))],
             };
             serde_json::to_writer(&mut body, &rejected).unwrap();
             body.push(b'\n');

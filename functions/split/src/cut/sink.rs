@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 
-use rowmill_domain::manifest::{RejectReason, Rejected};
-use rowmill_domain::{Columns, Value};
+use rowmill_domain::manifest::RejectReason;
+use rowmill_domain::{Columns, Rejected, Value};
 use rowmill_pipeline::{Pipeline, PipelineError, result_headers};
 use rowmill_workbook::{Cell, Header, OutsideCell, RowSink};
 use tempfile::TempDir;
@@ -109,7 +109,21 @@ impl<'a, P> Sink<'a, P> {
     }
 
     fn start(&self, header: &Header) -> Result<Table, CutError> {
-        let columns = Columns::new(&header.columns);
+        let (names, kept, ignored) = match &header.origin {
+            None => (header.columns.clone(), None, None),
+            Some(origin) => {
+                let found = self.pipeline.resubmitted(&header.columns, &origin.added);
+                let note = (!found.ignored.is_empty()).then(|| {
+                    format!(
+                        "The workbook is a result of run {}. Its generated columns are not read: {}.",
+                        origin.run,
+                        found.ignored.join(", ")
+                    )
+                });
+                (found.names, Some(found.kept), note)
+            }
+        };
+        let columns = Columns::new(&names);
         let refused = |what: String| {
             Refusal::new(
                 format!("{}, sheet `{}`: {what}", self.name, header.sheet),
@@ -120,7 +134,7 @@ impl<'a, P> Sink<'a, P> {
                 ),
             )
         };
-        let problems = self.pipeline.check_columns(&header.columns);
+        let problems = self.pipeline.check_columns(&names);
         if !problems.is_empty() {
             let mut texts: Vec<String> = problems
                 .iter()
@@ -141,7 +155,13 @@ impl<'a, P> Sink<'a, P> {
         let create = |path| File::create(path).map(|f| BufWriter::with_capacity(1 << 20, f));
         Ok(Table {
             sheet: header.sheet.clone(),
-            notes: [header.notes.clone(), renamed(&header.columns)].concat(),
+            kept,
+            notes: [
+                header.notes.clone(),
+                ignored.into_iter().collect(),
+                renamed(&names),
+            ]
+            .concat(),
             lines: LineWriter::new(&columns).map_err(io::Error::from)?,
             profiles: columns
                 .names()
@@ -176,6 +196,9 @@ fn renamed(columns: &[String]) -> Vec<String> {
 /// The records so far.
 pub(super) struct Table {
     sheet: String,
+    /// The places of the input columns in a row, in ascending order, if the workbook also has generated
+    /// columns.
+    kept: Option<Vec<usize>>,
     notes: Vec<String>,
     columns: Columns,
     cleaner: Cleaner,
@@ -196,6 +219,22 @@ pub(super) struct Table {
 
 impl Table {
     fn row(&mut self, row: u32, cells: &mut [Cell]) -> io::Result<()> {
+        let cells = self.input(cells);
+        self.input_row(row, cells)
+    }
+
+    /// The cells of the input columns.
+    fn input<'c>(&self, cells: &'c mut [Cell]) -> &'c mut [Cell] {
+        let Some(kept) = &self.kept else {
+            return cells;
+        };
+        for (to, from) in kept.iter().enumerate() {
+            cells.swap(to, *from);
+        }
+        &mut cells[..kept.len()]
+    }
+
+    fn input_row(&mut self, row: u32, cells: &mut [Cell]) -> io::Result<()> {
         match self.cleaner.clean(row, cells) {
             Verdict::Rejected(RejectReason::Blank, _) => {
                 self.blank(row, row);
@@ -205,7 +244,7 @@ impl Table {
                 self.blanks()?;
                 let values = match reason {
                     RejectReason::BeyondLimit => Vec::new(),
-                    _ => cells.iter().map(text).collect(),
+                    _ => cells.iter().map(value).collect(),
                 };
                 self.reject(row, reason, detail, values)
             }
@@ -223,15 +262,16 @@ impl Table {
         cells: &mut [Cell],
         outside: &mut [OutsideCell],
     ) -> io::Result<()> {
+        let cells = self.input(cells);
         let Some((reason, detail)) = self.cleaner.overflow(outside) else {
-            return self.row(row, cells);
+            return self.input_row(row, cells);
         };
         self.blanks()?;
         let values = match reason {
             RejectReason::BeyondLimit => Vec::new(),
             _ => {
                 let outside = outside.iter().map(|outside| &outside.cell);
-                cells.iter().chain(outside).map(text).collect()
+                cells.iter().chain(outside).map(value).collect()
             }
         };
         self.reject(row, reason, detail, values)
@@ -275,7 +315,7 @@ impl Table {
         row: u32,
         reason: RejectReason,
         detail: String,
-        values: Vec<String>,
+        values: Vec<Option<Value>>,
     ) -> io::Result<()> {
         let rejected = Rejected {
             row,
@@ -301,6 +341,13 @@ impl Table {
     ) -> io::Result<Cut> {
         self.spool.flush()?;
         self.rejects.flush()?;
+        let formats: Vec<Option<String>> = match self.kept {
+            Some(kept) => kept
+                .into_iter()
+                .map(|at| formats.get(at).cloned().flatten())
+                .collect(),
+            None => formats,
+        };
         let mut formats = formats.into_iter();
         let columns = self.columns.names().iter().zip(&self.profiles).enumerate();
         let columns = columns
@@ -322,12 +369,11 @@ impl Table {
     }
 }
 
-/// A cell of a rejected row as text.
-fn text(cell: &Cell) -> String {
+/// A cell of a rejected row.
+fn value(cell: &Cell) -> Option<Value> {
     match cell {
-        Cell::Empty => String::new(),
-        Cell::Value(Value::Text(text)) => text.clone(),
-        Cell::Value(value) => value.to_text(),
-        Cell::Error(error) => error.clone(),
+        Cell::Empty => None,
+        Cell::Value(value) => Some(value.clone()),
+        Cell::Error(code) => Some(Value::Text(code.clone())),
     }
 }

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use super::records::{Line, rejected_file};
 use super::*;
 use proptest::prelude::*;
-use rowmill_domain::manifest::{RejectReason, Rejected};
-use rowmill_domain::{Columns, Kind, Record, Value};
+use rowmill_domain::manifest::RejectReason;
+use rowmill_domain::{Columns, Kind, Record, Rejected, Value};
 use rowmill_pipeline::BatchSettings;
 use rowmill_workbook::{Cell, Header, OutsideCell, RowSink};
 
@@ -21,6 +21,7 @@ fn header(columns: usize) -> Header {
         row: 1,
         columns: (0..columns).map(|i| format!("c \"{i}\"\u{2028}")).collect(),
         notes: vec![],
+        origin: None,
     }
 }
 
@@ -96,7 +97,17 @@ fn rows_with_values_outside_the_columns_are_rejected_and_keep_them() {
             (8, RejectReason::BeyondLimit),
         ]
     );
-    assert_eq!(rejected[3].values, ["b", "x", "y", "4.5", "#N/A"]);
+    let text = |text| Some(Value::from(text));
+    assert_eq!(
+        rejected[3].values,
+        [
+            text("b"),
+            text("x"),
+            text("y"),
+            Some(Value::Number(4.5)),
+            text("#N/A"),
+        ]
+    );
     assert_eq!(
         rejected[3].detail,
         "values outside the columns: `y` in column C, `4.5` in column E, `#N/A` in column F; the \

@@ -136,6 +136,7 @@ pub(crate) fn name_columns(
         row,
         columns,
         notes,
+        origin: None,
     }
 }
 

@@ -10,7 +10,7 @@ use super::header::{self, MergedRange};
 use super::options::ReadOptions;
 use super::reference::column_letters;
 use super::row::{RawCell, RawRow, RowCells};
-use super::sink::{Cell, Header, OutsideCell, ReadSummary};
+use super::sink::{Cell, Header, Origin, OutsideCell, ReadSummary};
 
 /// Rows to examine before deciding on the header: their values reveal columns without a header.
 const LOOKAHEAD_ROWS: usize = 1000;
@@ -84,6 +84,7 @@ pub(crate) struct Assembler {
     /// Size of the texts held in the batch or in the lookahead.
     bytes: u64,
     merges: Option<FindMerges>,
+    origin: Option<Origin>,
 }
 
 /// Finds the merged ranges that start in a row (from 0).
@@ -126,12 +127,18 @@ impl Assembler {
             recycled: Vec::new(),
             bytes: 0,
             merges: None,
+            origin: None,
         }
     }
 
     /// Sets the name of the sheet.
     pub(crate) fn sheet(&mut self, name: &str) {
         self.sheet = name.to_owned();
+    }
+
+    /// Sets the run that wrote the workbook.
+    pub(crate) fn origin(&mut self, origin: Option<Origin>) {
+        self.origin = origin;
     }
 
     /// Sets how to find merged ranges. Called only if the header could contain some.
@@ -264,6 +271,7 @@ impl Assembler {
         let mut header = header::name_columns(&self.sheet, row, first, &texts, last_row);
         notes.append(&mut header.notes);
         header.notes = notes;
+        header.origin = self.origin.take();
         self.layout = Some(Layout {
             first,
             width,

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use rowmill_domain::Value;
+use rowmill_domain::{RunId, Value};
 
 /// A sheet's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,17 @@ pub struct Header {
     pub columns: Vec<String>,
     /// Notes for the mail: names that were changed, rows that were skipped.
     pub notes: Vec<String>,
+    /// The run that wrote the workbook, if it is a result.
+    pub origin: Option<Origin>,
+}
+
+/// The run that wrote a workbook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The run.
+    pub run: RunId,
+    /// The columns that its steps and expressions added.
+    pub added: Vec<String>,
 }
 
 /// A cell in a data row.

@@ -11,6 +11,11 @@ mod stream;
 mod summary;
 mod writer;
 
+/// The custom property of a result workbook that has the ID of its run.
+pub(crate) const RUN_PROPERTY: &str = "Run";
+/// The start of the names of the custom properties that have the names of its added columns.
+pub(crate) const ADDED_PROPERTY: &str = "Added column ";
+
 pub use error::WriteError;
 pub use spec::{Chart, ColumnSpec, ResultSpec, StepFigures, Summary};
 pub use writer::{ResultWriter, WriteSummary};

@@ -81,7 +81,17 @@ impl<'a> Row<'a> {
         truncations: &mut Truncations,
         sheet: &str,
     ) {
-        let column = self.column;
+        self.value_of(self.column, value, truncations, sheet);
+    }
+
+    /// Writes a value with the formats of a column of the sheet `Results`, counted from 0.
+    pub(super) fn value_of(
+        &mut self,
+        column: usize,
+        value: Option<&Value>,
+        truncations: &mut Truncations,
+        sheet: &str,
+    ) {
         let temporal = |kind| self.formats.temporal(column, kind, self.tint);
         let (serial, format) = match value {
             None => return self.blank(),

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use rowmill_domain::manifest::Rejected;
-use rowmill_domain::{Status, Value};
+use rowmill_domain::{Rejected, Status, Value};
 use rust_xlsxwriter::{DocProperties, Format, Url, Workbook, XlsxError};
 
 use super::error::WriteError;
@@ -14,7 +13,10 @@ use super::links::Link;
 use super::row::{Truncations, truncate};
 use super::sheets::{COMPRESSION, SheetFrame, SheetSeries, directory};
 use super::spec::{ResultSpec, Summary};
-use super::{package, summary};
+use super::{ADDED_PROPERTY, RUN_PROPERTY, package, summary};
+
+/// The most UTF-16 code units of a text in a custom property: the limit of Excel's own dialog.
+const PROPERTY_MAX: usize = 255;
 
 /// The result of writing a workbook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -142,8 +144,8 @@ impl ResultWriter {
                 row.integer(rejected.row);
                 row.text(rejected.reason.text(), truncations, &sheet);
                 row.text(&rejected.detail, truncations, &sheet);
-                for value in rejected.values.iter().take(columns) {
-                    row.text(value, truncations, &sheet);
+                for (place, value) in rejected.values.iter().take(columns).enumerate() {
+                    row.value_of(place, value.as_ref(), truncations, &sheet);
                 }
             })
     }
@@ -181,13 +183,18 @@ impl ResultWriter {
             write_frame(&mut book, sheet, &self.formats, place == 0).map_err(fail)?;
         }
         summary::write(book.add_worksheet(), summary, &notes).map_err(fail)?;
-        book.set_properties(
-            &DocProperties::new()
-                .set_title(&self.spec.title)
-                .set_subject(&self.spec.run_id)
-                .set_company("Rowmill")
-                .set_custom_property("Run", self.spec.run_id.as_str()),
-        );
+        let mut properties = DocProperties::new()
+            .set_title(&self.spec.title)
+            .set_subject(&self.spec.run_id)
+            .set_company("Rowmill")
+            .set_custom_property(RUN_PROPERTY, self.spec.run_id.as_str());
+        let added = self.spec.added.iter();
+        let added = added.filter(|name| name.encode_utf16().count() <= PROPERTY_MAX);
+        for (number, name) in (1..).zip(added) {
+            let property = format!("{ADDED_PROPERTY}{number}");
+            properties = properties.set_custom_property(property, name.as_str());
+        }
+        book.set_properties(&properties);
         let frame = tempfile::NamedTempFile::new_in(directory(&path)).map_err(io)?;
         book.save(frame.path()).map_err(fail)?;
 

@@ -18,6 +18,7 @@ mod reader;
 mod refused;
 mod repeat;
 mod report;
+mod resubmitted;
 mod secrets;
 mod sentiment;
 mod translate;

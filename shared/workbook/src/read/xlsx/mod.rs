@@ -4,6 +4,7 @@
 mod cell;
 mod escapes;
 mod merges;
+mod origin;
 #[cfg(test)]
 mod paths;
 mod sheet;
@@ -70,6 +71,11 @@ pub(crate) fn read(
     let main = root.map_or("xl/workbook.xml", |r| r.target.as_str());
     let workbook = package.workbook(main)?;
     let relations = package.relations(main)?;
+
+    let properties = roots.iter().find(|r| r.kind == "custom-properties");
+    if let Some(entry) = properties.and_then(|r| package.archive.find(&r.target)) {
+        rows.origin(package.scan(entry, origin::read)?);
+    }
 
     // A chart sheet has no rows. It is selected only if requested.
     let has_rows = |s: &SheetEntry| {
