@@ -108,7 +108,7 @@
 //! | `header.rs` | finds the header row, names the columns |
 //! | `sheet_select.rs`, `reference.rs` | sheet by name or index; cell references |
 //! | `number_format.rs`, `serial.rs` | which number formats display dates; serial numbers to dates |
-//! | `archive.rs`, `xml/` | zip archives and XML of untrusted files |
+//! | `archive.rs`, `package.rs`, `xml/` | zip archives, the parts of Office files, and XML of untrusted files |
 //! | `xlsx/` | xlsx and xlsm |
 //! | `calamine.rs`, `ods.rs`, `compound.rs`, `biff.rs` | xlsb, ods and xls by calamine, and the checks before it runs |
 //! | `delimited.rs` | csv and tsv |

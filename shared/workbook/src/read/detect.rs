@@ -8,6 +8,7 @@ use super::archive::Archive;
 use super::compound::Compound;
 use super::error::ReadError;
 use super::limits::ReadLimits;
+use super::package::{self, PackageKind};
 use super::text_encoding::ByteOrder;
 
 /// A format that can be read.
@@ -78,11 +79,14 @@ pub(crate) fn detect_open(
         [] => return not("is empty"),
         [b'P', b'K', 3 | 5, 4 | 6, ..] => {
             let archive = Archive::open(path, file, limits)?;
-            if archive.find("xl/workbook.bin").is_some() {
-                FileFormat::Xlsb
-            } else if archive.find("[Content_Types].xml").is_some() && archive.has_prefix("xl/") {
-                FileFormat::Xlsx
-            } else if archive.find("content.xml").is_some() {
+            match package::main_part(&archive, limits)?.map(|main| main.kind) {
+                Some(PackageKind::Workbook) => return Ok(FileFormat::Xlsx),
+                Some(PackageKind::BinaryWorkbook) => return Ok(FileFormat::Xlsb),
+                Some(PackageKind::Document) => return not("is a Word document"),
+                Some(PackageKind::Presentation) => return not("is a PowerPoint presentation"),
+                Some(PackageKind::Other) | None => {}
+            }
+            if archive.find("content.xml").is_some() {
                 FileFormat::Ods
             } else if archive.find("encrypted-package").is_some() {
                 let file = path.to_owned();

@@ -15,6 +15,7 @@ mod limits;
 pub(crate) mod number_format;
 mod ods;
 mod options;
+mod package;
 mod reference;
 mod row;
 mod rows;

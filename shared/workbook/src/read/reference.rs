@@ -35,6 +35,25 @@ pub(crate) fn parse_reference(raw: &[u8]) -> Option<(u32, u32)> {
     Some((row.checked_sub(1)?, column - 1))
 }
 
+/// The row and column (from 0) of a reference in a notation that Excel does not write: `$B$12`,
+/// `R12C2`, with white space around it.
+pub(crate) fn parse_unusual_reference(raw: &[u8]) -> Option<(u32, u32)> {
+    let text: Vec<u8> = raw
+        .trim_ascii()
+        .iter()
+        .copied()
+        .filter(|b| *b != b'$')
+        .collect();
+    parse_reference(&text).or_else(|| {
+        let [b'R' | b'r', rest @ ..] = &text[..] else {
+            return None;
+        };
+        let at = rest.iter().position(|b| matches!(b, b'C' | b'c'))?;
+        let row = parse_digits(&rest[..at])?.checked_sub(1)?;
+        Some((row, parse_digits(&rest[at + 1..])?.checked_sub(1)?))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +87,25 @@ mod tests {
             ("A99999999999", None),
         ] {
             assert_eq!(parse_reference(text.as_bytes()), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn unusual_references_parse_or_are_rejected() {
+        for (text, want) in [
+            ("$B$12", Some((11, 1))),
+            (" b12\n", Some((11, 1))),
+            ("R12C2", Some((11, 1))),
+            ("r1c16384", Some((0, 16_383))),
+            // A column of this name, not a row.
+            ("RC1", Some((0, 470))),
+            ("R0C1", None),
+            ("R1C", None),
+            ("R[1]C[1]", None),
+            ("12", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_unusual_reference(text.as_bytes()), want, "{text}");
         }
     }
 }

@@ -9,6 +9,7 @@ mod delimited;
 #[path = "../files/mod.rs"]
 mod files;
 mod ods;
+mod parts;
 mod xls;
 mod xlsb;
 mod xlsx;
@@ -157,6 +158,9 @@ fn every_file_produces_the_expected_values_or_error() {
     xlsx::structure(&mut table);
     xlsx::headers(&mut table);
     xlsx_hostile::every(&mut table);
+    parts::encodings(&mut table);
+    parts::places(&mut table);
+    parts::references(&mut table);
     archives::archives(&mut table);
     archives::mislabelled(&mut table);
     xls::every(&mut table);

@@ -3,7 +3,7 @@
 use rowmill_workbook::ReadOptions;
 
 use crate::Table;
-use crate::files::{Xlsx, archive, below_header, cell, relation, sheet, workbook};
+use crate::files::{Xlsx, below_header, cell, sheet};
 
 pub(crate) fn every(table: &mut Table) {
     for (name, xml, want) in [
@@ -128,25 +128,5 @@ pub(crate) fn every(table: &mut Table) {
         &below_header(&rows),
         &few,
         Err("4 exceeds the limit `cells` of 3"),
-    );
-    let utf16: Vec<u8> = sheet("")
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
-    table.bad(
-        "utf16-part.xlsx",
-        &archive(&[
-            ("[Content_Types].xml", &b""[..]),
-            (
-                "xl/workbook.xml",
-                workbook("", "<sheet name=\"S\" r:id=\"rId1\"/>").as_bytes(),
-            ),
-            (
-                "xl/_rels/workbook.xml.rels",
-                relation("rId1", "worksheet", "s.xml").as_bytes(),
-            ),
-            ("xl/s.xml", &utf16),
-        ]),
-        "part `xl/s.xml`: the element `sheetData` is missing;",
     );
 }

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::read::header::MergedRange;
-use crate::read::reference::parse_reference;
+use crate::read::reference::parse_unusual_reference;
 use crate::read::xml::{Event, ScanError, Scanner};
 
 /// The merged ranges that start in a row (from 0). The file lists them after the cells.
@@ -22,7 +22,9 @@ pub(super) fn read<R: Read>(
                 b"sheetData" if !empty => scanner.skip_element()?,
                 b"mergeCell" => {
                     let range = scanner.attribute(&attributes, b"ref").unwrap_or_default();
-                    let mut ends = range.split(|b| *b == b':').filter_map(parse_reference);
+                    let mut ends = range
+                        .split(|b| *b == b':')
+                        .filter_map(parse_unusual_reference);
                     if let (Some(start), Some(end)) = (ends.next(), ends.next())
                         && start.0 == row
                     {

@@ -17,6 +17,7 @@ use std::path::Path;
 use super::archive::{Archive, Entry, Part};
 use super::error::ReadError;
 use super::options::ReadOptions;
+use super::package::{self, Relation};
 use super::reference::column_letters;
 use super::rows::{Assembler, Halt};
 use super::sheet_select::select_sheet;
@@ -48,13 +49,6 @@ struct Workbook {
     is_1904: bool,
 }
 
-/// A relationship from one part to another.
-struct Relation {
-    id: String,
-    kind: String,
-    target: String,
-}
-
 pub(crate) fn read(
     path: &Path,
     mut file: File,
@@ -66,14 +60,16 @@ pub(crate) fn read(
         options,
         archive: Archive::open(path, &mut file, &options.limits)?,
     };
-    let roots = package.relations("")?;
-    let root = roots.iter().find(|r| r.kind == "officeDocument");
-    let main = root.map_or("xl/workbook.xml", |r| r.target.as_str());
-    let workbook = package.workbook(main)?;
-    let relations = package.relations(main)?;
+    let main = package::main_part(&package.archive, &options.limits)?;
+    let main = main.map_or_else(|| "xl/workbook.xml".to_owned(), |main| main.path);
+    let workbook = package.workbook(&main)?;
+    let relations = package.relations(&main)?;
 
-    let properties = roots.iter().find(|r| r.kind == "custom-properties");
-    if let Some(entry) = properties.and_then(|r| package.archive.find(&r.target)) {
+    let roots = package.relations("")?;
+    let properties = roots
+        .iter()
+        .find(|r| matches!(&*r.kind, "custom-properties" | "customProperties"));
+    if let Some(entry) = properties.and_then(|r| package.find(&r.target)) {
         rows.origin(package.scan(entry, origin::read)?);
     }
 
@@ -101,18 +97,17 @@ pub(crate) fn read(
     }
 
     let of_kind = |kind: &str| relations.iter().find(|r| r.kind == kind);
-    let strings = match of_kind("sharedStrings").and_then(|r| package.archive.find(&r.target)) {
+    let strings = match of_kind("sharedStrings").and_then(|r| package.find(&r.target)) {
         Some(entry) => package.scan(entry, |scanner| {
             Strings::read(scanner, options.limits.string_bytes)
         })?,
         None => Strings::default(),
     };
-    let styles = match of_kind("styles").and_then(|r| package.archive.find(&r.target)) {
+    let styles = match of_kind("styles").and_then(|r| package.find(&r.target)) {
         Some(entry) => package.scan(entry, Styles::read)?,
         None => Styles::default(),
     };
     let entry = package
-        .archive
         .find(&relation.target)
         .ok_or_else(|| broken(&format!("its part `{}` is missing", relation.target)))?;
     let book = SheetContext {
@@ -158,9 +153,17 @@ impl Package<'_> {
         xml::scan(&self.archive, entry, &self.options.limits, read)
     }
 
+    fn find(&self, path: &str) -> Option<&Entry> {
+        package::find(&self.archive, path)
+    }
+
+    fn relations(&self, part: &str) -> Result<Vec<Relation>, ReadError> {
+        package::relations(&self.archive, &self.options.limits, part)
+    }
+
     fn workbook(&self, main: &str) -> Result<Workbook, ReadError> {
         let missing = || ReadError::malformed(self.path, format!("part `{main}`"), "it is missing");
-        let entry = self.archive.find(main).ok_or_else(missing)?;
+        let entry = self.find(main).ok_or_else(missing)?;
         self.scan(entry, |scanner| {
             let mut workbook = Workbook::default();
             let mut properties = false;
@@ -196,80 +199,5 @@ impl Package<'_> {
                 }
             }
         })
-    }
-
-    /// The relationships of a part; empty if there are none. `kind` is the last segment of the
-    /// relationship type, `target` a path in the archive.
-    fn relations(&self, part: &str) -> Result<Vec<Relation>, ReadError> {
-        let (folder, file) = part.rsplit_once('/').unwrap_or(("", part));
-        let path = match folder {
-            "" => format!("_rels/{file}.rels"),
-            folder => format!("{folder}/_rels/{file}.rels"),
-        };
-        let Some(entry) = self.archive.find(&path) else {
-            return Ok(Vec::new());
-        };
-        self.scan(entry, |scanner| {
-            let mut relations = Vec::new();
-            loop {
-                let attributes = match scanner.next()? {
-                    Event::Start {
-                        name, attributes, ..
-                    } if scanner.local(&name) == b"Relationship" => attributes,
-                    Event::Eof => return Ok(relations),
-                    _ => continue,
-                };
-                let text = |name| scanner.text_attribute(&attributes, name);
-                let kind = text(b"Type").unwrap_or_default();
-                relations.push(Relation {
-                    id: text(b"Id").unwrap_or_default(),
-                    kind: kind.rsplit('/').next().unwrap_or_default().to_owned(),
-                    target: resolve(folder, &text(b"Target").unwrap_or_default()),
-                });
-            }
-        })
-    }
-}
-
-/// Resolves the target of a relationship to a path in the archive.
-fn resolve(folder: &str, target: &str) -> String {
-    let target = target.replace('\\', "/");
-    let mut segments: Vec<&str> = match target.starts_with('/') {
-        true => Vec::new(),
-        false => folder.split('/').collect(),
-    };
-    for segment in target.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => {
-                segments.pop();
-            }
-            segment => segments.push(segment),
-        }
-    }
-    segments.retain(|s| !s.is_empty());
-    segments.join("/")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn relationship_targets_resolve_to_paths() {
-        for (folder, target, want) in [
-            ("xl", "worksheets/sheet1.xml", "xl/worksheets/sheet1.xml"),
-            (
-                "xl",
-                "/xl/worksheets/sheet1.xml",
-                "xl/worksheets/sheet1.xml",
-            ),
-            ("xl", "../a.xml", "a.xml"),
-            ("xl", "..\\..\\..\\a.xml", "a.xml"),
-            ("", "xl/workbook.xml", "xl/workbook.xml"),
-            ("", "./xl//workbook.xml", "xl/workbook.xml"),
-        ] {
-            assert_eq!(resolve(folder, target), want);
-        }
     }
 }

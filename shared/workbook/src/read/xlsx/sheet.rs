@@ -9,7 +9,7 @@ use super::cell::{CellHead, CellKind, Content, SheetContext, kind};
 use super::strings;
 use crate::read::error::ReadError;
 use crate::read::options::ReadOptions;
-use crate::read::reference::{parse_digits, parse_reference};
+use crate::read::reference::{parse_digits, parse_reference, parse_unusual_reference};
 use crate::read::row::RowCells;
 use crate::read::rows::{Assembler, Halt};
 use crate::read::xml::{Event, ScanError, Scanner, tag_end, unescape};
@@ -52,6 +52,7 @@ pub(super) fn read<R: Read>(
         book,
         row: 0,
         column: 0,
+        first_number: None,
         cells: RowCells::new(path, &options.limits),
         scratch: String::new(),
         hidden: false,
@@ -132,6 +133,8 @@ struct Sheet<'a> {
     row: u32,
     /// The column of the next cell that has no reference.
     column: u32,
+    /// The number of the first column, if cells have numbers instead of references.
+    first_number: Option<u32>,
     cells: RowCells,
     /// The value of the current cell, if it has to be put together.
     scratch: String,
@@ -273,7 +276,7 @@ impl Sheet<'_> {
 
     /// Parses the attributes of a cell in any notation.
     fn cell_head<R: Read>(
-        &self,
+        &mut self,
         scanner: &Scanner<R>,
         attributes: &std::ops::Range<usize>,
     ) -> Result<CellHead, SheetError> {
@@ -282,10 +285,17 @@ impl Sheet<'_> {
             column: self.column,
             ..CellHead::default()
         };
-        let wrong = |what| SheetError::Cell(self.row, self.column, what);
+        let (row, column) = (self.row, self.column);
+        let wrong = |what| SheetError::Cell(row, column, what);
         if let Some(at) = scanner.attribute(attributes, b"r") {
-            (head.row, head.column) =
-                parse_reference(at).ok_or_else(|| wrong("its reference is invalid"))?;
+            if let Some(position) = parse_unusual_reference(at) {
+                (head.row, head.column) = position;
+            } else if let Some(number) = parse_digits(at.trim_ascii()) {
+                self.numbered_column(number)
+                    .ok_or_else(|| wrong("its reference is a number that is not its position"))?;
+            } else {
+                return Err(wrong("its reference is invalid"));
+            }
         }
         if let Some(style) = scanner.attribute(attributes, b"s") {
             head.style = parse_digits(style).unwrap_or(0);
@@ -294,6 +304,13 @@ impl Sheet<'_> {
             head.kind = kind(name).ok_or_else(|| wrong("its type is unknown"))?;
         }
         Ok(head)
+    }
+
+    /// Checks the number of a column that a cell has instead of a reference. Whether such numbers
+    /// begin at 0 or at 1 is nowhere defined, so that only numbers without gaps are clear.
+    fn numbered_column(&mut self, number: u32) -> Option<()> {
+        let base = number.checked_sub(self.column)?;
+        (base <= 1 && *self.first_number.get_or_insert(base) == base).then_some(())
     }
 
     /// Reads the content of a cell element by element.

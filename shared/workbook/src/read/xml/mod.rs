@@ -1,5 +1,6 @@
 //! Reads the XML parts of workbooks.
 
+mod encoding;
 mod scanner;
 mod text;
 

@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr3, memmem};
 
+use super::encoding::Utf8;
+
 /// Minimum free space in the buffer for a read from the source.
 const CHUNK: usize = 128 << 10;
 
@@ -56,9 +58,9 @@ pub(in crate::read) enum Event {
     Eof,
 }
 
-/// Reads XML events from a source.
+/// Reads XML events from a source in any encoding.
 pub(in crate::read) struct Scanner<R> {
-    source: R,
+    source: Utf8<R>,
     buffer: Vec<u8>,
     at: usize,
     end: usize,
@@ -72,7 +74,7 @@ impl<R: Read> Scanner<R> {
     /// depth.
     pub(in crate::read) fn new(source: R, token_max: u64, depth_max: u64) -> Scanner<R> {
         Scanner {
-            source,
+            source: Utf8::new(source),
             buffer: vec![0; 2 * CHUNK],
             at: 0,
             end: 0,
