@@ -155,7 +155,7 @@ pub(crate) static INPUT: Section = Section {
         "types": Shape::Types, default "as in the workbook" =>
             "The type of each column. Rows with a value of another type are rejected."
         "hidden_rows": Shape::OneOf(&["keep", "skip"]), default "\"keep\"" =>
-            "Whether to read hidden rows. They are recognized in xlsx and xlsm files only."
+            "Whether to read hidden rows. They are recognized in xlsx, xlsm and xlsb files only."
         "limits": Shape::Table(&LIMITS), default "see [input.limits]" =>
             "Limits for reading the workbook."
     },

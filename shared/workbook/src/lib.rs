@@ -109,8 +109,10 @@
 //! | `sheet_select.rs`, `reference.rs` | sheet by name or index; cell references |
 //! | `number_format.rs`, `serial.rs` | which number formats display dates; serial numbers to dates |
 //! | `archive.rs`, `package.rs`, `xml/` | zip archives, the parts of Office files, and XML of untrusted files |
+//! | `book/`, `styles.rs`, `string_table.rs` | what xlsx and xlsb share: the parts of a workbook, number formats, shared strings |
 //! | `xlsx/` | xlsx and xlsm |
-//! | `calamine.rs`, `ods.rs`, `compound.rs`, `biff.rs` | xlsb, ods and xls by calamine, and the checks before it runs |
+//! | `xlsb/`, `binary.rs`, `current_row.rs` | xlsb, and values and rows of binary formats |
+//! | `calamine.rs`, `ods.rs`, `compound.rs`, `biff.rs` | ods and xls by calamine, and the checks before it runs |
 //! | `delimited.rs` | csv and tsv |
 //! | `dialect.rs` | detects the delimiter of csv and tsv |
 //!
@@ -125,7 +127,7 @@
 //! | `stream.rs`, `package.rs` | compresses rows on a thread; inserts them into the archive of rust_xlsxwriter |
 //!
 //! The tests in `tests/` read files that they generate. `tests/hostile` lists what damaged and malicious
-//! files end in, `tests/dialect` measures how often the delimiter is detected, `tests/reference.rs` compares with calamine, `tests/mutations.rs` and `fuzz/` change
+//! files end in, `tests/dialect` measures how often the delimiter is detected, `tests/reference` compares with calamine, `tests/mutations.rs` and `fuzz/` change
 //! valid files at random.
 //!
 //! The terms are defined in `docs/glossary.md`.

@@ -9,6 +9,7 @@ mod files;
 
 use std::ops::ControlFlow;
 
+use files::xlsb::Xlsb;
 use files::{Xlsx, sheet};
 use proptest::prelude::*;
 use rowmill_workbook::{Cell, Header, OutsideCell, ReadError, ReadOptions, RowSink, read_rows};
@@ -137,6 +138,27 @@ fn good() -> Xlsx {
     }
 }
 
+fn xlsb_book() -> Xlsb {
+    use files::xlsb::{cell, rich_text, row, sheet, short_cell, strings, styles, wide};
+    let cells = [
+        row(0, false),
+        cell(7, 0, 0, &[0; 4]),
+        short_cell(17, 0, &wide("B")),
+        row(1, true),
+        cell(5, 0, 1, &45_352.5f64.to_le_bytes()),
+        short_cell(15, 0, &[1]),
+        row(2, false),
+        cell(62, 0, 0, &rich_text("a", true)),
+        cell(9, 1, 0, &[0; 20]),
+    ];
+    Xlsb {
+        sheet: sheet(&cells),
+        strings: Some(strings(&[("A", true)])),
+        styles: Some(styles(&[(164, "[h]:mm")], &[22, 164])),
+        ..Xlsb::default()
+    }
+}
+
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -166,6 +188,23 @@ proptest! {
     #[test]
     fn mutated_archives_never_crash_the_reader(changes in changes()) {
         must_end("a.xlsx", &changed(&good().bytes(), &changes));
+    }
+
+    #[test]
+    fn mutated_xlsb_parts_never_crash_the_reader(changes in changes()) {
+        let book = xlsb_book();
+        for part in 0..4 {
+            let mut book = Xlsb { ..xlsb_book() };
+            let part = match part {
+                0 => &mut book.workbook,
+                1 => &mut book.sheet,
+                2 => book.strings.as_mut().unwrap(),
+                _ => book.styles.as_mut().unwrap(),
+            };
+            *part = changed(part, &changes);
+            must_end("a.xlsb", &book.bytes());
+        }
+        must_end("a.xlsb", &changed(&book.bytes(), &changes));
     }
 
     #[test]

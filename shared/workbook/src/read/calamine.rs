@@ -1,12 +1,10 @@
-//! Reads xlsb, xls and ods with calamine. xlsb is streamed; xls and ods are loaded into memory.
+//! Reads xls and ods with calamine, which loads them into memory.
 
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use calamine::{
-    Data, ExcelDateTime, ExcelDateTimeType, Ods, Range, Reader, SheetVisible, Xls, Xlsb,
-};
+use calamine::{Data, ExcelDateTime, ExcelDateTimeType, Ods, Range, Reader, SheetVisible, Xls};
 use chrono::NaiveTime;
 use rowmill_domain::{Kind, Value};
 
@@ -23,36 +21,6 @@ use super::rows::{Assembler, Halt};
 use super::sheet_select::select_sheet;
 use super::sink::{Cell, ReadSummary};
 use super::{ods, serial};
-
-pub(crate) fn read_xlsb(
-    path: &Path,
-    mut file: File,
-    options: &ReadOptions,
-    rows: &mut Assembler,
-) -> Result<ReadSummary, Halt> {
-    let archive = Archive::open(path, &mut file, &options.limits)?;
-    archive.verify()?;
-    let limits = &options.limits;
-    if let Some(strings) = archive.find("xl/sharedStrings.bin") {
-        ReadError::check(path, "string_bytes", strings.inflated, limits.string_bytes)?;
-    }
-    let mut book = Xlsb::new(rewound(path, file)?).map_err(|e| malformed(path, "workbook", &e))?;
-    let sheet = select(path, options, book.sheets_metadata())?;
-    rows.sheet(&sheet);
-    let at = |e: &dyn std::fmt::Display| malformed(path, &format!("sheet `{sheet}`"), e);
-    let mut cells = book.worksheet_cells_reader(&sheet).map_err(|e| at(&e))?;
-    let mut collector = RowCollector {
-        row: 0,
-        cells: RowCells::new(path, limits),
-        rows: &mut *rows,
-    };
-    while let Some(cell) = cells.next_cell().map_err(|e| at(&e))? {
-        let (row, column) = cell.get_position();
-        collector.cell(row, column, to_cell(cell.get_value().clone().into()))?;
-    }
-    collector.end()?;
-    rows.finish(&|_| None)
-}
 
 pub(crate) fn read_xls(
     path: &Path,
@@ -156,30 +124,6 @@ fn select(
         .map(|s| (s.name.as_str(), s.visible == SheetVisible::Visible))
         .collect();
     select_sheet(path, options.sheet.as_ref(), &all).map(|at| sheets[at].name.clone())
-}
-
-/// Collects streamed cells into rows.
-struct RowCollector<'a> {
-    row: u32,
-    cells: RowCells,
-    rows: &'a mut Assembler,
-}
-
-impl RowCollector<'_> {
-    fn cell(&mut self, row: u32, column: u32, cell: Cell) -> Result<(), Halt> {
-        if row != self.row {
-            self.end()?;
-        }
-        self.row = row;
-        Ok(self.cells.push(column, 0, cell)?)
-    }
-
-    fn end(&mut self) -> Result<(), Halt> {
-        if self.cells.is_empty() {
-            return Ok(());
-        }
-        self.rows.row(self.row.saturating_add(1), &mut self.cells)
-    }
 }
 
 /// Adds all rows of a range. `errors` holds the positions of texts that are error codes.

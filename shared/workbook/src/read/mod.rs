@@ -2,9 +2,12 @@
 
 mod archive;
 mod biff;
+mod binary;
+mod book;
 mod bytes;
 mod calamine;
 mod compound;
+mod current_row;
 mod delimited;
 mod detect;
 mod dialect;
@@ -22,7 +25,10 @@ mod rows;
 mod serial;
 mod sheet_select;
 mod sink;
+mod string_table;
+mod styles;
 mod text_encoding;
+mod xlsb;
 mod xlsx;
 mod xml;
 
@@ -93,7 +99,7 @@ fn read(path: &Path, options: &ReadOptions, rows: &mut Assembler) -> Result<Read
     match detect::detect_open(path, &mut file, &options.limits)? {
         FileFormat::Delimited => delimited::read(path, file, options, rows),
         FileFormat::Xlsx => xlsx::read(path, file, options, rows),
-        FileFormat::Xlsb => calamine::read_xlsb(path, file, options, rows),
+        FileFormat::Xlsb => xlsb::read(path, file, options, rows),
         FileFormat::Xls => calamine::read_xls(path, file, options, rows),
         FileFormat::Ods => calamine::read_ods(path, file, options, rows),
     }

@@ -77,8 +77,18 @@ pub struct ReadSummary {
     /// The number of data rows delivered, including blank rows.
     pub rows: u64,
     /// The number format of each column: that of its first date, otherwise that of its numbers if
-    /// they all have the same one. `None` if it is `General` or unknown (only xlsx records it).
+    /// they all have the same one. `None` if it is `General` or unknown (only xlsx and xlsb record it).
     pub formats: Vec<Option<String>>,
     /// Notes for the mail: hidden rows that were skipped, characters that could not be decoded.
     pub notes: Vec<String>,
+}
+
+impl ReadSummary {
+    /// Notes how many hidden rows were skipped.
+    pub(super) fn hidden(&mut self, skipped: u64) {
+        if skipped > 0 {
+            self.notes
+                .push(format!("{skipped} hidden rows were skipped."));
+        }
+    }
 }

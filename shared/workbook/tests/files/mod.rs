@@ -1,5 +1,7 @@
 //! Builds the files that tests read, so that none has to be stored.
 
+pub(crate) mod xlsb;
+
 use std::io::{Cursor, Write};
 
 use zip::write::SimpleFileOptions;
@@ -107,40 +109,6 @@ impl Xlsx {
         }
         archive(&parts)
     }
-}
-
-/// An xlsb workbook with these parts.
-pub(crate) fn xlsb(workbook: &[u8], sheet: &[u8]) -> Vec<u8> {
-    let sheet_at = relation("rId1", "worksheet", "worksheets/sheet1.bin");
-    archive(&[
-        ("[Content_Types].xml", &b""[..]),
-        ("xl/workbook.bin", workbook),
-        ("xl/worksheets/sheet1.bin", sheet),
-        (
-            "xl/_rels/workbook.bin.rels",
-            format!("<Relationships>{sheet_at}</Relationships>").as_bytes(),
-        ),
-    ])
-}
-
-/// A record of an xlsb part.
-pub(crate) fn record(kind: u16, body: &[u8]) -> Vec<u8> {
-    let mut bytes = match kind {
-        0..0x80 => vec![kind as u8],
-        _ => vec![kind as u8 | 0x80, (kind >> 7) as u8],
-    };
-    assert!(body.len() < 0x80, "more takes a longer length");
-    bytes.push(body.len() as u8);
-    bytes.extend(body);
-    bytes
-}
-
-/// A text in an xlsb record.
-pub(crate) fn wide(text: &str) -> Vec<u8> {
-    let units: Vec<u16> = text.encode_utf16().collect();
-    let mut bytes = (units.len() as u32).to_le_bytes().to_vec();
-    bytes.extend(units.iter().flat_map(|u| u.to_le_bytes()));
-    bytes
 }
 
 /// An ods document with these tables.

@@ -4,20 +4,20 @@ use chrono::NaiveTime;
 use rowmill_domain::{Kind, Value};
 
 use super::escapes;
-use super::strings::Strings;
-use super::styles::Styles;
 use crate::read::number_format::FormatKind;
 use crate::read::reference::parse_digits;
 use crate::read::row::TextPool;
 use crate::read::serial;
 use crate::read::sink::Cell;
+use crate::read::string_table::StringTable;
+use crate::read::styles::Styles;
 
 /// The error of a cell whose formula has no value.
 const NO_RESULT: &str = "a formula without a saved result";
 
 /// The tables that cells refer to.
 pub(super) struct SheetContext<'a> {
-    pub(super) strings: &'a Strings,
+    pub(super) strings: &'a StringTable,
     pub(super) styles: &'a Styles,
     pub(super) is_1904: bool,
 }

@@ -7,9 +7,9 @@ use std::sync::mpsc;
 use proptest::prelude::*;
 
 use super::cell::SheetContext;
-use super::sheet::{self, SheetError};
-use super::strings::Strings;
-use super::styles::Styles;
+use super::sheet;
+use super::{strings, styles};
+use crate::read::book::SheetError;
 use crate::read::options::ReadOptions;
 use crate::read::rows::{Assembler, Halt, RowMessage};
 use crate::read::sink::Cell;
@@ -36,10 +36,10 @@ fn scanner(xml: &str, step: usize) -> Scanner<Trickle<'_>> {
 /// The cells below the header, or what is wrong.
 fn cells(rows: &str, step: usize) -> Result<Vec<Cell>, String> {
     let strings = "<sst><si><t>a</t></si><si><t/></si><si><t> b &amp;</t></si></sst>";
-    let strings = Strings::read(&mut scanner(strings, 4096), 1 << 20).unwrap();
+    let strings = strings::read(&mut scanner(strings, 4096), 1 << 20).unwrap();
     let styles = "<styleSheet><cellXfs><xf numFmtId=\"0\"/><xf numFmtId=\"14\"/>\
                   <xf numFmtId=\"46\"/></cellXfs></styleSheet>";
-    let styles = Styles::read(&mut scanner(styles, 4096)).unwrap();
+    let styles = styles::read(&mut scanner(styles, 4096)).unwrap();
     let book = SheetContext {
         strings: &strings,
         styles: &styles,

@@ -7,38 +7,12 @@ use memchr::{memchr, memchr2};
 
 use super::cell::{CellHead, CellKind, Content, SheetContext, kind};
 use super::strings;
-use crate::read::error::ReadError;
+use crate::read::book::SheetError;
 use crate::read::options::ReadOptions;
 use crate::read::reference::{parse_digits, parse_reference, parse_unusual_reference};
 use crate::read::row::RowCells;
 use crate::read::rows::{Assembler, Halt};
 use crate::read::xml::{Event, ScanError, Scanner, tag_end, unescape};
-
-/// Why reading a sheet stopped early.
-pub(super) enum SheetError {
-    Halt(Halt),
-    Scan(ScanError),
-    /// A cell is malformed: its row and column (from 0), and what is wrong.
-    Cell(u32, u32, &'static str),
-}
-
-impl From<Halt> for SheetError {
-    fn from(halt: Halt) -> SheetError {
-        SheetError::Halt(halt)
-    }
-}
-
-impl From<ReadError> for SheetError {
-    fn from(error: ReadError) -> SheetError {
-        SheetError::Halt(error.into())
-    }
-}
-
-impl From<ScanError> for SheetError {
-    fn from(error: ScanError) -> SheetError {
-        SheetError::Scan(error)
-    }
-}
 
 /// Reads all rows. Returns the number of hidden rows that were skipped.
 pub(super) fn read<R: Read>(

@@ -1,80 +1,52 @@
-//! The shared string table: all strings in one allocation, within a memory budget.
+//! Reads the shared strings of xlsx.
 
 use std::io::Read;
 
 use super::escapes;
+use crate::read::string_table::StringTable;
 use crate::read::xml::{Event, ScanError, Scanner, unescape};
 
-/// Memory overhead per string in bytes.
-const PER_STRING: u64 = 8;
-
-/// The table.
-#[derive(Default)]
-pub(super) struct Strings {
-    text: String,
-    ends: Vec<usize>,
-}
-
-impl Strings {
-    /// The string at an index.
-    pub(super) fn get(&self, at: usize) -> Option<&str> {
-        let end = *self.ends.get(at)?;
-        let start = match at {
-            0 => 0,
-            _ => self.ends[at - 1],
-        };
-        self.text.get(start..end)
-    }
-
-    /// Reads the part. `budget` is the maximum size in memory in bytes.
-    pub(super) fn read<R: Read>(
-        scanner: &mut Scanner<R>,
-        budget: u64,
-    ) -> Result<Strings, ScanError> {
-        let mut strings = Strings::default();
-        loop {
-            if strings.plain(scanner) {
-                strings.check(budget)?;
-                continue;
-            }
+/// Reads the part. `budget` is the maximum size in memory in bytes.
+pub(super) fn read<R: Read>(
+    scanner: &mut Scanner<R>,
+    budget: u64,
+) -> Result<StringTable, ScanError> {
+    let mut strings = StringTable::default();
+    loop {
+        if !plain(scanner, &mut strings) {
             match scanner.next()? {
                 Event::Start { name, empty, .. } if scanner.local(&name) == b"si" => {
                     if !empty {
                         rich(scanner, b"si", &mut strings.text)?;
                     }
-                    strings.ends.push(strings.text.len());
-                    strings.check(budget)?;
+                    strings.end_string();
                 }
                 Event::Eof => return Ok(strings),
-                _ => {}
+                _ => continue,
             }
         }
+        ScanError::check("string_bytes", strings.bytes(), budget)?;
     }
+}
 
-    fn check(&self, budget: u64) -> Result<(), ScanError> {
-        let bytes = self.text.len() as u64 + self.ends.len() as u64 * PER_STRING;
-        ScanError::check("string_bytes", bytes, budget)
+/// Fast path: consumes one `<si><t>text</t></si>`, which is how most strings are written.
+/// `false`, and nothing consumed, if the next item differs or is not fully buffered.
+fn plain<R: Read>(scanner: &mut Scanner<R>, strings: &mut StringTable) -> bool {
+    let ahead = scanner.buffered();
+    let Some(body) = ahead.strip_prefix(b"<si><t>") else {
+        return false;
+    };
+    let Some(length) = memchr::memchr(b'<', body) else {
+        return false;
+    };
+    if !body[length..].starts_with(b"</t></si>") {
+        return false;
     }
-
-    /// Fast path: consumes one `<si><t>text</t></si>`, which is how most strings are written.
-    /// `false`, and nothing consumed, if the next item differs or is not fully buffered.
-    fn plain<R: Read>(&mut self, scanner: &mut Scanner<R>) -> bool {
-        let ahead = scanner.buffered();
-        let Some(body) = ahead.strip_prefix(b"<si><t>") else {
-            return false;
-        };
-        let Some(length) = memchr::memchr(b'<', body) else {
-            return false;
-        };
-        if !body[length..].starts_with(b"</t></si>") {
-            return false;
-        }
-        let from = self.text.len();
-        append(&body[..length], true, from, &mut self.text);
-        self.ends.push(self.text.len());
-        scanner.advance(7 + length + 9);
-        true
-    }
+    let from = strings.text.len();
+    append(&body[..length], true, from, &mut strings.text);
+    strings.end_string();
+    scanner.advance(7 + length + 9);
+    true
 }
 
 /// Appends the text of a `<t>` that contains no elements. Without `xml:space="preserve"`, surrounding
@@ -180,9 +152,9 @@ pub(super) fn plain_text<R: Read>(
 mod tests {
     use super::*;
 
-    fn read(xml: &str, budget: u64) -> Result<Vec<String>, ScanError> {
+    fn all(xml: &str, budget: u64) -> Result<Vec<String>, ScanError> {
         let mut scanner = Scanner::new(xml.as_bytes(), 1 << 20, 16);
-        let strings = Strings::read(&mut scanner, budget)?;
+        let strings = read(&mut scanner, budget)?;
         let all = (0..).map_while(|i| strings.get(i).map(str::to_owned));
         Ok(all.collect())
     }
@@ -197,18 +169,18 @@ mod tests {
         let want = [
             "a & b", " c ", "", "d", "", "e f", "<h>&amp;", "\r", " g\n", "h   ",
         ];
-        assert_eq!(read(xml, 1000).unwrap(), want);
+        assert_eq!(all(xml, 1000).unwrap(), want);
     }
 
     #[test]
     fn strings_beyond_the_budget_are_an_error() {
         let xml = format!("<sst>{}</sst>", "<si><t/></si>".repeat(1000));
-        let error = read(&xml, 7999).unwrap_err();
+        let error = all(&xml, 7999).unwrap_err();
         assert!(matches!(
             error,
             ScanError::Limit("string_bytes", 8000, 7999)
         ));
-        assert_eq!(read(&xml, 8000).unwrap().len(), 1000);
-        assert!(read("<sst><si><t>a</t>", 100).is_err());
+        assert_eq!(all(&xml, 8000).unwrap().len(), 1000);
+        assert!(all("<sst><si><t>a</t>", 100).is_err());
     }
 }

@@ -3,8 +3,8 @@
 
 use std::io::Read;
 
-use super::super::sink::Origin;
-use super::super::xml::{Event, ScanError, Scanner, unescape};
+use crate::read::sink::Origin;
+use crate::read::xml::{Event, ScanError, Scanner, unescape};
 use crate::write::{ADDED_PROPERTY, RUN_PROPERTY};
 
 /// Reads the custom properties of a workbook. `None` if no run wrote it.
