@@ -10,7 +10,7 @@ use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::run::UploadSource;
 use rowmill_domain::{RunId, keys};
 use rowmill_ports::Put;
-use rowmill_runs::WorkBucket;
+use rowmill_runs::{WorkBucket, scratch_folder_in};
 use rowmill_split::RunDetails;
 
 use crate::args::SplitArgs;
@@ -34,10 +34,7 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, CliError> {
 
     // In the output directory, so that the result can be renamed instead of copied.
     let state = std::fs::create_dir_all(&args.out)
-        .and_then(|()| {
-            let mut builder = tempfile::Builder::new();
-            builder.prefix(".rowmill-split-").tempdir_in(&args.out)
-        })
+        .and_then(|()| scratch_folder_in(".rowmill-split-", &args.out))
         .map_err(|e| CliError::failed(format_args!("cannot write to {}", args.out.display()), e))?;
     let objects = buckets(state.path()).map_err(|e| CliError::failed("cannot split", e))?;
     let work = WorkBucket::new(WORK, Arc::new(objects));

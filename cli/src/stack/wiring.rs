@@ -12,6 +12,7 @@ use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::bus::Chaos;
 use rowmill_local::{
     Cloud, EmlOutbox, LocalError, LocalScheduler, LocalTopic, SqliteLedger, StateLock,
+    create_private,
 };
 use rowmill_ports::Mailer;
 use rowmill_report::{Report, ReportConfig};
@@ -158,7 +159,7 @@ fn temporary_files(directory: &Path) -> Result<(), LocalError> {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(file(e)),
         _ => {}
     }
-    std::fs::create_dir_all(directory).map_err(file)?;
+    create_private(directory).map_err(file)?;
     // Fails if a process opens a second stack, as a test may; the first directory then stays in use.
     let _ = tempfile::env::override_temp_dir(directory);
     Ok(())

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rowmill_domain::keys::PROGRAMS;
 use rowmill_pipeline::{CommandStep, Fetch, FetchKind, Pipeline, StepKind};
 use rowmill_ports::{Location, PortError};
-use rowmill_runs::{WorkBucket, retry_transient};
+use rowmill_runs::{WorkBucket, retry_transient, scratch_folder_in};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
@@ -98,7 +98,7 @@ impl ProgramFetcher {
         let scratch = self.scratch.clone();
         let scratch = scratch.unwrap_or_else(tempfile::env::temp_dir);
         let temporary = || {
-            let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&scratch);
+            let folder = scratch_folder_in(PREFIX, &scratch);
             folder.map_err(|e| FetchError::NotFetched(e.to_string()))
         };
         let (folder, packed) = (temporary()?, temporary()?);

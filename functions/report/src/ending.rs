@@ -11,7 +11,7 @@ use rowmill_domain::run::{Counts, Failure};
 use rowmill_domain::{Manifest, RunItem, RunState, keys};
 use rowmill_pipeline::from_manifest;
 use rowmill_ports::{Put, RunPatch};
-use rowmill_runs::{ManifestLoadError, Transition, find_manifest, load_manifest};
+use rowmill_runs::{ManifestLoadError, Transition, find_manifest, load_manifest, scratch_folder};
 
 use crate::error::ReportError;
 use crate::figures::Figures;
@@ -116,7 +116,7 @@ impl Report {
         let manifest = load_manifest(&self.work, &run.id).await?;
         let pipeline = from_manifest(&manifest)?;
 
-        let directory = tempfile::TempDir::with_prefix("rowmill-report-")?;
+        let directory = scratch_folder("rowmill-report-")?;
         let path = directory.path().join("result.xlsx");
         let (figures, notes) = self
             .build(&manifest, &pipeline, ended, directory.path(), &path, |f| {

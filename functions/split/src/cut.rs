@@ -11,8 +11,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use rowmill_pipeline::Pipeline;
+use rowmill_runs::scratch_folder;
 use rowmill_workbook::{ReadError, read_rows};
-use tempfile::TempDir;
 
 use crate::error::{CutError, Refusal};
 use crate::read_options::read_options;
@@ -37,7 +37,7 @@ pub fn cut(
     progress: impl FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Cut, CutError> {
     let read = read_options(&pipeline.input);
-    let scratch = TempDir::with_prefix("rowmill-split-")?;
+    let scratch = scratch_folder("rowmill-split-")?;
     let mut sink = Sink::new(name, pipeline, limit, scratch, progress);
     let summary = read_rows(path, &read, &mut sink);
     if let Some(broken) = sink.broken {

@@ -20,7 +20,8 @@ use rowmill_ports::{
     TablePlan, Topic,
 };
 use rowmill_runs::{
-    ManifestLoadError, Transition, WorkBucket, fail, find_manifest, publish_failure, with_claim,
+    ManifestLoadError, Transition, WorkBucket, fail, find_manifest, publish_failure,
+    scratch_folder, with_claim,
 };
 use rowmill_workbook::{ReadError, ReadLimits};
 use tempfile::TempDir;
@@ -323,9 +324,7 @@ impl Split {
     /// Downloads the upload.
     async fn fetch(&self, event: &ObjectCreated) -> Result<OrRefusal<Upload>, SplitError> {
         let name = keys::file_name(&event.key).to_owned();
-        let directory = tempfile::Builder::new()
-            .prefix("rowmill-inbox-")
-            .tempdir()?;
+        let directory = scratch_folder("rowmill-inbox-")?;
         let path = directory.path().join(safe_name(&name));
         let at = Location {
             version: event.versioned.then(|| event.version.clone()),

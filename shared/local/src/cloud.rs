@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use crate::private::create_private;
 use crate::{LocalError, db};
 
 /// The tables of the queue ([`crate::bus`]) and of scheduled messages ([`crate::LocalScheduler`]).
@@ -51,7 +52,7 @@ impl Cloud {
     /// # Errors
     /// The directory or the database cannot be created or read, or the database has another format.
     pub fn open(state: &Path) -> Result<Cloud, LocalError> {
-        std::fs::create_dir_all(state).map_err(LocalError::file(state))?;
+        create_private(state).map_err(LocalError::file(state))?;
         let path = state.join("cloud.db");
         let conn = db::open(&path, SCHEMA)?;
         Ok(Cloud(Arc::new(Inner {

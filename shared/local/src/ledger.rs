@@ -18,6 +18,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::LocalError;
 use crate::db;
+use crate::private::create_private;
 use permits::Permits;
 use table::Table;
 
@@ -42,6 +43,7 @@ impl SqliteLedger {
     /// The directory or the database cannot be created or read, or has a newer format.
     pub fn open(state: &Path) -> std::result::Result<SqliteLedger, LocalError> {
         let tables = state.join("tables");
+        create_private(state).map_err(LocalError::file(state))?;
         std::fs::create_dir_all(&tables).map_err(LocalError::file(&tables))?;
         let path = state.join("ledger.db");
         let schema = [runs::SCHEMA, coordination::SCHEMA].concat();

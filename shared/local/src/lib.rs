@@ -35,6 +35,7 @@ mod ledger;
 mod lock;
 mod objects;
 mod outbox;
+mod private;
 mod schedule;
 mod topic;
 
@@ -45,5 +46,6 @@ pub use ledger::SqliteLedger;
 pub use lock::StateLock;
 pub use objects::{Bucket, DirObjects, inbox_event};
 pub use outbox::{EmlOutbox, SmtpMailer};
+pub use private::create_private;
 pub use schedule::LocalScheduler;
 pub use topic::LocalTopic;

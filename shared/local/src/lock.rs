@@ -5,6 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use crate::LocalError;
+use crate::private::create_private;
 
 /// The exclusive right to use a state directory. Released when dropped, and by the operating system
 /// when the process ends.
@@ -20,7 +21,7 @@ impl StateLock {
     /// [`LocalError::Locked`], with the process id of the holder, if another command holds the lock.
     /// [`LocalError::File`] if the directory or the lock file cannot be created.
     pub fn take(state: &Path) -> Result<StateLock, LocalError> {
-        std::fs::create_dir_all(state).map_err(LocalError::file(state))?;
+        create_private(state).map_err(LocalError::file(state))?;
         let path = state.join("lock");
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).read(true).write(true);

@@ -362,6 +362,8 @@ static COMMAND: Section = Section {
             "Maximum address space of a process of the program. Linux only; ignored elsewhere."
         "fetch": Shape::Table(&FETCH), default "the program is in the image or in the pipeline's folder" =>
             "A script or zip file that each child downloads first."
+        "aws": Shape::Bool, default "false" =>
+            "Whether the program gets the child's credentials for AWS. Set `true` only for programs that call AWS themselves; they can then do whatever the role of the jobs allows."
     },
 };
 

@@ -234,6 +234,8 @@ pub struct CommandStep {
     pub memory_mib: Option<u32>,
     /// A file that each child downloads first.
     pub fetch: Option<Fetch>,
+    /// Whether the program inherits credentials for AWS. Default false.
+    pub aws: bool,
 }
 
 /// An argument of a program.

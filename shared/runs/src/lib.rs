@@ -9,6 +9,7 @@
 //! | `work_bucket` | [`WorkBucket`]: the work bucket's name together with its store |
 //! | `paging` | paged listings as streams |
 //! | `retry` | repeating calls after transient errors |
+//! | `scratch` | [`scratch_folder`]: temporary folders that only the user can read |
 //!
 //! The crate depends only on the domain and the ports. It reads no clock: callers pass the
 //! [`Invocation`](rowmill_domain::event::Invocation), which has the time and the owner of claims.
@@ -48,6 +49,7 @@ mod failure;
 mod manifest;
 mod paging;
 mod retry;
+mod scratch;
 mod transition;
 mod work_bucket;
 
@@ -56,5 +58,6 @@ pub use failure::{fail, publish_failure, record_failure};
 pub use manifest::{ManifestLoadError, find_manifest, load_manifest};
 pub use paging::{all_jobs, all_runs, describe_jobs, pages};
 pub use retry::{Transient, retry_throttled, retry_transient};
+pub use scratch::{scratch_folder, scratch_folder_in};
 pub use transition::Transition;
 pub use work_bucket::WorkBucket;

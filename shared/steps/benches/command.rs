@@ -73,6 +73,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             process: ProcessPer::Child,
             memory_mib: None,
             fetch: None,
+            aws: false,
         }),
         image: None,
     };

@@ -7,6 +7,7 @@ use rowmill_domain::manifest::RejectReason;
 use rowmill_domain::{Columns, Kind, Record, Rejected, Value};
 use rowmill_pipeline::BatchSettings;
 use rowmill_workbook::{Cell, Header, OutsideCell, RowSink};
+use tempfile::TempDir;
 
 fn pipeline(required: &[&str], key: &[&str]) -> Pipeline {
     let mut pipeline = Pipeline::parse("p.toml", "").unwrap();

@@ -29,10 +29,12 @@ use super::config::BatchConfig;
 use super::exit::AttemptExit;
 use super::job::Launch;
 
-/// Variables of AWS Batch that only some jobs have. They must not be inherited from this process.
-const INHERITED: [&str; 2] = [
+/// Variables that a job must not inherit from this process: those of AWS Batch that only some jobs
+/// have, and the password of the mail relay.
+const WITHHELD: [&str; 3] = [
     config::AWS_BATCH_JOB_ARRAY_INDEX,
     config::AWS_BATCH_JOB_ARRAY_SIZE,
+    config::ROWMILL_SMTP,
 ];
 
 /// A request of the scheduler to a running attempt.
@@ -63,7 +65,7 @@ impl Attempt {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the job has no program"))?;
         let log = open_log(&config.logs.join(&launch.id), launch.attempt)?;
         let mut command = Command::new(program);
-        for name in INHERITED {
+        for name in WITHHELD {
             command.env_remove(name);
         }
         command

@@ -77,6 +77,7 @@ impl<'a> Builder<'a> {
         let memory = table.optional("memory");
         let memory_mib = memory.and_then(|n| n.read(units::memory, MEMORY));
         let fetch = table.optional("fetch").map(|n| fetch(&n));
+        let aws = table.optional("aws").and_then(|n| n.bool());
         table.finish();
         Some(CommandStep {
             program: program?,
@@ -92,6 +93,7 @@ impl<'a> Builder<'a> {
                 None => None,
                 Some(fetch) => Some(fetch?),
             },
+            aws: aws.unwrap_or(false),
         })
     }
 

@@ -7,6 +7,7 @@
 
 mod breaker;
 mod driver;
+mod environment;
 mod per_record;
 mod process;
 #[cfg(test)]
@@ -57,7 +58,8 @@ impl Command {
             .map_err(|name| SetupError::Parameter(name.to_owned()))?;
         Ok(Command {
             program: Program::find(&program, &deps.directory, step.memory_mib, &deps.secrets)?
-                .with_fetched(step.fetch.as_ref()),
+                .with_fetched(step.fetch.as_ref())
+                .without(environment::withheld(step.aws)),
             outputs: step.outputs.iter().map(|o| o.as_str().into()).collect(),
             timeout: step.timeout,
             attempts: step.attempts.max(1),

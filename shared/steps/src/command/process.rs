@@ -1,12 +1,13 @@
 //! Starts a program, keeps the end of its stderr, and ends it with all its processes.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rowmill_domain::config::{BATCH_FILE_S3_URL, BATCH_FILE_TYPE, ROWMILL_PROGRAM, SECRET_PREFIX};
+use rowmill_domain::config::{BATCH_FILE_S3_URL, BATCH_FILE_TYPE, ROWMILL_PROGRAM};
 use rowmill_domain::secret::Secrets;
 use rowmill_pipeline::Fetch;
 use rustix::process::{Pid, Signal, kill_process};
@@ -43,6 +44,8 @@ pub(super) struct Program {
     secrets: Arc<Secrets>,
     /// Additional environment variables.
     environment: Vec<(&'static str, String)>,
+    /// Environment variables that the program does not inherit.
+    withheld: Vec<OsString>,
 }
 
 /// A running program.
@@ -101,6 +104,7 @@ impl Program {
             memory_mib,
             secrets: secrets.clone(),
             environment: Vec::new(),
+            withheld: Vec::new(),
         })
     }
 
@@ -112,6 +116,12 @@ impl Program {
                 (BATCH_FILE_S3_URL, fetch.url.clone()),
             ];
         }
+        self
+    }
+
+    /// Keeps variables of this process from the program.
+    pub(super) fn without(mut self, withheld: Vec<OsString>) -> Program {
+        self.withheld = withheld;
         self
     }
 
@@ -130,11 +140,11 @@ impl Program {
     /// group when a child ends.
     pub(super) fn start(&self) -> std::io::Result<Process> {
         let mut command = tokio::process::Command::new(&self.path);
-        for (name, value) in self.secrets.iter() {
-            // Only under its own name.
-            command.env_remove(format!("{SECRET_PREFIX}{name}"));
-            command.env(name, value);
+        for name in &self.withheld {
+            command.env_remove(name);
         }
+        // Under their own names.
+        command.envs(self.secrets.iter());
         let mark = format!("{:032x}", rand::random::<u128>());
         let mut child = command
             .env(ROWMILL_PROGRAM, &mark)

@@ -41,6 +41,7 @@ fn command<S: AsRef<str>>(program: &[S], timeout_ms: u64, attempts: u32) -> Comm
         process: ProcessPer::Child,
         memory_mib: None,
         fetch: None,
+        aws: false,
     }
 }
 

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{digits, truncate};
 
+/// What some programs on Windows write first.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// A record as a line, with the line end.
 pub(super) fn line(row: Row<'_>) -> Result<Vec<u8>, serde_json::Error> {
     struct Values<'a>(Row<'a>);
@@ -51,8 +54,9 @@ struct Answer<'a> {
 }
 
 /// Parses a line. Outputs that the pipeline does not declare are ignored; `null` and empty text are
-/// not values.
+/// not values. A byte order mark is ignored.
 pub(super) fn read(line: &[u8], declared: &[Arc<str>]) -> Line {
+    let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
     if line.trim_ascii_start().first() != Some(&b'{') {
         return Line::Log;
     }
@@ -60,8 +64,12 @@ pub(super) fn read(line: &[u8], declared: &[Arc<str>]) -> Line {
         Ok(answer) => answer,
         Err(e) => {
             // An invalid answer fails its record at once if the row can still be read.
+            let what = match std::str::from_utf8(line) {
+                Ok(_) => format!("an invalid answer ({e})"),
+                Err(_) => "an answer that is not UTF-8".to_owned(),
+            };
             let reason = format!(
-                "the program wrote an invalid answer ({e}): {}",
+                "the program wrote {what}: {}",
                 truncate(&String::from_utf8_lossy(line), 120)
             );
             return row_of(line).map_or(Line::Log, |row| Line::Answer(row, Err(reason)));
@@ -86,8 +94,8 @@ fn is_large(value: &serde_json::Value) -> bool {
 }
 
 fn outputs(answer: Answer<'_>, line: &[u8], declared: &[Arc<str>]) -> Result<Outputs, String> {
-    match answer.error {
-        None | Some(serde_json::Value::Null) => {}
+    match answer.error.filter(|error| !is_no_error(error)) {
+        None => {}
         Some(serde_json::Value::String(reason)) => return Err(truncate(&reason, 500)),
         Some(other) => return Err(truncate(&other.to_string(), 500)),
     }
@@ -123,13 +131,59 @@ fn outputs(answer: Answer<'_>, line: &[u8], declared: &[Arc<str>]) -> Result<Out
     Ok(found)
 }
 
-/// The number after `"row":` in a line that is not valid JSON (for example because of a bare NaN).
+/// Whether the value of `error` says that there is none: programs that always write the key leave it
+/// empty.
+fn is_no_error(error: &serde_json::Value) -> bool {
+    match error {
+        serde_json::Value::Null | serde_json::Value::Bool(false) => true,
+        serde_json::Value::String(text) => text.trim().is_empty(),
+        serde_json::Value::Array(items) => items.is_empty(),
+        serde_json::Value::Object(entries) => entries.is_empty(),
+        _ => false,
+    }
+}
+
+/// The object's own `row` in a line that is not a valid answer, for example because of a bare NaN or
+/// of bytes that are not UTF-8. A `row` within another value or in a text is not the line's own.
 fn row_of(line: &[u8]) -> Option<u32> {
-    let text = std::str::from_utf8(line).ok()?;
-    let (_, rest) = text.split_once("\"row\"")?;
-    let rest = rest.trim_start().strip_prefix(':')?.trim_start();
-    let end = rest.find(|c: char| !c.is_ascii_digit())?;
-    rest[..end].parse().ok()
+    let mut depth = 0_usize;
+    let mut rest = line;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match byte {
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                let text;
+                (text, rest) = split_text(rest)?;
+                let value = rest.trim_ascii_start().strip_prefix(b":");
+                if depth == 1
+                    && text == b"row"
+                    && let Some(value) = value
+                {
+                    let value = value.trim_ascii_start();
+                    // Some programs write numbers as text.
+                    let value = value.strip_prefix(b"\"").unwrap_or(value);
+                    let end = value.iter().position(|b| !b.is_ascii_digit())?;
+                    return std::str::from_utf8(&value[..end]).ok()?.parse().ok();
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Splits the rest of a line after a quote into the text up to the closing quote, and what follows.
+fn split_text(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut at = 0;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', rest.get(at..)?)?;
+        if rest[at] == b'"' {
+            return Some((&rest[..at], &rest[at + 1..]));
+        }
+        at += 2;
+    }
 }
 
 /// The entries of an object, in order.
@@ -256,6 +310,11 @@ mod tests {
                 "is [1], which does not fit a cell",
             ),
             (r#"{"row":7,"outputs":[1]}"#, "wrote an invalid answer"),
+            (r#"{"row":"7","outputs":{}}"#, "wrote an invalid answer"),
+            (
+                r#"{"job":{"row":1},"row":7,"outputs":NaN}"#,
+                "wrote an invalid answer",
+            ),
             (r#"{"row":7,"error":{"code":3}}"#, r#"{"code":3}"#),
         ] {
             let Line::Answer(7, Err(found)) = parse(line) else {
@@ -271,9 +330,53 @@ mod tests {
             r#"{"outputs":{}}"#,
             "7",
             r#"{"row":-1}"#,
+            // Log lines of other records' rows.
+            r#"{"msg":"next is","job":{"row":7}}"#,
+            r#"{"msg":"next is","jobs":[{"row":7,"outputs":{}}]}"#,
+            r#"{"msg":"\"row\":7, ","next":"row"}"#,
+            r#"{"msg":"{\\","x":["row"],"row ":7}"#,
         ] {
             assert_eq!(parse(line), Line::Log, "{line}");
         }
         assert_eq!(read(b"\xff\xfe", &[]), Line::Log);
+        assert_eq!(read(b"{\"msg\":\"caf\xe9 row\"}", &[]), Line::Log);
+    }
+
+    #[test]
+    fn an_empty_error_is_not_an_error() {
+        for error in ["null", "\"\"", "\" \"", "false", "[]", "{}"] {
+            let line = format!(r#"{{"row":2,"outputs":{{"score":1}},"error":{error}}}"#);
+            let expected = vec![("score".into(), 1.0.into())];
+            assert_eq!(parse(&line), Line::Answer(2, Ok(expected)), "{error}");
+            let line = format!(r#"{{"row":2,"error":{error}}}"#);
+            let Line::Answer(2, Err(reason)) = parse(&line) else {
+                panic!("{line}")
+            };
+            assert!(reason.contains("neither"), "{error}: {reason}");
+        }
+        for error in ["0", "true", "[1]", "\"x\""] {
+            let line = format!(r#"{{"row":2,"outputs":{{"score":1}},"error":{error}}}"#);
+            assert!(matches!(parse(&line), Line::Answer(2, Err(_))), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_ignored() {
+        let line = "\u{feff}{\"row\":2,\"outputs\":{\"label\":\"x\"}}\r\n";
+        let expected = vec![("label".into(), "x".into())];
+        assert_eq!(parse(line), Line::Answer(2, Ok(expected)));
+    }
+
+    #[test]
+    fn an_answer_that_is_not_utf8_fails_its_record() {
+        for line in [
+            &b"{\"row\":3,\"outputs\":{\"label\":\"caf\xe9\"}}"[..],
+            b"{\"outputs\":{\"label\":\"caf\xe9\",\"row\":9}, \"row\" : 3}",
+        ] {
+            let Line::Answer(3, Err(reason)) = read(line, &["label".into()]) else {
+                panic!("{}", String::from_utf8_lossy(line))
+            };
+            assert!(reason.contains("not UTF-8"), "{reason}");
+        }
     }
 }
