@@ -1,6 +1,6 @@
 //! `rowmill plan`: the jobs, children and time of a run, without starting it.
 
-use rowmill_pipeline::Plan;
+use rowmill_pipeline::{Plan, table_usd};
 use serde_json::json;
 
 use crate::args::PlanArgs;
@@ -23,6 +23,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, CliError> {
     let batch = &file.pipeline.batch;
     let plan = Plan::new(records, batch, file.pipeline.phase_count());
     let seconds = plan.child_seconds(batch);
+    let writes = plan.table_writes(batch);
     let (least, most) = range(plan.chunks.iter().map(|(records, _)| *records));
     let (slice_least, slice_most) = range(
         plan.chunks
@@ -43,10 +44,12 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, CliError> {
             "children": children,
             "records_per_child": slice_most,
             "seconds_per_child": seconds,
+            "table_writes": writes,
+            "table_usd": table_usd(writes),
         }));
         return Ok(Exit::Done);
     }
-    let facts = [
+    let mut facts = vec![
         ("records", format!("{records}, {rejected} rows rejected")),
         (
             "chunks",
@@ -67,6 +70,13 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, CliError> {
             ),
         ),
     ];
+    if table_usd(writes) > 0.0 {
+        let usd = table_usd(writes);
+        let fact = format!(
+            "{writes} writes per second, {usd:.2} USD on AWS for each run (batch.table_writes)"
+        );
+        facts.push(("table", fact));
+    }
     for (name, fact) in facts {
         output::line(format_args!("{name:18} {}", fact.trim_end()));
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rowmill_cleanup::{Cleanup, CleanupConfig};
 use rowmill_domain::config;
+use rowmill_domain::job::Capacity;
 use rowmill_domain::limits::ATTACH_DEFAULT;
 use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::bus::Chaos;
@@ -100,6 +101,8 @@ impl LocalStack {
                     queue: STACK.to_owned(),
                     stack: STACK.to_owned(),
                     image: STACK.to_owned(),
+                    capacity: Capacity::Ec2,
+                    region: None,
                 },
             },
             report: Report {

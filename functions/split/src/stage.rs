@@ -14,7 +14,7 @@ use rowmill_domain::manifest::ChunkPlan;
 use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::{Counts, UploadSource, Work};
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
-use rowmill_pipeline::BatchSettings;
+use rowmill_pipeline::{BatchSettings, Plan};
 use rowmill_ports::{
     Coordination, ErrorKind, Location, Objects, Optional, Outcomes, Put, RunPatch, Runs, Scheduler,
     TablePlan, Topic,
@@ -300,7 +300,7 @@ impl Split {
 
         let chunks = cut.chunks(&batch, phases);
         let table = async {
-            let plan = table_plan(&chunks, &batch);
+            let plan = table_plan(&chunks, phases, &batch);
             Ok::<_, SplitError>(self.outcomes.create_table(run, plan).await?)
         };
         let stored = cut.store(&self.work, run, &chunks);
@@ -390,15 +390,14 @@ fn safe_name(name: &str) -> String {
     }
 }
 
-/// The write rate that the run's table must handle: all children at the same time, each as fast as
-/// the pipeline expects, but no more per second than there are records.
-fn table_plan(chunks: &[ChunkPlan], batch: &BatchSettings) -> TablePlan {
-    let records: u64 = chunks.iter().map(|c| u64::from(c.records)).sum();
-    let children: f64 = chunks.iter().map(|c| f64::from(c.children)).sum();
-    let per_second = children * f64::from(batch.concurrency) / batch.seconds_per_record;
+/// The load that the run's table must handle.
+fn table_plan(chunks: &[ChunkPlan], phases: u16, batch: &BatchSettings) -> TablePlan {
+    let plan = Plan {
+        chunks: chunks.iter().map(|c| (c.records, c.children)).collect(),
+        phases,
+    };
     TablePlan {
-        // The conversion saturates.
-        writes_per_second: per_second.min(records as f64).ceil() as u32,
-        records,
+        writes_per_second: plan.table_writes(batch),
+        records: chunks.iter().map(|c| u64::from(c.records)).sum(),
     }
 }

@@ -98,7 +98,7 @@ mod tests {
     use rowmill_domain::config::child_exit::{
         INTERRUPTED, MISCONFIGURED, NOT_FETCHED, UNAVAILABLE,
     };
-    use rowmill_domain::job::AttemptEnd;
+    use rowmill_domain::job::{AttemptEnd, Capacity};
     use rowmill_domain::limits::{EVALUATE_ON_EXIT_MAX, JOB_NAME_MAX};
     use rowmill_pipeline::secrets::SecretSource;
 
@@ -108,6 +108,8 @@ mod tests {
             queue: "queue".into(),
             stack: "rowmill".into(),
             image: String::new(),
+            capacity: Capacity::Fargate,
+            region: None,
         }
     }
 

@@ -8,6 +8,7 @@
 //! | `entry.rs` | the events |
 //! | `stage.rs` | the work on one run |
 //! | `definition.rs` | job definitions: image, resources, environment, when a child is retried |
+//! | `requirements.rs` | what a pipeline needs from the deployment |
 //! | `rate.rs` | keeps to the rate of SubmitJob |
 //! | `main.rs` | the Lambda function |
 //!
@@ -26,6 +27,7 @@ mod definition;
 mod entry;
 mod error;
 mod rate;
+mod requirements;
 mod stage;
 
 pub use definition::{definition, retry_strategy};

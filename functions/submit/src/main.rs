@@ -10,6 +10,7 @@ use rowmill_aws::{
 use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
 use rowmill_domain::event::Invocation;
+use rowmill_domain::job::Capacity;
 use rowmill_runs::WorkBucket;
 use rowmill_submit::{Submit, SubmitConfig, SubmitError};
 use serde_json::Value;
@@ -40,12 +41,13 @@ fn main() -> anyhow::Result<()> {
 
 async fn set_up(env: &Environment) -> anyhow::Result<Function> {
     let (sdk, stack) = (sdk_config().await, env.text(ROWMILL_STACK)?);
+    let capacity: Capacity = env.value(ROWMILL_CAPACITY)?;
     let batch = BatchConfig {
         job_role: env.text(ROWMILL_JOB_ROLE)?,
         execution_role: env.text(ROWMILL_EXECUTION_ROLE)?,
         log_group: env.text(ROWMILL_LOG_GROUP)?,
         architecture: env.value(ROWMILL_ARCHITECTURE)?,
-        capacity: env.value(ROWMILL_CAPACITY)?,
+        capacity,
         assign_public_ip: env
             .optional_value(ROWMILL_ASSIGN_PUBLIC_IP)?
             .unwrap_or(false),
@@ -64,6 +66,8 @@ async fn set_up(env: &Environment) -> anyhow::Result<Function> {
             queue: env.text(ROWMILL_QUEUE)?,
             stack,
             image: String::new(),
+            capacity,
+            region: sdk.region().map(|region| region.to_string()),
         },
     };
     Ok(Function {

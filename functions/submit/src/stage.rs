@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use rowmill_domain::event::Invocation;
 use rowmill_domain::job::{
-    Dependency, JobDefinition, JobId, JobName, PlannedJob, SubmitJob, job_graph,
+    Capacity, Dependency, JobDefinition, JobId, JobName, PlannedJob, SubmitJob, job_graph,
 };
 use rowmill_domain::limits::SUBMIT_PER_SECOND;
 use rowmill_domain::run::{Failure, Work};
@@ -23,6 +23,7 @@ use rowmill_runs::{
 use crate::definition::definition;
 use crate::error::SubmitError;
 use crate::rate::RateLimiter;
+use crate::requirements::unmet;
 
 /// Attempts to submit a job if the answer is lost, the first included. Lambda retries the event as
 /// well.
@@ -58,6 +59,10 @@ pub struct SubmitConfig {
     pub stack: String,
     /// The image for steps that do not set one.
     pub image: String,
+    /// What the queue's jobs run on. On one machine every size runs, as on EC2.
+    pub capacity: Capacity,
+    /// The region of the deployment. `None` on one machine.
+    pub region: Option<String>,
 }
 
 /// Why a run was not submitted.
@@ -141,6 +146,9 @@ impl Submit {
                 "The run was split by another version of Rowmill. Upload the workbook again.",
             )
         })?;
+        if let Some(failure) = unmet(&pipeline, &self.config) {
+            return Err(NotSubmitted::Refused(failure));
+        }
         let mut context = SubmitContext {
             definitions: self.definitions(&pipeline),
             arns: Vec::new(),

@@ -12,7 +12,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use chrono::Utc;
 use rowmill_domain::event::Invocation;
-use rowmill_domain::job::{JobDefinition, JobDetail, JobId, JobName, JobStatus, SubmitJob};
+use rowmill_domain::job::{
+    Capacity, JobDefinition, JobDetail, JobId, JobName, JobStatus, SubmitJob,
+};
 use rowmill_domain::manifest::{ChunkPlan, ColumnProfile, MANIFEST_VERSION};
 use rowmill_domain::message::RunMessage;
 
@@ -101,6 +103,8 @@ impl Bench {
                     queue: QUEUE.into(),
                     stack: "rowmill".into(),
                     image: "image".into(),
+                    capacity: Capacity::Ec2,
+                    region: None,
                 },
             },
             ledger,

@@ -51,7 +51,7 @@ mod translate;
 
 pub use aws_config::SdkConfig;
 #[cfg(feature = "batch")]
-pub use batch::{Architecture, BatchConfig, BatchJobs, Capacity, UnknownName};
+pub use batch::{Architecture, BatchConfig, BatchJobs, UnknownArchitecture};
 pub use config::{retries, sdk_config, timeouts};
 #[cfg(feature = "lambda")]
 pub use image::function_image;

@@ -166,6 +166,31 @@ fn glob(pattern: &str, text: &str) -> bool {
     }
 }
 
+/// What jobs run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Capacity {
+    /// Fargate: `fargate`. The queue decides between Spot and On-Demand.
+    Fargate,
+    /// EC2 instances: `ec2`.
+    Ec2,
+}
+
+/// A text that is not the name of a [`Capacity`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is neither fargate nor ec2")]
+pub struct UnknownCapacity(String);
+
+impl std::str::FromStr for Capacity {
+    type Err = UnknownCapacity;
+    fn from_str(text: &str) -> Result<Capacity, UnknownCapacity> {
+        match text {
+            "fargate" => Ok(Capacity::Fargate),
+            "ec2" => Ok(Capacity::Ec2),
+            _ => Err(UnknownCapacity(text.to_owned())),
+        }
+    }
+}
+
 /// A job definition to register. The same content always has the same name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -367,6 +392,14 @@ mod tests {
             prop_assert!(glob(&pattern.to_ascii_uppercase(), &text));
             prop_assert_eq!(glob(&start, &text), rest.is_empty());
         }
+    }
+
+    #[test]
+    fn capacities_are_parsed_as_in_the_environment() {
+        assert_eq!("fargate".parse(), Ok(Capacity::Fargate));
+        assert_eq!("ec2".parse(), Ok(Capacity::Ec2));
+        let error = "Fargate".parse::<Capacity>().unwrap_err();
+        assert_eq!(error.to_string(), "`Fargate` is neither fargate nor ec2");
     }
 
     #[test]

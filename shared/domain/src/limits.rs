@@ -33,17 +33,81 @@ pub const TAG_KEY_MAX: usize = 128;
 pub const TAG_VALUE_MAX: usize = 256;
 /// Maximum number of job ids in one DescribeJobs request. Source: AWS Batch API, DescribeJobs.
 pub const DESCRIBE_JOBS_MAX: usize = 100;
-/// The sizes that Fargate offers: vCPUs, then minimum, maximum and step of the memory in MiB. Source: AWS Batch API,
-/// ResourceRequirement, "MEMORY".
-pub const FARGATE_SIZES: [(f64, u32, u32, u32); 7] = [
-    (0.25, 512, 2048, 512),
-    (0.5, 1024, 4096, 1024),
-    (1.0, 2048, 8192, 1024),
-    (2.0, 4096, 16_384, 1024),
-    (4.0, 8192, 30_720, 1024),
-    (8.0, 16_384, 61_440, 4096),
-    (16.0, 32_768, 122_880, 8192),
+/// The sizes that Fargate offers: vCPUs, and the memory that it offers with them. Source: AWS Batch API,
+/// ResourceRequirement, "VCPU" and "MEMORY"; CI compares this table with that text.
+pub const FARGATE_SIZES: [(f64, FargateMemory); 8] = [
+    (0.25, FargateMemory::OneOf(&[512, 1024, 2048])),
+    (0.5, FargateMemory::steps(1024, 4096, 1024)),
+    (1.0, FargateMemory::steps(2048, 8192, 1024)),
+    (2.0, FargateMemory::steps(4096, 16_384, 1024)),
+    (4.0, FargateMemory::steps(8192, 30_720, 1024)),
+    (8.0, FargateMemory::steps(16_384, 61_440, 4096)),
+    (16.0, FargateMemory::steps(32_768, 122_880, 8192)),
+    (32.0, FargateMemory::OneOf(&[61_440, 122_880, 249_856])),
 ];
+
+/// The memory sizes that Fargate offers with a number of vCPUs, in MiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FargateMemory {
+    /// Only these.
+    OneOf(&'static [u32]),
+    /// From the first to the last, in steps.
+    Steps {
+        /// The smallest.
+        least: u32,
+        /// The largest.
+        most: u32,
+        /// The difference between two sizes.
+        step: u32,
+    },
+}
+
+impl FargateMemory {
+    const fn steps(least: u32, most: u32, step: u32) -> FargateMemory {
+        FargateMemory::Steps { least, most, step }
+    }
+
+    /// Whether Fargate offers this memory.
+    pub fn contains(self, mib: u32) -> bool {
+        match self {
+            FargateMemory::OneOf(sizes) => sizes.contains(&mib),
+            FargateMemory::Steps { least, most, step } => {
+                (least..=most).contains(&mib) && (mib - least).is_multiple_of(step)
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for FargateMemory {
+    /// `512, 1024 or 2048 MiB`, or `1024 to 4096 MiB, in steps of 1024`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            FargateMemory::OneOf(sizes) => {
+                for (n, size) in sizes.iter().enumerate() {
+                    let before = match n {
+                        0 => "",
+                        n if n + 1 == sizes.len() => " or ",
+                        _ => ", ",
+                    };
+                    write!(f, "{before}{size}")?;
+                }
+                f.write_str(" MiB")
+            }
+            FargateMemory::Steps { least, most, step } => {
+                write!(f, "{least} to {most} MiB, in steps of {step}")
+            }
+        }
+    }
+}
+
+/// The memory with these vCPUs, if Fargate offers that many.
+pub fn fargate_memory(vcpu: f64) -> Option<FargateMemory> {
+    let size = FARGATE_SIZES.iter().find(|(offered, _)| *offered == vcpu);
+    size.map(|(_, memory)| *memory)
+}
+
+/// The least memory of a job on EC2, in MiB. Source: AWS Batch API, ResourceRequirement, "MEMORY".
+pub const EC2_MEMORY_MIN: u32 = 4;
 /// Seconds between SIGTERM and SIGKILL. Source: ECS agent, `stopTimeout` default.
 pub const STOP_TIMEOUT_SECONDS: u32 = 30;
 /// Seconds that a child takes after SIGTERM to store finished records, within
@@ -80,12 +144,16 @@ pub const ITEM_BYTES: usize = 400 * 1024;
 /// Maximum size of an outcome as JSON, in bytes. The rest of [`ITEM_BYTES`] is for the key and the names
 /// of attributes.
 pub const OUTCOME_BYTES: usize = ITEM_BYTES - 4 * 1024;
-/// Writes per second that a new on-demand table accepts immediately. Source: DynamoDB developer guide,
-/// "On-demand capacity mode".
+/// Writes per second that a new on-demand table accepts immediately and without charge. Source: DynamoDB
+/// developer guide, "On-demand capacity mode" and "DynamoDB warm throughput".
 pub const NEW_TABLE_WRITES: u32 = 4000;
 /// Maximum writes per second of an on-demand table, unless the quota of the account was raised.
 /// Source: DynamoDB "Service quotas", per-table.
 pub const TABLE_WRITES_MAX: u32 = 40_000;
+/// What AWS charges for each write per second above [`NEW_TABLE_WRITES`] when a table is created with warm
+/// throughput, in USD: once, and as much as an hour of provisioned capacity. Source: DynamoDB pricing,
+/// us-east-1, November 2026.
+pub const WARM_WRITE_USD: f64 = 0.00065;
 
 /// Maximum size of an SNS message in bytes, including names, types and values of its attributes. Source: SNS API,
 /// Publish and MessageAttributeValue (256 KB).
@@ -107,6 +175,22 @@ pub const SCHEDULE_NAME_MAX: usize = 64;
 /// into [`SCHEDULE_NAME_MAX`].
 pub const PIPELINE_NAME_MAX: usize = 32;
 
+/// The regions that have Amazon Translate and Amazon Comprehend, which detects the language for it. CI
+/// compares them with the endpoints of the AWS SDK for Python.
+pub const AMAZON_TRANSLATE_REGIONS: [&str; 12] = [
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-south-1",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ca-central-1",
+    "eu-central-1",
+    "eu-west-1",
+    "eu-west-2",
+    "us-east-1",
+    "us-east-2",
+    "us-west-2",
+];
 /// Maximum length of a text in a TranslateText request, in UTF-8 bytes. Source: Amazon Translate API,
 /// TranslateText.
 pub const TRANSLATE_TEXT_BYTES: usize = 10_000;

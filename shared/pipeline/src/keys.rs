@@ -516,13 +516,17 @@ pub(crate) static BATCH: Section = Section {
             "Number of records that a child processes at the same time."
         "max_children": Shape::Whole(1, 1_000_000), default "2000" =>
             "Maximum number of children of a phase. It limits the load on a source."
+        "capacity": Shape::OneOf(&["fargate", "ec2"]), default "\"fargate\"" =>
+            "What `vcpu` and `memory` are for. `fargate`: sizes of AWS Fargate, which run on every deployment. `ec2`: any size that an EC2 instance has; the deployment must have `Capacity=ec2`."
         "vcpu": Shape::Number, default "0.25" =>
-            "Number of vCPUs of a child: 0.25, 0.5, 1, 2, 4, 8 or 16."
+            "Number of vCPUs of a child: 0.25, 0.5, 1, 2, 4, 8, 16 or 32. With `capacity = \"ec2\"` any whole number."
         "memory": Shape::Memory, default "\"512 MiB\"" =>
             "Memory of a child. The sizes that AWS Fargate offers depend on `vcpu`."
         "attempts": Shape::Whole(1, rowmill_domain::limits::ATTEMPTS_MAX), default "10" =>
             "Maximum number of attempts of a child. Only faults of the machine or a service cause a retry, never a bad record."
         "timeout": Shape::Duration, default "\"1h\"" =>
             "Time limit for one attempt of a child, at least 60 s."
+        "table_writes": Shape::Whole(rowmill_domain::limits::NEW_TABLE_WRITES, rowmill_domain::limits::TABLE_WRITES_MAX), default "4000" =>
+            "The most writes per second for which the table of the run's outcomes is prepared. 4,000 are free and enough for nearly all runs: a table that is written faster scales by itself while children retry. AWS charges those above 4,000 for each run that needs them; `rowmill plan` shows how much."
     },
 };

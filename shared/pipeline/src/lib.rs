@@ -65,6 +65,7 @@ mod reference;
 mod resubmitted;
 pub mod secrets;
 mod step;
+mod table;
 pub mod template;
 #[cfg(test)]
 mod tests;
@@ -86,4 +87,5 @@ pub use step::{
     HttpOutput, HttpStep, LanguageStep, NextPage, Pages, ProcessPer, SentimentStep, Step, StepKind,
     TranslateServer, TranslateService, TranslateStep,
 };
+pub use table::table_usd;
 pub use template::Template;

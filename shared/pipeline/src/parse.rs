@@ -1,6 +1,7 @@
 //! Parses a pipeline file into a [`Pipeline`]. It walks toml's spanned tree by hand, so that every
 //! error has its position and all errors are found, not only the first.
 
+mod batch;
 mod http;
 mod pages;
 mod parameters;
@@ -13,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rowmill_domain::limits::{ATTEMPT_SECONDS_MIN, FARGATE_SIZES, RECIPIENTS_MAX};
+use rowmill_domain::limits::RECIPIENTS_MAX;
 use rowmill_domain::value::{Kind, Value};
 use rowmill_domain::{Delimiter, SheetRef};
 use toml::de::{DeTable, DeValue};
@@ -24,11 +25,10 @@ use crate::keys::Section;
 use crate::mentions::{Mention, Mentions};
 use crate::names::{Origin, Reference, nearest};
 use crate::{
-    BatchSettings, Check, DerivedColumn, Expr, Input, Notify, OnFailure, Parameter, Pipeline,
-    PipelineError, ReportSpec, Template, keys,
+    Check, DerivedColumn, Expr, Input, Notify, OnFailure, Parameter, Pipeline, PipelineError,
+    ReportSpec, Template, keys,
 };
 
-const MEMORY: &str = "\"512 MiB\" or \"2 GiB\"";
 const RULE: &str = "write a condition on a column, such as \"tax_due >= 0\"";
 const DURATION: &str = "\"20s\", \"500ms\", \"2m\" or \"1h\"";
 
@@ -127,7 +127,7 @@ impl<'a> Builder<'a> {
             pipeline.notify = notify(&table);
         }
         if let Some(table) = table(root, "batch", &keys::BATCH) {
-            pipeline.batch = batch(&table);
+            pipeline.batch = batch::batch(&table);
         }
         root.finish();
         pipeline.parameters = std::mem::take(&mut self.parameters);
@@ -399,65 +399,4 @@ fn is_address(text: &str) -> bool {
             && domain.chars().all(plain)
             && domain.split('.').all(|label| !label.is_empty())
     })
-}
-
-fn batch(table: &TomlTable<'_>) -> BatchSettings {
-    let default = BatchSettings::default();
-    let vcpu = table.optional("vcpu");
-    let memory = table.optional("memory");
-    let batch = BatchSettings {
-        seconds_per_record: table
-            .optional("seconds_per_record")
-            .and_then(|n| n.number())
-            .unwrap_or(default.seconds_per_record),
-        concurrency: whole(table, "concurrency", default.concurrency),
-        max_children: whole(table, "max_children", default.max_children),
-        vcpu: vcpu.as_ref().and_then(Node::number).unwrap_or(default.vcpu),
-        memory_mib: memory
-            .as_ref()
-            .and_then(|n| n.read(units::memory, MEMORY))
-            .unwrap_or(default.memory_mib),
-        attempts: whole(table, "attempts", default.attempts),
-        timeout_seconds: table
-            .optional("timeout")
-            .and_then(|n| {
-                let seconds = n.read(units::duration, DURATION)?.as_secs();
-                if seconds < u64::from(ATTEMPT_SECONDS_MIN) {
-                    n.error(
-                        "the time limit must be at least 60 s, the minimum of AWS Batch",
-                        None,
-                    );
-                }
-                u32::try_from(seconds).ok()
-            })
-            .unwrap_or(default.timeout_seconds),
-    };
-    if let Some(node) = memory.as_ref().or(vcpu.as_ref()) {
-        size(&batch, vcpu.as_ref(), node);
-    }
-    table.finish();
-    batch
-}
-
-/// Records an error if Fargate does not offer this size of a child.
-fn size(batch: &BatchSettings, vcpu: Option<&Node<'_>>, memory: &Node<'_>) {
-    let Some((_, least, most, step)) = FARGATE_SIZES.iter().find(|s| s.0 == batch.vcpu) else {
-        if let Some(node) = vcpu {
-            node.error(
-                format!("AWS Fargate does not offer {} vCPUs", batch.vcpu),
-                Some("choose 0.25, 0.5, 1, 2, 4, 8 or 16"),
-            );
-        }
-        return;
-    };
-    let mib = batch.memory_mib;
-    if !(*least..=*most).contains(&mib) || !mib.is_multiple_of(*step) {
-        memory.error(
-            format!(
-                "AWS Fargate does not offer {mib} MiB with {} vCPUs",
-                batch.vcpu
-            ),
-            Some(&format!("choose {least} to {most} MiB, in steps of {step}")),
-        );
-    }
 }

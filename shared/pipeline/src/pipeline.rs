@@ -1,5 +1,7 @@
 //! A parsed pipeline file: all sections except the steps.
 
+use rowmill_domain::job::Capacity;
+use rowmill_domain::limits::NEW_TABLE_WRITES;
 use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Delimiter, Kind, SheetRef};
@@ -155,15 +157,23 @@ pub struct BatchSettings {
     pub concurrency: u32,
     /// Maximum number of children of one phase over all chunks, at least 1. Default 2,000.
     pub max_children: u32,
-    /// vCPUs of a child; a size in [`rowmill_domain::limits::FARGATE_SIZES`]. Default 0.25.
+    /// What the sizes are for. [`Capacity::Fargate`]: they run on any deployment. [`Capacity::Ec2`]:
+    /// only on a deployment with EC2 instances. Default: Fargate.
+    pub capacity: Capacity,
+    /// vCPUs of a child: a size in [`rowmill_domain::limits::FARGATE_SIZES`], or a whole number with
+    /// [`Capacity::Ec2`]. Default 0.25.
     pub vcpu: f64,
-    /// Memory of a child in MiB, a size that Fargate offers with these vCPUs. Default 512.
+    /// Memory of a child in MiB, a size that Fargate offers with these vCPUs, or any with
+    /// [`Capacity::Ec2`]. Default 512.
     pub memory_mib: u32,
     /// Maximum number of attempts of a child, 1 to 10. Default 10: only faults of the machine or a
     /// service are retried.
     pub attempts: u32,
     /// Time limit for one attempt of a child in seconds, at least 60. Default 3,600.
     pub timeout_seconds: u32,
+    /// The most writes per second for which the run's table is prepared when it is created. AWS
+    /// charges those above the default, [`rowmill_domain::limits::NEW_TABLE_WRITES`], for each run.
+    pub table_writes: u32,
 }
 
 impl Default for BatchSettings {
@@ -172,10 +182,12 @@ impl Default for BatchSettings {
             seconds_per_record: 0.01,
             concurrency: 16,
             max_children: 2000,
+            capacity: Capacity::Fargate,
             vcpu: 0.25,
             memory_mib: 512,
             attempts: 10,
             timeout_seconds: 3600,
+            table_writes: NEW_TABLE_WRITES,
         }
     }
 }

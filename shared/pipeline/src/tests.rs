@@ -215,7 +215,7 @@ fn the_documented_defaults_are_the_real_ones() {
             }
         }
     }
-    assert_eq!(tried, 23);
+    assert_eq!(tried, 25);
 }
 
 #[test]
@@ -338,6 +338,12 @@ fn every_error_has_its_position() {
         ("[batch]\nseconds_per_record = 0".to_owned(), "2:22", "above 0", ""),
         ("[batch]\nmemory = \"512\"".to_owned(), "2:10", "for `memory`", "512 MiB"),
         ("[batch]\nvcpu = 3".to_owned(), "2:8", "does not offer 3 vCPUs", "0.25"),
+        ("[batch]\nmemory = \"1536 MiB\"".to_owned(), "2:10", "does not offer 1536 MiB with 0.25 vCPUs", "512, 1024 or 2048 MiB"),
+        ("[batch]\nvcpu = 32\nmemory = \"64 GiB\"".to_owned(), "3:10", "does not offer 65536 MiB with 32 vCPUs", "61440, 122880 or 249856"),
+        ("[batch]\nvcpu = 48".to_owned(), "2:8", "does not offer 48 vCPUs", "capacity = \"ec2\""),
+        ("[batch]\ncapacity = \"ec2\"\nvcpu = 1.5".to_owned(), "3:8", "EC2 does not offer 1.5 vCPUs", "whole number"),
+        ("[batch]\ncapacity = \"ec2\"\nvcpu = 1\nmemory = \"2 MiB\"".to_owned(), "4:10", "not enough", "at least 4 MiB"),
+        ("[batch]\ntable_writes = 3999".to_owned(), "2:16", "between 4000 and 40000", ""),
         ("[batch]\nvcpu = 1\nmemory = \"1 GiB\"".to_owned(), "3:10", "does not offer 1024 MiB with 1 vCPUs", "2048 to 8192"),
         ("[batch]\ntimeout = \"30s\"".to_owned(), "2:11", "at least 60 s", ""),
     ] {

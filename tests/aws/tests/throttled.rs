@@ -10,10 +10,11 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use chrono::{TimeDelta, Utc};
 use rowmill_aws::{
-    Architecture, BatchConfig, BatchJobs, Capacity, DynamoLedger, EventBridgeScheduler, S3Objects,
-    SesMailer, SnsTopic,
+    Architecture, BatchConfig, BatchJobs, DynamoLedger, EventBridgeScheduler, S3Objects, SesMailer,
+    SnsTopic,
 };
 use rowmill_domain::RunId;
+use rowmill_domain::job::Capacity;
 use rowmill_domain::message::RunMessage;
 use rowmill_ports::{ErrorKind, Location, Mailer, Objects, Scheduler, Topic, conformance};
 use rowmill_tests_aws::batch_endpoint::{BatchEndpoint, Setup};

@@ -10,11 +10,12 @@ use aws_sdk_batch::types::{
     RuntimePlatform, Secret,
 };
 use rowmill_domain::job::rules::Violation;
-use rowmill_domain::job::value_from;
-use rowmill_domain::job::{ExitAction, JobDefinition, RetryStrategy as Retries};
+use rowmill_domain::job::{
+    Capacity, ExitAction, JobDefinition, RetryStrategy as Retries, value_from,
+};
 use serde_json::json;
 
-use super::{Architecture, BatchConfig, Capacity, signed};
+use super::{Architecture, BatchConfig, signed};
 
 /// The version of what [`fill`] makes of a definition, so that a new version of the program does not
 /// use what an old one registered.

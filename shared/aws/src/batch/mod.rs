@@ -17,7 +17,7 @@ use aws_sdk_batch::types::{
 };
 use rowmill_domain::job::rules::{self, Violation};
 use rowmill_domain::job::{
-    Dependency, DependencyType, JobDefinition, JobDetail, JobId, JobStatus, SubmitJob,
+    Capacity, Dependency, DependencyType, JobDefinition, JobDetail, JobId, JobStatus, SubmitJob,
 };
 use rowmill_ports::{ErrorKind, JobFilter, Jobs, PortError, Result};
 use serde::Serialize;
@@ -56,47 +56,18 @@ pub enum Architecture {
     X86_64,
 }
 
-/// What jobs run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum Capacity {
-    /// Fargate: `fargate`. The queue decides between Spot and On-Demand.
-    Fargate,
-    /// EC2 instances: `ec2`.
-    Ec2,
-}
-
-/// A text that is not the name of an [`Architecture`] or a [`Capacity`].
+/// A text that is not the name of an [`Architecture`].
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{found}` is neither {}", expected.join(" nor "))]
-pub struct UnknownName {
-    found: String,
-    expected: [&'static str; 2],
-}
+#[error("`{0}` is neither arm64 nor x86_64")]
+pub struct UnknownArchitecture(String);
 
 impl FromStr for Architecture {
-    type Err = UnknownName;
-    fn from_str(text: &str) -> std::result::Result<Architecture, UnknownName> {
+    type Err = UnknownArchitecture;
+    fn from_str(text: &str) -> std::result::Result<Architecture, UnknownArchitecture> {
         match text {
             "arm64" => Ok(Architecture::Arm64),
             "x86_64" => Ok(Architecture::X86_64),
-            _ => Err(UnknownName {
-                found: text.to_owned(),
-                expected: ["arm64", "x86_64"],
-            }),
-        }
-    }
-}
-
-impl FromStr for Capacity {
-    type Err = UnknownName;
-    fn from_str(text: &str) -> std::result::Result<Capacity, UnknownName> {
-        match text {
-            "fargate" => Ok(Capacity::Fargate),
-            "ec2" => Ok(Capacity::Ec2),
-            _ => Err(UnknownName {
-                found: text.to_owned(),
-                expected: ["fargate", "ec2"],
-            }),
+            _ => Err(UnknownArchitecture(text.to_owned())),
         }
     }
 }
@@ -400,8 +371,6 @@ mod tests {
     fn names_are_parsed_as_in_the_environment() {
         assert_eq!("arm64".parse(), Ok(Architecture::Arm64));
         assert_eq!("x86_64".parse(), Ok(Architecture::X86_64));
-        assert_eq!("fargate".parse(), Ok(Capacity::Fargate));
-        assert_eq!("ec2".parse(), Ok(Capacity::Ec2));
         let error = "ARM".parse::<Architecture>().unwrap_err();
         assert_eq!(error.to_string(), "`ARM` is neither arm64 nor x86_64");
     }

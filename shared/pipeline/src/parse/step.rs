@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::batch::MEMORY;
 use super::http::{allow_hosts, rate};
-use super::{Builder, MEMORY, timeout, units, whole};
+use super::{Builder, timeout, units, whole};
 use crate::keys::{FETCH, SERVER, STEP_KINDS, STEPS};
 use crate::names::suggest;
 use crate::parse::reader::{Node, TomlTable};

@@ -170,10 +170,7 @@ impl Register {
 }
 
 fn fargate_size(vcpu: f64, memory: u32) -> Result<(), Fault> {
-    let fits = limits::FARGATE_SIZES.iter().any(|(v, least, most, step)| {
-        *v == vcpu && (*least..=*most).contains(&memory) && (memory - least).is_multiple_of(*step)
-    });
-    if fits {
+    if limits::fargate_memory(vcpu).is_some_and(|offered| offered.contains(memory)) {
         return Ok(());
     }
     Err(Fault::client(format!(

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use rowmill_cleanup::{Cleanup, CleanupConfig};
 use rowmill_domain::event::{Invocation, ObjectCreated};
-use rowmill_domain::job::{JobDetail, JobStatus};
+use rowmill_domain::job::{Capacity, JobDetail, JobStatus};
 use rowmill_domain::message::RunMessage;
 use rowmill_domain::{RunId, RunItem};
 use rowmill_local::batch::{BatchConfig, LocalBatch};
@@ -95,6 +95,8 @@ impl Bench {
                     queue: QUEUE.into(),
                     stack: "rowmill".into(),
                     image: "image".into(),
+                    capacity: Capacity::Ec2,
+                    region: None,
                 },
             },
             cleanup: Cleanup {

@@ -6,8 +6,8 @@ use std::path::Path;
 use aws_config::SdkConfig;
 use aws_sdk_batch::Client;
 use aws_sdk_batch::types::{CeState, CeType, ComputeEnvironmentOrder, JqState};
-use rowmill_aws::{Architecture, BatchConfig, BatchJobs, Capacity};
-use rowmill_domain::job::{JobId, JobName};
+use rowmill_aws::{Architecture, BatchConfig, BatchJobs};
+use rowmill_domain::job::{Capacity, JobId, JobName};
 use rowmill_pipeline::BatchSettings;
 use rowmill_ports::{ErrorKind, JobFilter, Jobs, conformance};
 use rowmill_submit::SubmitConfig;
@@ -91,6 +91,8 @@ async fn job_definitions_on_moto() {
         queue: QUEUE.into(),
         stack: "rowmill".into(),
         image: "image:1".into(),
+        capacity: Capacity::Fargate,
+        region: None,
     };
     let definition = rowmill_submit::definition(
         &submit,

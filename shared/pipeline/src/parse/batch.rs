@@ -1,0 +1,97 @@
+//! `[batch]`.
+
+use rowmill_domain::job::Capacity;
+use rowmill_domain::limits::{ATTEMPT_SECONDS_MIN, EC2_MEMORY_MIN, fargate_memory};
+
+use super::reader::{Node, TomlTable};
+use super::{DURATION, units, whole};
+use crate::BatchSettings;
+
+pub(super) const MEMORY: &str = "\"512 MiB\" or \"2 GiB\"";
+
+pub(super) fn batch(table: &TomlTable<'_>) -> BatchSettings {
+    let default = BatchSettings::default();
+    let capacity = table.optional("capacity").and_then(|n| n.one_of());
+    let vcpu = table.optional("vcpu");
+    let memory = table.optional("memory");
+    let batch = BatchSettings {
+        seconds_per_record: table
+            .optional("seconds_per_record")
+            .and_then(|n| n.number())
+            .unwrap_or(default.seconds_per_record),
+        concurrency: whole(table, "concurrency", default.concurrency),
+        max_children: whole(table, "max_children", default.max_children),
+        capacity: match capacity {
+            Some("ec2") => Capacity::Ec2,
+            _ => default.capacity,
+        },
+        vcpu: vcpu.as_ref().and_then(Node::number).unwrap_or(default.vcpu),
+        memory_mib: memory
+            .as_ref()
+            .and_then(|n| n.read(units::memory, MEMORY))
+            .unwrap_or(default.memory_mib),
+        attempts: whole(table, "attempts", default.attempts),
+        timeout_seconds: table
+            .optional("timeout")
+            .and_then(|n| {
+                let seconds = n.read(units::duration, DURATION)?.as_secs();
+                if seconds < u64::from(ATTEMPT_SECONDS_MIN) {
+                    n.error(
+                        "the time limit must be at least 60 s, the minimum of AWS Batch",
+                        None,
+                    );
+                }
+                u32::try_from(seconds).ok()
+            })
+            .unwrap_or(default.timeout_seconds),
+        table_writes: whole(table, "table_writes", default.table_writes),
+    };
+    size(&batch, vcpu.as_ref(), memory.as_ref());
+    table.finish();
+    batch
+}
+
+/// Records an error if no machine offers this size of a child.
+fn size(batch: &BatchSettings, vcpu: Option<&Node<'_>>, memory: Option<&Node<'_>>) {
+    let (vcpus, mib) = (batch.vcpu, batch.memory_mib);
+    if batch.capacity == Capacity::Ec2 {
+        // Source: AWS Batch API, ResourceRequirement, "VCPU": at least one, a whole number.
+        if let Some(node) = vcpu
+            && (vcpus < 1.0 || vcpus.fract() != 0.0)
+        {
+            node.error(
+                format!("EC2 does not offer {vcpus} vCPUs"),
+                Some("choose a whole number from 1"),
+            );
+        }
+        if let Some(node) = memory
+            && mib < EC2_MEMORY_MIN
+        {
+            node.error(
+                format!("{mib} MiB are not enough for a job"),
+                Some(&format!("choose at least {EC2_MEMORY_MIN} MiB")),
+            );
+        }
+        return;
+    }
+    let Some(offered) = fargate_memory(vcpus) else {
+        if let Some(node) = vcpu {
+            node.error(
+                format!("AWS Fargate does not offer {vcpus} vCPUs"),
+                Some(
+                    "choose 0.25, 0.5, 1, 2, 4, 8, 16 or 32, or set `capacity = \"ec2\"` if the \
+                     deployment has EC2 instances",
+                ),
+            );
+        }
+        return;
+    };
+    if let Some(node) = memory.or(vcpu)
+        && !offered.contains(mib)
+    {
+        node.error(
+            format!("AWS Fargate does not offer {mib} MiB with {vcpus} vCPUs"),
+            Some(&format!("choose {offered}")),
+        );
+    }
+}
