@@ -155,7 +155,7 @@ pub(crate) static INPUT: Section = Section {
         "types": Shape::Types, default "as in the workbook" =>
             "The type of each column. Rows with a value of another type are rejected."
         "hidden_rows": Shape::OneOf(&["keep", "skip"]), default "\"keep\"" =>
-            "Whether to read hidden rows. They are recognized in xlsx, xlsm and xlsb files only."
+            "Whether to read hidden rows. They are recognized in xlsx, xlsm, xlsb and ods files only."
         "limits": Shape::Table(&LIMITS), default "see [input.limits]" =>
             "Limits for reading the workbook."
     },
@@ -172,7 +172,7 @@ pub(crate) static LIMITS: Section = Section {
         "inflated_bytes": Shape::Count, default "17179869184" =>
             "Total size of the archive's files when decompressed, in bytes."
         "ratio": Shape::Count, default "300" =>
-            "Decompressed bytes per byte of the file; checked once 64 MiB are decompressed."
+            "Decompressed bytes per byte of the file; checked once 64 MiB are decompressed. In ods files, repeated cells count as decompressed."
         "entries": Shape::Count, default "10000" =>
             "Number of files in the archive."
         "rows": Shape::Count, default "1048576" =>

@@ -1,6 +1,6 @@
 //! Measures reading and writing: `measure read FILE`, `measure inflate FILE`, `measure events
-//! FILE`, `measure write ROWS FILE`, `measure bare ROWS FILE LEVEL`. Prints CPU seconds, wall-clock
-//! seconds and peak memory in MB. `benches/workbook.py` compares the results with other libraries.
+//! FILE`, `measure calamine FILE`, `measure write ROWS FILE`, `measure bare ROWS FILE LEVEL`, `measure
+//! ods ROWS FILE`. Prints CPU seconds, wall-clock seconds and peak memory in MB. `benches/workbook.py` compares the results with other libraries.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -24,7 +24,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ["read", file] => read(Path::new(file)),
         ["inflate", file] => parts(Path::new(file), inflate),
         ["events", file] => parts(Path::new(file), events),
+        ["calamine", file] => with_calamine(Path::new(file)),
         ["write", rows, file] => write(rows.parse()?, Path::new(file)),
+        ["ods", rows, file] => ods(rows.parse()?, Path::new(file)),
         ["bare", rows, file, level] => bare(rows.parse()?, Path::new(file), level.parse()?),
         _ => Err("unknown command; the comment at the top of measure.rs lists them".into()),
     }?;
@@ -90,6 +92,26 @@ fn read(file: &Path) -> Outcome {
     Ok(format!(
         "{} rows, {} values, {} bytes of text",
         summary.rows, count.values, count.bytes
+    ))
+}
+
+/// Reads the first sheet with calamine.
+fn with_calamine(file: &Path) -> Outcome {
+    use calamine::{Data, Reader as _, open_workbook_auto};
+    let mut book = open_workbook_auto(file)?;
+    let range = book.worksheet_range_at(0).ok_or("no sheet")??;
+    let (mut values, mut bytes) = (0u64, 0);
+    for row in range.rows().skip(1) {
+        for cell in row {
+            values += u64::from(*cell != Data::Empty);
+            if let Data::String(text) = cell {
+                bytes += text.len();
+            }
+        }
+    }
+    let rows = range.height().saturating_sub(1);
+    Ok(format!(
+        "{rows} rows, {values} values, {bytes} bytes of text"
     ))
 }
 
@@ -191,5 +213,53 @@ fn bare(rows: u64, file: &Path, level: u8) -> Outcome {
         sheet.write_number(row, 12, 1.0)?;
     }
     book.save(file)?;
+    Ok(format!("{} bytes", file.metadata()?.len()))
+}
+
+/// Writes the same cells as an ods document, in the notation of LibreOffice.
+fn ods(rows: u64, file: &Path) -> Outcome {
+    use std::io::Write as _;
+    let mut zip = zip::ZipWriter::new(std::io::BufWriter::new(File::create(file)?));
+    let options = zip::write::SimpleFileOptions::default();
+    zip.start_file("mimetype", options)?;
+    zip.write_all(b"application/vnd.oasis.opendocument.spreadsheet")?;
+    zip.start_file("content.xml", options.large_file(true))?;
+    let names = ["office", "table", "text", "calcext"]
+        .map(|n| format!("xmlns:{n}=\"urn:oasis:names:tc:opendocument:xmlns:{n}:1.0\""));
+    let cell = |value: &Value| {
+        let shown = value.to_text().replace('&', "&amp;");
+        let (kind, own) = match value {
+            Value::Number(n) => ("float", format!(" office:value=\"{n}\"")),
+            Value::Bool(b) => ("boolean", format!(" office:boolean-value=\"{b}\"")),
+            Value::Date(_) => ("date", format!(" office:date-value=\"{shown}\"")),
+            _ => ("string", String::new()),
+        };
+        format!(
+            "<table:table-cell office:value-type=\"{kind}\"{own} calcext:value-type=\"{kind}\"><text:p>\
+             {shown}</text:p></table:table-cell>"
+        )
+    };
+    let row = |cells: String| {
+        format!("<table:table-row table:style-name=\"ro1\">{cells}</table:table-row>")
+    };
+    let head = (1..=10)
+        .map(|i| cell(&Value::Text(format!("Column {i}"))))
+        .collect();
+    let mut text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<office:document-content {}><office:body>\
+         <office:spreadsheet><table:table table:name=\"Data\">{}",
+        names.join(" "),
+        row(head)
+    );
+    for i in 0..rows {
+        text += &row(record(i).iter().map(cell).collect());
+        if text.len() > 1 << 20 {
+            zip.write_all(text.as_bytes())?;
+            text.clear();
+        }
+    }
+    text += "</table:table></office:spreadsheet></office:body></office:document-content>";
+    zip.write_all(text.as_bytes())?;
+    zip.finish()?.flush()?;
     Ok(format!("{} bytes", file.metadata()?.len()))
 }

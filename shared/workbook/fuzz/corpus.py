@@ -54,6 +54,13 @@ INPUTS = {
         "repeats": b'<table:table table:name="A"><table:table-row table:number-rows-repeated="3">'
         b'<table:table-cell table:number-columns-repeated="4" office:value-type="string"><text:p>x</text:p>'
         b"</table:table-cell></table:table-row></table:table>",
+        "notations": b'<table:calculation-settings><table:null-date table:date-value="1904-01-01"/>'
+        b'</table:calculation-settings><table:table table:name="A"><table:table-column table:number-columns-repeated="2"/>'
+        b'<table:table-row-group><table:table-row table:visibility="filter"><table:covered-table-cell '
+        b'office:value-type="float" office:value="0" table:formula="of:=1/0"><office:annotation><text:p>x</text:p>'
+        b"</office:annotation><text:p>#DIV/0!</text:p><text:list><text:list-item><text:h>a<text:tab/>"
+        b"<text:line-break/></text:h></text:list-item></text:list></covered-table-cell></table:table-row>"
+        b"</table:table-row-group></table:table>",
     },
     "xls": {
         "cells": xls(0x0203, struct.pack("<HHHd", 1, 0, 0, 1.5))

@@ -112,7 +112,8 @@
 //! | `book/`, `styles.rs`, `string_table.rs` | what xlsx and xlsb share: the parts of a workbook, number formats, shared strings |
 //! | `xlsx/` | xlsx and xlsm |
 //! | `xlsb/`, `binary.rs`, `current_row.rs` | xlsb, and values and rows of binary formats |
-//! | `calamine.rs`, `ods.rs`, `compound.rs`, `biff.rs` | ods and xls by calamine, and the checks before it runs |
+//! | `ods/` | ods and fods |
+//! | `calamine.rs`, `compound.rs`, `biff.rs` | xls by calamine, and the checks before it runs |
 //! | `delimited.rs` | csv and tsv |
 //! | `dialect.rs` | detects the delimiter of csv and tsv |
 //!

@@ -10,7 +10,7 @@ mod files;
 use std::ops::ControlFlow;
 
 use files::xlsb::Xlsb;
-use files::{Xlsx, sheet};
+use files::{Xlsx, ods_content, ods_package, ods_row, ods_text, sheet};
 use proptest::prelude::*;
 use rowmill_workbook::{Cell, Header, OutsideCell, ReadError, ReadOptions, RowSink, read_rows};
 
@@ -159,6 +159,31 @@ fn xlsb_book() -> Xlsb {
     }
 }
 
+/// The `content.xml` of an ods document.
+fn ods() -> String {
+    let styles = "<number:date-style style:name=\"N1\"/><style:style style:name=\"c1\" \
+                  style:family=\"table-cell\" style:data-style-name=\"N1\"/>";
+    let repeat = "table:number-columns-repeated=\"2\"";
+    let rows = [
+        ods_row("", &ods_text(repeat, "A")),
+        ods_row(
+            "table:number-rows-repeated=\"3\"",
+            "<table:table-cell table:style-name=\"c1\" office:value-type=\"float\" office:value=\"45352.5\"/>\
+             <table:covered-table-cell/>",
+        ),
+        ods_row(
+            "table:visibility=\"filter\"",
+            &ods_text("", "a<text:s text:c=\"2\"/>b<text:tab/>"),
+        ),
+        ods_row("", &ods_text("table:formula=\"of:=1/0\"", "#DIV/0!")),
+    ];
+    let table = format!(
+        "<table:table table:name=\"Data\">{}</table:table>",
+        rows.concat()
+    );
+    ods_content(styles, &table)
+}
+
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -205,6 +230,13 @@ proptest! {
             must_end("a.xlsb", &book.bytes());
         }
         must_end("a.xlsb", &changed(&book.bytes(), &changes));
+    }
+
+    #[test]
+    fn mutated_ods_documents_never_crash_the_reader(changes in changes()) {
+        let content = changed(ods().as_bytes(), &changes);
+        must_end("a.ods", &ods_package(&content, ""));
+        must_end("a.fods", &content);
     }
 
     #[test]

@@ -8,5 +8,5 @@ mod common;
 mod files;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    common::read(&files::ods(&String::from_utf8_lossy(bytes), ""), false);
+    common::read(&files::ods(&String::from_utf8_lossy(bytes), ""), true);
 });

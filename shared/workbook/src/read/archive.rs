@@ -14,7 +14,7 @@ use super::limits::ReadLimits;
 
 /// Inflated size from which to check the ratio. Below it, even the maximum ratio of deflate is
 /// harmless.
-const RATIO_FROM: u64 = 64 << 20;
+pub(crate) const RATIO_FROM: u64 = 64 << 20;
 /// Size of a read from the file in bytes.
 const FILE_BUFFER: usize = 64 << 10;
 /// Size of the end record with the longest possible comment.
@@ -175,21 +175,6 @@ impl Archive {
         let start = entry.offset + 30 + skip(26) + skip(28);
         file.seek(SeekFrom::Start(start)).map_err(io)?;
         Ok(file.take(entry.compressed))
-    }
-
-    /// Inflates every part once, to protect readers that do not check declared sizes.
-    pub(crate) fn verify(&self) -> Result<(), ReadError> {
-        let mut buffer = vec![0; FILE_BUFFER];
-        for entry in &self.entries {
-            let mut part = self.part(entry)?;
-            loop {
-                let read = part.read(&mut buffer);
-                if read.map_err(|e| self.broken(entry, &e))? == 0 {
-                    break;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The error for content that exceeds a limit.

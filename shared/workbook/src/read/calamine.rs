@@ -1,14 +1,12 @@
-//! Reads xls and ods with calamine, which loads them into memory.
+//! Reads xls with calamine, which loads it into memory.
 
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
+use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use calamine::{Data, ExcelDateTime, ExcelDateTimeType, Ods, Range, Reader, SheetVisible, Xls};
-use chrono::NaiveTime;
-use rowmill_domain::{Kind, Value};
+use calamine::{Data, ExcelDateTime, ExcelDateTimeType, Range, Reader, SheetVisible, Xls};
+use rowmill_domain::Value;
 
-use super::archive::Archive;
 use super::biff;
 use super::compound::Compound;
 use super::error::ReadError;
@@ -18,9 +16,9 @@ use super::number_format::FormatKind;
 use super::options::ReadOptions;
 use super::row::RowCells;
 use super::rows::{Assembler, Halt};
+use super::serial;
 use super::sheet_select::select_sheet;
 use super::sink::{Cell, ReadSummary};
-use super::{ods, serial};
 
 pub(crate) fn read_xls(
     path: &Path,
@@ -66,47 +64,8 @@ pub(crate) fn read_xls(
         let begin = merges.iter().filter(|merged| merged.rows.0 == row);
         Ok(begin.copied().collect())
     }));
-    read_range(path, limits, &range, &ods::Errors::new(), rows)?;
+    read_range(path, limits, &range, rows)?;
     rows.finish(&|_| None)
-}
-
-pub(crate) fn read_ods(
-    path: &Path,
-    mut file: File,
-    options: &ReadOptions,
-    rows: &mut Assembler,
-) -> Result<ReadSummary, Halt> {
-    let archive = Archive::open(path, &mut file, &options.limits)?;
-    archive.verify()?;
-    if ods::is_encrypted(&archive, &options.limits) {
-        let file = path.to_owned();
-        return Err(ReadError::Encrypted { file }.into());
-    }
-    let mut errors = ods::check(&archive, &options.limits)?;
-    let mut book = Ods::new(rewound(path, file)?).map_err(|e| match e {
-        calamine::OdsError::Password => ReadError::Encrypted {
-            file: path.to_owned(),
-        },
-        e => malformed(path, "workbook", &e),
-    })?;
-    let sheet = select(path, options, book.sheets_metadata())?;
-    let range = book
-        .worksheet_range(&sheet)
-        .map_err(|e| malformed(path, &format!("sheet `{sheet}`"), &e))?;
-    rows.sheet(&sheet);
-    let errors = errors.remove(&sheet).unwrap_or_default();
-    let limits = options.limits.clone();
-    rows.merges(Box::new(move |row| {
-        ods::merges(&archive, &limits, &sheet, row)
-    }));
-    read_range(path, &options.limits, &range, &errors, rows)?;
-    rows.finish(&|_| None)
-}
-
-fn rewound(path: &Path, mut file: File) -> Result<BufReader<File>, ReadError> {
-    file.seek(SeekFrom::Start(0))
-        .map_err(|e| ReadError::io(path, e))?;
-    Ok(BufReader::new(file))
 }
 
 fn malformed(path: &Path, place: &str, error: &dyn std::fmt::Display) -> ReadError {
@@ -126,25 +85,18 @@ fn select(
     select_sheet(path, options.sheet.as_ref(), &all).map(|at| sheets[at].name.clone())
 }
 
-/// Adds all rows of a range. `errors` holds the positions of texts that are error codes.
+/// Adds all rows of a range.
 fn read_range(
     path: &Path,
     limits: &ReadLimits,
     range: &Range<Data>,
-    errors: &ods::Errors,
     rows: &mut Assembler,
 ) -> Result<(), Halt> {
     let mut cells = RowCells::new(path, limits);
     let (first_row, first_column) = range.start().unwrap_or_default();
     for (row, values) in (first_row..).zip(range.rows()) {
         for (column, data) in (first_column..).zip(values) {
-            let cell = match data {
-                Data::String(text) if !text.is_empty() && errors.contains(&(row, column)) => {
-                    Cell::Error(text.clone())
-                }
-                data => to_cell(data.clone()),
-            };
-            cells.push(column, 0, cell)?;
+            cells.push(column, 0, to_cell(data.clone()))?;
         }
         rows.row(row + 1, &mut cells)?;
     }
@@ -153,13 +105,11 @@ fn read_range(
 
 fn to_cell(data: Data) -> Cell {
     match data {
-        Data::String(text) => text_cell(text),
+        Data::String(text) | Data::DateTimeIso(text) | Data::DurationIso(text) => text_cell(text),
         Data::Int(number) => Cell::Value(Value::Number(number as f64)),
         Data::Float(number) => self::number(number),
         Data::Bool(value) => Cell::Value(Value::Bool(value)),
         Data::DateTime(moment) => Cell::Value(self::date_or_time(&moment)),
-        Data::DateTimeIso(text) => ods_iso(text, &[Kind::Date, Kind::DateTime]),
-        Data::DurationIso(text) => ods_duration(text),
         Data::Error(error) => Cell::Error(error.to_string()),
         Data::Empty => Cell::Empty,
     }
@@ -195,27 +145,6 @@ fn date_or_time(moment: &ExcelDateTime) -> Value {
     serial::value(number, shown, is_1904)
 }
 
-/// A time value of an ods file. The format does not distinguish times of day from durations. Values
-/// below 24 hours are taken as times of day, which they nearly always are.
-fn ods_duration(text: String) -> Cell {
-    match Value::parse(&text, Kind::Duration) {
-        Some(Value::Duration(length)) => {
-            let time = NaiveTime::MIN.overflowing_add_signed(length);
-            Cell::Value(match time {
-                (time, 0) => Value::Time(time),
-                _ => Value::Duration(length),
-            })
-        }
-        _ => text_cell(text),
-    }
-}
-
-/// A date or time value of an ods file, or text if it is neither.
-fn ods_iso(text: String, kinds: &[Kind]) -> Cell {
-    let value = kinds.iter().find_map(|kind| Value::parse(&text, *kind));
-    value.map_or_else(|| text_cell(text), Cell::Value)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,18 +163,6 @@ mod tests {
         ] {
             let value = date_or_time(&ExcelDateTime::new(number, kind, is_1904));
             assert_eq!(value.to_text(), want);
-        }
-    }
-
-    #[test]
-    fn ods_times_below_a_day_are_times_of_day() {
-        for (text, want) in [
-            ("PT13H37M00S", Value::parse("13:37:00", Kind::Time)),
-            ("PT24H", Value::parse("PT24H", Kind::Duration)),
-            ("-PT1H", Value::parse("-PT1H", Kind::Duration)),
-            ("P1D", Some(Value::from("P1D"))),
-        ] {
-            assert_eq!(Some(ods_duration(text.to_owned())), want.map(Cell::Value));
         }
     }
 }

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use memchr::memmem;
+
 use super::archive::Archive;
 use super::compound::Compound;
 use super::error::ReadError;
@@ -22,6 +24,8 @@ pub enum FileFormat {
     Xls,
     /// OpenDocument spreadsheet.
     Ods,
+    /// OpenDocument spreadsheet in one XML file.
+    Fods,
     /// Delimited text: csv and tsv.
     Delimited,
 }
@@ -137,6 +141,11 @@ fn text(
     }
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
     let start = text.trim_ascii_start().to_ascii_lowercase();
+    // A namespace of the root element.
+    let open_document = memmem::find(&start, b"opendocument:xmlns:office").is_some();
+    if start.starts_with(b"<?xml") && open_document {
+        return Ok(FileFormat::Fods);
+    }
     if start.starts_with(b"<?xml") || start.starts_with(b"<workbook") {
         return not("is an XML document");
     }

@@ -9,7 +9,8 @@ pub struct ReadLimits {
     /// streamed, so this bounds time, not memory.
     pub inflated_bytes: u64,
     /// `ratio`: inflated bytes per byte of the file, checked above 64 MiB inflated. Default 300:
-    /// real sheets reach about 50, and the maximum of deflate is 1,032.
+    /// real sheets reach about 50, and the maximum of deflate is 1,032. In ods files it also limits what
+    /// repeat counts stand for, with 8 bytes per cell in addition to its text.
     pub ratio: u64,
     /// `entries`: number of files in the archive. Default 10,000.
     pub entries: u64,
@@ -22,7 +23,7 @@ pub struct ReadLimits {
     /// as one cell. Default 500 million, which
     /// takes a few seconds even if all are empty.
     pub cells: u64,
-    /// `whole_cells`: number of cells in a file that must be loaded into memory (xls and ods),
+    /// `whole_cells`: number of cells in a file that must be loaded into memory (xls),
     /// including empty cells between used ones. Default 3 million, about 300 MB.
     pub whole_cells: u64,
     /// `whole_bytes`: size in bytes of a file that must be loaded into memory (xls). Default

@@ -101,6 +101,7 @@ fn read(path: &Path, options: &ReadOptions, rows: &mut Assembler) -> Result<Read
         FileFormat::Xlsx => xlsx::read(path, file, options, rows),
         FileFormat::Xlsb => xlsb::read(path, file, options, rows),
         FileFormat::Xls => calamine::read_xls(path, file, options, rows),
-        FileFormat::Ods => calamine::read_ods(path, file, options, rows),
+        FileFormat::Ods => ods::read(path, file, options, rows),
+        FileFormat::Fods => ods::read_flat(path, options, rows),
     }
 }

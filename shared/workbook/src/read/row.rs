@@ -19,6 +19,9 @@ pub(crate) struct RawCell {
     pub cell: Cell,
 }
 
+/// The error of a cell whose formula has no value.
+pub(crate) const NO_RESULT: &str = "a formula without a saved result";
+
 /// Maximum number of pooled strings: enough for all batches in flight.
 const POOL_TEXTS: usize = 65_536;
 /// Maximum capacity of a pooled string. Long strings are rare, and pooling them would waste memory.
@@ -95,6 +98,23 @@ impl RowCells {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.cells.is_empty()
+    }
+
+    /// The number of cells, and the total size of their strings in bytes.
+    pub(crate) fn size(&self) -> (u64, u64) {
+        (self.cells.len() as u64, self.bytes)
+    }
+
+    /// A copy of the cells, for a row that is repeated.
+    pub(crate) fn copy(&self) -> Vec<RawCell> {
+        self.cells.clone()
+    }
+
+    /// Replaces the cells by those of a copy, whose strings have `bytes` bytes.
+    pub(crate) fn restore(&mut self, copy: &[RawCell], bytes: u64) {
+        self.cells.clear();
+        self.cells.extend_from_slice(copy);
+        self.bytes = bytes;
     }
 
     /// The cells and the total size of their strings in bytes; resets the size.

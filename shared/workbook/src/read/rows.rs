@@ -146,6 +146,11 @@ impl Assembler {
         self.merges = Some(find);
     }
 
+    /// Whether the header has not been decided on yet.
+    pub(crate) fn is_before_header(&self) -> bool {
+        self.layout.is_none()
+    }
+
     /// Adds a row and empties `row`. Rows without cells may be omitted.
     pub(crate) fn row(&mut self, number: u32, row: &mut RowCells) -> Result<(), Halt> {
         row.pool.recycle(&mut self.recycled);

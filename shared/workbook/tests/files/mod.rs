@@ -113,14 +113,21 @@ impl Xlsx {
 
 /// An ods document with these tables.
 pub(crate) fn ods(tables: &str, manifest: &str) -> Vec<u8> {
-    let names = ["office", "table", "text", "style", "calcext"]
-        .map(|n| format!("xmlns:{n}=\"urn:oasis:names:tc:opendocument:xmlns:{n}:1.0\""))
-        .join(" ");
-    let content = format!(
-        "<?xml version=\"1.0\"?><office:document-content {names}><office:body>\
-         <office:spreadsheet>{tables}</office:spreadsheet></office:body></office:document-content>"
-    );
-    ods_package(content.as_bytes(), manifest)
+    ods_package(ods_content("", tables).as_bytes(), manifest)
+}
+
+/// The `content.xml` with these styles and tables.
+pub(crate) fn ods_content(styles: &str, tables: &str) -> String {
+    let names = [
+        "office", "table", "text", "style", "number", "draw", "dc", "calcext",
+    ]
+    .map(|n| format!("xmlns:{n}=\"urn:oasis:names:tc:opendocument:xmlns:{n}:1.0\""))
+    .join(" ");
+    format!(
+        "<?xml version=\"1.0\"?><office:document-content {names}><office:automatic-styles>{styles}\
+         </office:automatic-styles><office:body><office:spreadsheet>{tables}</office:spreadsheet>\
+         </office:body></office:document-content>"
+    )
 }
 
 /// An ods document with this `content.xml` and manifest.

@@ -165,6 +165,8 @@ fn every_file_produces_the_expected_values_or_error() {
     archives::mislabelled(&mut table);
     xls::every(&mut table);
     ods::every(&mut table);
+    ods::notations(&mut table);
+    ods::packages(&mut table);
     xlsb::every(&mut table);
     delimited::every(&mut table);
     assert!(table.failures.is_empty(), "{}", table.failures.join("\n"));

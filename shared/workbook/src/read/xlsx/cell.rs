@@ -6,14 +6,11 @@ use rowmill_domain::{Kind, Value};
 use super::escapes;
 use crate::read::number_format::FormatKind;
 use crate::read::reference::parse_digits;
-use crate::read::row::TextPool;
+use crate::read::row::{NO_RESULT, TextPool};
 use crate::read::serial;
 use crate::read::sink::Cell;
 use crate::read::string_table::StringTable;
 use crate::read::styles::Styles;
-
-/// The error of a cell whose formula has no value.
-const NO_RESULT: &str = "a formula without a saved result";
 
 /// The tables that cells refer to.
 pub(super) struct SheetContext<'a> {

@@ -1,0 +1,41 @@
+//! The origin of a result workbook that was saved as ods: its custom properties in `meta.xml`.
+
+use std::io::Read;
+
+use super::super::sink::Origin;
+use super::super::xml::{Event, ScanError, Scanner, unescape};
+use crate::write::{ADDED_PROPERTY, RUN_PROPERTY};
+
+/// Reads the custom properties of a document. `None` if no run wrote it.
+pub(super) fn read<R: Read>(scanner: &mut Scanner<R>) -> Result<Option<Origin>, ScanError> {
+    let mut run = None;
+    let mut added = Vec::new();
+    let mut name = String::new();
+    let mut value = String::new();
+    loop {
+        match scanner.next()? {
+            Event::Start {
+                name: element,
+                attributes,
+                ..
+            } if scanner.local(&element) == b"user-defined" => {
+                name = scanner
+                    .text_attribute(&attributes, b"name")
+                    .unwrap_or_default();
+                value.clear();
+            }
+            Event::Text(text) => unescape(scanner.bytes(&text), &mut value),
+            Event::End { name: element } if scanner.local(&element) == b"user-defined" => {
+                if name == RUN_PROPERTY {
+                    run = Some(value.trim().to_owned());
+                } else if name.starts_with(ADDED_PROPERTY) {
+                    added.push(value.clone());
+                }
+            }
+            Event::Eof => break,
+            _ => {}
+        }
+    }
+    let run = run.and_then(|run| run.parse().ok());
+    Ok(run.map(|run| Origin { run, added }))
+}
