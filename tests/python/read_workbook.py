@@ -36,6 +36,15 @@ def cell(c):
     return ["s", str(v)]
 
 
+def widths(sheet):
+    """The width of each column. Adjacent columns of one width share an entry of the file."""
+    found = {}
+    for dimension in sheet.column_dimensions.values():
+        for column in range(dimension.min, dimension.max + 1):
+            found[column] = dimension.width
+    return [found.get(column) for column in range(1, sheet.max_column + 1)]
+
+
 def main(path):
     light = len(sys.argv) > 2 and sys.argv[2] == "--read-only"
     book = openpyxl.load_workbook(path, read_only=light)
@@ -44,10 +53,14 @@ def main(path):
         out = {"name": sheet.title, "rows": [[cell(c) for c in row] for row in sheet.iter_rows()]}
         if not light:
             out["freeze"] = sheet.freeze_panes
+            out["landscape"] = sheet.page_setup.orientation == "landscape"
+            # The file does not write the default, 1.
+            fits = sheet.sheet_properties.pageSetUpPr and sheet.sheet_properties.pageSetUpPr.fitToPage
+            out["pages_wide"] = (sheet.page_setup.fitToWidth or 1) if fits else 0
             out["filter"] = sheet.auto_filter.ref
             out["tables"] = len(sheet.tables)
             out["charts"] = len(sheet._charts)
-            out["widths"] = [d.width for d in sheet.column_dimensions.values()]
+            out["widths"] = widths(sheet)
         sheets.append(out)
     json.dump({"sheets": sheets, "title": book.properties.title}, sys.stdout)
 

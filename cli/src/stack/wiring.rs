@@ -16,7 +16,7 @@ use rowmill_local::{
     create_private,
 };
 use rowmill_ports::Mailer;
-use rowmill_report::{Report, ReportConfig};
+use rowmill_report::{Given, Report, ReportConfig};
 use rowmill_runs::WorkBucket;
 use rowmill_split::Split;
 use rowmill_submit::{Submit, SubmitConfig};
@@ -119,6 +119,7 @@ impl LocalStack {
                     allowed_domains: Vec::new(),
                     attach_limit: ATTACH_DEFAULT,
                     links: None,
+                    given: Given::Command,
                 },
                 rows_written: Arc::default(),
             },

@@ -19,6 +19,17 @@ pub struct ReportConfig {
     pub attach_limit: u64,
     /// How workbooks are linked. `None`: by a presigned link to the object.
     pub links: Option<Links>,
+    /// How people give workbooks to this deployment. The advice in mails says how to do it again.
+    pub given: Given,
+}
+
+/// How people give workbooks to a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// They upload them to the inbox bucket.
+    Upload,
+    /// They name them in a command on this machine.
+    Command,
 }
 
 /// Links in mails, which lead to the API.

@@ -147,7 +147,7 @@ impl Report {
             .await?;
 
         let mut recipients = self.recipients(run, Some(&manifest)).await?;
-        let mut content = Content::new(run, Some(&manifest), counts, cx.now);
+        let mut content = Content::new(run, Some(&manifest), counts, self.config.given, cx.now);
         content.figures(&figures);
         content.notes.extend(notes);
         content.notes.append(&mut recipients.notes);
@@ -195,7 +195,7 @@ impl Report {
         cx: &Invocation,
     ) -> Result<Ending, ReportError> {
         let mut recipients = self.recipients(run, manifest).await?;
-        let mut content = Content::new(run, manifest, counts, cx.now);
+        let mut content = Content::new(run, manifest, counts, self.config.given, cx.now);
         content.failure = Some(failure.clone());
         content.notes.append(&mut recipients.notes);
         Ok(Ending {

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use rowmill_domain::manifest::DISTINCT_CAP;
 use rowmill_domain::outcome::failed_step;
 use rowmill_domain::run::Counts;
-use rowmill_domain::{Columns, Outcome, Record, Row, Status};
+use rowmill_domain::{Columns, Outcome, Reason, Record, Row, Status};
 use rowmill_pipeline::Pipeline;
 use rowmill_workbook::{Chart, StepFigures};
-use serde::Serialize;
+
+use crate::advice::advice;
 
 /// Bars of the chart, in addition to the one for all other values.
 const BARS: usize = 12;
@@ -21,22 +22,14 @@ const EXAMPLE_ROWS: usize = 5;
 pub(crate) struct Figures {
     counts: Counts,
     steps: Vec<StepTally>,
-    reasons: Vec<Reason>,
+    reasons: Vec<ReasonTally>,
     chart: Option<Distribution>,
 }
 
 /// Rows that are not `ok` for the same reason. Reasons are the same if they differ only in numbers,
 /// quoted values and URLs.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Reason {
-    /// `failed` or `missing`.
-    pub(crate) status: &'static str,
-    /// The reason of the first such row.
-    pub(crate) text: String,
-    pub(crate) count: u64,
-    /// The first of these rows.
-    pub(crate) rows: Vec<u32>,
-    #[serde(skip)]
+struct ReasonTally {
+    reason: Reason,
     pattern: String,
 }
 
@@ -111,23 +104,27 @@ impl Figures {
     fn reason(&mut self, status: Status, text: &str, row: u32) {
         let mut pattern = pattern(text);
         let mut text = text;
-        let same =
-            |r: &&mut Reason, pattern: &str| r.status == status.name() && r.pattern == pattern;
-        if self.reasons.len() >= REASONS_CAP && !self.reasons.iter().any(|r| r.pattern == pattern) {
+        let known = |tally: &ReasonTally, pattern: &str| {
+            tally.reason.status == status.name() && tally.pattern == pattern
+        };
+        if self.reasons.len() >= REASONS_CAP && !self.reasons.iter().any(|t| known(t, &pattern)) {
             (pattern, text) = ("other".to_owned(), "other reasons");
         }
-        match self.reasons.iter_mut().find(|r| same(r, &pattern)) {
-            Some(reason) => {
+        match self.reasons.iter_mut().find(|t| known(t, &pattern)) {
+            Some(ReasonTally { reason, .. }) => {
                 reason.count += 1;
                 if reason.rows.len() < EXAMPLE_ROWS {
                     reason.rows.push(row);
                 }
             }
-            None => self.reasons.push(Reason {
-                status: status.name(),
-                text: text.to_owned(),
-                count: 1,
-                rows: vec![row],
+            None => self.reasons.push(ReasonTally {
+                reason: Reason {
+                    status: status.name().to_owned(),
+                    text: text.to_owned(),
+                    count: 1,
+                    rows: vec![row],
+                    advice: advice(status, text).to_owned(),
+                },
                 pattern,
             }),
         }
@@ -140,7 +137,8 @@ impl Figures {
 
     /// Why rows are not `ok`, most frequent reason first.
     pub(crate) fn reasons(&self) -> Vec<Reason> {
-        let mut reasons = self.reasons.clone();
+        let reasons = self.reasons.iter().map(|tally| tally.reason.clone());
+        let mut reasons: Vec<Reason> = reasons.collect();
         reasons.sort_by_key(|r| std::cmp::Reverse(r.count));
         reasons
     }

@@ -1,6 +1,7 @@
 //! Numbers, sizes and times as people read them.
 
 use chrono::TimeDelta;
+use rowmill_domain::run::Counts;
 
 /// `200,001`
 pub(crate) fn thousands(n: u64) -> String {
@@ -32,17 +33,33 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// A text as a sentence: `upload it again` becomes `Upload it again.`
+/// A text as a sentence: `upload it again` becomes `Upload it again.` The first word stays as it is if
+/// it is a name, such as `reviews.xlsx`.
 pub(crate) fn sentence(text: &str) -> String {
+    let first = text.split_whitespace().next().unwrap_or_default();
+    let is_word = first
+        .trim_end_matches([',', ':', ';'])
+        .chars()
+        .all(|c| c.is_lowercase() || c == '-');
     let mut characters = text.chars();
     let mut out: String = match characters.next() {
-        Some(first) => first.to_uppercase().chain(characters).collect(),
+        Some(letter) if is_word => letter.to_uppercase().chain(characters).collect(),
+        Some(_) => text.to_owned(),
         None => return String::new(),
     };
     if !out.ends_with(['.', '!', '?']) {
         out.push('.');
     }
     out
+}
+
+/// A word of a command line, quoted for a shell if it needs to be.
+pub(crate) fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
 }
 
 /// `850 ms`, `2.4 s`
@@ -67,6 +84,34 @@ pub(crate) fn duration(time: TimeDelta) -> String {
     }
 }
 
+/// `all 1,200 rows done`, or `7 of 13 rows done, 2 failed, 1 missing, 3 rejected`.
+pub(crate) fn verdict(counts: Counts, rows_in: u64) -> String {
+    let Counts {
+        ok,
+        failed,
+        missing,
+        rejected,
+        ..
+    } = counts;
+    if ok == rows_in {
+        return match ok {
+            1 => "1 row done".to_owned(),
+            _ => format!("all {} done", rows(ok)),
+        };
+    }
+    let mut text = format!("{} of {} done", thousands(ok), rows(rows_in));
+    for (count, status) in [
+        (failed, "failed"),
+        (missing, "missing"),
+        (rejected, "rejected"),
+    ] {
+        if count > 0 {
+            text += &format!(", {} {status}", thousands(count));
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +121,10 @@ mod tests {
         assert_eq!(sentence("upload it again"), "Upload it again.");
         assert_eq!(sentence("Add rows. Then go on."), "Add rows. Then go on.");
         assert_eq!(sentence(""), "");
+        assert_eq!(sentence("all 3 rows done"), "All 3 rows done.");
+        assert_eq!(sentence("a.csv, sheet `b`: no"), "a.csv, sheet `b`: no.");
+        assert_eq!(sentence("`a` is empty"), "`a` is empty.");
+        assert_eq!(quoted("my result.xlsx"), "'my result.xlsx'");
         let seconds = |s| duration(TimeDelta::seconds(s));
         for (s, text) in [
             (-1, "under a second"),

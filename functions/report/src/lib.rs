@@ -31,6 +31,7 @@
 //!
 //! The terms are defined in `docs/glossary.md`.
 
+mod advice;
 mod bounce;
 mod build;
 mod config;
@@ -47,7 +48,7 @@ mod send;
 mod stage;
 mod workbook;
 
-pub use config::{Links, ReportConfig};
+pub use config::{Given, Links, ReportConfig};
 pub use error::ReportError;
 pub use rebuild::{archive_info, rebuild_from_archive};
 pub use stage::Report;

@@ -8,7 +8,7 @@ use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
 use rowmill_domain::limits::ATTACH_DEFAULT;
 use rowmill_domain::link::LinkKey;
-use rowmill_report::{Links, Report, ReportConfig};
+use rowmill_report::{Given, Links, Report, ReportConfig};
 use rowmill_runs::WorkBucket;
 
 #[expect(clippy::disallowed_methods, reason = "a main")]
@@ -45,6 +45,7 @@ async fn set_up(env: &Environment) -> anyhow::Result<Report> {
                 .optional_value(ROWMILL_ATTACH_LIMIT)?
                 .unwrap_or(ATTACH_DEFAULT),
             links,
+            given: Given::Upload,
         },
         rows_written: Arc::default(),
     })

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
-use rowmill_domain::{Manifest, Outcome, Record, Rejected, RunId, Value, keys};
+use rowmill_domain::{Manifest, Outcome, Reason, Record, Rejected, RunId, Value, keys};
 use rowmill_pipeline::{Pipeline, result_headers};
-use rowmill_workbook::{ColumnSpec, ResultSpec, ResultWriter, Summary, WriteError};
+use rowmill_workbook::{ColumnSpec, Fact, ResultSpec, ResultWriter, Summary, WriteError};
 use tokio::sync::mpsc;
 
 use crate::error::ReportError;
 use crate::figures::Figures;
-use crate::format;
+use crate::{advice, format};
+
+/// The most reasons on the sheet Summary. The column `error` has all of them.
+const REASONS: usize = 20;
 
 /// Records, each with its outcome. The status of those without one is
 /// [`rowmill_domain::outcome::Status::Missing`].
@@ -73,6 +76,7 @@ impl WorkbookWriter {
                         outputs(&self.spec.added, outcome, &mut added);
                         writer
                             .row(
+                                record.row,
                                 &input,
                                 &added,
                                 outcome.status,
@@ -139,6 +143,7 @@ pub(crate) fn result_spec(manifest: &Manifest, pipeline: &Pipeline) -> ResultSpe
         .chain(added.iter().map(String::as_str));
     let is_link = |name: &str| pipeline.report.links.iter().any(|link| link == name);
     let links = (0..).zip(columns).filter(|(_, name)| is_link(name));
+    let is_key = |name: &&str| pipeline.input.key.iter().any(|key| key == name);
     ResultSpec {
         columns: manifest
             .columns
@@ -152,6 +157,7 @@ pub(crate) fn result_spec(manifest: &Manifest, pipeline: &Pipeline) -> ResultSpe
             })
             .collect(),
         links: links.map(|(place, _)| place).collect(),
+        frozen: names.iter().rposition(is_key).map_or(0, |key| key + 1),
         added,
         run_id: manifest.run.to_string(),
         title: format!("{}: results", keys::file_name(&manifest.source.key)),
@@ -165,37 +171,52 @@ pub(crate) fn summary(
     started: DateTime<Utc>,
     finished: DateTime<Utc>,
 ) -> Summary {
-    let time = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let time = |at: DateTime<Utc>| Fact::Time(at.naive_utc());
+    let text = |text: &str| Fact::Text(text.to_owned());
     let source = &manifest.source;
     let parameters = manifest.parameters.iter();
-    let parameters = parameters.map(|(name, value)| (format!("Parameter {name}"), value.clone()));
+    let parameters = parameters.map(|(name, value)| (format!("Parameter {name}"), text(value)));
     let facts = [
-        ("File", keys::file_name(&source.key).to_owned()),
-        ("Sheet", manifest.sheet.clone()),
-        ("Pipeline", manifest.pipeline.to_string()),
-        ("Run", manifest.run.to_string()),
-        ("Uploaded", time(source.uploaded)),
-        ("Started", time(started)),
-        ("Finished", time(finished)),
-        ("Duration", format::duration(finished - started)),
-        ("Rows in file", manifest.rows_in.to_string()),
+        ("File", text(keys::file_name(&source.key))),
+        ("Sheet", text(&manifest.sheet)),
+        ("Rows in file", Fact::Count(manifest.rows_in)),
+        ("Pipeline", text(manifest.pipeline.as_str())),
+        ("Run", text(manifest.run.as_str())),
+        ("Uploaded, UTC", time(source.uploaded)),
+        ("Started, UTC", time(started)),
+        ("Finished, UTC", time(finished)),
+        ("Duration", Fact::Duration(finished - started)),
     ];
-    let rejected = manifest
-        .rejected
-        .iter()
-        .map(|(reason, n)| (format!("Rejected: {}", reason.text()), n.to_string()));
+    let mut reasons = figures.reasons();
+    reasons.extend(rejected_reasons(manifest));
+    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
+    let rest = reasons.split_off(reasons.len().min(REASONS));
+    let verdict = format::verdict(figures.counts(), manifest.rows_in);
     Summary {
+        verdict: format::sentence(&verdict),
+        reasons,
+        further: rest.iter().map(|reason| reason.count).sum(),
         facts: facts
             .into_iter()
             .map(|(name, value)| (name.to_owned(), value))
             .chain(parameters)
-            .chain(rejected)
             .collect(),
         counts: figures.counts(),
         steps: figures.steps(),
         chart: figures.chart(),
-        notes: manifest.notes.clone(),
+        notes: manifest.notes.iter().map(|n| format::sentence(n)).collect(),
     }
+}
+
+/// Why rows were rejected.
+pub(crate) fn rejected_reasons(manifest: &Manifest) -> impl Iterator<Item = Reason> {
+    manifest.rejected.iter().map(|(reason, count)| Reason {
+        status: "rejected".to_owned(),
+        text: reason.text().to_owned(),
+        count: *count,
+        rows: Vec::new(),
+        advice: advice::of_rejected(*reason).to_owned(),
+    })
 }
 
 /// Checks that every row is accounted for.

@@ -9,9 +9,10 @@
 //! | [`run`], [`pipeline_name`] | run ids, states, counts, failures |
 //! | [`manifest`] | split's commit point: columns, chunks and the embedded pipeline |
 //! | [`sheet`], [`value`], [`record`] | references to sheets, delimiters, cell values, records, the chunk format |
-//! | [`outcome`], [`mod@archive`] | the result of a record; records and outcomes kept with the result |
+//! | [`outcome`], [`reason`], [`mod@archive`] | the result of a record; why rows have none; records and outcomes kept with the result |
 //! | [`job`] | AWS Batch jobs: definitions, requests, the job graph of a run, Batch's own rules |
 //! | [`event`], [`message`] | events that trigger stages, messages on the topic |
+//! | [`colours`] | the colours of workbook, mail and page |
 //! | [`keys`] | object keys in the work bucket |
 //! | [`limits`] | limits of AWS and Excel, each with its source |
 //! | [`config`], [`environment`] | environment variables, and reading them |
@@ -20,6 +21,7 @@
 //! The terms are defined in `docs/glossary.md`.
 
 pub mod archive;
+pub mod colours;
 pub mod config;
 pub mod environment;
 pub mod event;
@@ -31,6 +33,7 @@ pub mod manifest;
 pub mod message;
 pub mod outcome;
 pub mod pipeline_name;
+pub mod reason;
 pub mod record;
 pub mod rejected;
 pub mod run;
@@ -41,6 +44,7 @@ pub mod value;
 pub use manifest::Manifest;
 pub use outcome::{Outcome, Status};
 pub use pipeline_name::PipelineName;
+pub use reason::Reason;
 pub use record::{Columns, Record, Row};
 pub use rejected::Rejected;
 pub use run::{RunId, RunItem, RunState};

@@ -64,7 +64,7 @@ impl Pipeline {
 }
 
 /// The last columns of every result.
-pub const RESULT_COLUMNS: [&str; 3] = ["status", "error", "attempts"];
+pub const RESULT_COLUMNS: [&str; 4] = ["status", "error", "attempts", "input row"];
 
 /// Returns the headers of the input columns in the result. A column with the name of one of
 /// [`RESULT_COLUMNS`] gets the suffix ` (input)`, made unique; all others keep their names.

@@ -183,7 +183,7 @@ fn write(rows: u64, file: &Path) -> Outcome {
     for i in 0..rows {
         let record = record(i);
         let values: Vec<Option<&Value>> = record.iter().map(Some).collect();
-        writer.row(&values, &[], Status::Ok, None, 1)?;
+        writer.row(i as u32 + 2, &values, &[], Status::Ok, None, 1)?;
     }
     writer.finish(&Summary::default())?;
     Ok(format!("{} bytes", file.metadata()?.len()))

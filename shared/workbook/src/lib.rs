@@ -83,13 +83,14 @@
 //!
 //! let mut writer = ResultWriter::create(&path, &spec)?;
 //! let (ann, due) = (Value::from("Ann"), Value::Number(12.5));
-//! writer.row(&[Some(&ann)], &[Some(&due)], Status::Ok, None, 1)?;
-//! writer.row(&[None], &[None], Status::Failed, Some("HTTP 404"), 3)?;
+//! writer.row(2, &[Some(&ann)], &[Some(&due)], Status::Ok, None, 1)?;
+//! writer.row(3, &[None], &[None], Status::Failed, Some("HTTP 404"), 3)?;
 //! writer.finish(&Summary::default())?;
 //!
 //! let header = read_header(&path, &ReadOptions::default())?;
 //! assert_eq!(header.sheet, "Results");
-//! assert_eq!(header.columns, ["name", "tax_due", "status", "error", "attempts"]);
+//! let columns = ["name", "tax_due", "status", "error", "attempts", "input row"];
+//! assert_eq!(header.columns, columns);
 //! # Ok(())
 //! # }
 //! ```
@@ -123,7 +124,7 @@
 //! |---|---|
 //! | `spec.rs`, `error.rs` | the interface: [`ResultSpec`], [`Summary`], [`WriteError`] |
 //! | `writer.rs` | [`ResultWriter`] |
-//! | `sheets.rs`, `row.rs`, `formats.rs`, `links.rs` | a series of sheets, and the rows, cell formats and links in them |
+//! | `sheets.rs`, `row.rs`, `formats.rs`, `widths.rs`, `links.rs` | a series of sheets, and the rows, cell formats, widths and links in them |
 //! | `summary.rs` | the sheet `Summary` with its charts |
 //! | `stream.rs`, `package.rs` | compresses rows on a thread; inserts them into the archive of rust_xlsxwriter |
 //!
@@ -141,5 +142,6 @@ pub use read::{
     ReadOptions, ReadSummary, RowSink, detect, guess_delimiter, read_header, read_rows,
 };
 pub use write::{
-    Chart, ColumnSpec, ResultSpec, ResultWriter, StepFigures, Summary, WriteError, WriteSummary,
+    Chart, ColumnSpec, Fact, ResultSpec, ResultWriter, StepFigures, Summary, WriteError,
+    WriteSummary,
 };

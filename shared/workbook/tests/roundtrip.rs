@@ -12,11 +12,12 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use rowmill_domain::SheetRef;
+use rowmill_domain::colours::{Colour, LIGHT, rgb};
 use rowmill_domain::manifest::RejectReason;
 use rowmill_domain::run::Counts;
-use rowmill_domain::{Kind, Rejected, Status, Value};
+use rowmill_domain::{Kind, Reason, Rejected, Status, Value};
 use rowmill_workbook::{
-    Cell, Chart, ColumnSpec, Header, OutsideCell, ReadOptions, ReadSummary, ResultSpec,
+    Cell, Chart, ColumnSpec, Fact, Header, OutsideCell, ReadOptions, ReadSummary, ResultSpec,
     ResultWriter, RowSink, StepFigures, Summary, read_rows,
 };
 
@@ -138,6 +139,7 @@ fn unusual_values_survive_a_round_trip() {
         let error = (i % 3 > 0).then_some("no answer");
         writer
             .row(
+                i as u32 + 102,
                 &[Some(&id), value.as_ref()],
                 &[value.as_ref()],
                 status,
@@ -173,7 +175,15 @@ fn unusual_values_survive_a_round_trip() {
     let header = all.header.unwrap();
     assert_eq!(
         header.columns,
-        ["Id", "Value", "label", "status", "error", "attempts"]
+        [
+            "Id",
+            "Value",
+            "label",
+            "status",
+            "error",
+            "attempts",
+            "input row"
+        ]
     );
     assert_eq!(all.rows.len(), values.len());
     for (i, (value, (row, cells))) in values.iter().zip(&all.rows).enumerate() {
@@ -189,6 +199,7 @@ fn unusual_values_survive_a_round_trip() {
             Cell::Value(Value::from(["ok", "failed", "missing"][i % 3]))
         );
         assert_eq!(cells[5], Cell::Value(Value::Number(2.0)));
+        assert_eq!(cells[6], Cell::Value(Value::Number(i as f64 + 102.0)));
     }
 
     let (all, _) = read(&path, "Rejected");
@@ -209,7 +220,22 @@ fn unusual_values_survive_a_round_trip() {
 
 fn summary() -> Summary {
     Summary {
-        facts: vec![("Run".to_owned(), "20261121-a-0123456789ab".to_owned())],
+        verdict: "14 of 42 rows done, 14 failed, 13 missing, 1 rejected.".to_owned(),
+        reasons: vec![Reason {
+            status: "failed".to_owned(),
+            text: "no answer".to_owned(),
+            count: 14,
+            rows: vec![3],
+            advice: "Process these rows again.".to_owned(),
+        }],
+        further: 13,
+        facts: vec![
+            (
+                "Run".to_owned(),
+                Fact::Text("20261121-a-0123456789ab".to_owned()),
+            ),
+            ("Rows in file".to_owned(), Fact::Count(42)),
+        ],
         counts: Counts {
             records: 41,
             rejected: 1,
@@ -250,12 +276,12 @@ fn long_texts_are_truncated_marked_and_noted() {
     let exact = Value::Text("x".repeat(32_767));
     for value in [&long, &exact] {
         writer
-            .row(&[Some(value)], &[], Status::Ok, None, 1)
+            .row(2, &[Some(value)], &[], Status::Ok, None, 1)
             .unwrap();
     }
     let error = Some("http 404");
     writer
-        .row(&[Some(&long)], &[], Status::Failed, error, 1)
+        .row(2, &[Some(&long)], &[], Status::Failed, error, 1)
         .unwrap();
     let written = writer.finish(&Summary::default()).unwrap();
     assert_eq!(written.notes.len(), 1);
@@ -311,6 +337,7 @@ fn addresses_become_links_in_the_chosen_columns_only() {
         let (site, mail, found) = (text(site), text(mail), text("http://c.example/"));
         writer
             .row(
+                2,
                 &[Some(&site)],
                 &[Some(&found), Some(&mail)],
                 status,
@@ -428,7 +455,7 @@ fn the_target_of_a_link_is_the_address_that_a_browser_opens() {
     for address in &addresses {
         let cell = Value::from(address.as_str());
         writer
-            .row(&[Some(&cell)], &[], Status::Ok, None, 1)
+            .row(2, &[Some(&cell)], &[], Status::Ok, None, 1)
             .unwrap();
     }
     writer.finish(&Summary::default()).unwrap();
@@ -506,7 +533,7 @@ fn a_number_in_a_date_column_stays_a_number() {
     let values = [parsed("2024-03-01", Kind::Date), Some(Value::Number(17.0))];
     for value in &values {
         writer
-            .row(&[value.as_ref()], &[], Status::Ok, None, 1)
+            .row(2, &[value.as_ref()], &[], Status::Ok, None, 1)
             .unwrap();
     }
     writer.finish(&Summary::default()).unwrap();
@@ -543,7 +570,7 @@ fn number_formats_of_the_input_are_kept() {
         text("a"),
     ];
     let row: Vec<Option<&Value>> = values.iter().map(Option::as_ref).collect();
-    writer.row(&row, &[], Status::Ok, None, 1).unwrap();
+    writer.row(2, &row, &[], Status::Ok, None, 1).unwrap();
     writer.finish(&Summary::default()).unwrap();
     let (all, summary) = read(&path, "Results");
     assert_eq!(all.rows[0].1[2], Cell::Value(values[2].clone().unwrap()));
@@ -640,7 +667,8 @@ fn failed_and_missing_rows_are_tinted_and_keep_number_formats() {
     let date = parsed("2024-03-01", Kind::Date);
     for status in [Status::Ok, Status::Failed, Status::Missing] {
         let row = [date.as_ref()];
-        writer.row(&row, &[None], status, None, 1).unwrap();
+        let error = (status != Status::Ok).then_some("no answer");
+        writer.row(2, &row, &[None], status, error, 1).unwrap();
     }
     writer.finish(&summary()).unwrap();
 
@@ -662,13 +690,27 @@ fn failed_and_missing_rows_are_tinted_and_keep_number_formats() {
             .as_ref()
             .map(|f| f.format_code.to_string())
     };
-    let (red, yellow) = (Some((0xf8, 0xd7, 0xda)), Some((0xff, 0xf3, 0xcd)));
+    let tint = |colour: Colour| {
+        let [_, red, green, blue] = rgb(colour.tint).to_be_bytes();
+        Some((red, green, blue))
+    };
+    let (red, yellow) = (tint(LIGHT.failed), tint(LIGHT.missing));
+    let blue = tint(LIGHT.accent);
     assert!(styles.get((0, 0)).unwrap().font.as_ref().unwrap().is_bold());
     assert_eq!([fill(1, 0), fill(2, 0), fill(3, 0)], [None, red, yellow]);
-    // Empty cells are tinted too, as are added columns and `status`, `error` and `attempts`.
-    for column in 1..5 {
-        assert_eq!([fill(2, column), fill(3, column)], [red, yellow]);
+    // Empty cells are tinted too. Added columns have a tint of their own.
+    for column in 1..6 {
+        let found = [fill(1, column), fill(2, column), fill(3, column)];
+        assert_eq!(found, [blue, red, yellow]);
     }
+    // A status has a colour, and a reason wraps.
+    let style = |row, column| styles.get((row, column)).unwrap();
+    for (row, colour) in [(1, LIGHT.ok), (2, LIGHT.failed), (3, LIGHT.missing)] {
+        let [_, red, green, blue] = rgb(colour.text).to_be_bytes();
+        let found = style(row, 2).font.as_ref().unwrap().color.unwrap();
+        assert_eq!((found.red, found.green, found.blue), (red, green, blue));
+    }
+    assert!(style(2, 3).alignment.as_ref().unwrap().wrap_text);
     for row in 1..4 {
         assert_eq!(code(row).as_deref(), Some("dd.mm.yyyy"));
     }
@@ -689,7 +731,9 @@ fn records_continue_on_a_second_sheet() {
     let records = 1_048_577;
     for n in 0..records {
         let n = Value::Number(f64::from(n));
-        writer.row(&[Some(&n)], &[], Status::Ok, None, 0).unwrap();
+        writer
+            .row(2, &[Some(&n)], &[], Status::Ok, None, 0)
+            .unwrap();
     }
     writer.finish(&Summary::default()).unwrap();
     let mut seen = 0.0;

@@ -4,12 +4,15 @@ use chrono::{DateTime, Utc};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
+use rowmill_domain::colours::{DARK, LIGHT, Theme};
 use rowmill_domain::run::{Counts, Failure};
-use rowmill_domain::{Manifest, RunItem, RunState, keys};
+use rowmill_domain::{Manifest, Reason, RunItem, RunState, keys};
 use serde::Serialize;
 
-use crate::figures::{Figures, Reason};
-use crate::format::{duration, milliseconds, rows, sentence, size, thousands};
+use crate::config::Given;
+use crate::figures::Figures;
+use crate::format::{duration, milliseconds, quoted, rows, sentence, size, thousands, verdict};
+use crate::workbook::rejected_reasons;
 
 /// The most reasons that a mail shows. The workbook has all of them.
 const REASONS: usize = 10;
@@ -27,13 +30,14 @@ pub(crate) struct Content {
     duration: String,
     /// How many rows are done, failed, missing and rejected, in words.
     verdict: String,
+    /// Whether the file was given to a command on this machine, and not uploaded.
+    command: bool,
     /// The statuses of the rows without a result, in words.
     unfinished: &'static str,
     /// Whether the rows were counted, so that the figures can be shown.
     counted: bool,
     rows_in: u64,
     pub(super) counts: Counts,
-    rejected: Vec<(String, u64)>,
     steps: Vec<StepLine>,
     reasons: Vec<Reason>,
     /// The number of rows whose reasons are not shown.
@@ -74,6 +78,7 @@ impl Content {
         run: &RunItem,
         manifest: Option<&Manifest>,
         counts: Counts,
+        given: Given,
         now: DateTime<Utc>,
     ) -> Content {
         let rows_in = manifest.map_or(0, |m| m.rows_in);
@@ -89,22 +94,24 @@ impl Content {
             duration: duration(now - run.created),
             counted: manifest.is_some(),
             verdict: verdict(counts, rows_in),
+            command: given == Given::Command,
             unfinished: unfinished(counts),
             rows_in,
             counts,
-            rejected: manifest
-                .iter()
-                .flat_map(|m| &m.rejected)
-                .map(|(reason, n)| (reason.text().to_owned(), *n))
-                .collect(),
             steps: Vec::new(),
-            reasons: Vec::new(),
+            reasons: manifest.into_iter().flat_map(rejected_reasons).collect(),
             further: 0,
             notes: notes[..shown].to_vec(),
             further_notes: notes.len() - shown,
             workbook: None,
             failure: None,
         }
+    }
+
+    /// Sets how the file was given.
+    #[cfg(test)]
+    pub(super) fn given(&mut self, given: Given) {
+        self.command = given == Given::Command;
     }
 
     /// Adds the figures of the records.
@@ -122,10 +129,27 @@ impl Content {
             })
             .collect();
         let mut reasons = figures.reasons();
+        reasons.append(&mut self.reasons);
+        reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
         let rest = reasons.split_off(reasons.len().min(REASONS));
         self.further = rest.iter().map(|r| r.count).sum();
         self.reasons = reasons;
     }
+}
+
+/// What the templates see.
+#[derive(Serialize)]
+struct Page<'a> {
+    #[serde(flatten)]
+    content: &'a Content,
+    /// The file and how the run ended, in words.
+    title: &'a str,
+    /// The state of the run in words.
+    state: &'a str,
+    /// The name of the colours of the verdict.
+    colour: &'a str,
+    light: Theme,
+    dark: Theme,
 }
 
 /// The texts of a mail.
@@ -144,52 +168,36 @@ pub(crate) fn render(state: RunState, content: &Content) -> Result<Rendered, min
         _ => "failed",
     };
     let file = &content.file;
-    let subject = match state {
-        RunState::Delivered | RunState::DeliveredWithErrors => {
-            format!("{file}: {}", content.verdict)
+    let counts = content.counts;
+    let (title, words, colour) = match state {
+        RunState::Delivered => (&content.verdict, "Delivered", "ok"),
+        RunState::DeliveredWithErrors if counts.failed == 0 => {
+            (&content.verdict, "Delivered with errors", "missing")
         }
-        _ => format!("{file}: not processed"),
+        RunState::DeliveredWithErrors => (&content.verdict, "Delivered with errors", "failed"),
+        _ => (&"not processed".to_owned(), "Failed", "failed"),
+    };
+    let title = format!("{file}: {title}");
+    let page = Page {
+        content,
+        title: &title,
+        state: words,
+        colour,
+        light: LIGHT,
+        dark: DARK,
     };
     let environment = environment()?;
     let part = |extension: &str| {
         environment
             .get_template(&format!("{name}.{extension}"))?
-            .render(Serde(content))
+            .render(Serde(&page))
     };
     Ok(Rendered {
         // A file name may contain a line break, which would end the header.
-        subject: subject.replace(char::is_control, " "),
+        subject: title.replace(char::is_control, " "),
         text: part("txt")?,
         html: part("html")?,
     })
-}
-
-/// `all 1,200 rows done`, or `7 of 13 rows done, 2 failed, 1 missing, 3 rejected`.
-fn verdict(counts: Counts, rows_in: u64) -> String {
-    let Counts {
-        ok,
-        failed,
-        missing,
-        rejected,
-        ..
-    } = counts;
-    if ok == rows_in {
-        return match ok {
-            1 => "1 row done".to_owned(),
-            _ => format!("all {} done", rows(ok)),
-        };
-    }
-    let mut text = format!("{} of {} done", thousands(ok), rows(rows_in));
-    for (count, status) in [
-        (failed, "failed"),
-        (missing, "missing"),
-        (rejected, "rejected"),
-    ] {
-        if count > 0 {
-            text += &format!(", {} {status}", thousands(count));
-        }
-    }
-    text
 }
 
 /// The statuses to filter by, to find the rows without a result.
@@ -213,6 +221,7 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
     environment.add_filter("rows", rows);
     environment.add_filter("size", size);
     environment.add_filter("sentence", sentence);
+    environment.add_filter("quoted", quoted);
     macro_rules! templates {
         ($($name:literal)*) => {$(
             environment.add_template(
@@ -222,9 +231,9 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
         )*};
     }
     // Values are escaped in templates whose names end with `.html`.
-    templates!("base.html" "figures.html" "result.html");
+    templates!("base.html" "colours.css" "verdict.html" "result.html" "reasons.html" "figures.html");
     templates!("delivered.html" "partial.html" "failed.html");
-    templates!("figures.txt" "result.txt");
+    templates!("result.txt" "reasons.txt" "figures.txt");
     templates!("delivered.txt" "partial.txt" "failed.txt");
     Ok(environment)
 }

@@ -8,6 +8,7 @@ use rowmill_pipeline::Pipeline;
 
 use super::content::Rendered;
 use super::*;
+use crate::config::Given;
 use crate::figures::Figures;
 
 const NOW: &str = "2026-11-21T10:03:12Z";
@@ -91,6 +92,7 @@ fn content(key: &str, rows: std::ops::Range<u32>) -> Content {
         &run,
         Some(&manifest),
         figures.counts(),
+        Given::Upload,
         NOW.parse().unwrap(),
     );
     content.figures(&figures);
@@ -133,9 +135,31 @@ fn delivered_with_errors() {
 }
 
 #[test]
+fn the_advice_is_about_the_place_where_the_run_was() {
+    let text = |given| {
+        let mut content = content("reviews/reviews 2.xlsx", 2..12);
+        content.given(given);
+        let rendered = render(RunState::DeliveredWithErrors, &content).unwrap();
+        format!("{}{}", rendered.text, rendered.html)
+    };
+    let uploaded = text(Given::Upload);
+    assert!(
+        uploaded.contains("upload it to inbox/reviews/"),
+        "{uploaded}"
+    );
+    assert!(!uploaded.contains("rowmill run"), "{uploaded}");
+    let local = text(Given::Command);
+    assert!(
+        local.contains("rowmill run 'reviews 2.xlsx' --force"),
+        "{local}"
+    );
+    assert!(!local.contains("upload it"), "{local}");
+}
+
+#[test]
 fn failed() {
     let run = run("reviews/reviews.xlsx");
-    let mut content = Content::new(&run, None, run.counts, NOW.parse().unwrap());
+    let mut content = Content::new(&run, None, run.counts, Given::Upload, NOW.parse().unwrap());
     content.failure = Some(Failure {
         stage: "split".into(),
         what: "reviews.xlsx, sheet `Reviews`: no rows below the header".into(),
@@ -156,6 +180,7 @@ fn only_the_first_of_many_notes_are_shown() {
         &run,
         Some(&manifest),
         delivered.counts,
+        Given::Upload,
         NOW.parse().unwrap(),
     );
     content.notes.push("of the mail".to_owned());
@@ -163,7 +188,7 @@ fn only_the_first_of_many_notes_are_shown() {
         let rendered = render(state, content).unwrap();
         let html = rendered.html;
         assert!(html.len() < 10_000, "{} bytes", html.len());
-        assert!(html.contains("<li>and 1,000 more"), "{html}");
+        assert!(html.contains("<li>And 1,000 more"), "{html}");
         let (_, notes) = rendered.text.split_once("Notes\n").unwrap();
         let notes: Vec<String> = notes.lines().map(str::to_owned).collect();
         notes[19..22].to_vec()
@@ -172,9 +197,9 @@ fn only_the_first_of_many_notes_are_shown() {
     assert_eq!(
         last(RunState::Delivered, &content),
         [
-            "  - note 20.",
-            "  - of the mail",
-            "  - and 1,000 more (see the sheet \"Summary\" of the result)"
+            "  - Note 20.",
+            "  - Of the mail.",
+            "  - And 1,000 more (see the sheet \"Summary\" of the result)."
         ]
     );
     // Without a result there is no sheet to refer to.
@@ -184,7 +209,7 @@ fn only_the_first_of_many_notes_are_shown() {
         what: "no row has a result".into(),
         advice: "Correct the rows.".into(),
     });
-    assert_eq!(last(RunState::Failed, &content)[2], "  - and 1,000 more");
+    assert_eq!(last(RunState::Failed, &content)[2], "  - And 1,000 more.");
 }
 
 #[test]

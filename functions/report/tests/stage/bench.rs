@@ -25,7 +25,7 @@ use rowmill_ports::faulty::{Faults, Faulty};
 use rowmill_ports::{
     Envelope, Jobs, Location, Mailer, Objects, Outcomes, Put, Result, RunPatch, Runs, TablePlan,
 };
-use rowmill_report::{Report, ReportConfig, ReportError};
+use rowmill_report::{Given, Report, ReportConfig, ReportError};
 use rowmill_runs::{Transition, WorkBucket};
 use rowmill_workbook::{Cell, Header, OutsideCell, ReadOptions, RowSink, read_rows};
 use tempfile::TempDir;
@@ -317,6 +317,7 @@ impl Bench {
                 allowed_domains: self.allowed_domains.clone(),
                 attach_limit: self.attach_limit,
                 links: self.links.clone(),
+                given: Given::Upload,
             },
             rows_written: Arc::new(AtomicU64::new(0)),
         }

@@ -68,12 +68,20 @@ async fn the_last_event_delivers_the_result() {
 
     let results = bench.sheet("Results").await;
     let header = [
-        "n", "text", "sa_class", "sa_score", "twice", "status", "error", "attempts",
+        "n",
+        "text",
+        "sa_class",
+        "sa_score",
+        "twice",
+        "status",
+        "error",
+        "attempts",
+        "input row",
     ];
     assert_eq!(results[0], header);
     assert_eq!(
         results[1],
-        ["4", "good", "positive", "0.5", "", "ok", "", "1"]
+        ["4", "good", "positive", "0.5", "", "ok", "", "1", "4"]
     );
     let rows: Vec<&str> = results[1..].iter().map(|r| r[0].as_str()).collect();
     assert_eq!(rows, ["4", "5", "6", "7", "8", "9", "10"]);

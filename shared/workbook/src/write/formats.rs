@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use rowmill_domain::Kind;
-use rust_xlsxwriter::{Color, Format};
+use rowmill_domain::colours::{Colour, LIGHT, rgb};
+use rowmill_domain::{Kind, Status};
+use rust_xlsxwriter::{Color, Format, FormatAlign, FormatBorder};
 
 use super::spec::ResultSpec;
 use crate::read::number_format::{FormatKind, classify};
@@ -12,36 +13,45 @@ use crate::read::number_format::{FormatKind, classify};
 /// column needs several.
 const KEPT_MAX: usize = 1000;
 
-/// The background of a row, by the status of its record.
+/// The background of a cell: by the status of its record, or because its column was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tint {
     None,
+    /// An added column of a record that is `ok`.
+    Added,
     Failed,
     Missing,
 }
 
-const TINTS: [Tint; 3] = [Tint::None, Tint::Failed, Tint::Missing];
+const TINTS: [Tint; 4] = [Tint::None, Tint::Added, Tint::Failed, Tint::Missing];
+const STATUSES: [Status; 3] = [Status::Ok, Status::Failed, Status::Missing];
 const TEMPORAL: [Kind; 4] = [Kind::Date, Kind::DateTime, Kind::Time, Kind::Duration];
 
 /// The format IDs of a column.
 #[derive(Clone, Copy, Debug, Default)]
 struct Column {
     /// For numbers, by tint.
-    numbers: [u32; 3],
+    numbers: [u32; 4],
     /// For dates and times, by kind and tint.
-    temporal: [[u32; 3]; 4],
+    temporal: [[u32; 4]; 4],
 }
 
 /// All cell formats of a workbook.
 pub(super) struct Formats {
-    /// The format of the header. Its ID is 1, after the default format.
+    /// The format of the headers of input columns.
     pub(super) header: Format,
-    /// The other formats, in the order of their IDs.
-    pub(super) others: Vec<Format>,
+    /// The format of the headers of added columns.
+    pub(super) added_header: Format,
+    /// All formats, in the order of their IDs, from 1: 0 is the default format.
+    pub(super) all: Vec<Format>,
     /// For texts and blanks, by tint.
-    plain: [u32; 3],
+    plain: [u32; 4],
     /// For links, by tint.
-    link: [u32; 3],
+    link: [u32; 4],
+    /// For texts that wrap, by tint.
+    wrapped: [u32; 4],
+    /// For the name of a status, by status.
+    status: [u32; 3],
     columns: Vec<Column>,
     /// For columns beyond the first [`KEPT_MAX`], and for added columns.
     other: Column,
@@ -65,17 +75,62 @@ impl FormatIds {
     fn id_of(&mut self, format: Format) -> u32 {
         *self.known.entry(format).or_insert_with_key(|format| {
             self.list.push(format.clone());
-            // 0 is the default format, 1 is the header.
-            self.list.len() as u32 + 1
+            // 0 is the default format.
+            self.list.len() as u32
         })
     }
 }
 
+pub(super) fn colour(colour: &str) -> Color {
+    Color::RGB(rgb(colour))
+}
+
 fn tinted(tint: Tint) -> Format {
+    let tinted = |tint| Format::new().set_background_color(colour(tint));
     match tint {
         Tint::None => Format::new(),
-        Tint::Failed => Format::new().set_background_color(Color::RGB(0x00F8_D7DA)),
-        Tint::Missing => Format::new().set_background_color(Color::RGB(0x00FF_F3CD)),
+        Tint::Added => tinted(LIGHT.accent.tint),
+        // A reason of several lines makes its row higher: the other cells are beside its first line.
+        Tint::Failed => tinted(LIGHT.failed.tint).set_align(FormatAlign::Top),
+        Tint::Missing => tinted(LIGHT.missing.tint).set_align(FormatAlign::Top),
+    }
+}
+
+fn header(background: &str) -> Format {
+    Format::new()
+        .set_bold()
+        .set_text_wrap()
+        .set_align(FormatAlign::Top)
+        .set_background_color(colour(background))
+        .set_border_bottom(FormatBorder::Thin)
+        .set_border_bottom_color(colour(LIGHT.line))
+}
+
+/// The colour of a status.
+pub(super) fn status_colour(status: Status) -> Colour {
+    match status {
+        Status::Ok => LIGHT.ok,
+        Status::Failed => LIGHT.failed,
+        Status::Missing => LIGHT.missing,
+    }
+}
+
+impl Tint {
+    /// The background of the input columns of a record.
+    pub(super) fn of(status: Status) -> Tint {
+        match status {
+            Status::Ok => Tint::None,
+            Status::Failed => Tint::Failed,
+            Status::Missing => Tint::Missing,
+        }
+    }
+
+    /// The background of the added columns in a row with this background.
+    pub(super) fn added(self) -> Tint {
+        match self {
+            Tint::None => Tint::Added,
+            tint => tint,
+        }
     }
 }
 
@@ -85,13 +140,27 @@ impl Formats {
             known: HashMap::new(),
             list: Vec::new(),
         };
+        let (header, added_header) = (header(LIGHT.rejected.tint), header(LIGHT.accent_header));
+        let mut headers = [header.clone(), added_header.clone()];
+        if spec.columns.is_empty() {
+            // rust_xlsxwriter numbers them in the order of their first use.
+            headers.reverse();
+        }
+        for header in headers {
+            ids.id_of(header);
+        }
         let plain = TINTS.map(|tint| ids.id(None, tint));
+        let wrapped = TINTS.map(|tint| ids.id_of(tinted(tint).set_text_wrap()));
+        let status = STATUSES.map(|status| {
+            let format = tinted(Tint::of(status).added()).set_bold();
+            ids.id_of(format.set_font_color(colour(status_colour(status).text)))
+        });
         let link = match spec.links.is_empty() {
             true => plain,
             false => TINTS.map(|tint| ids.id_of(tinted(tint).set_hyperlink())),
         };
-        let mut column = |kind: Option<Kind>, code: Option<&str>| Column {
-            numbers: TINTS.map(|tint| {
+        let mut column = |kind: Option<Kind>, code: Option<&str>, tints: [Tint; 4]| Column {
+            numbers: tints.map(|tint| {
                 // A number in a column of dates does not get a date format: it would display as a date.
                 let own = code.filter(|code| {
                     !kind.is_some_and(Kind::is_temporal) && classify(code) == FormatKind::Number
@@ -101,23 +170,29 @@ impl Formats {
             temporal: TEMPORAL.map(|moment| {
                 let own = code.filter(|_| kind == Some(moment));
                 let code = own.unwrap_or(default_code(moment));
-                TINTS.map(|tint| ids.id(Some(code), tint))
+                tints.map(|tint| ids.id(Some(code), tint))
             }),
         };
-        let other = column(None, None);
+        let other = column(None, None, TINTS);
+        // No input column is tinted as added.
+        let tints = TINTS.map(|tint| match tint {
+            Tint::Added => Tint::None,
+            tint => tint,
+        });
         let columns = spec
             .columns
             .iter()
             .take(KEPT_MAX)
-            .map(|c| column(c.kind, c.format.as_deref()))
+            .map(|c| column(c.kind, c.format.as_deref(), tints))
             .collect();
         Formats {
-            header: Format::new()
-                .set_bold()
-                .set_background_color(Color::RGB(0x00E7_EDF5)),
-            others: ids.list,
+            header,
+            added_header,
+            all: ids.list,
             plain,
             link,
+            wrapped,
+            status,
             columns,
             other,
         }
@@ -131,6 +206,17 @@ impl Formats {
     /// The format ID of links.
     pub(super) fn link(&self, tint: Tint) -> u32 {
         self.link[tint as usize]
+    }
+
+    /// The format ID of texts that wrap.
+    pub(super) fn wrapped(&self, tint: Tint) -> u32 {
+        self.wrapped[tint as usize]
+    }
+
+    /// The format ID of the name of a status.
+    pub(super) fn status(&self, status: Status) -> u32 {
+        let place = STATUSES.iter().position(|s| *s == status);
+        self.status[place.unwrap_or(0)]
     }
 
     /// The format ID of numbers in a column.
@@ -150,7 +236,7 @@ impl Formats {
 }
 
 /// The number format of a kind if the input has none.
-fn default_code(kind: Kind) -> &'static str {
+pub(super) fn default_code(kind: Kind) -> &'static str {
     match kind {
         Kind::Date => "yyyy\\-mm\\-dd",
         Kind::DateTime => "yyyy\\-mm\\-dd\\ hh:mm:ss",

@@ -9,6 +9,7 @@ mod sheets;
 mod spec;
 mod stream;
 mod summary;
+mod widths;
 mod writer;
 
 /// The custom property of a result workbook that has the ID of its run.
@@ -17,5 +18,5 @@ pub(crate) const RUN_PROPERTY: &str = "Run";
 pub(crate) const ADDED_PROPERTY: &str = "Added column ";
 
 pub use error::WriteError;
-pub use spec::{Chart, ColumnSpec, ResultSpec, StepFigures, Summary};
+pub use spec::{Chart, ColumnSpec, Fact, ResultSpec, StepFigures, Summary};
 pub use writer::{ResultWriter, WriteSummary};

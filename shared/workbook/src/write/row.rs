@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use std::io::Write;
 
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
-use rowmill_domain::Value;
 use rowmill_domain::limits::CELL_TEXT_MAX;
 use rowmill_domain::value::whole;
+use rowmill_domain::{Status, Value};
 
-use super::formats::{Formats, Tint};
+use super::formats::{Formats, Tint, default_code};
+use super::widths::{code_width, number_width, text_width, wrapped_height};
 
 /// Appended to a text that was truncated.
 const TRUNCATION_MARK: &str = " [cut]";
@@ -27,12 +28,16 @@ pub(super) struct Row<'a> {
     pub(super) xml: &'a mut Vec<u8>,
     /// The row number, from 1.
     row: u32,
+    /// Where in `xml` the attributes of the row end.
+    attributes_end: usize,
     /// The row number as text.
     number: String,
     column: usize,
     formats: &'a Formats,
     letters: &'a [String],
     tint: Tint,
+    /// The widths of the columns, if this row is measured.
+    widths: Option<&'a mut [u32]>,
 }
 
 impl<'a> Row<'a> {
@@ -43,20 +48,30 @@ impl<'a> Row<'a> {
         formats: &'a Formats,
         letters: &'a [String],
         tint: Tint,
+        widths: Option<&'a mut [u32]>,
     ) -> Row<'a> {
         let number = row.to_string();
         xml.extend_from_slice(b"<row r=\"");
         xml.extend_from_slice(number.as_bytes());
-        xml.extend_from_slice(b"\">");
+        xml.push(b'"');
+        let attributes_end = xml.len();
+        xml.push(b'>');
         Row {
             xml,
             row,
+            attributes_end,
             number,
             column: 0,
             formats,
             letters,
             tint,
+            widths,
         }
+    }
+
+    /// Changes the background of the cells that follow.
+    pub(super) fn set_tint(&mut self, tint: Tint) {
+        self.tint = tint;
     }
 
     pub(super) fn end(self) {
@@ -116,7 +131,10 @@ impl<'a> Row<'a> {
             }
         };
         match (serial, value) {
-            (Some(serial), _) => self.number(serial, format),
+            (Some(serial), _) => {
+                self.measure(|| value.map_or(0, |value| code_width(default_code(value.kind()))));
+                self.serial(serial, format);
+            }
             (None, Some(value)) => self.text(&value.to_text(), truncations, sheet),
             (None, None) => self.blank(),
         }
@@ -137,6 +155,31 @@ impl<'a> Row<'a> {
         self.text_as(text, self.formats.link(self.tint), truncations, sheet);
     }
 
+    /// Writes a text that wraps.
+    pub(super) fn wrapped(&mut self, text: &str, truncations: &mut Truncations, sheet: &str) {
+        if let Some(points) = wrapped_height(text) {
+            let at = self.attributes_end;
+            self.xml
+                .splice(at..at, format!(" ht=\"{points}\"").into_bytes());
+        }
+        self.text_as(text, self.formats.wrapped(self.tint), truncations, sheet);
+    }
+
+    /// Writes the name of a status.
+    pub(super) fn status(&mut self, status: Status, truncations: &mut Truncations, sheet: &str) {
+        let format = self.formats.status(status);
+        self.text_as(status.name(), format, truncations, sheet);
+    }
+
+    /// Makes the column of the next cell at least this wide, if this row is measured.
+    fn measure(&mut self, width: impl FnOnce() -> u32) {
+        if let Some(widths) = &mut self.widths
+            && let Some(widest) = widths.get_mut(self.column)
+        {
+            *widest = width().max(*widest);
+        }
+    }
+
     fn text_as(&mut self, text: &str, format: u32, truncations: &mut Truncations, sheet: &str) {
         if text.is_empty() {
             return self.blank();
@@ -148,6 +191,7 @@ impl<'a> Row<'a> {
                 truncations.first = Some(format!("sheet `{sheet}`, cell {}", self.reference()));
             }
         }
+        self.measure(|| text_width(&text));
         self.open(format);
         let blank = |b: Option<&u8>| b.is_some_and(u8::is_ascii_whitespace);
         let bytes = text.as_bytes();
@@ -170,6 +214,11 @@ impl<'a> Row<'a> {
     }
 
     fn number(&mut self, number: f64, format: u32) {
+        self.measure(|| number_width(number));
+        self.serial(number, format);
+    }
+
+    fn serial(&mut self, number: f64, format: u32) {
         if !number.is_finite() {
             return self.blank();
         }

@@ -1,7 +1,8 @@
 //! Describes a result workbook, except for its rows.
 
-use rowmill_domain::Kind;
+use chrono::{NaiveDateTime, TimeDelta};
 use rowmill_domain::run::Counts;
+use rowmill_domain::{Kind, Reason};
 
 /// The columns and properties of a result workbook.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -10,6 +11,9 @@ pub struct ResultSpec {
     pub columns: Vec<ColumnSpec>,
     /// The names of the columns that steps and expressions add, in order.
     pub added: Vec<String>,
+    /// How many of the first columns stay visible when the sheet is scrolled, unless they are wider
+    /// than about half a screen.
+    pub frozen: usize,
     /// The indexes of the columns in which addresses become links. Input columns are counted first.
     pub links: Vec<usize>,
     /// The run ID, for the document properties.
@@ -43,8 +47,14 @@ pub struct ColumnSpec {
 /// The content of the sheet `Summary`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
+    /// How the run ended, as a sentence.
+    pub verdict: String,
+    /// Why rows have no result, most frequent first.
+    pub reasons: Vec<Reason>,
+    /// The number of rows whose reasons are not among `reasons`.
+    pub further: u64,
     /// Names and values, one per line, such as the file, the run and the duration.
-    pub facts: Vec<(String, String)>,
+    pub facts: Vec<(String, Fact)>,
     /// The number of rows by outcome.
     pub counts: Counts,
     /// Figures for each step.
@@ -53,6 +63,19 @@ pub struct Summary {
     pub chart: Option<Chart>,
     /// Notes about the run.
     pub notes: Vec<String>,
+}
+
+/// A value on the sheet `Summary`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// Text.
+    Text(String),
+    /// A number of something.
+    Count(u64),
+    /// A time in UTC.
+    Time(NaiveDateTime),
+    /// A duration.
+    Duration(TimeDelta),
 }
 
 /// Figures of a step.

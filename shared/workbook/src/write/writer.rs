@@ -11,12 +11,19 @@ use super::error::WriteError;
 use super::formats::{Formats, Tint};
 use super::links::Link;
 use super::row::{Truncations, truncate};
-use super::sheets::{COMPRESSION, SheetFrame, SheetSeries, directory};
+use super::sheets::{COMPRESSION, SheetColumn, SheetFrame, SheetSeries, directory};
 use super::spec::{ResultSpec, Summary};
+use super::widths::{MOST, known_width};
 use super::{ADDED_PROPERTY, RUN_PROPERTY, package, summary};
 
 /// The most UTF-16 code units of a text in a custom property: the limit of Excel's own dialog.
 const PROPERTY_MAX: usize = 255;
+
+const RESULTS: &str = "Results";
+/// The last columns of the sheet `Results`.
+const GENERATED: [&str; 4] = ["status", "error", "attempts", "input row"];
+/// The most characters of frozen columns: the rest of the screen is for the other columns.
+const FROZEN_MAX: u32 = 60;
 
 /// The result of writing a workbook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,7 +33,7 @@ pub struct WriteSummary {
 }
 
 /// Writes a result workbook with the sheets `Results` (the columns of the input, the added columns,
-/// `status`, `error` and `attempts`), `Rejected` and `Summary`.
+/// `status`, `error`, `attempts` and `input row`), `Rejected` and `Summary`.
 ///
 /// Memory use is constant. If a sheet is full, `Results 2` and so on continue it. Texts that are too
 /// long for a cell are truncated and marked. Texts never become formulas, and become links only in the
@@ -52,20 +59,28 @@ impl ResultWriter {
     /// [`WriteError::Io`].
     pub fn create(path: &Path, spec: &ResultSpec) -> Result<ResultWriter, WriteError> {
         let most = rowmill_domain::limits::SHEET_COLUMNS as usize;
-        let columns = spec.columns.len() + spec.added.len() + 3;
+        let columns = spec.columns.len() + spec.added.len() + GENERATED.len();
         if columns > most {
             return Err(WriteError::Columns {
                 file: path.to_owned(),
                 found: columns,
             });
         }
-        let inputs = || spec.columns.iter().map(|c| (c.name.clone(), c.width));
-        let fixed = |name: &str, width| (name.to_owned(), width);
+        let column = |header: &str, added, width| SheetColumn {
+            header: header.to_owned(),
+            added,
+            width,
+        };
+        let inputs = || {
+            let columns = spec.columns.iter();
+            columns.map(|c| column(&c.name, false, known_width(c)))
+        };
+        let added = spec.added.iter().map(String::as_str).chain(GENERATED);
         let results = inputs()
-            .chain(spec.added.iter().map(|name| (name.clone(), 0)))
-            .chain([fixed("status", 8), fixed("error", 40), fixed("attempts", 8)])
+            .chain(added.map(|name| column(name, true, 0)))
             .collect();
-        let rejected = [fixed("row", 8), fixed("reason", 24), fixed("detail", 40)]
+        let rejected = ["row", "reason", "detail"]
+            .map(|name| column(name, true, 0))
             .into_iter()
             .chain(inputs())
             .take(most)
@@ -73,40 +88,41 @@ impl ResultWriter {
         Ok(ResultWriter {
             path: path.to_owned(),
             formats: Formats::new(spec),
-            results: SheetSeries::begin(path, "Results", results)?,
+            results: SheetSeries::begin(path, RESULTS, results)?,
             rejected: SheetSeries::begin(path, "Rejected", rejected)?,
             spec: spec.clone(),
             truncations: Truncations::default(),
         })
     }
 
-    /// Writes a record: the values of the input and of the added columns (`None` is an empty cell),
-    /// and its outcome.
+    /// Writes a record: its row number in the input, the values of the input and of the added columns
+    /// (`None` is an empty cell), and its outcome.
     ///
     /// # Errors
     /// [`WriteError::Io`].
     pub fn row(
         &mut self,
+        input_row: u32,
         input: &[Option<&Value>],
         added: &[Option<&Value>],
         status: Status,
         error: Option<&str>,
         attempts: u32,
     ) -> Result<(), WriteError> {
-        let tint = match status {
-            Status::Ok => Tint::None,
-            Status::Failed => Tint::Failed,
-            Status::Missing => Tint::Missing,
-        };
+        let tint = Tint::of(status);
         let sheet = self.results.sheet_name();
         let (columns, added_columns) = (self.spec.columns.len(), self.spec.added.len());
         let (truncations, spec) = (&mut self.truncations, &self.spec);
+        let mut has_reason = false;
         self.results
             .row(&self.path, &self.formats, tint, |row, links| {
                 let values = padded(input, columns).chain(padded(added, added_columns));
                 let mut error = Cow::Borrowed(error.unwrap_or(""));
                 for (at, value) in values.enumerate() {
                     let before = truncations.count;
+                    if at == columns {
+                        row.set_tint(tint.added());
+                    }
                     let (at_row, at_column) = row.position();
                     match value {
                         Some(Value::Text(text))
@@ -124,10 +140,20 @@ impl ResultWriter {
                         ));
                     }
                 }
-                row.text(status.name(), truncations, &sheet);
-                row.text(&error, truncations, &sheet);
+                row.set_tint(tint.added());
+                row.status(status, truncations, &sheet);
+                row.wrapped(&error, truncations, &sheet);
                 row.integer(attempts);
-            })
+                row.integer(input_row);
+                has_reason = !error.is_empty();
+            })?;
+        if has_reason {
+            // Not only in the rows that are measured: in a narrow column a reason would wrap often.
+            self.results
+                .widths
+                .at_least(columns + added_columns + 1, MOST);
+        }
+        Ok(())
     }
 
     /// Writes a rejected row to the sheet `Rejected`.
@@ -143,7 +169,7 @@ impl ResultWriter {
             .row(&self.path, &self.formats, Tint::None, |row, _| {
                 row.integer(rejected.row);
                 row.text(rejected.reason.text(), truncations, &sheet);
-                row.text(&rejected.detail, truncations, &sheet);
+                row.wrapped(&rejected.detail, truncations, &sheet);
                 for (place, value) in rejected.values.iter().take(columns).enumerate() {
                     row.value_of(place, value.as_ref(), truncations, &sheet);
                 }
@@ -180,7 +206,11 @@ impl ResultWriter {
         let mut book = Workbook::new();
         book.set_tempdir(directory(&path)).map_err(fail)?;
         for (place, sheet) in sheets.iter().enumerate() {
-            write_frame(&mut book, sheet, &self.formats, place == 0).map_err(fail)?;
+            let frozen = match sheet.name.starts_with(RESULTS) {
+                true => self.spec.frozen,
+                false => 0,
+            };
+            write_frame(&mut book, sheet, &self.formats, frozen, place == 0).map_err(fail)?;
         }
         summary::write(book.add_worksheet(), summary, &notes).map_err(fail)?;
         let mut properties = DocProperties::new()
@@ -226,20 +256,35 @@ fn write_frame(
     book: &mut Workbook,
     frame: &SheetFrame,
     formats: &Formats,
+    frozen: usize,
     first: bool,
 ) -> Result<(), XlsxError> {
     let sheet = book.add_worksheet_with_constant_memory()?;
     sheet.set_name(&frame.name)?;
-    sheet.set_freeze_panes(1, 0)?;
-    for (column, (header, width)) in (0..).zip(&frame.headers) {
-        sheet.set_column_width(column, column_width(header, *width))?;
-        sheet.write_string_with_format(0, column, truncate(header), &formats.header)?;
+    let frozen_width: u32 = frame.columns.iter().take(frozen).map(|c| c.width).sum();
+    let frozen = if frozen_width <= FROZEN_MAX {
+        frozen
+    } else {
+        0
+    };
+    sheet.set_freeze_panes(1, frozen as u16)?;
+    sheet.set_landscape();
+    sheet.set_print_fit_to_pages(1, 0);
+    sheet.set_repeat_rows(0, 0)?;
+    sheet.set_footer("&L&F, &A&RPage &P of &N");
+    for (at, column) in (0..).zip(&frame.columns) {
+        sheet.set_column_width(at, column.width)?;
+        let format = match column.added {
+            true => &formats.added_header,
+            false => &formats.header,
+        };
+        sheet.write_string_with_format(0, at, truncate(&column.header), format)?;
     }
-    let columns = frame.headers.len() as u16;
+    let columns = frame.columns.len() as u16;
     sheet.autofilter(0, 0, frame.last, columns.saturating_sub(1))?;
     // Constant-memory mode requires rows in ascending order. The cells of links are discarded later;
     // they use a format that already has an ID.
-    let blanks = formats.others.iter().filter(|_| first);
+    let blanks = formats.all.iter().filter(|_| first);
     let blanks = (1..).zip(blanks.map(FrameCell::Blank));
     let links = frame.links.list.iter().enumerate();
     let links = links.map(|(n, link)| (link.row, FrameCell::Link(n, link)));
@@ -264,11 +309,4 @@ fn padded<'a, 'v>(
 ) -> impl Iterator<Item = Option<&'v Value>> + 'a {
     let missing = std::iter::repeat(None);
     values.iter().copied().chain(missing).take(count)
-}
-
-/// The width of a column in characters: that of its longest value, or that of its header including the
-/// filter button, within limits that fit on a screen.
-fn column_width(header: &str, width: u32) -> f64 {
-    let header = header.chars().count() as u32 + 3;
-    f64::from(width.saturating_add(1).max(header).clamp(8, 60))
 }

@@ -29,7 +29,14 @@ fn golden(n: u32) {
     assert_eq!(
         result.header(),
         [
-            "ID", "Amount", "Note", "doubled", "status", "error", "attempts"
+            "ID",
+            "Amount",
+            "Note",
+            "doubled",
+            "status",
+            "error",
+            "attempts",
+            "input row"
         ]
     );
     let ids = result.texts("ID");
@@ -136,15 +143,75 @@ fn rejected_rows_are_on_a_separate_sheet_with_row_number_and_reason() {
 }
 
 #[test]
-fn the_result_has_a_filter_and_a_frozen_header() {
+fn the_result_is_laid_out_for_screen_and_paper() {
     let job = Job::new(&Book::numbered(3), DOUBLED);
     job.run(&[]).expect(0);
     let result = job.result();
     let sheet = result.sheet("Results").unwrap();
-    assert_eq!(sheet["freeze"], "A2");
-    assert_eq!(sheet["filter"], "A1:G4");
+    // The header and the key column stay visible.
+    assert_eq!(sheet["freeze"], "B2");
+    assert_eq!(sheet["filter"], "A1:H4");
     assert_eq!(sheet["tables"], 0);
-    assert!(result.sheet("Summary").unwrap()["charts"].as_u64() > Some(0));
+    for name in ["Results", "Rejected", "Summary"] {
+        let sheet = result.sheet(name).unwrap();
+        assert_eq!(sheet["landscape"], true, "{name}");
+        assert_eq!(sheet["pages_wide"], 1, "{name}");
+    }
+    // Without a reason `error` is as narrow as its header.
+    assert!(width(sheet, 5) < 10.0, "{sheet}");
+    // All rows are ok, so a chart of statuses would say no more than the number.
+    let summary = result.sheet("Summary").unwrap();
+    assert_eq!(summary["charts"], 0);
+    assert_eq!(result.rows("Summary")[0][0][1], "All 3 rows done.");
+}
+
+fn width(sheet: &serde_json::Value, column: usize) -> f64 {
+    sheet["widths"][column].as_f64().unwrap()
+}
+
+#[test]
+fn columns_are_as_wide_as_their_values_and_the_input_row_is_named() {
+    let text = |s: &str| Cell::from(s);
+    let rows = [
+        vec![text("a"), Cell::Number(1.0), text(&"long ".repeat(100))],
+        vec![Cell::Empty, Cell::Number(2.0), text("no id")],
+        vec![text("b"), Cell::Number(3.0), text("short")],
+        vec![text("c"), Cell::Number(4.0), Cell::Empty],
+    ];
+    let pipeline =
+        format!("{DOUBLED}[[check]]\nrule = \"row.Amount < 3.0\"\non_failure = \"fail\"\n");
+    let job = Job::new(&Book::new(&["ID", "Amount", "Text"], rows), &pipeline);
+    job.run(&[]).expect(3);
+    let result = job.result();
+    assert_eq!(result.texts("input row"), ["2", "4", "5"]);
+    let sheet = result.sheet("Results").unwrap();
+    assert!(width(sheet, 0) < 10.0, "{sheet}");
+    assert!((50.0..51.0).contains(&width(sheet, 2)), "{sheet}");
+    assert!((50.0..51.0).contains(&width(sheet, 5)), "{sheet}");
+
+    // The verdict, then the reasons with an example and advice, then figures as numbers.
+    let rows = result.rows("Summary");
+    let texts = |row: usize| -> Vec<String> {
+        let cells = rows[row].as_array().unwrap().iter();
+        cells.map(|c| c[1].to_string()).collect()
+    };
+    assert_eq!(texts(0)[0], "\"1 of 4 rows done, 2 failed, 1 rejected.\"");
+    assert_eq!(
+        texts(3)[..4],
+        [
+            "\"check `row.Amount < 3.0` failed\"",
+            "2",
+            "\"failed\"",
+            "4"
+        ]
+    );
+    assert!(texts(3)[4].contains("rule"), "{:?}", texts(3));
+    assert_eq!(texts(4)[1..3], ["1", "\"rejected\""]);
+    let fact = |name: &str| rows.iter().find(|row| row[0][1] == name).unwrap()[1].clone();
+    assert_eq!(fact("Rows in file"), serde_json::json!(["n", 4]));
+    assert_eq!(fact("Started, UTC")[0], "dt");
+    assert_eq!(fact("Duration")[0], "td");
+    assert_eq!(result.sheet("Summary").unwrap()["charts"], 1);
 }
 
 #[test]
