@@ -13,8 +13,9 @@ const LEAST: u32 = 6;
 const BUTTON: u32 = 3;
 /// The widest number without a format. Excel rounds what it displays to 11 digits.
 const GENERAL: u32 = 12;
-/// What fits into a line of a column of width [`MOST`]: words do not fill it.
-const LINE: u32 = MOST - 4;
+/// What fits into a line of a column of width [`MOST`]. Words do not fill it, but most letters are
+/// narrower than the digits in which a width is counted.
+const LINE: u32 = MOST;
 /// The height of a line in points.
 const LINE_HEIGHT: u32 = 15;
 /// The greatest height of a row in points. Source: Microsoft, "Excel specifications and limits".
