@@ -72,7 +72,10 @@ struct Formats {
 impl Formats {
     fn new() -> Formats {
         let left = || Format::new().set_align(FormatAlign::Left).set_indent(1);
-        let top = || Format::new().set_align(FormatAlign::Top).set_indent(1);
+        let top = || {
+            let left = Format::new().set_align(FormatAlign::Left).set_indent(1);
+            left.set_align(FormatAlign::Top)
+        };
         let header = Format::new()
             .set_bold()
             .set_background_color(colour(LIGHT.rejected.tint))
