@@ -155,6 +155,13 @@ impl RowSink for Rows<'_> {
         self.data.left_out += u64::from(last - first) + 1;
         ControlFlow::Continue(())
     }
+    fn restart(&mut self) -> bool {
+        self.data = Data {
+            corpus: Corpus::new(),
+            left_out: 0,
+        };
+        true
+    }
 }
 
 /// Trains and shows progress, as a bar on a terminal and as lines elsewhere.

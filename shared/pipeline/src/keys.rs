@@ -184,7 +184,7 @@ pub(crate) static LIMITS: Section = Section {
         "whole_cells": Shape::Count, default "3000000" =>
             "Number of cells in a file that must be loaded as a whole (xls, ods)."
         "whole_bytes": Shape::Count, default "134217728" =>
-            "Size in bytes of a file that must be loaded as a whole (xls)."
+            "Size in bytes of what must be loaded as a whole: an xls file, or an xlsx sheet whose rows are not in order."
         "string_bytes": Shape::Count, default "268435456" =>
             "Memory for shared strings, in bytes."
         "text_bytes": Shape::Count, default "1048576" =>

@@ -145,7 +145,9 @@ fn values_outside_the_columns_are_delivered() {
             (1512, vec![(0, number(2.0))]),
         ]
     );
-    assert_eq!((summary.rows, summary.notes.len()), (1511, 0));
+    assert_eq!(summary.rows, 1511);
+    let note = "A cell of row 1510 is in the file twice; the last value was used.";
+    assert_eq!(summary.notes, [note]);
 
     let csv = "a,b\n".to_owned() + &"1,2\n".repeat(1200) + "7,x,y,,z\n8,9\n";
     let (seen, summary) = read("ragged.csv", csv.as_bytes());
@@ -155,4 +157,20 @@ fn values_outside_the_columns_are_delivered() {
     );
     assert_eq!(seen.rows[1200].1, [(0, text("7")), (1, text("x"))]);
     assert_eq!((seen.rows.len(), summary.rows), (1202, 1202));
+}
+
+#[test]
+fn a_sink_that_cannot_restart_gets_an_error_for_rows_out_of_order() {
+    let rows: String = (2..3000)
+        .chain([2])
+        .map(|n| format!("<row r=\"{n}\"><c><v>1</v></c></row>"))
+        .collect();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.xlsx");
+    std::fs::write(&path, files::below_header(&rows)).unwrap();
+    let mut seen = Seen::default();
+    let error = read_rows(&path, &ReadOptions::default(), &mut seen).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("row 2: it follows row 2999"), "{text}");
+    assert!(!seen.rows.is_empty());
 }

@@ -63,6 +63,13 @@ impl<P: FnMut(u64) -> ControlFlow<()>> RowSink for Sink<'_, P> {
             Ok(())
         })
     }
+
+    fn restart(&mut self) -> bool {
+        self.rows_read = 0;
+        // Its files are replaced when the header arrives.
+        self.table = None;
+        true
+    }
 }
 
 impl<P: FnMut(u64) -> ControlFlow<()>> Sink<'_, P> {

@@ -322,3 +322,35 @@ fn a_workbook_without_records_is_refused_with_the_reasons() {
         "a.xlsx, sheet `S`: no rows below the header"
     );
 }
+
+#[test]
+fn a_restart_leaves_nothing_of_the_rows_before() {
+    let text = |text: &str| Cell::Value(Value::Text(text.into()));
+    let pipeline = pipeline(&[], &[]);
+    let rows = vec![vec![text("a")], vec![Cell::Error("#N/A".into())]];
+    let want = cut_rows(&rows, 1, &pipeline, Some(1));
+
+    let scratch = TempDir::new().unwrap();
+    let go_on = |_| ControlFlow::Continue(());
+    let mut sink = Sink::new("a.xlsx", &pipeline, Some(1), scratch, go_on);
+    assert!(sink.header(&header(2)).is_continue());
+    for row in 2..9 {
+        let mut cells = [text("a long text"), Cell::Error("#N/A".into())];
+        assert!(sink.row(row, &mut cells).is_continue());
+    }
+    assert!(sink.restart());
+    assert!(sink.header(&header(1)).is_continue());
+    for (row, cells) in (2..).zip(&rows) {
+        assert!(sink.row(row, &mut cells.clone()).is_continue());
+    }
+    let (table, scratch) = (sink.table.unwrap(), sink.scratch);
+    let formats = vec![Some("0.00".into())];
+    let got = table.finish(formats, vec![], scratch).unwrap();
+    assert_eq!((got.rows_in, got.records()), (want.rows_in, want.records()));
+    assert_eq!(got.rejected, want.rejected);
+    assert_eq!(got.columns, want.columns);
+    for file in ["records.jsonl", "rejected.jsonl"] {
+        let content = |cut: &Cut| std::fs::read(cut.scratch.path().join(file)).unwrap();
+        assert_eq!(content(&got), content(&want), "{file}");
+    }
+}

@@ -61,6 +61,7 @@ pub(crate) fn run(
         .map_err(|e| ReadError::io(path, e))?;
 
     let mut delivered = Delivered::default();
+    let mut refused = None;
     let mut allowed = Duration::from_secs(options.limits.seconds);
     loop {
         let waiting = Instant::now();
@@ -83,6 +84,15 @@ pub(crate) fn run(
                 delivered.last = header.row;
                 sink.header(&header)
             }
+            RowMessage::Restart(why) => {
+                if sink.restart() {
+                    delivered = Delivered::default();
+                    ControlFlow::Continue(())
+                } else {
+                    refused = Some(why);
+                    ControlFlow::Break(())
+                }
+            }
             RowMessage::Overflow(row, mut cells, mut outside) => match delivered.up_to(row, sink) {
                 ControlFlow::Continue(()) => sink.overflow(row, &mut cells, &mut outside),
                 stop => stop,
@@ -99,9 +109,13 @@ pub(crate) fn run(
         }
     }
     drop(from_reader);
-    match thread.join() {
+    let ended = thread.join();
+    if let Some(error) = refused {
+        return Err(error);
+    }
+    match ended {
         Ok(Ok(summary)) => Ok(summary),
-        Ok(Err(Halt::Failed(error))) => Err(error),
+        Ok(Err(Halt::Failed(error) | Halt::Unordered(error))) => Err(error),
         Ok(Err(Halt::SinkDone)) => Ok(ReadSummary {
             rows: delivered.rows,
             ..ReadSummary::default()

@@ -26,8 +26,8 @@ pub struct ReadLimits {
     /// `whole_cells`: number of cells in a file that must be loaded into memory (xls),
     /// including empty cells between used ones. Default 3 million, about 300 MB.
     pub whole_cells: u64,
-    /// `whole_bytes`: size in bytes of a file that must be loaded into memory (xls). Default
-    /// 128 MiB.
+    /// `whole_bytes`: size in bytes of what must be loaded into memory: an xls file, or a sheet of an
+    /// xlsx file whose rows are not in order. Default 128 MiB.
     pub whole_bytes: u64,
     /// `string_bytes`: size of the shared string table in memory, including 8 bytes per string.
     /// Default 256 MiB.

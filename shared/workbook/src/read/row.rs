@@ -60,6 +60,10 @@ pub(crate) struct RowCells {
     row_bytes: u64,
     cells: Vec<RawCell>,
     bytes: u64,
+    /// Whether a cell is not right of the one before.
+    unordered: bool,
+    /// The cells that a different cell in the same place replaced.
+    replaced: u64,
 }
 
 impl RowCells {
@@ -71,6 +75,8 @@ impl RowCells {
             row_bytes: limits.row_bytes,
             cells: Vec::new(),
             bytes: 0,
+            unordered: false,
+            replaced: 0,
         }
     }
 
@@ -85,9 +91,11 @@ impl RowCells {
             Cell::Value(_) => {}
         }
         ReadError::check(&self.file, "columns", u64::from(column) + 1, self.columns)?;
-        // A cell may be repeated, but not an unlimited number of times.
-        let count = self.cells.len() as u64 + 1;
-        ReadError::check(&self.file, "columns", count, self.columns)?;
+        // A cell may be repeated, but not fill the memory.
+        if self.cells.len() as u64 >= self.columns.saturating_mul(2) {
+            self.keep_last();
+        }
+        self.unordered |= self.cells.last().is_some_and(|last| last.column >= column);
         self.cells.push(RawCell {
             column,
             format,
@@ -117,14 +125,35 @@ impl RowCells {
         self.bytes = bytes;
     }
 
-    /// The cells and the total size of their strings in bytes; resets the size.
-    pub(super) fn take(&mut self) -> (&mut Vec<RawCell>, u64) {
-        (&mut self.cells, std::mem::take(&mut self.bytes))
+    /// Sorts the cells by column and keeps the last one of each.
+    fn keep_last(&mut self) {
+        self.unordered = false;
+        // The last one comes first.
+        self.cells.reverse();
+        self.cells.sort_by_key(|cell| cell.column);
+        let replaced = &mut self.replaced;
+        self.cells.dedup_by(|earlier, kept| {
+            let same = earlier.column == kept.column;
+            *replaced += u64::from(same && earlier.cell != kept.cell);
+            same
+        });
+    }
+
+    /// The cells from left to right, the total size of their strings in bytes, and how many cells a
+    /// different cell in the same place has replaced; resets the size and the number.
+    pub(super) fn take(&mut self) -> (&mut Vec<RawCell>, u64, u64) {
+        if self.unordered {
+            self.keep_last();
+        }
+        let replaced = std::mem::take(&mut self.replaced);
+        (&mut self.cells, std::mem::take(&mut self.bytes), replaced)
     }
 
     pub(crate) fn clear(&mut self) {
         self.cells.clear();
         self.bytes = 0;
+        self.unordered = false;
+        self.replaced = 0;
     }
 }
 

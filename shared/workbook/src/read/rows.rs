@@ -33,6 +33,9 @@ const FORMAT_MIXED: u32 = u32::MAX - 1;
 pub(crate) enum Halt {
     /// The sink wants no more rows.
     SinkDone,
+    /// A row follows a later one. Only a reader that can sort them continues, after
+    /// [`Assembler::restart`].
+    Unordered(ReadError),
     /// Reading failed.
     Failed(ReadError),
 }
@@ -49,6 +52,8 @@ pub(crate) enum RowMessage {
     Header(Header),
     /// Rows that have values.
     Rows(RowBatch),
+    /// All rows follow once more, beginning with the header, for the reason of the error.
+    Restart(ReadError),
     /// A row that has values outside the columns of the header: its number, one cell per column, and
     /// the others.
     Overflow(u32, Vec<Cell>, Vec<OutsideCell>),
@@ -85,6 +90,9 @@ pub(crate) struct Assembler {
     bytes: u64,
     merges: Option<FindMerges>,
     origin: Option<Origin>,
+    /// The cells that a later cell in the same place replaced, and the first row with some.
+    replaced: u64,
+    first_replaced: Option<u32>,
 }
 
 /// Finds the merged ranges that start in a row (from 0).
@@ -128,6 +136,8 @@ impl Assembler {
             bytes: 0,
             merges: None,
             origin: None,
+            replaced: 0,
+            first_replaced: None,
         }
     }
 
@@ -154,15 +164,18 @@ impl Assembler {
     /// Adds a row and empties `row`. Rows without cells may be omitted.
     pub(crate) fn row(&mut self, number: u32, row: &mut RowCells) -> Result<(), Halt> {
         row.pool.recycle(&mut self.recycled);
-        let (cells, bytes) = row.take();
+        let (cells, bytes, replaced) = row.take();
+        if replaced > 0 {
+            self.replaced += replaced;
+            self.first_replaced.get_or_insert(number);
+        }
         let limits = &self.options.limits;
         if number <= self.last_row {
-            return Err(ReadError::malformed(
+            return Err(Halt::Unordered(ReadError::malformed(
                 &self.file,
                 format!("sheet `{}`, row {number}", self.sheet),
                 format_args!("it follows row {}", self.last_row),
-            )
-            .into());
+            )));
         }
         self.last_row = number;
         ReadError::check(&self.file, "rows", u64::from(number), limits.rows)?;
@@ -192,6 +205,21 @@ impl Assembler {
         Ok(())
     }
 
+    /// Forgets all rows: the reader begins the sheet again. `why` is the error if the sink has received
+    /// rows and cannot forget them.
+    pub(crate) fn restart(&mut self, why: ReadError) -> Result<(), Halt> {
+        self.lookahead.clear();
+        self.batch = RowBatch::default();
+        self.summary = ReadSummary::default();
+        (self.lookahead_cells, self.bytes) = (0, 0);
+        (self.last_row, self.cells) = (0, 0);
+        (self.replaced, self.first_replaced) = (0, None);
+        match self.layout.take() {
+            Some(_) => self.send(RowMessage::Restart(why)),
+            None => Ok(()),
+        }
+    }
+
     /// Ends the sheet. `format` returns the code of a format ID.
     pub(crate) fn finish(
         &mut self,
@@ -202,6 +230,15 @@ impl Assembler {
         }
         self.flush()?;
         let mut summary = std::mem::take(&mut self.summary);
+        if let Some(row) = self.first_replaced {
+            summary.notes.push(match self.replaced {
+                1 => format!("A cell of row {row} is in the file twice; the last value was used."),
+                count => format!(
+                    "{count} cells are in the file more than once, the first in row {row}; the last \
+                     value of each was used."
+                ),
+            });
+        }
         if let Some(layout) = self.layout.take() {
             let known = layout.date_formats.iter().zip(&layout.formats);
             summary.formats = known
@@ -276,7 +313,7 @@ impl Assembler {
         let mut header = header::name_columns(&self.sheet, row, first, &texts, last_row);
         notes.append(&mut header.notes);
         header.notes = notes;
-        header.origin = self.origin.take();
+        header.origin = self.origin.clone();
         self.layout = Some(Layout {
             first,
             width,
@@ -343,19 +380,10 @@ impl Assembler {
 
     /// Sends the last row of the batch, whose cells begin at `start`, with its values outside the
     /// columns.
-    fn overflow(
-        &mut self,
-        number: u32,
-        start: usize,
-        mut outside: Vec<RawCell>,
-    ) -> Result<(), Halt> {
+    fn overflow(&mut self, number: u32, start: usize, outside: Vec<RawCell>) -> Result<(), Halt> {
         let inside = self.batch.cells.split_off(start);
         self.batch.numbers.pop();
         self.flush()?;
-        // Of a cell that is repeated, the last counts, as in the columns of the header.
-        outside.reverse();
-        outside.sort_by_key(|raw| raw.column);
-        outside.dedup_by_key(|raw| raw.column);
         let outside = outside.into_iter().map(|raw| OutsideCell {
             column: column_letters(raw.column),
             cell: raw.cell,

@@ -69,6 +69,12 @@ pub trait RowSink {
     /// Called for the blank rows between two rows, with the numbers of the first and the last. Blank
     /// rows below the last row that has a value are not reported.
     fn blank(&mut self, first: u32, last: u32) -> ControlFlow<()>;
+    /// Called if the rows of the file turn out not to be in order: forgets the header and all rows,
+    /// because they follow once more. If it returns `false`, which is the default, reading ends with an
+    /// error.
+    fn restart(&mut self) -> bool {
+        false
+    }
 }
 
 /// The result of reading a sheet.

@@ -9,6 +9,7 @@ mod delimited;
 #[path = "../files/mod.rs"]
 mod files;
 mod ods;
+mod order;
 mod parts;
 mod xls;
 mod xlsb;
@@ -74,6 +75,10 @@ impl RowSink for Shown {
             self.lines.push(format!("{rows}: blank"));
         }
         ControlFlow::Continue(())
+    }
+    fn restart(&mut self) -> bool {
+        *self = Shown::default();
+        true
     }
 }
 
@@ -161,6 +166,7 @@ fn every_file_produces_the_expected_values_or_error() {
     parts::encodings(&mut table);
     parts::places(&mut table);
     parts::references(&mut table);
+    order::every(&mut table);
     archives::archives(&mut table);
     archives::mislabelled(&mut table);
     xls::every(&mut table);

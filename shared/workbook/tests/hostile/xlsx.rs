@@ -107,11 +107,6 @@ pub(crate) fn values(table: &mut Table) {
             "<!-- <c> --><c r=\"A2\"><!-- x --><v>5</v></c>",
             "5",
         ),
-        (
-            "twice",
-            "<c r=\"A2\"><v>1</v></c><c r=\"A2\"><v>2</v></c>",
-            "2",
-        ),
         ("unnamed", "<c><v>7</v></c>", "7"),
         (
             "bad-utf8",

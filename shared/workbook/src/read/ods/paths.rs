@@ -56,7 +56,9 @@ fn cells(rows: &str, step: usize) -> Result<Vec<(u32, Cell)>, String> {
         Ok(_) => {}
         Err(TableError::Cell(row, column, what)) => return Err(format!("{row} {column} {what}")),
         Err(TableError::Scan(error)) => return Err(error.to_string()),
-        Err(TableError::Halt(Halt::Failed(error))) => return Err(error.to_string()),
+        Err(TableError::Halt(Halt::Failed(error) | Halt::Unordered(error))) => {
+            return Err(error.to_string());
+        }
         Err(TableError::Halt(Halt::SinkDone)) => return Err("the sink is done".to_owned()),
     }
     assembler.finish(&|_| None).unwrap();

@@ -4,6 +4,7 @@
 mod cell;
 mod escapes;
 mod merges;
+mod order;
 #[cfg(test)]
 mod paths;
 mod sheet;
@@ -14,15 +15,16 @@ use std::fs::File;
 use std::path::Path;
 
 use super::archive::Entry;
-use super::book::{Package, SheetEntry, Workbook};
+use super::book::{Package, SheetEntry, SheetError, Workbook};
 use super::error::ReadError;
 use super::options::ReadOptions;
 use super::rows::{Assembler, Halt};
 use super::sink::ReadSummary;
 use super::string_table::StringTable;
 use super::styles::Styles;
-use super::xml::{self, Event};
+use super::xml::{self, Event, Scanner};
 use cell::SheetContext;
+use order::Sorted;
 
 pub(crate) fn read(
     path: &Path,
@@ -57,9 +59,19 @@ pub(crate) fn read(
             merges::read(scanner, row)
         })
     }));
-    let mut scanner = xml::scanner(&package.archive, &book.sheet, &options.limits)?;
-    let skipped = sheet::read(&mut scanner, path, options, &context, rows)
-        .map_err(|error| error.halt(&package, &book))?;
+    let limits = &options.limits;
+    let failed = |error: SheetError| error.halt(&package, &book);
+    let mut scanner = xml::scanner(&package.archive, &book.sheet, limits)?;
+    let mut read = sheet::read(&mut scanner, path, options, &context, rows);
+    if let Err(SheetError::Halt(Halt::Unordered(why))) = read {
+        drop(scanner);
+        rows.restart(why)?;
+        let part = package.archive.part(&book.sheet)?;
+        let sorted = Sorted::new(part, limits).map_err(|error| failed(error.into()))?;
+        let mut scanner = Scanner::of_utf8(sorted, limits.text_bytes, limits.nesting);
+        read = sheet::read(&mut scanner, path, options, &context, rows);
+    }
+    let skipped = read.map_err(failed)?;
     let mut summary = rows.finish(&|format| styles.code(format))?;
     summary.hidden(skipped);
     Ok(summary)

@@ -62,7 +62,9 @@ fn cells(rows: &str, step: usize) -> Result<Vec<Cell>, String> {
         Ok(_) => {}
         Err(SheetError::Cell(row, column, what)) => return Err(format!("{row} {column} {what}")),
         Err(SheetError::Scan(error)) => return Err(error.to_string()),
-        Err(SheetError::Halt(Halt::Failed(error))) => return Err(error.to_string()),
+        Err(SheetError::Halt(Halt::Failed(error) | Halt::Unordered(error))) => {
+            return Err(error.to_string());
+        }
         Err(SheetError::Halt(Halt::SinkDone)) => return Err("the sink is done".to_owned()),
     }
     assembler.finish(&|_| None).unwrap();

@@ -25,6 +25,8 @@ pub(super) fn read<R: Read>(
     let mut sheet = Sheet {
         book,
         row: 0,
+        begun: false,
+        numbered: true,
         column: 0,
         first_number: None,
         cells: RowCells::new(path, &options.limits),
@@ -65,33 +67,18 @@ pub(super) fn read<R: Read>(
                     }
                 }
                 b"row" => {
-                    sheet.end_row(rows)?;
-                    if let Some(number) = scanner.attribute(&attributes, b"r") {
-                        let number = parse_digits(number).filter(|n| *n > 0);
-                        let wrong = "its row number is invalid";
-                        sheet.row = number.ok_or(SheetError::Cell(sheet.row, 0, wrong))? - 1;
-                    }
-                    let hidden = scanner.attribute(&attributes, b"hidden");
-                    sheet.hidden = matches!(hidden, Some(b"1" | b"true"));
-                    if empty {
-                        sheet.row += 1;
-                    }
+                    let head = RowHead::parse(scanner, &attributes)
+                        .ok_or(SheetError::Cell(sheet.row, 0, WRONG_ROW))?;
+                    sheet.begin_row(&head, rows)?;
                 }
                 _ if !empty => scanner.skip_element()?,
                 _ => {}
             },
-            Event::End { name } => match scanner.local(&name) {
-                b"row" => {
-                    sheet.end_row(rows)?;
-                    sheet.row = sheet.row.saturating_add(1);
-                }
-                b"sheetData" => {
-                    sheet.end_row(rows)?;
-                    return Ok(sheet.skipped);
-                }
-                _ => {}
-            },
-            Event::Text(_) | Event::Raw(_) => {}
+            Event::End { name } if scanner.local(&name) == b"sheetData" => {
+                sheet.end_row(rows)?;
+                return Ok(sheet.skipped);
+            }
+            Event::End { .. } | Event::Text(_) | Event::Raw(_) => {}
             Event::Eof => {
                 return Err(
                     ScanError::Malformed("it is incomplete: it ends inside the rows").into(),
@@ -105,6 +92,10 @@ struct Sheet<'a> {
     book: &'a SheetContext<'a>,
     /// The current row, from 0.
     row: u32,
+    /// Whether a row has begun.
+    begun: bool,
+    /// Whether the file gives the number of the current row, or a cell of it has.
+    numbered: bool,
     /// The column of the next cell that has no reference.
     column: u32,
     /// The number of the first column, if cells have numbers instead of references.
@@ -119,9 +110,52 @@ struct Sheet<'a> {
     skipped: u64,
 }
 
+/// The error for a row whose number is not one.
+pub(super) const WRONG_ROW: &str = "its row number is invalid";
+
+/// The attributes of `<row>` that matter.
+pub(super) struct RowHead {
+    /// Its number, from 0. `None` if it follows the row before.
+    pub(super) number: Option<u32>,
+    pub(super) hidden: bool,
+}
+
+impl RowHead {
+    /// `None` if the number is invalid.
+    pub(super) fn parse<R: Read>(
+        scanner: &Scanner<R>,
+        attributes: &std::ops::Range<usize>,
+    ) -> Option<RowHead> {
+        let number = match scanner.attribute(attributes, b"r") {
+            Some(number) => Some(parse_digits(number)?.checked_sub(1)?),
+            None => None,
+        };
+        let hidden = scanner.attribute(attributes, b"hidden");
+        let hidden = matches!(hidden, Some(b"1" | b"true"));
+        Some(RowHead { number, hidden })
+    }
+}
+
 impl Sheet<'_> {
-    fn end_row(&mut self, rows: &mut Assembler) -> Result<(), Halt> {
+    /// Ends the row before. A row with the same number continues it.
+    fn begin_row(&mut self, head: &RowHead, rows: &mut Assembler) -> Result<(), Halt> {
+        let next = match self.begun {
+            true => self.row.saturating_add(1),
+            false => 0,
+        };
+        let row = head.number.unwrap_or(next);
+        if row != self.row {
+            self.end_row(rows)?;
+        }
+        self.row = row;
+        self.begun = true;
+        self.numbered = head.number.is_some();
+        self.hidden = head.hidden;
         self.column = 0;
+        Ok(())
+    }
+
+    fn end_row(&mut self, rows: &mut Assembler) -> Result<(), Halt> {
         if std::mem::take(&mut self.hidden) && self.skip_hidden && !self.cells.is_empty() {
             self.cells.clear();
             self.skipped += 1;
@@ -359,8 +393,13 @@ impl Sheet<'_> {
             .cell(&head, formula, content, &mut self.cells.pool);
         let cell = cell.map_err(wrong)?;
         if head.row != self.row {
-            return Err(wrong("its reference is in a different row"));
+            // The reference of its first cell numbers a row that has no number.
+            if self.numbered || !self.cells.is_empty() {
+                return Err(wrong("its reference is in a different row"));
+            }
+            self.row = head.row;
         }
+        self.numbered = true;
         self.column = head.column.saturating_add(1);
         if let Some(cell) = cell {
             let format = self.book.styles.format(head.style);

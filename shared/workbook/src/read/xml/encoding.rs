@@ -44,6 +44,12 @@ impl<R: Read> Utf8<R> {
         Utf8 { source, state }
     }
 
+    /// Passes through a source that is UTF-8.
+    pub(in crate::read) fn plain(source: R) -> Utf8<R> {
+        let state = State::Plain;
+        Utf8 { source, state }
+    }
+
     fn start(&mut self) -> io::Result<()> {
         let mut head = Vec::with_capacity(HEAD);
         self.source

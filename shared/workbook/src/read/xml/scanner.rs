@@ -64,6 +64,8 @@ pub(in crate::read) struct Scanner<R> {
     buffer: Vec<u8>,
     at: usize,
     end: usize,
+    /// Bytes of the text before the buffer.
+    before: u64,
     depth: u64,
     token_max: u64,
     depth_max: u64,
@@ -73,11 +75,21 @@ impl<R: Read> Scanner<R> {
     /// Creates a scanner. `token_max` limits the size of a tag or text in bytes, `depth_max` the nesting
     /// depth.
     pub(in crate::read) fn new(source: R, token_max: u64, depth_max: u64) -> Scanner<R> {
+        Scanner::with_source(Utf8::new(source), token_max, depth_max)
+    }
+
+    /// The same for a source that is UTF-8, whatever it declares.
+    pub(in crate::read) fn of_utf8(source: R, token_max: u64, depth_max: u64) -> Scanner<R> {
+        Scanner::with_source(Utf8::plain(source), token_max, depth_max)
+    }
+
+    fn with_source(source: Utf8<R>, token_max: u64, depth_max: u64) -> Scanner<R> {
         Scanner {
-            source: Utf8::new(source),
+            source,
             buffer: vec![0; 2 * CHUNK],
             at: 0,
             end: 0,
+            before: 0,
             depth: 0,
             token_max,
             depth_max,
@@ -92,6 +104,16 @@ impl<R: Read> Scanner<R> {
     /// Consumes bytes of [`Scanner::buffered`].
     pub(in crate::read) fn advance(&mut self, bytes: usize) {
         self.at = (self.at + bytes).min(self.end);
+    }
+
+    /// The offset in the text of what follows the last event.
+    pub(in crate::read) fn offset(&self) -> u64 {
+        self.before + self.at as u64
+    }
+
+    /// The offset in the text of the start of a range from the last event.
+    pub(in crate::read) fn offset_of(&self, range: &Range<usize>) -> u64 {
+        self.before + range.start as u64
     }
 
     /// The bytes of a range from the last event.
@@ -112,6 +134,7 @@ impl<R: Read> Scanner<R> {
     fn fill(&mut self) -> Result<bool, ScanError> {
         if self.at > 0 {
             self.buffer.copy_within(self.at..self.end, 0);
+            self.before += self.at as u64;
             self.end -= self.at;
             self.at = 0;
         }
