@@ -242,7 +242,7 @@ static HTTP: Section = Section {
         "form": Shape::Templates, default "none" =>
             "The fields of a form, sent instead of `body`. Values are encoded for you; do not use `urlencode`."
         "timeout": Shape::Duration, default "\"30s\"" =>
-            "Time limit for one attempt, from connecting to the last byte."
+            "Time limit for one attempt, from connecting to the last byte. Parsing the response counts too, but has at least a second."
         "attempts": Shape::Whole(1, rowmill_domain::limits::ATTEMPTS_MAX), default "4" =>
             "Maximum number of attempts."
         "rate": Shape::Rate, default "no limit" =>

@@ -21,6 +21,8 @@ mod answers;
 mod cache;
 mod classify;
 mod command;
+#[cfg(test)]
+mod cpu_time;
 mod digits;
 mod guard;
 mod http;

@@ -9,14 +9,14 @@ use super::attempt_error::AttemptError;
 use super::content_encoding::ACCEPTED;
 use super::host_limiter::{HostSignal, InFlight};
 use super::request::Request;
-use super::response::{HttpResponse, read};
+use super::response::{HttpResponse, PARSE_TIME_MIN, read};
 
 /// Redirects followed in one attempt; more are taken for a loop. Source: reqwest's default.
 const REDIRECTS_MAX: usize = 10;
 
 /// The answer to one request of a redirect chain.
 pub(super) enum HopResult {
-    Response(HttpResponse),
+    Response(Box<HttpResponse>),
     Redirect(StatusCode, String),
 }
 
@@ -49,11 +49,13 @@ impl Http {
                 return Err(AttemptError::transient(reason, false));
             };
             match answer.map_err(of_hop)? {
-                HopResult::Response(response) => {
+                HopResult::Response(mut response) => {
+                    let left = left.saturating_sub(start.elapsed());
+                    response.parse_time = left.max(PARSE_TIME_MIN);
                     if redirects == 0 {
                         in_flight.set_latency(start.elapsed());
                     }
-                    return Ok(response);
+                    return Ok(*response);
                 }
                 HopResult::Redirect(status, location) => {
                     let redirected = hop.redirected(status, &location);
@@ -88,7 +90,7 @@ impl Http {
         {
             return Ok(HopResult::Redirect(status, address(location.as_bytes())));
         }
-        Ok(HopResult::Response(read(response).await?))
+        Ok(HopResult::Response(Box::new(read(response).await?)))
     }
 }
 

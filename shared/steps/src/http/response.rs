@@ -1,6 +1,7 @@
 //! A response with its whole body, and the body as JSON and as text.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
@@ -16,6 +17,9 @@ use crate::truncate;
 /// responses of this size fit a child with 512 MiB.
 pub(super) const RESPONSE_MAX: usize = 10 * 1024 * 1024;
 
+/// How long parsing may take even if the response used up the step's timeout.
+pub(super) const PARSE_TIME_MIN: Duration = Duration::from_secs(1);
+
 /// A response with its whole body.
 pub(super) struct HttpResponse {
     /// The URL after redirects.
@@ -23,6 +27,8 @@ pub(super) struct HttpResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// How long parsing may take.
+    pub(super) parse_time: Duration,
 }
 
 impl crate::cache::Cached for HttpResponse {
@@ -58,6 +64,7 @@ pub(super) async fn read(mut response: Response) -> Result<HttpResponse, Attempt
         status,
         headers,
         body,
+        parse_time: PARSE_TIME_MIN,
     })
 }
 
@@ -145,6 +152,7 @@ impl HttpResponse {
             status: StatusCode::OK,
             headers: HeaderMap::from_iter([(CONTENT_TYPE, media)]),
             body: Bytes::copy_from_slice(body),
+            parse_time: PARSE_TIME_MIN,
         }
     }
 }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::request::Request;
-use super::response::{HttpResponse, RESPONSE_MAX};
+use super::response::{HttpResponse, PARSE_TIME_MIN, RESPONSE_MAX};
 use crate::Answers;
 
 /// Largest packed response that is shared, in bytes. DynamoDB charges a write unit for each KiB;
@@ -113,6 +113,7 @@ impl SharedResponses {
             status: StatusCode::from_u16(packed.status).ok()?,
             headers,
             body: Bytes::from(body),
+            parse_time: PARSE_TIME_MIN,
         })
     }
 }

@@ -3,10 +3,7 @@
 use rowmill_domain::Value;
 use rowmill_domain::record::Outputs;
 
-use super::{Extractor, HttpResponse, ParsedBody, SEPARATOR};
-
-/// Bytes of text kept of all pages of a record. A cell holds 32,767 characters.
-const TEXT_MAX: usize = 1024 * 1024;
+use super::{Extractor, HttpResponse, ParsedBody, SEPARATOR, TEXT_MAX};
 
 /// The outputs of the pages read so far.
 #[derive(Default)]

@@ -1,24 +1,29 @@
 //! Extracts outputs from a response: from its body by JSONPath (RFC 9535), CSS selector or regular
 //! expression, from its headers, or from its status.
 
+mod budget;
 mod gathered;
 mod output;
 mod page;
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 use rowmill_domain::Value;
 use rowmill_domain::record::Outputs;
 use rowmill_pipeline::HttpOutput;
-use scraper::Html;
 
+use self::budget::Budget;
 pub(super) use self::gathered::Gathered;
 use self::output::Output;
+use self::page::{Page, PageError};
 use super::response::{HttpResponse, excerpt};
 use crate::SetupError;
 
 /// Separates the texts of several elements in one cell.
 const SEPARATOR: &str = "; ";
+/// Bytes of text kept for an output, of all matches and pages. A cell holds 32,767 characters.
+const TEXT_MAX: usize = 1024 * 1024;
 
 /// All outputs of a step.
 pub(super) struct Extractor {
@@ -29,7 +34,8 @@ pub(super) struct Extractor {
 struct ParsedBody<'a> {
     response: &'a HttpResponse,
     json: Option<Result<Option<serde_json::Value>, String>>,
-    html: Option<Result<Html, String>>,
+    page: Option<Result<Page, String>>,
+    until: Instant,
     text: Option<Cow<'a, str>>,
 }
 
@@ -38,7 +44,8 @@ impl<'a> ParsedBody<'a> {
         ParsedBody {
             response,
             json: None,
-            html: None,
+            page: None,
+            until: Instant::now() + response.parse_time,
             text: None,
         }
     }
@@ -58,12 +65,21 @@ impl<'a> ParsedBody<'a> {
         self.text.get_or_insert_with(|| self.response.text())
     }
 
-    fn html(&mut self) -> Result<&Html, String> {
-        let response = self.response;
-        let parsed = self
-            .html
-            .get_or_insert_with(|| page::parse(&response.text()));
+    /// The body as HTML.
+    fn page(&mut self) -> Result<&Page, String> {
+        let (response, budget) = (self.response, self.budget());
+        let parsed = self.page.get_or_insert_with(|| {
+            Page::parse(&response.text(), &budget).map_err(|error| match error {
+                PageError::Spent(spent) => spent.reason("parsing the page"),
+                PageError::Refused(reason) => reason,
+            })
+        });
         parsed.as_ref().map_err(Clone::clone)
+    }
+
+    /// What may be spent on one use of the body.
+    fn budget(&self) -> Budget {
+        Budget::of(self.response.body.len(), self.until)
     }
 }
 

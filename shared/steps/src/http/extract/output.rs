@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use html5ever::LocalName;
 use regex::Regex;
 use reqwest::header::HeaderName;
 use rowmill_domain::{Kind, Value};
 use rowmill_pipeline::{Extract, HttpOutput};
-use scraper::Selector;
 use serde_json_path::JsonPath;
 
 use super::super::lenient;
-use super::page::visible_text;
-use super::{ParsedBody, SEPARATOR};
+use super::budget::Budget;
+use super::page::{Element, Selector};
+use super::{ParsedBody, SEPARATOR, TEXT_MAX};
 use crate::digits::is_exact;
 use crate::{SetupError, truncate};
 
@@ -29,7 +30,7 @@ enum Source {
     JsonAll(JsonPath),
     Css(Selector),
     CssAll(Selector),
-    CssAttribute(Selector, String),
+    CssAttribute(Selector, LocalName),
     Regex(Regex),
     RegexAll(Regex),
     Header(HeaderName),
@@ -59,7 +60,7 @@ impl Output {
         };
         let css = |selector: &str| {
             let parsed = Selector::parse(selector);
-            parsed.map_err(|e| invalid(selector, "CSS selector", e.to_string()))
+            parsed.map_err(|e| invalid(selector, "CSS selector", e))
         };
         let json = |path: &str| {
             let parsed = JsonPath::parse(path);
@@ -79,7 +80,7 @@ impl Output {
                 attribute,
             } => (
                 format!("{attribute} of {selector}"),
-                Source::CssAttribute(css(selector)?, attribute.clone()),
+                Source::CssAttribute(css(selector)?, attribute.as_str().into()),
             ),
             Extract::Regex(text) => (text.clone(), Source::Regex(regex(text)?)),
             Extract::RegexAll(text) => (text.clone(), Source::RegexAll(regex(text)?)),
@@ -109,19 +110,18 @@ impl Output {
                 let node = body.json()?.and_then(|json| path.query(json).first());
                 return node.map_or(Ok(None), |node| self.value_of_json(node));
             }
-            Source::Css(selector) => {
-                let first = body.html()?.select(selector).next();
-                first.map(visible_text)
-            }
+            Source::Css(selector) => self.select(body, selector, |found| {
+                Ok(found.next().map(|element| element.visible_text()))
+            })?,
             Source::JsonAll(_) | Source::CssAll(_) | Source::RegexAll(_) => {
                 Some(self.all(body)?.join(SEPARATOR))
             }
-            Source::CssAttribute(selector, attribute) => {
-                let first = body.html()?.select(selector).next();
-                first
-                    .and_then(|element| element.attr(attribute))
-                    .map(|text| text.trim().to_owned())
-            }
+            Source::CssAttribute(selector, attribute) => self.select(body, selector, |found| {
+                let value = found
+                    .next()
+                    .and_then(|element| element.attribute(attribute));
+                Ok(value.map(|text| text.trim().to_owned()))
+            })?,
             Source::Regex(regex) => regex.captures(body.text()).as_ref().map(group),
             Source::Header(name) => {
                 let value = body.response.headers.get(name);
@@ -160,7 +160,7 @@ impl Output {
 
     /// The non-empty texts of all matches.
     pub(super) fn all(&self, body: &mut ParsedBody<'_>) -> Result<Vec<String>, String> {
-        let mut texts: Vec<String> = match &self.from {
+        match &self.from {
             Source::JsonAll(path) => {
                 let nodes = body.json()?.map(|json| path.query(json).all());
                 let text = |node: &serde_json::Value| match node {
@@ -168,20 +168,65 @@ impl Output {
                     serde_json::Value::String(text) => text.clone(),
                     other => other.to_string(),
                 };
-                nodes.into_iter().flatten().map(text).collect()
+                let texts = self.texts(nodes.into_iter().flatten().map(text))?;
+                texts.iter().try_for_each(|text| self.check(text))?;
+                Ok(texts)
             }
-            Source::CssAll(selector) => body.html()?.select(selector).map(visible_text).collect(),
+            Source::CssAll(selector) => self.select(body, selector, |found| {
+                self.texts(found.map(|element| element.visible_text()))
+            }),
             Source::RegexAll(regex) => {
+                let budget = body.budget();
                 let all = regex.captures_iter(body.text());
-                all.map(|found| group(&found)).collect()
+                let all = all.take_while(|_| {
+                    // A match may have been searched to the end of the text.
+                    budget.look();
+                    budget.check().is_ok()
+                });
+                let texts = self.texts(all.map(|found| group(&found)))?;
+                self.is_within(&budget)?;
+                Ok(texts)
             }
-            _ => Vec::new(),
-        };
-        texts.retain(|text| !text.is_empty());
-        if matches!(self.from, Source::JsonAll(_)) {
-            texts.iter().try_for_each(|text| self.check(text))?;
+            _ => Ok(Vec::new()),
         }
-        Ok(texts)
+    }
+
+    /// Reads the elements that a selector matches.
+    fn select<T>(
+        &self,
+        body: &mut ParsedBody<'_>,
+        selector: &Selector,
+        read: impl FnOnce(&mut dyn Iterator<Item = Element<'_>>) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let budget = body.budget();
+        let found = read(&mut body.page()?.select(selector, &budget));
+        // What was found without the budget is not complete.
+        self.is_within(&budget)?;
+        found
+    }
+
+    fn is_within(&self, budget: &Budget) -> Result<(), String> {
+        let spent = budget.check();
+        spent.map_err(|spent| spent.reason(&format!("output `{}`: {}", self.name, self.expression)))
+    }
+
+    /// The texts that are not empty.
+    ///
+    /// # Errors
+    /// Together they are far larger than a cell.
+    fn texts(&self, texts: impl Iterator<Item = String>) -> Result<Vec<String>, String> {
+        let (mut kept, mut bytes) = (Vec::new(), 0);
+        for text in texts.filter(|text| !text.is_empty()) {
+            bytes += text.len() + SEPARATOR.len();
+            if bytes > TEXT_MAX {
+                return Err(format!(
+                    "output `{}`: the text of all matches of {} does not fit a cell",
+                    self.name, self.expression
+                ));
+            }
+            kept.push(text);
+        }
+        Ok(kept)
     }
 
     /// `null` and empty text are not values.

@@ -1,7 +1,8 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::tables::{BOOSTERS, DAMPENERS, Meaning, NEGATIONS};
 use super::*;
+use crate::cpu_time::cpu_time;
 
 /// Sentences with the scores of vaderSentiment 3.3.2, from `tests/python/vader_sentences.py --golden`.
 /// Each rule fires in at least 50 of them, and each listed word in at least 10.
@@ -110,20 +111,19 @@ fn time_is_linear_in_the_length_of_the_text() {
         "A b? ",
         &halves.join(" but "),
     ] {
-        // The shortest of several times: other processes can only lengthen one.
-        let time = |length: usize| {
-            let text = unit.repeat(length / unit.len());
-            let times = (0..5).map(|_| {
-                let start = Instant::now();
+        // The same number of bytes, as many short texts and as one long text.
+        let time = |times: usize| {
+            let text = unit.repeat((1 << 16) / unit.len() / times);
+            let start = cpu_time();
+            for _ in 0..times {
                 vader.compound(&text);
-                start.elapsed()
-            });
-            times.min().unwrap()
+            }
+            cpu_time() - start
         };
-        let (short, long) = (time(1 << 12), time(1 << 16));
-        // 16 times the text; quadratic time would take 256 times as long.
+        let (short, long) = (time(16), time(1));
+        // Quadratic time would take 16 times as long.
         assert!(
-            long < short * 80 + Duration::from_millis(5),
+            long < short * 4 + Duration::from_millis(20),
             "{unit}: {short:?}, {long:?}"
         );
     }
