@@ -3,12 +3,14 @@
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::secret::Secrets;
 use rowmill_pipeline::Pipeline;
 use rowmill_steps::{StepDeps, Translator};
 use tempfile::TempDir;
+use tokio::time::Instant;
 
 use crate::fetch::{FetchError, ProgramFetcher};
 
@@ -43,6 +45,8 @@ impl HostResources {
         deps.secrets = Arc::new(secrets);
         deps.parameters = Arc::new(parameters);
         deps.amazon = self.amazon.clone();
+        let limit = Duration::from_secs(pipeline.batch.timeout_seconds.into());
+        deps.deadline = Some(Instant::now() + limit);
         Ok(deps)
     }
 

@@ -12,9 +12,11 @@
 //!   dividend, and division by zero is an error.
 //! - `null` is not supported. Dates and times are their ISO 8601 text, which sorts in the same order.
 
+mod bounded;
 mod explain;
 mod functions;
 mod rewrite;
+mod steps;
 #[cfg(test)]
 mod tests;
 
@@ -28,7 +30,10 @@ use cel::context::VariableResolver;
 use rowmill_domain::record::{Columns, Record, Row};
 use rowmill_domain::value::Value;
 
+use self::steps::{STEPS, Steps, TEXT_STEP};
 use crate::names::{CompileError, Origin, Reference};
+
+pub(crate) use self::steps::{TEXT_MAX, too_long};
 
 /// Returns every function as the reference writes it, and whether it is a method of a value.
 pub(crate) fn functions() -> impl Iterator<Item = (&'static str, bool)> {
@@ -142,12 +147,18 @@ impl Expr {
         let variables = Variables {
             row,
             slots: &self.0.slots,
+            steps: Steps::new(),
         };
         let mut context = cel::Context::with_env(functions::environment());
         context.set_variable_resolver(&variables);
         match context.resolve(&self.0.tree) {
+            _ if variables.steps.are_spent() => Err(steps::spent()),
             Ok(value) => cell(&value),
-            Err(_) => Err(explain::explain(&self.0.tree, &context, &self.0.slots)),
+            Err(_) => {
+                // The reason is found by evaluating parts again.
+                variables.steps.reset();
+                Err(explain::explain(&self.0.tree, &context, &self.0.slots))
+            }
         }
         .map_err(EvalError)
     }
@@ -163,6 +174,7 @@ fn cell(value: &cel::Value) -> Result<Value, String> {
     }
     match value {
         cel::Value::Bool(b) => Ok(Value::Bool(*b)),
+        cel::Value::String(t) if t.len() > TEXT_MAX => Err(too_long()),
         cel::Value::String(t) => Ok(Value::Text(t.as_str().to_owned())),
         other => Err(format!(
             "the result is {}, which a cell cannot hold",
@@ -184,6 +196,7 @@ fn number(value: &cel::Value) -> Option<f64> {
 struct Variables<'a> {
     row: Row<'a>,
     slots: &'a [Slot],
+    steps: Steps,
 }
 
 impl<'a> Variables<'a> {
@@ -197,12 +210,20 @@ impl<'a> Variables<'a> {
 
 impl VariableResolver for Variables<'_> {
     fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
+        if variable == STEPS {
+            return Some(CowVal::Borrowed(&self.steps));
+        }
         let slot = self.slots.iter().find(|s| s.key == variable)?;
         Some(match &slot.what {
             SlotKind::Column(origin, name) => match self.column(*origin, name)? {
                 Value::Bool(b) => CowVal::owned(CelBool::from(*b)),
                 Value::Number(n) => CowVal::owned(CelDouble::from(*n)),
-                Value::Text(t) => CowVal::owned(CelString::from(t.as_str())),
+                // Without steps, the evaluation ends at the next opportunity, and its result does not
+                // count.
+                Value::Text(t) => match self.steps.take(t.len() / TEXT_STEP) {
+                    true => CowVal::owned(CelString::from(t.as_str())),
+                    false => CowVal::owned(CelString::from("")),
+                },
                 other => CowVal::owned(CelString::from(other.to_text())),
             },
             SlotKind::Has(origin, name) => {

@@ -248,7 +248,7 @@ static HTTP: Section = Section {
         "rate": Shape::Rate, default "no limit" =>
             "Maximum request rate for one host, shared by all children of all runs that use the same rate: `50/s`, `10/m`, `1000/h`."
         "robots": Shape::Bool, default "true" =>
-            "Whether to obey the host's `robots.txt`: a URL that it disallows for `Rowmill` fails the record, and its `Crawl-delay` is respected. Set `false` only for sources that allow automated access, such as an API."
+            "Whether to obey the host's `robots.txt`: a URL that it disallows for `Rowmill` fails the record, and its `Crawl-delay` is respected. A record that would have to wait for longer than the child has time fails at once. Set `false` only for sources that allow automated access, such as an API."
         "allow_hosts": Shape::Texts, default "[]" =>
             "Hosts that may have private addresses, by name or address without a port."
         "proxy": Shape::Template, default "none" =>
@@ -338,7 +338,7 @@ pub(crate) static EXTRACT: Section = Section {
         "status": Shape::True, default "-" =>
             "The status of the response, as a number."
         "type": Shape::OneOf(KINDS), default "the type in JSON; number for `status`; text otherwise" =>
-            "The type of the column. A value of another type fails the record. Without `type`, a whole number in JSON beyond 2^53, which Excel cannot hold as a number, becomes text with all its digits."
+            "The type of the column. A value of another type fails the record. A `datetime` or `date` can be a time with an offset, such as `2026-01-04T10:00:00+02:00`: the cell gets the time or day as written, because Excel has no offsets. Without `type`, a whole number in JSON beyond 2^53, which Excel cannot hold as a number, becomes text with all its digits."
         "optional": Shape::Bool, default "false" =>
             "Whether a response without a match is accepted; the cell is then empty. An empty response has no match. With `json`, a body that is not JSON also counts as having no match if its status is a success only because of `ok_when`."
     },

@@ -5,6 +5,7 @@
 //! header, and only these values are passed to the template. Using a missing value is an error in
 //! output, filters and comparisons alike; `has(row['Note'])` tests for a value.
 
+mod limits;
 mod walk;
 
 use std::fmt;
@@ -22,7 +23,7 @@ use rowmill_domain::secret::Secrets;
 use rowmill_domain::value::{Value, whole};
 
 pub(crate) use self::walk::{filters as filters_known, tests_known};
-use crate::expr::EvalError;
+use crate::expr::{EvalError, too_long};
 use crate::names::{CompileError, Origin, Reference};
 
 /// The filters of minijinja that turn values into text, and the names under which they are called with
@@ -117,14 +118,23 @@ impl Template {
         // Debug information would clone the source into every error, and the reason already names
         // the column.
         environment.set_debug(false);
+        environment.set_fuel(Some(limits::STEPS_MAX));
         environment.add_filter("urlencode", urlencode);
         environment.add_filter("base64", |value: &Jinja| {
             STANDARD.encode(as_text(value).to_string())
         });
-        environment.add_filter(walk::AS_TEXT, |value: &Jinja| as_text(value));
+        environment.add_filter(walk::AS_TEXT, |state: &mut State<'_, '_>, value: &Jinja| {
+            limits::count(state, value)?;
+            Ok::<_, Error>(as_text(value))
+        });
+        environment.add_filter(walk::COUNTED, |state: &mut State<'_, '_>, value: &Jinja| {
+            limits::count(state, value)?;
+            Ok::<_, Error>(value.clone())
+        });
         for (name, builtin) in TEXT_FILTERS {
             environment.add_filter(name, move |state: &mut State<'_, '_>, args: &[Jinja]| {
                 let args: Vec<Jinja> = args.iter().map(items_as_text).collect();
+                limits::check(name, &args)?;
                 state.apply_filter(builtin, &args)
             });
         }
@@ -211,11 +221,18 @@ impl Template {
             }
         }
         context.row = Arc::new(Cells(cells));
-        self.0
-            .environment
-            .get_template(NAME)
-            .and_then(|template| template.render(Jinja::from_object(context)))
-            .map_err(|e| EvalError(reason(&e)))
+        let mut output = limits::Output::default();
+        let template = self.0.environment.get_template(NAME);
+        let rendered = template.and_then(|template| {
+            template
+                .render_captured_to(Jinja::from_object(context), &mut output)
+                .map(drop)
+        });
+        match rendered {
+            _ if output.is_full() => Err(EvalError(too_long())),
+            Ok(()) => Ok(output.into_text()),
+            Err(e) => Err(EvalError(reason(&e))),
+        }
     }
 }
 
@@ -223,6 +240,10 @@ impl Template {
 fn reason(error: &Error) -> String {
     match (error.kind(), error.detail()) {
         (ErrorKind::UndefinedError, Some(detail)) => detail.to_owned(),
+        (ErrorKind::OutOfFuel, _) => {
+            let max = limits::STEPS_MAX;
+            format!("the template takes more than {max} steps; shorten what it loops over")
+        }
         (kind, Some(detail)) => format!("{kind}: {detail}"),
         (kind, None) => kind.to_string(),
     }

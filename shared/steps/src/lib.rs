@@ -31,6 +31,7 @@ mod pacer;
 mod rate_limiter;
 mod redacting;
 mod sentiment;
+mod timestamps;
 mod translate;
 
 use std::path::PathBuf;
@@ -42,6 +43,7 @@ use rowmill_domain::record::Outputs;
 use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Row, Value};
 use rowmill_pipeline::{Step, StepKind};
+use tokio::time::Instant;
 
 pub use answers::Answers;
 pub use guard::{Guard, GuardError, Refused, refused_range};
@@ -124,6 +126,9 @@ pub struct StepDeps {
     /// Rate permits that the children of all runs share. Without them, a rate applies to this child
     /// alone.
     pub permits: Option<Arc<dyn Permits>>,
+    /// When the child's time limit ends it. A record that would have to wait for longer because of a
+    /// `Crawl-delay` fails at once. `None`: it waits.
+    pub deadline: Option<Instant>,
     /// Answers that the children of a run share. Without them, translations and responses are cached
     /// in this child alone.
     pub answers: Option<Arc<dyn Answers>>,
@@ -139,6 +144,7 @@ impl StepDeps {
             parameters: Arc::default(),
             amazon: None,
             permits: None,
+            deadline: None,
             answers: None,
         }
     }

@@ -28,23 +28,30 @@ impl Pacer {
     }
 
     /// Waits until the caller may continue.
-    pub(crate) async fn wait(&self) {
+    ///
+    /// # Errors
+    /// The wait, if it would exceed the deadline. Nothing is reserved then.
+    pub(crate) async fn wait(&self, deadline: Option<Instant>) -> Result<(), Duration> {
         let now = Instant::now();
-        let at = self.reserve(now);
+        let at = self.reserve(now, deadline)?;
         if at > now {
             sleep_until(at).await;
         }
+        Ok(())
     }
 
     /// Reserves the next time and returns it.
-    fn reserve(&self, now: Instant) -> Instant {
+    fn reserve(&self, now: Instant, deadline: Option<Instant>) -> Result<Instant, Duration> {
         let mut next = match self.next.lock() {
             Ok(next) => next,
             Err(poisoned) => poisoned.into_inner(),
         };
         let at = (*next).max(now.checked_sub(CATCH_UP).unwrap_or(now));
+        if at > now && deadline.is_some_and(|deadline| at > deadline) {
+            return Err(at - now);
+        }
         *next = at + self.interval;
-        at
+        Ok(at)
     }
 }
 
@@ -63,7 +70,7 @@ mod tests {
             while let Some(free) = callers.iter_mut().min()
                 && *free < start + Duration::from_secs(30)
             {
-                *free = pacer.reserve(*free).max(*free);
+                *free = pacer.reserve(*free, None).unwrap().max(*free);
                 reserved += 1;
             }
             let ideal = rate * 30.0;
@@ -78,7 +85,7 @@ mod tests {
     fn idle_time_does_not_allow_a_burst() {
         let pacer = Pacer::new(Duration::from_millis(10));
         let later = Instant::now() + Duration::from_secs(60);
-        let last = (0..102).map(|_| pacer.reserve(later)).last();
+        let last = (0..102).map(|_| pacer.reserve(later, None).unwrap()).last();
         assert!(last.unwrap() >= later + Duration::from_millis(980));
     }
 
@@ -87,7 +94,7 @@ mod tests {
         let pacer = Pacer::new(Duration::from_millis(5));
         let start = Instant::now();
         for _ in 0..20 {
-            pacer.wait().await;
+            pacer.wait(None).await.unwrap();
         }
         assert!(start.elapsed() >= Duration::from_millis(70));
     }

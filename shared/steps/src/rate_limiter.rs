@@ -40,8 +40,34 @@ const LINGER: Duration = Duration::from_millis(500);
 const RETRY_WAIT: Duration = Duration::from_secs(5);
 const ATTEMPTS: u32 = 24;
 
-/// Receives the time of a permit, or why there is none.
-type Waiter = oneshot::Sender<Result<Instant, String>>;
+/// Why a request may not be sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AcquireError {
+    /// It would have to wait this long, past its deadline.
+    #[error("the next request is allowed only in {0:?}")]
+    TooLate(Duration),
+    /// No permit could be taken.
+    #[error("{0}")]
+    NoPermit(String),
+}
+
+/// A request that waits for its permit.
+pub(crate) struct Waiter {
+    deadline: Option<Instant>,
+    /// Receives the time of the permit, or why there is none.
+    permit: oneshot::Sender<Result<Instant, AcquireError>>,
+}
+
+impl Waiter {
+    fn is_too_late(&self, at: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| at > deadline)
+    }
+
+    fn refuse(self, at: Instant) {
+        let wait = at.saturating_duration_since(Instant::now());
+        let _ = self.permit.send(Err(AcquireError::TooLate(wait)));
+    }
+}
 
 /// Limits the rate of requests to a host.
 pub(crate) enum RateLimiter {
@@ -70,19 +96,19 @@ impl RateLimiter {
     /// Waits until a request may be sent.
     ///
     /// # Errors
-    /// No permit could be taken.
-    pub(crate) async fn acquire(&self) -> Result<(), String> {
+    /// No permit could be taken, or none before the deadline. That is known at once.
+    pub(crate) async fn acquire(&self, deadline: Option<Instant>) -> Result<(), AcquireError> {
         let sender = match self {
             RateLimiter::Local(pacer) => {
-                pacer.wait().await;
-                return Ok(());
+                return pacer.wait(deadline).await.map_err(AcquireError::TooLate);
             }
             RateLimiter::Shared(sender) => sender,
         };
-        let (waiter, permit) = oneshot::channel();
-        let closed = || "the rate limiter has stopped".to_owned();
+        let (permit, taken) = oneshot::channel();
+        let closed = || AcquireError::NoPermit("the rate limiter has stopped".to_owned());
+        let waiter = Waiter { deadline, permit };
         sender.send(waiter).map_err(|_| closed())?;
-        sleep_until(permit.await.map_err(|_| closed())??).await;
+        sleep_until(taken.await.map_err(|_| closed())??).await;
         Ok(())
     }
 }
@@ -95,9 +121,15 @@ async fn serve(
     mut incoming: mpsc::UnboundedReceiver<Waiter>,
 ) {
     let mut waiters: Vec<Waiter> = Vec::new();
+    // No permit is earlier. Waiters that it is too late for take none: it would delay everyone else.
+    let mut next = Instant::now();
     while incoming.recv_many(&mut waiters, BATCH_MAX).await > 0 {
         // A record may have been dropped while it waited.
-        waiters.retain(|waiter| !waiter.is_closed());
+        waiters.retain(|waiter| !waiter.permit.is_closed());
+        let now = Instant::now();
+        for late in waiters.extract_if(.., |waiter| next > now && waiter.is_too_late(next)) {
+            late.refuse(next);
+        }
         // At most BATCH_MAX.
         let count = waiters.len() as u32;
         if count == 0 {
@@ -105,17 +137,24 @@ async fn serve(
         }
         match take_with_retries(&*permits, &rate_key, count, interval).await {
             Ok(first) => {
-                let now = Instant::now();
                 let ahead = (first - Utc::now()).to_std().unwrap_or_default();
+                let first = Instant::now() + ahead;
                 for (n, waiter) in (0..).zip(waiters.drain(..)) {
-                    let _ = waiter.send(Ok(now + ahead + interval * n));
+                    let at = first + interval * n;
+                    match waiter.is_too_late(at) {
+                        true => waiter.refuse(at),
+                        false => drop(waiter.permit.send(Ok(at))),
+                    }
                 }
+                next = first + interval * count;
                 // The permits before `first` are taken anyway, so waiting loses none.
                 sleep((ahead / 2).min(LINGER)).await;
             }
             Err(reason) => {
                 for waiter in waiters.drain(..) {
-                    let _ = waiter.send(Err(reason.clone()));
+                    let _ = waiter
+                        .permit
+                        .send(Err(AcquireError::NoPermit(reason.clone())));
                 }
             }
         }
@@ -192,7 +231,7 @@ mod tests {
                         start + Duration::from_secs(1)
                     };
                     while Instant::now() < until {
-                        limiter.acquire().await.unwrap();
+                        limiter.acquire(None).await.unwrap();
                         sent.lock().unwrap().push(start.elapsed());
                         sleep(Duration::from_millis(20)).await;
                     }
@@ -212,6 +251,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_request_that_would_be_too_late_fails_at_once_and_takes_no_permit() {
+        let table = Arc::new(Table {
+            latency: Duration::ZERO,
+            next: Mutex::new((Utc::now(), 0)),
+        });
+        let hour = Duration::from_secs(3600);
+        for permits in [None, Some(table.clone() as Arc<dyn Permits>)] {
+            let limiter = RateLimiter::new(hour, permits, "host");
+            let start = Instant::now();
+            let deadline = Some(start + hour / 2);
+            assert_eq!(limiter.acquire(deadline).await, Ok(()));
+            for _ in 0..100 {
+                let Err(AcquireError::TooLate(wait)) = limiter.acquire(deadline).await else {
+                    panic!("the next request is allowed in an hour");
+                };
+                assert!(wait > hour / 2 && wait <= hour, "{wait:?}");
+            }
+            assert!(start.elapsed() < Duration::from_secs(10));
+        }
+        assert_eq!(
+            table.next.lock().unwrap().1,
+            1,
+            "only the first took a permit"
+        );
+    }
+
+    #[tokio::test]
     async fn a_single_child_with_one_request_at_a_time_gets_the_whole_rate() {
         let table = Arc::new(Table {
             latency: Duration::from_millis(3),
@@ -221,7 +287,7 @@ mod tests {
         let limiter = RateLimiter::new(Duration::from_millis(100), Some(table), "host");
         let start = Instant::now();
         for _ in 0..21 {
-            limiter.acquire().await.unwrap();
+            limiter.acquire(None).await.unwrap();
             sleep(Duration::from_millis(5)).await;
         }
         let took = start.elapsed();

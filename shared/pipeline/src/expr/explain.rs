@@ -7,6 +7,7 @@ use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, operators};
 use cel::{Context, ExecutionError, Value};
 use rowmill_domain::value::number_text;
 
+use super::steps::STEPS;
 use super::{Slot, SlotKind, functions, number};
 
 /// Returns the reason why `tree` has no value in `context`.
@@ -55,10 +56,14 @@ impl<'a> Explainer<'a, '_, '_> {
         self.context.resolve(expr)
     }
 
-    fn is_pattern(&self, expr: &IdedExpr) -> bool {
+    /// Whether a variable is none of the source: a compiled pattern, or the steps.
+    fn is_internal(&self, expr: &IdedExpr) -> bool {
         let Expr::Ident(key) = &expr.expr else {
             return false;
         };
+        if key == STEPS {
+            return true;
+        }
         let mut slots = self.slots.iter().filter(|s| s.key == *key);
         slots.any(|s| matches!(s.what, SlotKind::Pattern(_)))
     }
@@ -166,7 +171,7 @@ impl<'a> Explainer<'a, '_, '_> {
             .map(|t| &**t)
             .filter(|t| !is_namespace(t))
             .chain(&call.args)
-            .filter(|o| !self.is_pattern(o))
+            .filter(|o| !self.is_internal(o))
             .collect();
         let mut values = Vec::with_capacity(operands.len());
         for operand in &operands {
@@ -295,7 +300,8 @@ fn symbol(name: &str) -> &str {
         operators::LOGICAL_AND => "&&",
         operators::LOGICAL_OR => "||",
         operators::INDEX => "[..]",
-        other => other,
+        // An overload of our own.
+        other => other.strip_prefix('@').unwrap_or(other),
     }
 }
 

@@ -11,7 +11,8 @@ use cel::common::value::{CowVal, StaticVal, Val};
 use cel::{Env, ExecutionError, extensions};
 use rowmill_domain::value::{Kind, Value, whole as whole_number};
 
-use super::explain;
+use super::steps::{STEPS_TYPE, Steps, spent};
+use super::{bounded, explain};
 
 /// Operators that this project redefines. A source cannot contain these names.
 pub(super) const EQUALS: &str = "@equals";
@@ -20,6 +21,8 @@ pub(super) const DIVIDE: &str = "@divide";
 pub(super) const REMAINDER: &str = "@remainder";
 pub(super) const MATCHES: &str = "@matches";
 pub(super) const INDEX: &str = "@index";
+/// Takes a step and returns its other argument; an error without steps left.
+pub(super) const STEP: &str = "@step";
 
 /// A function that a source can call.
 pub(super) struct CelFunction {
@@ -35,6 +38,8 @@ pub(super) struct CelFunction {
     pub(super) whole_result: bool,
     /// The overload, if this project defines it.
     pub(super) own: Option<&'static str>,
+    /// Whether the overload takes the steps of the evaluation as its last argument.
+    pub(super) takes_steps: bool,
 }
 
 const fn global(name: &'static str, arguments: (usize, usize)) -> CelFunction {
@@ -45,6 +50,7 @@ const fn global(name: &'static str, arguments: (usize, usize)) -> CelFunction {
         whole_from: usize::MAX,
         whole_result: false,
         own: None,
+        takes_steps: false,
     }
 }
 
@@ -94,23 +100,31 @@ pub(super) const FUNCTIONS: &[CelFunction] = &[
     CelFunction {
         whole_from: 1,
         whole_result: true,
+        own: Some("@indexOf"),
         ..member("indexOf", (1, 2))
     },
-    member("join", (0, 1)),
+    CelFunction {
+        own: Some("@join"),
+        ..member("join", (0, 1))
+    },
     CelFunction {
         whole_from: 1,
         whole_result: true,
+        own: Some("@lastIndexOf"),
         ..member("lastIndexOf", (1, 2))
     },
     member("lower", (0, 0)),
     member("lowerAscii", (0, 0)),
     CelFunction {
         whole_from: 2,
+        own: Some("@replace"),
         ..member("replace", (2, 3))
     },
     member("reverse", (0, 0)),
     CelFunction {
         whole_from: 1,
+        own: Some("@split"),
+        takes_steps: true,
         ..member("split", (1, 2))
     },
     member("startsWith", (1, 1)),
@@ -177,13 +191,24 @@ fn declare() -> Result<Env, cel::DeclarationError> {
         )?;
         env.add_overload("@whole", &format!("@whole_{name}"), vec![kind], whole)?;
     }
+    env.add_overload(STEP, STEP, vec![STEPS_TYPE, any()], step)?;
+    bounded::declare(&mut env)?;
     env.add_member_overload("lower", "lower", STRING_TYPE, vec![], lower)?;
     env.add_member_overload("upper", "upper", STRING_TYPE, vec![], upper)?;
     Ok(env)
 }
 
-type Arguments<'b, 'v> = Vec<CowVal<'b, 'v>>;
-type CelResult<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
+/// Takes a step. Without steps left, the error ends all loops.
+fn step<'b, 'v>(arguments: Arguments<'b, 'v>) -> CelResult<'b, 'v> {
+    let [steps, value] = two(STEP, arguments)?;
+    match steps.downcast_ref::<Steps>() {
+        Some(steps) if steps.take(1) => Ok(value),
+        _ => Err(ExecutionError::function_error(STEP, spent())),
+    }
+}
+
+pub(super) type Arguments<'b, 'v> = Vec<CowVal<'b, 'v>>;
+pub(super) type CelResult<'b, 'v> = Result<CowVal<'b, 'v>, ExecutionError>;
 
 /// Returns the arguments of an overload that is declared with two.
 fn two<'b, 'v>(
@@ -201,7 +226,7 @@ fn one<'b, 'v>(name: &str, mut arguments: Arguments<'b, 'v>) -> CelResult<'b, 'v
         .ok_or_else(|| ExecutionError::function_error(name, "takes an argument"))
 }
 
-fn mismatch(name: &str, a: &dyn Val, b: &dyn Val) -> ExecutionError {
+pub(super) fn mismatch(name: &str, a: &dyn Val, b: &dyn Val) -> ExecutionError {
     let kinds = [a, b].map(|v| v.get_type().name().to_owned());
     ExecutionError::no_such_overload(name, kinds.into())
 }

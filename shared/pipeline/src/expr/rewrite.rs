@@ -10,6 +10,7 @@ use cel::common::ast::{
 };
 
 use super::functions::{self, FUNCTIONS, Pattern};
+use super::steps::STEPS;
 use super::{Slot, SlotKind};
 use crate::names::{CompileError, Origin, Reference};
 
@@ -408,6 +409,9 @@ impl Rewriter<'_> {
                 _ => self.expr(arg)?,
             });
         }
+        if function.takes_steps {
+            args.push(ident(id, STEPS));
+        }
         let target = match node.target {
             Some(target) if in_math => Some(target),
             Some(target) => Some(Box::new(self.expr(*target)?)),
@@ -508,6 +512,7 @@ impl Rewriter<'_> {
         } else {
             result()
         };
+        let loop_condition = call(id, operators::NOT_STRICTLY_FALSE, vec![loop_condition]);
         Ok(IdedExpr {
             id,
             expr: Expr::Comprehension(Box::new(ComprehensionExpr {
@@ -519,7 +524,7 @@ impl Rewriter<'_> {
                     id,
                     expr: Expr::Literal(LiteralValue::Boolean((!exists).into())),
                 },
-                loop_cond: call(id, operators::NOT_STRICTLY_FALSE, vec![loop_condition]),
+                loop_cond: call(id, functions::STEP, vec![ident(id, STEPS), loop_condition]),
                 loop_step: call(id, step, vec![result(), condition?]),
                 result: result(),
             })),

@@ -477,3 +477,147 @@ fn a_secret_truncated_in_a_reason_is_still_redacted() {
     let redacted = secrets.redact(&reason);
     assert!(redacted.contains("x[secret KEY]...\""), "{redacted}");
 }
+
+/// The text functions with bounds do the same as those of the crate.
+#[test]
+fn bounded_functions_equal_those_of_cel() {
+    let texts = ["", "a", "aa", "abcabc", "äöü", "a😀b😀", "xyz"];
+    let wanted = ["", "a", "ab", "😀", "bc", "aaa", "ü"];
+    let counts = [-2, -1, 0, 1, 2, 3, 9];
+    let mut env = cel::Env::default()
+        .with_optional_support(false)
+        .with_stdlib();
+    env.add_extension(cel::extensions::strings).unwrap();
+    let context = cel::Context::with_env(Arc::new(env));
+    let mut compared = 0;
+    let mut compare = |call: &str, t: &str, w: &str| {
+        let source = format!("'{t}'.{call}").replace("W", &format!("'{w}'"));
+        let parser = cel::Env::default();
+        let (tree, _) = parser.parser().parse_with_source_info(&source).unwrap();
+        let theirs = context.resolve(&tree);
+        // Lists are joined, because a cell cannot hold them.
+        let ours = eval(&source);
+        match theirs {
+            Ok(cel::Value::Int(n)) => assert_eq!(ours, Ok(Value::Number(n as f64)), "{source}"),
+            Ok(cel::Value::String(s)) => {
+                assert_eq!(ours, Ok(Value::Text(s.to_string())), "{source}");
+            }
+            Ok(other) => panic!("{source}: {other:?}"),
+            Err(_) => assert!(ours.is_err(), "{source}: {ours:?}"),
+        }
+        compared += 1;
+    };
+    for t in texts {
+        for w in wanted {
+            for call in [
+                "indexOf(W)",
+                "lastIndexOf(W)",
+                "replace(W, '-+')",
+                "split(W).join('|')",
+            ] {
+                compare(call, t, w);
+            }
+            for n in counts {
+                compare(&format!("indexOf(W, {n})"), t, w);
+                compare(&format!("lastIndexOf(W, {n})"), t, w);
+                compare(&format!("replace(W, '-+', {n})"), t, w);
+                compare(&format!("split(W, {n}).join('|')"), t, w);
+            }
+        }
+    }
+    assert_eq!(compared, 7 * 7 * (4 + 4 * 7));
+}
+
+#[test]
+fn evaluations_are_bounded() {
+    let columns = Columns::new(["T", "W"]);
+    let limited = |source: &str, t: String, w: String| {
+        let record = Record {
+            row: 2,
+            values: vec![Some(Value::Text(t)), Some(Value::Text(w))],
+        };
+        let row = Row {
+            columns: &columns,
+            record: &record,
+            outputs: &[],
+        };
+        let start = std::time::Instant::now();
+        let result = Expr::compile(source).unwrap().eval(row).map_err(|e| e.0);
+        let took = start.elapsed();
+        assert!(
+            took < std::time::Duration::from_secs(30),
+            "{source}: {took:?}"
+        );
+        result
+    };
+    let cell = || "a".repeat(32_767);
+    let large = || "a".repeat(1 << 20);
+    let steps = "takes more than 1000000 steps";
+    for (source, t, w, reason) in [
+        (
+            "row.T.split('').all(x, row.T.split('').all(y, x == y))",
+            cell(),
+            cell(),
+            steps,
+        ),
+        (
+            "row.T.split('').exists(x, row.W.split('').exists(y, x != y)) ? 'a' : 'b'",
+            cell(),
+            cell(),
+            steps,
+        ),
+        ("row.T.split('').size() > 0", large(), large(), steps),
+        (
+            "row.T.replace('a', row.W)",
+            cell(),
+            cell(),
+            "longer than 10 MiB",
+        ),
+        (
+            "row.T.replace('', row.W)",
+            large(),
+            large(),
+            "longer than 10 MiB",
+        ),
+        (
+            "row.T.split('').join(row.W)",
+            cell(),
+            cell(),
+            "longer than 10 MiB",
+        ),
+        (
+            "[row.T, row.T, row.T, row.T, row.T, row.T].join('') + row.T + row.T + row.T + row.T",
+            large(),
+            "".to_owned(),
+            "",
+        ),
+        (
+            "[row.T, row.T, row.T, row.T, row.T, row.T].join('') + row.T + row.T + row.T + row.T + '!'",
+            large(),
+            "".to_owned(),
+            "longer than 10 MiB",
+        ),
+    ] {
+        match limited(source, t, w) {
+            Ok(Value::Text(text)) if reason.is_empty() => assert_eq!(text.len(), TEXT_MAX),
+            Err(found) if !reason.is_empty() => {
+                assert!(found.contains(reason), "{source}: {found}");
+            }
+            other => panic!("{source}: {:?}", other.map(|_| "a value")),
+        }
+    }
+    // A needle that nearly matches everywhere takes linear time.
+    let needle = format!("{}b", "a".repeat(1 << 19));
+    let found = limited(
+        "row.T.indexOf(row.W) + row.T.lastIndexOf(row.W)",
+        large(),
+        needle,
+    );
+    assert_eq!(found, Ok(Value::Number(-2.0)));
+    // A full cell can be tested character by character.
+    let found = limited("row.T.split('').all(x, x == 'a')", cell(), cell());
+    assert_eq!(found, Ok(Value::Bool(true)));
+    // Steps spent on one side do not hide another reason.
+    let found = limited("row.T.split('').size() + row.W", cell(), cell());
+    assert!(found.unwrap_err().contains("not a number"));
+}

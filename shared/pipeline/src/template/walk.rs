@@ -73,6 +73,8 @@ const DEPTH_MAX: usize = 200;
 
 /// The filter that turns a boolean into text. A template cannot name it.
 pub(super) const AS_TEXT: &str = "_as_text";
+/// The filter that counts a text. A template cannot name it.
+pub(super) const COUNTED: &str = "_counted";
 
 const PRESENCE: &str =
     "to test for a value, use `has`: {% if has(row['Column']) %}..{% else %}..{% endif %}";
@@ -300,9 +302,12 @@ impl Walker {
             Expr::BinOp(b) => {
                 self.expression(&b.left)?;
                 self.expression(&b.right)?;
-                if matches!(b.op, BinOpKind::Concat) {
-                    self.as_text(&b.left);
-                    self.as_text(&b.right);
+                for operand in [&b.left, &b.right] {
+                    match b.op {
+                        BinOpKind::Concat => self.as_text(operand),
+                        BinOpKind::Add | BinOpKind::Mul => self.counted(operand),
+                        _ => {}
+                    }
                 }
                 Ok(())
             }
@@ -386,6 +391,14 @@ impl Walker {
         if can_be_boolean {
             let end = range(operand.span()).end;
             self.replaced.push((end..end, format!("|{AS_TEXT}")));
+        }
+    }
+
+    /// Counts an operand that can be a long text.
+    fn counted(&mut self, operand: &Expr<'_>) {
+        if matches!(operand, Expr::Var(_)) || self.reference(operand).is_some() {
+            let end = range(operand.span()).end;
+            self.replaced.push((end..end, format!("|{COUNTED}")));
         }
     }
 

@@ -9,7 +9,8 @@ use super::attempt_error::AttemptError;
 use super::content_encoding::ACCEPTED;
 use super::host_limiter::{HostSignal, InFlight};
 use super::request::Request;
-use super::response::{HttpResponse, PARSE_TIME_MIN, read};
+use super::response::{HttpResponse, PARSE_TIME_MIN, Part, read};
+use super::reused::{is_closed, is_reused};
 
 /// Redirects followed in one attempt; more are taken for a loop. Source: reqwest's default.
 const REDIRECTS_MAX: usize = 10;
@@ -43,7 +44,7 @@ impl Http {
             };
             self.wait_to_send(&hop).await.map_err(of_hop)?;
             let start = Instant::now();
-            let answer = tokio::time::timeout(left, self.send(&hop)).await;
+            let answer = tokio::time::timeout(left, self.send(&hop, Part::Whole)).await;
             let Ok(answer) = answer else {
                 let reason = format!("no answer within {:?}", self.timeout);
                 return Err(AttemptError::transient(reason, false));
@@ -68,8 +69,32 @@ impl Http {
         Err(AttemptError::permanent(reason))
     }
 
-    /// Sends one request, without following a redirect.
-    pub(super) async fn send(&self, hop: &Request) -> Result<HopResult, AttemptError> {
+    /// Sends one request, without following a redirect, and reads this part of the response.
+    ///
+    /// A request that is safe to repeat is repeated at once if it was sent on an idle connection that
+    /// the server had closed (RFC 9112, section 9.3.1). That says nothing about the host.
+    pub(super) async fn send(&self, hop: &Request, part: Part) -> Result<HopResult, AttemptError> {
+        let response = loop {
+            let (sent, reused) = is_reused(self.request(hop).send()).await;
+            match sent {
+                Ok(response) => break response,
+                // Each repetition removes an idle connection, so this ends.
+                Err(error) if reused && is_closed(&error) && hop.method.is_idempotent() => {
+                    tracing::debug!(%hop, "an idle connection was closed; repeating the request");
+                }
+                Err(error) => return Err(AttemptError::of(&error)),
+            }
+        };
+        let status = response.status();
+        if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+            && let Some(location) = response.headers().get(LOCATION)
+        {
+            return Ok(HopResult::Redirect(status, address(location.as_bytes())));
+        }
+        Ok(HopResult::Response(Box::new(read(response, part).await?)))
+    }
+
+    fn request(&self, hop: &Request) -> reqwest::RequestBuilder {
         let mut builder = self
             .client
             .request(hop.method.clone(), hop.url.clone())
@@ -83,14 +108,7 @@ impl Http {
         if !hop.headers.contains_key(ACCEPT_ENCODING) {
             builder = builder.header(ACCEPT_ENCODING, ACCEPTED);
         }
-        let response = builder.send().await.map_err(|e| AttemptError::of(&e))?;
-        let status = response.status();
-        if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
-            && let Some(location) = response.headers().get(LOCATION)
-        {
-            return Ok(HopResult::Redirect(status, address(location.as_bytes())));
-        }
-        Ok(HopResult::Response(Box::new(read(response).await?)))
+        builder
     }
 }
 

@@ -9,6 +9,7 @@ use rowmill_pipeline::HttpStep;
 use url::Url;
 
 use super::attempt_error::innermost;
+use super::reused::MarkConnects;
 use super::{IDLE_TIMEOUT, USER_AGENT_DEFAULT};
 use crate::guard::{Guard, Lookup};
 use crate::{SetupError, StepDeps};
@@ -36,6 +37,7 @@ pub(super) fn client(
         .http1_allow_spaces_after_header_name_in_responses(true)
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http1_max_headers(HEADERS_MAX)
+        .connector_layer(MarkConnects)
         .pool_max_idle_per_host(deps.concurrency.max(1))
         .pool_idle_timeout(IDLE_TIMEOUT);
     let mut guard = guard;

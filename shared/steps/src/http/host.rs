@@ -14,8 +14,9 @@ use super::attempt::HopResult;
 use super::attempt_error::AttemptError;
 use super::host_limiter::{HostLimiter, HostSignal};
 use super::request::{Request, redacted_url};
-use super::robots::{Robots, token};
-use crate::rate_limiter::RateLimiter;
+use super::response::Part;
+use super::robots::{Robots, SIZE_MAX, token};
+use crate::rate_limiter::{AcquireError, RateLimiter};
 
 /// Redirects followed to a robots.txt. Source: RFC 9309, section 2.3.1.2.
 const REDIRECTS_MAX: usize = 5;
@@ -74,8 +75,8 @@ impl Http {
             }
             delay = robots.delay;
         }
+        let interval = self.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
         let rate_limiter = host.rate_limiter.get_or_init(|| {
-            let interval = self.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
             let name = &hop.url[Position::BeforeHost..Position::AfterPort];
             // The rate is part of the key: otherwise a pipeline with a low rate would slow down
             // all others that use the host.
@@ -85,13 +86,25 @@ impl Http {
             };
             interval.max(delay).map(limiter)
         });
-        if let Some(rate_limiter) = rate_limiter {
-            rate_limiter
-                .acquire()
-                .await
-                .map_err(AttemptError::not_sent)?;
-        }
-        Ok(())
+        let Some(rate_limiter) = rate_limiter else {
+            return Ok(());
+        };
+        // A rate that the pipeline sets is meant to take its time.
+        let delay = delay.filter(|delay| interval.is_none_or(|interval| *delay > interval));
+        let deadline = self.deadline.filter(|_| delay.is_some());
+        let acquired = rate_limiter.acquire(deadline).await;
+        acquired.map_err(|error| match (error, delay) {
+            (AcquireError::TooLate(wait), Some(delay)) => AttemptError::not_sent(format!(
+                "{} allows one request every {} s (`Crawl-delay: {}`); the wait of {} s for the next \
+                 one would exceed the time limit of the child; set robots = false if the source \
+                 permits faster requests",
+                redacted_url(&robots_url(&hop.url)),
+                delay.as_secs_f64(),
+                delay.as_secs_f64(),
+                wait.as_secs()
+            )),
+            (error, _) => AttemptError::not_sent(error.to_string()),
+        })
     }
 
     /// The host's robots.txt, fetched once per child.
@@ -151,7 +164,7 @@ impl Http {
         for _ in 0..=REDIRECTS_MAX {
             let checked = self.guard.check_url(&request.url);
             checked.map_err(|e| AttemptError::not_sent(e.to_string()))?;
-            match self.send(&request).await? {
+            match self.send(&request, Part::Start(SIZE_MAX + 1)).await? {
                 HopResult::Redirect(status, location) => {
                     let redirected = request.redirected(status, &location);
                     request = redirected.map_err(AttemptError::permanent)?;

@@ -12,9 +12,11 @@ mod host_limiter;
 mod latency;
 mod lenient;
 mod pages;
+mod refusal;
 mod request;
 mod response;
 mod retry;
+mod reused;
 mod robots;
 mod shared;
 mod success;
@@ -31,6 +33,7 @@ use reqwest::Client;
 use rowmill_domain::Row;
 use rowmill_domain::secret::Secrets;
 use rowmill_pipeline::{Expr, HttpMethod, HttpStep};
+use tokio::time::Instant;
 
 use self::client::client;
 use self::extract::Extractor;
@@ -79,6 +82,8 @@ pub(crate) struct Http {
     hosts: Mutex<HashMap<String, Arc<Host>>>,
     concurrency: usize,
     host_wait: Duration,
+    /// See [`StepDeps::deadline`].
+    deadline: Option<Instant>,
 }
 
 impl Http {
@@ -114,6 +119,7 @@ impl Http {
             hosts: Mutex::default(),
             concurrency: deps.concurrency.max(1),
             host_wait: host_limiter::HOST_WAIT,
+            deadline: deps.deadline,
         })
     }
 }

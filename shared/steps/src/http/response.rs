@@ -10,7 +10,7 @@ use url::Url;
 
 use super::attempt_error::AttemptError;
 use super::content_encoding::BodyDecoder;
-use super::{charset, lenient};
+use super::{charset, lenient, refusal};
 use crate::truncate;
 
 /// Largest response, in bytes after decompression. Pages and JSON documents are far smaller, and 16
@@ -43,21 +43,37 @@ pub(super) fn too_large() -> AttemptError {
     AttemptError::permanent(format!("the response is larger than {mib} MiB"))
 }
 
+/// How much of a body is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// All of it. A body of more than [`RESPONSE_MAX`] bytes is an error.
+    Whole,
+    /// At least this many bytes, if there are so many.
+    Start(usize),
+}
+
+impl Part {
+    /// Whether a body of this length is enough.
+    fn is_enough(self, length: usize) -> bool {
+        matches!(self, Part::Start(wanted) if length >= wanted)
+    }
+}
+
 /// Reads and decodes a body of up to [`RESPONSE_MAX`] bytes, counted after decompression.
-pub(super) async fn read(mut response: Response) -> Result<HttpResponse, AttemptError> {
+pub(super) async fn read(mut response: Response, part: Part) -> Result<HttpResponse, AttemptError> {
     let (status, url) = (response.status(), response.url().clone());
-    if response.content_length().unwrap_or(0) > RESPONSE_MAX as u64 {
+    if part == Part::Whole && response.content_length().unwrap_or(0) > RESPONSE_MAX as u64 {
         return Err(too_large());
     }
     let mut headers = std::mem::take(response.headers_mut());
     let decoder = BodyDecoder::new(&headers)?;
     let body = if decoder.is_identity() {
-        read_plain(&mut response).await?
+        read_plain(&mut response, part).await?
     } else {
         // They describe the encoded body.
         headers.remove(CONTENT_ENCODING);
         headers.remove(CONTENT_LENGTH);
-        read_encoded(&mut response, decoder).await?
+        read_encoded(&mut response, decoder, part).await?
     };
     Ok(HttpResponse {
         url,
@@ -68,7 +84,7 @@ pub(super) async fn read(mut response: Response) -> Result<HttpResponse, Attempt
     })
 }
 
-async fn read_plain(response: &mut Response) -> Result<Bytes, AttemptError> {
+async fn read_plain(response: &mut Response, part: Part) -> Result<Bytes, AttemptError> {
     let mut body: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(|e| AttemptError::of(&e))? {
@@ -82,7 +98,11 @@ async fn read_plain(response: &mut Response) -> Result<Bytes, AttemptError> {
                 rest.extend_from_slice(&chunk);
             }
         }
-        if rest.len().max(body.as_ref().map_or(0, Bytes::len)) > RESPONSE_MAX {
+        let length = rest.len().max(body.as_ref().map_or(0, Bytes::len));
+        if part.is_enough(length) {
+            break;
+        }
+        if length > RESPONSE_MAX {
             return Err(too_large());
         }
     }
@@ -96,6 +116,7 @@ async fn read_plain(response: &mut Response) -> Result<Bytes, AttemptError> {
 async fn read_encoded(
     response: &mut Response,
     mut decoder: BodyDecoder,
+    part: Part,
 ) -> Result<Bytes, AttemptError> {
     let (mut body, mut received) = (Vec::new(), 0);
     while let Some(chunk) = response.chunk().await.map_err(|e| AttemptError::of(&e))? {
@@ -104,7 +125,11 @@ async fn read_encoded(
         if received > RESPONSE_MAX {
             return Err(too_large());
         }
-        decoder.decode(&chunk, &mut body)?;
+        let decoded = decoder.decode(&chunk, &mut body);
+        if part.is_enough(body.len()) {
+            return Ok(body.into());
+        }
+        decoded?;
     }
     decoder.finish(&mut body)?;
     Ok(body.into())
@@ -129,6 +154,15 @@ impl HttpResponse {
     /// The body as text: HTML, XML or any other.
     pub(super) fn text(&self) -> Cow<'_, str> {
         charset::text(&self.body, self.content_type())
+    }
+
+    /// The status, and the start of the body, which usually says why a request was refused.
+    pub(super) fn status_and_start(&self) -> String {
+        let start = refusal::start(&self.body, self.content_type());
+        match start.is_empty() {
+            true => self.status.to_string(),
+            false => format!("{}: {start}", self.status),
+        }
     }
 
     fn content_type(&self) -> Option<&str> {

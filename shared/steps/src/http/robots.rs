@@ -21,7 +21,7 @@ pub(super) struct Robots {
 #[derive(Debug, PartialEq)]
 struct Rule {
     allow: bool,
-    /// As [`normalize`] returns it.
+    /// As [`normalize_rule`] returns it.
     pattern: String,
     written: String,
     line: usize,
@@ -31,7 +31,9 @@ impl Robots {
     /// Parses a robots.txt for the agent with this product token: the groups that name it, else the
     /// groups for all agents.
     pub(super) fn parse(text: &[u8], agent: &str) -> Robots {
-        let text = String::from_utf8_lossy(&text[..text.len().min(SIZE_MAX)]);
+        let text = String::from_utf8_lossy(cut(text));
+        // A line ends with CR, LF or both.
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
         let (mut own, mut all) = (Robots::default(), Robots::default());
         let mut named = false;
         // Which agents the current group applies to. Its first rule ends the list of agents.
@@ -74,7 +76,7 @@ impl Robots {
             let allow = key == "allow";
             self.rules.push(Rule {
                 allow,
-                pattern: normalize(value),
+                pattern: normalize_rule(value),
                 written: format!("{}: {value}", if allow { "Allow" } else { "Disallow" }),
                 line,
             });
@@ -100,8 +102,30 @@ pub(super) fn token(agent: &str) -> &str {
     &agent[..end.unwrap_or(agent.len())]
 }
 
-/// Normalizes the percent-encoding of a path: characters that need no encoding are not encoded, all
-/// others are, with upper-case digits.
+/// The part of a robots.txt that is parsed: whole lines of up to [`SIZE_MAX`] bytes.
+fn cut(text: &[u8]) -> &[u8] {
+    let Some(start) = text.get(..SIZE_MAX).filter(|_| text.len() > SIZE_MAX) else {
+        return text;
+    };
+    // The start of a rule would match more than the rule.
+    let end = start.iter().rposition(|b| matches!(b, b'\n' | b'\r'));
+    &start[..end.unwrap_or(0)]
+}
+
+/// Percent-encodes the pattern of a rule for comparison. In it, `*` and a final `$` are special;
+/// encoded, they are literal (RFC 9309, sections 2.2.2 and 2.2.3).
+fn normalize_rule(pattern: &str) -> String {
+    let (pattern, end) = match pattern.strip_suffix('$') {
+        Some(pattern) => (pattern, "$"),
+        None => (pattern, ""),
+    };
+    let parts: Vec<String> = pattern.split('*').map(normalize).collect();
+    parts.join("*") + end
+}
+
+/// Percent-encodes a path and query for comparison: unreserved and most reserved characters are not
+/// encoded unless they were (RFC 3986), all others are, with upper-case digits. So are `*` and `$`,
+/// which are special in rules, and `'`, which the URLs of requests have encoded in a query only.
 fn normalize(path: &str) -> String {
     let mut normal = String::with_capacity(path.len());
     let bytes = path.as_bytes();
@@ -113,8 +137,8 @@ fn normalize(path: &str) -> String {
             (b'%', Some(high), Some(low)) => ((high * 16 + low) as u8, 3, true),
             (byte, ..) => (byte, 1, false),
         };
-        let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        if plain || (!encoded && byte.is_ascii()) {
+        let unreserved = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if unreserved || (!encoded && b":/?#[]@!&()+,;=".contains(&byte)) {
             normal.push(char::from(byte));
         } else {
             normal.push_str(&format!("%{byte:02X}"));
@@ -201,6 +225,37 @@ mod tests {
             ("Disallow: /foo/bar/%e3%83%84", "/foo/bar/ツ", true),
             ("Disallow: /foo/bar/%62%61%7A", "/foo/bar/baz", true),
             ("Disallow: /a%2fb", "/a/b", false),
+            // Characters that a URL has encoded.
+            ("Disallow: /<a>", "/<a>", true),
+            ("Disallow: /{a}\"`", "/{a}\"`", true),
+            ("Disallow: /a b", "/a%20b", true),
+            ("Disallow: /x?a='b'", "/x?a='b'", true),
+            ("Disallow: /it's", "/it's", true),
+            ("Disallow: /a|b^c", "/a|b^c", true),
+            ("Disallow: /100%", "/100%", true),
+            ("Disallow: /100%25", "/100%25", true),
+            // `*` and `$` are literal if they are encoded, and `$` also within a rule.
+            (
+                "Disallow: /file-with-a-%2A.html",
+                "/file-with-a-*.html",
+                true,
+            ),
+            (
+                "Disallow: /file-with-a-%2A.html",
+                "/file-with-a-%2a.html",
+                true,
+            ),
+            (
+                "Disallow: /file-with-a-%2A.html",
+                "/file-with-a-x.html",
+                false,
+            ),
+            ("Disallow: /foo-%24", "/foo-$", true),
+            ("Disallow: /foo-%24", "/foo-", false),
+            ("Disallow: /foo-%24", "/foo-$/bar", true),
+            ("Disallow: /foo-%24$", "/foo-$/bar", false),
+            ("Disallow: /a$b", "/a$bc", true),
+            ("Disallow: /*$b", "/x$b", true),
         ] {
             let robots = Robots::parse(format!("User-agent: *\n{rules}").as_bytes(), "Rowmill");
             assert_eq!(
@@ -248,9 +303,38 @@ mod tests {
         }
         let delays = "User-agent: *\nCrawl-delay: -1\nCrawl-delay: inf\nCrawl-delay: x";
         assert_eq!(Robots::parse(delays.as_bytes(), "Rowmill").delay, None);
-        let mut long = b"User-agent: *\n".to_vec();
-        long.resize(SIZE_MAX, b'\n');
-        long.extend(b"Disallow: /\n");
-        assert_eq!(Robots::parse(&long, "Rowmill"), Robots::default());
+    }
+
+    #[test]
+    fn whole_lines_of_the_first_500_kib_are_parsed() {
+        let mut long = b"User-agent: *\nDisallow: /a\n".to_vec();
+        long.resize(SIZE_MAX - 7, b'\n');
+        long.extend(b"\nDisallow: /private\n");
+        let robots = Robots::parse(&long, "Rowmill");
+        assert!(disallows(&robots, "/a").is_some());
+        // Cut off in the middle, it would be `Disallow: /`.
+        assert_eq!(robots.rules.len(), 1);
+        assert_eq!(
+            Robots::parse(&vec![b'x'; SIZE_MAX + 1], "Rowmill"),
+            Robots::default()
+        );
+    }
+
+    #[test]
+    fn lines_end_with_cr_lf_or_both() {
+        for end in ["\n", "\r", "\r\n"] {
+            let lines = [
+                "User-agent: *",
+                "Disallow: /a",
+                "",
+                "# x",
+                "Disallow: /b",
+                "",
+            ];
+            let robots = Robots::parse(lines.join(end).as_bytes(), "Rowmill");
+            assert_eq!(disallows(&robots, "/a"), Some(("Disallow: /a", 2)));
+            assert_eq!(disallows(&robots, "/b"), Some(("Disallow: /b", 5)));
+            assert_eq!(disallows(&robots, "/c"), None);
+        }
     }
 }

@@ -30,7 +30,7 @@ impl Http {
         let Some(rule) = &self.ok_when else {
             return match status.is_success() {
                 true => Ok(()),
-                false => Err(AttemptError::status(response, status.to_string())),
+                false => Err(AttemptError::status(response, response.status_and_start())),
             };
         };
         let mut outputs = row.outputs.to_vec();
@@ -52,6 +52,9 @@ impl Http {
                 ..AttemptError::permanent(reason)
             });
         }
-        Err(AttemptError::status(response, reason))
+        // What the source says comes last.
+        let said = response.status_and_start();
+        let said = said.strip_prefix(&status.to_string()).unwrap_or_default();
+        Err(AttemptError::status(response, reason + said))
     }
 }

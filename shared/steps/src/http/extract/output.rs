@@ -14,7 +14,7 @@ use super::budget::Budget;
 use super::page::{Element, Selector};
 use super::{ParsedBody, SEPARATOR, TEXT_MAX};
 use crate::digits::is_exact;
-use crate::{SetupError, truncate};
+use crate::{SetupError, timestamps, truncate};
 
 pub(super) struct Output {
     pub(super) name: Arc<str>,
@@ -277,7 +277,7 @@ impl Output {
             return Ok(None);
         }
         let kind = self.kind.unwrap_or(Kind::Text);
-        match Value::parse(text, kind) {
+        match timestamps::parse(text, kind) {
             Some(value) => Ok(Some(value)),
             None => Err(self.mismatch(text, kind)),
         }

@@ -13,7 +13,51 @@ async fn transient_errors_are_retried() {
     .await;
     let mut step = step(&server.address);
     step.attempts = 4;
-    assert_eq!(run(&step, "1").await, due(3.0, 4));
+    // The closed connection was an idle one, so it cost no attempt.
+    assert_eq!(run(&step, "1").await, due(3.0, 3));
+}
+
+/// The server answers the first request on each connection, and closes it when the next one arrives.
+#[tokio::test]
+async fn a_request_on_a_closed_idle_connection_is_repeated_for_free() {
+    let server = Server::start(|_, before| match before % 2 {
+        0 => reply("200 OK", r#"{"due":3}"#),
+        _ => Reply::Close,
+    })
+    .await;
+    let mut step = step(&server.address);
+    let http = Http::new(&step, &setup()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(run_on(&http, "1").await, due(3.0, 1));
+    }
+    assert_eq!(server.requests().len(), 5);
+    assert_eq!(server.connections.load(Ordering::SeqCst), 3);
+    // A POST may have been processed.
+    step.method = HttpMethod::Post;
+    let http = Http::new(&step, &setup()).unwrap();
+    assert!(run_on(&http, "1").await.outputs.is_err());
+    assert_eq!(server.requests().len(), 6);
+}
+
+#[tokio::test]
+async fn a_new_connection_that_is_closed_costs_an_attempt() {
+    let server = Server::start(|_, _| Reply::Close).await;
+    let mut step = step(&server.address);
+    step.attempts = 2;
+    let result = run(&step, "1").await;
+    assert_eq!((result.attempts, server.requests().len()), (2, 2));
+}
+
+#[tokio::test]
+async fn the_reason_for_a_refusal_contains_what_the_source_says() {
+    let server = Server::start(|_, _| {
+        let body = "{\"error\": {\n \"message\":\"postcode must have 5 digits\"}}";
+        reply("400 Bad Request\r\nContent-Type: application/json", body)
+    })
+    .await;
+    let error = reason(run(&step(&server.address), "1").await);
+    let expected = r#"400 Bad Request: {"error": { "message":"postcode must have 5 digits"}}"#;
+    assert!(error.ends_with(expected), "{error}");
 }
 
 #[tokio::test]

@@ -25,7 +25,10 @@ async fn ok_when_decides_what_a_success_is() {
     assert_eq!(run(&step, "none").await, StepResult::ok(vec![], 1));
     let result = run(&step, "no").await;
     assert_eq!(result.attempts, 1);
-    assert!(reason(result).ends_with("400 Bad Request, and `status == 404 || due >= 0` is false"));
+    assert!(
+        reason(result)
+            .ends_with("400 Bad Request, and `status == 404 || due >= 0` is false: {\"due\":-1}")
+    );
     let result = run(&step, "busy").await;
     assert_eq!(result.attempts, 2);
     assert!(reason(result).contains("503 Service Unavailable, and `status"));

@@ -117,6 +117,47 @@ async fn a_robots_txt_that_never_answers_times_out() {
 }
 
 #[tokio::test]
+async fn the_first_500_kib_of_a_robots_txt_of_any_size_are_read() {
+    let long = format!(
+        "User-agent: *\nDisallow: /private\n{}",
+        "# padding\n".repeat(1_200_000)
+    );
+    let (_server, step) = with_robots(move |_| reply("200 OK", &long)).await;
+    let http = Http::new(&step, &setup()).unwrap();
+    assert_eq!(run_on(&http, "1").await, due(2.0, 1));
+    assert!(reason(run_on(&http, "private/1").await).contains("(line 2)"));
+}
+
+#[tokio::test]
+async fn a_crawl_delay_that_the_child_cannot_wait_out_fails_the_record_at_once() {
+    let (_server, mut step) =
+        with_robots(|_| reply("200 OK", "User-agent: *\nCrawl-delay: 86400")).await;
+    let mut deps = setup();
+    deps.deadline = Some(Instant::now() + Duration::from_secs(3600));
+    let http = Http::new(&step, &deps).unwrap();
+    assert_eq!(run_on(&http, "1").await, due(2.0, 1));
+    for _ in 0..3 {
+        let result = run_on(&http, "2").await;
+        assert_eq!(result.attempts, 1);
+        let error = reason(result);
+        assert!(
+            error.contains("`Crawl-delay: 86400`") && error.contains("robots = false"),
+            "{error}"
+        );
+    }
+    // A low rate of the pipeline's own is waited for.
+    step.rate = Some(1.0 / 100_000.0);
+    let http = Http::new(&step, &deps).unwrap();
+    assert_eq!(run_on(&http, "1").await, due(2.0, 1));
+    let waiting = run_on(&http, "2");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(300), waiting)
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
 async fn a_crawl_delay_limits_the_rate() {
     let (_server, mut step) =
         with_robots(|_| reply("200 OK", "User-agent: *\nCrawl-delay: 0.2")).await;
