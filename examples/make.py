@@ -17,7 +17,7 @@ from openpyxl.styles import Font
 
 HERE = Path(__file__).parent
 
-# Product -> (what was good about it, what was bad about it), each in the words of buyers.
+# Product -> (what was good about it, what was bad about it), phrased like customer reviews.
 PRODUCTS = {
     "Kettle K2": (
         ["It boils a litre in under three minutes and the handle stays cool.",

@@ -34,7 +34,7 @@ pub(crate) enum Command {
     /// records that are not done. The same workbook with the same pipeline is delivered once;
     /// `--force` runs it again.
     ///
-    /// The mail is written to a file and not sent, unless the environment variable ROWMILL_SMTP
+    /// The email is written to a file and not sent, unless the environment variable ROWMILL_SMTP
     /// names a relay: smtps://user:password@host or smtp://user:password@host:587.
     #[command(after_long_help = EXIT_CODES)]
     Run(RunArgs),
@@ -42,8 +42,8 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Run the pipeline on the first rows of a workbook, and show the results
     ///
-    /// Rows are cleaned as in `run`, and steps really call their sources and start their programs.
-    /// Nothing is stored, and no mail is sent. Exit code 3 if a row failed.
+    /// Rows are cleaned as in `run`, and steps do send requests and start programs.
+    /// Nothing is stored, and no email is sent. Exit code 3 if a row failed.
     Preview(PreviewArgs),
     /// Check a pipeline file, and a workbook against it
     ///
@@ -61,10 +61,10 @@ pub(crate) enum Command {
     /// DIR is the --out directory of `run`, or a copy of a folder `results/<run id>`. The sheets
     /// Results and Rejected have the same cells as in the delivered workbook.
     Report(ReportArgs),
-    /// Train a text classifier on labelled texts, for steps of kind `classify`
+    /// Train a text classifier on labeled texts, for steps of kind `classify`
     ///
     /// Prints how well the model labels unseen texts: the texts are divided into N parts, and each
-    /// part is labelled by a model trained on the other parts. The same data gives the same file.
+    /// part is labeled by a model trained on the other parts. The same data gives the same file.
     Train(TrainArgs),
     /// Label a text with a model from `train`
     ///
@@ -73,7 +73,7 @@ pub(crate) enum Command {
     Predict(PredictArgs),
     /// Print the JSON Schema of pipeline files, for editors
     Schema,
-    /// Run one child of a Batch job; started by the local Batch, not by people
+    /// Run one child of a Batch job; started by the local Batch and not meant to be run directly
     #[command(hide = true)]
     Enrich,
 }
@@ -81,7 +81,7 @@ pub(crate) enum Command {
 /// What an upload can set besides the workbook.
 #[derive(Debug, Args)]
 pub(crate) struct SetArgs {
-    /// Set a parameter of the pipeline; can be repeated
+    /// Set a parameter of the pipeline (repeatable)
     #[arg(long, value_name = "NAME=VALUE", value_parser = name_and_value)]
     set: Vec<(String, String)>,
 }
@@ -105,7 +105,7 @@ pub(crate) struct RunArgs {
     /// The pipeline file [default: pipeline.toml next to the workbook]
     #[arg(long, value_name = "FILE")]
     pub(crate) pipeline: Option<PathBuf>,
-    /// The directory for the result, the mail and the state
+    /// The directory for the result, the email and the state
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub(crate) out: PathBuf,
     /// Process only the first N records; other rows are listed as rejected
@@ -116,7 +116,7 @@ pub(crate) struct RunArgs {
     /// How many children run at once [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) slots: Option<u16>,
-    /// Run again even if this was already delivered
+    /// Run again even if the workbook was already delivered
     #[arg(long)]
     pub(crate) force: bool,
     /// Print one JSON object: run_id, state, records, ok, failed, missing, rejected, result,

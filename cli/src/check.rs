@@ -51,7 +51,7 @@ pub(crate) fn check(args: &CheckArgs, secrets: &Secrets) -> Result<Exit, CliErro
         },
         match needs.is_empty() {
             true => "",
-            false => "; fix the points above before `rowmill run` on this machine",
+            false => "; resolve the notes above before `rowmill run` on this machine",
         },
     ));
     Ok(Exit::Done)

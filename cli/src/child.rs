@@ -84,7 +84,7 @@ fn end_with_host() {
         while matches!(stdin.read(&mut byte), Ok(1..)) {}
         let (me, group) = (rustix::process::getpid(), rustix::process::getpgrp());
         if me == group {
-            // The programs of steps are in the group. On AWS they would go with the machine.
+            // The programs of steps are in the group. On AWS they end with the container.
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
         std::process::exit(child_exit::UNAVAILABLE.into());

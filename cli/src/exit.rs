@@ -6,10 +6,10 @@ use std::process::ExitCode;
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
   0    done; for `run`: delivered, and every record is ok
-  1    the run failed (a mail says why), or the command could not finish
+  1    the run failed (an email says why), or the command could not finish
   2    wrong usage, or an input refused before anything started
   3    delivered, but some rows are failed or missing; for `preview`: some rows failed
-  130  stopped by Ctrl-C or SIGTERM; the same command resumes";
+  130  stopped by Ctrl-C or SIGTERM; run the same command again to resume";
 
 /// How a command ended. The numbers are part of the interface: scripts and tests read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -110,7 +110,7 @@ fn exit_without_threads(exit: Exit) {
             None => payload.downcast_ref::<&str>().copied().unwrap_or_default(),
         };
         if is_without_thread(text) {
-            say!("this machine cannot start another thread; raise the limit on processes: {text}");
+            say!("cannot start a thread; raise the process limit: {text}");
             std::process::exit(exit.code().into());
         }
         report(panic);
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_panic_about_a_missing_thread_is_recognized() {
-        // A stack larger than the address space has no room, as any stack beyond the limit.
+        // A stack larger than the address space cannot be allocated.
         let failed = std::panic::catch_unwind(|| {
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)

@@ -15,7 +15,7 @@ pub(crate) fn json(value: &serde_json::Value) {
     line(format_args!("{value:#}"));
 }
 
-/// A word of a command line, quoted for a shell if it needs to be.
+/// An argument, quoted for a shell if necessary.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

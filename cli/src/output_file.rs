@@ -13,7 +13,7 @@ pub(crate) fn target(out: &Path) -> Result<PathBuf, CliError> {
     let why = match out.metadata() {
         Ok(found) if found.is_file() && linked => match out.canonicalize() {
             Ok(file) => return Ok(file),
-            Err(e) => format!("it is a broken link: {e}"),
+            Err(e) => format!("it is a broken symbolic link: {e}"),
         },
         Ok(found) if found.is_file() => return Ok(out.to_owned()),
         Ok(found) if found.is_dir() => "it is a folder".to_owned(),

@@ -30,7 +30,7 @@ impl PipelineFile {
     pub(crate) fn read(path: &Path) -> Result<PipelineFile, CliError> {
         let cannot = |why: &dyn std::fmt::Display| {
             CliError::refused(miette!(
-                help = "name a pipeline file (TOML)",
+                help = "specify a pipeline file (TOML)",
                 "cannot read {}: {why}",
                 path.display()
             ))
@@ -65,7 +65,7 @@ impl PipelineFile {
         let path = path.unwrap_or(&default);
         if !path.exists() {
             return Err(CliError::refused(miette!(
-                help = "name one with --pipeline FILE, or create one with `rowmill new NAME --kind sentiment`",
+                help = "specify one with --pipeline FILE, or create one with `rowmill new NAME --kind sentiment`",
                 "pipeline file {} does not exist",
                 path.display()
             )));
@@ -73,7 +73,7 @@ impl PipelineFile {
         PipelineFile::read(path)
     }
 
-    /// As [`PipelineFile::required`], but an empty pipeline if none is given and there is no file
+    /// Like [`PipelineFile::required`], but returns an empty pipeline if none is given and there is no file
     /// next to the workbook.
     pub(crate) fn optional(workbook: &Path, path: Option<&Path>) -> Result<PipelineFile, CliError> {
         if path.is_some() || next_to(workbook).exists() {

@@ -78,7 +78,7 @@ fn folder(dir: &Path) -> Result<PathBuf, CliError> {
     folders.sort();
     match folders.as_slice() {
         [] => Err(CliError::refused(miette!(
-            help = "name the --out directory of `rowmill run`, or a folder results/<run id>",
+            help = "specify the --out directory of `rowmill run`, or a folder results/<run id>",
             "{}: found neither {} nor a run in {}",
             dir.display(),
             keys::ABOUT,
@@ -88,7 +88,7 @@ fn folder(dir: &Path) -> Result<PathBuf, CliError> {
         several => {
             let names: Vec<String> = several.iter().map(|f| f.display().to_string()).collect();
             Err(CliError::refused(miette!(
-                help = format!("name one of them:\n{}", names.join("\n")),
+                help = format!("specify one of them:\n{}", names.join("\n")),
                 "{}: there are {} runs",
                 dir.display(),
                 several.len(),

@@ -74,7 +74,7 @@ fn write(out: &Path, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Labelled texts, and the number of rows without a text or label.
+/// Labeled texts, and the number of rows without a text or label.
 struct Data {
     corpus: Corpus,
     left_out: u64,

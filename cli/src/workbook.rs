@@ -37,6 +37,6 @@ pub(crate) fn cut(
         CutError::Refused(refusal) => {
             CliError::refused(miette!(help = refusal.advice, "{}", refusal.what))
         }
-        other => CliError::failed("cannot split the workbook", other),
+        other => CliError::failed("cannot read the workbook", other),
     })
 }

@@ -11,4 +11,4 @@ for line in sys.stdin:
     else:
         words = len(text.split())
         answer = {"row": record["row"], "outputs": {"words": words, "score": words / 2}}
-    print(json.dumps(answer), flush=True)  # without flush the answer stays in a buffer
+    print(json.dumps(answer), flush=True)  # flush, or the answer stays in the buffer

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts the small server that stands in for a translator, runs the pipeline, stops the server.
+# Starts the mock translation server, runs the pipeline, stops the server.
 # Run from anywhere; arguments go to `rowmill run` (for example --limit 20).
 set -euo pipefail
 cd "$(dirname "$0")/../.."

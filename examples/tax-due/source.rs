@@ -1,4 +1,4 @@
-//! A small tax office for the example `tax-due`. It answers for most customers, and fails, stalls and
+//! A mock tax office API for the example `tax-due`. It answers for most customers, and fails, stalls and
 //! throttles for some, always the same ones.
 //!
 //! `cargo run --release --example tax-source [PORT]` (default 8731), on 127.0.0.1 only.

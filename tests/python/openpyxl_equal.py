@@ -28,7 +28,7 @@ BOOKS = {
     "numbers": [([0, 1, -1, 0.1, 1 / 3, 1e-300, 1.5e300, 123456789012345, 2**53], None)],
     "percent": [([0.5, 0.123, 1], "0.0%")],
     "money": [([1234.5, -2, 0], '#,##0.00 "EUR"')],
-    "colour": [([1234.5, -2, 0], "[Red]0.00;[Magenta]-0.00")],
+    "color": [([1234.5, -2, 0], "[Red]0.00;[Magenta]-0.00")],
     "booleans": [([True, False, True], None)],
     "dates": [([DATE, dt.datetime(1999, 12, 31), dt.datetime(9999, 12, 31)], "yyyy-mm-dd")],
     "german": [([DATE, dt.datetime(1900, 3, 1)], "dd.mm.yyyy")],

@@ -188,7 +188,7 @@ QUIRKS = {
 
 OTHER = """the a it was is and delivery box arrived service staff they we I you screen battery then my
 our this that with after week two 3 10 2024 at or for to of on in again here lamp cable phone
-which had has been table order size colour Monday shop page""".split()
+which had has been table order size color Monday shop page""".split()
 
 # L a word of the lexicon, P a positive one, N a negative one, B a booster, D a dampener, X a
 # negation, O any other word, E an emoji, M an emoticon, J a joined emoji; the rest stands for itself.

@@ -15,7 +15,7 @@ use crate::output::{self, say};
 use crate::stack::{LocalStack, STATE, WORK};
 use crate::{duration, output_file, report};
 
-/// Copies the result and the mail to the output directory, and prints a summary.
+/// Copies the result and the email to the output directory, and prints a summary.
 pub(super) async fn finish(
     args: &RunArgs,
     stack: &LocalStack,

@@ -58,7 +58,7 @@ pub(crate) async fn run(
     let stack = LocalStack::open(&args.out, options).map_err(|e| match e {
         LocalError::Locked { .. } => CliError::refused(miette!("{e}")),
         e => CliError::refused(miette!(
-            help = "make this directory writable, or name another one with --out",
+            help = "make this directory writable, or choose another one with --out",
             "cannot open the state directory in {}: {e}",
             args.out.display()
         )),
@@ -84,11 +84,11 @@ pub(crate) async fn run(
     let (id, version) = match uploaded {
         Upload::Known(run) if is_over(&run) => {
             say!(
-                "already {} by run {} of {}; --force runs it again",
+                "already {} run {} of {}; --force runs it again",
                 if run.state == RunState::Failed {
-                    "tried"
+                    "failed in"
                 } else {
-                    "delivered"
+                    "delivered by"
                 },
                 run.id,
                 run.created
@@ -125,10 +125,15 @@ pub(crate) async fn run(
         }
         WatchEnd::Stopped => {
             progress.abandon();
-            say!("stopping: finishing the records in progress (Ctrl-C again stops at once)");
+            say!(
+                "stopping: finishing the records in progress (press Ctrl-C again to stop immediately)"
+            );
             let stopped = running.stop().await;
-            stopped.map_err(|e| CliError::failed("the state directory failed", e))?;
-            say!("stopped. The same command resumes:\n  {}", command_line());
+            stopped.map_err(|e| CliError::failed("cannot read or write the state directory", e))?;
+            say!(
+                "stopped. To resume, run the same command again:\n  {}",
+                command_line()
+            );
             Ok(Exit::Interrupted)
         }
         WatchEnd::CannotContinue(why) => {
@@ -136,7 +141,10 @@ pub(crate) async fn run(
             let why = running.stop().await.err().unwrap_or(why);
             Err(CliError::failed(
                 format_args!("run {id} cannot continue"),
-                format_args!("{why}\nThe same command retries:\n  {}", command_line()),
+                format_args!(
+                    "{why}\nTo retry, run the same command again:\n  {}",
+                    command_line()
+                ),
             ))
         }
     }

@@ -28,7 +28,7 @@ pub(crate) enum RunProgress {
     },
     /// Report writes the workbook: rows so far, and all rows.
     Report(u64, u64),
-    /// The mail is sent, and temporary objects are removed.
+    /// The email is sent, and temporary objects are removed.
     Cleanup,
 }
 

@@ -19,7 +19,7 @@ use crate::pipeline_file::PipelineFile;
 use crate::stack::{INBOX, WORK};
 
 /// Keys of the object's metadata. The metadata is part of the object's version: the same workbook
-/// with another pipeline or other options is another upload.
+/// with a different pipeline or different options is a different upload.
 mod metadata {
     /// blake3 of the workbook.
     pub(super) const CONTENT: &str = "content";
@@ -141,7 +141,7 @@ async fn store(
     let info = objects.upload(INBOX, key, file, put).await?;
     // The local inbox uses the same hash.
     if info.etag != content {
-        let why = "the file was saved while it was read; run the same command again";
+        let why = "the file changed while it was being read; run the same command again";
         return Err(unreadable(file, why));
     }
     Ok(info)
@@ -214,7 +214,7 @@ mod tests {
         let stored = store(&objects, "p/b.csv", &file, put(), &before).await;
         let error = stored.unwrap_err().to_string();
         assert!(
-            error.contains("b.csv") && error.contains("saved while"),
+            error.contains("b.csv") && error.contains("changed while"),
             "{error}"
         );
     }

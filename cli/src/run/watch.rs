@@ -14,7 +14,7 @@ use crate::stack::{LocalStack, RunningStack};
 
 /// How often to look at the run if nothing reports a change.
 const LOOK_EVERY: Duration = Duration::from_millis(150);
-/// The least time between two looks, however much changes.
+/// Minimum time between two polls.
 const LOOK_LEAST: Duration = Duration::from_millis(15);
 
 /// Why watching a run ended.
@@ -23,7 +23,7 @@ pub(super) enum WatchEnd {
     Over(Box<RunItem>),
     /// A signal arrived.
     Stopped,
-    /// The run cannot end, with the reason for the person: a stage failed too often, or the state
+    /// The run cannot end, with the reason for the person: a stage failed on every attempt, or the state
     /// directory failed.
     CannotContinue(String),
 }
@@ -68,7 +68,7 @@ pub(super) async fn watch(
 
 /// Ends the command if a message of the run is a dead letter.
 ///
-/// No mail is sent about it: what failed on this machine can be repaired, and the same command then
+/// No email is sent about it: what failed on this machine can be repaired, and the same command then
 /// puts the message back on the queue. A dead letter of cleanup does not change the result.
 fn handle_dead_letters(
     stack: &LocalStack,
@@ -83,11 +83,11 @@ fn handle_dead_letters(
         return Ok(None);
     };
     let stage = letter.target.name();
-    let why = format!("{stage} failed too often: {}", letter.error);
+    let why = format!("{stage} failed on every attempt: {}", letter.error);
     Ok(Some(match (letter.target, run) {
         (Target::Cleanup, Some(run)) => {
             progress.say(&format!(
-                "{why}\nFix the cause, then the same command cleans up."
+                "{why}\nFix the cause, then run the same command again to clean up."
             ));
             WatchEnd::Over(Box::new(run.clone()))
         }

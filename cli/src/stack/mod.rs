@@ -67,7 +67,7 @@ pub(crate) struct StackOptions {
     pub(crate) slots: Option<u16>,
     /// The seed with which to deliver every event twice and in random order.
     pub(crate) chaos: Option<u64>,
-    /// The relay that sends mail. Without one a mail is only written to a file.
+    /// The relay that sends mail. Without one an email is only written to a file.
     pub(crate) relay: Option<SmtpMailer>,
 }
 

@@ -26,15 +26,15 @@ use super::{LocalStack, STATE, StackOptions, TEMPORARY, WORK, buckets};
 
 /// The name of the stack, the queue and the image on one machine.
 const STACK: &str = "rowmill";
-/// The sender of mails.
+/// The sender of emails.
 const FROM: &str = "rowmill@localhost";
-/// The recipient of mails if a pipeline names none.
+/// The recipient of emails if a pipeline names none.
 const TO: &str = "you@localhost";
 
 /// A run without progress for this long is checked: long compared with the time between two stages
 /// on one machine, short for a person who waits.
 const STALLED_AFTER: Duration = Duration::from_secs(60);
-/// A job that waits this long while nothing runs will never run.
+/// A job that waits this long while nothing runs is reported.
 const RUNNABLE_AFTER: Duration = Duration::from_secs(600);
 
 impl LocalStack {

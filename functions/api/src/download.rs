@@ -1,4 +1,4 @@
-//! `GET /d/{token}`: the result that the link in a mail names.
+//! `GET /d/{token}`: the result that the link in an email names.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(crate) async fn download(
                 StatusCode::FORBIDDEN,
                 "This link is not valid",
                 "It was changed, or it was signed with a key that is no longer used. Copy the \
-                 whole link from the mail again.",
+                 whole link from the email again.",
             );
         }
         Err(LinkError::Malformed) => return unknown(),
@@ -71,7 +71,7 @@ async fn redirect(work: &WorkBucket, key: &str) -> Response {
             page(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "The result is not available right now",
-                "The storage does not answer. Try again in a few minutes.",
+                "The storage service is not responding. Try again in a few minutes.",
             )
         }
     }
@@ -81,6 +81,6 @@ fn unknown() -> Response {
     page(
         StatusCode::NOT_FOUND,
         "This is not a Rowmill link",
-        "Part of it may be missing. Copy the whole link from the mail again.",
+        "Part of it may be missing. Copy the whole link from the email again.",
     )
 }

@@ -1,4 +1,4 @@
-//! The HTTP interface: health, and the links to results that mails hold.
+//! The HTTP interface: health, and the links to results in emails.
 //!
 //! API Gateway hands requests to [`invoke`], which passes them to [`router`]. The router is a plain
 //! function of its state, so the same routes can answer on Lambda and on one machine.
@@ -7,7 +7,7 @@
 //! |---|---|
 //! | `entry.rs` | the routes, and the events of API Gateway |
 //! | `stage.rs` | what the routes use, and `/health` |
-//! | `download.rs` | `/d/{token}`: the result that a link in a mail names |
+//! | `download.rs` | `/d/{token}`: the result that a link in an email names |
 //! | `page.rs` | the short HTML pages |
 //! | `main.rs` | the Lambda function |
 //!

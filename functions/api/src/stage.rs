@@ -17,7 +17,7 @@ use crate::page::page;
 pub struct Api {
     /// The work bucket.
     pub work: WorkBucket,
-    /// The key that signs the links in mails.
+    /// The key that signs the links in emails.
     pub link_key: LinkKey,
 }
 
@@ -25,7 +25,7 @@ pub(crate) async fn health(State(api): State<Arc<Api>>) -> Response {
     let work_bucket = match api.work.list(keys::PIPELINES, None).await {
         Ok(_) => "answers",
         Err(error) => {
-            // The log gets the error and the caller does not: anybody may call this route.
+            // Log the error but do not return it: this route is public.
             tracing::error!(%error, "the work bucket does not answer");
             "does not answer"
         }
@@ -38,6 +38,6 @@ pub(crate) async fn not_found() -> Response {
     page(
         StatusCode::NOT_FOUND,
         "Page not found",
-        "If you followed a link in a mail, copy the whole link again.",
+        "If you followed a link in an email, copy the whole link again.",
     )
 }

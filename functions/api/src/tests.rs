@@ -99,7 +99,7 @@ async fn a_link_redirects_to_its_object() {
     let location = answer.location.unwrap();
     let file = location.strip_prefix("file://").unwrap();
     assert!(file.ends_with("-result.xlsx"), "{location}");
-    // Programs that check links in mails send HEAD requests.
+    // Programs that check links in emails send HEAD requests.
     let path = format!("/d/{}", bench.link.sign(&bench.key));
     let head = bench.ask(Method::HEAD, &path).await;
     assert_eq!(head.status, StatusCode::FOUND);

@@ -23,7 +23,7 @@ pub enum SweepAction {
         /// The run.
         run: RunId,
     },
-    /// All jobs of the run have ended, or report had started, but the mail is not sent: report
+    /// All jobs of the run have ended, or report had started, but the email is not sent: report
     /// checks the run.
     JobsEnded {
         /// The run.

@@ -1,4 +1,4 @@
-//! Finds and removes job definitions that no live run uses.
+//! Finds and removes job definitions that no unfinished run uses.
 
 use std::collections::HashSet;
 

@@ -15,7 +15,7 @@ pub enum CleanupError {
     #[error("run {0} is not in the ledger")]
     UnknownRun(RunId),
     /// The run's mail is not sent yet, so its data is still needed.
-    #[error("run {run} is {}; it can be cleaned up only after its mail is sent", state.name())]
+    #[error("run {run} is {}; it can be cleaned up only after its email is sent", state.name())]
     NotEnded {
         /// The run.
         run: RunId,

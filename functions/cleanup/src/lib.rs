@@ -1,4 +1,4 @@
-//! Stage cleanup: removes everything temporary, and moves stalled runs on.
+//! Stage cleanup: removes everything temporary, and resumes stalled runs.
 //!
 //! Cleanup is entered ([`Cleanup::invoke`]) by what report answers, once a run's mail is sent
 //! ([`Cleanup::handle`]); by the time that is set for each run ([`Cleanup::due`]); and by a
@@ -16,9 +16,9 @@
 //!
 //! # Guarantees
 //!
-//! - Nothing of a run is removed before its mail is sent. Results stay.
+//! - Nothing of a run is removed before its email is sent. Results stay.
 //! - A lost event loses nothing: a run without progress is handed to the stage that can move it on,
-//!   or fails, so that every run ends with a mail.
+//!   or fails, so that every run ends with an email.
 //! - Cleanup can stop anywhere and run again.
 //!
 //! The terms are defined in `docs/glossary.md`.

@@ -46,12 +46,12 @@ pub struct CleanupConfig {
 }
 
 impl Cleanup {
-    /// Removes everything temporary of a run whose mail is sent: its table, all objects under
+    /// Removes everything temporary of a run whose email is sent: its table, all objects under
     /// `runs/<id>/`, job definitions that no live run uses, and its scheduled check. Results stay.
     /// Does nothing if this was done before or another invocation is doing it.
     ///
     /// # Errors
-    /// [`CleanupError::NotEnded`] if the mail of the run is not sent yet. Safe to repeat after any
+    /// [`CleanupError::NotEnded`] if the email of the run is not sent yet. Safe to repeat after any
     /// error.
     pub async fn handle(&self, event: &Reported, cx: &Invocation) -> Result<(), CleanupError> {
         let run = &event.run;

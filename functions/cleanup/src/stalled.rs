@@ -2,7 +2,7 @@
 //!
 //! If nothing changed in a run for a while, the stage that can move it on gets the message that
 //! usually invokes it, after Batch was asked about its jobs. If no stage can move the run on, it
-//! fails, so that a mail is sent in any case.
+//! fails, so that an email is sent in any case.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -32,14 +32,14 @@ impl Cleanup {
     /// up. Safe to repeat and to run in parallel with all other stages.
     ///
     /// # Errors
-    /// The run could not be moved on. The next check tries again.
+    /// The run could not be resumed. The next check tries again.
     pub async fn due(
         &self,
         run: &RunId,
         cx: &Invocation,
     ) -> Result<Vec<SweepAction>, CleanupError> {
         let Some(item) = self.runs.find_run(run).await? else {
-            // The check is scheduled before the run is created, so split ended in between.
+            // The check is scheduled before the run is created, so split was interrupted in between.
             tracing::warn!(%run, "unknown run: its upload was never split");
             return Ok(Vec::new());
         };
@@ -113,7 +113,7 @@ impl Cleanup {
         }
     }
 
-    /// Fails a run that nobody is splitting any more: all attempts at its event are used up.
+    /// Fails a run whose split is no longer in progress: all attempts at its event are used up.
     async fn splitting_on(
         &self,
         item: &RunItem,
@@ -126,12 +126,12 @@ impl Cleanup {
         let failure = Failure {
             stage: "split".into(),
             what: format!(
-                "{}: reading the file did not finish (out of time or memory, or a service failed)",
+                "{}: reading the file did not finish (timeout, out of memory, or a service failed)",
                 keys::file_name(&item.source.key)
             ),
             advice:
                 "Upload the file again. If that fails too, divide it into several workbooks, or \
-                     give the split function more memory."
+                     increase the memory of the split function."
                     .into(),
         };
         let (runs, topic, change) = (&*self.runs, &*self.topic, Transition::FailSplit);
@@ -201,7 +201,7 @@ impl Cleanup {
 
     /// Why a job that was submitted long ago, or a child of it, waits although the queue runs
     /// nothing. This is the reason that Batch gives, or empty if it gives none. `None` if the queue
-    /// runs other jobs: this one will have its turn.
+    /// runs other jobs: this one will be scheduled later.
     async fn waits(
         &self,
         job: &JobDetail,

@@ -16,7 +16,7 @@ use crate::stage::Cleanup;
 use crate::stalled::before;
 
 impl Cleanup {
-    /// Sweeps once. A run that cannot be moved on does not affect the others: its error is part of
+    /// Sweeps once. A run that cannot be resumed does not affect the others: its error is part of
     /// the result. Safe to repeat and to run in parallel with all other stages.
     ///
     /// # Errors
@@ -38,7 +38,7 @@ impl Cleanup {
             self.stray_definitions_removed(&runs).await,
         ] {
             for action in result.iter().flatten() {
-                tracing::info!(?action, "swept");
+                tracing::info!(?action, "leftover removed");
             }
             swept.take(result);
         }

@@ -14,13 +14,13 @@ use tokio::time::sleep;
 
 use crate::child::Child;
 
-/// How long a child may look for an answer before another child looks for it too. This covers an
+/// Lease: how long a child may work on an answer before another child takes over. This covers an
 /// answer that takes several attempts. A child that is retried after it died continues with its own
 /// questions at once.
 const LEASE: Duration = Duration::from_secs(120);
 /// The first wait for another child's answer. Each wait is twice as long as the one before.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
-/// The longest wait: each look at the table costs a read.
+/// The longest wait: each poll costs a read.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// The answers in the table of a run.

@@ -92,8 +92,8 @@ impl ProgramFetcher {
         Ok(programs)
     }
 
-    /// The folder with the step's program. It is deleted when the value is dropped. What a killed
-    /// child leaves goes with its container, or locally at the next start.
+    /// The folder with the step's program. It is deleted when the value is dropped. Leftovers of a
+    /// killed child are removed with its container, or locally at the next start.
     async fn fetch(&self, fetch: &Fetch, directory: &Path) -> Result<TempDir, FetchError> {
         let scratch = self.scratch.clone();
         let scratch = scratch.unwrap_or_else(tempfile::env::temp_dir);
@@ -127,7 +127,7 @@ impl ProgramFetcher {
         let refused = |why: String| Err(FetchError::Refused(why));
         let too_large = |bytes: u64| {
             refused(format!(
-                "the file has {} MiB, but at most {} MiB are fetched",
+                "the file is {} MiB; the maximum is {} MiB",
                 bytes.div_ceil(1 << 20),
                 FETCHED_MAX >> 20
             ))

@@ -1,4 +1,4 @@
-//! Runs a pipeline on a few records, in memory, before anyone pays for a run.
+//! Runs a pipeline on a few records, in memory, without the cost of a run.
 
 mod request;
 

@@ -207,7 +207,7 @@ fn fit(outcome: Outcome) -> Outcome {
             }
     });
     let estimate = texts.sum::<usize>() + outcome.error.as_ref().map_or(0, String::len);
-    // JSON escapes a byte as at most six, so a smaller outcome fits without being serialised.
+    // JSON escapes a byte as at most six, so a smaller outcome fits without being serialized.
     if estimate < OUTCOME_BYTES / 6 {
         return outcome;
     }
@@ -221,7 +221,7 @@ fn fit(outcome: Outcome) -> Outcome {
             ..outcome
         },
         format!(
-            "the outputs take {} KB, but at most {} KB can be stored per row: take fewer or \
+            "the outputs are {} KB; at most {} KB can be stored per row: select fewer or \
              shorter values from the source",
             size / 1024,
             OUTCOME_BYTES / 1024

@@ -31,7 +31,7 @@ impl Enrich {
             .find(|plan| plan.chunk == child.chunk)
             .ok_or_else(|| {
                 misconfigured(format!(
-                    "the run has no such chunk (it has {})",
+                    "chunk out of range: the run has {} chunks",
                     manifest.chunks.len()
                 ))
             })?;

@@ -94,7 +94,7 @@ impl Enrich {
             .cloned()
             .ok_or_else(|| {
                 EnrichError::Misconfigured(format!(
-                    "{child}: the run has no such phase (it has {})",
+                    "{child}: phase out of range: the run has {} phases",
                     phases.len()
                 ))
             })?;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::child::ChildReport;
 use crate::error::EnrichError;
 
-/// The most outcomes that one call stores, and that wait for the next call.
+/// Maximum number of outcomes that one call stores, and that wait for the next call.
 pub(crate) const FLUSH_OUTCOMES: usize = 2000;
 /// The longest time that an outcome waits for others to be stored with it. A killed child repeats
 /// this much work.

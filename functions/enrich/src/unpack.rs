@@ -1,7 +1,7 @@
-//! Unpacks a zip file with a program in it, and does not trust it.
+//! Unpacks an untrusted zip file that contains a program.
 //!
 //! The hash in the pipeline proves that this is the file the author chose. But the author may have
-//! got it from somebody else.
+//! received it from a third party.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -9,9 +9,9 @@ use std::path::Path;
 
 use zip::ZipArchive;
 
-/// The most files and folders in a zip file.
+/// Maximum number of files and folders in a zip file.
 const ENTRIES_MAX: usize = 10_000;
-/// The most bytes that a zip file may unpack to. A child on AWS has 20 GB of disk for itself, but
+/// Maximum number of bytes that a zip file may unpack to. A child on AWS has 20 GB of disk for itself, but
 /// on one machine many children unpack at the same time.
 const UNPACKED_MAX: u64 = 1 << 30;
 
@@ -66,7 +66,9 @@ pub(crate) fn unpack(from: &Path, to: &Path) -> Result<(), UnpackError> {
         let executable = entry.unix_mode().is_some_and(|mode| mode & 0o100 != 0);
         let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(refused(format!("the zip file has two entries {name:?}")));
+                return Err(refused(format!(
+                    "the zip file has two entries named {name:?}"
+                )));
             }
             file => file?,
         };

@@ -27,7 +27,7 @@ use crate::jobs::EndedJobs;
 use crate::stage::Report;
 use crate::workbook::{Joined, WorkbookWriter, WriterCommand, check_totals, result_spec};
 
-/// The most chunks that wait for the writer, in addition to the one that each task works on.
+/// Maximum number of chunks that wait for the writer, in addition to the one that each task works on.
 const AHEAD: usize = 1;
 
 impl Report {

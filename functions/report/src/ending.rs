@@ -100,7 +100,7 @@ impl Report {
                 self.failed(run, manifest.as_ref(), &failure, run.counts, cx)
                     .await?
             }
-            // What can be repaired must not end the run, whose outcomes would be removed.
+            // A problem that can be fixed must not end the run, whose outcomes would be removed.
             ending => ending?,
         };
         self.keep_and_send(run, ending, cx).await

@@ -19,7 +19,7 @@ pub enum ReportError {
     #[error("run {0} is not in the ledger, so it cannot be reported")]
     UnknownRun(RunId),
     /// Another invocation is handling a bounced mail of the run.
-    #[error("run {0}: another invocation is handling a bounced mail; deliver this event again")]
+    #[error("run {0}: another invocation is already handling a bounced email; retry this event")]
     Busy(RunId),
     /// What earlier stages wrote is inconsistent.
     #[error("run {run}: {what}")]

@@ -13,9 +13,9 @@ use crate::advice::advice;
 
 /// Bars of the chart, in addition to the one for all other values.
 const BARS: usize = 12;
-/// The most reasons that are counted separately. Further ones are counted together.
+/// Maximum number of reasons that are counted separately. Further ones are counted together.
 const REASONS_CAP: usize = 1000;
-/// The most rows that are named as examples of a reason.
+/// Maximum number of example rows per reason.
 const EXAMPLE_ROWS: usize = 5;
 
 /// The figures of the records so far.

@@ -8,14 +8,14 @@ use rowmill_domain::job::{JobDetail, JobName};
 use rowmill_ports::{ErrorKind, Jobs, PortError, Runs};
 use rowmill_runs::describe_jobs;
 
-/// How long Batch knows a job after it ended. Source: AWS Batch user guide, "Job states" (7 days).
+/// How long Batch keeps a job after it ends. Source: AWS Batch user guide, "Job states" (7 days).
 const JOBS_KEPT: TimeDelta = TimeDelta::days(7);
 
 /// The jobs of a run, all ended, by chunk and phase. `None`: Batch no longer knows the job.
 pub(crate) struct EndedJobs(BTreeMap<(u32, u16), Option<JobDetail>>);
 
 impl EndedJobs {
-    /// The job of a chunk and a phase, if Batch still knows it.
+    /// The job of a chunk and a phase, if Batch still has a record of it.
     pub(crate) fn job(&self, chunk: u32, phase: u16) -> Option<&JobDetail> {
         self.0.get(&(chunk, phase))?.as_ref()
     }
@@ -53,7 +53,7 @@ impl EndedJobs {
                         record.id.to_string(),
                         ErrorKind::Unavailable,
                         format_args!(
-                            "an event reported its end, but it is still {}",
+                            "an event reported that the job ended, but its state is still {}",
                             detail.status.name()
                         ),
                     ));

@@ -1,8 +1,8 @@
 //! Stage report: the result workbook and the mail of a run, once all its jobs have ended.
 //!
-//! Report is entered ([`Report::invoke`]) by the end of every job of a run, by the failure of a
-//! run, by the sweep that asks whether a run has ended, and by mail that bounced. It works when the
-//! last job has ended: it joins the chunks with their outcomes, writes the result workbook,
+//! Report is invoked ([`Report::invoke`]) by the end of every job of a run, by the failure of a
+//! run, by the sweep that asks whether a run has ended, and by mail that bounced. It does its work
+//! once the last job has ended: it joins the chunks with their outcomes, writes the result workbook,
 //! archives the rows, and sends one mail: delivered, delivered with errors, or failed.
 //!
 //! | file | content |
@@ -16,7 +16,7 @@
 //! | `missing.rs` | why records have no outcome |
 //! | `send.rs` | storing and sending the mail |
 //! | `mail/`, `templates/` | the mail: texts, recipients, MIME |
-//! | `bounce.rs` | mail that came back |
+//! | `bounce.rs` | bounced email |
 //! | `rebuild.rs` | the workbook, rebuilt from the archived rows |
 //! | `config.rs`, `format.rs` | settings; numbers and times as people read them |
 //! | `main.rs` | the Lambda function |

@@ -1,4 +1,4 @@
-//! Why records have no outcome: the child that was to process them failed.
+//! Why records have no outcome: the child that should have processed them failed.
 
 use std::collections::HashMap;
 
@@ -42,7 +42,7 @@ impl Report {
             let Some(job) = ended.job(plan.chunk, phase) else {
                 otherwise.get_or_insert_with(|| {
                     format!(
-                        "no result was stored, and AWS Batch has no record of the job any more \
+                        "no result was stored, and AWS Batch no longer has a record of the job \
                          (chunk {}, phase {})",
                         plan.chunk,
                         phase + 1
@@ -124,7 +124,7 @@ fn exit_meaning(code: i32) -> Option<&'static str> {
     };
     match u8::try_from(code).ok()? {
         NOT_FETCHED => Some("a program could not be fetched; the job's log says why"),
-        MISCONFIGURED => Some("misconfigured: see the log of the job"),
+        MISCONFIGURED => Some("misconfigured: see the job's log"),
         UNAVAILABLE => Some("a service or the machine failed: see the log of the job"),
         INTERRUPTED => Some("stopped"),
         // 128 + SIGKILL

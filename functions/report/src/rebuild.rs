@@ -17,8 +17,8 @@ use crate::error::ReportError;
 use crate::figures::Figures;
 use crate::workbook::{Joined, WorkbookWriter, WriterCommand, check_totals, result_spec, summary};
 
-/// Rows sent to the writer at once: enough that sending costs nothing, few enough that memory use
-/// stays small.
+/// Rows sent to the writer at once: large enough to make sending cheap, small enough to bound
+/// memory.
 const ROWS_AT_ONCE: usize = 1000;
 
 /// Reads `about.json` of a folder of archived rows, `results/<id>`.

@@ -60,7 +60,7 @@ impl Report {
             }
             Err(error) => return Err(error.into()),
         }
-        // Only now: a try that could not store its mail decides nothing.
+        // Only now: an attempt that could not store its email must have no effect.
         self.change(&run.id, Transition::RecordResult, ending.record, cx)
             .await?;
         self.end(run, ending.state, &ending.recipients, &mime, cx)
@@ -172,7 +172,7 @@ impl Report {
     }
 
     /// Sends a mail that the mail service refuses to the default recipient, with the reason, so
-    /// that one invalid recipient does not keep the result from everybody.
+    /// that one invalid recipient does not prevent delivery to the others.
     async fn report_refusal(
         &self,
         run: &RunItem,

@@ -261,7 +261,7 @@ mod tests {
     fn a_file_that_cannot_be_written_can_be_repaired() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("result.xlsx");
-        // A folder is where the file goes, for any user and without a full disk.
+        // A directory exists at the path of the file, for any user and without a full disk.
         std::fs::create_dir_all(path.join("taken")).unwrap();
         let writer = WorkbookWriter {
             run: "20261121-reviews-ffffffffffff".parse().unwrap(),

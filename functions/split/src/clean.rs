@@ -25,9 +25,9 @@ use rowmill_domain::{Columns, Kind, Value};
 use rowmill_pipeline::Input;
 use rowmill_workbook::{Cell, OutsideCell};
 
-/// The most columns or problems that a message lists.
+/// Maximum number of columns or problems that a message lists.
 pub(crate) const LISTED: usize = 5;
-/// The most characters of a value that a message shows.
+/// Maximum number of characters of a value that a message shows.
 const SHOWN: usize = 60;
 /// Milliseconds per day.
 const DAY_MS: f64 = 86_400_000.0;

@@ -1,4 +1,4 @@
-//! The core of split: a workbook on disk becomes cleaned, counted and serialised records. It uses
+//! The core of split: a workbook on disk becomes cleaned, counted and serialized records. It uses
 //! neither the ledger nor the topic.
 
 mod records;
@@ -20,7 +20,7 @@ use sink::Sink;
 
 pub use records::{Cut, RunDetails};
 
-/// Reads, cleans and profiles the workbook at `path`, and serialises its records. At most `limit`
+/// Reads, cleans and profiles the workbook at `path`, and serializes its records. At most `limit`
 /// rows become records. Messages call the workbook `name`. `progress` is called with the number of
 /// data rows read so far, at every row; the cut stops when it breaks.
 ///

@@ -5,7 +5,7 @@ use rowmill_events::EventError;
 use rowmill_ports::PortError;
 
 /// Why an upload was not handled. A problem with the upload itself is not an error: it becomes a
-/// [`Failure`] of the run, which report mails.
+/// [`Failure`] of the run, which report emails.
 #[derive(Debug, thiserror::Error)]
 pub enum SplitError {
     /// The payload is not an event of split.

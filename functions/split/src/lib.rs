@@ -3,7 +3,7 @@
 //! Split is entered by the event of an upload ([`Split::invoke`]). It finds the pipeline that the
 //! inbox folder names, reads, cleans and profiles the workbook, and stores the records in chunks
 //! that enrich can work on in parallel. A workbook that cannot be processed is refused: the run
-//! fails with a reason and advice, and report mails both.
+//! fails with a reason and advice, and report emails both.
 //!
 //! | file | content |
 //! |---|---|

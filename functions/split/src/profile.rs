@@ -12,7 +12,7 @@ use crate::clean::truncate;
 /// How many distinct values are remembered for all columns together, with 8 bytes each. A sheet of
 /// 16,384 columns needs no more memory than one of 4,000.
 const DISTINCT_BUDGET: usize = 4000 * DISTINCT_CAP;
-/// The most characters kept of the smallest and the largest text.
+/// Maximum number of characters kept of the smallest and the largest text.
 const EXTREME_TEXT: usize = 100;
 
 /// Builds the profile of a column value by value.
@@ -128,8 +128,8 @@ fn is_less(a: &Value, b: &Value) -> bool {
 }
 
 /// 64 bits of a value's hash. Two values with the same fingerprint are counted as one. Among a
-/// thousand values this happens in one of ten trillion columns. A file made to collide only
-/// falsifies its own count.
+/// thousand values this happens in one of ten trillion columns. A crafted file can only
+/// falsify its own count.
 fn fingerprint(value: &Value) -> u64 {
     let mut hasher = quality::FixedState::with_seed(0).build_hasher();
     (value.kind() as u8).hash(&mut hasher);

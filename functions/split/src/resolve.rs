@@ -9,7 +9,7 @@ use rowmill_runs::WorkBucket;
 
 use crate::error::{OrRefusal, Refusal, SplitError};
 
-/// The most pipelines that a message lists.
+/// Maximum number of pipelines that a message lists.
 const LISTED: usize = 20;
 
 /// The pipeline of an upload, with the text that the manifest embeds.
@@ -28,7 +28,7 @@ pub(crate) async fn resolve(
     let name = keys::file_name(key);
     let Some(folder) = keys::folder(key) else {
         let what =
-            format!("{name}: the file is not in a folder, and the folder selects the pipeline");
+            format!("{name}: the file is not in a folder; upload it to the folder of a pipeline");
         return Ok(Err(unknown(work, what, None).await?));
     };
     let Ok(pipeline_name) = folder.parse::<PipelineName>() else {
@@ -43,7 +43,7 @@ pub(crate) async fn resolve(
     let found = work.find(&file).await?.map(|body| body.to_vec());
     let Some(text) = found.or_else(|| built_in(folder).map(Into::into)) else {
         let what =
-            format!("{name}: the folder is `{folder}`, but there is no pipeline of that name");
+            format!("{name}: the folder is `{folder}`, but there is no pipeline with that name");
         return Ok(Err(unknown(work, what, Some(folder)).await?));
     };
     let correct = |what: String| {

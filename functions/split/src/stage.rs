@@ -32,7 +32,7 @@ use crate::read_options::read_options;
 use crate::resolve::{ResolvedPipeline, resolve};
 use crate::upload_options::UploadOptions;
 
-/// The id of the run that an upload makes.
+/// The id of the run that an upload starts.
 pub fn run_id(event: &ObjectCreated) -> RunId {
     RunId::new(
         &event.bucket,
@@ -131,7 +131,7 @@ impl Split {
         event: &ObjectCreated,
         cx: &Invocation,
     ) -> Result<RunItem, SplitError> {
-        // Before the run is created, so that every run is checked some day.
+        // Before the run is created, so that every run is eventually checked.
         let due = RunMessage::Due { run: run.clone() };
         self.scheduler
             .at(run.as_str(), cx.now + self.stalled_after, &due)
@@ -272,7 +272,7 @@ impl Split {
         let stop = Arc::new(AtomicBool::new(false));
         let stop_on_drop = StopOnDrop(stop.clone());
         let rows_read = self.rows_read.clone();
-        // Relaxed: a progress bar and a stop flag order nothing else.
+        // Relaxed ordering is enough: nothing else depends on these values.
         let progress = move |rows| {
             rows_read.store(rows, Ordering::Relaxed);
             match stop.load(Ordering::Relaxed) {

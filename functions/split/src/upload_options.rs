@@ -37,7 +37,7 @@ impl UploadOptions {
             Ok(limit) if limit > 0 => Ok(limit),
             _ => Err(Refusal::new(
                 format!("{name}: the metadata `{LIMIT_METADATA}` is `{text}`, but must be a number above 0"),
-                "Upload the file again with a number of rows, or without this metadata.",
+                "Upload the file again with a valid number, or without this metadata.",
             )),
         });
         let notify = metadata.get(NOTIFY_METADATA).map_or("", String::as_str);

@@ -46,7 +46,7 @@ pub fn definition(
         retry: retry_strategy(batch.attempts),
         timeout_seconds: Some(batch.timeout_seconds.max(ATTEMPT_SECONDS_MIN)),
     };
-    // Serialising strings, numbers and ordered maps cannot fail. With an empty text, all
+    // Serializing strings, numbers and ordered maps cannot fail. With an empty text, all
     // definitions would only have the same name.
     let content = serde_json::to_vec(&definition).unwrap_or_default();
     let hash = blake3::hash(&content).to_hex();

@@ -3,7 +3,7 @@ use rowmill_events::EventError;
 use rowmill_ports::PortError;
 
 /// Why a run was not handled. A run that can never be submitted is not an error: it fails, and
-/// report mails the reason.
+/// report emails the reason.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
     /// The payload is not an event of submit.

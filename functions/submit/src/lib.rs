@@ -18,8 +18,8 @@
 //!   a function of run, chunk and phase, its id is recorded as soon as it is known, and a submit
 //!   that resumes looks for a job of that name before it submits one. If two invocations submit the
 //!   same job at the same time, one of the two is terminated.
-//! - A run that Batch refuses for good fails with the reason: its jobs are terminated, and report
-//!   sends the mail.
+//! - A run that Batch permanently rejects fails with the reason: its jobs are terminated, and report
+//!   sends the email.
 //!
 //! The terms are defined in `docs/glossary.md`.
 

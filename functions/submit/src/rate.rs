@@ -1,4 +1,4 @@
-//! Keeps calls below a service's rate.
+//! Limits the rate of calls to a service.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -220,7 +220,7 @@ impl Submit {
         let id = self.find_or_submit(context, job, ids).await?;
         match self.runs.record_job(&run, &job.name, &id).await {
             Ok(()) => Ok(id),
-            // Another invocation took over and was faster: its job counts.
+            // Another invocation recorded a job first; that one is used.
             Err(error) if error.kind == ErrorKind::Conflict => {
                 let jobs = self.runs.jobs(&run).await?;
                 let theirs = jobs.into_iter().find(|j| j.name == job.name);
@@ -384,8 +384,8 @@ fn refused_or_error(error: PortError) -> NotSubmitted {
     match error.kind {
         ErrorKind::Invalid | ErrorKind::Denied | ErrorKind::NotFound => refused(
             format!("AWS Batch refused the job: {error}"),
-            "Correct [batch] or the `image` of the step in the pipeline, or what the message names, \
-             and upload the workbook again.",
+            "Correct [batch] or the `image` of the step in the pipeline, or the setting that the message \
+             mentions, and upload the workbook again.",
         ),
         _ => error.into(),
     }

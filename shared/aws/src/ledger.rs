@@ -39,7 +39,7 @@ pub struct DynamoLedger {
     runs: String,
     /// `<stack>-permits`
     permits: String,
-    /// The configuration's way to sleep between the rounds of a batch, if it has one.
+    /// The configuration's sleep implementation, used between the rounds of a batch, if it has one.
     sleep: Option<SharedAsyncSleep>,
 }
 

@@ -81,14 +81,14 @@ fn verdict(error: &SendEmailError) -> Option<(ErrorKind, &'static str)> {
         {
             Some((
                 ErrorKind::Denied,
-                "click the link in the mail that SES sent to verify the sender; while the account \
+                "click the link in the email that SES sent to verify the sender; while the account \
                  is in the SES sandbox, recipients must be verified too: verify them, or request \
                  production access in the SES console",
             ))
         }
         SendEmailError::MessageRejected(_) => Some((
             ErrorKind::Invalid,
-            "SES does not accept this mail; its message says why",
+            "SES does not accept this email; its message says why",
         )),
         SendEmailError::MailFromDomainNotVerifiedException(_) => Some((
             ErrorKind::Denied,
@@ -97,7 +97,7 @@ fn verdict(error: &SendEmailError) -> Option<(ErrorKind, &'static str)> {
         )),
         SendEmailError::AccountSuspendedException(_) => Some((
             ErrorKind::Denied,
-            "AWS has permanently suspended sending for this account; see the mail from AWS to the \
+            "AWS has permanently suspended sending for this account; see the email from AWS to the \
              account's owner, or use another account",
         )),
         SendEmailError::SendingPausedException(_) => Some((

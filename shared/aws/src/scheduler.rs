@@ -17,7 +17,7 @@ use crate::error::failed;
 
 const CREATE: &str = "CreateSchedule";
 
-/// The least time in the future. EventBridge Scheduler is precise to a minute, and its behavior for
+/// Minimum delay of a schedule. EventBridge Scheduler is precise to a minute, and its behavior for
 /// a time in the past is not documented. Source: EventBridge Scheduler user guide, "Schedule types".
 const AHEAD: Duration = Duration::from_secs(60);
 

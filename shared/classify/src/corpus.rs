@@ -1,17 +1,17 @@
-//! Labelled texts as n-gram counts.
+//! Labeled texts as n-gram counts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::grams;
 
-/// Most labels in a corpus. With more, the maximum size of a model would leave too few features.
+/// Maximum number of labels in a corpus. With more, the maximum size of a model would leave too few features.
 pub const LABELS_MAX: usize = 256;
 
 /// Longest label, in bytes.
 pub const LABEL_BYTES_MAX: usize = 255;
 
-/// Most bytes of all texts in a corpus: about 600,000 texts of 100 characters. Training needs about
+/// Maximum number of bytes of all texts in a corpus: about 600,000 texts of 100 characters. Training needs about
 /// 50 bytes of memory per byte of text (measured: 1.4 GB for 264,000 texts with 31 MB).
 pub const TEXT_BYTES_MAX: usize = 64 << 20;
 
@@ -35,7 +35,7 @@ pub enum CorpusError {
     TooLarge,
 }
 
-/// Labelled texts.
+/// Labeled texts.
 #[derive(Debug, Default)]
 pub struct Corpus {
     /// Labels by name, numbered in the order of their first appearance.

@@ -1,6 +1,6 @@
 //! Trains and runs text classifiers.
 //!
-//! A [`Corpus`] of labelled texts trains a [`Model`], which predicts the most likely label of a text
+//! A [`Corpus`] of labeled texts trains a [`Model`], which predicts the most likely label of a text
 //! and the words that support it.
 //!
 //! ```
@@ -27,7 +27,7 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | `corpus` | labelled texts as n-gram counts |
+//! | `corpus` | labeled texts as n-gram counts |
 //! | `grams` | the n-grams of a text |
 //! | `features` | which n-grams are features, and their TF-IDF values |
 //! | `solve` | fits the weights |

@@ -15,14 +15,14 @@ use crate::features::Rows;
 /// `C`: the weight of the texts relative to the regularization. The default of scikit-learn.
 const C: f32 = 1.0;
 
-/// Most passes over the rows.
+/// Maximum number of passes over the rows.
 const PASSES_MAX: usize = 60;
 
 /// Convergence threshold. Passes end when `q_i` and the prediction for row i, which are equal at the
 /// optimum, differ by at most this much on average, in the label that differs most.
 const TOLERANCE: f32 = 1e-4;
 
-/// Most iterations of Newton's method. With a good guess, 2 or 3 are enough.
+/// Maximum number of iterations of Newton's method. With a good guess, 2 or 3 are enough.
 const ITERATIONS_MAX: usize = 30;
 
 /// Labels processed at a time. Compilers turn the loops over them into vector instructions.

@@ -10,7 +10,7 @@ use crate::model::Model;
 use crate::solve::solve;
 use crate::validate::{Validation, fold_of};
 
-/// Most threads. Each fit has its own rows, with about 15 bytes per byte of text.
+/// Maximum number of threads. Each fit has its own rows, with about 15 bytes per byte of text.
 const THREADS_MAX: usize = 2;
 
 /// A trained model and its validation.

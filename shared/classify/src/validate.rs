@@ -1,4 +1,4 @@
-//! The quality of a classifier on texts outside its training.
+//! The quality of a classifier on texts it was not trained on.
 
 use crate::corpus::Corpus;
 
@@ -14,7 +14,7 @@ pub fn fold_of(targets: &[usize], folds: usize) -> Vec<usize> {
     fold
 }
 
-/// The result of a cross-validation: each text was labelled once, by a model that was trained without
+/// The result of a cross-validation: each text was labeled once, by a model that was trained without
 /// the fold of the text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Validation {
@@ -22,7 +22,7 @@ pub struct Validation {
     pub labels: Vec<String>,
     /// The number of folds.
     pub folds: usize,
-    /// `confusion[i][j]`: the number of texts with label i that were labelled j.
+    /// `confusion[i][j]`: the number of texts with label i that were labeled j.
     pub confusion: Vec<Vec<u64>>,
 }
 
@@ -49,7 +49,7 @@ impl Validation {
         }
     }
 
-    /// The share of texts that were labelled correctly, 0 to 1.
+    /// The share of texts that were labeled correctly, 0 to 1.
     pub fn accuracy(&self) -> f64 {
         let correct: u64 = (0..self.labels.len()).map(|i| self.confusion[i][i]).sum();
         let all: u64 = self.confusion.iter().flatten().sum();
@@ -57,7 +57,7 @@ impl Validation {
     }
 
     /// The F1 score of a label (by index): the harmonic mean of precision and recall, or 0 if no text
-    /// was labelled with it correctly.
+    /// was labeled with it correctly.
     pub fn f1(&self, label: usize) -> f64 {
         let correct = self.confusion[label][label];
         let predicted: u64 = self.confusion.iter().map(|row| row[label]).sum();

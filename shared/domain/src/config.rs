@@ -54,9 +54,9 @@ pub const ROWMILL_FROM: &str = "ROWMILL_FROM";
 /// report: the default recipients, separated by commas, if neither the upload nor the pipeline names
 /// any. Default: none, so every pipeline must name one.
 pub const ROWMILL_TO: &str = "ROWMILL_TO";
-/// report: the domains that mail can be sent to, separated by commas. Default: all.
+/// report: the domains that email can be sent to, separated by commas. Default: all.
 pub const ROWMILL_ALLOWED_DOMAINS: &str = "ROWMILL_ALLOWED_DOMAINS";
-/// report: the largest workbook, in bytes, that is attached to the mail instead of linked. Default:
+/// report: the largest workbook, in bytes, that is attached to the email instead of linked. Default:
 /// [`crate::limits::ATTACH_DEFAULT`].
 pub const ROWMILL_ATTACH_LIMIT: &str = "ROWMILL_ATTACH_LIMIT";
 /// report: the SES configuration set for sending mail. Default: none.

@@ -34,7 +34,7 @@ pub struct ObjectCreated {
     pub time: DateTime<Utc>,
 }
 
-/// The answer of report when the mail of a run is sent. The event of cleanup.
+/// The answer of report when the email of a run is sent. The event of cleanup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reported {
     /// The run.
@@ -44,7 +44,7 @@ pub struct Reported {
 /// The SES message tag that names the run. SES includes it in bounce notifications.
 pub const RUN_TAG: &str = "rowmill-run";
 
-/// The mail of a run bounced. An event of report.
+/// The email of a run bounced. An event of report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounce {
     /// The run.
@@ -53,6 +53,6 @@ pub struct Bounce {
     pub mail: String,
     /// For each address, the reason from the service and the mailbox.
     pub recipients: BTreeMap<String, String>,
-    /// Whether the workbook could be the reason, so that a mail with a link instead could be accepted.
+    /// Whether the workbook could be the reason, so that an email with a link instead could be accepted.
     pub by_workbook: bool,
 }

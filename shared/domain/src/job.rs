@@ -110,7 +110,7 @@ pub struct EvaluateOnExit {
     pub action: ExitAction,
 }
 
-/// How often a job is attempted. If no rule matches, it is retried, as in AWS.
+/// How many times a job is attempted. If no rule matches, it is retried, as in AWS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RetryStrategy {
@@ -382,7 +382,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_star_takes_every_text_that_begins_so(
+        fn a_star_matches_every_text_with_this_prefix(
             start in "[a-zA-Z0-9.: ]{0,12}",
             rest in "\\PC{0,12}",
         ) {

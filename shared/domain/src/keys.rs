@@ -43,7 +43,7 @@ pub fn chunk(run: &RunId, chunk: u32) -> String {
     format!("runs/{run}/chunks/{chunk:05}.json")
 }
 
-/// `results/<id>/`: the result, the archive and the mail of a run.
+/// `results/<id>/`: the result, the archive and the email of a run.
 pub fn results_prefix(run: &RunId) -> String {
     format!("results/{run}/")
 }
@@ -71,12 +71,12 @@ pub fn about(run: &RunId) -> String {
     format!("results/{run}/{ABOUT}")
 }
 
-/// `results/<id>/mail.eml`: the mail as it was sent, so that a repeated delivery sends the same.
+/// `results/<id>/mail.eml`: the email as it was sent, so that a repeated delivery sends the same.
 pub fn mail(run: &RunId) -> String {
     format!("results/{run}/mail.eml")
 }
 
-/// `results/<id>/mail-linked.eml`: the same mail with a link instead of the workbook, for mailboxes
+/// `results/<id>/mail-linked.eml`: the same email with a link instead of the workbook, for mailboxes
 /// that refuse its size.
 pub fn linked_mail(run: &RunId) -> String {
     format!("results/{run}/mail-linked.eml")

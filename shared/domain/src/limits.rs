@@ -127,12 +127,12 @@ pub const DELETE_OBJECTS_MAX: usize = 1000;
 /// Maximum number of parts of an upload. Source: S3 user guide, "Amazon S3 multipart upload limits".
 pub const UPLOAD_PARTS_MAX: u64 = 10_000;
 
-/// Maximum size of a mail including base64, in bytes. Source: SES v2 quotas (40 MB).
+/// Maximum size of an email including base64, in bytes. Source: SES v2 quotas (40 MB).
 pub const MAIL_MAX: usize = 40 * 1024 * 1024;
 /// The default size in bytes above which the workbook is linked instead of attached. Many mailboxes
-/// refuse larger mails.
+/// refuse larger emails.
 pub const ATTACH_DEFAULT: u64 = 7 * 1024 * 1024;
-/// Maximum number of recipients of a mail. Source: SES v2 quotas.
+/// Maximum number of recipients of an email. Source: SES v2 quotas.
 pub const RECIPIENTS_MAX: usize = 50;
 
 /// Maximum number of items in a BatchWriteItem request. Source: DynamoDB API.

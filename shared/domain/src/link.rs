@@ -15,14 +15,14 @@ use sha2::Sha256;
 use crate::keys;
 use crate::run::RunId;
 
-/// How long a link in a mail is valid, in days.
+/// How long a link in an email is valid, in days.
 pub const LINK_DAYS: i64 = 14;
 /// How long the link to the object is valid after a click, in seconds: enough to start a download.
 pub const CLICK_SECONDS: u64 = 5 * 60;
 
 /// The first part of a token: the version of its format.
 const VERSION: &str = "v1";
-/// Separates this use of the key from any other.
+/// Domain separation: keeps this use of the key distinct from others.
 const PURPOSE: &[u8] = b"rowmill link v1\0";
 /// The length of the expiry in bytes: seconds since 1970, big-endian.
 const EXPIRY_BYTES: usize = 8;

@@ -48,7 +48,7 @@ pub struct Manifest {
     pub records: u64,
     /// The number of rejected rows by reason. The rows are in [`crate::keys::rejected`].
     pub rejected: BTreeMap<RejectReason, u64>,
-    /// Notes of the reader for the mail, such as renamed headers and truncated texts.
+    /// Notes of the reader for the email, such as renamed headers and truncated texts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Recipients from the metadata of the object, instead of those of the pipeline.
@@ -67,14 +67,14 @@ pub enum ManifestError {
     Json(#[from] serde_json::Error),
     /// A newer program wrote it.
     #[error(
-        "the manifest has version {0}, and this program reads version {MANIFEST_VERSION}: use the \
+        "the manifest has version {0}, and this version of Rowmill reads version {MANIFEST_VERSION}: use the \
          newer program that started the run"
     )]
     Newer(u32),
     /// An older program wrote it.
     #[error(
         "the manifest has version {0}, and this program reads version {MANIFEST_VERSION}: finish the \
-         run with the older program that started it, or run the workbook again (locally in a fresh \
+         run with the older version that started it, or run the workbook again (locally in a fresh \
          output directory, on AWS by a new upload)"
     )]
     Older(u32),

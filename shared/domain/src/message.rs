@@ -14,7 +14,7 @@ pub enum RunMessage {
         /// The run.
         run: RunId,
     },
-    /// A run cannot continue, or its workbook was refused. Report sends a mail about it.
+    /// A run cannot continue, or its workbook was refused. Report sends an email about it.
     Failed {
         /// The run.
         run: RunId,

@@ -1,4 +1,4 @@
-//! A run: one upload of one workbook, from the inbox to the mail.
+//! A run: one upload of one workbook, from the inbox to the email.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -136,11 +136,11 @@ pub enum RunState {
     Running,
     /// All jobs have ended; report is writing the result.
     Reporting,
-    /// The mail is sent and every record is `ok`.
+    /// The email is sent and every record is `ok`.
     Delivered,
-    /// The mail is sent and some rows are `failed` or `missing`.
+    /// The email is sent and some rows are `failed` or `missing`.
     DeliveredWithErrors,
-    /// The run failed, and the mail about it is sent.
+    /// The run failed, and the email about it is sent.
     Failed,
 }
 
@@ -155,7 +155,7 @@ impl RunState {
         RunState::Failed,
     ];
 
-    /// Whether the run has ended, which means that its mail is sent.
+    /// Whether the run has ended, which means that its email is sent.
     pub fn is_terminal(self) -> bool {
         self >= RunState::Delivered
     }
@@ -173,7 +173,7 @@ impl RunState {
     }
 }
 
-/// Why a run failed, in words for the recipient of the mail.
+/// Why a run failed, in words for the recipient of the email.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// The stage that failed: `split`, `submit`, ...
@@ -230,7 +230,7 @@ pub struct RunItem {
     /// Addresses that bounced, with the reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bounced: BTreeMap<String, String>,
-    /// The message id of the second mail, with a link instead of the workbook, which was sent because a
+    /// The message id of the second email, with a link instead of the workbook, which was sent because a
     /// mailbox refused the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub linked_mail: Option<String>,
@@ -272,9 +272,9 @@ pub enum Work {
     Split,
     /// Submitting all jobs.
     Submit,
-    /// Writing the workbook and sending the mail.
+    /// Writing the workbook and sending the email.
     Report,
-    /// Handling bounced mail.
+    /// Handling bounced email.
     Bounce,
     /// Removing temporary objects.
     Cleanup,

@@ -1,4 +1,4 @@
-//! Bounced mails, from SES through SNS.
+//! Bounced emails, from SES through SNS.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -48,7 +48,7 @@ pub(crate) fn is_ses(message: &Value) -> bool {
     message["eventType"].is_string()
 }
 
-/// Parses a bounce. `None` if the event is something else, or the mail has no tag with a run.
+/// Parses a bounce. `None` if the event is something else, or the email has no tag with a run.
 pub(crate) fn bounce(message: &Value) -> Result<Option<Bounce>, EventError> {
     if message["eventType"] != "Bounce" {
         return Ok(None);
@@ -79,7 +79,7 @@ pub(crate) fn bounce(message: &Value) -> Result<Option<Bounce>, EventError> {
     }))
 }
 
-/// Whether the mail was rejected because of its size or content: by the bounce type of SES, or by the
+/// Whether the email was rejected because of its size or content: by the bounce type of SES, or by the
 /// status of the receiving server ("message length exceeds administrative limit", "message too big
 /// for system"). Sources: the guide above, "Bounce types"; RFC 3463, X.2.3 and X.3.4.
 fn is_by_workbook(bounce: &Details) -> bool {

@@ -10,7 +10,7 @@ pub struct EventErrors<E> {
 }
 
 impl<E: Display> EventErrors<E> {
-    /// A collection without errors. `is_retryable` tells whether the same event may succeed later.
+    /// A collection without errors. `is_retryable` says whether the same event may succeed later.
     pub fn new(is_retryable: fn(&E) -> bool) -> EventErrors<E> {
         EventErrors {
             error: None,

@@ -7,7 +7,7 @@
 //! | `s3` | an upload, directly from S3 or through SNS | split |
 //! | `sns` | a message of the topic | submit, report, cleanup |
 //! | `batch` | a job changed its state (EventBridge) | report |
-//! | `bounce` | a mail bounced (SES through SNS) | report |
+//! | `bounce` | an email bounced (SES through SNS) | report |
 //! | `cleanup` | report finished (Lambda destination), or a sweep is due | cleanup |
 //!
 //! `report` and `cleanup` combine everything that starts their stage. `events/` contains a real

@@ -25,7 +25,7 @@ pub enum ToReport {
         /// The run.
         run: RunId,
     },
-    /// A mail of a run bounced.
+    /// An email of a run bounced.
     Bounced(Bounce),
 }
 

@@ -1,4 +1,4 @@
-//! What the `main` of every function shares.
+//! Shared by the `main` of every function.
 //!
 //! [`run`] sets up a stage and passes Lambda's events to it. [`log`] configures JSON logs, in which
 //! every line has the run, the chunk and the request that it belongs to. `leftovers` removes

@@ -51,7 +51,7 @@ impl Target {
     }
 }
 
-/// Duplicates and delays messages in tests, so that they overtake each other. AWS guarantees
+/// Duplicates and delays messages in tests, so that they arrive out of order. AWS guarantees
 /// delivery at least once, in no order. The same seed has the same effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chaos {

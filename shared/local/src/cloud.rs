@@ -1,4 +1,4 @@
-//! `cloud.db`: the database with the queues that AWS provides in the cloud.
+//! `cloud.db`: the database that replaces AWS's queues.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -19,7 +19,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 ///
 /// A commit is on the disk when it returns (`synchronous=FULL`), so it survives kill -9 and a power
 /// failure. With NORMAL, a power failure could lose the last commits, and with them the outcomes of
-/// children that another database already calls SUCCEEDED: those rows would never be processed
+/// children that another database already records as SUCCEEDED: those rows would never be processed
 /// again. For 200,000 outcomes in transactions of 1,000 by two processes, NORMAL takes 0.55 s and
 /// FULL 1.0 s.
 pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, LocalError> {

@@ -152,7 +152,7 @@ impl Objects for DirObjects {
         .await
     }
 
-    /// A `file://` URL. It stays valid as long as the object exists, for all who can read the file.
+    /// A `file://` URL. It stays valid as long as the object exists, for anyone who can read the file.
     async fn link(&self, at: &Location, _file_name: &str, _valid: Duration) -> Result<String> {
         let (key, version) = (at.key.clone(), at.version.clone());
         let path = self

@@ -13,7 +13,7 @@ use url::{Host, Url};
 
 use crate::LocalError;
 
-/// A directory of `.eml` files, which mail programs can open. A mail with the same Message-ID
+/// A directory of `.eml` files, which mail programs can open. An email with the same Message-ID
 /// replaces its file, so that a second delivery does not show up twice.
 pub struct EmlOutbox {
     directory: PathBuf,
@@ -31,7 +31,7 @@ impl EmlOutbox {
         })
     }
 
-    /// The path of the mail with this id.
+    /// The path of the email with this id.
     pub fn path(&self, id: &str) -> PathBuf {
         let name: String = id
             .chars()
@@ -74,7 +74,7 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         .write_all(bytes)
         .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&temporary, path))
-        // Without this, a power cut can take back the rename of a mail that is recorded as sent.
+        // Without this, a power failure can undo the rename of an email that is recorded as sent.
         .and_then(|()| match path.parent() {
             Some(directory) => File::open(directory)?.sync_all(),
             None => Ok(()),
@@ -94,7 +94,7 @@ impl SmtpMailer {
     /// Sends through the relay at `url`: `smtps://user:password@host` (TLS from the start) or
     /// `smtp://user:password@host:587` (STARTTLS is required). User and password are
     /// percent-encoded. For this machine (`localhost`, 127.0.0.1, `[::1]`), `smtp://` does not use
-    /// TLS. Connects with the first mail.
+    /// TLS. Connects with the first email.
     ///
     /// # Errors
     /// The URL is invalid.
@@ -114,7 +114,7 @@ impl SmtpMailer {
 
 #[async_trait]
 impl Mailer for SmtpMailer {
-    /// The returned id is the Message-ID of the mail. Relays have no id that can be queried.
+    /// The returned id is the Message-ID of the email. Relays have no id that can be queried.
     async fn send(&self, envelope: &Envelope, mime: &[u8]) -> Result<String> {
         envelope.check(mime)?;
         let invalid = |error: String| envelope.error(ErrorKind::Invalid, error);
@@ -126,7 +126,7 @@ impl Mailer for SmtpMailer {
         let to = envelope.to.iter().map(address).collect::<Result<_>>()?;
         let smtp = lettre::address::Envelope::new(Some(from), to)
             .map_err(|error| invalid(error.to_string()))?;
-        // The terminator of the data starts with a line end, which the mail already has.
+        // The terminator of the data starts with a line end, which the email already has.
         let mime_text = mime.strip_suffix(b"\r\n").unwrap_or(mime);
         match self.transport.send_raw(&smtp, mime_text).await {
             Ok(_) => Ok(message_id(mime)),
@@ -184,7 +184,7 @@ fn reasons(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The Message-ID of a mail without the brackets, or the hash of a mail without one.
+/// The Message-ID of an email without the brackets, or the hash of an email without one.
 fn message_id(mime: &[u8]) -> String {
     let text = String::from_utf8_lossy(header(mime));
     // Lines that start with white space continue a header.
@@ -200,7 +200,7 @@ fn message_id(mime: &[u8]) -> String {
     id.unwrap_or_else(|| blake3::hash(mime).to_string())
 }
 
-/// The header of a mail: everything before the first empty line.
+/// The header of an email: everything before the first empty line.
 fn header(mime: &[u8]) -> &[u8] {
     let end = |blank: &[u8]| mime.windows(blank.len()).position(|w| w == blank);
     let length = [end(b"\r\n\r\n"), end(b"\n\n")].into_iter().flatten().min();

@@ -374,7 +374,7 @@ async fn the_outbox_passes_the_suite_and_writes_each_mail_once() {
     let written = std::fs::read(&path).unwrap();
     assert!(
         written == conformance::mailer::mime(from, to),
-        "the file is the mail"
+        "the file is the email"
     );
     assert_eq!(
         files(directory.path()),

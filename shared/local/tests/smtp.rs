@@ -14,7 +14,7 @@ use rowmill_ports::{Envelope, ErrorKind, Mailer};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A mail that the server accepted.
+/// An email that the server accepted.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Accepted {
     from: String,
@@ -23,7 +23,7 @@ struct Accepted {
 }
 
 /// Starts a server that answers `MAIL FROM` with `mail` and accepts everything else. Returns its port
-/// and the mails that it accepts.
+/// and the emails that it accepts.
 async fn serve(mail: &'static str) -> (u16, Arc<Mutex<Vec<Accepted>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -24,7 +24,7 @@ mod tests {
         for (name, text) in BUILT_IN {
             assert!(PipelineName::is_valid(name));
             let pipeline = Pipeline::parse(name, text).unwrap();
-            // The mail goes to the deployment's default recipient.
+            // The email goes to the deployment's default recipient.
             assert!(pipeline.notify.to.is_empty(), "{name}");
         }
         assert!(built_in("no-such").is_none());

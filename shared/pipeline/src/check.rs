@@ -23,7 +23,7 @@ impl Pipeline {
             }
             let (message, help) = if added.iter().any(|a| a == name) {
                 (
-                    format!("`{name}` is not available yet: a later part of the pipeline adds it"),
+                    format!("`{name}` is not available here: a later step adds it"),
                     None,
                 )
             } else {

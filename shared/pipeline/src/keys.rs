@@ -117,7 +117,7 @@ pub(crate) static ROOT: Section = Section {
         "report": Shape::Table(&REPORT), default "no chart, no links" =>
             "The result workbook."
         "notify": Shape::Table(&NOTIFY), default "the deployment's default recipient" =>
-            "Who receives the mail."
+            "Who receives the email."
         "batch": Shape::Table(&BATCH), default "see [batch]" =>
             "How the work is distributed."
     },
@@ -143,7 +143,7 @@ pub(crate) static INPUT: Section = Section {
     meaning: "Which sheet and columns to read.",
     keys: keys! {
         "sheet": Shape::SheetRef, default "the first visible sheet" =>
-            "The name of the sheet, or its position from 1 with hidden sheets counted. A hidden sheet can be chosen too."
+            "The name of the sheet, or its 1-based position, counting hidden sheets. A hidden sheet can be chosen too."
         "header_row": Shape::Whole(1, rowmill_domain::limits::SHEET_ROWS), default "detected" =>
             "The row number of the header, from 1."
         "delimiter": Shape::OneOf(rowmill_domain::Delimiter::NAMES), default "detected" =>
@@ -206,7 +206,7 @@ pub(crate) static STEP: Section = Section {
         "kind": Shape::OneOf(STEP_KINDS) =>
             "What the step does. The other keys depend on it."
         "image": Shape::Text, default "the image of the deployment" =>
-            "The container image for this step. A step with another image than the step before starts a new phase. Ignored on one machine."
+            "The container image for this step. A step whose image differs from that of the previous step starts a new phase. Ignored on one machine."
     },
 };
 
@@ -227,7 +227,7 @@ pub(crate) static STEPS: [&Section; 6] = [
 
 static HTTP: Section = Section {
     title: "`[[step]]` with `kind = \"http\"`",
-    meaning: "Sends an HTTP request for each record and extracts columns from the response. Connection errors and the statuses 408, 429, 500, 502, 503, 504, 522 and 524 are retried, with growing pauses or after the time in `Retry-After`. Private, loopback and link-local addresses are refused, after redirects too.",
+    meaning: "Sends an HTTP request for each record and extracts columns from the response. Connection errors and the statuses 408, 429, 500, 502, 503, 504, 522 and 524 are retried, with exponential backoff or after the time in `Retry-After`. Private, loopback and link-local addresses are refused, after redirects too.",
     keys: keys! {
         "url": Shape::Template =>
             "The URL. Pass values through `urlencode`."
@@ -396,8 +396,8 @@ static LANGUAGE: Section = Section {
     keys: keys! {
         "column": Shape::Text =>
             "The column with the text."
-        "languages": Shape::Texts, default "all 70 that it knows" =>
-            "The languages that can occur, such as `[\"en\", \"de\"]`. With few languages, shorter texts can be detected, but a text in any other language is taken for one of them."
+        "languages": Shape::Texts, default "all 70 supported languages" =>
+            "The languages that can occur, such as `[\"en\", \"de\"]`. With few languages, shorter texts can be detected, but a text in any other language is misidentified as one of them."
         "min_confidence": Shape::Number, default "0.5" =>
             "The lowest confidence at which a language counts as detected, at most 1."
         "prefix": Shape::Text, default "none" =>
@@ -498,7 +498,7 @@ pub(crate) static REPORT: Section = Section {
 /// `[notify]`
 pub(crate) static NOTIFY: Section = Section {
     title: "`[notify]`",
-    meaning: "Who receives the mail.",
+    meaning: "Who receives the email.",
     keys: keys! {
         "to": Shape::Texts, default "the deployment's default recipient" =>
             "Mail addresses, at most 50."
@@ -508,7 +508,7 @@ pub(crate) static NOTIFY: Section = Section {
 /// `[batch]`
 pub(crate) static BATCH: Section = Section {
     title: "`[batch]`",
-    meaning: "How the work is distributed over children, each a job of AWS Batch. `rowmill plan` shows the resulting numbers.",
+    meaning: "How the work is distributed over children, each an element of an AWS Batch array job. `rowmill plan` shows the resulting numbers.",
     keys: keys! {
         "seconds_per_record": Shape::Number, default "0.01" =>
             "Expected seconds of processing per record. Children are sized to run for about 4 minutes each."

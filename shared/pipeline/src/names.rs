@@ -111,10 +111,10 @@ mod tests {
         assert_eq!(nearest("atempst", names), Some("attempts"));
         assert_eq!(nearest("customer id", names), Some("Customer ID"));
         assert_eq!(nearest("uri", names), Some("url"));
-        assert_eq!(nearest("colour", names), None);
+        assert_eq!(nearest("color", names), None);
         assert_eq!(nearest("", names), None);
         assert_eq!(
-            suggest("colour", ["a", "b"]).as_deref(),
+            suggest("color", ["a", "b"]).as_deref(),
             Some("available: `a`, `b`")
         );
     }

@@ -380,7 +380,7 @@ fn notify(table: &TomlTable<'_>) -> Notify {
         && texts.len() > RECIPIENTS_MAX
     {
         to.error(
-            format!("a mail can have at most {RECIPIENTS_MAX} recipients"),
+            format!("an email can have at most {RECIPIENTS_MAX} recipients"),
             Some("use the address of a mailing list"),
         );
     }

@@ -39,7 +39,7 @@ pub struct Pipeline {
     pub columns: Vec<DerivedColumn>,
     /// Settings of the result workbook.
     pub report: ReportSpec,
-    /// Who receives the mail.
+    /// Who receives the email.
     pub notify: Notify,
     /// How the work is distributed over children.
     pub batch: BatchSettings,
@@ -141,7 +141,7 @@ pub struct ReportSpec {
     pub links: Vec<String>,
 }
 
-/// `[notify]`: who receives the mail.
+/// `[notify]`: who receives the email.
 #[derive(Clone, Debug, Default)]
 pub struct Notify {
     /// Mail addresses. Empty: the default recipient of the deployment.

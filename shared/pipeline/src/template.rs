@@ -236,7 +236,7 @@ impl Template {
     }
 }
 
-/// Returns the reason of an error without its position in the template, which no reader of a row knows.
+/// Returns the reason of an error without its position in the template, which means nothing to the reader of a row.
 fn reason(error: &Error) -> String {
     match (error.kind(), error.detail()) {
         (ErrorKind::UndefinedError, Some(detail)) => detail.to_owned(),
@@ -280,7 +280,7 @@ fn as_text(value: &Jinja) -> Jinja {
     }
 }
 
-/// A list with its booleans as text, any other value as [`as_text`] has it.
+/// A list with its booleans as text, any other value as [`as_text`] returns it.
 fn items_as_text(value: &Jinja) -> Jinja {
     match (value.kind(), value.try_iter()) {
         (ValueKind::Seq, Ok(items)) => Jinja::from_iter(items.map(|item| as_text(&item))),

@@ -266,7 +266,7 @@ fn every_error_has_its_position() {
         ("[input]\nlimits = { cell = 5 }".to_owned(), "2:12", "unknown key `cell`", "`cells`"),
         ("[input]\nlimits = { cells = 0 }".to_owned(), "2:20", "above 0", ""),
         ("[input]\ntypes = { a = \"txt\" }".to_owned(), "2:15", "invalid value \"txt\"", "`text`"),
-        ("[[step]]\nkind = \"sentimnt\"".to_owned(), "2:8", "unknown kind of step `sentimnt`", "did you mean `sentiment`?"),
+        ("[[step]]\nkind = \"sentimnt\"".to_owned(), "2:8", "unknown step kind `sentimnt`", "did you mean `sentiment`?"),
         ("[[step]]\nkind = \"language\"\ncolumn = \"a\"\nmin_confidence = 2".to_owned(), "4:18", "at most 1", ""),
         ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"".to_owned(), "1:1", "`service` is missing", ""),
         ("[[step]]\nkind = \"translate\"\ncolumn = \"a\"\nservice = \"amazn\"".to_owned(), "4:11", "unknown service \"amazn\"", "\"amazon\""),
@@ -639,7 +639,7 @@ fn positions_in_strings_account_for_escapes_and_lines() {
 
 #[test]
 fn all_errors_are_reported_in_the_order_of_the_file() {
-    let toml = "colour = 1\n[batch]\nvcpus = 1\n[[check]]\nrule = \"x ==\"\n";
+    let toml = "color = 1\n[batch]\nvcpus = 1\n[[check]]\nrule = \"x ==\"\n";
     let all = errors(toml);
     let places: Vec<_> = all.iter().map(|e| e.0.as_str()).collect();
     assert_eq!(places, ["1:1", "3:1", "5:13"]);
@@ -696,7 +696,7 @@ links = ["Website", "x"]
         ),
         (
             "11:63",
-            "`due` is not available yet: a later part of the pipeline adds it",
+            "`due` is not available here: a later step adds it",
             "",
         ),
         (

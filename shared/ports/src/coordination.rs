@@ -82,7 +82,7 @@ pub trait Coordination: Send + Sync {
     /// time of the first permit: not before `now`, and after every permit of the key taken
     /// earlier.
     ///
-    /// A key is forgotten some time after its last permit, when that no longer makes a
+    /// A key expires some time after its last permit, when that no longer makes a
     /// difference.
     async fn take_permits(
         &self,

@@ -51,7 +51,7 @@ enum Plan {
     Denied {
         resource: &'static str,
     },
-    /// Steps left before the process is gone.
+    /// Steps left before the simulated process is killed.
     KillIn(u64),
     Killed,
 }
@@ -63,7 +63,7 @@ impl Faults {
     }
 
     /// Only the call with this number fails, counted from 0. To make every call fail once, repeat
-    /// a test with every number below the [`Faults::calls`] of an undisturbed run.
+    /// a test with every number below the [`Faults::calls`] of a run without faults.
     pub fn nth(call: u64, moment: Moment) -> Arc<Faults> {
         Faults::new(Plan::Nth(call, moment))
     }

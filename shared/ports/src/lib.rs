@@ -1,4 +1,4 @@
-//! The traits between the stages and their surroundings, one conformance suite per trait
+//! The traits between the stages and external services, one conformance suite per trait
 //! ([`conformance`]), and a wrapper that injects faults ([`faulty`]).
 //!
 //! | trait | subject | on AWS | on one machine |

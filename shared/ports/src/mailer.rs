@@ -4,10 +4,10 @@ use rowmill_domain::limits::{MAIL_MAX, RECIPIENTS_MAX};
 
 use crate::{ErrorKind, PortError, Result};
 
-/// The sender and the recipients of a mail, independent of its headers.
+/// The sender and the recipients of an email, independent of its headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
-    /// The run that the mail is about. SES reports it if the mail bounces.
+    /// The run that the email is about. SES reports it if the email bounces.
     pub run: RunId,
     /// The sender's address.
     pub from: String,
@@ -16,25 +16,25 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// Checks a mail with this envelope against the limits of SES.
+    /// Checks an email with this envelope against the limits of SES.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] if the mail is too large, or has no recipients or too many.
+    /// [`ErrorKind::Invalid`] if the email is too large, or has no recipients or too many.
     pub fn check(&self, mime: &[u8]) -> Result<()> {
         let (size, recipients) = (mime.len(), self.to.len());
         let problem = if size > MAIL_MAX {
-            format!("the mail has {size} bytes; the limit is {MAIL_MAX}")
+            format!("the email has {size} bytes; the limit is {MAIL_MAX}")
         } else if recipients == 0 {
-            "the mail has no recipient".to_owned()
+            "the email has no recipient".to_owned()
         } else if recipients > RECIPIENTS_MAX {
-            format!("the mail has {recipients} recipients; the limit is {RECIPIENTS_MAX}")
+            format!("the email has {recipients} recipients; the limit is {RECIPIENTS_MAX}")
         } else {
             return Ok(());
         };
         Err(self.error(ErrorKind::Invalid, problem))
     }
 
-    /// An error about sending a mail with this envelope.
+    /// An error about sending an email with this envelope.
     pub fn error(&self, kind: ErrorKind, message: impl std::fmt::Display) -> PortError {
         PortError::new("SendEmail", self.to.join(", "), kind, message)
     }
@@ -46,6 +46,6 @@ pub trait Mailer: Send + Sync {
     /// Sends a MIME message unchanged. Returns the id that the service gave it.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] if [`Envelope::check`] fails or the service never accepts this mail.
+    /// [`ErrorKind::Invalid`] if [`Envelope::check`] fails or the service never accepts this email.
     async fn send(&self, envelope: &Envelope, mime: &[u8]) -> Result<String>;
 }

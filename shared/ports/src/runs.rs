@@ -24,11 +24,11 @@ pub struct RunPatch {
     pub failure: Option<Failure>,
     /// Key of the result workbook in the work bucket.
     pub result: Option<String>,
-    /// Message id of the mail.
+    /// Message id of the email.
     pub mail: Option<String>,
     /// All addresses that bounced so far, each with the reason. Replaces the previous map.
     pub bounced: Option<BTreeMap<String, String>>,
-    /// Message id of the second mail, which links to the workbook instead of attaching it.
+    /// Message id of the second email, which links to the workbook instead of attaching it.
     pub linked_mail: Option<String>,
     /// ARNs of the job definitions, by phase.
     pub definitions: Option<Vec<String>>,

@@ -6,7 +6,7 @@ use rowmill_domain::limits::CLAIM_LEASE;
 use rowmill_domain::run::Work;
 use rowmill_ports::{Claim, Coordination, ErrorKind, Holder, PortError};
 
-/// What came of [`with_claim`].
+/// The result of [`with_claim`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Claimed<T> {
     /// The work ran and returned this.
@@ -66,7 +66,7 @@ fn policy(work: Work) -> Policy {
 /// |---|---|---|
 /// | split, submit, cleanup | completed | held for the retry of the same delivery |
 /// | report | completed | released, because another event of the run may succeed |
-/// | bounce | released, because more mails may bounce | released |
+/// | bounce | released, because more emails may bounce | released |
 ///
 /// If the lease ended while the work ran, another invocation may have done the same work. Its
 /// completion counts, and this invocation succeeds too.

@@ -8,8 +8,8 @@ use rowmill_ports::{PortError, RunPatch, Runs, Topic};
 
 use crate::Transition;
 
-/// Fails a run: records why, and publishes it so that report sends the mail. Returns `false`, and
-/// publishes nothing, if the run has moved on and the failure does not apply to it.
+/// Fails a run: records why, and publishes it so that report sends the email. Returns `false`, and
+/// publishes nothing, if the run has changed state in the meantime and the failure no longer applies.
 ///
 /// `transition` is [`Transition::FailSplit`] or [`Transition::FailSubmit`]. Safe to repeat.
 ///
@@ -32,7 +32,7 @@ pub async fn fail(
     Ok(applies)
 }
 
-/// Records why a run failed, without publishing it. Returns `false` if the run has moved on.
+/// Records why a run failed, without publishing it. Returns `false` if the run has changed state.
 ///
 /// # Errors
 /// A call to `runs` failed.

@@ -1,4 +1,4 @@
-//! What every stage does around its own work, implemented once.
+//! Functionality that all stages share, implemented once.
 //!
 //! | module | content |
 //! |---|---|

@@ -18,19 +18,19 @@ pub enum Transition {
     FailSplit,
     /// Records which job definitions the run uses.
     RecordDefinitions,
-    /// Batch refuses the run for good: records why.
+    /// Batch permanently rejects the run: records why.
     FailSubmit,
     /// All jobs have ended, and report starts on the result.
     StartReport,
     /// Records the result, or why there is none.
     RecordResult,
-    /// The mail is sent, and every record is `ok`.
+    /// The email is sent, and every record is `ok`.
     Deliver,
-    /// The mail is sent, and some records are `failed` or `missing`.
+    /// The email is sent, and some records are `failed` or `missing`.
     DeliverWithErrors,
-    /// The run failed, and the mail that says so is sent.
+    /// The run failed, and the email that says so is sent.
     Fail,
-    /// Records a bounced mail. A mail can bounce before its sending is recorded.
+    /// Records a bounced email. An email can bounce before its sending is recorded.
     RecordBounce,
     /// Everything temporary is removed.
     Clean,
@@ -138,7 +138,7 @@ impl Transition {
         let applied = runs.update_run(run, from, patch, now).await?;
         if !applied {
             let change = self.description();
-            tracing::info!(%run, change, "not applied: the run has moved on");
+            tracing::info!(%run, change, "not applied: the run has changed state");
         }
         Ok(applied)
     }
@@ -215,8 +215,8 @@ mod tests {
         }
     }
 
-    /// The table as a diagram and as text.
-    fn documentation() -> String {
+    /// The table as a diagram.
+    fn diagram() -> String {
         let mut text = "```mermaid\nstateDiagram-v2\n    [*] --> splitting\n".to_owned();
         for transition in Transition::ALL {
             let Some(to) = transition.to() else { continue };
@@ -228,7 +228,14 @@ mod tests {
         for state in ENDED {
             writeln!(text, "    {} --> [*]", state.name()).unwrap();
         }
-        text += "```\n\n| change | by | in state | state afterwards |\n| --- | --- | --- | --- |\n";
+        text + "```\n"
+    }
+
+    /// The table as text.
+    fn table() -> String {
+        let mut text = String::from(
+            "| change | by | in state | state afterwards |\n| --- | --- | --- | --- |\n",
+        );
         for transition in Transition::ALL {
             let (what, by) = (transition.description(), transition.stages());
             let (from, to) = (transition.from(), transition.to());
@@ -250,17 +257,25 @@ mod tests {
     #[test]
     #[expect(clippy::disallowed_methods, reason = "a switch for tests only")]
     fn the_documentation_matches_the_table() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/states.md");
-        let page = std::fs::read_to_string(&path).unwrap();
-        let (before, rest) = page.split_once(BEGIN).expect("the start of the block");
-        let (_, after) = rest.split_once(END).expect("the end of the block");
-        let current = format!("{before}{BEGIN}{}{END}{after}", documentation());
-        if std::env::var_os("ROWMILL_BLESS").is_some() {
-            std::fs::write(&path, &current).unwrap();
-        } else {
-            let advice =
-                "docs/states.md is out of date: run ROWMILL_BLESS=1 cargo test -p rowmill-runs";
-            assert!(page == current, "{advice}");
+        let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+        let pages = [
+            ("architecture.md", diagram()),
+            ("states.md", format!("{}\n{}", diagram(), table())),
+        ];
+        for (name, generated) in pages {
+            let path = docs.join(name);
+            let page = std::fs::read_to_string(&path).unwrap();
+            let (before, rest) = page.split_once(BEGIN).expect("the start of the block");
+            let (_, after) = rest.split_once(END).expect("the end of the block");
+            let current = format!("{before}{BEGIN}{generated}{END}{after}");
+            if std::env::var_os("ROWMILL_BLESS").is_some() {
+                std::fs::write(&path, &current).unwrap();
+            } else {
+                assert!(
+                    page == current,
+                    "docs/{name} is out of date: run ROWMILL_BLESS=1 cargo test -p rowmill-runs"
+                );
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use rowmill_steps::{StepDeps, runner};
 const TEXTS: [&str; 3] = [
     "Arrived on time and does its job. The battery lasts all day, which is more than I hoped for!",
     "Not worth the money: it broke after two weeks, and the support was useless and rude.",
-    "It is a lamp. It has a switch, and the cable is two metres long.",
+    "It is a lamp. It has a switch, and the cable is two meters long.",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -63,8 +63,8 @@ impl Language {
             let has_letters = text.chars().any(char::is_alphabetic);
             return Err(match (has_letters, evidence.words.is_empty()) {
                 (false, _) => "has no letters",
-                (_, true) => "has only addresses, hashtags and words with digits",
-                _ if self.languages.is_empty() => "is in no language that is known",
+                (_, true) => "contains only URLs, hashtags and words with digits",
+                _ if self.languages.is_empty() => "is not in a supported language",
                 _ => "is not in any of `languages`",
             }
             .to_owned());
@@ -126,7 +126,9 @@ impl Runner for Language {
                 ],
                 1,
             ),
-            Err(why) => StepResult::empty(format!("no {}: the text {why}", adds.join(" and "))),
+            Err(why) => {
+                StepResult::empty(format!("{} not set: the text {why}", adds.join(" and ")))
+            }
         }
     }
 
@@ -302,14 +304,14 @@ mod tests {
             assert_eq!(result.outputs, Ok(vec![]), "{text}");
             let note = &result.notes[0];
             assert!(
-                note.contains(why) && note.contains("no lang_detected and confidence"),
+                note.contains(why) && note.contains("lang_detected and confidence not set"),
                 "{note}"
             );
         }
     }
 
     #[test]
-    fn what_tells_no_language_does_not_raise_the_confidence() {
+    fn text_without_language_evidence_does_not_raise_the_confidence() {
         let emojis = ["👍", "❤️", "🙏", "😀"].map(|emoji| emoji.repeat(10));
         let noise = [
             " 12345 67890",

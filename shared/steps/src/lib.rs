@@ -12,7 +12,7 @@
 //! | `translate` | translates a text with a service |
 //!
 //! All requests pass the address guard ([`Guard`]), which refuses private addresses. A host gets
-//! requests at the step's rate (`rate_limiter`) and only as many at once as it can bear
+//! requests at the step's rate (`rate_limiter`) and only as many concurrent requests as it can handle
 //! (`http::host_limiter`). What steps need from outside is in [`StepDeps`].
 //!
 //! The terms are defined in `docs/glossary.md`.
@@ -81,7 +81,7 @@ impl StepResult {
         let text = row.get(column).map(Value::to_text);
         text.filter(|t| !t.trim().is_empty()).ok_or_else(|| {
             let adds = adds.join(" and ");
-            StepResult::empty(format!("no {adds}: column `{column}` is empty"))
+            StepResult::empty(format!("{adds} not set: column `{column}` is empty"))
         })
     }
 

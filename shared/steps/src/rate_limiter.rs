@@ -1,7 +1,7 @@
 //! Limits the requests to a host to a rate: of one child, or of the children of all runs together.
 //!
 //! A shared rate is a sequence of permits, one interval apart. A child takes permits only for
-//! requests that are ready to be sent and never keeps any in stock. A child that is idle, slow or
+//! requests that are ready to be sent and never hoards them. A child that is idle, slow or
 //! dead therefore takes nothing from the others.
 
 use std::fmt;
@@ -31,7 +31,7 @@ pub trait Permits: fmt::Debug + Send + Sync {
     ) -> Result<DateTime<Utc>, String>;
 }
 
-/// Most permits taken in one call; a child never has more records in progress.
+/// Maximum number of permits taken in one call; a child never has more records in progress.
 const BATCH_MAX: usize = 1000;
 /// Longest wait for further requests, so that their permits are taken in one call.
 const LINGER: Duration = Duration::from_millis(500);
@@ -78,7 +78,7 @@ pub(crate) enum RateLimiter {
 }
 
 impl RateLimiter {
-    /// Requests at least `interval` apart. All who use the same `rate_key` share the rate.
+    /// Requests at least `interval` apart. All callers with the same `rate_key` share the rate.
     pub(crate) fn new(
         interval: Duration,
         permits: Option<Arc<dyn Permits>>,

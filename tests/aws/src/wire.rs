@@ -61,7 +61,7 @@ impl Wire {
         Wire::make(refuse_every, Box::new(|_| None))
     }
 
-    /// A connection on which `script` answers some requests with known answers of AWS, for behaviour
+    /// A connection on which `script` answers some requests with known answers of AWS, for behavior
     /// that the emulators do not have.
     pub fn replay(script: impl Fn(&Sent) -> Option<(u16, String)> + Send + Sync + 'static) -> Wire {
         Wire::make(0, Box::new(script))

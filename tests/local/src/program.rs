@@ -123,7 +123,7 @@ impl Job {
         )
     }
 
-    /// The number of mails in the outbox.
+    /// The number of emails in the outbox.
     pub fn mails(&self) -> usize {
         files(&self.out().join(".rowmill/outbox"))
             .iter()

@@ -1,4 +1,4 @@
-//! An HTTP server that stands in for a web source and gives the answers that a test specifies.
+//! A mock HTTP server that gives the answers that a test specifies.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -158,7 +158,7 @@ async fn the_exit_code_of_a_failed_child_says_whether_to_retry() {
         (error.exit_code(), error.to_string())
     };
     let misconfigured = [
-        (1, Some(0), "no such phase (it has 1)"),
+        (1, Some(0), "phase out of range: the run has 1 phases"),
         (0, Some(2), "divided among 2 children"),
         (0, None, "divided among 2 children"),
     ];

@@ -15,7 +15,7 @@ pub(crate) struct Recipients {
 pub(crate) struct Allowed<'a> {
     /// The domains that may receive mail. Empty: all domains.
     pub(crate) domains: &'a [String],
-    /// The default recipients, at any domain: the person who restricts the domains chooses them
+    /// The default recipients, at any domain: whoever restricts the domains also chooses these
     /// too.
     pub(crate) default_to: &'a [String],
 }

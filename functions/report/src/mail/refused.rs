@@ -18,8 +18,8 @@ pub(crate) fn refused(
     date: DateTime<Utc>,
 ) -> Result<Vec<u8>, String> {
     let text = format!(
-        "The mail service refused the mail of run {run} to {}:\n\n{why}\n\n\
-         That mail is attached. Correct the recipients: `to` under [notify] in pipelines/{}.toml, \
+        "The email for run {run} to {} was rejected by the mail service:\n\n{why}\n\n\
+         The rejected email is attached. Correct the recipients: `to` under [notify] in pipelines/{}.toml, \
          or the metadata `notify` of the upload.\n",
         tried.join(", "),
         run.pipeline(),

@@ -39,7 +39,7 @@ fn bounce(bench: &Bench, address: &str, why: &str, by_workbook: bool) -> ToRepor
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bounce_for_size_sends_the_linked_form_once() {
+async fn a_bounce_because_of_size_sends_a_link_once() {
     let bench = delivered().await;
     let (_, first) = &bench.sent()[0];
     assert!(first.contains("Content-Disposition: attachment"), "{first}");

@@ -364,7 +364,7 @@ async fn a_failure_is_mailed_to_the_recipients_of_the_pipeline() {
     }
 }
 
-/// The role may be denied to read the pipeline. The mail is sent all the same.
+/// The role may be denied to read the pipeline. The email is sent anyway.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_pipeline_has_the_default_recipient() {
     let bench = Bench::new(Spec::default()).await;
@@ -395,7 +395,7 @@ async fn a_permanently_refused_mail_goes_to_the_default_recipient_with_the_reaso
     assert!(report.handle(&check, &at(3)).await.unwrap().is_some());
     let sent = bench.sent();
     let [(envelope, mail)] = &sent[..] else {
-        panic!("not one mail: {sent:?}")
+        panic!("expected exactly one email: {sent:?}")
     };
     assert_eq!(envelope.to, ["default@example.com"]);
     let text = mail.replace("=\r\n", "");

@@ -1,4 +1,4 @@
-//! The result of a cut: cleaned, counted and serialised records in temporary files.
+//! The result of a cut: cleaned, counted and serialized records in temporary files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::error::Refusal;
 
-/// The records of a workbook, cleaned and serialised, in temporary files that are deleted when this
+/// The records of a workbook, cleaned and serialized, in temporary files that are deleted when this
 /// value is dropped.
 #[derive(Debug)]
 pub struct Cut {
@@ -27,7 +27,7 @@ pub struct Cut {
     pub rows_in: u64,
     /// Rejected rows by reason.
     pub rejected: BTreeMap<RejectReason, u64>,
-    /// Notes of the reader for the mail.
+    /// Notes of the reader for the email.
     pub notes: Vec<String>,
     /// The first rejected row of each reason.
     pub(super) examples: BTreeMap<RejectReason, (u32, String)>,

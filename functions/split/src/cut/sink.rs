@@ -1,4 +1,4 @@
-//! The reader's rows, cleaned, profiled and serialised one by one.
+//! The reader's rows, cleaned, profiled and serialized one by one.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -156,7 +156,7 @@ impl<'a, P> Sink<'a, P> {
         let cleaner =
             Cleaner::new(columns.clone(), &self.pipeline.input, self.limit).map_err(|name| {
                 refused(format!(
-                    "there is no column `{name}`, which [input] in the pipeline uses"
+                    "the workbook has no column `{name}`, which [input] in the pipeline uses"
                 ))
             })?;
         let create = |path| File::create(path).map(|f| BufWriter::with_capacity(1 << 20, f));

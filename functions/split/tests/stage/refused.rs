@@ -98,7 +98,7 @@ async fn an_invalid_input_fails_with_the_location_of_the_error() {
         &["the file again"],
     );
     let limit = refusal(&bench, "p/d.csv", "Customer ID\n1\n", &[("limit", "ten")]).await;
-    assert_says(&limit, &["d.csv", "`ten`"], &["number of rows"]);
+    assert_says(&limit, &["d.csv", "`ten`"], &["valid number"]);
     let bytes = refusal(&bench, "p/e.xlsx", "PK\u{3}\u{4}rubbish", &[]).await;
     assert_says(&bytes, &["e.xlsx: "], &["save it again"]);
     assert!(!bytes.what.contains("rowmill-inbox"), "{bytes:?}");

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::{Architecture, BatchConfig, signed};
 
-/// The version of what [`fill`] makes of a definition, so that a new version of the program does not
+/// The version of the output of [`fill`], so that a new version of the program does not
 /// use what an old one registered.
 const FORMAT: u32 = 1;
 

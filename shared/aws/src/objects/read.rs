@@ -13,7 +13,7 @@ use super::S3Objects;
 use super::info::Info;
 use crate::error::failed;
 
-/// Attempts to read a body completely. The SDK reattempts a call only until its response starts, not
+/// Attempts to read a body completely. The SDK retries a call only until its response starts, not
 /// after the connection breaks within it.
 const BODY_ATTEMPTS: u32 = 4;
 

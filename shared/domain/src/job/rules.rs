@@ -65,7 +65,7 @@ pub fn submit(job: &SubmitJob) -> Checked {
         })?;
         match dependency.kind {
             Some(DependencyType::Sequential) => refuse_if(id.is_some(), || {
-                "A SEQUENTIAL dependency is on the array itself and names no job".into()
+                "A SEQUENTIAL dependency must not specify a job".into()
             })?,
             Some(DependencyType::NToN) | None => {
                 refuse_if(id.is_none(), || "A dependency must name a job".into())?;

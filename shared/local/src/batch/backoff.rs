@@ -1,7 +1,7 @@
 //! When a unit whose last attempt failed may start again.
 //!
-//! AWS Batch takes from seconds to minutes to place another attempt, so trouble of that length does
-//! not use up all attempts. A local Batch could use them up within milliseconds.
+//! AWS Batch takes from seconds to minutes to place another attempt, so failures of that duration
+//! do not use up all attempts. A local Batch could use them up within milliseconds.
 //!
 //! The pauses are not stored: a restarted host begins again.
 

@@ -4,7 +4,7 @@
 /// environment as `AWS_BATCH_JOB_ID`; `ours` decides whether to kill it.
 ///
 /// No other process can be killed. Job ids are unique, so a process that reuses an old process id
-/// does not match. Each process is signalled through a descriptor that was opened before its
+/// does not match. Each process is signaled through a descriptor that was opened before its
 /// environment was read, so the signal reaches the process that was read.
 ///
 /// Does nothing on systems other than Linux, which do not show the environment of a process. Programs

@@ -196,7 +196,7 @@ fn code(status: ExitStatus) -> i32 {
 /// How often the time that is left is counted down.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
-/// The time that an attempt has left. Time in which this process was stopped (Ctrl-Z, a frozen
+/// The time that an attempt has left. Time during which this process was suspended (Ctrl-Z, a frozen
 /// virtual machine) does not count.
 struct TimeLeft {
     left: Duration,

@@ -172,7 +172,7 @@ impl LocalBatch {
                     // The cause is this machine: a file that is replaced, a limit on processes,
                     // descriptors or memory, a full disk. It costs no attempt unless it lasts.
                     Err(error) if backoff.not_started(launch.unit) => {
-                        tracing::warn!(job = launch.id, %error, "cannot start a child; trying again");
+                        tracing::warn!(job = launch.id, %error, "cannot start a child; retrying");
                     }
                     Err(error) => machine.not_started(launch.unit, error.to_string(), now),
                 }

@@ -303,7 +303,7 @@ async fn a_missing_program_fails_the_job() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_away_for_a_moment_costs_no_attempt() {
+async fn a_briefly_unavailable_program_costs_no_attempt() {
     let state = tempfile::tempdir().unwrap();
     let program = state.path().join("program");
     let away = vec![program.display().to_string()];
@@ -341,7 +341,7 @@ async fn attempts_back_off() {
 
 /// The runtime of the test has one thread, which the test blocks: as if this process was stopped.
 #[tokio::test]
-async fn an_exit_in_the_time_in_which_this_process_was_stopped_is_not_a_timeout() {
+async fn an_exit_while_this_process_is_suspended_is_not_a_timeout() {
     let fixture = Fixture::new(2);
     let limited = |job: &mut SubmitJob| job.timeout_seconds = Some(60);
     let ended = fixture.submit("sleep 0.3", limited).await;

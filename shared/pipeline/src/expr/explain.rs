@@ -228,8 +228,8 @@ impl<'a> Explainer<'a, '_, '_> {
         }
     }
 
-    /// Formats `` `tax_due` is the text "abc", not a number ``. `whose` names a node that is not a
-    /// column.
+    /// Formats `` `tax_due` is the text "abc", not a number ``. `whose` describes a node that is
+    /// not a column.
     fn not(&self, expr: &IdedExpr, value: &Value, wanted: &str, whose: &str) -> String {
         let whose = match self.column(expr) {
             Some(column) => format!("`{column}`"),

@@ -495,7 +495,10 @@ impl Rewriter<'_> {
             ));
         };
         let Some(target) = node.target else {
-            return Err(CompileError::new("there is no list to test", self.at(id)));
+            return Err(CompileError::new(
+                "`{}` needs a list before the dot",
+                self.at(id),
+            ));
         };
         let iter_range = self.expr(*target)?;
         self.locals.push(variable.clone());

@@ -257,7 +257,7 @@ fn fetch(node: &Node<'_>) -> Option<Fetch> {
         let named = !url.ends_with('/') && !matches!(object, Some(None | Some(("", _))));
         if !named || (object.is_none() && url.contains("://")) {
             n.error(
-                format!("{url:?} is not the address of a program"),
+                format!("{url:?} is not a valid program URL"),
                 Some("write \"s3://bucket/key\", or a path in the pipeline's folder"),
             );
         }
@@ -302,7 +302,7 @@ fn step_kind(node: &Node<'_>) -> Option<usize> {
     let text = node.text()?;
     let kind = STEP_KINDS.iter().position(|k| *k == text);
     if kind.is_none() {
-        let message = format!("unknown kind of step `{text}`");
+        let message = format!("unknown step kind `{text}`");
         let help = suggest(text, STEP_KINDS.iter().copied());
         node.error(message, help.as_deref());
     }

@@ -379,7 +379,7 @@ impl Walker {
         }
     }
 
-    /// Lets an operand of `~` that can be a boolean be one as text.
+    /// Converts an operand of `~` that may be a boolean to text.
     fn as_text(&mut self, operand: &Expr<'_>) {
         let is_has = |c: &minijinja::machinery::ast::Call<'_>| matches!(&c.expr, Expr::Var(v) if v.id == "has");
         let can_be_boolean = match operand {

@@ -4,7 +4,7 @@ use rowmill_domain::limits;
 
 use crate::{Envelope, ErrorKind, Mailer};
 
-/// Checks an adapter. Sends two mails from `from` to `to`.
+/// Checks an adapter. Sends two emails from `from` to `to`.
 ///
 /// # Panics
 /// If a guarantee of [`Mailer`] does not hold.
@@ -19,7 +19,7 @@ pub async fn mailer(mailer: &dyn Mailer, from: &str, to: &str) {
         .await
         .expect("the most recipients");
     let mime = mime(from, to);
-    let id = mailer.send(&envelope(1), &mime).await.expect("a mail");
+    let id = mailer.send(&envelope(1), &mime).await.expect("an email");
     assert!(!id.is_empty(), "a sent mail has an id");
 
     for recipients in [0, most + 1] {
@@ -40,7 +40,7 @@ pub async fn mailer(mailer: &dyn Mailer, from: &str, to: &str) {
     assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
 }
 
-/// The envelope of a mail.
+/// The envelope of an email.
 pub fn envelope(from: &str, to: &str) -> Envelope {
     Envelope {
         run: "20261121-suite-0123456789ab".parse().unwrap(),
@@ -49,7 +49,7 @@ pub fn envelope(from: &str, to: &str) -> Envelope {
     }
 }
 
-/// The same mail as [`mime`], with recipients only in the envelope.
+/// The same email as [`mime`], with recipients only in the envelope.
 pub fn to_nobody(from: &str, to: &str) -> Vec<u8> {
     let mime = String::from_utf8(mime(from, to)).unwrap();
     let header = format!("To: {to}\r\n");

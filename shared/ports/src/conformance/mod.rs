@@ -1,7 +1,7 @@
 //! One conformance suite per port. Each suite panics if the adapter breaks a guarantee that the
 //! port's docstrings state.
 //!
-//! A suite starts no runtime and no service: a test passes it an adapter and an empty place to
+//! A suite does not start a runtime or a service: a test passes it an adapter and an empty place to
 //! work in.
 //!
 //! ```no_run

@@ -37,7 +37,7 @@ impl Breaker {
         if self.timeouts >= max && self.abandoned.is_none() {
             tracing::warn!(reason, "the program is abandoned");
             self.abandoned = Some(format!(
-                "not tried: the program did not answer {} records in a row: {}",
+                "not attempted: the program timed out on {} consecutive records: {}",
                 self.timeouts,
                 truncate(reason, 300)
             ));

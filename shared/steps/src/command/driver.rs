@@ -3,7 +3,7 @@
 //!
 //! The program gets several records at once, so that it never waits for input. A crash therefore
 //! does not show which record caused it. All records in flight become suspects and are sent again
-//! one at a time: the one that ends a fresh program is the culprit, and the crash counts as one of
+//! one at a time: the one that crashes a new process is the culprit, and the crash counts as one of
 //! its attempts. The others continue at full speed. A record may thus reach the program more than
 //! once, but never fails because of another record.
 //!
@@ -79,7 +79,7 @@ pub(super) struct Driver {
     attempts: u32,
     /// Records that the program does not have.
     waiting: VecDeque<PendingRecord>,
-    /// Records that the program does not have, and gets one at a time.
+    /// Records not yet sent to the program, which are sent one at a time.
     suspects: VecDeque<PendingRecord>,
     /// Records that the program has, by row.
     in_flight: HashMap<u32, PendingRecord>,
@@ -421,7 +421,7 @@ impl Driver {
         }
         if !self.last_log.is_empty() {
             reason += &format!(
-                "; it also wrote a line that is not an answer: {}",
+                "; its output also contained a line that is not an answer: {}",
                 self.last_log
             );
         }

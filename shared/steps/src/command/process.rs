@@ -108,7 +108,7 @@ impl Program {
         })
     }
 
-    /// Tells the program, in its environment, where it was fetched from.
+    /// Sets environment variables that say where the program was fetched from.
     pub(super) fn with_fetched(mut self, fetch: Option<&Fetch>) -> Program {
         if let Some(fetch) = fetch {
             self.environment = vec![

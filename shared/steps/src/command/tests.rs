@@ -289,7 +289,7 @@ async fn the_reason_suggests_flushing_if_the_program_never_answers() {
     assert!(
         failed[0]
             .1
-            .contains("it also wrote a line that is not an answer: Loading")
+            .contains("its output also contained a line that is not an answer: Loading")
     );
     assert!(
         failed[0].1.ends_with("flushes its output"),
@@ -567,7 +567,7 @@ async fn a_program_that_never_answers_is_abandoned() {
         let last = reasons.last().unwrap();
         assert!(
             last.starts_with(
-                "not tried: the program did not answer 3 records in a row: `sh` did not answer"
+                "not attempted: the program timed out on 3 consecutive records: `sh` did not answer"
             ),
             "{last}"
         );

@@ -114,7 +114,7 @@ fn outputs(answer: Answer<'_>, line: &[u8], declared: &[Arc<str>]) -> Result<Out
         match json {
             serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
                 return Err(format!(
-                    "output `{name}` is {}, which does not fit a cell; use a string, a number, true or false",
+                    "output `{name}` is {}, which does not fit a cell; use a text, a number, true or false",
                     truncate(&json.to_string(), 80)
                 ));
             }

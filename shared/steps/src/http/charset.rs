@@ -99,7 +99,7 @@ fn of_xml(body: &[u8]) -> Option<&'static Encoding> {
     Encoding::for_label(&value[..end]).map(readable)
 }
 
-/// The encoding of a document whose declaration could be read: it is not UTF-16, whatever it says.
+/// The encoding of a document whose declaration is readable as ASCII and therefore cannot be UTF-16, even if it says so.
 fn readable(encoding: &'static Encoding) -> &'static Encoding {
     match encoding {
         e if e == UTF_16LE || e == UTF_16BE => UTF_8,

@@ -14,7 +14,7 @@ use super::{IDLE_TIMEOUT, USER_AGENT_DEFAULT};
 use crate::guard::{Guard, Lookup};
 use crate::{SetupError, StepDeps};
 
-/// The most headers of a response. Some sources send a hundred cookies; hyper allows 100 headers.
+/// Maximum number of headers of a response. Some sources send a hundred cookies; hyper allows 100 headers.
 const HEADERS_MAX: usize = 1_000;
 
 /// Builds the client of a step, and its guard. The client uses HTTP/2 if the host offers it.

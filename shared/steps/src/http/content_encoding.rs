@@ -15,7 +15,7 @@ use super::response::{RESPONSE_MAX, too_large};
 /// The `Accept-Encoding` of requests.
 pub(super) const ACCEPTED: &str = "gzip, deflate";
 
-/// The most codings of one response. A second one is rare already.
+/// Maximum number of codings of one response. Even two are rare.
 const CODINGS_MAX: usize = 3;
 
 /// Bytes that are decoded in one step.
@@ -50,7 +50,7 @@ impl BodyDecoder {
                             coding.trim()
                         )));
                     }
-                    // Browsers take a name that is no coding (`UTF-8`, `none`) for `identity`.
+                    // Browsers treat an unknown coding name (`UTF-8`, `none`) as `identity`.
                     _ => {}
                 }
             }
@@ -213,7 +213,7 @@ impl Gzip {
 #[derive(Default)]
 struct Deflate {
     inflate: Option<Decompress>,
-    /// The first byte, until the second tells the format.
+    /// The first byte, until the second determines the format.
     held: Option<u8>,
     ended: bool,
 }

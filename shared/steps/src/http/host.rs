@@ -175,7 +175,7 @@ impl Http {
                         Ok(Robots::parse(&response.body, token(agent)))
                     } else if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
                         let reason = format!(
-                            "{status}, so it is unknown what robots.txt allows; set robots = false if \
+                            "{status}, so robots.txt could not be read; set robots = false if \
                              the source permits these requests"
                         );
                         Err(AttemptError::status(&response, reason))

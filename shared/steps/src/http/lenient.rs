@@ -26,12 +26,12 @@ pub(super) fn parse(json: &str) -> Result<Value, serde_json::Error> {
 /// Why a text is not a value, if it contains a marked one.
 pub(super) fn complaint(text: &str) -> Option<String> {
     if text.contains(HALF) {
-        return Some("contains half of a surrogate pair, which is not a character".to_owned());
+        return Some("contains an unpaired surrogate".to_owned());
     }
     let (_, after) = text.split_once(NO_NUMBER)?;
     let end = after.find(|c: char| !(c.is_ascii_alphabetic() || c == '-'));
     let number = &after[..end.unwrap_or(after.len())];
-    Some(format!("has the value {number}, which JSON does not have"))
+    Some(format!("is {number}, which is not valid JSON"))
 }
 
 /// The text with marks. `None` if there is nothing to mark.
@@ -167,10 +167,7 @@ mod tests {
     #[test]
     fn a_marked_value_has_a_reason() {
         let of = |text: &str| complaint(text).unwrap_or_default();
-        assert_eq!(
-            of("\u{fdd0}NaN"),
-            "has the value NaN, which JSON does not have"
-        );
+        assert_eq!(of("\u{fdd0}NaN"), "is NaN, which is not valid JSON");
         assert!(of("{\"a\":\"\u{fdd0}-Infinity\"}").contains("value -Infinity,"));
         assert!(of("a\u{fdd1}").contains("half of a surrogate pair"));
         assert_eq!(of("NaN"), "");

@@ -64,7 +64,7 @@ impl Request {
             if self.has_secret_body && self.body.is_some() {
                 return Err(format!(
                     "leads to another origin, {}; the body contains a secret and is not sent \
-                     there; if it may be, use that address in `url`",
+                     there; if that is acceptable, use that URL in `url`",
                     redacted_url(&url)
                 ));
             }

@@ -1,9 +1,9 @@
-//! The part of a text that tells its language.
+//! The part of a text that identifies its language.
 //!
 //! The detector counts every character that is not ASCII as part of the text, so emojis, symbols and
 //! words of another script would raise its confidence.
 
-/// The least share of the main script in the letters of a text. Below it, the text mixes scripts.
+/// Minimum share of the main script in the letters of a text. Below it, the text mixes scripts.
 pub(super) const SHARE_MIN: f64 = 0.8;
 
 /// The words of a text that tell its language.
@@ -31,7 +31,7 @@ enum Letters {
     /// Han and kana.
     Han,
     Hangul,
-    /// By block of 128 characters, which is how the scripts of India and its neighbours are arranged.
+    /// By block of 128 characters, which is how the scripts of India and its neighbors are arranged.
     Block(u32),
 }
 

@@ -175,7 +175,7 @@ async fn text_that_needs_no_translation_is_not_sent() {
     }
     let empty = run(&*step, 2, "", "de").await;
     assert_eq!(empty.outputs, Ok(vec![]));
-    assert_eq!(empty.notes, ["no translated: column `Text` is empty"]);
+    assert_eq!(empty.notes, ["translated not set: column `Text` is empty"]);
     assert_eq!(server.texts(), [""; 0]);
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn read(
         let read = file.read(&mut raw).map_err(io)?;
         let last = read == 0;
         let lossy = decoder.decode(&raw[..read], &mut text, last);
-        // Files that were joined have more than the one mark that the decoder removes.
+        // Concatenated files contain more byte order marks than the one that the decoder removes.
         if parser.is_none() && text.starts_with('\u{feff}') {
             text = text.trim_start_matches('\u{feff}').to_owned();
         }
@@ -77,7 +77,7 @@ pub(crate) fn read(
     }
 }
 
-/// Where a Ctrl-Z begins that only white space or more of them follow: DOS programs mark the end of a
+/// The position of a Ctrl-Z that is followed only by white space and further Ctrl-Z: DOS programs mark the end of a
 /// file with it.
 fn end_of_content(text: &str) -> usize {
     const CTRL_Z: char = '\u{1a}';
@@ -96,7 +96,7 @@ fn encoding_note(encoding: TextEncoding, broken: Option<u32>) -> Option<String> 
              file as \"CSV UTF-8\" and try again."
         )),
         None if encoding == TextEncoding::Known(WINDOWS_1252) => Some(
-            "The file is not UTF-8 and was read as Windows-1252. If letters look wrong, save it \
+            "The file is not UTF-8 and was read as Windows-1252. If characters look wrong, save it \
              as \"CSV UTF-8\" and try again."
                 .to_owned(),
         ),

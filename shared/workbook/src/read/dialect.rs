@@ -15,7 +15,7 @@ use rowmill_domain::Delimiter;
 const CANDIDATES: [u8; 4] = *b",;\t|";
 /// Records to examine.
 const RECORDS: usize = 400;
-/// The header is searched in so many records.
+/// Number of records in which to look for the header.
 const HEADER_RECORDS: usize = 12;
 /// Records of one value at the end that may be notes below the table.
 const FOOTER_RECORDS: usize = 4;
@@ -56,9 +56,9 @@ impl DelimiterGuess {
     }
 }
 
-/// Detects the delimiter of the text that starts with `sample`, or is `sample` if that is the `whole`
+/// Detects the delimiter of a text that starts with `sample`; `whole` says that nothing follows it
 /// text. The extension of `path` decides in
-/// favour of tabs (`tsv`, `tab`) or bars (`psv`) if the text allows both.
+/// favor of tabs (`tsv`, `tab`) or bars (`psv`) if the text allows both.
 pub fn guess_delimiter(sample: &str, whole: bool, path: &Path) -> DelimiterGuess {
     let extension = path.extension().and_then(|e| e.to_str());
     let extension = extension.unwrap_or_default().to_ascii_lowercase();
@@ -280,7 +280,7 @@ impl Parsed {
                 && blanks < 0.5
                 && own_header;
             if !below {
-                // Below `TABLE`, with enough distance to be no guess if nothing else supports it.
+                // Below `TABLE` by more than the margin, so that it does not count as a guess.
                 score = score.min(TABLE) - 0.05 - 0.3 * (1.0 - shares.equal);
             }
         }
@@ -327,7 +327,7 @@ struct Shares {
     shorter: f64,
     single: f64,
     longer: f64,
-    /// Longer, and all by as much: the header has one name too few.
+    /// Longer, and all by the same number of columns: the header has one name too few.
     alike_longer: f64,
 }
 

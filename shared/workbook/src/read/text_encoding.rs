@@ -6,7 +6,7 @@ use encoding_rs::Encoding;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TextEncoding {
     Known(&'static Encoding),
-    /// Not an encoding of the web, so `encoding_rs` does not decode it.
+    /// Not in the WHATWG Encoding Standard, so `encoding_rs` does not decode it.
     Utf32(ByteOrder),
 }
 

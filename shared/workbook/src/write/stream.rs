@@ -62,7 +62,7 @@ impl DeflateStream {
         let full = std::mem::replace(&mut self.block, empty);
         match self.to_thread.send(full) {
             Ok(()) => Ok(()),
-            // The thread hangs up only after an error. Report that error.
+            // The thread closes the channel only after an error. Report that error.
             Err(_) => Err(match join(self.thread.take()) {
                 Err(error) => error,
                 Ok(_) => io::ErrorKind::BrokenPipe.into(),

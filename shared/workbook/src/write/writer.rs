@@ -187,7 +187,7 @@ impl ResultWriter {
         let mut written = WriteSummary::default();
         if let Some(first) = self.truncations.first {
             written.notes.push(format!(
-                "{} texts were truncated to 32,767 characters, the maximum of a cell; the first is \
+                "{} texts were truncated to 32,767 characters, the maximum for a cell; the first is \
                  in {first}.",
                 self.truncations.count
             ));

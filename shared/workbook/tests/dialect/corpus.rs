@@ -1,5 +1,5 @@
 //! Generated delimited files with a known delimiter, in kinds that are hard for detectors: issues of
-//! CleverCSV and of duckdb's sniffer describe many of them. A seed gives the same files always.
+//! CleverCSV and of duckdb's sniffer describe many of them. The same seed always gives the same files.
 
 use std::fmt::Write as _;
 
@@ -368,7 +368,7 @@ fn table(
     lines
 }
 
-/// As [`table`], but nothing is quoted.
+/// Like [`table`], but nothing is quoted.
 fn raw_table(
     r: &mut Random,
     delimiter: char,
@@ -574,7 +574,7 @@ fn apostrophes(r: &mut Random) -> File {
 
 fn inch_marks(r: &mut Random) -> File {
     let delimiter = r.pick(&[',', ';', '\t']);
-    let lines = raw_table(r, delimiter, &["item", "size", "colour"], |r, _| {
+    let lines = raw_table(r, delimiter, &["item", "size", "color"], |r, _| {
         let steel = if delimiter == ',' {
             "rod"
         } else {

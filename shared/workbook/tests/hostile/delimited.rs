@@ -143,7 +143,7 @@ pub(crate) fn every(table: &mut Table) {
     table.good("late-zero.csv", &zero, "a | b\n3001 rows");
 }
 
-const LATIN1: &str = "The file is not UTF-8 and was read as Windows-1252. If letters look wrong, \
+const LATIN1: &str = "The file is not UTF-8 and was read as Windows-1252. If characters look wrong, \
                       save it as \"CSV UTF-8\" and try again.";
 
 fn damage(record: u32) -> String {

@@ -331,7 +331,7 @@ pub(crate) fn structure(table: &mut Table) {
         "hidden-rows-left-out.xlsx",
         &below_header(rows),
         &skip,
-        Ok("A\n2: blank\n3: 2\n1 hidden rows were skipped."),
+        Ok("A\n2: blank\n3: 2\n1 hidden row was skipped."),
     );
 }
 

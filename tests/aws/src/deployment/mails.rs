@@ -1,4 +1,4 @@
-//! Raw mails as SES receives them, stored by moto.
+//! Raw emails as SES receives them, stored by moto.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::emulators::Emulator;
 use crate::http;
 
-/// A mail, decoded by Python's `email`.
+/// An email, decoded by Python's `email`.
 #[derive(Debug)]
 pub struct Mail {
     /// The sorted recipients.
@@ -42,7 +42,7 @@ pub(super) async fn prepare(moto: &Emulator, sender: &str, configuration_set: &s
     }
 }
 
-/// All mails that moto received, oldest first.
+/// All emails that moto received, oldest first.
 pub(super) fn all(moto: &Emulator) -> Vec<Mail> {
     let state: Value = serde_json::from_str(&moto.http("GET", "/moto-api/data.json", "")).unwrap();
     let raw = state["ses"]["RawMessage"].as_array().cloned();

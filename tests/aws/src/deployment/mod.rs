@@ -5,7 +5,7 @@
 //! | on AWS | here |
 //! |---|---|
 //! | S3 invokes split; SNS invokes submit, report and cleanup; Scheduler publishes to SNS | ministack |
-//! | EventBridge invokes report with Batch's events | `deliver`, if ministack says that the deployed rule matches; ministack does not accept events in Batch's name |
+//! | EventBridge invokes report with Batch's events | `deliver`, if ministack says that the deployed rule matches; ministack does not accept events with Batch as their source |
 //! | report's answer goes to cleanup (OnSuccess) | `deliver`; ministack has no such destination |
 //! | SES publishes bounces to the topic | the test |
 //! | the parts of the template that ministack supports | `python/for_ministack.py` |
@@ -214,12 +214,12 @@ impl Deployment {
         }
     }
 
-    /// Waits until the mail of the run is sent and all temporary data is removed.
+    /// Waits until the email of the run is sent and all temporary data is removed.
     pub async fn ended(&self, run: &RunId) -> RunItem {
         self.until(run, |item| item.cleaned.is_some()).await
     }
 
-    /// Waits until the mail of a run is sent whose report was invoked by the topic, then invokes cleanup:
+    /// Waits until the email of a run is sent whose report was invoked by the topic, then invokes cleanup:
     /// ministack does not pass report's answer on.
     pub async fn reported_by_topic(&self, run: &RunId) {
         self.until(run, |item| item.state.is_terminal()).await;
@@ -294,12 +294,12 @@ impl Deployment {
         stack::program(&stack::functions(), stage)
     }
 
-    /// All mails sent, oldest first.
+    /// All emails sent, oldest first.
     pub fn mails(&self) -> Vec<Mail> {
         mails::all(&self.moto)
     }
 
-    /// The mails of a run.
+    /// The emails of a run.
     pub fn mails_of(&self, run: &RunId) -> Vec<Mail> {
         let mut mails = self.mails();
         mails.retain(|mail| mail.header("Message-ID").contains(run.as_str()));

@@ -1,4 +1,4 @@
-//! Workbooks that are linked in the mail.
+//! Workbooks that are linked in the email.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use tempfile::TempDir;
 
 use crate::runs::{ended, workbook};
 
-/// The link in a mail without attachment.
+/// The link in an email without attachment.
 fn link(mail: &Mail) -> &str {
     let mut lines = mail.text.lines();
     let link = lines.find(|line| line.starts_with("http") && line.contains("/d/"));
     link.unwrap_or_else(|| panic!("no link in {}", mail.text))
 }
 
-/// A workbook that is too large to attach is downloaded through the API with the link in the mail.
+/// A workbook that is too large to attach is downloaded through the API with the link in the email.
 pub(crate) async fn a_linked_workbook(deployment: &Deployment) {
     let d = deployment;
     let folder = TempDir::new().unwrap();
@@ -45,7 +45,7 @@ async fn downloaded(d: &Deployment, folder: &TempDir, link: &str) -> Vec<String>
     Read(read(&path, false)).texts("double")
 }
 
-/// A mail that bounces for its size is sent again with a link. Other bounces are recorded.
+/// An email that bounces for its size is sent again with a link. Other bounces are recorded.
 pub(crate) async fn a_mailbox_that_is_too_small(deployment: &Deployment) {
     let d = deployment;
     let folder = TempDir::new().unwrap();

@@ -182,7 +182,7 @@ async fn submit(d: &Deployment, run: &RunId) -> Value {
     first_ended
 }
 
-/// Report is killed while it sends the mail. After its lease has ended, the next event resumes.
+/// Report is killed while it sends the email. After its lease has ended, the next event resumes.
 async fn report(d: &Deployment, run: &RunId, first_ended: &Value) {
     let last_ended = job_ended(d).await;
     assert_eq!(last_ended["detail"]["status"], "SUCCEEDED", "{}", d.logs());

@@ -50,7 +50,7 @@ value = {{ json = "$.value", type = "number" }}
     )
 }
 
-/// A run that ended and left only its result and its mail.
+/// A run that ended and left only its result and its email.
 pub(crate) struct Ended {
     pub(crate) state: RunState,
     pub(crate) mail: Mail,
@@ -171,7 +171,7 @@ pub(crate) async fn a_poisoned_record(deployment: &Deployment) {
     assert!(ended.mail.text.contains("404"), "{}", ended.mail.text);
 }
 
-/// If a child fails permanently, the other rows are delivered, and the mail says how many are missing
+/// If a child fails permanently, the other rows are delivered, and the email says how many are missing
 /// and what to do.
 pub(crate) async fn an_array_that_fails(deployment: &Deployment) {
     deployment.put_pipeline("breaks", SMALL).await;
@@ -257,7 +257,7 @@ pub(crate) async fn lost_events(deployment: &Deployment) {
     assert_eq!(ended.result.unwrap().texts("double"), ["0"]);
 }
 
-/// An upload to a folder without a pipeline gets a mail that lists the existing pipelines.
+/// An upload to a folder without a pipeline gets an email that lists the existing pipelines.
 pub(crate) async fn an_unknown_folder(deployment: &Deployment) {
     let folder = TempDir::new().unwrap();
     let book = workbook(&folder, &Book::numbered(1));

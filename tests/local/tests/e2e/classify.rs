@@ -1,4 +1,4 @@
-//! A classifier, from labelled texts to labels in a workbook: `train`, `predict`, `check` and `run`.
+//! A classifier, from labeled texts to labels in a workbook: `train`, `predict`, `check` and `run`.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

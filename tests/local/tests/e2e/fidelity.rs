@@ -72,7 +72,7 @@ fn order_and_columns_of_the_input_are_kept() {
     let result = job.result();
     let header = result.header();
     assert_eq!((header[0], header[1], header[2]), ("z", "a", "Z"));
-    // Repeated and empty headers get unique names, and the mail reports them.
+    // Repeated and empty headers get unique names, and the email reports them.
     let mut unique = header.clone();
     unique.sort_unstable();
     unique.dedup();

@@ -16,7 +16,7 @@ value = "row.Amount * 2"
 to = ["analyst@example.com"]
 "#;
 
-/// Runs `n` records and checks the summary, the result, the mail and the remaining state.
+/// Runs `n` records and checks the summary, the result, the email and the remaining state.
 fn golden(n: u32) {
     let job = Job::new(&Book::numbered(n), DOUBLED);
     let ran = job.run(&[]).expect(0);

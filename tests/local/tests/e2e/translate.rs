@@ -86,7 +86,7 @@ fn a_thousand_reviews_in_six_languages_are_translated_and_scored() {
     );
     assert!(agree * 100 >= scored * 99, "{agree} of {scored} classes");
     let error = result.texts("error");
-    let note = "no lang_detected and confidence: the text";
+    let note = "lang_detected and confidence not set: the text";
     assert!(error.iter().any(|e| e.contains(note)));
 }
 
@@ -151,7 +151,7 @@ fn a_pipeline_that_needs_aws_passes_check_and_is_refused_by_run() {
     explained(ran.expect(0));
     assert_eq!(
         line,
-        "pipeline.toml: ok, 2 steps, 0 checks, adds translated, score; fix the points above before `rowmill run` on this machine\n"
+        "pipeline.toml: ok, 2 steps, 0 checks, adds translated, score; resolve the notes above before `rowmill run` on this machine\n"
     );
     // A program without an `image` must exist on this machine.
     let own = pipeline.split("image").next().unwrap();

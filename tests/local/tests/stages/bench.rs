@@ -248,7 +248,7 @@ impl Bench {
             .collect()
     }
 
-    /// Marks a run as delivered, as report does after it sent the mail.
+    /// Marks a run as delivered, as report does after it sent the email.
     pub(crate) async fn deliver(&self, run: &RunId, now: DateTime<Utc>) {
         for change in [Transition::StartReport, Transition::Deliver] {
             let changed = change.apply(&*self.ledger, run, RunPatch::default(), now);

@@ -131,7 +131,7 @@ impl Extractor {
             .map(move |output| (output, output.value(&mut body)))
     }
 
-    /// The value of the first output as an address.
+    /// The value of the first output as a URL.
     ///
     /// # Errors
     /// The value cannot be an address.

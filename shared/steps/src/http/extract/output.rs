@@ -148,7 +148,7 @@ impl Output {
                 None | Some(Json::Null | Json::String(_)) => {}
                 Some(other) => {
                     return Err(format!(
-                        "{} is {}, which is not an address; select the part that is one",
+                        "{} is {}, which is not a URL; select the part that is one",
                         self.expression,
                         truncate(&other.to_string(), 80)
                     ));
@@ -261,7 +261,7 @@ impl Output {
     }
 
     /// # Errors
-    /// The text of a JSON value contains a value that JSON does not have.
+    /// The text contains a value that is not valid JSON.
     fn check(&self, text: &str) -> Result<(), String> {
         match lenient::complaint(text) {
             Some(complaint) => Err(format!(
@@ -395,7 +395,7 @@ mod tests {
         assert_eq!(get("$.v", None), Ok(Some("ok".into())));
         assert_eq!(
             get("$.n", Some(Kind::Number)).unwrap_err(),
-            "output `x`: $.n has the value NaN, which JSON does not have"
+            "output `x`: $.n is NaN, which is not valid JSON"
         );
         assert!(get("$.h", None).unwrap_err().contains("surrogate pair"));
         assert!(

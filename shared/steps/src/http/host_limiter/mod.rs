@@ -12,7 +12,7 @@
 //!   and the next one probes.
 //! - **Long outages.** A host is abandoned if it stays down for [`HOST_WAIT`] and either accepts no
 //!   connection or failed 100 records without one success. One record at a time still probes it,
-//!   once each; the records that wait for a probe fail with it.
+//!   with one attempt each; the records that wait for a probe fail with it.
 
 mod state;
 
@@ -308,7 +308,7 @@ mod tests {
         tokio::task::yield_now().await;
         assert_eq!(probe.finish(3, failing(true)), Cost::All);
         let refused = waiting.await.unwrap().unwrap();
-        assert!(refused.starts_with("not tried: the host has been down"));
+        assert!(refused.starts_with("not attempted: the host has been down"));
         assert!(refused.ends_with("refused"));
         acquire(&limiter).await.finish(4, HostSignal::Healthy);
         assert!(!waits(&limiter).await);

@@ -92,7 +92,7 @@ impl HostState {
         match &self.down {
             Some((since, reason)) if waits_for.is_some_and(|n| n != self.probes) => {
                 return Err(format!(
-                    "not tried: the host has been down for {} s: {reason}",
+                    "not attempted: the host has been down for {} s: {reason}",
                     since.elapsed().as_secs()
                 ));
             }

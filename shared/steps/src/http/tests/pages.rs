@@ -103,7 +103,7 @@ async fn a_next_page_that_is_not_an_address_is_an_error_and_null_or_false_ends()
     for (path, found) in [("object", r#"{"href":"/2"}"#), ("number", "2")] {
         let error = reason(run(&step, path).await);
         let expected = format!(
-            "/{path}: `next` in [step.pages]: $.next is {found}, which is not an address; \
+            "/{path}: `next` in [step.pages]: $.next is {found}, which is not a URL; \
              select the part that is one"
         );
         assert!(error.ends_with(&expected), "{error}");

@@ -5,10 +5,10 @@ use std::collections::{BinaryHeap, HashMap};
 
 /// Weighs `valences` around the word at `but`.
 ///
-/// The reference means to weigh each word once. It walks over the list and, to learn the place of
+/// The reference intends to weight each word once. It walks over the list and, to find the index of
 /// the current valence, asks for the first place that holds an equal one (`list.index`) in the list
-/// it is changing. So a word whose valence equals that of an earlier word, as changed by then,
-/// is passed over, and the earlier word is weighed again. Scores depend on it, so it is kept;
+/// it is changing. So a word whose valence equals that of an earlier word, after earlier changes,
+/// is passed over, and the earlier word is weighted again. Scores depend on it, so it is kept;
 /// the heap of places for each valence finds the first one without a search.
 pub(super) fn weigh(valences: &mut [f64], but: usize) {
     // The places seen so far, by the bits of the valence that they hold now. Places not yet seen

@@ -7,7 +7,7 @@
 //! Time is linear in the length of the text. A text with `but` adds a logarithmic factor in its
 //! number of words.
 //!
-//! - `words.rs` turns text into words: emojis become their descriptions, punctuation goes.
+//! - `words.rs` turns text into words: emojis become their descriptions, punctuation is removed.
 //! - `rules.rs` changes the valence of one word by the words around it.
 //! - `but.rs` weighs what comes before and after `but`.
 //! - `tables.rs` holds the words and phrases that the rules ask for, and loads `lexicon.tsv` and
@@ -58,8 +58,8 @@ impl Vader {
     }
 }
 
-/// What exclamation and question marks add to the sum. At most four `!` count. A single `?` only
-/// asks; two or three add a little each, more than that a fixed amount.
+/// What exclamation and question marks add to the sum. At most four `!` count. A single `?` has no
+/// effect; two or three add a little each, and more add a fixed amount.
 fn emphasis(text: &str) -> f64 {
     let count = |mark: u8| text.bytes().filter(|byte| *byte == mark).count();
     let exclamations = count(b'!').min(4) as f64 * 0.292;

@@ -129,7 +129,7 @@ fn phrases(words: &[Word<'_>], i: usize, valence: f64) -> f64 {
     if let Some(set) = phrase(i, i + 3) {
         valence = set;
     }
-    // "kind of" and its like weaken by addition, whatever the sign of the valence.
+    // "kind of" and similar phrases weaken by addition, whatever the sign of the valence.
     for start in [i - 3, i - 2] {
         if tables::is_dampener(&words[start], &words[start + 1]) {
             valence += B_DECR;

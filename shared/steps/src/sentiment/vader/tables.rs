@@ -12,7 +12,7 @@ pub(super) const B_DECR: f64 = -0.293;
 /// The valence of "no" where it negates the next word.
 pub(super) const NO_VALENCE: f64 = 0.0;
 
-/// What a word is to the rules. No word is two of these; a test checks it.
+/// The role of a word in the rules. No word is two of these; a test checks it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Meaning {
     /// In the lexicon, with this valence (-4 to 4).

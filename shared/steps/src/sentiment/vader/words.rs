@@ -40,7 +40,7 @@ pub(super) fn describe_emojis<'t>(text: &'t str, emojis: &Emojis) -> Cow<'t, str
     Cow::Owned(described)
 }
 
-/// The words of a text, with what the lexicon knows of each.
+/// The words of a text, with the lexicon entry of each.
 pub(super) fn split<'t>(text: &'t str, lexicon: &Lexicon) -> Vec<Word<'t>> {
     let mut words: Vec<Word<'t>> = text
         .split(is_space)

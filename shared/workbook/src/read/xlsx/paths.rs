@@ -1,4 +1,4 @@
-//! Any cell reads the same on the fast path and on the slow path, and however its bytes arrive.
+//! Tests that every cell gives the same value on the fast and the slow path, however its bytes arrive.
 
 use std::io::Read;
 use std::path::Path;

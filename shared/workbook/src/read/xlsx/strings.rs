@@ -106,7 +106,7 @@ pub(super) fn rich<R: Read>(
 }
 
 /// Appends the text of the element whose start was the last event; consumes its end. `trim` removes
-/// surrounding whitespace, but not that of references and CDATA sections: somebody wrote it on purpose.
+/// surrounding whitespace, but not that of references and CDATA sections: it was written deliberately.
 pub(super) fn plain_text<R: Read>(
     scanner: &mut Scanner<R>,
     trim: bool,

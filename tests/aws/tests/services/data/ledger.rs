@@ -132,7 +132,7 @@ async fn outcomes_of_several_megabytes_are_complete_and_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_update_whose_answer_was_lost_is_recognised_as_ours() {
+async fn an_update_whose_answer_was_lost_is_recognized_as_ours() {
     use rowmill_domain::run::UploadSource;
     use rowmill_domain::{RunItem, RunState};
     use rowmill_ports::RunPatch;

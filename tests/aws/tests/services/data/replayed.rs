@@ -1,4 +1,4 @@
-//! Behaviour of AWS that the emulators do not have, as scripted answers.
+//! Behavior of AWS that the emulators do not have, as scripted answers.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;

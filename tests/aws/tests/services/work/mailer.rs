@@ -1,4 +1,4 @@
-//! Mail on SES. moto returns the mail as it was sent.
+//! Mail on SES. moto returns the email as it was sent.
 
 use rowmill_aws::SesMailer;
 use rowmill_ports::conformance;
@@ -24,7 +24,7 @@ async fn a_mailer() {
     let said = error.to_string();
     for part in [
         "SendEmail ana@example.com: MessageRejected",
-        "does not accept this mail",
+        "does not accept this email",
         "request id",
     ] {
         assert!(said.contains(part), "{said}");
