@@ -22,3 +22,4 @@ mod resubmitted;
 mod secrets;
 mod sentiment;
 mod translate;
+mod validators;
