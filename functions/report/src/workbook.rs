@@ -15,7 +15,7 @@ use crate::error::ReportError;
 use crate::figures::Figures;
 use crate::{advice, format};
 
-/// The most reasons on the sheet Summary. The column `error` has all of them.
+/// Maximum number of reasons on the sheet Summary. The column `error` has all of them.
 const REASONS: usize = 20;
 
 /// Records, each with its outcome. The status of those without one is

@@ -12,7 +12,7 @@
 //! | [`outcome`], [`reason`], [`mod@archive`] | the result of a record; why rows have none; records and outcomes kept with the result |
 //! | [`job`] | AWS Batch jobs: definitions, requests, the job graph of a run, Batch's own rules |
 //! | [`event`], [`message`] | events that trigger stages, messages on the topic |
-//! | [`colours`] | the colours of workbook, mail and page |
+//! | [`colors`] | the colors of workbook, mail and page |
 //! | [`keys`] | object keys in the work bucket |
 //! | [`limits`] | limits of AWS and Excel, each with its source |
 //! | [`config`], [`environment`] | environment variables, and reading them |
@@ -21,7 +21,7 @@
 //! The terms are defined in `docs/glossary.md`.
 
 pub mod archive;
-pub mod colours;
+pub mod colors;
 pub mod config;
 pub mod environment;
 pub mod event;

@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use rowmill_domain::SheetRef;
-use rowmill_domain::colours::{Colour, LIGHT, rgb};
+use rowmill_domain::colors::{Color, LIGHT, rgb};
 use rowmill_domain::manifest::RejectReason;
 use rowmill_domain::run::Counts;
 use rowmill_domain::{Kind, Reason, Rejected, Status, Value};
@@ -690,8 +690,8 @@ fn failed_and_missing_rows_are_tinted_and_keep_number_formats() {
             .as_ref()
             .map(|f| f.format_code.to_string())
     };
-    let tint = |colour: Colour| {
-        let [_, red, green, blue] = rgb(colour.tint).to_be_bytes();
+    let tint = |color: Color| {
+        let [_, red, green, blue] = rgb(color.tint).to_be_bytes();
         Some((red, green, blue))
     };
     let (red, yellow) = (tint(LIGHT.failed), tint(LIGHT.missing));
@@ -703,10 +703,10 @@ fn failed_and_missing_rows_are_tinted_and_keep_number_formats() {
         let found = [fill(1, column), fill(2, column), fill(3, column)];
         assert_eq!(found, [blue, red, yellow]);
     }
-    // A status has a colour, and a reason wraps.
+    // A status has a color, and a reason wraps.
     let style = |row, column| styles.get((row, column)).unwrap();
-    for (row, colour) in [(1, LIGHT.ok), (2, LIGHT.failed), (3, LIGHT.missing)] {
-        let [_, red, green, blue] = rgb(colour.text).to_be_bytes();
+    for (row, color) in [(1, LIGHT.ok), (2, LIGHT.failed), (3, LIGHT.missing)] {
+        let [_, red, green, blue] = rgb(color.text).to_be_bytes();
         let found = style(row, 2).font.as_ref().unwrap().color.unwrap();
         assert_eq!((found.red, found.green, found.blue), (red, green, blue));
     }

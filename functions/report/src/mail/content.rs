@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
-use rowmill_domain::colours::{DARK, LIGHT, Theme};
+use rowmill_domain::colors::{DARK, LIGHT, Theme};
 use rowmill_domain::run::{Counts, Failure};
 use rowmill_domain::{Manifest, Reason, RunItem, RunState, keys};
 use serde::Serialize;
@@ -146,8 +146,8 @@ struct Page<'a> {
     title: &'a str,
     /// The state of the run in words.
     state: &'a str,
-    /// The name of the colours of the verdict.
-    colour: &'a str,
+    /// The name of the colors of the verdict.
+    color: &'a str,
     light: Theme,
     dark: Theme,
 }
@@ -169,7 +169,7 @@ pub(crate) fn render(state: RunState, content: &Content) -> Result<Rendered, min
     };
     let file = &content.file;
     let counts = content.counts;
-    let (title, words, colour) = match state {
+    let (title, words, color) = match state {
         RunState::Delivered => (&content.verdict, "Delivered", "ok"),
         RunState::DeliveredWithErrors if counts.failed == 0 => {
             (&content.verdict, "Delivered with errors", "missing")
@@ -182,7 +182,7 @@ pub(crate) fn render(state: RunState, content: &Content) -> Result<Rendered, min
         content,
         title: &title,
         state: words,
-        colour,
+        color,
         light: LIGHT,
         dark: DARK,
     };
@@ -231,7 +231,7 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
         )*};
     }
     // Values are escaped in templates whose names end with `.html`.
-    templates!("base.html" "colours.css" "verdict.html" "result.html" "reasons.html" "figures.html");
+    templates!("base.html" "colors.css" "verdict.html" "result.html" "reasons.html" "figures.html");
     templates!("delivered.html" "partial.html" "failed.html");
     templates!("result.txt" "reasons.txt" "figures.txt");
     templates!("delivered.txt" "partial.txt" "failed.txt");

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rowmill_domain::colours::{Colour, LIGHT, rgb};
+use rowmill_domain::colors::{Color, LIGHT, rgb};
 use rowmill_domain::{Kind, Status};
 use rust_xlsxwriter::{Color, Format, FormatAlign, FormatBorder};
 
@@ -81,12 +81,12 @@ impl FormatIds {
     }
 }
 
-pub(super) fn colour(colour: &str) -> Color {
-    Color::RGB(rgb(colour))
+pub(super) fn color(color: &str) -> Color {
+    Color::RGB(rgb(color))
 }
 
 fn tinted(tint: Tint) -> Format {
-    let tinted = |tint| Format::new().set_background_color(colour(tint));
+    let tinted = |tint| Format::new().set_background_color(color(tint));
     match tint {
         Tint::None => Format::new(),
         Tint::Added => tinted(LIGHT.accent.tint),
@@ -101,13 +101,13 @@ fn header(background: &str) -> Format {
         .set_bold()
         .set_text_wrap()
         .set_align(FormatAlign::Top)
-        .set_background_color(colour(background))
+        .set_background_color(color(background))
         .set_border_bottom(FormatBorder::Thin)
-        .set_border_bottom_color(colour(LIGHT.line))
+        .set_border_bottom_color(color(LIGHT.line))
 }
 
-/// The colour of a status.
-pub(super) fn status_colour(status: Status) -> Colour {
+/// The color of a status.
+pub(super) fn status_color(status: Status) -> Color {
     match status {
         Status::Ok => LIGHT.ok,
         Status::Failed => LIGHT.failed,
@@ -153,7 +153,7 @@ impl Formats {
         let wrapped = TINTS.map(|tint| ids.id_of(tinted(tint).set_text_wrap()));
         let status = STATUSES.map(|status| {
             let format = tinted(Tint::of(status).added()).set_bold();
-            ids.id_of(format.set_font_color(colour(status_colour(status).text)))
+            ids.id_of(format.set_font_color(color(status_color(status).text)))
         });
         let link = match spec.links.is_empty() {
             true => plain,

@@ -1,13 +1,13 @@
 //! Writes the sheet `Summary`: the verdict, the reasons, the figures with charts, notes.
 
 use rowmill_domain::Status;
-use rowmill_domain::colours::{Colour, LIGHT};
+use rowmill_domain::colors::{Color, LIGHT};
 use rust_xlsxwriter::{
     Chart, ChartDataLabel, ChartFormat, ChartPoint, ChartSolidFill, ChartType, Format, FormatAlign,
     FormatBorder, Worksheet, XlsxError,
 };
 
-use super::formats::{colour, status_colour};
+use super::formats::{color, status_color};
 use super::row::truncate;
 use super::spec::{Fact, Summary};
 use super::widths::{MOST, wrapped_height};
@@ -78,9 +78,9 @@ impl Formats {
         };
         let header = Format::new()
             .set_bold()
-            .set_background_color(colour(LIGHT.rejected.tint))
+            .set_background_color(color(LIGHT.rejected.tint))
             .set_border_bottom(FormatBorder::Thin)
-            .set_border_bottom_color(colour(LIGHT.line));
+            .set_border_bottom_color(color(LIGHT.line));
         Formats {
             number_header: header.clone().set_align(FormatAlign::Right),
             header: header.set_indent(1),
@@ -96,22 +96,22 @@ impl Formats {
         }
     }
 
-    fn status(&self, colour_of: Colour) -> Format {
+    fn status(&self, color_of: Color) -> Format {
         self.top
             .clone()
             .set_bold()
-            .set_font_color(colour(colour_of.text))
-            .set_background_color(colour(colour_of.tint))
+            .set_font_color(color(color_of.text))
+            .set_background_color(color(color_of.tint))
     }
 }
 
-/// The colour of a status, or of rejected rows.
-fn colour_of(status: &str) -> Colour {
+/// The color of a status, or of rejected rows.
+fn color_of(status: &str) -> Color {
     match [Status::Ok, Status::Failed, Status::Missing]
         .into_iter()
         .find(|known| known.name() == status)
     {
-        Some(status) => status_colour(status),
+        Some(status) => status_color(status),
         None => LIGHT.rejected,
     }
 }
@@ -163,7 +163,7 @@ impl Page<'_> {
             return Ok(());
         }
         let counts = &summary.counts;
-        let colours = match (counts.failed, counts.missing) {
+        let colors = match (counts.failed, counts.missing) {
             (0, 0) => LIGHT.ok,
             (0, _) => LIGHT.missing,
             (_, _) => LIGHT.failed,
@@ -171,7 +171,7 @@ impl Page<'_> {
         let format = Format::new()
             .set_bold()
             .set_font_size(16)
-            .set_font_color(colour(colours.text));
+            .set_font_color(color(colors.text));
         self.text_as(0, &summary.verdict, &format)?;
         self.row += 2;
         Ok(())
@@ -190,7 +190,7 @@ impl Page<'_> {
             }
             self.text_as(0, &reason.text, &wrapped)?;
             self.number(1, reason.count as f64, &count)?;
-            let status = self.formats.status(colour_of(&reason.status));
+            let status = self.formats.status(color_of(&reason.status));
             self.text_as(2, &reason.status, &status)?;
             if let Some(row) = reason.rows.first() {
                 self.number(3, f64::from(*row), &count)?;
@@ -221,7 +221,7 @@ impl Page<'_> {
         let first = self.row;
         let count = self.formats.count.clone();
         for (status, rows) in statuses {
-            let format = self.formats.status(colour_of(status));
+            let format = self.formats.status(color_of(status));
             self.text_as(0, status, &format)?;
             self.number(1, rows as f64, &count)?;
             self.row += 1;
@@ -229,7 +229,7 @@ impl Page<'_> {
         let shown: Vec<ChartPoint> = statuses
             .iter()
             .filter(|(_, rows)| *rows > 0)
-            .map(|(status, _)| point(colour_of(status)))
+            .map(|(status, _)| point(color_of(status)))
             .collect();
         self.bar_chart("Rows by status", (first, 0), 1, &shown, "#,##0")?;
         self.row += 1;
@@ -349,7 +349,7 @@ impl Page<'_> {
         chart.title().set_name(title).set_font(
             rust_xlsxwriter::ChartFont::new()
                 .set_size(12)
-                .set_color(colour(LIGHT.text)),
+                .set_color(color(LIGHT.text)),
         );
         chart.legend().set_hidden();
         // The first category is at the top. The bars start at the left.
@@ -370,10 +370,10 @@ impl Page<'_> {
     }
 }
 
-/// A bar of this colour.
-fn point(colours: Colour) -> ChartPoint {
+/// A bar of this color.
+fn point(colors: Color) -> ChartPoint {
     let mut fill = ChartSolidFill::new();
-    fill.set_color(colour(colours.text));
+    fill.set_color(color(colors.text));
     let mut format = ChartFormat::new();
     format.set_solid_fill(&fill);
     ChartPoint::new().set_format(&mut format)

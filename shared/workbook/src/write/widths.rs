@@ -125,7 +125,7 @@ pub(super) fn code_width(code: &str) -> u32 {
             ']' => bracket = false,
             _ => {}
         }
-        // In brackets is a colour, a locale, or one letter such as `[h]`.
+        // In brackets is a color, a locale, or one letter such as `[h]`.
         !bracket && !matches!(c, ']' | '"' | '\\' | '_' | '*' | '#' | '@')
     });
     shown.count() as u32 + names + if first.contains('[') { 3 } else { 0 }

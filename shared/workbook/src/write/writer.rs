@@ -22,7 +22,7 @@ const PROPERTY_MAX: usize = 255;
 const RESULTS: &str = "Results";
 /// The last columns of the sheet `Results`.
 const GENERATED: [&str; 4] = ["status", "error", "attempts", "input row"];
-/// The most characters of frozen columns: the rest of the screen is for the other columns.
+/// Maximum number of characters of frozen columns: the rest of the screen is for the other columns.
 const FROZEN_MAX: u32 = 60;
 
 /// The result of writing a workbook.

@@ -1,20 +1,20 @@
-//! The colours of workbook, mail and page. This is the one place that defines them, and the tests
+//! The colors of workbook, mail and page. This is the one place that defines them, and the tests
 //! check that they are readable.
 //!
-//! A colour never stands alone: a word or a sign always says the same.
+//! A color never stands alone: a word or a sign always says the same.
 
 use serde::Serialize;
 
-/// The colours of one meaning, such as `failed`. Each is `#rrggbb`.
+/// The colors of one meaning, such as `failed`. Each is `#rrggbb`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Colour {
+pub struct Color {
     /// Text on [`Theme::background`] and on `tint`.
     pub text: &'static str,
     /// A background, for the texts `text` and [`Theme::text`].
     pub tint: &'static str,
 }
 
-/// The colours on a light or on a dark background.
+/// The colors on a light or on a dark background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Theme {
     /// The background of the page.
@@ -26,80 +26,80 @@ pub struct Theme {
     /// Lines between parts. Not text, so that no contrast is required.
     pub line: &'static str,
     /// Processed rows.
-    pub ok: Colour,
+    pub ok: Color,
     /// Rows that failed.
-    pub failed: Colour,
+    pub failed: Color,
     /// Rows without an outcome.
-    pub missing: Colour,
+    pub missing: Color,
     /// Rows that were not processed.
-    pub rejected: Colour,
+    pub rejected: Color,
     /// Links, and what a run added.
-    pub accent: Colour,
+    pub accent: Color,
     /// The background of the headers of what a run added.
     pub accent_header: &'static str,
 }
 
-/// The colours on a light background. A workbook has only these.
+/// The colors on a light background. A workbook has only these.
 pub const LIGHT: Theme = Theme {
     background: "#ffffff",
     text: "#1f2328",
     muted: "#57606a",
     line: "#d0d7de",
-    ok: Colour {
+    ok: Color {
         text: "#1a7f37",
         tint: "#eef8f0",
     },
-    failed: Colour {
+    failed: Color {
         text: "#b42318",
         tint: "#fdeceb",
     },
-    missing: Colour {
+    missing: Color {
         text: "#b54708",
         tint: "#fff4e5",
     },
-    rejected: Colour {
+    rejected: Color {
         text: "#57606a",
         tint: "#f0f2f4",
     },
-    accent: Colour {
+    accent: Color {
         text: "#0b5fff",
         tint: "#f2f6ff",
     },
     accent_header: "#dbe7ff",
 };
 
-/// The colours on a dark background.
+/// The colors on a dark background.
 pub const DARK: Theme = Theme {
     background: "#14171c",
     text: "#e6e8eb",
     muted: "#a3adb8",
     line: "#363d46",
-    ok: Colour {
+    ok: Color {
         text: "#4ac26b",
         tint: "#12261a",
     },
-    failed: Colour {
+    failed: Color {
         text: "#ff8f85",
         tint: "#331614",
     },
-    missing: Colour {
+    missing: Color {
         text: "#f5a652",
         tint: "#2f1f0b",
     },
-    rejected: Colour {
+    rejected: Color {
         text: "#a3adb8",
         tint: "#20252b",
     },
-    accent: Colour {
+    accent: Color {
         text: "#82adff",
         tint: "#111f3a",
     },
     accent_header: "#1b2f57",
 };
 
-/// The number of a colour: `#1a7f37` is `0x1a7f37`. 0 if it is not a colour.
-pub fn rgb(colour: &str) -> u32 {
-    u32::from_str_radix(colour.trim_start_matches('#'), 16).unwrap_or(0)
+/// The number of a color: `#1a7f37` is `0x1a7f37`. 0 if it is not a color.
+pub fn rgb(color: &str) -> u32 {
+    u32::from_str_radix(color.trim_start_matches('#'), 16).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -110,9 +110,9 @@ mod tests {
     const LEAST: f64 = 4.5;
 
     /// Source: WCAG 2.2, definition of relative luminance.
-    fn luminance(colour: &str) -> f64 {
+    fn luminance(color: &str) -> f64 {
         let part = |shift: u32| {
-            let part = f64::from(rgb(colour) >> shift & 0xff) / 255.0;
+            let part = f64::from(rgb(color) >> shift & 0xff) / 255.0;
             match part <= 0.04045 {
                 true => part / 12.92,
                 false => ((part + 0.055) / 1.055).powf(2.4),
@@ -150,7 +150,7 @@ mod tests {
                 theme.rejected,
                 theme.accent,
             ];
-            for Colour { text, tint } in meanings {
+            for Color { text, tint } in meanings {
                 pairs.extend([(text, theme.background), (text, tint)]);
                 pairs.extend([(theme.text, tint), (theme.muted, tint)]);
             }
