@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// The colors of one meaning, such as `failed`. Each is `#rrggbb`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Color {
+pub struct ColorPair {
     /// Text on [`Theme::background`] and on `tint`.
     pub text: &'static str,
     /// A background, for the texts `text` and [`Theme::text`].
@@ -26,15 +26,15 @@ pub struct Theme {
     /// Lines between parts. Not text, so that no contrast is required.
     pub line: &'static str,
     /// Processed rows.
-    pub ok: Color,
+    pub ok: ColorPair,
     /// Rows that failed.
-    pub failed: Color,
+    pub failed: ColorPair,
     /// Rows without an outcome.
-    pub missing: Color,
+    pub missing: ColorPair,
     /// Rows that were not processed.
-    pub rejected: Color,
+    pub rejected: ColorPair,
     /// Links, and what a run added.
-    pub accent: Color,
+    pub accent: ColorPair,
     /// The background of the headers of what a run added.
     pub accent_header: &'static str,
 }
@@ -45,23 +45,23 @@ pub const LIGHT: Theme = Theme {
     text: "#1f2328",
     muted: "#57606a",
     line: "#d0d7de",
-    ok: Color {
+    ok: ColorPair {
         text: "#1a7f37",
         tint: "#eef8f0",
     },
-    failed: Color {
+    failed: ColorPair {
         text: "#b42318",
         tint: "#fdeceb",
     },
-    missing: Color {
+    missing: ColorPair {
         text: "#b54708",
         tint: "#fff4e5",
     },
-    rejected: Color {
+    rejected: ColorPair {
         text: "#57606a",
         tint: "#f0f2f4",
     },
-    accent: Color {
+    accent: ColorPair {
         text: "#0b5fff",
         tint: "#f2f6ff",
     },
@@ -74,23 +74,23 @@ pub const DARK: Theme = Theme {
     text: "#e6e8eb",
     muted: "#a3adb8",
     line: "#363d46",
-    ok: Color {
+    ok: ColorPair {
         text: "#4ac26b",
         tint: "#12261a",
     },
-    failed: Color {
+    failed: ColorPair {
         text: "#ff8f85",
         tint: "#331614",
     },
-    missing: Color {
+    missing: ColorPair {
         text: "#f5a652",
         tint: "#2f1f0b",
     },
-    rejected: Color {
+    rejected: ColorPair {
         text: "#a3adb8",
         tint: "#20252b",
     },
-    accent: Color {
+    accent: ColorPair {
         text: "#82adff",
         tint: "#111f3a",
     },
@@ -150,7 +150,7 @@ mod tests {
                 theme.rejected,
                 theme.accent,
             ];
-            for Color { text, tint } in meanings {
+            for ColorPair { text, tint } in meanings {
                 pairs.extend([(text, theme.background), (text, tint)]);
                 pairs.extend([(theme.text, tint), (theme.muted, tint)]);
             }

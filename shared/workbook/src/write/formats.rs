@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rowmill_domain::colors::{Color, LIGHT, rgb};
+use rowmill_domain::colors::{ColorPair, LIGHT, rgb};
 use rowmill_domain::{Kind, Status};
 use rust_xlsxwriter::{Color, Format, FormatAlign, FormatBorder};
 
@@ -107,7 +107,7 @@ fn header(background: &str) -> Format {
 }
 
 /// The color of a status.
-pub(super) fn status_color(status: Status) -> Color {
+pub(super) fn status_color(status: Status) -> ColorPair {
     match status {
         Status::Ok => LIGHT.ok,
         Status::Failed => LIGHT.failed,

@@ -1,7 +1,7 @@
 //! Writes the sheet `Summary`: the verdict, the reasons, the figures with charts, notes.
 
 use rowmill_domain::Status;
-use rowmill_domain::colors::{Color, LIGHT};
+use rowmill_domain::colors::{ColorPair, LIGHT};
 use rust_xlsxwriter::{
     Chart, ChartDataLabel, ChartFormat, ChartPoint, ChartSolidFill, ChartType, Format, FormatAlign,
     FormatBorder, Worksheet, XlsxError,
@@ -96,7 +96,7 @@ impl Formats {
         }
     }
 
-    fn status(&self, color_of: Color) -> Format {
+    fn status(&self, color_of: ColorPair) -> Format {
         self.top
             .clone()
             .set_bold()
@@ -106,7 +106,7 @@ impl Formats {
 }
 
 /// The color of a status, or of rejected rows.
-fn color_of(status: &str) -> Color {
+fn color_of(status: &str) -> ColorPair {
     match [Status::Ok, Status::Failed, Status::Missing]
         .into_iter()
         .find(|known| known.name() == status)
@@ -371,7 +371,7 @@ impl Page<'_> {
 }
 
 /// A bar of this color.
-fn point(colors: Color) -> ChartPoint {
+fn point(colors: ColorPair) -> ChartPoint {
     let mut fill = ChartSolidFill::new();
     fill.set_color(color(colors.text));
     let mut format = ChartFormat::new();
