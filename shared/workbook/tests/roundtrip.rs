@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use rowmill_domain::SheetRef;
-use rowmill_domain::colors::{Color, LIGHT, rgb};
+use rowmill_domain::colors::{ColorPair, LIGHT, rgb};
 use rowmill_domain::manifest::RejectReason;
 use rowmill_domain::run::Counts;
 use rowmill_domain::{Kind, Reason, Rejected, Status, Value};
@@ -690,7 +690,7 @@ fn failed_and_missing_rows_are_tinted_and_keep_number_formats() {
             .as_ref()
             .map(|f| f.format_code.to_string())
     };
-    let tint = |color: Color| {
+    let tint = |color: ColorPair| {
         let [_, red, green, blue] = rgb(color.tint).to_be_bytes();
         Some((red, green, blue))
     };
