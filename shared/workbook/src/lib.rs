@@ -104,7 +104,7 @@
 //! | `mod.rs` | [`read_rows`] and [`read_header`]: detect the format, run its reader |
 //! | `options.rs`, `limits.rs`, `error.rs`, `sink.rs` | the interface: [`ReadOptions`], [`ReadLimits`], [`ReadError`], [`RowSink`] |
 //! | `isolated.rs` | runs a reader on its own thread, with a time limit |
-//! | `detect.rs` | the format of a file, by its content |
+//! | `detect.rs`, `markup.rs`, `foreign.rs` | the format of a file, by its content; names of formats that are not tables |
 //! | `row.rs`, `rows.rs` | cells of a reader to rows under a header, in batches |
 //! | `header.rs` | finds the header row, names the columns |
 //! | `sheet_select.rs`, `reference.rs` | sheet by name or index; cell references |

@@ -68,9 +68,11 @@ impl Archive {
         let broken = |what: &str| ReadError::malformed(path, "zip directory", what);
         let io = |e| ReadError::io(path, e);
         let size = file.metadata().map_err(io)?.len();
-        let end = find_end(file, size)
-            .map_err(io)?
-            .ok_or_else(|| broken("it is missing: the file is incomplete"))?;
+        let end = find_end(file, size).map_err(io)?.ok_or_else(|| {
+            broken(
+                "it is missing: the file is incomplete, as after an interrupted download or copy",
+            )
+        })?;
         ReadError::check(path, "entries", end.entries, limits.entries)?;
         // An entry takes at least 46 bytes, so the size also limits the number of entries.
         if end.size > size || end.entries.saturating_mul(46) > end.size {

@@ -9,7 +9,7 @@ use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
 use memchr::{memchr, memchr3};
 use rowmill_domain::{Delimiter, Value};
 
-use super::detect::{HEAD, is_utf16, utf32};
+use super::detect::{HEAD, is_utf16, named_as_workbook, utf32};
 use super::dialect::{self, DelimiterGuess};
 use super::error::ReadError;
 use super::options::ReadOptions;
@@ -72,6 +72,10 @@ pub(crate) fn read(
             let mut summary = rows.finish(&|_| None)?;
             summary.notes.extend(parser.guess.and_then(|g| g.note()));
             summary.notes.extend(encoding_note(encoding, broken));
+            if named_as_workbook(path) {
+                let note = "The file is named like a workbook, but it is delimited text and was read as csv.";
+                summary.notes.push(note.to_owned());
+            }
             return Ok(summary);
         }
     }

@@ -4,14 +4,18 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use memchr::memmem;
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use rowmill_domain::Delimiter;
 
 use super::archive::Archive;
 use super::compound::Compound;
+use super::dialect::guess_delimiter;
 use super::error::ReadError;
+use super::foreign::{self, AGAIN, Foreign, SAVE, TABLE};
 use super::limits::ReadLimits;
+use super::markup::{Markup, markup};
 use super::package::{self, PackageKind};
-use super::text_encoding::ByteOrder;
+use super::text_encoding::{ByteOrder, Decoder, TextEncoding};
 
 /// A format that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +71,11 @@ pub(crate) fn detect_open(
     let mut head = Vec::new();
     file.seek(SeekFrom::Start(0)).map_err(io)?;
     file.take(HEAD).read_to_end(&mut head).map_err(io)?;
-    let not = |what: &str| {
+    let not = |foreign: Foreign| {
         Err(ReadError::NotAWorkbook {
             file: path.to_owned(),
-            what: what.to_owned(),
+            what: foreign.what,
+            advice: foreign.advice,
         })
     };
     if let Some(of) = locked_workbook(path)
@@ -79,29 +84,28 @@ pub(crate) fn detect_open(
         let file = path.to_owned();
         return Err(ReadError::LockFile { file, of });
     }
-    let format = match &head[..] {
-        [] => return not("is empty"),
+    let is = |what: &str, advice| not(Foreign::new(what, advice));
+    match &head[..] {
+        [] => is("is empty", AGAIN),
         [b'P', b'K', 3 | 5, 4 | 6, ..] => {
             let archive = Archive::open(path, file, limits)?;
             match package::main_part(&archive, limits)?.map(|main| main.kind) {
                 Some(PackageKind::Workbook) => return Ok(FileFormat::Xlsx),
                 Some(PackageKind::BinaryWorkbook) => return Ok(FileFormat::Xlsb),
-                Some(PackageKind::Document) => return not("is a Word document"),
-                Some(PackageKind::Presentation) => return not("is a PowerPoint presentation"),
+                Some(PackageKind::Document) => return is("is a Word document", TABLE),
+                Some(PackageKind::Presentation) => {
+                    return is("is a PowerPoint presentation", TABLE);
+                }
                 Some(PackageKind::Other) | None => {}
             }
             if archive.find("content.xml").is_some() {
-                FileFormat::Ods
-            } else if archive.find("encrypted-package").is_some() {
+                return Ok(FileFormat::Ods);
+            }
+            if archive.find("encrypted-package").is_some() {
                 let file = path.to_owned();
                 return Err(ReadError::Encrypted { file });
-            } else if archive.has_prefix("Index/") {
-                return not("is a Numbers document");
-            } else if archive.has_prefix("word/") {
-                return not("is a Word document");
-            } else {
-                return not("is a zip archive that does not contain a workbook");
             }
+            not(foreign::archive(&archive))
         }
         [0xd0, 0xcf, 0x11, 0xe0, 0xa1, 0xb1, 0x1a, 0xe1, ..] => {
             let size = file.metadata().map_err(io)?.len();
@@ -110,57 +114,91 @@ pub(crate) fn detect_open(
             file.seek(SeekFrom::Start(0)).map_err(io)?;
             file.read_to_end(&mut all).map_err(io)?;
             let Some(compound) = Compound::open(&all) else {
-                return not("is a damaged compound file");
+                return is(
+                    "is a damaged compound file (xls or another Office file)",
+                    AGAIN,
+                );
             };
             if compound.contains("EncryptedPackage") {
                 return Err(ReadError::Encrypted {
                     file: path.to_owned(),
                 });
             }
-            if !compound.contains("Workbook") && !compound.contains("Book") {
-                return not("is a compound file that does not contain a workbook");
+            if compound.contains("Workbook") || compound.contains("Book") {
+                return Ok(FileFormat::Xls);
             }
-            FileFormat::Xls
+            not(foreign::compound(&compound))
         }
-        [b'%', b'P', b'D', b'F', ..] => return not("is a PDF document"),
-        [0x1f, 0x8b, ..] => return not("is compressed with gzip"),
-        [0x09, 0x00 | 0x02 | 0x04 | 0x08, ..] => {
-            return not("is a workbook of Excel 2, 3 or 4, which is not supported");
-        }
-        _ => return text(&head, not),
-    };
-    Ok(format)
+        [0x09, 0x00 | 0x02 | 0x04 | 0x08, ..] => is(
+            "is a workbook of Excel 2, 3 or 4, which is not supported",
+            SAVE,
+        ),
+        _ => match foreign::binary(&head) {
+            Some(foreign) => not(foreign),
+            None => text(path, &head).or_else(not),
+        },
+    }
 }
 
-fn text(
-    head: &[u8],
-    not: impl Fn(&str) -> Result<FileFormat, ReadError>,
-) -> Result<FileFormat, ReadError> {
-    if matches!(head, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || utf32(head).is_some() {
-        return Ok(FileFormat::Delimited);
+/// Names of files that are workbooks and not text.
+const WORKBOOK_NAMES: [&str; 7] = ["xlsx", "xlsm", "xltx", "xlsb", "xls", "xlt", "ods"];
+
+/// Whether the name of a file says that it is a workbook.
+pub(super) fn named_as_workbook(path: &Path) -> bool {
+    let extension = path.extension().unwrap_or_default();
+    WORKBOOK_NAMES
+        .iter()
+        .any(|name| extension.eq_ignore_ascii_case(name))
+}
+
+fn text(path: &Path, head: &[u8]) -> Result<FileFormat, Foreign> {
+    let Some(start) = head_text(head) else {
+        return Err(Foreign::new("has an unknown format", SAVE));
+    };
+    match markup(&start) {
+        Some(Markup::Html) => return Err(Foreign::new("is an HTML page", SAVE)),
+        Some(Markup::SpreadsheetXml) => {
+            return Err(Foreign::new("is an XML Spreadsheet 2003", SAVE));
+        }
+        Some(Markup::OpenDocument) => return Ok(FileFormat::Fods),
+        Some(Markup::Xml(foreign)) => return Err(foreign),
+        None => {}
     }
-    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
-    let start = text.trim_ascii_start().to_ascii_lowercase();
-    // A namespace of the root element.
-    let open_document = memmem::find(&start, b"opendocument:xmlns:office").is_some();
-    if start.starts_with(b"<?xml") && open_document {
-        return Ok(FileFormat::Fods);
+    if let Some(foreign) = foreign::text(&start) {
+        return Err(foreign);
     }
-    if start.starts_with(b"<?xml") || start.starts_with(b"<workbook") {
-        return not("is an XML document");
-    }
-    if start.starts_with(b"<html")
-        || start.starts_with(b"<!doctype html")
-        || start.starts_with(b"<table")
+    // An error message saved as a workbook would become a column.
+    let whole = (head.len() as u64) < HEAD;
+    if named_as_workbook(path)
+        && guess_delimiter(&start, whole, path).delimiter == Delimiter::None
+        && !start.starts_with("sep=")
     {
-        return not("is an HTML page");
+        return Err(Foreign::new(
+            "is plain text of one column and not a workbook, although it is named like one",
+            "look at it in a text editor; if it is a list, rename it to .csv and try again",
+        ));
     }
+    Ok(FileFormat::Delimited)
+}
+
+/// The text that a file begins with, without byte order marks. `None` if it is not a text.
+fn head_text(head: &[u8]) -> Option<String> {
     let zeros = head.iter().filter(|b| **b == 0).count();
-    if zeros == 0 || is_utf16(head, zeros) {
-        Ok(FileFormat::Delimited)
+    let encoding = if let Some(order) = utf32(head) {
+        TextEncoding::Utf32(order)
+    } else if let Some((marked, _)) = Encoding::for_bom(head) {
+        TextEncoding::Known(marked)
+    } else if is_utf16(head, zeros) {
+        let big = head.iter().step_by(2).filter(|b| **b == 0).count() * 2 > zeros;
+        TextEncoding::Known(if big { UTF_16BE } else { UTF_16LE })
+    } else if zeros == 0 {
+        TextEncoding::Known(UTF_8)
     } else {
-        not("has an unknown format")
-    }
+        return None;
+    };
+    let mut text = String::new();
+    Decoder::new(encoding).decode(head, &mut text, false);
+    Some(text.trim_start_matches('\u{feff}').to_owned())
 }
 
 /// Whether `head`, which contains `zeros` zero bytes, is UTF-16: in Western text every second byte is

@@ -16,15 +16,14 @@ pub enum ReadError {
         source: io::Error,
     },
     /// The file is not a workbook in a supported format.
-    #[error(
-        "{}: {what}; save it as xlsx, xlsb, xls, ods or csv and try again",
-        file.display()
-    )]
+    #[error("{}: {what}; {advice}", file.display())]
     NotAWorkbook {
         /// The file.
         file: PathBuf,
         /// What the file is: `is a PDF document`.
         what: String,
+        /// What to do.
+        advice: &'static str,
     },
     /// The file is a lock file, which a spreadsheet program creates while a workbook is open.
     #[error(

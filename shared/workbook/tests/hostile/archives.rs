@@ -75,7 +75,7 @@ pub(crate) fn archives(table: &mut Table) {
         Err("the limit `file_bytes` of 100"),
     );
     let prefixed = [b"MZ self-extracting".to_vec(), whole.clone()].concat();
-    table.bad("prefixed.exe", &prefixed, "has an unknown format");
+    table.bad("prefixed.exe", &prefixed, "is a program");
     table.good("commented.xlsx", &commented(whole), "A\n2: 1");
 }
 
@@ -88,7 +88,6 @@ fn commented(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 pub(crate) fn mislabelled(table: &mut Table) {
-    table.good("text.xls", b"a,b\n1,2\n", "a | b\n2: '1 | '2");
     let lock = [&b"\x06Nobody"[..], &[b' '; 158]].concat();
     table.bad(
         "~$book.xlsx",
@@ -102,46 +101,4 @@ pub(crate) fn mislabelled(table: &mut Table) {
     );
     table.good("~$book.csv", &b"a,b\n1,2\n".repeat(200), "a | b\n399 rows");
     table.good("book.csv", &cell("<c r=\"A2\"><v>1</v></c>"), "A\n2: 1");
-    for (name, bytes, want) in [
-        (
-            "page.xls",
-            &b"\n<!DOCTYPE html><table>"[..],
-            "is an HTML page",
-        ),
-        (
-            "xml.xls",
-            b"\xef\xbb\xbf<?xml version=\"1.0\"?><Workbook/>",
-            "is an XML document",
-        ),
-        ("doc.pdf", b"%PDF-1.7", "is a PDF document"),
-        ("a.csv.gz", b"\x1f\x8b\x08\0", "is compressed with gzip"),
-        (
-            "old.xls",
-            b"\x09\x04\x06\0\0\0\x10\0\0\0",
-            "is a workbook of Excel 2, 3 or 4",
-        ),
-        ("nothing.xlsx", b"", "is empty"),
-        (
-            "noise.xlsx",
-            b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
-            "has an unknown format",
-        ),
-    ] {
-        table.bad(name, bytes, want);
-    }
-    table.bad(
-        "word.xlsx",
-        &archive(&[("word/document.xml", "")]),
-        "is a Word document",
-    );
-    table.bad(
-        "numbers.xlsx",
-        &archive(&[("Index/Tables.iwa", "")]),
-        "is a Numbers document",
-    );
-    table.bad(
-        "photos.xlsx",
-        &archive(&[("a.jpg", "")]),
-        "does not contain a workbook",
-    );
 }

@@ -8,6 +8,7 @@ mod archives;
 mod delimited;
 #[path = "../files/mod.rs"]
 mod files;
+mod foreign;
 mod ods;
 mod order;
 mod parts;
@@ -169,6 +170,8 @@ fn every_file_produces_the_expected_values_or_error() {
     order::every(&mut table);
     archives::archives(&mut table);
     archives::mislabelled(&mut table);
+    foreign::binary(&mut table);
+    foreign::texts(&mut table);
     xls::every(&mut table);
     ods::every(&mut table);
     ods::notations(&mut table);

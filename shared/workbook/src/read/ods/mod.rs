@@ -18,6 +18,7 @@ use rowmill_domain::SheetRef;
 
 use super::archive::Archive;
 use super::error::ReadError;
+use super::foreign::TABLE;
 use super::options::ReadOptions;
 use super::reference::column_letters;
 use super::rows::{Assembler, Halt};
@@ -190,6 +191,7 @@ impl<'a> Document<'a> {
             ContentError::Kind(kind) => ReadError::NotAWorkbook {
                 file: self.path.to_owned(),
                 what: format!("is an OpenDocument {kind}, not a spreadsheet"),
+                advice: TABLE,
             }
             .into(),
         })?;
