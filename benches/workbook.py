@@ -169,6 +169,12 @@ def main():
         write(folder, shared, rows, python, runs)
         read(f"{rows} x 13, inline strings", folder, inline, python, runs)
         read(f"{rows // 20} x 200, shared strings", folder, wide, python, runs)
+        ods = folder / "rows.ods"
+        run([MEASURE, "ods", rows, ods])
+        figures = medians(
+            runs, {"ours": [MEASURE, "read", ods], "calamine": [MEASURE, "calamine", ods]}
+        )
+        show(f"ods, {rows} x 10, to calamine", ratio(figures, "ours", "calamine"))
         sizes = [10_000, rows] + [1_000_000] * options.large
         books = {n: folder / f"rows-{n}.xlsx" for n in sizes}
         for n, path in books.items():

@@ -6,7 +6,7 @@ use miette::miette;
 use rowmill_domain::PipelineName;
 use rowmill_domain::manifest::ParameterValues;
 use rowmill_pipeline::Pipeline;
-use rowmill_split::read_options;
+use rowmill_split::{elsewhere, read_options};
 use rowmill_workbook::{Header, ReadOptions, read_header};
 
 use crate::error::CliError;
@@ -90,7 +90,7 @@ impl PipelineFile {
 
     /// How to read the workbook.
     pub(crate) fn read_options(&self) -> ReadOptions {
-        read_options(&self.pipeline.input)
+        read_options(&self.pipeline)
     }
 
     /// The values of all parameters, given those that the command sets.
@@ -124,10 +124,18 @@ impl PipelineFile {
             header.columns = columns.names;
         }
         let wrong = self.pipeline.check_columns(&header.columns);
-        match CliError::all_refused(wrong) {
-            Some(error) => Err(error),
-            None => Ok(header),
+        let Some(mut error) = CliError::all_refused(wrong) else {
+            return Ok(header);
+        };
+        if let Some(found) = elsewhere(workbook, &self.pipeline, &header) {
+            error.reports.push(miette!(
+                "{}, sheet `{}`, row {}: the header does not have all columns. {found}",
+                workbook.display(),
+                header.sheet,
+                header.row
+            ));
         }
+        Err(error)
     }
 }
 

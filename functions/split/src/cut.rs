@@ -14,6 +14,7 @@ use rowmill_pipeline::Pipeline;
 use rowmill_runs::scratch_folder;
 use rowmill_workbook::{ReadError, read_rows};
 
+use crate::elsewhere::elsewhere;
 use crate::error::{CutError, Refusal};
 use crate::read_options::read_options;
 use sink::Sink;
@@ -36,12 +37,19 @@ pub fn cut(
     limit: Option<u64>,
     progress: impl FnMut(u64) -> ControlFlow<()>,
 ) -> Result<Cut, CutError> {
-    let read = read_options(&pipeline.input);
+    let read = read_options(pipeline);
     let scratch = scratch_folder("rowmill-split-")?;
     let mut sink = Sink::new(name, pipeline, limit, scratch, progress);
     let summary = read_rows(path, &read, &mut sink);
-    if let Some(broken) = sink.broken {
-        return Err(broken);
+    match (sink.broken, sink.wrong_header) {
+        (Some(CutError::Refused(mut refusal)), Some(header)) => {
+            if let Some(found) = elsewhere(path, pipeline, &header) {
+                refusal.advice = format!("{found} Or: {}", refusal.advice);
+            }
+            return Err(CutError::Refused(refusal));
+        }
+        (Some(broken), _) => return Err(broken),
+        (None, _) => {}
     }
     let summary = summary.map_err(|error| unreadable(&error, path, name))?;
     let Some(table) = sink.table else {

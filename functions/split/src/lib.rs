@@ -28,6 +28,7 @@
 
 mod clean;
 mod cut;
+mod elsewhere;
 mod entry;
 mod error;
 mod line;
@@ -39,6 +40,7 @@ mod upload_options;
 
 pub use clean::convert;
 pub use cut::{Cut, RunDetails, cut};
+pub use elsewhere::elsewhere;
 pub use error::{CutError, Refusal, SplitError};
 pub use read_options::read_options;
 pub use stage::{Split, run_id};

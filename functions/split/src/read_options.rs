@@ -1,10 +1,12 @@
 //! How a pipeline's `[input]` sets the options of the workbook reader.
 
-use rowmill_pipeline::Input;
+use rowmill_pipeline::Pipeline;
 use rowmill_workbook::{ReadLimits, ReadOptions};
 
-/// The options for reading a workbook that a pipeline sets under `[input]`.
-pub fn read_options(input: &Input) -> ReadOptions {
+/// The options for reading a workbook that a pipeline sets under `[input]`, and the columns that it
+/// mentions.
+pub fn read_options(pipeline: &Pipeline) -> ReadOptions {
+    let input = &pipeline.input;
     let mut limits = ReadLimits::default();
     for (name, value) in &input.limits {
         if let Some(limit) = limits.get_mut(name) {
@@ -14,6 +16,7 @@ pub fn read_options(input: &Input) -> ReadOptions {
     ReadOptions {
         sheet: input.sheet.clone(),
         header_row: input.header_row,
+        columns: pipeline.input_columns(),
         delimiter: input.delimiter,
         skip_hidden_rows: input.skip_hidden_rows,
         limits,

@@ -221,7 +221,7 @@ impl Split {
             Ok(pipeline) => pipeline,
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let limits = read_options(&pipeline.pipeline.input).limits;
+        let limits = read_options(&pipeline.pipeline).limits;
         if event.size > limits.file_bytes {
             let name = keys::file_name(&event.key);
             let error = ReadError::Limit {

@@ -92,6 +92,20 @@ impl Pipeline {
         secrets::usable(&self.secrets, all)
     }
 
+    /// Returns the columns of the workbook that the pipeline mentions, in order and without
+    /// duplicates.
+    pub fn input_columns(&self) -> Vec<String> {
+        let added = self.added_columns();
+        let mut names: Vec<String> = Vec::new();
+        for mention in &self.mentions.all {
+            let name = &*mention.name;
+            if !added.iter().chain(&names).any(|n| n == name) {
+                names.push(name.to_owned());
+            }
+        }
+        names
+    }
+
     /// Returns the columns that steps and `[[column]]` add, in order and without duplicates.
     pub fn added_columns(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();

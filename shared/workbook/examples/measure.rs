@@ -223,6 +223,9 @@ fn ods(rows: u64, file: &Path) -> Outcome {
     let options = zip::write::SimpleFileOptions::default();
     zip.start_file("mimetype", options)?;
     zip.write_all(b"application/vnd.oasis.opendocument.spreadsheet")?;
+    // calamine requires it.
+    zip.start_file("META-INF/manifest.xml", options)?;
+    zip.write_all(b"<manifest:manifest/>")?;
     zip.start_file("content.xml", options.large_file(true))?;
     let names = ["office", "table", "text", "calcext"]
         .map(|n| format!("xmlns:{n}=\"urn:oasis:names:tc:opendocument:xmlns:{n}:1.0\""));

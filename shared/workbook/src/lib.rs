@@ -138,8 +138,8 @@ mod read;
 mod write;
 
 pub use read::{
-    Cell, DelimiterGuess, FileFormat, Header, Origin, OutsideCell, ReadError, ReadLimits,
-    ReadOptions, ReadSummary, RowSink, detect, guess_delimiter, read_header, read_rows,
+    BetterRow, Cell, DelimiterGuess, FileFormat, Header, Origin, OutsideCell, ReadError,
+    ReadLimits, ReadOptions, ReadSummary, RowSink, detect, guess_delimiter, read_header, read_rows,
 };
 pub use write::{
     Chart, ColumnSpec, Fact, ResultSpec, ResultWriter, StepFigures, Summary, WriteError,

@@ -31,6 +31,8 @@ pub(super) struct Sink<'a, P> {
     pub(super) table: Option<Table>,
     /// Why the cut stopped early.
     pub(super) broken: Option<CutError>,
+    /// The header, if it is why.
+    pub(super) wrong_header: Option<Header>,
 }
 
 impl<P: FnMut(u64) -> ControlFlow<()>> RowSink for Sink<'_, P> {
@@ -40,7 +42,10 @@ impl<P: FnMut(u64) -> ControlFlow<()>> RowSink for Sink<'_, P> {
                 self.table = Some(table);
                 ControlFlow::Continue(())
             }
-            Err(error) => self.stop(error),
+            Err(error) => {
+                self.wrong_header = Some(header.clone());
+                self.stop(error)
+            }
         }
     }
 
@@ -107,6 +112,7 @@ impl<'a, P> Sink<'a, P> {
             rows_read: 0,
             table: None,
             broken: None,
+            wrong_header: None,
         }
     }
 

@@ -23,6 +23,7 @@ fn header(columns: usize) -> Header {
         columns: (0..columns).map(|i| format!("c \"{i}\"\u{2028}")).collect(),
         notes: vec![],
         origin: None,
+        better_row: None,
     }
 }
 

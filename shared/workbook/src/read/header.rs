@@ -137,6 +137,7 @@ pub(crate) fn name_columns(
         columns,
         notes,
         origin: None,
+        better_row: None,
     }
 }
 
@@ -180,7 +181,7 @@ impl UsedNames {
 
 /// A header text on one line: each run of whitespace, including line breaks, becomes one space.
 /// The text in one line, without the invisible characters at its ends that joined or copied files leave.
-fn single_line(text: &str) -> String {
+pub(crate) fn single_line(text: &str) -> String {
     let text = text.trim_matches(|c: char| {
         c.is_whitespace() || matches!(c, '\u{feff}' | '\u{200b}' | '\u{2060}')
     });

@@ -45,7 +45,7 @@ pub use error::ReadError;
 pub use limits::ReadLimits;
 pub use options::ReadOptions;
 pub(crate) use reference::column_letters;
-pub use sink::{Cell, Header, Origin, OutsideCell, ReadSummary, RowSink};
+pub use sink::{BetterRow, Cell, Header, Origin, OutsideCell, ReadSummary, RowSink};
 
 use rows::{Assembler, Halt};
 

@@ -1,5 +1,6 @@
 //! Assembles the cells of a reader into rows under a header, in batches for the sink's thread.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender};
 
@@ -10,10 +11,13 @@ use super::header::{self, MergedRange};
 use super::options::ReadOptions;
 use super::reference::column_letters;
 use super::row::{RawCell, RawRow, RowCells};
-use super::sink::{Cell, Header, Origin, OutsideCell, ReadSummary};
+use super::sink::{BetterRow, Cell, Header, Origin, OutsideCell, ReadSummary};
 
 /// Rows to examine before deciding on the header: their values reveal columns without a header.
 const LOOKAHEAD_ROWS: usize = 1000;
+/// Rows below the first one with a value in which to look for a header that has the wanted columns:
+/// letterheads and summaries above a table are shorter.
+const HEADER_ROWS: u32 = 50;
 /// Maximum number of cells to hold while looking ahead.
 const LOOKAHEAD_CELLS: usize = 65_536;
 /// Cells per batch: enough to make the cost of a handover negligible, few enough to fit the cache.
@@ -97,6 +101,20 @@ pub(crate) struct Assembler {
 
 /// Finds the merged ranges that start in a row (from 0).
 type FindMerges = Box<dyn Fn(u32) -> Result<Vec<MergedRange>, ReadError>>;
+
+/// A row as the header.
+struct Head {
+    /// Its index in the lookahead.
+    at: usize,
+    /// The column of the first text, from 0, and the number of columns.
+    first: u32,
+    width: usize,
+    texts: Vec<Option<String>>,
+    /// The number of rows that it spans: 1 or 2.
+    rows: u32,
+    /// How many of the wanted columns it has.
+    found: usize,
+}
 
 /// What is known once the header has been decided on.
 struct Layout {
@@ -252,6 +270,92 @@ impl Assembler {
         Ok(summary)
     }
 
+    /// A row of the lookahead, and possibly the row below it, as the header.
+    fn head(&self, at: usize) -> Result<Head, ReadError> {
+        let (head, below) = (&self.lookahead[at], &self.lookahead[at + 1..]);
+        let columns = || {
+            let all = head.cells.iter().chain(below.iter().flat_map(|r| &r.cells));
+            all.map(|c| c.column)
+        };
+        let first = columns().min().unwrap_or(0);
+        let width = (columns().max().unwrap_or(0) - first) as usize + 1;
+        let mut texts = head.as_texts(first, width);
+        let mut rows = 1;
+        // A header without gaps contains no cells merged across columns.
+        let gap = texts.iter().skip_while(|t| t.is_some()).count() > 0;
+        if let (Some(merges), Some(next)) = (&self.merges, below.first())
+            && gap
+            && next.number == head.number + 1
+            && next.looks_like_header()
+            && let Some(joined) = header::join_rows(
+                &texts,
+                &next.as_texts(first, width),
+                next.text_count() < next.value_count(),
+                head.number - 1,
+                first,
+                &merges(head.number - 1)?,
+            )
+        {
+            texts = joined;
+            rows = 2;
+        }
+        let names = texts.iter().flatten();
+        let names: HashSet<String> = names.map(|text| header::single_line(text)).collect();
+        let wanted = self.options.columns.iter();
+        Ok(Head {
+            at,
+            first,
+            width,
+            texts,
+            rows,
+            found: wanted.filter(|name| names.contains(*name)).count(),
+        })
+    }
+
+    /// The first row below `at`, within [`HEADER_ROWS`], that has all wanted columns.
+    fn later_head(&self, at: usize) -> Result<Option<Head>, ReadError> {
+        let last = self.lookahead[at].number.saturating_add(HEADER_ROWS);
+        for (later, row) in self.lookahead.iter().enumerate().skip(at + 1) {
+            if row.number > last {
+                break;
+            }
+            if row.cells.is_empty() {
+                continue;
+            }
+            let head = self.head(later)?;
+            if head.found == self.options.columns.len() {
+                return Ok(Some(head));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The row of the lookahead that has the most wanted columns, if it has more than `found`.
+    fn better_row(&self, found: usize) -> Option<BetterRow> {
+        let wanted = &self.options.columns;
+        let texts = |row: &RawRow| {
+            let texts = row.cells.iter().filter_map(|raw| match &raw.cell {
+                Cell::Value(Value::Text(text)) => Some(header::single_line(text)),
+                _ => None,
+            });
+            texts.collect::<HashSet<String>>()
+        };
+        let mut best = None;
+        let mut most = found;
+        for row in &self.lookahead {
+            let texts = texts(row);
+            let found = wanted.iter().filter(|name| texts.contains(*name)).count();
+            if found > most {
+                most = found;
+                best = Some(BetterRow {
+                    row: row.number,
+                    complete: found == wanted.len(),
+                });
+            }
+        }
+        best
+    }
+
     /// Decides on the header from the lookahead, and adds the rows below it.
     fn decide_header(&mut self) -> Result<(), Halt> {
         let no_header = |why: String| ReadError::NoHeader {
@@ -264,45 +368,53 @@ impl Assembler {
             Some(row) => no_header(format!("row {row} has no value")),
             None => no_header("the sheet is empty".to_owned()),
         })?;
-        let mut below = std::mem::take(&mut self.lookahead).split_off(at);
-        let head = below.remove(0);
-        if head.cells.is_empty() {
-            return Err(no_header(format!("row {} has no value", head.number)).into());
+        if self.lookahead[at].cells.is_empty() {
+            let row = self.lookahead[at].number;
+            return Err(no_header(format!("row {row} has no value")).into());
         }
-        let columns = || {
-            let all = head.cells.iter().chain(below.iter().flat_map(|r| &r.cells));
-            all.map(|c| c.column)
-        };
-        let first = columns().min().unwrap_or(0);
-        let width = (columns().max().unwrap_or(0) - first) as usize + 1;
-        let mut texts = head.as_texts(first, width);
-        let mut row = head.number;
+        let mut head = self.head(at)?;
         let mut notes = Vec::new();
-        if at > 0 && given.is_none() {
+        let mut better_row = None;
+        let wanted = self.options.columns.len();
+        if head.found < wanted {
+            let later = match given {
+                Some(_) => None,
+                None => self.later_head(at)?,
+            };
+            if let Some(later) = later {
+                let number = |at: usize| self.lookahead[at].number;
+                notes.push(format!(
+                    "Row {} is the header, because it has the columns that the pipeline uses; the \
+                     rows above it, from row {}, are not records.",
+                    number(later.at),
+                    number(at),
+                ));
+                head = later;
+            } else {
+                better_row = self.better_row(head.found);
+            }
+        }
+        let Head {
+            at: chosen,
+            first,
+            width,
+            texts,
+            rows,
+            ..
+        } = head;
+        let mut below = std::mem::take(&mut self.lookahead).split_off(chosen);
+        let head = below.remove(0);
+        let mut row = head.number;
+        if chosen > 0 && given.is_none() && notes.is_empty() {
             notes.push(format!(
                 "Row {row} is the header; the rows above it were ignored."
             ));
         }
-        // A header without gaps contains no cells merged across columns.
-        let gap = texts.iter().skip_while(|t| t.is_some()).count() > 0;
-        if let (Some(merges), Some(next)) = (&self.merges, below.first())
-            && gap
-            && next.number == row + 1
-            && next.looks_like_header()
-            && let Some(joined) = header::join_rows(
-                &texts,
-                &next.as_texts(first, width),
-                next.text_count() < next.value_count(),
-                row - 1,
-                first,
-                &merges(row - 1)?,
-            )
-        {
+        if rows == 2 {
             notes.push(format!(
                 "Rows {row} and {} together are the header.",
                 row + 1
             ));
-            texts = joined;
             row += 1;
             below.remove(0);
         }
@@ -314,6 +426,7 @@ impl Assembler {
         notes.append(&mut header.notes);
         header.notes = notes;
         header.origin = self.origin.clone();
+        header.better_row = better_row;
         self.layout = Some(Layout {
             first,
             width,

@@ -17,6 +17,18 @@ pub struct Header {
     pub notes: Vec<String>,
     /// The run that wrote the workbook, if it is a result.
     pub origin: Option<Origin>,
+    /// The row that has the most of [`ReadOptions::columns`](crate::ReadOptions::columns), if it has
+    /// more of them than the header.
+    pub better_row: Option<BetterRow>,
+}
+
+/// A row that could be the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BetterRow {
+    /// Its number, from 1.
+    pub row: u32,
+    /// Whether it has all columns that the header should have.
+    pub complete: bool,
 }
 
 /// The run that wrote a workbook.
