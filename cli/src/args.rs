@@ -38,7 +38,10 @@ pub(crate) enum Command {
     /// names a relay: smtps://user:password@host or smtp://user:password@host:587.
     #[command(after_long_help = EXIT_CODES)]
     Run(RunArgs),
-    /// Show the chunks, jobs, children and time of a run without starting it
+    /// Show the children, time and cost of a run on AWS without starting it
+    ///
+    /// Chooses the cheapest plan that meets `[batch] within`, or without it the fastest that costs at
+    /// most 10% more than the cheapest. A run uses the same plan.
     Plan(PlanArgs),
     /// Run the pipeline on the first rows of a workbook, and show the results
     ///
@@ -132,16 +135,24 @@ pub(crate) struct RunArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["workbook", "rows"]))]
 pub(crate) struct PlanArgs {
     /// The workbook
-    pub(crate) workbook: PathBuf,
+    pub(crate) workbook: Option<PathBuf>,
+    /// Plan for N records without a workbook
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) rows: Option<u64>,
     /// The pipeline file [default: pipeline.toml next to the workbook, if it exists]
     #[arg(long, value_name = "FILE")]
     pub(crate) pipeline: Option<PathBuf>,
-    /// Plan only for the first N records
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Plan only for the first N records of the workbook
+    #[arg(long, value_name = "N", conflicts_with = "rows", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
-    /// Print one JSON object
+    /// The most vCPUs in use at the same time: `MaxVcpus` of the stack, or the quota of the account
+    #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) max_vcpus: u32,
+    /// Print one JSON object: records, children, records_per_child, makespan_seconds, cost_usd,
+    /// bottleneck and more, and the same under one_record_per_child
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,97 +1,239 @@
-//! `rowmill plan`: the jobs, children and time of a run, without starting it.
+//! `rowmill plan`: the children, time and cost of a run, without starting it.
 
-use rowmill_pipeline::{Plan, table_usd};
-use serde_json::json;
+use std::path::Path;
+
+use rowmill_pipeline::Pipeline;
+use rowmill_planning::{Bottleneck, Estimate, Plan, Quotas, Work, plan as choose, prices};
+use serde_json::{Value, json};
 
 use crate::args::PlanArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output;
 use crate::pipeline_file::PipelineFile;
+use crate::plan::chart::chart;
+use crate::plan::words::{counted, money, several, time};
 use crate::workbook;
+
+mod chart;
+mod words;
+
+/// Points of the chart in `--json`.
+const POINTS: u32 = 60;
+
+/// What is planned.
+struct Planned<'a> {
+    workbook: Option<&'a Path>,
+    /// The pipeline's name; `None` without a pipeline.
+    pipeline: Option<String>,
+    rejected: u64,
+    work: Work,
+    quotas: Quotas,
+    /// Where the seconds per record come from.
+    source: &'static str,
+}
 
 /// Prints the plan as a table, or as JSON.
 pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, CliError> {
-    workbook::require_file(&args.workbook)?;
-    let file = PipelineFile::optional(&args.workbook, args.pipeline.as_deref())?;
-    file.check_columns(&args.workbook)?;
-
-    // The same cut as in split, so that rejected rows do not count.
-    let cut = workbook::cut(&args.workbook, &file, args.limit)?;
-    let (records, rejected) = (cut.records(), cut.rejected_total());
-
-    let batch = &file.pipeline.batch;
-    let plan = Plan::new(records, batch, file.pipeline.phase_count());
-    let seconds = plan.child_seconds(batch);
-    let writes = plan.table_writes(batch);
-    let (least, most) = range(plan.chunks.iter().map(|(records, _)| *records));
-    let (slice_least, slice_most) = range(
-        plan.chunks
-            .iter()
-            .flat_map(|(records, children)| [records / children, records.div_ceil(*children)]),
-    );
-    let children = plan.children() * u64::from(plan.phases);
-
+    let mut rejected = 0;
+    let (name, pipeline, records) = match (&args.workbook, args.rows) {
+        (Some(path), _) => {
+            workbook::require_file(path)?;
+            let file = PipelineFile::optional(path, args.pipeline.as_deref())?;
+            file.check_columns(path)?;
+            // The same cut as in split, so that rejected rows do not count.
+            let cut = workbook::cut(path, &file, args.limit)?;
+            rejected = cut.rejected_total();
+            (Some(file.name.to_string()), file.pipeline, cut.records())
+        }
+        (None, rows) => {
+            let file = args
+                .pipeline
+                .as_deref()
+                .map(PipelineFile::read)
+                .transpose()?;
+            let name = file.as_ref().map(|file| file.name.to_string());
+            let pipeline = file.map_or_else(Pipeline::default, |file| file.pipeline);
+            (name, pipeline, rows.unwrap_or_default())
+        }
+    };
+    let planned = Planned {
+        workbook: args.workbook.as_deref(),
+        pipeline: name,
+        rejected,
+        work: pipeline.work(records, None),
+        quotas: Quotas {
+            max_vcpus: f64::from(args.max_vcpus),
+            ..Quotas::default()
+        },
+        source: "pipeline",
+    };
+    let plan = choose(&planned.work, &planned.quotas);
     if args.json {
-        output::json(&json!({
-            "workbook": args.workbook,
-            "pipeline": file.name,
-            "records": records,
-            "rejected": rejected,
-            "chunks": plan.chunks.iter().map(|(records, children)| json!({"records": records, "children": children})).collect::<Vec<_>>(),
-            "phases": plan.phases,
-            "jobs": plan.jobs(),
-            "children": children,
-            "records_per_child": slice_most,
-            "seconds_per_child": seconds,
-            "table_writes": writes,
-            "table_usd": table_usd(writes),
-        }));
-        return Ok(Exit::Done);
-    }
-    let mut facts = vec![
-        ("records", format!("{records}, {rejected} rows rejected")),
-        (
-            "chunks",
-            format!("{} of {}", plan.chunks.len(), span(least, most, "records")),
-        ),
-        ("phases", plan.phases.to_string()),
-        ("jobs", format!("{} (chunks x phases)", plan.jobs())),
-        (
-            "children",
-            format!("{children} in total, {} per phase", plan.children()),
-        ),
-        ("records per child", span(slice_least, slice_most, "")),
-        (
-            "seconds per child",
-            format!(
-                "{seconds:.1} expected ({} s per record, {} at once)",
-                batch.seconds_per_record, batch.concurrency
-            ),
-        ),
-    ];
-    if table_usd(writes) > 0.0 {
-        let usd = table_usd(writes);
-        let fact = format!(
-            "{writes} writes per second, {usd:.2} USD on AWS for each run (batch.table_writes)"
-        );
-        facts.push(("table", fact));
-    }
-    for (name, fact) in facts {
-        output::line(format_args!("{name:18} {}", fact.trim_end()));
+        output::json(&as_json(&planned, &plan));
+    } else {
+        print(&planned, &plan);
     }
     Ok(Exit::Done)
 }
 
-fn range(numbers: impl Iterator<Item = u32> + Clone) -> (u32, u32) {
-    let least = numbers.clone().min().unwrap_or(0);
-    (least, numbers.max().unwrap_or(0))
+fn as_json(planned: &Planned<'_>, plan: &Plan) -> Value {
+    let estimate = |estimate: &Estimate| {
+        let cost = &estimate.cost;
+        json!({
+            "records": planned.work.records,
+            "records_per_child": estimate.division.most_records(),
+            "children": estimate.children,
+            "seconds_per_child": estimate.child_seconds,
+            "launch_seconds": estimate.launch_seconds,
+            "makespan_seconds": estimate.makespan_seconds,
+            "cost_usd": cost.total(),
+            "cost_usd_on_demand": cost.total_on_demand(),
+            "cost_usd_per_10000_records": estimate.cost_per_10_000(&planned.work),
+            "bottleneck": estimate.bottleneck.name(),
+            "table_writes": estimate.table_writes,
+        })
+    };
+    let chosen = &plan.chosen;
+    let cost = &chosen.cost;
+    let mut json = estimate(chosen);
+    let points = (0..=POINTS).map(|point| {
+        let at = chosen.makespan_seconds * f64::from(point) / f64::from(POINTS);
+        json!({"seconds": at, "tasks": chosen.running(at)})
+    });
+    let seconds: f64 = planned
+        .work
+        .phases
+        .iter()
+        .map(|p| p.seconds_per_record)
+        .sum();
+    let more = json!({
+        "workbook": planned.workbook,
+        "pipeline": planned.pipeline,
+        "rejected": planned.rejected,
+        "chunks": plan.chunks().map(|(records, children)| json!({"records": records, "children": children})).collect::<Vec<_>>(),
+        "phases": plan.phases,
+        "jobs": plan.jobs(),
+        "seconds_per_record": seconds,
+        "seconds_per_record_from": planned.source,
+        "max_vcpus": planned.quotas.max_vcpus,
+        "in_time": plan.in_time,
+        "within_timeout": plan.within_timeout,
+        "cost_usd_by": {
+            "vcpu": cost.vcpu,
+            "memory": cost.memory,
+            "addresses": cost.addresses,
+            "logs": cost.logs,
+            "ledger": cost.ledger,
+            "functions": cost.functions,
+            "objects": cost.objects,
+        },
+        "prices": {"region": prices::REGION, "date": prices::DATE, "spot_share_of_list": prices::SPOT_SHARE_OF_LIST},
+        "running": points.collect::<Vec<_>>(),
+        "one_record_per_child": estimate(&plan.one_record_per_child),
+    });
+    if let (Value::Object(json), Value::Object(more)) = (&mut json, more) {
+        json.extend(more);
+    }
+    json
 }
 
-fn span(least: u32, most: u32, unit: &str) -> String {
-    if least == most {
-        format!("{most} {unit}")
-    } else {
-        format!("{least} to {most} {unit}")
+fn print(planned: &Planned<'_>, plan: &Plan) {
+    let (work, chosen, one) = (&planned.work, &plan.chosen, &plan.one_record_per_child);
+    let rejected = match planned.rejected {
+        0 => String::new(),
+        rows => format!(", {} rejected", several(rows, "row")),
+    };
+    output::line(format_args!(
+        "{}{rejected}, {}, {}, {}",
+        several(work.records, "record"),
+        several(plan.phases.into(), "phase"),
+        several(chosen.division.chunk_count(), "chunk"),
+        several(plan.jobs(), "job"),
+    ));
+    let seconds: f64 = work.phases.iter().map(|p| p.seconds_per_record).sum();
+    output::line(format_args!(
+        "{seconds} s per record (from the {}), {} at once in a child of {} vCPU and {} MiB, at most {} vCPU in use\n",
+        planned.source, work.concurrency, work.vcpu, work.memory_mib, planned.quotas.max_vcpus,
+    ));
+    type Fact<'a> = (&'a str, Box<dyn Fn(&Estimate) -> String + 'a>);
+    let facts: [Fact<'_>; 9] = [
+        (
+            "records per child",
+            Box::new(|e| counted(e.division.most_records().into())),
+        ),
+        ("children", Box::new(|e| counted(e.children))),
+        ("time of a child", Box::new(|e| time(e.child_seconds))),
+        ("time of all launches", Box::new(|e| time(e.launch_seconds))),
+        ("time of the run", Box::new(|e| time(e.makespan_seconds))),
+        (
+            "bottleneck",
+            Box::new(|e| bottleneck(e.bottleneck).to_owned()),
+        ),
+        ("cost, on Spot", Box::new(|e| money(e.cost.total()))),
+        (
+            "cost, On-Demand",
+            Box::new(|e| money(e.cost.total_on_demand())),
+        ),
+        (
+            "per 10,000 records",
+            Box::new(|e| money(e.cost_per_10_000(work))),
+        ),
+    ];
+    let rows: Vec<[String; 3]> = facts
+        .iter()
+        .map(|(name, fact)| [(*name).to_owned(), fact(chosen), fact(one)])
+        .collect();
+    let header = ["", "this plan", "one record per child"].map(str::to_owned);
+    for [name, plan, one] in std::iter::once(header).chain(rows) {
+        output::line(format_args!("{name:20}  {plan:>16}  {one:>22}"));
+    }
+    let cost = &chosen.cost;
+    let parts = [
+        ("vCPU", cost.vcpu),
+        ("memory", cost.memory),
+        ("addresses", cost.addresses),
+        ("DynamoDB", cost.ledger),
+        (
+            "Lambda, logs, S3",
+            cost.functions + cost.logs + cost.objects,
+        ),
+    ];
+    let parts = parts.map(|(name, usd)| format!("{name} {}", money(usd)));
+    output::line(format_args!(
+        "\nCost: {}. List prices of {}, {}; Spot at {:.0}% of them.",
+        parts.join(", "),
+        prices::REGION,
+        prices::DATE,
+        prices::SPOT_SHARE_OF_LIST * 100.0,
+    ));
+    output::line("\nTasks running over time:");
+    for line in chart(chosen) {
+        output::line(line);
+    }
+    if !plan.in_time {
+        output::line(format_args!(
+            "\nNo plan meets `within`: this one is the fastest. Its bottleneck is {}.",
+            bottleneck(chosen.bottleneck)
+        ));
+    }
+    if !plan.within_timeout {
+        output::line(format_args!(
+            "\nA child is expected to run for {}, more than half of [batch] timeout ({}). Records of a \
+             child that exceeds it are lost: raise `timeout`.",
+            time(chosen.child_seconds),
+            time(f64::from(work.timeout_seconds)),
+        ));
+    }
+}
+
+fn bottleneck(bottleneck: Bottleneck) -> &'static str {
+    match bottleneck {
+        Bottleneck::LaunchRate => "launch rate",
+        Bottleneck::Quota => "quota of vCPUs",
+        Bottleneck::Source => "rate of the source",
+        Bottleneck::LedgerWrites => "writes to DynamoDB",
+        Bottleneck::Addresses => "addresses",
+        Bottleneck::Work => "the work itself",
     }
 }

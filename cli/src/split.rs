@@ -9,6 +9,7 @@ use chrono::Utc;
 use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::run::UploadSource;
 use rowmill_domain::{RunId, keys};
+use rowmill_planning::{Quotas, plan};
 use rowmill_ports::Put;
 use rowmill_runs::{WorkBucket, scratch_folder_in};
 use rowmill_split::RunDetails;
@@ -46,7 +47,8 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, CliError> {
         file.name.as_str(),
     );
     let phases = pipeline.phase_count();
-    let chunks = cut.chunks(&pipeline.batch, phases);
+    let planned = pipeline.work(cut.records(), None);
+    let chunks = cut.chunks(&plan(&planned, &Quotas::default()).chosen.division);
     cut.store(&work, &run, &chunks)
         .await
         .map_err(|e| CliError::failed("cannot split the workbook", e))?;

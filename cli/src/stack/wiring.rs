@@ -15,6 +15,7 @@ use rowmill_local::{
     Cloud, EmlOutbox, LocalError, LocalScheduler, LocalTopic, SqliteLedger, StateLock,
     create_private,
 };
+use rowmill_planning::Quotas;
 use rowmill_ports::Mailer;
 use rowmill_report::{Given, Report, ReportConfig};
 use rowmill_runs::WorkBucket;
@@ -88,6 +89,7 @@ impl LocalStack {
                 topic: topic.clone(),
                 scheduler: scheduler.clone(),
                 stalled_after: STALLED_AFTER,
+                quotas: Quotas::default(),
                 rows_read: Arc::default(),
             },
             submit: Submit {

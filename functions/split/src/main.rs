@@ -6,6 +6,7 @@ use rowmill_aws::{DynamoLedger, EventBridgeScheduler, S3Objects, SnsTopic, sdk_c
 use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
 use rowmill_domain::run::STALLED_AFTER;
+use rowmill_planning::{Architecture, Quotas};
 use rowmill_runs::WorkBucket;
 use rowmill_split::Split;
 
@@ -32,6 +33,19 @@ async fn set_up(env: &Environment) -> anyhow::Result<Split> {
         topic: Arc::new(SnsTopic::new(&sdk, &topic)),
         scheduler: Arc::new(EventBridgeScheduler::new(&sdk, group, role, topic)),
         stalled_after: STALLED_AFTER,
+        quotas: quotas(env)?,
         rows_read: Arc::default(),
+    })
+}
+
+/// What the deployment gives its runs.
+fn quotas(env: &Environment) -> anyhow::Result<Quotas> {
+    Ok(Quotas {
+        max_vcpus: env.value(ROWMILL_MAX_VCPUS)?,
+        architecture: match env.text(ROWMILL_ARCHITECTURE)?.as_str() {
+            "arm64" => Architecture::Arm,
+            _ => Architecture::X86,
+        },
+        ..Quotas::default()
     })
 }

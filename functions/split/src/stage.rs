@@ -10,11 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rowmill_domain::event::{Invocation, ObjectCreated};
-use rowmill_domain::manifest::ChunkPlan;
 use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::{Counts, UploadSource, Work};
 use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
-use rowmill_pipeline::{BatchSettings, Plan};
+use rowmill_planning::{Quotas, Work as PlannedWork, plan};
 use rowmill_ports::{
     Coordination, ErrorKind, Location, Objects, Optional, Outcomes, Put, RunPatch, Runs, Scheduler,
     TablePlan, Topic,
@@ -61,6 +60,8 @@ pub struct Split {
     pub scheduler: Arc<dyn Scheduler>,
     /// How long after the upload that check is: cleanup's `stalled_after`.
     pub stalled_after: Duration,
+    /// What the run can use, for its plan.
+    pub quotas: Quotas,
     /// The number of data rows read so far, for a progress display.
     pub rows_read: Arc<AtomicU64>,
 }
@@ -280,8 +281,8 @@ impl Split {
                 false => ControlFlow::Continue(()),
             }
         };
-        let batch = pipeline.batch.clone();
         let phases = pipeline.phase_count();
+        let work = pipeline.work(0, None);
         let cut = tokio::task::spawn_blocking(move || {
             let cut = cut(&path, &name, &pipeline, limit, progress);
             // Frees the disk space of the workbook before the chunks need theirs.
@@ -298,9 +299,17 @@ impl Split {
             Err(CutError::Stopped) => return Err(SplitError::Stopped),
         };
 
-        let chunks = cut.chunks(&batch, phases);
+        let work = PlannedWork {
+            records: cut.records(),
+            ..work
+        };
+        let chosen = plan(&work, &self.quotas).chosen;
+        let chunks = cut.chunks(&chosen.division);
         let table = async {
-            let plan = table_plan(&chunks, phases, &batch);
+            let plan = TablePlan {
+                writes_per_second: chosen.table_writes,
+                records: work.records,
+            };
             Ok::<_, SplitError>(self.outcomes.create_table(run, plan).await?)
         };
         let stored = cut.store(&self.work, run, &chunks);
@@ -387,17 +396,5 @@ fn safe_name(name: &str) -> String {
     match safe.as_str() {
         "" | "." | ".." => "workbook".to_owned(),
         _ => safe,
-    }
-}
-
-/// The load that the run's table must handle.
-fn table_plan(chunks: &[ChunkPlan], phases: u16, batch: &BatchSettings) -> TablePlan {
-    let plan = Plan {
-        chunks: chunks.iter().map(|c| (c.records, c.children)).collect(),
-        phases,
-    };
-    TablePlan {
-        writes_per_second: plan.table_writes(batch),
-        records: chunks.iter().map(|c| u64::from(c.records)).sum(),
     }
 }

@@ -42,7 +42,9 @@ pub const ROWMILL_JOB_ROLE: &str = "ROWMILL_JOB_ROLE";
 pub const ROWMILL_EXECUTION_ROLE: &str = "ROWMILL_EXECUTION_ROLE";
 /// submit: the log group of the jobs.
 pub const ROWMILL_LOG_GROUP: &str = "ROWMILL_LOG_GROUP";
-/// submit: the processor architecture of the jobs: `arm64` or `x86_64`.
+/// split: the most vCPUs that the jobs use at the same time, for the plan of a run.
+pub const ROWMILL_MAX_VCPUS: &str = "ROWMILL_MAX_VCPUS";
+/// split, submit: the processor architecture of the jobs: `arm64` or `x86_64`.
 pub const ROWMILL_ARCHITECTURE: &str = "ROWMILL_ARCHITECTURE";
 /// submit: the compute of the queue: `fargate` or `ec2`.
 pub const ROWMILL_CAPACITY: &str = "ROWMILL_CAPACITY";

@@ -108,6 +108,11 @@ pub fn fargate_memory(vcpu: f64) -> Option<FargateMemory> {
 
 /// The least memory of a job on EC2, in MiB. Source: AWS Batch API, ResourceRequirement, "MEMORY".
 pub const EC2_MEMORY_MIN: u32 = 4;
+/// Fargate tasks that an account can launch at once. Source: ECS developer guide, "AWS Fargate throttling
+/// quotas"; Spot and On-Demand have the same, each.
+pub const FARGATE_LAUNCH_BURST: u32 = 100;
+/// Further launches per second. Source: as [`FARGATE_LAUNCH_BURST`].
+pub const FARGATE_LAUNCHES_PER_SECOND: u32 = 20;
 /// Seconds between SIGTERM and SIGKILL. Source: ECS agent, `stopTimeout` default.
 pub const STOP_TIMEOUT_SECONDS: u32 = 30;
 /// Seconds that a child takes after SIGTERM to store finished records, within
@@ -150,10 +155,6 @@ pub const NEW_TABLE_WRITES: u32 = 4000;
 /// Maximum writes per second of an on-demand table, unless the quota of the account was raised.
 /// Source: DynamoDB "Service quotas", per-table.
 pub const TABLE_WRITES_MAX: u32 = 40_000;
-/// What AWS charges for each write per second above [`NEW_TABLE_WRITES`] when a table is created with warm
-/// throughput, in USD: once, and as much as an hour of provisioned capacity. Source: DynamoDB pricing,
-/// us-east-1, November 2026.
-pub const WARM_WRITE_USD: f64 = 0.00065;
 
 /// Maximum size of an SNS message in bytes, including names, types and values of its attributes. Source: SNS API,
 /// Publish and MessageAttributeValue (256 KB).

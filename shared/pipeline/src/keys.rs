@@ -508,14 +508,18 @@ pub(crate) static NOTIFY: Section = Section {
 /// `[batch]`
 pub(crate) static BATCH: Section = Section {
     title: "`[batch]`",
-    meaning: "How the work is distributed over children, each an element of an AWS Batch array job. `rowmill plan` shows the resulting numbers.",
+    meaning: "How the work is distributed over children, each an element of an AWS Batch array job. `rowmill plan` shows the resulting numbers, the time and the cost.",
     keys: keys! {
         "seconds_per_record": Shape::Number, default "0.01" =>
-            "Expected seconds of processing per record. Children are sized to run for about 4 minutes each."
+            "Expected seconds of processing per record, until a run has measured them."
         "concurrency": Shape::Whole(1, 1000), default "16" =>
             "Number of records that a child processes at the same time."
-        "max_children": Shape::Whole(1, 1_000_000), default "2000" =>
+        "within": Shape::Duration, default "none: the fastest plan that costs at most 10% more than the cheapest" =>
+            "The time in which all records should be processed. The cheapest plan that meets it is chosen, or the fastest if none does."
+        "max_children": Shape::Whole(1, 1_000_000), default "none: as many as the plan has" =>
             "Maximum number of children of a phase. It limits the load on a source."
+        "records_per_child": Shape::Whole(1, rowmill_domain::limits::CHUNK_RECORDS), default "none: as in the plan" =>
+            "The number of records of each child, instead of the planner's choice."
         "capacity": Shape::OneOf(&["fargate", "ec2"]), default "\"fargate\"" =>
             "What `vcpu` and `memory` are for. `fargate`: sizes of AWS Fargate, which run on every deployment. `ec2`: any size that an EC2 instance has; the deployment must have `Capacity=ec2`."
         "vcpu": Shape::Number, default "0.25" =>

@@ -13,7 +13,7 @@
 //! | [`template`] | URLs, headers and bodies: minijinja, in which missing is never a value |
 //! | `check` | column names against the header of a workbook |
 //! | `parameters`, [`secrets`] | values from uploads and from the environment |
-//! | `phases`, [`plan`] | steps grouped by container; records divided into chunks and children |
+//! | `phases`, `work` | steps grouped by container; what they ask of the planner |
 //! | `embedded` | the pipeline that a run's manifest embeds |
 //! | `reference` | generates `docs/pipeline.md` and `docs/pipeline.schema.json` |
 //!
@@ -60,15 +60,14 @@ mod parameters;
 mod parse;
 mod phases;
 mod pipeline;
-pub mod plan;
 mod reference;
 mod resubmitted;
 pub mod secrets;
 mod step;
-mod table;
 pub mod template;
 #[cfg(test)]
 mod tests;
+mod work;
 
 pub use built_in::{BUILT_IN, built_in};
 pub use check::{RESULT_COLUMNS, result_headers};
@@ -80,12 +79,10 @@ pub use pipeline::{
     BatchSettings, Check, DerivedColumn, Input, Notify, OnFailure, Pipeline, ReportSpec,
     read_limits,
 };
-pub use plan::Plan;
 pub use resubmitted::{REJECTED_COLUMNS, Resubmitted};
 pub use step::{
     Argument, ClassifyStep, ClassifyWords, CommandStep, Extract, Fetch, FetchKind, HttpMethod,
     HttpOutput, HttpStep, LanguageStep, NextPage, Pages, ProcessPer, SentimentStep, Step, StepKind,
     TranslateServer, TranslateService, TranslateStep,
 };
-pub use table::table_usd;
 pub use template::Template;

@@ -1,5 +1,7 @@
 //! A parsed pipeline file: all sections except the steps.
 
+use std::time::Duration;
+
 use rowmill_domain::job::Capacity;
 use rowmill_domain::limits::NEW_TABLE_WRITES;
 use rowmill_domain::manifest::ParameterValues;
@@ -169,8 +171,12 @@ pub struct BatchSettings {
     pub seconds_per_record: f64,
     /// Records that a child processes at the same time, 1 to 1,000. Default 16.
     pub concurrency: u32,
-    /// Maximum number of children of one phase over all chunks, at least 1. Default 2,000.
-    pub max_children: u32,
+    /// Maximum number of children of one phase over all chunks, at least 1. `None`: no limit.
+    pub max_children: Option<u32>,
+    /// The number of records of each child, at least 1. `None`: the planner chooses.
+    pub records_per_child: Option<u32>,
+    /// The time in which the run should end. `None`: no target.
+    pub within: Option<Duration>,
     /// What the sizes are for. [`Capacity::Fargate`]: they run on any deployment. [`Capacity::Ec2`]:
     /// only on a deployment with EC2 instances. Default: Fargate.
     pub capacity: Capacity,
@@ -195,7 +201,9 @@ impl Default for BatchSettings {
         BatchSettings {
             seconds_per_record: 0.01,
             concurrency: 16,
-            max_children: 2000,
+            max_children: None,
+            records_per_child: None,
+            within: None,
             capacity: Capacity::Fargate,
             vcpu: 0.25,
             memory_mib: 512,

@@ -53,6 +53,8 @@ to = ["credit@example.com"]
 seconds_per_record = 2.0
 concurrency = 16                     # records at once in a child
 max_children = 2000
+within = "2h"
+records_per_child = 500
 vcpu = 0.25
 memory = "512 MiB"
 "#;
@@ -749,15 +751,15 @@ fn a_result_with_more_columns_than_a_sheet_is_refused() {
     let toml = "[[step]]\nkind = \"sentiment\"\ncolumn = \"c0\"";
     let pipeline = Pipeline::parse("p.toml", toml).unwrap();
     let header = |n: usize| -> Vec<String> { (0..n).map(|i| format!("c{i}")).collect() };
-    // Two columns of the step, and `status`, `error`, `attempts`.
-    assert!(pipeline.check_columns(&header(16_384 - 5)).is_empty());
-    let found = pipeline.check_columns(&header(16_384 - 4));
+    // Two columns of the step, and `status`, `error`, `attempts`, `input row`.
+    assert!(pipeline.check_columns(&header(16_384 - 6)).is_empty());
+    let found = pipeline.check_columns(&header(16_384 - 5));
     assert_eq!(found.len(), 1);
     assert!(
         found[0].message.contains("would have 16385 columns")
             && found[0]
                 .message
-                .contains("16380 from the workbook, up to `c16379`"),
+                .contains("16379 from the workbook, up to `c16378`"),
         "{}",
         found[0]
     );

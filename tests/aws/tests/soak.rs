@@ -28,7 +28,7 @@ column = "Note"
 name = "double"
 value = "row.Amount * 2.0"
 [batch]
-seconds_per_record = 0.2
+records_per_child = 10000
 "#;
 
 /// A wrapper that records the maximum resident memory of each child, in KB.

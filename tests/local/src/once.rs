@@ -16,8 +16,7 @@ pub fn eight_children_ask_once(
     output: &str,
     expected: fn(&str) -> String,
 ) {
-    let pipeline =
-        format!("[[step]]\n{step}\n[batch]\nseconds_per_record = 4.8\nconcurrency = 2\n");
+    let pipeline = format!("[[step]]\n{step}\n[batch]\nrecords_per_child = 100\nconcurrency = 2\n");
     let text = |row: usize| format!("satz-{}", row * 7 % 40);
     let book = Book::new(&["Text"], (0..800).map(|row| vec![text(row)]));
     let job = Job::new(&book, &pipeline);

@@ -9,7 +9,7 @@ use rowmill_domain::manifest::{
 };
 use rowmill_domain::run::UploadSource;
 use rowmill_domain::{Manifest, PipelineName, RunId};
-use rowmill_pipeline::{BatchSettings, Plan};
+use rowmill_planning::Division;
 use tempfile::TempDir;
 
 use crate::error::Refusal;
@@ -76,15 +76,14 @@ impl Cut {
         self.rejected.values().sum()
     }
 
-    /// Divides the records into chunks of nearly equal size.
-    pub fn chunks(&self, batch: &BatchSettings, phases: u16) -> Vec<ChunkPlan> {
-        let plan = Plan::new(self.records(), batch, phases);
+    /// Divides the records into chunks as planned.
+    pub fn chunks(&self, division: &Division) -> Vec<ChunkPlan> {
         let mut rest = &self.records[..];
-        let mut chunks = Vec::with_capacity(plan.chunks.len());
-        for (chunk, (records, children)) in (0..).zip(plan.chunks) {
+        let mut chunks = Vec::new();
+        for (chunk, (records, children)) in (0..).zip(division.chunks()) {
             let (lines, after) = rest.split_at(records as usize);
             rest = after;
-            // A plan has no empty chunk.
+            // A division has no empty chunk.
             let (Some(first), Some(last)) = (lines.first(), lines.last()) else {
                 continue;
             };

@@ -5,7 +5,7 @@ use super::*;
 use proptest::prelude::*;
 use rowmill_domain::manifest::RejectReason;
 use rowmill_domain::{Columns, Kind, Record, Rejected, Value};
-use rowmill_pipeline::BatchSettings;
+use rowmill_planning::Division;
 use rowmill_workbook::{Cell, Header, OutsideCell, RowSink};
 use tempfile::TempDir;
 
@@ -221,7 +221,7 @@ proptest! {
             records: (0..records).map(|i| Line { row: i * 2 + 2, bytes: 1 }).collect(),
             scratch: TempDir::new().unwrap(),
         };
-        let chunks = cut.chunks(&BatchSettings::default(), 1);
+        let chunks = cut.chunks(&Division::new(records.into(), 3000, None));
         let sizes: Vec<u32> = chunks.iter().map(|c| c.records).collect();
         prop_assert_eq!(sizes.iter().sum::<u32>(), records);
         prop_assert!(sizes.iter().max().unwrap() - sizes.iter().min().unwrap() <= 1);

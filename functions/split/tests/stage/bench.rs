@@ -10,6 +10,7 @@ use rowmill_domain::event::{Invocation, ObjectCreated};
 use rowmill_domain::message::RunMessage;
 use rowmill_domain::{Manifest, RunId, RunItem, keys};
 use rowmill_local::{Bucket, Cloud, DirObjects, LocalScheduler, SqliteLedger};
+use rowmill_planning::Quotas;
 use rowmill_ports::{Location, Objects, Put, Result, Runs, Topic};
 use rowmill_runs::WorkBucket;
 use rowmill_split::Split;
@@ -64,6 +65,7 @@ impl Bench {
                 topic: topic.clone(),
                 scheduler: Arc::new(LocalScheduler::new(cloud)),
                 stalled_after: HOUR / 4,
+                quotas: Quotas::default(),
                 rows_read: Arc::default(),
             },
             ledger,

@@ -15,6 +15,7 @@
 //! | `process` | an attempt as a process |
 //! | `exit` | how an attempt ended, and whether it is retried |
 //! | `orphans` | attempts that outlived a killed host |
+//! | `simulator` | a run with a virtual clock, without processes |
 //!
 //! Differences from AWS:
 //!
@@ -32,6 +33,7 @@ mod machine;
 mod orphans;
 mod process;
 mod scheduler;
+mod simulator;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -51,6 +53,7 @@ use crate::{Cloud, LocalError};
 pub use config::BatchConfig;
 use machine::Machine;
 use process::Interrupt;
+pub use simulator::{Simulation, simulate};
 use unit::{StateChange, Unit};
 
 /// The local Batch. Cheap to clone; all clones share their state.

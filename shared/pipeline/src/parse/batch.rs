@@ -20,7 +20,11 @@ pub(super) fn batch(table: &TomlTable<'_>) -> BatchSettings {
             .and_then(|n| n.number())
             .unwrap_or(default.seconds_per_record),
         concurrency: whole(table, "concurrency", default.concurrency),
-        max_children: whole(table, "max_children", default.max_children),
+        max_children: table.optional("max_children").and_then(|n| n.whole()),
+        records_per_child: table.optional("records_per_child").and_then(|n| n.whole()),
+        within: table
+            .optional("within")
+            .and_then(|n| n.read(units::duration, DURATION)),
         capacity: match capacity {
             Some("ec2") => Capacity::Ec2,
             _ => default.capacity,

@@ -28,7 +28,7 @@ types = { ID = "text" }
 name = "double"
 value = "row.Amount * 2.0"
 [batch]
-seconds_per_record = 10000
+records_per_child = 1
 max_children = 50
 "#;
 
@@ -157,7 +157,7 @@ pub(crate) async fn a_poisoned_record(deployment: &Deployment) {
         "/0000003" => Answer::Status(404, vec![]),
         path => Answer::Json(format!("{{\"value\": {}}}", path.len())),
     });
-    let pipeline = asking(&source, "seconds_per_record = 2");
+    let pipeline = asking(&source, "");
     deployment.put_pipeline("poisoned", &pipeline).await;
     let folder = TempDir::new().unwrap();
     let book = workbook(&folder, &Book::numbered(6));

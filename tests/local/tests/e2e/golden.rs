@@ -216,18 +216,16 @@ fn columns_are_as_wide_as_their_values_and_the_input_row_is_named() {
 
 #[test]
 fn chunks_are_balanced_and_no_array_has_one_child() {
-    // (records, seconds per record at concurrency 1) -> (records, children) of each chunk
-    type Case = (u32, f64, &'static [(u64, u64)]);
+    // (records, records per child) -> (records, children) of each chunk
+    type Case = (u32, u32, &'static [(u64, u64)]);
     let table: &[Case] = &[
-        (1, 600.0, &[(1, 1)]),
-        (2, 600.0, &[(2, 2)]),
-        (10_000, 0.001, &[(10_000, 1)]),
-        (10_001, 0.001, &[(5_000, 1), (5_001, 1)]),
+        (1, 1, &[(1, 1)]),
+        (2, 1, &[(2, 2)]),
+        (10_000, 10_000, &[(10_000, 1)]),
+        (10_001, 10_000, &[(5_000, 1), (5_001, 1)]),
     ];
-    for (records, seconds, chunks) in table {
-        let pipeline = format!(
-            "{DOUBLED}\n[batch]\nseconds_per_record = {seconds:?}\nconcurrency = 1\nmax_children = 20000\n"
-        );
+    for (records, per_child, chunks) in table {
+        let pipeline = format!("{DOUBLED}\n[batch]\nrecords_per_child = {per_child}\n");
         let job = Job::new(&Book::numbered(*records), &pipeline);
         let split = std::process::Command::new(binary())
             .arg("split")

@@ -35,7 +35,7 @@ value = {{ json = "$.value", type = "number" }}
 name = "check"
 value = "value - row.Amount * 3"
 [batch]
-seconds_per_record = 5.2
+records_per_child = 184
 concurrency = 4
 "#,
         source.url()

@@ -26,7 +26,7 @@ outputs = ["{output}"]
                       limit = { default = \"0.5\", type = \"number\" }\n";
     let first = step("first", r#""Ref::mode", "Ref::table", "Ref::limit""#, "");
     let second = step("second", r#""Ref::table""#, "image = \"example/two:1\"");
-    format!("{parameters}{first}{second}[batch]\nseconds_per_record = 9.6\nconcurrency = 1\n")
+    format!("{parameters}{first}{second}[batch]\nrecords_per_child = 25\nconcurrency = 1\n")
 }
 
 fn stderr(ran: &Ran) -> String {

@@ -25,7 +25,7 @@ fn pipeline() -> String {
     let first = step("one", "");
     let second = step("two", "image = \"example/two:1\"");
     // One record at a time and 25 records per child: 4 children.
-    let batch = "[batch]\nseconds_per_record = 9.6\nconcurrency = 1\nattempts = 1\n";
+    let batch = "[batch]\nrecords_per_child = 25\nconcurrency = 1\nattempts = 1\n";
     format!("{first}{second}[[column]]\nname = \"both\"\nvalue = \"one + ' and ' + two\"\n{batch}")
 }
 
@@ -125,7 +125,7 @@ fn the_second_phase_reads_outputs_of_the_first_and_skips_its_failed_rows() {
     let second = step("second.py", "\"quarter\", \"seen\"", image);
     let column = "[[column]]\nname = \"sum\"\nvalue = \"half + quarter\"\n";
     // One record at a time and 25 records per child: 4 children per phase.
-    let batch = "[batch]\nseconds_per_record = 9.6\nconcurrency = 1\n";
+    let batch = "[batch]\nrecords_per_child = 25\nconcurrency = 1\n";
     let pipeline = format!("{first}{second}{column}{batch}");
     let job = Job::new(&book(100, ""), &pipeline);
     std::fs::write(job.folder().join("first.py"), FIRST).unwrap();

@@ -12,6 +12,7 @@ use rowmill_domain::message::RunMessage;
 use rowmill_domain::{RunId, RunItem};
 use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::{Bucket, Cloud, DirObjects, LocalScheduler, LocalTopic, SqliteLedger};
+use rowmill_planning::Quotas;
 use rowmill_ports::faulty::{Faults, Faulty};
 use rowmill_ports::{JobFilter, Jobs, Location, Objects, Put, RunPatch, Runs, Scheduler, Topic};
 use rowmill_runs::{Transition, WorkBucket};
@@ -82,6 +83,7 @@ impl Bench {
                 topic: faulty_topic.clone(),
                 scheduler: faulty_scheduler.clone(),
                 stalled_after: STALLED_AFTER,
+                quotas: Quotas::default(),
                 rows_read: Arc::default(),
             },
             submit: Submit {

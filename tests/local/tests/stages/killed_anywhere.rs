@@ -28,8 +28,7 @@ outputs = ["b"]
 image = "other"
 
 [batch]
-seconds_per_record = 240
-concurrency = 1
+records_per_child = 1
 "#;
 const INPUT: &str = "id,n\n1,5\n,6\n2,7\n1,8\n\n3,9\n";
 

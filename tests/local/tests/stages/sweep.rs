@@ -133,7 +133,7 @@ async fn jobs_whose_end_event_was_lost_are_checked() {
 
 #[tokio::test]
 async fn a_waiting_job_is_logged_and_terminated_only_if_batch_says_that_it_can_never_run() {
-    let array = "[batch]\nseconds_per_record = 240\nconcurrency = 1\n";
+    let array = "[batch]\nrecords_per_child = 1\n";
     for (pipeline, status) in [("", JobStatus::Runnable), (array, JobStatus::Pending)] {
         let mut bench = Bench::new();
         bench.pipeline("p", pipeline).await;

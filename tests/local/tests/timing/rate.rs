@@ -29,9 +29,7 @@ impl Timed {
 
     /// A pipeline with 50 requests per second and 16 children for `rows` rows.
     fn pipeline(&self, rows: u32) -> String {
-        // The planner sizes children for four minutes, and each works on four records at once. 239
-        // seconds instead of 240, so that there is no 17th child.
-        let seconds = 239.0 * 4.0 * 16.0 / f64::from(rows);
+        let per_child = rows.div_ceil(16);
         format!(
             r#"
 [[step]]
@@ -42,7 +40,7 @@ allow_hosts = ["127.0.0.1"]
 outputs = {{ value = {{ json = "$.value" }} }}
 
 [batch]
-seconds_per_record = {seconds}
+records_per_child = {per_child}
 concurrency = 4
 "#,
             self.source.url()
