@@ -78,6 +78,16 @@ INPUTS = {
         + xlsb(4, cell(4) + b"\x01"),
         "strings": xlsb(159, struct.pack("<II", 1, 1)) + xlsb(19, b"\x00" + WIDE) + xlsb(160),
     },
+    "spreadsheet_xml": {
+        "cells": b'<Styles><Style ss:ID="d"><NumberFormat ss:Format="Short Date"/></Style></Styles>'
+        b'<Worksheet ss:Name="A"><Table><Column ss:StyleID="d" ss:Span="2"/><Row ss:Index="2">'
+        b'<Cell ss:Index="2" ss:MergeAcross="1"><Data ss:Type="String">a</Data></Cell>'
+        b'<Cell><Data ss:Type="Number">1.5</Data></Cell></Row><Row><Cell ss:Formula="=1">'
+        b'<Data ss:Type="Error">#N/A</Data><Comment><Data>x</Data></Comment></Cell><Cell>'
+        b'<Data ss:Type="DateTime">2024-03-01T00:00:00.000</Data></Cell></Row></Table></Worksheet>',
+        "hidden": b'<ExcelWorkbook><Date1904/></ExcelWorkbook><Worksheet ss:Name="A"><WorksheetOptions>'
+        b"<Visible>SheetHidden</Visible></WorksheetOptions></Worksheet><Worksheet><Table/></Worksheet>",
+    },
     "file": {
         "comma": "ID,Näme\n1,\"a\"\"b\"\n2,\"c\nd\"\n".encode(),
         "tabs": "ID\tNäme\r\n1\tx\r\n".encode("utf-16"),

@@ -30,6 +30,8 @@ pub enum FileFormat {
     Ods,
     /// OpenDocument spreadsheet in one XML file.
     Fods,
+    /// XML Spreadsheet 2003.
+    SpreadsheetXml,
     /// Delimited text: csv and tsv.
     Delimited,
 }
@@ -157,9 +159,7 @@ fn text(path: &Path, head: &[u8]) -> Result<FileFormat, Foreign> {
     };
     match markup(&start) {
         Some(Markup::Html) => return Err(Foreign::new("is an HTML page", SAVE)),
-        Some(Markup::SpreadsheetXml) => {
-            return Err(Foreign::new("is an XML Spreadsheet 2003", SAVE));
-        }
+        Some(Markup::SpreadsheetXml) => return Ok(FileFormat::SpreadsheetXml),
         Some(Markup::OpenDocument) => return Ok(FileFormat::Fods),
         Some(Markup::Xml(foreign)) => return Err(foreign),
         None => {}

@@ -183,6 +183,15 @@ pub(super) fn text(text: &str) -> Option<Foreign> {
     if let Some((_, what, advice)) = TEXT.iter().find(|(begin, ..)| start.starts_with(begin)) {
         return Some(Foreign::new(*what, advice));
     }
+    if is_sylk(start) {
+        return Some(Foreign::new("is a SYLK workbook (Symbolic Link)", SAVE));
+    }
+    if is_dif(start) {
+        return Some(Foreign::new(
+            "is a DIF table (Data Interchange Format)",
+            SAVE,
+        ));
+    }
     if is_mail(start) {
         return Some(
             if contains(start, "multipart/related") || contains(start, "text/html") {
@@ -212,6 +221,63 @@ pub(super) fn text(text: &str) -> Option<Foreign> {
 
 fn contains(text: &str, what: &str) -> bool {
     memmem::find(text.to_ascii_lowercase().as_bytes(), what.as_bytes()).is_some()
+}
+
+/// Whether a text is SYLK: an `ID` record, then records of known types. A csv file whose first column is
+/// called `ID` begins alike.
+fn is_sylk(text: &str) -> bool {
+    let mut lines = text
+        .lines()
+        .map(str::trim_end)
+        .filter(|line| !line.is_empty());
+    let id = lines.next().unwrap_or_default();
+    let Some(second) = lines.next() else {
+        return false;
+    };
+    let record = |line: &str| {
+        let (kind, fields) = line.split_once(';').unwrap_or((line, ""));
+        let field = |known: &str| {
+            let known = |field: &str| field.starts_with(|c| known.contains(c));
+            fields.split(';').any(known)
+        };
+        match kind {
+            "E" => fields.is_empty(),
+            "C" => fields.split(';').any(is_cell_field),
+            "F" => field("PFXYWMCRDSN"),
+            "B" => field("XY"),
+            "P" => field("PFEM"),
+            "O" | "W" | "NN" | "NE" | "NU" => field("ABCDEGKLMNPRSTVZ"),
+            _ => false,
+        }
+    };
+    let names = id == "ID" && second.contains(';') || id.starts_with("ID;");
+    // The head of the file may end inside a line.
+    names
+        && record(second)
+        && lines
+            .take(3)
+            .all(|line| record(line) || text.ends_with(line))
+}
+
+/// Whether a field of a SYLK record is a position or a value.
+fn is_cell_field(field: &str) -> bool {
+    let number = |digits: &str| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    match field.split_at_checked(1) {
+        Some(("X" | "Y", position)) => number(position),
+        Some(("K", value)) => {
+            value.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '"' | '-' | '.' | '#'))
+                || matches!(value, "TRUE" | "FALSE")
+        }
+        _ => false,
+    }
+}
+
+/// Whether a text is DIF: the record `TABLE`, version 0,1.
+fn is_dif(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim_end);
+    lines.next() == Some("TABLE")
+        && lines.next() == Some("0,1")
+        && lines.next().is_some_and(|line| line.starts_with('"'))
 }
 
 /// Whether a text begins with the header of a MIME message: lines `Name: value`, one of which is
@@ -393,6 +459,32 @@ mod tests {
         ] {
             assert!(!is_json(table), "{table}");
         }
+    }
+
+    #[test]
+    fn sylk_and_dif_are_distinguished_from_tables() {
+        for sylk in [
+            "ID;PWXL;N;E\nC;Y1;X1;K\"Name\"\nC;Y1;X2;K\"Tax\"\nE\n",
+            "ID;PSCALC3\r\nB;X2;Y3\r\nF;P0;FG0L\r\nC;X1;Y1;K1",
+            "ID\nC;X1;Y1;K1\nE\n",
+            "ID;PWXL;N;E\nP;PGeneral\nP;P0\nP;P#,##0\nP;Pdd/mm",
+        ] {
+            assert!(is_sylk(sylk), "{sylk}");
+        }
+        for table in [
+            "ID;Price;Name\n1;2;3\n",
+            "ID;PLZ\nC;Kiel\nC;Essen\n",
+            "ID\nE\n",
+            "ID;P\n",
+            "ID;N\nE;x\n",
+            "ID,PWXL\n",
+            "",
+        ] {
+            assert!(!is_sylk(table), "{table}");
+        }
+        assert!(is_dif("TABLE\r\n0,1\r\n\"EXCEL\"\r\nVECTORS\r\n"));
+        assert!(!is_dif("TABLE\n0,1\n2,3\n"));
+        assert!(!is_dif("TABLE,A\n0,1\n"));
     }
 
     #[test]

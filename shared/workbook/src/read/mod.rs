@@ -27,6 +27,7 @@ mod rows;
 mod serial;
 mod sheet_select;
 mod sink;
+mod spreadsheet_xml;
 mod string_table;
 mod styles;
 mod text_encoding;
@@ -102,6 +103,7 @@ fn read(path: &Path, options: &ReadOptions, rows: &mut Assembler) -> Result<Read
         FileFormat::Delimited => delimited::read(path, file, options, rows),
         FileFormat::Xlsx => xlsx::read(path, file, options, rows),
         FileFormat::Xlsb => xlsb::read(path, file, options, rows),
+        FileFormat::SpreadsheetXml => spreadsheet_xml::read(path, options, rows),
         FileFormat::Xls => calamine::read_xls(path, file, options, rows),
         FileFormat::Ods => ods::read(path, file, options, rows),
         FileFormat::Fods => ods::read_flat(path, options, rows),

@@ -104,9 +104,10 @@ pub struct ReadSummary {
 impl ReadSummary {
     /// Notes how many hidden rows were skipped.
     pub(super) fn hidden(&mut self, skipped: u64) {
-        if skipped > 0 {
-            self.notes
-                .push(format!("{skipped} hidden rows were skipped."));
+        match skipped {
+            0 => {}
+            1 => self.notes.push("1 hidden row was skipped.".to_owned()),
+            rows => self.notes.push(format!("{rows} hidden rows were skipped.")),
         }
     }
 }

@@ -114,6 +114,14 @@ pub(crate) fn texts(table: &mut Table) {
     for (what, text) in [
         ("is a PDF document", "%PDF-1.7\n%x"),
         ("is an RTF document", "{\\rtf1\\ansi a}"),
+        (
+            "is a SYLK workbook",
+            "ID;PWXL;N;E\r\nC;Y1;X1;K\"Name\"\r\nC;Y1;X2;K\"Tax\"\r\nC;Y2;X1;K1.5\r\nE\r\n",
+        ),
+        (
+            "is a DIF table",
+            "TABLE\r\n0,1\r\n\"EXCEL\"\r\nVECTORS\r\n0,2\r\n\"\"\r\n",
+        ),
         ("is a PostScript document", "%!PS-Adobe-3.0\n"),
         ("is a JSON document", "[{\"a\": 1},\n{\"a\": 2}]"),
         ("is a JSON document", "\n{\"a\": 1}\n{\"a\": 2}\n"),
@@ -156,6 +164,7 @@ pub(crate) fn texts(table: &mut Table) {
     );
     // Tables that begin like something else.
     for (text, want) in [
+        ("ID;PLZ\nC;Kiel\n", "ID | PLZ\n2: 'C | 'Kiel"),
         ("BM,MZ\n1,2\n", "BM | MZ\n2: '1 | '2"),
         ("GIF8,PAR1\n1,2\n", "GIF8 | PAR1\n2: '1 | '2"),
         ("<name>,<value>\n1,2\n", "<name> | <value>\n2: '1 | '2"),

@@ -12,6 +12,7 @@ mod foreign;
 mod ods;
 mod order;
 mod parts;
+mod spreadsheet_xml;
 mod xls;
 mod xlsb;
 mod xlsx;
@@ -172,6 +173,7 @@ fn every_file_produces_the_expected_values_or_error() {
     archives::mislabelled(&mut table);
     foreign::binary(&mut table);
     foreign::texts(&mut table);
+    spreadsheet_xml::every(&mut table);
     xls::every(&mut table);
     ods::every(&mut table);
     ods::notations(&mut table);

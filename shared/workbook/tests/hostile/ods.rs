@@ -386,7 +386,7 @@ pub(crate) fn notations(table: &mut Table) {
         skip_hidden_rows: true,
         ..ReadOptions::default()
     };
-    let want = Ok("First\n1 hidden rows were skipped.");
+    let want = Ok("First\n1 hidden row was skipped.");
     table.with("hidden-rows.ods", &book, &options, want);
     let only = ods_package(ods_content(styles, &tables[0]).as_bytes(), "");
     table.bad(

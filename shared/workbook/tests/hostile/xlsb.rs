@@ -139,7 +139,7 @@ fn structure(table: &mut Table) {
         "skipped.xlsb",
         &rows.bytes(),
         &options,
-        Ok("A\n2: blank\n3: 'x\n1 hidden rows were skipped."),
+        Ok("A\n2: blank\n3: 'x\n1 hidden row was skipped."),
     );
     let merged = [
         row(0, false),

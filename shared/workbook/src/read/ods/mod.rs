@@ -196,11 +196,7 @@ impl<'a> Document<'a> {
             .into(),
         })?;
         let mut summary = rows.finish(&|_| None)?;
-        if let Some(skipped @ 1..) = skipped {
-            summary
-                .notes
-                .push(format!("{skipped} hidden rows were skipped."));
-        }
+        summary.hidden(skipped.unwrap_or(0));
         Ok(summary)
     }
 
