@@ -37,6 +37,8 @@ pub(crate) enum Shape {
     SheetRef,
     /// A whole number in a range.
     Whole(u32, u32),
+    /// A list of distinct statuses of HTTP responses.
+    Statuses,
     /// A whole number above 0 that fits into 64 bits.
     Count,
     /// A number above 0.
@@ -227,10 +229,10 @@ pub(crate) static STEPS: [&Section; 6] = [
 
 static HTTP: Section = Section {
     title: "`[[step]]` with `kind = \"http\"`",
-    meaning: "Sends an HTTP request for each record and extracts columns from the response. Connection errors and the statuses 408, 429, 500, 502, 503, 504, 522 and 524 are retried, with exponential backoff or after the time in `Retry-After`. Private, loopback and link-local addresses are refused, after redirects too.",
+    meaning: "Sends an HTTP request for each record and extracts columns from the response. Connection errors and the statuses in `retry_on` are retried, with exponential backoff or after the time in `Retry-After`. Private, loopback and link-local addresses are refused, after redirects too.",
     keys: keys! {
         "url": Shape::Template =>
-            "The URL. Pass values through `urlencode`."
+            "The URL. Pass values through `urlencode`. If a column holds addresses without a scheme, such as `example.com/x`, they are requested with `https`."
         "method": Shape::OneOf(METHODS), default "\"GET\"" =>
             "The HTTP method. Use methods other than GET and HEAD only for requests that are safe to repeat: when a child is interrupted, its unfinished records are processed again."
         "query": Shape::Templates, default "{}" =>
@@ -245,6 +247,8 @@ static HTTP: Section = Section {
             "Time limit for one attempt, from connecting to the last byte. Parsing the response counts too, but has at least a second."
         "attempts": Shape::Whole(1, rowmill_domain::limits::ATTEMPTS_MAX), default "4" =>
             "Maximum number of attempts."
+        "retry_on": Shape::Statuses, default "[408, 429, 500, 502, 503, 504, 522, 524]" =>
+            "The statuses that are retried."
         "rate": Shape::Rate, default "no limit" =>
             "Maximum request rate for one host, shared by all children of all runs that use the same rate: `50/s`, `10/m`, `1000/h`."
         "robots": Shape::Bool, default "true" =>
@@ -257,6 +261,8 @@ static HTTP: Section = Section {
             "Certificates of additional certificate authorities to trust, as the text of a PEM file."
         "cache": Shape::Bool, default "false" =>
             "Whether to send a GET with the same URL and headers only once per run and to reuse the response for all records. A response larger than 16 KiB, compressed, is requested once per child."
+        "cookies": Shape::OneOf(&["redirects", "step"]), default "\"redirects\"" =>
+            "How long cookies are kept. `redirects`: while the redirects of one request are followed. `step`: for all requests that a child sends for this step, such as after a login."
         "ok_when": Shape::Expression, default "the status is 200 to 299" =>
             "A condition that decides, for every status, whether the response is a success. It can use the outputs of this step and of earlier ones, and `status`. A response with status 200 to 299 that does not pass is retried."
         "pages": Shape::Table(&PAGES), default "none" =>
@@ -269,12 +275,16 @@ static HTTP: Section = Section {
 /// `[step.pages]` of an `http` step.
 pub(crate) static PAGES: Section = Section {
     title: "`[step.pages]` of `http`",
-    meaning: "How to follow the pages of a paginated response: exactly one of `next` and `page`. All pages count as one response: an output is taken from the first page that has it, and an output with `all` from every page. If there are more pages than `max`, the row's `error` says so.",
+    meaning: "How to follow the pages of a paginated response: exactly one of `next`, `cursor`, `page` and `offset`. All pages count as one response: an output is taken from the first page that has it, and an output with `all` from every page. If there are more pages than `max`, the row's `error` says so.",
     keys: keys! {
         "next": Shape::Table(&NEXT), default "-" =>
             "Where a page holds the URL of the next one. The last page has none, or `null` or `false`. An invalid URL fails the record."
         "page": Shape::Table(&PAGE), default "-" =>
             "The query parameter that counts pages. Paging ends before a 404, a page without a value for any output, or a page that repeats the one before."
+        "cursor": Shape::Table(&CURSOR), default "-" =>
+            "Where a page holds the cursor of the next one, and the query parameter for it. The last page has none, or an empty one, `null` or `false`."
+        "offset": Shape::Table(&OFFSET), default "-" =>
+            "The query parameter that counts records. Paging ends as with `page`."
         "max": Shape::Whole(1, 1000), default "10" =>
             "Maximum number of pages to request."
         "hosts": Shape::Texts, default "[]" =>
@@ -312,6 +322,40 @@ pub(crate) static PAGE: Section = Section {
     },
 };
 
+/// `cursor` of [`PAGES`].
+pub(crate) static CURSOR: Section = Section {
+    title: "`[step.pages]` of `http`: `cursor = { .. }`",
+    meaning: "Where a page holds the cursor of the next one: exactly one of `json`, `css`, `regex` and `header`.",
+    keys: keys! {
+        "query": Shape::Text =>
+            "The name of the query parameter. The first request does not have it, unless `url` or `query` sets it."
+        "json": Shape::Text, default "-" =>
+            "JSONPath of the cursor."
+        "css": Shape::Text, default "-" =>
+            "CSS selector of the element with the cursor."
+        "attribute": Shape::Text, default "the element's text" =>
+            "With `css`: the attribute that holds the cursor."
+        "regex": Shape::Text, default "-" =>
+            "Regular expression whose first group is the cursor."
+        "header": Shape::Text, default "-" =>
+            "A header that holds the cursor."
+    },
+};
+
+/// `offset` of [`PAGES`].
+pub(crate) static OFFSET: Section = Section {
+    title: "`[step.pages]` of `http`: `offset = { .. }`",
+    meaning: "A query parameter that counts records.",
+    keys: keys! {
+        "query": Shape::Text =>
+            "The name of the parameter."
+        "size": Shape::Whole(1, 1_000_000) =>
+            "The number of records on a page, by which the parameter grows. If the source needs to know it, set it in `query` of the step."
+        "from": Shape::Whole(0, 1_000_000), default "0" =>
+            "The first value."
+    },
+};
+
 /// The HTTP methods: the names of [`crate::HttpMethod`].
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"];
 
@@ -324,9 +368,9 @@ pub(crate) static EXTRACT: Section = Section {
     meaning: "Where a column is in the response: exactly one of `json`, `css`, `regex`, `header` and `status`.",
     keys: keys! {
         "json": Shape::Text, default "-" =>
-            "JSONPath (RFC 9535); the first match."
+            "JSONPath (RFC 9535); the first match. JSON Lines are a list: `$[0].name`."
         "css": Shape::Text, default "-" =>
-            "CSS selector; the text of the first match as a reader sees it: lines and cells stay separate, scripts and styles are ignored. A page with elements nested more than 1,024 deep fails the record."
+            "CSS selector, for HTML and XML; the text of the first match as a reader sees it: lines and cells stay separate, scripts and styles are ignored. In XML, names match in any case, and a prefix is part of the name: `dc\\\\:creator`. A page with elements nested more than 1,024 deep fails the record."
         "all": Shape::Bool, default "false" =>
             "With `json`, `css` and `regex`: the texts of all matches, joined by `; `."
         "attribute": Shape::Text, default "the element's text" =>
@@ -337,6 +381,8 @@ pub(crate) static EXTRACT: Section = Section {
             "A header of the response."
         "status": Shape::True, default "-" =>
             "The status of the response, as a number."
+        "absolute": Shape::Bool, default "false" =>
+            "Whether the value is an address that becomes absolute, such as a link: relative to the `<base>` of a page, or else to the URL of the response."
         "type": Shape::OneOf(KINDS), default "the type in JSON; number for `status`; text otherwise" =>
             "The type of the column. A value of another type fails the record. A `datetime` or `date` can be a time with an offset, such as `2026-01-04T10:00:00+02:00`: the cell gets the time or day as written, because Excel has no offsets. Without `type`, a whole number in JSON beyond 2^53, which Excel cannot hold as a number, becomes text with all its digits."
         "optional": Shape::Bool, default "false" =>

@@ -85,6 +85,11 @@ fn shape(shape: &Shape) -> Value {
         Shape::Whole(least, most) => {
             json!({"type": "integer", "minimum": least, "maximum": most})
         }
+        Shape::Statuses => json!({
+            "type": "array",
+            "items": {"type": "integer", "minimum": 100, "maximum": 599},
+            "uniqueItems": true,
+        }),
         Shape::Count => json!({"type": "integer", "minimum": 1}),
         Shape::Number => json!({"type": "number", "exclusiveMinimum": 0}),
         Shape::Bool => json!({"type": "boolean"}),
@@ -129,7 +134,7 @@ fn shape(shape: &Shape) -> Value {
 }
 
 fn keys_markdown() -> String {
-    let order: [&Section; 21] = [
+    let order: [&Section; 23] = [
         &ROOT,
         &keys::PARAMETER,
         &keys::INPUT,
@@ -139,7 +144,9 @@ fn keys_markdown() -> String {
         &EXTRACT,
         &keys::PAGES,
         &keys::NEXT,
+        &keys::CURSOR,
         &keys::PAGE,
+        &keys::OFFSET,
         STEPS[1],
         &keys::FETCH,
         STEPS[2],
@@ -196,6 +203,7 @@ fn shape_words(shape: &Shape) -> String {
             .join(", "),
         Shape::SheetRef => "text or whole number".to_owned(),
         Shape::Whole(least, most) => format!("whole number, {least} to {most}"),
+        Shape::Statuses => "list of whole numbers".to_owned(),
         Shape::Count => "whole number above 0".to_owned(),
         Shape::Number => "number above 0".to_owned(),
         Shape::Bool => "`true` or `false`".to_owned(),

@@ -83,6 +83,8 @@ pub struct HttpStep {
     pub timeout: Duration,
     /// Maximum number of attempts, 1 to 10. Default 4.
     pub attempts: u32,
+    /// The statuses that are retried. Default: [`RETRY_ON`].
+    pub retry_on: Vec<u16>,
     /// Maximum requests per second to one host, shared by all children of all runs that use the same
     /// rate. `None`: no limit.
     pub rate: Option<f64>,
@@ -100,10 +102,26 @@ pub struct HttpStep {
     /// A condition that decides, for every status, whether the response is a success. It can use the
     /// row, the outputs in the response, and `status`. `None`: the status is 200 to 299.
     pub ok_when: Option<Expr>,
+    /// How long cookies are kept. Default: while the redirects of a request are followed.
+    pub cookies: CookieScope,
     /// How to follow the pages of a paginated response.
     pub pages: Option<Pages>,
     /// The columns to extract from the response.
     pub outputs: Vec<HttpOutput>,
+}
+
+/// The statuses that are retried by default: timeouts (408, 504, 522, 524), too many requests (429),
+/// and errors of the server or its proxy (500, 502, 503).
+pub const RETRY_ON: [u16; 8] = [408, 429, 500, 502, 503, 504, 522, 524];
+
+/// How long the cookies of an `http` step are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CookieScope {
+    /// While the redirects of one request are followed.
+    #[default]
+    Redirects,
+    /// For all requests of the step in a child.
+    Step,
 }
 
 /// `[step.pages]` of an `http` step: how to follow the pages of a paginated response.
@@ -123,12 +141,21 @@ pub enum NextPage {
     /// At the URL in this part of the current page; the last page has none. In a `Link` header, the
     /// one with `rel="next"`.
     Link(Extract),
-    /// At the same URL with the next page number.
+    /// At the same URL with the cursor in this part of the current page; the last page has none.
+    Cursor {
+        /// The query parameter that holds the cursor.
+        query: String,
+        /// Where the cursor is.
+        from: Extract,
+    },
+    /// At the same URL with the next number: of the page, or of its first record.
     Number {
         /// The query parameter that holds the number.
         query: String,
-        /// The number of the first page.
+        /// The first number.
         from: u32,
+        /// By how much it grows.
+        step: u32,
     },
 }
 
@@ -182,6 +209,8 @@ pub struct HttpOutput {
     pub from: Extract,
     /// The type of the value. `None`: the type in JSON, number for the status, text otherwise.
     pub kind: Option<Kind>,
+    /// Whether the value is an address that becomes absolute.
+    pub absolute: bool,
     /// Whether a response without a match is accepted; the cell is then empty.
     pub optional: bool,
 }

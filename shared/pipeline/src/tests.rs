@@ -217,7 +217,7 @@ fn the_documented_defaults_are_the_real_ones() {
             }
         }
     }
-    assert_eq!(tried, 25);
+    assert_eq!(tried, 29);
 }
 
 #[test]
@@ -293,8 +293,12 @@ fn every_error_has_its_position() {
         (format!("{http}url = \"http://a\"\nproxy = \"socks5://a\"\n{out}"), "4:9", "`proxy` must start with", "http://proxy"),
         (format!("{http}url = \"http://a\"\nproxy = \"http://{{{{ row.A }}}}\"\n{out}"), "4:9", "cannot depend on the record", ""),
         (format!("{http}url = \"http://a\"\nca = \"corp.pem\"\n{out}"), "4:6", "not a certificate in PEM format", "triple quotes"),
-        (format!("{http}url = \"http://a\"\npages = {{ max = 3 }}\n{out}"), "4:9", "exactly one of `next` and `page`", "query"),
+        (format!("{http}url = \"http://a\"\npages = {{ max = 3 }}\n{out}"), "4:9", "exactly one of `next`, `cursor`, `page` and `offset`", "query"),
         (format!("{http}url = \"http://a\"\npages = {{ next = {{ json = \"$.n\", header = \"Link\" }} }}\n{out}"), "4:18", "exactly one of `json`, `css`, `regex` and `header`", "Link"),
+        (format!("{http}url = \"http://a\"\npages = {{ offset = {{ query = \"o\" }} }}\n{out}"), "4:20", "`size` is missing", ""),
+        (format!("{http}url = \"http://a\"\npages = {{ cursor = {{ query = \"c\" }} }}\n{out}"), "4:20", "exactly one of `json`, `css`, `regex` and `header`", ""),
+        (format!("{http}url = \"http://a\"\nretry_on = [429, 429]\n{out}"), "4:18", "twice", ""),
+        (format!("{http}url = \"http://a\"\nretry_on = [42]\n{out}"), "4:13", "a status from 100 to 599", ""),
         (format!("{http}url = \"http://a\"\npages = {{ page = {{ from = 2 }} }}\n{out}"), "4:18", "`query` is missing", ""),
         (format!("{http}url = \"http://a\"\nmethod = \"HEAD\"\npages = {{ page = {{ query = \"p\" }} }}\noutputs = {{ a = {{ status = true }} }}"), "5:9", "a HEAD request has no pages", ""),
         (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ json = \"$.a\", all = true, type = \"number\" }} }}"), "4:17", "`all` gives text, not number", ""),
@@ -322,7 +326,7 @@ fn every_error_has_its_position() {
         ("[parameters]\nx = { matches = \"a)|(b\" }".to_owned(), "2:17", "not a valid regular expression", ""),
         ("[parameters]\nx = { defalt = \"a\" }".to_owned(), "2:7", "unknown key `defalt`", "`default`"),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"s3://b/k\" }".to_owned(), "5:9", "`sha256` is missing", ""),
-        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"s3://b\", sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\" }".to_owned(), "5:17", "not the address of a program", "s3://bucket/key"),
+        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"s3://b\", sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\" }".to_owned(), "5:17", "not a valid program URL", "s3://bucket/key"),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"https://a/b\", sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\" }".to_owned(), "5:17", "not the address of a program", ""),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"x.sh\", sha256 = \"0\" }".to_owned(), "5:34", "64 hexadecimal digits", "sha256sum"),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nmemory = \"256\"".to_owned(), "5:10", "for `memory`", "512 MiB"),

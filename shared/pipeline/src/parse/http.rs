@@ -10,7 +10,8 @@ use super::{Builder, timeout, units, whole};
 use crate::keys::{EXTRACT, EXTRACT_SOURCES};
 use crate::names::Origin;
 use crate::parse::reader::{Node, TomlTable};
-use crate::{Expr, Extract, HttpMethod, HttpOutput, HttpStep, Template};
+use crate::step::RETRY_ON;
+use crate::{CookieScope, Expr, Extract, HttpMethod, HttpOutput, HttpStep, Template};
 
 /// The name of the response status in `ok_when`. No output can have this name.
 const STATUS: &str = "status";
@@ -64,12 +65,14 @@ impl<'a> Builder<'a> {
         let (body, form) = self.body(table, method);
         let timeout = timeout(table, Duration::from_secs(30));
         let attempts = whole(table, "attempts", 4);
+        let retry_on = table.optional("retry_on").and_then(|n| n.statuses());
         let rate = rate(table);
         let robots = table.optional("robots").and_then(|n| n.bool());
         let allow_hosts = allow_hosts(table);
         let proxy = table.optional("proxy").and_then(|n| self.proxy(&n));
         let ca = table.optional("ca").and_then(|n| certificates(&n));
         let cache = cache(table, method);
+        let cookies = table.optional("cookies").and_then(|n| n.one_of());
         let pages = table.optional("pages").and_then(|n| pages(&n, method));
         let outputs = self.http_outputs(table, method);
         // Without the outputs it is unknown which names `ok_when` can use.
@@ -85,6 +88,7 @@ impl<'a> Builder<'a> {
             form,
             timeout,
             attempts,
+            retry_on: retry_on.unwrap_or_else(|| RETRY_ON.to_vec()),
             rate,
             robots: robots.unwrap_or(true),
             allow_hosts,
@@ -92,6 +96,10 @@ impl<'a> Builder<'a> {
             ca,
             cache,
             ok_when,
+            cookies: match cookies {
+                Some("step") => CookieScope::Step,
+                _ => CookieScope::Redirects,
+            },
             pages,
             outputs: outputs?,
         })
@@ -300,6 +308,12 @@ fn http_output(name: &str, node: &Node<'_>) -> Option<HttpOutput> {
     let from = extract(name, node, &table);
     let kind = table.optional("type").and_then(|n| n.one_of());
     let optional = table.optional("optional").and_then(|n| n.bool());
+    let absolute = table.optional("absolute").and_then(|n| n.bool());
+    if let (Some(true), Some(kind)) = (absolute, kind)
+        && kind != Kind::Text.name()
+    {
+        node.error(format!("`absolute` gives text, not {kind}"), None);
+    }
     if let (Some(Extract::JsonAll(_) | Extract::CssAll(_) | Extract::RegexAll(_)), Some(kind)) =
         (&from, kind)
         && kind != Kind::Text.name()
@@ -311,6 +325,7 @@ fn http_output(name: &str, node: &Node<'_>) -> Option<HttpOutput> {
         name: name.to_owned(),
         from: from?,
         kind: kind.and_then(Kind::parse),
+        absolute: absolute.unwrap_or(false),
         optional: optional.unwrap_or(false),
     })
 }

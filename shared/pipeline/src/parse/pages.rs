@@ -1,15 +1,15 @@
 //! `[step.pages]` of an `http` step.
 
 use super::http::is_token;
-use super::reader::Node;
+use super::reader::{Node, TomlTable};
 use super::whole;
-use crate::keys::{NEXT, PAGE, PAGES};
+use crate::keys::{CURSOR, NEXT, OFFSET, PAGE, PAGES, Section};
 use crate::{Extract, HttpMethod, NextPage, Pages};
 
 /// Reads the table. `None`: an error leaves the next page unknown.
 pub(super) fn pages(node: &Node<'_>, method: Option<HttpMethod>) -> Option<Pages> {
     let table = node.table(&[&PAGES])?;
-    let (next, page) = (table.optional("next"), table.optional("page"));
+    let ways = ["next", "cursor", "page", "offset"].map(|key| table.optional(key));
     let max = whole(&table, "max", 10);
     let hosts = table.optional("hosts").and_then(|n| n.texts());
     let hosts = hosts.unwrap_or_default();
@@ -17,16 +17,19 @@ pub(super) fn pages(node: &Node<'_>, method: Option<HttpMethod>) -> Option<Pages
     if method == Some(HttpMethod::Head) {
         node.error("the response to a HEAD request has no pages", None);
     }
-    let next = match (next, page) {
-        (Some(next), None) => NextPage::Link(link(&next)?),
-        (None, Some(page)) => number(&page)?,
-        _ => {
-            node.error(
-                "`pages` needs exactly one of `next` and `page`",
-                Some("write next = { json = \"$.next\" } or page = { query = \"page\" }"),
-            );
-            return None;
-        }
+    let mut given = ways.into_iter().flatten();
+    let (Some(way), None) = (given.next(), given.next()) else {
+        node.error(
+            "`pages` needs exactly one of `next`, `cursor`, `page` and `offset`",
+            Some("write next = { json = \"$.next\" } or page = { query = \"page\" }"),
+        );
+        return None;
+    };
+    let next = match &*way.name {
+        "next" => NextPage::Link(place(&way.table(&[&NEXT])?, &way, Some("href"))?),
+        "cursor" => cursor(&way)?,
+        "page" => number(&way, &PAGE, 1)?,
+        _ => number(&way, &OFFSET, 0)?,
     };
     Some(Pages {
         next,
@@ -35,16 +38,20 @@ pub(super) fn pages(node: &Node<'_>, method: Option<HttpMethod>) -> Option<Pages
     })
 }
 
-fn link(node: &Node<'_>) -> Option<Extract> {
-    let table = node.table(&[&NEXT])?;
+/// Reads where a page holds something: the keys of [`NEXT`] and [`CURSOR`]. `attribute` is the default
+/// with `css`; without one, it is the element's text.
+fn place<'a>(table: &TomlTable<'a>, node: &Node<'a>, default: Option<&str>) -> Option<Extract> {
     let sources = ["json", "css", "regex", "header"].map(|key| table.optional(key));
     let attribute = table.optional("attribute");
     table.finish();
     let mut given = sources.into_iter().flatten();
     let (Some(source), None) = (given.next(), given.next()) else {
         node.error(
-            "`next` needs exactly one of `json`, `css`, `regex` and `header`",
-            Some("write { json = \"$.next\" } or { header = \"Link\" }"),
+            format!(
+                "`{}` needs exactly one of `json`, `css`, `regex` and `header`",
+                node.name
+            ),
+            Some("write for example json = \"$.next\" or header = \"Link\""),
         );
         return None;
     };
@@ -74,23 +81,45 @@ fn link(node: &Node<'_>) -> Option<Extract> {
             }
             Extract::Header(text.to_owned())
         }
-        _ => Extract::CssAttribute {
-            selector: text.to_owned(),
-            attribute: match attribute {
-                Some(attribute) => attribute.text()?.to_owned(),
-                None => "href".to_owned(),
-            },
-        },
+        _ => {
+            let selector = text.to_owned();
+            let attribute = match &attribute {
+                Some(attribute) => Some(attribute.text()?),
+                None => default,
+            };
+            match attribute {
+                Some(attribute) => Extract::CssAttribute {
+                    selector,
+                    attribute: attribute.to_owned(),
+                },
+                None => Extract::Css(selector),
+            }
+        }
     })
 }
 
-fn number(node: &Node<'_>) -> Option<NextPage> {
-    let table = node.table(&[&PAGE])?;
+fn cursor(node: &Node<'_>) -> Option<NextPage> {
+    let table = node.table(&[&CURSOR])?;
     let query = table.required("query").and_then(|n| n.text());
-    let from = whole(&table, "from", 1);
+    let from = place(&table, node, None);
+    Some(NextPage::Cursor {
+        query: query?.to_owned(),
+        from: from?,
+    })
+}
+
+fn number(node: &Node<'_>, section: &'static Section, first: u32) -> Option<NextPage> {
+    let table = node.table(&[section])?;
+    let query = table.required("query").and_then(|n| n.text());
+    let from = whole(&table, "from", first);
+    let step = match section.keys.iter().any(|key| key.name == "size") {
+        true => table.required("size").and_then(|n| n.whole()),
+        false => Some(1),
+    };
     table.finish();
     Some(NextPage::Number {
         query: query?.to_owned(),
         from,
+        step: step?,
     })
 }

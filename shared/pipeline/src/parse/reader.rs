@@ -226,6 +226,29 @@ impl<'a> Node<'a> {
         value
     }
 
+    /// Returns a list of distinct statuses of HTTP responses.
+    pub(super) fn statuses(&self) -> Option<Vec<u16>> {
+        let mut statuses = Vec::new();
+        for node in self.list()? {
+            let status = match node.value {
+                DeValue::Integer(integer) => u16::from_str_radix(integer.as_str(), integer.radix()),
+                _ => Ok(0),
+            };
+            match status {
+                Ok(status @ 100..=599) if !statuses.contains(&status) => statuses.push(status),
+                Ok(100..=599) => {
+                    node.error("the status is in the list twice", None);
+                    return None;
+                }
+                _ => {
+                    node.wrong("a status from 100 to 599");
+                    return None;
+                }
+            }
+        }
+        Some(statuses)
+    }
+
     /// Returns a whole number above 0.
     pub(super) fn count(&self) -> Option<u64> {
         let DeValue::Integer(integer) = self.value else {

@@ -1,12 +1,13 @@
 //! One attempt: a request and its redirects.
 
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, LOCATION};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_LENGTH, HeaderMap, LOCATION};
 use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::Http;
 use super::attempt_error::AttemptError;
 use super::content_encoding::ACCEPTED;
+use super::cookies::Cookies;
 use super::host_limiter::{HostSignal, InFlight};
 use super::request::Request;
 use super::response::{HttpResponse, PARSE_TIME_MIN, Part, read};
@@ -30,6 +31,8 @@ impl Http {
         in_flight: &mut InFlight,
     ) -> Result<HttpResponse, AttemptError> {
         let mut hop = request.clone();
+        let own = Cookies::default();
+        let cookies = Some(self.cookies.as_ref().unwrap_or(&own));
         let mut left = self.timeout;
         for redirects in 0..=REDIRECTS_MAX {
             // The guard checks the URL of every hop here, and its address in the resolver.
@@ -44,7 +47,7 @@ impl Http {
             };
             self.wait_to_send(&hop).await.map_err(of_hop)?;
             let start = Instant::now();
-            let answer = tokio::time::timeout(left, self.send(&hop, Part::Whole)).await;
+            let answer = tokio::time::timeout(left, self.send(&hop, Part::Whole, cookies)).await;
             let Ok(answer) = answer else {
                 let reason = format!("no answer within {:?}", self.timeout);
                 return Err(AttemptError::transient(reason, false));
@@ -73,9 +76,18 @@ impl Http {
     ///
     /// A request that is safe to repeat is repeated at once if it was sent on an idle connection that
     /// the server had closed (RFC 9112, section 9.3.1). That says nothing about the host.
-    pub(super) async fn send(&self, hop: &Request, part: Part) -> Result<HopResult, AttemptError> {
+    pub(super) async fn send(
+        &self,
+        hop: &Request,
+        part: Part,
+        cookies: Option<&Cookies>,
+    ) -> Result<HopResult, AttemptError> {
+        let mut headers = hop.headers.clone();
+        if let Some(cookies) = cookies {
+            cookies.add(&hop.url, &mut headers);
+        }
         let response = loop {
-            let (sent, reused) = is_reused(self.request(hop).send()).await;
+            let (sent, reused) = is_reused(self.request(hop, &headers).send()).await;
             match sent {
                 Ok(response) => break response,
                 // Each repetition removes an idle connection, so this ends.
@@ -85,6 +97,9 @@ impl Http {
                 Err(error) => return Err(AttemptError::of(&error)),
             }
         };
+        if let Some(cookies) = cookies {
+            cookies.keep(&hop.url, response.headers());
+        }
         let status = response.status();
         if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
             && let Some(location) = response.headers().get(LOCATION)
@@ -94,18 +109,18 @@ impl Http {
         Ok(HopResult::Response(Box::new(read(response, part).await?)))
     }
 
-    fn request(&self, hop: &Request) -> reqwest::RequestBuilder {
+    fn request(&self, hop: &Request, headers: &HeaderMap) -> reqwest::RequestBuilder {
         let mut builder = self
             .client
             .request(hop.method.clone(), hop.url.clone())
-            .headers(hop.headers.clone());
+            .headers(headers.clone());
         if let Some(body) = &hop.body {
             builder = builder.body(body.clone());
         } else if [Method::POST, Method::PUT, Method::PATCH].contains(&hop.method) {
             // Some servers reject these methods without a length (RFC 9110, section 8.6).
             builder = builder.header(CONTENT_LENGTH, 0);
         }
-        if !hop.headers.contains_key(ACCEPT_ENCODING) {
+        if !headers.contains_key(ACCEPT_ENCODING) {
             builder = builder.header(ACCEPT_ENCODING, ACCEPTED);
         }
         builder

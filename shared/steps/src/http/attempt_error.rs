@@ -5,6 +5,7 @@ use std::error::Error as _;
 use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 use rowmill_domain::secret::Secrets;
+use rowmill_pipeline::RETRY_ON;
 
 use super::host_limiter::HostSignal;
 use super::response::HttpResponse;
@@ -63,8 +64,12 @@ impl AttemptError {
     }
 
     /// The response has a status that is not a success.
-    pub(super) fn status(response: &HttpResponse, reason: String) -> AttemptError {
-        if !retry::is_retryable(response.status) {
+    pub(super) fn status(
+        response: &HttpResponse,
+        reason: String,
+        retry_on: &[u16],
+    ) -> AttemptError {
+        if !retry_on.contains(&response.status.as_u16()) {
             return AttemptError::permanent(reason);
         }
         let pause = response.headers.get(RETRY_AFTER);
@@ -74,6 +79,13 @@ impl AttemptError {
                 reason,
                 retryable: true,
                 signal: HostSignal::Throttled(pause),
+            };
+        }
+        if response.status.is_client_error() && !RETRY_ON.contains(&response.status.as_u16()) {
+            // The pipeline expects it, for example until a job at the source is done.
+            return AttemptError {
+                retryable: true,
+                ..AttemptError::permanent(reason)
             };
         }
         AttemptError::transient(reason, false)

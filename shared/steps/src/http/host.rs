@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, USER_AGENT};
 use reqwest::{Method, StatusCode};
+use rowmill_pipeline::RETRY_ON;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use url::{Position, Url};
@@ -164,7 +165,7 @@ impl Http {
         for _ in 0..=REDIRECTS_MAX {
             let checked = self.guard.check_url(&request.url);
             checked.map_err(|e| AttemptError::not_sent(e.to_string()))?;
-            match self.send(&request, Part::Start(SIZE_MAX + 1)).await? {
+            match self.send(&request, Part::Start(SIZE_MAX + 1), None).await? {
                 HopResult::Redirect(status, location) => {
                     let redirected = request.redirected(status, &location);
                     request = redirected.map_err(AttemptError::permanent)?;
@@ -178,7 +179,7 @@ impl Http {
                             "{status}, so robots.txt could not be read; set robots = false if \
                              the source permits these requests"
                         );
-                        Err(AttemptError::status(&response, reason))
+                        Err(AttemptError::status(&response, reason, &RETRY_ON))
                     } else {
                         Ok(Robots::default())
                     };

@@ -1,7 +1,10 @@
 //! JSON with values that it does not have, which some programs write: `NaN`, `Infinity`, and halves of
 //! surrogate pairs. They fail a record only if it uses them.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
+use serde_json_path::JsonPath;
 
 use crate::digits;
 
@@ -11,14 +14,73 @@ const NO_NUMBER: char = '\u{fdd0}';
 /// Stands for half of a surrogate pair.
 const HALF: char = '\u{fdd1}';
 
-/// Parses JSON. A value that JSON does not have becomes a marked text.
+/// A parsed document.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Json {
+    /// With integers that do not fit 64 bits as text, which has all digits.
+    exact: Value,
+    /// With these integers as doubles, if there are any: a JSONPath filter compares numbers.
+    rounded: Option<Value>,
+}
+
+impl Json {
+    /// The values that a path selects, in order.
+    pub(super) fn select(&self, path: &JsonPath) -> Vec<&Value> {
+        let Some(rounded) = &self.rounded else {
+            return path.query(&self.exact).all();
+        };
+        // Both have the same structure.
+        let found = path.query_located(rounded);
+        let pointers = found.locations().map(|at| at.to_json_pointer());
+        pointers.filter_map(|at| self.exact.pointer(&at)).collect()
+    }
+}
+
+/// Parses JSON. A value that JSON does not have becomes a marked text. Several documents, one on each
+/// line (JSON Lines), become a list.
 ///
 /// # Errors
 /// The text is not JSON in other ways.
-pub(super) fn parse(json: &str) -> Result<Value, serde_json::Error> {
-    let parse = |json: &[u8]| serde_json::from_slice(&digits::quote_large_integers(json));
-    parse(json.as_bytes()).or_else(|error| match marked(json) {
-        Some(marked) => parse(marked.as_bytes()),
+pub(super) fn parse(json: &str) -> Result<Json, serde_json::Error> {
+    one(json).or_else(|error| lines(json).ok().flatten().ok_or(error))
+}
+
+/// Parses JSON Lines to a list. `None`: there are no lines, or they do not look like JSON Lines.
+///
+/// # Errors
+/// A line is not JSON.
+pub(super) fn lines(json: &str) -> Result<Option<Json>, serde_json::Error> {
+    let lines = || json.lines().filter(|line| !line.trim().is_empty());
+    if !lines().all(|line| line.trim_start().starts_with(['{', '['])) {
+        return Ok(None);
+    }
+    let (mut exact, mut rounded, mut has_rounded) = (Vec::new(), Vec::new(), false);
+    for line in lines() {
+        let line = one(line)?;
+        has_rounded |= line.rounded.is_some();
+        rounded.push(line.rounded.unwrap_or_else(|| line.exact.clone()));
+        exact.push(line.exact);
+    }
+    Ok((!exact.is_empty()).then(|| Json {
+        exact: Value::Array(exact),
+        rounded: has_rounded.then_some(Value::Array(rounded)),
+    }))
+}
+
+fn one(json: &str) -> Result<Json, serde_json::Error> {
+    let parse = |json: &str| {
+        let quoted = digits::quote_large_integers(json.as_bytes());
+        Ok(Json {
+            exact: serde_json::from_slice(&quoted)?,
+            rounded: match quoted {
+                // A number may be too large even for a double.
+                Cow::Owned(_) => serde_json::from_str(json).ok(),
+                Cow::Borrowed(_) => None,
+            },
+        })
+    };
+    parse(json).or_else(|error| match marked(json) {
+        Some(marked) => parse(&marked),
         None => Err(error),
     })
 }
@@ -148,7 +210,11 @@ mod tests {
                 json!(["\u{fdd0}NaN", "12345678901234567890123"]),
             ),
         ] {
-            assert_eq!(parse(text).ok(), Some(expected), "{text}");
+            assert_eq!(
+                parse(text).ok().map(|json| json.exact),
+                Some(expected),
+                "{text}"
+            );
         }
         for text in [
             "{\"v\":nan}",
@@ -165,11 +231,66 @@ mod tests {
     }
 
     #[test]
+    fn json_lines_are_a_list() {
+        for (text, expected) in [
+            ("{\"a\":1}\n{\"a\":2}\n", json!([{"a": 1}, {"a": 2}])),
+            ("{\"a\":1}\r\n\r\n [2]", json!([{"a": 1}, [2]])),
+            (
+                "{\"a\":NaN}\n{\"a\":12345678901234567890123}",
+                json!([{"a": "\u{fdd0}NaN"}, {"a": "12345678901234567890123"}]),
+            ),
+        ] {
+            assert_eq!(
+                parse(text).ok().map(|json| json.exact),
+                Some(expected),
+                "{text}"
+            );
+        }
+        // One document on several lines, and one line.
+        assert_eq!(parse("{\n\"a\":1\n}").unwrap().exact, json!({"a": 1}));
+        assert_eq!(parse("{\"a\":1}\n").unwrap().exact, json!({"a": 1}));
+        assert_eq!(
+            lines("{\"a\":1}\n").unwrap().unwrap().exact,
+            json!([{"a": 1}])
+        );
+        for text in [
+            "{\"a\":1}\n{\"a\":",
+            "{\"a\":1} {\"a\":2}",
+            "1\n2",
+            "{}\n<p>",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn filters_compare_integers_of_any_size_as_numbers() {
+        let json = r#"[{"n":12345678901234567890123,"id":1},{"n":5,"id":98765432109876543210987}]"#;
+        let json = parse(json).unwrap();
+        let select = |path: &str| -> Vec<Value> {
+            let found = json.select(&JsonPath::parse(path).unwrap());
+            found.into_iter().cloned().collect()
+        };
+        assert_eq!(select("$[?@.n > 1000].id"), [json!(1)]);
+        assert_eq!(
+            select("$[?@.n < 1000].id"),
+            [json!("98765432109876543210987")]
+        );
+        assert_eq!(select("$[?@.n == 12345678901234567890123].n").len(), 1);
+        assert_eq!(select("$[0].n"), [json!("12345678901234567890123")]);
+        // Beyond a double.
+        let huge = format!("{{\"n\":{}}}", "9".repeat(400));
+        let found = parse(&huge).unwrap();
+        let path = JsonPath::parse("$.n").unwrap();
+        assert_eq!(found.select(&path), [&json!("9".repeat(400))]);
+    }
+
+    #[test]
     fn a_marked_value_has_a_reason() {
         let of = |text: &str| complaint(text).unwrap_or_default();
         assert_eq!(of("\u{fdd0}NaN"), "is NaN, which is not valid JSON");
-        assert!(of("{\"a\":\"\u{fdd0}-Infinity\"}").contains("value -Infinity,"));
-        assert!(of("a\u{fdd1}").contains("half of a surrogate pair"));
+        assert!(of("{\"a\":\"\u{fdd0}-Infinity\"}").contains("is -Infinity,"));
+        assert!(of("a\u{fdd1}").contains("unpaired surrogate"));
         assert_eq!(of("NaN"), "");
     }
 
@@ -177,7 +298,7 @@ mod tests {
         #[test]
         fn valid_json_is_not_changed(text in "(\\PC|[\\\\\"]){0,12}", n in any::<i32>()) {
             let value = json!({ text.as_str(): [text, n, "NaN"] });
-            prop_assert_eq!(parse(&value.to_string()).ok(), Some(value.clone()));
+            prop_assert_eq!(parse(&value.to_string()).ok().map(|json| json.exact), Some(value.clone()));
             prop_assert_eq!(marked(&value.to_string()), None);
         }
 

@@ -5,6 +5,7 @@ mod attempt_error;
 mod charset;
 mod client;
 mod content_encoding;
+mod cookies;
 mod extract;
 mod fetch;
 mod host;
@@ -32,10 +33,11 @@ use async_trait::async_trait;
 use reqwest::Client;
 use rowmill_domain::Row;
 use rowmill_domain::secret::Secrets;
-use rowmill_pipeline::{Expr, HttpMethod, HttpStep};
+use rowmill_pipeline::{CookieScope, Expr, HttpMethod, HttpStep};
 use tokio::time::Instant;
 
 use self::client::client;
+use self::cookies::Cookies;
 use self::extract::Extractor;
 use self::fetch::FetchResult;
 use self::host::Host;
@@ -70,6 +72,9 @@ pub(crate) struct Http {
     templates: Templates,
     ok_when: Option<Expr>,
     pages: Option<Paging>,
+    retry_on: Vec<u16>,
+    /// The cookies of all requests. `None`: each request has its own.
+    cookies: Option<Cookies>,
     /// Responses cached by this child.
     cache: Option<Cache<HttpResponse>>,
     /// Responses shared by the children of the run.
@@ -99,7 +104,9 @@ impl Http {
         let guard = Guard::new(&step.allow_hosts)?;
         let (client, guard) = client(step, guard, deps, lookup)?;
         let cached = step.cache && step.method == HttpMethod::Get;
-        let answers = deps.answers.clone().filter(|_| cached);
+        // Another child has other cookies.
+        let has_session = step.cookies == CookieScope::Step;
+        let answers = deps.answers.clone().filter(|_| cached && !has_session);
         Ok(Http {
             client,
             guard,
@@ -108,6 +115,8 @@ impl Http {
             robots: step.robots,
             templates: Templates::new(step)?,
             ok_when: step.ok_when.clone(),
+            retry_on: step.retry_on.clone(),
+            cookies: has_session.then(Cookies::default),
             pages: step.pages.as_ref().map(Paging::new).transpose()?,
             cache: cached.then(Cache::default),
             shared: answers

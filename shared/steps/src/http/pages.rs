@@ -27,27 +27,41 @@ enum Next {
     /// `Link: <..>; rel="next"` (RFC 8288).
     LinkHeader,
     Part(Extractor),
+    Cursor {
+        query: String,
+        place: Extractor,
+    },
     Number {
         query: String,
         from: u32,
+        step: u32,
     },
 }
 
 impl Paging {
     pub(super) fn new(pages: &Pages) -> Result<Paging, SetupError> {
-        let next = match &pages.next {
-            NextPage::Link(Extract::Header(name)) if name.eq_ignore_ascii_case("link") => {
-                Next::LinkHeader
-            }
-            NextPage::Link(from) => Next::Part(Extractor::new(&[HttpOutput {
+        let part = |from: &Extract| {
+            Extractor::new(&[HttpOutput {
                 name: "next".to_owned(),
                 from: from.clone(),
                 kind: None,
                 optional: true,
-            }])?),
-            NextPage::Number { query, from } => Next::Number {
+                absolute: false,
+            }])
+        };
+        let next = match &pages.next {
+            NextPage::Link(Extract::Header(name)) if name.eq_ignore_ascii_case("link") => {
+                Next::LinkHeader
+            }
+            NextPage::Link(from) => Next::Part(part(from)?),
+            NextPage::Cursor { query, from } => Next::Cursor {
+                query: query.clone(),
+                place: part(from)?,
+            },
+            NextPage::Number { query, from, step } => Next::Number {
                 query: query.clone(),
                 from: *from,
+                step: *step,
             },
         };
         Ok(Paging {
@@ -59,11 +73,11 @@ impl Paging {
 
     /// The request for page `n` (from 0), if it does not depend on the page before.
     fn numbered(&self, first: &Request, n: u32) -> Option<Request> {
-        let Next::Number { query, from } = &self.next else {
+        let Next::Number { query, from, step } = &self.next else {
             return (n == 0).then(|| first.clone());
         };
         let mut page = first.clone();
-        let number = from.saturating_add(n).to_string();
+        let number = from.saturating_add(n.saturating_mul(*step)).to_string();
         page.url.query_pairs_mut().append_pair(query, &number);
         Some(page)
     }
@@ -77,17 +91,23 @@ impl Paging {
             Next::LinkHeader => {
                 let values = page.headers.get_all(LINK).iter();
                 let values: Vec<&str> = values.filter_map(|v| v.to_str().ok()).collect();
-                next_link(&values.join(", "))
+                next_link(&values.join(", ")).map(|found| (page.url.clone(), found))
             }
             Next::Part(extractor) => extractor
                 .address(page)
                 .map_err(|e| format!("`next` in [step.pages]: {e}"))?,
+            Next::Cursor { query, place } => {
+                let cursor = place
+                    .cursor(page)
+                    .map_err(|e| format!("`cursor` in [step.pages]: {e}"))?;
+                return Ok(cursor.map(|cursor| with_parameter(first, query, &cursor)));
+            }
             Next::Number { .. } => None,
         };
-        let Some(found) = found else {
+        let Some((base, found)) = found else {
             return Ok(None);
         };
-        let url = page.url.join(found.trim()).map_err(|e| {
+        let url = base.join(found.trim()).map_err(|e| {
             let found = truncate(&found, 200);
             format!("invalid URL of the next page, `{found}`: {e}")
         })?;
@@ -101,6 +121,21 @@ impl Paging {
         }
         Ok(Some(url))
     }
+}
+
+/// A URL with another value for a query parameter.
+fn with_parameter(url: &Url, name: &str, value: &str) -> Url {
+    let others: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(n, _)| n != name)
+        .map(|(n, v)| (n.into_owned(), v.into_owned()))
+        .collect();
+    let mut url = url.clone();
+    url.query_pairs_mut()
+        .clear()
+        .extend_pairs(others)
+        .append_pair(name, value);
+    url
 }
 
 /// The address with `rel="next"` in a Link header. It may contain commas and semicolons.

@@ -10,6 +10,7 @@ use url::Url;
 
 use super::attempt_error::AttemptError;
 use super::content_encoding::BodyDecoder;
+use super::lenient::Json;
 use super::{charset, lenient, refusal};
 use crate::truncate;
 
@@ -142,13 +143,20 @@ impl HttpResponse {
     }
 
     /// The body as JSON.
-    pub(super) fn json(&self) -> Result<serde_json::Value, String> {
+    pub(super) fn json(&self) -> Result<Json, String> {
         let failed = |e: &dyn std::fmt::Display| {
             let start = excerpt(&self.body);
             format!("the response is not JSON ({e}): {start}")
         };
         let text = charset::json(&self.body, self.content_type()).map_err(|e| failed(&e))?;
-        lenient::parse(&text).map_err(|e| failed(&e))
+        let parsed = match self.media_type().is_some_and(is_json_lines) {
+            true => lenient::lines(&text).map_err(|e| failed(&e))?,
+            false => None,
+        };
+        match parsed {
+            Some(lines) => Ok(lines),
+            None => lenient::parse(&text).map_err(|e| failed(&e)),
+        }
     }
 
     /// The body as text: HTML, XML or any other.
@@ -165,9 +173,41 @@ impl HttpResponse {
         }
     }
 
+    /// Whether the body is XML other than XHTML, which is read as HTML.
+    pub(super) fn is_xml(&self) -> bool {
+        let is_xml = match self.media_type() {
+            Some("text/html") => false,
+            Some("application/xml" | "text/xml") => true,
+            Some(media) if media.ends_with("+xml") => true,
+            _ => self.body.trim_ascii_start().starts_with(b"<?xml"),
+        };
+        let start = &self.body[..self.body.len().min(1024)];
+        is_xml && !start.to_ascii_lowercase().windows(5).any(|w| w == b"<html")
+    }
+
+    /// Whether the body is a page, which can have a `<base>`.
+    pub(super) fn is_html(&self) -> bool {
+        matches!(
+            self.media_type(),
+            Some("text/html" | "application/xhtml+xml")
+        )
+    }
+
+    /// The media type without parameters, in lower case as almost all servers write it.
+    fn media_type(&self) -> Option<&str> {
+        Some(self.content_type()?.split(';').next()?.trim())
+    }
+
     fn content_type(&self) -> Option<&str> {
         self.headers.get(CONTENT_TYPE)?.to_str().ok()
     }
+}
+
+/// The media types that are in use for JSON Lines; none is registered.
+fn is_json_lines(media: &str) -> bool {
+    let name = media.strip_prefix("application/").unwrap_or_default();
+    let name = name.strip_prefix("x-").unwrap_or(name);
+    matches!(name, "ndjson" | "jsonl" | "jsonlines" | "json-lines")
 }
 
 /// The start of a body, for error messages.

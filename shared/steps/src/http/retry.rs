@@ -1,10 +1,9 @@
-//! Which statuses are retried, and when.
+//! When a request is retried.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rand::Rng;
-use reqwest::StatusCode;
 
 /// The wait before the second attempt. It doubles for each further attempt.
 const WAIT_MIN: Duration = Duration::from_millis(250);
@@ -13,15 +12,6 @@ const WAIT_MAX: Duration = Duration::from_secs(30);
 /// The longest wait with Retry-After. Longer values are capped, so that a header cannot block a
 /// child until its time limit.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(120);
-
-/// Whether a later attempt is likely to succeed: timeouts (408, 504, 522, 524), too many requests
-/// (429), and errors of the server or its proxy (500, 502, 503).
-pub(super) fn is_retryable(status: StatusCode) -> bool {
-    matches!(
-        status.as_u16(),
-        408 | 429 | 500 | 502 | 503 | 504 | 522 | 524
-    )
-}
 
 /// The wait after failed attempt number `attempt` (from 1): exponential backoff, but at least
 /// `retry_after`. Jitter reduces it by up to half, so that clients that failed together do not retry
@@ -81,13 +71,5 @@ mod tests {
             let found = retry_after(header, now);
             assert_eq!(found, seconds.map(Duration::from_secs), "{header}");
         }
-    }
-
-    #[test]
-    fn retried_statuses() {
-        let again: Vec<u16> = (100..600)
-            .filter(|s| is_retryable(StatusCode::from_u16(*s).unwrap()))
-            .collect();
-        assert_eq!(again, [408, 429, 500, 502, 503, 504, 522, 524]);
     }
 }

@@ -30,7 +30,11 @@ impl Http {
         let Some(rule) = &self.ok_when else {
             return match status.is_success() {
                 true => Ok(()),
-                false => Err(AttemptError::status(response, response.status_and_start())),
+                false => Err(AttemptError::status(
+                    response,
+                    response.status_and_start(),
+                    &self.retry_on,
+                )),
             };
         };
         let mut outputs = row.outputs.to_vec();
@@ -55,6 +59,10 @@ impl Http {
         // What the source says comes last.
         let said = response.status_and_start();
         let said = said.strip_prefix(&status.to_string()).unwrap_or_default();
-        Err(AttemptError::status(response, reason + said))
+        Err(AttemptError::status(
+            response,
+            reason + said,
+            &self.retry_on,
+        ))
     }
 }

@@ -24,6 +24,26 @@ pub(super) struct Templates {
     has_secret_body: bool,
 }
 
+/// Parses a URL. One without a scheme, as people write it, is `https`.
+fn parse(text: &str) -> Result<Url, url::ParseError> {
+    let (host, after) = text.split_at(text.find(['/', '?', '#']).unwrap_or(text.len()));
+    if host.is_empty() && after.starts_with("//") {
+        return Url::parse(&format!("https:{text}"));
+    }
+    let (name, port) = host.split_once(':').unwrap_or((host, ""));
+    let is_port = port.bytes().all(|b| b.is_ascii_digit());
+    // Not a number such as 12.5, which would be an IPv4 address.
+    let last = name.trim_end_matches('.').rsplit('.').next();
+    let has_letter = last.is_some_and(|label| label.chars().any(char::is_alphabetic));
+    let is_address = name.parse::<std::net::Ipv4Addr>().is_ok();
+    let is_name = name.contains('.') && !name.contains(['@', '\\', ' ']);
+    let is_name = is_name && (has_letter || is_address);
+    match is_name && is_port {
+        true => Url::parse(&format!("https://{text}")),
+        false => Url::parse(text),
+    }
+}
+
 impl Templates {
     pub(super) fn new(step: &HttpStep) -> Result<Templates, SetupError> {
         let headers = step.headers.iter().map(|(name, value)| {
@@ -65,7 +85,7 @@ impl Templates {
             .url
             .render_with(row, secrets)
             .map_err(|e| format!("url: {e}"))?;
-        let mut url = Url::parse(text.trim())
+        let mut url = parse(text.trim())
             .map_err(|e| format!("invalid URL `{}`: {e}", truncate(&text, 200)))?;
         guard
             .check_url(&url)
@@ -127,5 +147,45 @@ impl Templates {
             "text/plain; charset=utf-8"
         };
         Ok((Some(body), media))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_scheme_is_https() {
+        for (text, expected) in [
+            ("example.com", "https://example.com/"),
+            ("example.com/a?b#c", "https://example.com/a?b#c"),
+            (
+                "example.com?q=http://b.example",
+                "https://example.com/?q=http://b.example",
+            ),
+            ("www.example.com:8080/a", "https://www.example.com:8080/a"),
+            ("//example.com/a", "https://example.com/a"),
+            ("10.0.0.1/a", "https://10.0.0.1/a"),
+            ("m\u{fc}ller.example", "https://xn--mller-kva.example/"),
+            ("http://example.com:80/a", "http://example.com/a"),
+            ("HTTPS://example.com", "https://example.com/"),
+            ("mailto:a@example.com", "mailto:a@example.com"),
+        ] {
+            let url = parse(text).map(String::from);
+            assert_eq!(url.as_deref(), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            "example",
+            "/a",
+            "a@example.com",
+            "12.5 EUR",
+            "12.5",
+            "1.2.3/4",
+            "n/a",
+            "...",
+        ] {
+            assert!(parse(text).is_err(), "{text}: {:?}", parse(text));
+        }
     }
 }

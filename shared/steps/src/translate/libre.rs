@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use rowmill_domain::record::{Columns, Outputs};
 use rowmill_domain::{Kind, Record, Row, Value};
 use rowmill_pipeline::{
-    Expr, Extract, HttpMethod, HttpOutput, HttpStep, Template, TranslateServer,
+    CookieScope, Expr, Extract, HttpMethod, HttpOutput, HttpStep, RETRY_ON, Template,
+    TranslateServer,
 };
 use tokio::sync::OnceCell;
 
@@ -53,6 +54,7 @@ impl LibreTranslate {
             name: name.to_owned(),
             from: Extract::Json(path.to_owned()),
             kind: Some(kind),
+            absolute: false,
             optional: true,
         };
         let translate = HttpStep {
@@ -64,6 +66,7 @@ impl LibreTranslate {
             form: Vec::new(),
             timeout: server.timeout,
             attempts: server.attempts,
+            retry_on: RETRY_ON.to_vec(),
             rate: server.rate,
             // robots.txt is for crawlers. The user has permission to use this API.
             robots: false,
@@ -72,6 +75,7 @@ impl LibreTranslate {
             ca: None,
             cache: false,
             ok_when: Some(fixed(Expr::compile(ANSWERED))?),
+            cookies: CookieScope::Redirects,
             pages: None,
             outputs: vec![
                 output("translated", "$.translatedText", Kind::Text),

@@ -12,11 +12,13 @@ use std::time::Instant;
 use rowmill_domain::Value;
 use rowmill_domain::record::Outputs;
 use rowmill_pipeline::HttpOutput;
+use url::Url;
 
 use self::budget::Budget;
 pub(super) use self::gathered::Gathered;
 use self::output::Output;
 use self::page::{Page, PageError};
+use super::lenient::Json;
 use super::response::{HttpResponse, excerpt};
 use crate::SetupError;
 
@@ -33,7 +35,7 @@ pub(super) struct Extractor {
 /// A response with its body as JSON, HTML and text, each parsed when first needed.
 struct ParsedBody<'a> {
     response: &'a HttpResponse,
-    json: Option<Result<Option<serde_json::Value>, String>>,
+    json: Option<Result<Option<Json>, String>>,
     page: Option<Result<Page, String>>,
     until: Instant,
     text: Option<Cow<'a, str>>,
@@ -52,7 +54,7 @@ impl<'a> ParsedBody<'a> {
 
     /// The body as JSON. `None` if there is nothing to extract from: an empty body, or an error page
     /// that the step's rule accepts as a success.
-    fn json(&mut self) -> Result<Option<&serde_json::Value>, String> {
+    fn json(&mut self) -> Result<Option<&Json>, String> {
         let response = self.response;
         let parsed = self.json.get_or_insert_with(|| match response.json() {
             Err(_) if response.is_empty() || !response.status.is_success() => Ok(None),
@@ -65,16 +67,35 @@ impl<'a> ParsedBody<'a> {
         self.text.get_or_insert_with(|| self.response.text())
     }
 
-    /// The body as HTML.
+    /// The body as HTML or XML.
     fn page(&mut self) -> Result<&Page, String> {
         let (response, budget) = (self.response, self.budget());
         let parsed = self.page.get_or_insert_with(|| {
-            Page::parse(&response.text(), &budget).map_err(|error| match error {
+            let parse = match response.is_xml() {
+                true => Page::parse_xml,
+                false => Page::parse,
+            };
+            parse(&response.text(), &budget).map_err(|error| match error {
                 PageError::Spent(spent) => spent.reason("parsing the page"),
                 PageError::Refused(reason) => reason,
             })
         });
         parsed.as_ref().map_err(Clone::clone)
+    }
+
+    /// What addresses in the response are relative to: the `<base>` of a page, or else its URL.
+    fn base(&mut self) -> Result<Url, String> {
+        let url = &self.response.url;
+        if !self.response.is_html() && self.page.is_none() {
+            return Ok(url.clone());
+        }
+        let budget = self.budget();
+        let base = self.page()?.base(&budget).map(str::to_owned);
+        let base = base.and_then(|base| url.join(base.trim()).ok());
+        // A base that leads nowhere is ignored, as in browsers (WHATWG HTML, "set the frozen base
+        // URL").
+        let base = base.filter(|base| !matches!(base.scheme(), "data" | "javascript"));
+        Ok(base.unwrap_or_else(|| url.clone()))
     }
 
     /// What may be spent on one use of the body.
@@ -131,15 +152,33 @@ impl Extractor {
             .map(move |output| (output, output.value(&mut body)))
     }
 
-    /// The value of the first output as a URL.
+    /// The value of the first output as a URL, and what it is relative to.
     ///
     /// # Errors
     /// The value cannot be an address.
-    pub(super) fn address(&self, response: &HttpResponse) -> Result<Option<String>, String> {
-        match self.outputs.first() {
-            Some(output) => output.address(&mut ParsedBody::new(response)),
+    pub(super) fn address(&self, response: &HttpResponse) -> Result<Option<(Url, String)>, String> {
+        let Some(output) = self.outputs.first() else {
+            return Ok(None);
+        };
+        let mut body = ParsedBody::new(response);
+        match output.address(&mut body)? {
+            Some(address) => Ok(Some((body.base()?, address))),
             None => Ok(None),
         }
+    }
+
+    /// The value of the first output as a cursor, of which `false` is none.
+    ///
+    /// # Errors
+    /// The value cannot be a cursor.
+    pub(super) fn cursor(&self, response: &HttpResponse) -> Result<Option<String>, String> {
+        let Some(output) = self.outputs.first() else {
+            return Ok(None);
+        };
+        Ok(match output.value(&mut ParsedBody::new(response))? {
+            None | Some(Value::Bool(false)) => None,
+            Some(cursor) => Some(cursor.to_text()),
+        })
     }
 }
 
@@ -157,6 +196,7 @@ mod tests {
             from: Extract::Json(path.into()),
             kind,
             optional,
+            absolute: false,
         };
         let outputs = [
             output("a", "$.a", None, true),
@@ -201,6 +241,7 @@ mod tests {
             from,
             kind: None,
             optional: true,
+            absolute: false,
         };
         let outputs = [
             output("due", Extract::Json("$.due".into())),

@@ -23,6 +23,8 @@ pub(super) struct Output {
     from: Source,
     kind: Option<Kind>,
     pub(super) optional: bool,
+    /// Whether the value is an address that becomes absolute.
+    absolute: bool,
 }
 
 enum Source {
@@ -97,6 +99,7 @@ impl Output {
             from,
             kind: output.kind,
             optional: output.optional,
+            absolute: output.absolute,
         })
     }
 
@@ -105,9 +108,34 @@ impl Output {
     /// # Errors
     /// The body cannot be parsed, or the value has the wrong type.
     pub(super) fn value(&self, body: &mut ParsedBody<'_>) -> Result<Option<Value>, String> {
+        let value = self.value_as_it_is(body)?;
+        match value {
+            Some(Value::Text(text)) if self.absolute && !self.is_all() => {
+                Ok(Some(Value::Text(self.absolute(&text, body)?)))
+            }
+            value => Ok(value),
+        }
+    }
+
+    /// An address as an absolute one.
+    fn absolute(&self, address: &str, body: &mut ParsedBody<'_>) -> Result<String, String> {
+        let base = body.base()?;
+        let joined = base.join(address.trim()).map_err(|e| {
+            format!(
+                "output `{}`: {} is `{}`, which is not an address: {e}",
+                self.name,
+                self.expression,
+                truncate(address, 80)
+            )
+        })?;
+        Ok(joined.into())
+    }
+
+    fn value_as_it_is(&self, body: &mut ParsedBody<'_>) -> Result<Option<Value>, String> {
         let text = match &self.from {
             Source::Json(path) => {
-                let node = body.json()?.and_then(|json| path.query(json).first());
+                let nodes = body.json()?.map(|json| json.select(path));
+                let node = nodes.and_then(|nodes| nodes.first().copied());
                 return node.map_or(Ok(None), |node| self.value_of_json(node));
             }
             Source::Css(selector) => self.select(body, selector, |found| {
@@ -142,8 +170,8 @@ impl Output {
     pub(super) fn address(&self, body: &mut ParsedBody<'_>) -> Result<Option<String>, String> {
         use serde_json::Value as Json;
         if let Source::Json(path) = &self.from {
-            let node = body.json()?.and_then(|json| path.query(json).first());
-            match node {
+            let nodes = body.json()?.map(|json| json.select(path));
+            match nodes.and_then(|nodes| nodes.first().copied()) {
                 Some(Json::Bool(false)) => return Ok(None),
                 None | Some(Json::Null | Json::String(_)) => {}
                 Some(other) => {
@@ -160,9 +188,17 @@ impl Output {
 
     /// The non-empty texts of all matches.
     pub(super) fn all(&self, body: &mut ParsedBody<'_>) -> Result<Vec<String>, String> {
+        let texts = self.all_as_they_are(body)?;
+        match self.absolute {
+            true => texts.iter().map(|text| self.absolute(text, body)).collect(),
+            false => Ok(texts),
+        }
+    }
+
+    fn all_as_they_are(&self, body: &mut ParsedBody<'_>) -> Result<Vec<String>, String> {
         match &self.from {
             Source::JsonAll(path) => {
-                let nodes = body.json()?.map(|json| path.query(json).all());
+                let nodes = body.json()?.map(|json| json.select(path));
                 let text = |node: &serde_json::Value| match node {
                     serde_json::Value::Null => String::new(),
                     serde_json::Value::String(text) => text.clone(),
@@ -310,6 +346,7 @@ mod tests {
             from,
             kind,
             optional: true,
+            absolute: false,
         })
     }
 
@@ -397,7 +434,7 @@ mod tests {
             get("$.n", Some(Kind::Number)).unwrap_err(),
             "output `x`: $.n is NaN, which is not valid JSON"
         );
-        assert!(get("$.h", None).unwrap_err().contains("surrogate pair"));
+        assert!(get("$.h", None).unwrap_err().contains("unpaired surrogate"));
         assert!(
             get("$.l", Some(Kind::Text))
                 .unwrap_err()
@@ -465,6 +502,161 @@ mod tests {
             get(Extract::Status, Some(Kind::Text)),
             Ok(Some("200".into()))
         );
+    }
+
+    #[test]
+    fn addresses_become_absolute() {
+        let get = |from, media: &str, body: &str| {
+            let mut response = HttpResponse::of(body.as_bytes(), media);
+            response.url = url::Url::parse("https://a.example/list/?page=1").unwrap();
+            let output = Output::new(&HttpOutput {
+                name: "x".into(),
+                from,
+                kind: None,
+                absolute: true,
+                optional: true,
+            });
+            output.unwrap().value(&mut ParsedBody::new(&response))
+        };
+        let link = || Extract::CssAttribute {
+            selector: "a".into(),
+            attribute: "href".into(),
+        };
+        let html = "text/html; charset=utf-8";
+        for (head, expected) in [
+            ("", "https://a.example/list/p?q=1"),
+            ("<base href='/sub/'>", "https://a.example/sub/p?q=1"),
+            (
+                "<base target=x><base href='//b.example/x/y'>",
+                "https://b.example/x/p?q=1",
+            ),
+            (
+                "<base href='data:text/plain,x'>",
+                "https://a.example/list/p?q=1",
+            ),
+        ] {
+            let body = format!("{head}<a href=' p?q=1 '>x</a>");
+            assert_eq!(
+                get(link(), html, &body),
+                Ok(Some(expected.into())),
+                "{head}"
+            );
+        }
+        let json = r#"{"u":"../x","all":["y","https://c.example"],"n":5,"bad":"http://["}"#;
+        let path = |path: &str| Extract::Json(path.into());
+        let of_json = |from| get(from, "application/json", json);
+        assert_eq!(of_json(path("$.u")), Ok(Some("https://a.example/x".into())));
+        assert_eq!(of_json(path("$.n")), Ok(Some(5.0.into())));
+        assert_eq!(of_json(path("$.none")), Ok(None));
+        assert!(
+            of_json(path("$.bad"))
+                .unwrap_err()
+                .contains("is not an address")
+        );
+        assert_eq!(
+            of_json(Extract::JsonAll("$.all[*]".into())),
+            Ok(Some("https://a.example/list/y; https://c.example/".into()))
+        );
+        let all = Extract::RegexAll("href=([^ >]+)".into());
+        let body = "<base href=/b/><a href=1>x</a>";
+        assert_eq!(
+            get(all, html, body),
+            Ok(Some("https://a.example/b/; https://a.example/b/1".into()))
+        );
+    }
+
+    #[test]
+    fn xml_is_read_by_css_selectors() {
+        let rss = r#"<?xml version="1.0"?><!DOCTYPE rss><rss xmlns:dc="http://purl.org/dc/"><channel>
+            <title>News</title><link>http://x.example/</link>
+            <item><title><![CDATA[A & B <i>]]></title><link>http://x.example/1</link><!-- c -->
+            <description>x &amp; y &#233; &unknown;</description><pubDate>Mon</pubDate>
+            <dc:creator>Ada</dc:creator><guid isPermaLink="false" id='g1'>1</guid>
+            <style>s</style><template>t</template>
+            <address><street>Main St</street><city>Rome</city></address>
+            <formula>H<sub>2</sub>O</formula></item></channel></rss>"#;
+        let get = |from| {
+            let response = HttpResponse::of(rss.as_bytes(), "application/rss+xml");
+            output(from, None)
+                .unwrap()
+                .value(&mut ParsedBody::new(&response))
+        };
+        for (selector, expected) in [
+            ("item > title", "A & B <i>"),
+            ("item link", "http://x.example/1"),
+            ("description", "x & y \u{e9} &unknown;"),
+            ("pubDate", "Mon"),
+            ("pubdate", "Mon"),
+            ("dc\\:creator", "Ada"),
+            ("[isPermaLink=false]", "1"),
+            ("#g1", "1"),
+            ("style", "s"),
+            ("template", "t"),
+            ("address", "Main St Rome"),
+            ("formula", "H2O"),
+        ] {
+            assert_eq!(get(css(selector)), Ok(Some(expected.into())), "{selector}");
+        }
+        let attribute = Extract::CssAttribute {
+            selector: "guid".into(),
+            attribute: "isPermaLink".into(),
+        };
+        assert_eq!(get(attribute), Ok(Some("false".into())));
+        assert_eq!(
+            get(Extract::CssAll("link".into())),
+            Ok(Some("http://x.example/; http://x.example/1".into()))
+        );
+    }
+
+    #[test]
+    fn xml_that_is_not_well_formed_or_too_deep_is_an_error() {
+        let get = |body: &str| {
+            let response = HttpResponse::of(body.as_bytes(), "text/xml");
+            let found = output(css("a"), None)
+                .unwrap()
+                .value(&mut ParsedBody::new(&response));
+            found.unwrap_err()
+        };
+        for body in [
+            "<a><b></a>",
+            "<r><a>1</a>",
+            "<r>\n<a x=1></a></r>",
+            "<a",
+            "<a>&#xZZ;</b>",
+        ] {
+            let error = get(body);
+            assert!(
+                error.contains("not well-formed XML (line "),
+                "{body}: {error}"
+            );
+        }
+        assert!(get(&"<a>".repeat(100_000)).contains("nested more than"));
+    }
+
+    #[test]
+    fn which_responses_are_xml() {
+        for (media, body, xml) in [
+            ("application/xml", "<r/>", true),
+            ("text/xml; charset=utf-8", "<r/>", true),
+            ("application/atom+xml", "<r/>", true),
+            ("text/plain", "<?xml version=\"1.0\"?><r/>", true),
+            (
+                "application/octet-stream",
+                "\n<?xml version=\"1.0\"?><r/>",
+                true,
+            ),
+            ("text/html", "<?xml version=\"1.0\"?><r/>", false),
+            ("text/plain", "<r/>", false),
+            (
+                "application/xhtml+xml",
+                "<?xml version=\"1.0\"?><HTML>",
+                false,
+            ),
+            ("application/xml", "<!DOCTYPE html><html>", false),
+        ] {
+            let response = HttpResponse::of(body.as_bytes(), media);
+            assert_eq!(response.is_xml(), xml, "{media} {body}");
+        }
     }
 
     #[test]

@@ -61,6 +61,43 @@ async fn the_reason_for_a_refusal_contains_what_the_source_says() {
 }
 
 #[tokio::test]
+async fn the_statuses_in_retry_on_are_retried_and_no_others() {
+    let server = Server::start(|_, before| match before {
+        0 => reply("409 Conflict", ""),
+        1 => reply("500 Internal Server Error", ""),
+        _ => reply("200 OK", r#"{"due":3}"#),
+    })
+    .await;
+    let mut step = step(&server.address);
+    step.attempts = 4;
+    step.retry_on = vec![409];
+    let result = run(&step, "1").await;
+    assert_eq!(result.attempts, 2);
+    assert!(reason(result).contains("500 Internal Server Error"));
+    assert_eq!(run(&step, "1").await, due(3.0, 1));
+}
+
+/// A status that the pipeline expects says nothing about the host.
+#[tokio::test]
+async fn a_status_that_is_retried_by_choice_does_not_stop_other_records() {
+    let server = Server::start(|request, _| match request.line.contains("/0") {
+        true => reply("200 OK", r#"{"due":3}"#),
+        false => reply("423 Locked", ""),
+    })
+    .await;
+    let mut step = step(&format!("{}/{{{{ row['ID'] }}}}", server.address));
+    step.attempts = 2;
+    step.retry_on = vec![423];
+    let http = Http::new(&step, &setup()).unwrap();
+    assert_eq!(run_on(&http, "0").await, due(3.0, 1));
+    for _ in 0..5 {
+        assert_eq!(run_on(&http, "1").await.attempts, 2);
+    }
+    assert_eq!(run_on(&http, "0").await, due(3.0, 1));
+    assert_eq!(server.requests().len(), 12);
+}
+
+#[tokio::test]
 async fn a_permanent_error_is_the_reason() {
     let server = Server::start(
         |request, _| match request.line.split([' ', '?']).nth(1).unwrap() {

@@ -147,6 +147,7 @@ fn step(url: &str) -> HttpStep {
         form: Vec::new(),
         timeout: Duration::from_secs(5),
         attempts: 1,
+        retry_on: rowmill_pipeline::RETRY_ON.to_vec(),
         rate: None,
         robots: false,
         allow_hosts: vec!["127.0.0.1".into()],
@@ -154,11 +155,13 @@ fn step(url: &str) -> HttpStep {
         ca: None,
         cache: false,
         ok_when: None,
+        cookies: CookieScope::Redirects,
         pages: None,
         outputs: vec![HttpOutput {
             name: "due".into(),
             from: Extract::Json("$.due".into()),
             kind: Some(Kind::Number),
+            absolute: false,
             optional: false,
         }],
     }

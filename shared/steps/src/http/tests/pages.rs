@@ -16,6 +16,7 @@ fn paged(url: &str, next: NextPage, max: u32) -> HttpStep {
         name: "names".into(),
         from: Extract::JsonAll("$.items[*].name".into()),
         kind: None,
+        absolute: false,
         optional: true,
     });
     step
@@ -25,6 +26,7 @@ fn number() -> NextPage {
     NextPage::Number {
         query: "page".into(),
         from: 1,
+        step: 1,
     }
 }
 
@@ -49,6 +51,77 @@ fn page(n: u32, next: &str) -> Reply {
         _ => r#"{"items":[]}"#.to_owned(),
     };
     reply("200 OK", &body)
+}
+
+#[tokio::test]
+async fn cursors_are_followed_to_the_last_page() {
+    let server = Server::start(|request, _| match request.line.split(' ').nth(1).unwrap() {
+        "/list?k=1" => page(1, r#","cursor":"a b&c""#),
+        "/list?k=1&after=a+b%26c" => page(2, r#","cursor":17"#),
+        "/list?k=1&after=17" => page(3, r#","cursor":"""#),
+        other => panic!("{other}"),
+    })
+    .await;
+    let cursor = NextPage::Cursor {
+        query: "after".into(),
+        from: Extract::Json("$.cursor".into()),
+    };
+    let mut step = paged(&format!("{}/list?k=1", server.address), cursor, 10);
+    assert_eq!(found(&run(&step, "1").await), (5.0, "a; b; c; d; e".into()));
+    assert_eq!(server.requests().len(), 3);
+    // A cursor that repeats ends the pages.
+    let server = Server::start(|_, _| page(2, r#","cursor":"same""#)).await;
+    step.url = Template::compile(&format!("{}/list", server.address)).unwrap();
+    assert!(run(&step, "1").await.outputs.is_ok());
+    assert_eq!(server.requests().len(), 2);
+    for end in ["", r#","cursor":null"#, r#","cursor":false"#] {
+        let server = Server::start(move |_, _| page(2, end)).await;
+        step.url = Template::compile(&format!("{}/list", server.address)).unwrap();
+        assert!(run(&step, "1").await.outputs.is_ok());
+        assert_eq!(server.requests().len(), 1, "{end}");
+    }
+}
+
+#[tokio::test]
+async fn the_next_page_is_relative_to_the_base_of_the_page() {
+    let html = |body: &str| reply("200 OK\r\nContent-Type: text/html", body);
+    let server = Server::start(
+        move |request, _| match request.line.split(' ').nth(1).unwrap() {
+            "/list" => html("<base href='/sub/'><li>x</li><a class=next href=p2>n</a>"),
+            "/sub/p2" => html("<li>y</li>"),
+            other => panic!("{other}"),
+        },
+    )
+    .await;
+    let next = NextPage::Link(Extract::CssAttribute {
+        selector: "a.next".into(),
+        attribute: "href".into(),
+    });
+    let mut step = paged(&format!("{}/list", server.address), next, 10);
+    step.outputs.truncate(1);
+    step.outputs[0].from = Extract::CssAll("li".into());
+    step.outputs[0].kind = None;
+    let outputs = run(&step, "1").await.outputs.unwrap();
+    assert_eq!(outputs, [("due".into(), "x; y".into())]);
+}
+
+#[tokio::test]
+async fn offsets_grow_by_the_size_of_a_page() {
+    let server = Server::start(|request, _| match request.line.split(' ').nth(1).unwrap() {
+        "/list?limit=2&offset=0" => page(1, ""),
+        "/list?limit=2&offset=2" => page(2, ""),
+        "/list?limit=2&offset=4" => page(3, ""),
+        "/list?limit=2&offset=6" => page(4, ""),
+        other => panic!("{other}"),
+    })
+    .await;
+    let offset = NextPage::Number {
+        query: "offset".into(),
+        from: 0,
+        step: 2,
+    };
+    let step = paged(&format!("{}/list?limit=2", server.address), offset, 10);
+    assert_eq!(found(&run(&step, "1").await), (5.0, "a; b; c; d; e".into()));
 }
 
 #[tokio::test]

@@ -99,3 +99,55 @@ async fn a_body_with_a_secret_is_not_sent_to_another_origin() {
     assert_eq!(run(&step, "kept").await, due(2.0, 1));
     assert_eq!(second.requests()[2].body, "text");
 }
+
+/// A server that needs a session, which it starts with a redirect to the same address.
+async fn with_session() -> Server {
+    Server::start(|request, _| match request.headers.get("cookie") {
+        Some(cookies) if cookies.contains("sid=1") => reply("200 OK", r#"{"due":2}"#),
+        _ => reply(
+            "302 Found\r\nSet-Cookie: sid=1; Path=/\r\nLocation: /again",
+            "",
+        ),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn cookies_are_kept_while_redirects_are_followed() {
+    let server = with_session().await;
+    let mut step = step(&server.address);
+    step.headers = vec![("Cookie".into(), Template::compile("own=2").unwrap())];
+    let http = Http::new(&step, &setup()).unwrap();
+    assert_eq!(run_on(&http, "1").await, due(2.0, 1));
+    assert_eq!(server.requests()[0].headers["cookie"], "own=2");
+    assert_eq!(server.requests()[1].headers["cookie"], "own=2; sid=1");
+    // The next record has its own.
+    assert_eq!(run_on(&http, "2").await, due(2.0, 1));
+    assert_eq!(server.requests().len(), 4);
+    // They are not sent to another host.
+    let second = Server::start(|_, _| reply("200 OK", r#"{"due":2}"#)).await;
+    let to = second.address.replace("127.0.0.1", "localhost");
+    let first = Server::start(move |_, _| {
+        reply(
+            &format!("302 Found\r\nSet-Cookie: sid=1\r\nLocation: {to}/"),
+            "",
+        )
+    })
+    .await;
+    step.url = Template::compile(&first.address).unwrap();
+    step.allow_hosts.push("localhost".into());
+    assert_eq!(run(&step, "1").await, due(2.0, 1));
+    assert!(!second.requests()[0].headers.contains_key("cookie"));
+}
+
+#[tokio::test]
+async fn cookies_are_kept_for_all_requests_of_a_step_by_key() {
+    let server = with_session().await;
+    let mut step = step(&server.address);
+    step.cookies = CookieScope::Step;
+    let http = Http::new(&step, &setup()).unwrap();
+    for _ in 0..3 {
+        assert_eq!(run_on(&http, "1").await, due(2.0, 1));
+    }
+    assert_eq!(server.requests().len(), 4);
+}

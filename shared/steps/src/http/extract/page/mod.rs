@@ -6,10 +6,12 @@ mod select;
 mod sink;
 mod text;
 mod tree;
+mod xml;
 
 use std::cell::Cell;
 
 use html5ever::interface::TreeSink;
+use html5ever::local_name;
 use html5ever::tokenizer::TokenSink;
 use html5ever::tree_builder::{TreeBuilder, TreeBuilderOpts};
 use html5gum::Tokenizer;
@@ -33,6 +35,8 @@ const BYTES_MAX: usize = 192 * 1024 * 1024;
 /// A page.
 pub(super) struct Page {
     tree: Tree,
+    /// Whether it is XML: names are matched in any case, as in HTML, and no element is hidden.
+    is_xml: bool,
 }
 
 /// Why a page is not read.
@@ -53,6 +57,13 @@ pub(super) enum PageError {
 }
 
 impl Page {
+    /// The address in the first `<base href>`.
+    pub(super) fn base(&self, budget: &Budget) -> Option<&str> {
+        let base = Selector::parse("base[href]").ok()?;
+        let found = self.select(&base, budget).next()?;
+        self.tree.attribute(found.id(), &local_name!("href"))
+    }
+
     /// Parses a page.
     ///
     /// # Errors
@@ -71,17 +82,27 @@ impl Page {
                 builder.end();
                 Ok(Page {
                     tree: builder.sink.finish(),
+                    is_xml: false,
                 })
             }
-            Some(Stopped::Spent(spent)) => Err(PageError::Spent(spent)),
-            Some(Stopped::Memory) => Err(PageError::Refused(format!(
+            Some(stopped) => Err(stopped.error(text.len(), bytes_max)),
+        }
+    }
+}
+
+impl Stopped {
+    /// The reason, for a text and a limit of this many bytes.
+    fn error(self, length: usize, bytes_max: usize) -> PageError {
+        match self {
+            Stopped::Spent(spent) => PageError::Spent(spent),
+            Stopped::Memory => PageError::Refused(format!(
                 "the page is not read: the elements of its {} KiB of markup take more than {} MiB of memory",
-                text.len().div_ceil(1024),
+                length.div_ceil(1024),
                 bytes_max / (1024 * 1024)
-            ))),
-            Some(Stopped::Depth) => Err(PageError::Refused(format!(
+            )),
+            Stopped::Depth => PageError::Refused(format!(
                 "the page is not read: its elements are nested more than {DEPTH_MAX} levels deep, or are not closed"
-            ))),
+            )),
         }
     }
 }

@@ -100,6 +100,10 @@ impl<'a> Element<'a> {
         self.id
     }
 
+    pub(super) fn is_xml(&self) -> bool {
+        self.page.is_xml
+    }
+
     pub(super) fn budget(&self) -> &'a Budget {
         self.budget
     }
@@ -118,7 +122,13 @@ impl<'a> Element<'a> {
     /// The value of an attribute without a namespace.
     pub(in super::super) fn attribute(&self, name: &LocalName) -> Option<&'a str> {
         self.budget.spend(self.tree().attribute_count(self.id));
-        self.tree().attribute(self.id, name)
+        match self.page.is_xml {
+            true => {
+                let lower = LocalName::from(name.to_ascii_lowercase());
+                self.tree().attribute(self.id, &lower)
+            }
+            false => self.tree().attribute(self.id, name),
+        }
     }
 
     /// The first element from this node on, to the next or previous ones.
@@ -181,7 +191,7 @@ impl selectors::Element for Element<'_> {
     }
 
     fn is_html_element_in_html_document(&self) -> bool {
-        self.name().is_some_and(|name| name.ns == ns!(html))
+        self.page.is_xml || self.name().is_some_and(|name| name.ns == ns!(html))
     }
 
     fn has_local_name(&self, local: &CssLocalName) -> bool {

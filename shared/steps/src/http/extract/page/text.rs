@@ -1,7 +1,7 @@
 //! The text of an element.
 
 use super::select::Element;
-use super::tree::Content;
+use super::tree::{Content, NodeId};
 
 /// Elements that browsers do not show.
 const HIDDEN: &[&str] = &["noscript", "script", "style", "template"];
@@ -59,6 +59,10 @@ impl Element<'_> {
                     steps += text.len() / STEP_BYTES;
                     words.push(text);
                 }
+                Content::Element(..) if self.is_xml() => {
+                    words.is_separated |= !self.has_text(node.previous);
+                    inner = node.first;
+                }
                 Content::Element(name, _) => {
                     let name = &*tree.name(name).local;
                     words.is_separated |= SEPARATE.contains(&name);
@@ -78,13 +82,25 @@ impl Element<'_> {
                     _ => break 'nodes,
                 }
                 let around = tree.node(last);
-                if let Content::Element(name, _) = around.content {
+                if self.is_xml() {
+                    words.is_separated |= !self.has_text(around.next);
+                } else if let Content::Element(name, _) = around.content {
                     words.is_separated |= SEPARATE.contains(&&*tree.name(name).local);
                 }
                 at = around.next;
             }
         }
         words.text
+    }
+
+    /// Whether a node is a text that is not blank. In XML, elements next to it are parts of a text; all
+    /// others are values of their own.
+    fn has_text(&self, node: Option<NodeId>) -> bool {
+        let Some(node) = node else { return false };
+        match self.tree().node(node).content {
+            Content::Text(span) => !self.tree().text(span).trim().is_empty(),
+            _ => false,
+        }
     }
 }
 
