@@ -22,7 +22,13 @@ pub fn run(script: &str, args: &[&Path]) -> Output {
             std::fs::copy(from.join(name), to.join(name)).unwrap();
         }
         let installed = Command::new("npm")
-            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .args([
+                "install",
+                "--no-save",
+                "--ignore-scripts",
+                "--no-audit",
+                "--no-fund",
+            ])
             .current_dir(&to)
             .output();
         assert!(
