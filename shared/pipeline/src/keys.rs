@@ -157,7 +157,7 @@ pub(crate) static INPUT: Section = Section {
         "types": Shape::Types, default "as in the workbook" =>
             "The type of each column. Rows with a value of another type are rejected."
         "hidden_rows": Shape::OneOf(&["keep", "skip"]), default "\"keep\"" =>
-            "Whether to read hidden rows. They are recognized in xlsx, xlsm, xlsb and ods files only."
+            "Whether to read hidden rows. They are recognized in xlsx, xlsm, xlsb, ods, HTML and XML Spreadsheet 2003 only."
         "limits": Shape::Table(&LIMITS), default "see [input.limits]" =>
             "Limits for reading the workbook."
     },

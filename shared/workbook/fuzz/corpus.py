@@ -78,6 +78,12 @@ INPUTS = {
         + xlsb(4, cell(4) + b"\x01"),
         "strings": xlsb(159, struct.pack("<II", 1, 1)) + xlsb(19, b"\x00" + WIDE) + xlsb(160),
     },
+    "html": {
+        "excel": b"<meta charset=windows-1250><style>.a{mso-number-format:'Short Date'}</style>"
+        b"<!--[if mso]><x:Date1904/><![endif]--><table><thead><tr><th rowspan=2>A<th colspan=2>B</thead>"
+        b"<tr style='display:none'><td class=a x:num=45352>1<td x:bool>TRUE<td x:err=#N/A>x</table>",
+        "nested": b"<table><tr><td>a<br>&nbsp;b<p>c<table><td>1<tr><td>2</table></table><tr><td>3",
+    },
     "spreadsheet_xml": {
         "cells": b'<Styles><Style ss:ID="d"><NumberFormat ss:Format="Short Date"/></Style></Styles>'
         b'<Worksheet ss:Name="A"><Table><Column ss:StyleID="d" ss:Span="2"/><Row ss:Index="2">'

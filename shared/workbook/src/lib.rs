@@ -115,6 +115,7 @@
 //! | `xlsb/`, `binary.rs`, `current_row.rs` | xlsb, and values and rows of binary formats |
 //! | `ods/` | ods and fods |
 //! | `calamine.rs`, `compound.rs`, `biff.rs` | xls by calamine, and the checks before it runs |
+//! | `html/`, `spreadsheet_xml/` | HTML tables and XML Spreadsheet 2003 |
 //! | `delimited.rs` | csv and tsv |
 //! | `dialect.rs` | detects the delimiter of csv and tsv |
 //!

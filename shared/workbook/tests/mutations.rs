@@ -129,6 +129,16 @@ const STRINGS: &str =
 const STYLES: &str = "<numFmts count=\"1\"><numFmt numFmtId=\"164\" formatCode=\"[h]:mm &quot;x&quot;\"/>\
     </numFmts><cellXfs><xf numFmtId=\"0\"/><xf numFmtId=\"22\"/><xf numFmtId=\"164\"/></cellXfs>";
 
+const PAGE: &str = "<html><meta charset=\"windows-1250\"><style>.a{mso-number-format:'Short Date'}</style>\
+    <!--[if mso]><x:Date1904/><![endif]--><table><thead><tr><th rowspan=2>A<th colspan=2>B</tr></thead>\
+    <tr style='display:none'><td class=a x:num=\"45352\">1</td><td x:bool>TRUE<td x:err=#N/A>x</tr>\
+    <tr><td>a&amp;b<br>&nbsp;c<p>d<table><td>1<tr><td>2</table></td></tr></table></html>";
+const SPREADSHEET_XML: &str = "<?xml version=\"1.0\"?><Workbook xmlns=\"urn:schemas-microsoft-com:office:spreadsheet\">\
+    <Styles><Style ss:ID=\"d\"><NumberFormat ss:Format=\"Short Date\"/></Style></Styles><Worksheet ss:Name=\"A\">\
+    <Table><Column ss:StyleID=\"d\" ss:Span=\"2\"/><Row ss:Index=\"2\"><Cell ss:Index=\"2\" ss:MergeAcross=\"1\">\
+    <Data ss:Type=\"String\">a</Data></Cell></Row><Row ss:Hidden=\"1\"><Cell ss:Formula=\"=1\"><Data \
+    ss:Type=\"DateTime\">2024-03-01T00:00:00.000</Data></Cell></Row></Table></Worksheet></Workbook>";
+
 fn good() -> Xlsx {
     Xlsx {
         sheet: sheet(ROWS),
@@ -237,6 +247,16 @@ proptest! {
         let content = changed(ods().as_bytes(), &changes);
         must_end("a.ods", &ods_package(&content, ""));
         must_end("a.fods", &content);
+    }
+
+    #[test]
+    fn mutated_pages_never_crash_the_reader(changes in changes()) {
+        must_end("a.xls", &changed(PAGE.as_bytes(), &changes));
+    }
+
+    #[test]
+    fn mutated_xml_spreadsheets_never_crash_the_reader(changes in changes()) {
+        must_end("a.xls", &changed(SPREADSHEET_XML.as_bytes(), &changes));
     }
 
     #[test]

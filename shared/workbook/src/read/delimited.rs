@@ -123,7 +123,7 @@ fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
 }
 
 /// Detects the encoding from the byte order mark, otherwise from what the bytes are valid as.
-fn encoding(file: &mut File) -> std::io::Result<TextEncoding> {
+pub(super) fn encoding(file: &mut File) -> std::io::Result<TextEncoding> {
     file.seek(SeekFrom::Start(0))?;
     let mut raw = vec![0; CHUNK];
     let mut kept = 0;

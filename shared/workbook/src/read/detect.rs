@@ -32,6 +32,8 @@ pub enum FileFormat {
     Fods,
     /// XML Spreadsheet 2003.
     SpreadsheetXml,
+    /// An HTML page with a table.
+    Html,
     /// Delimited text: csv and tsv.
     Delimited,
 }
@@ -158,7 +160,7 @@ fn text(path: &Path, head: &[u8]) -> Result<FileFormat, Foreign> {
         return Err(Foreign::new("has an unknown format", SAVE));
     };
     match markup(&start) {
-        Some(Markup::Html) => return Err(Foreign::new("is an HTML page", SAVE)),
+        Some(Markup::Html) => return Ok(FileFormat::Html),
         Some(Markup::SpreadsheetXml) => return Ok(FileFormat::SpreadsheetXml),
         Some(Markup::OpenDocument) => return Ok(FileFormat::Fods),
         Some(Markup::Xml(foreign)) => return Err(foreign),

@@ -14,6 +14,7 @@ mod dialect;
 mod error;
 mod foreign;
 mod header;
+mod html;
 mod isolated;
 mod limits;
 mod markup;
@@ -104,6 +105,7 @@ fn read(path: &Path, options: &ReadOptions, rows: &mut Assembler) -> Result<Read
         FileFormat::Xlsx => xlsx::read(path, file, options, rows),
         FileFormat::Xlsb => xlsb::read(path, file, options, rows),
         FileFormat::SpreadsheetXml => spreadsheet_xml::read(path, options, rows),
+        FileFormat::Html => html::read(path, file, options, rows),
         FileFormat::Xls => calamine::read_xls(path, file, options, rows),
         FileFormat::Ods => ods::read(path, file, options, rows),
         FileFormat::Fods => ods::read_flat(path, options, rows),

@@ -9,6 +9,7 @@ mod delimited;
 #[path = "../files/mod.rs"]
 mod files;
 mod foreign;
+mod html;
 mod ods;
 mod order;
 mod parts;
@@ -174,6 +175,10 @@ fn every_file_produces_the_expected_values_or_error() {
     foreign::binary(&mut table);
     foreign::texts(&mut table);
     spreadsheet_xml::every(&mut table);
+    html::values(&mut table);
+    html::layout(&mut table);
+    html::tables(&mut table);
+    html::hostile(&mut table);
     xls::every(&mut table);
     ods::every(&mut table);
     ods::notations(&mut table);

@@ -38,9 +38,27 @@ struct Decoded {
     ended: bool,
 }
 
+impl Decoded {
+    fn new(encoding: TextEncoding) -> Decoded {
+        Decoded {
+            decoder: Decoder::new(encoding),
+            raw: vec![0; CHUNK],
+            text: String::new(),
+            at: 0,
+            ended: false,
+        }
+    }
+}
+
 impl<R: Read> Utf8<R> {
     pub(in crate::read) fn new(source: R) -> Utf8<R> {
         let state = State::Unknown;
+        Utf8 { source, state }
+    }
+
+    /// Decodes a source in a known encoding.
+    pub(in crate::read) fn decoded(source: R, encoding: TextEncoding) -> Utf8<R> {
+        let state = State::Decoded(Box::new(Decoded::new(encoding)));
         Utf8 { source, state }
     }
 
@@ -66,16 +84,9 @@ impl<R: Read> Utf8<R> {
                 State::Head(head, mark)
             }
             Some(encoding) => {
-                let mut decoder = Decoder::new(encoding);
-                let mut text = String::new();
-                decoder.decode(&head, &mut text, false);
-                State::Decoded(Box::new(Decoded {
-                    decoder,
-                    raw: vec![0; CHUNK],
-                    text,
-                    at: 0,
-                    ended: false,
-                }))
+                let mut decoded = Decoded::new(encoding);
+                decoded.decoder.decode(&head, &mut decoded.text, false);
+                State::Decoded(Box::new(decoded))
             }
         };
         Ok(())
@@ -102,7 +113,7 @@ impl<R: Read> Read for Utf8<R> {
                     if copied > 0 || buffer.is_empty() || decoded.ended {
                         return Ok(copied);
                     }
-                    (decoded.at, decoded.text) = (0, std::mem::take(&mut decoded.text));
+                    decoded.at = 0;
                     decoded.text.clear();
                     let read = self.source.read(&mut decoded.raw)?;
                     decoded.ended = read == 0;
@@ -134,7 +145,7 @@ pub(in crate::read) fn encoding(head: &[u8]) -> Option<TextEncoding> {
 }
 
 /// The encoding that the XML declaration names. Its bytes show that it is not UTF-16.
-fn declared(head: &[u8]) -> Option<&'static Encoding> {
+pub(in crate::read) fn declared(head: &[u8]) -> Option<&'static Encoding> {
     let declaration = head.trim_ascii_start().strip_prefix(b"<?xml")?;
     let declaration = &declaration[..memmem::find(declaration, b"?>")?];
     let value = &declaration[memmem::find(declaration, b"encoding")? + 8..];

@@ -4,7 +4,7 @@ mod encoding;
 mod scanner;
 mod text;
 
-pub(super) use encoding::Utf8;
+pub(super) use encoding::{Utf8, declared as declared_encoding};
 pub(super) use scanner::{Attributes, Event, ScanError, Scanner, tag_end};
 pub(super) use text::unescape;
 
