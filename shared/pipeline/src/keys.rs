@@ -261,6 +261,8 @@ static HTTP: Section = Section {
             "Certificates of additional certificate authorities to trust, as the text of a PEM file."
         "cache": Shape::Bool, default "false" =>
             "Whether to send a GET with the same URL and headers only once per run and to reuse the response for all records. A response larger than 16 KiB, compressed, is requested once per child."
+        "auth": Shape::Table(&AUTH), default "none" =>
+            "How the step signs in, beyond a header that you set."
         "cookies": Shape::OneOf(&["redirects", "step"]), default "\"redirects\"" =>
             "How long cookies are kept. `redirects`: while the redirects of one request are followed. `step`: for all requests that a child sends for this step, such as after a login."
         "ok_when": Shape::Expression, default "the status is 200 to 299" =>
@@ -269,6 +271,50 @@ static HTTP: Section = Section {
             "How to follow the pages of a paginated response."
         "outputs": Shape::Extracts =>
             "The columns to add, and where each is in the response."
+    },
+};
+
+/// `[step.auth]` of an `http` step.
+pub(crate) static AUTH: Section = Section {
+    title: "`[step.auth]` of `http`",
+    meaning: "How the step signs in: exactly one of `oauth` and `digest`. Credentials are sent only to the host in `url`. For Basic authentication, set the header `Authorization`.",
+    keys: keys! {
+        "oauth": Shape::Table(&OAUTH), default "-" =>
+            "OAuth 2.0 with client credentials. Each child gets a token, and a new one before that expires or if the source refuses it."
+        "digest": Shape::Table(&DIGEST), default "-" =>
+            "Digest authentication (RFC 7616) with MD5 or SHA-256."
+    },
+};
+
+/// `oauth` of [`AUTH`].
+pub(crate) static OAUTH: Section = Section {
+    title: "`[step.auth]` of `http`: `oauth = { .. }`",
+    meaning: "OAuth 2.0 with client credentials (RFC 6749, section 4.4).",
+    keys: keys! {
+        "url": Shape::Template =>
+            "The URL that issues tokens."
+        "client_id": Shape::Template =>
+            "The client."
+        "client_secret": Shape::Template =>
+            "Its secret, such as `{{ secret('CLIENT') }}`."
+        "scope": Shape::Template, default "none" =>
+            "The scopes, separated by spaces."
+        "audience": Shape::Template, default "none" =>
+            "The API that the token is for, which some services need."
+        "credentials": Shape::OneOf(&["header", "body"]), default "\"header\"" =>
+            "Where client and secret are sent: in the header `Authorization`, or in the form."
+    },
+};
+
+/// `digest` of [`AUTH`].
+pub(crate) static DIGEST: Section = Section {
+    title: "`[step.auth]` of `http`: `digest = { .. }`",
+    meaning: "Digest authentication.",
+    keys: keys! {
+        "user": Shape::Template =>
+            "The user."
+        "password": Shape::Template =>
+            "The password, such as `{{ secret('PASSWORD') }}`."
     },
 };
 

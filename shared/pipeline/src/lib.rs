@@ -81,8 +81,8 @@ pub use pipeline::{
 };
 pub use resubmitted::{REJECTED_COLUMNS, Resubmitted};
 pub use step::{
-    Argument, ClassifyStep, ClassifyWords, CommandStep, CookieScope, Extract, Fetch, FetchKind,
-    HttpMethod, HttpOutput, HttpStep, LanguageStep, NextPage, Pages, ProcessPer, RETRY_ON,
-    SentimentStep, Step, StepKind, TranslateServer, TranslateService, TranslateStep,
+    Argument, Auth, ClassifyStep, ClassifyWords, CommandStep, CookieScope, Extract, Fetch,
+    FetchKind, HttpMethod, HttpOutput, HttpStep, LanguageStep, NextPage, Pages, ProcessPer,
+    RETRY_ON, SentimentStep, Step, StepKind, TranslateServer, TranslateService, TranslateStep,
 };
 pub use template::Template;

@@ -1,6 +1,7 @@
 //! Parses a pipeline file into a [`Pipeline`]. It walks toml's spanned tree by hand, so that every
 //! error has its position and all errors are found, not only the first.
 
+mod auth;
 mod batch;
 mod http;
 mod pages;

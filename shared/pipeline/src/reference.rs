@@ -134,7 +134,7 @@ fn shape(shape: &Shape) -> Value {
 }
 
 fn keys_markdown() -> String {
-    let order: [&Section; 23] = [
+    let order: [&Section; 26] = [
         &ROOT,
         &keys::PARAMETER,
         &keys::INPUT,
@@ -142,6 +142,9 @@ fn keys_markdown() -> String {
         &STEP,
         STEPS[0],
         &EXTRACT,
+        &keys::AUTH,
+        &keys::OAUTH,
+        &keys::DIGEST,
         &keys::PAGES,
         &keys::NEXT,
         &keys::CURSOR,

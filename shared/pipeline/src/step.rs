@@ -102,6 +102,8 @@ pub struct HttpStep {
     /// A condition that decides, for every status, whether the response is a success. It can use the
     /// row, the outputs in the response, and `status`. `None`: the status is 200 to 299.
     pub ok_when: Option<Expr>,
+    /// How the step signs in.
+    pub auth: Option<Auth>,
     /// How long cookies are kept. Default: while the redirects of a request are followed.
     pub cookies: CookieScope,
     /// How to follow the pages of a paginated response.
@@ -113,6 +115,31 @@ pub struct HttpStep {
 /// The statuses that are retried by default: timeouts (408, 504, 522, 524), too many requests (429),
 /// and errors of the server or its proxy (500, 502, 503).
 pub const RETRY_ON: [u16; 8] = [408, 429, 500, 502, 503, 504, 522, 524];
+
+/// `[step.auth]` of an `http` step. Its templates can use secrets, but no columns.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// OAuth 2.0 with client credentials.
+    OAuth {
+        /// The URL that issues tokens.
+        url: Template,
+        /// The client.
+        client_id: Template,
+        /// Its secret.
+        client_secret: Template,
+        /// Further fields of the request, such as the scope.
+        fields: Vec<(&'static str, Template)>,
+        /// Whether client and secret are in the form instead of the header.
+        in_body: bool,
+    },
+    /// Digest authentication.
+    Digest {
+        /// The user.
+        user: Template,
+        /// The password.
+        password: Template,
+    },
+}
 
 /// How long the cookies of an `http` step are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

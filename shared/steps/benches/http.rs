@@ -110,6 +110,7 @@ async fn ask(address: &str, requests: u32, concurrency: usize, latency: u64) -> 
             form: Vec::new(),
             timeout: Duration::from_secs(30),
             retry_on: rowmill_pipeline::RETRY_ON.to_vec(),
+            auth: None,
             cookies: rowmill_pipeline::CookieScope::Redirects,
             attempts: 4,
             rate: None,

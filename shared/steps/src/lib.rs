@@ -174,6 +174,9 @@ pub enum SetupError {
     /// The URL of the `proxy` is invalid.
     #[error("proxy: {0}; write a URL such as \"http://proxy.example:3128\"")]
     Proxy(String),
+    /// A template of `auth` fails, or its URL is invalid.
+    #[error("auth: {0}")]
+    Auth(String),
     /// `ca` does not contain a certificate.
     #[error("ca: invalid PEM certificate: {0}")]
     Certificate(String),

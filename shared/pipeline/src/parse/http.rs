@@ -73,6 +73,7 @@ impl<'a> Builder<'a> {
         let ca = table.optional("ca").and_then(|n| certificates(&n));
         let cache = cache(table, method);
         let cookies = table.optional("cookies").and_then(|n| n.one_of());
+        let auth = table.optional("auth").map(|n| self.auth(&n));
         let pages = table.optional("pages").and_then(|n| pages(&n, method));
         let outputs = self.http_outputs(table, method);
         // Without the outputs it is unknown which names `ok_when` can use.
@@ -96,6 +97,10 @@ impl<'a> Builder<'a> {
             ca,
             cache,
             ok_when,
+            auth: match auth {
+                None => None,
+                Some(auth) => Some(auth?),
+            },
             cookies: match cookies {
                 Some("step") => CookieScope::Step,
                 _ => CookieScope::Redirects,

@@ -31,6 +31,8 @@ impl Http {
         in_flight: &mut InFlight,
     ) -> Result<HttpResponse, AttemptError> {
         let mut hop = request.clone();
+        self.sign(&mut hop).await?;
+        let mut may_sign_again = true;
         let own = Cookies::default();
         let cookies = Some(self.cookies.as_ref().unwrap_or(&own));
         let mut left = self.timeout;
@@ -53,6 +55,14 @@ impl Http {
                 return Err(AttemptError::transient(reason, false));
             };
             match answer.map_err(of_hop)? {
+                HopResult::Response(response)
+                    if may_sign_again
+                        && hop.url.origin() == request.url.origin()
+                        && self.can_sign_again(&hop, &response).await =>
+                {
+                    may_sign_again = false;
+                    self.sign(&mut hop).await?;
+                }
                 HopResult::Response(mut response) => {
                     let left = left.saturating_sub(start.elapsed());
                     response.parse_time = left.max(PARSE_TIME_MIN);

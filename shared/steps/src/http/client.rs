@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reqwest::{Certificate, Client, Proxy};
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Row};
-use rowmill_pipeline::HttpStep;
+use rowmill_pipeline::{HttpStep, Template};
 use url::Url;
 
 use super::attempt_error::innermost;
@@ -68,7 +68,17 @@ fn proxy(step: &HttpStep, deps: &StepDeps) -> Result<Option<Url>, SetupError> {
     let Some(template) = &step.proxy else {
         return Ok(None);
     };
-    // The template may use secrets, but no columns.
+    let text = fixed(template, deps).map_err(SetupError::Proxy)?;
+    let url = Url::parse(text.trim()).map_err(|e| SetupError::Proxy(e.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        let reason = "it must be an http:// or https:// URL with a host".to_owned();
+        return Err(SetupError::Proxy(reason));
+    }
+    Ok(Some(url))
+}
+
+/// The text of a template that may use secrets, but no columns.
+pub(super) fn fixed(template: &Template, deps: &StepDeps) -> Result<String, String> {
     let (columns, record) = (
         Columns::default(),
         Record {
@@ -81,13 +91,7 @@ fn proxy(step: &HttpStep, deps: &StepDeps) -> Result<Option<Url>, SetupError> {
         record: &record,
         outputs: &[],
     };
-    let text = template
+    template
         .render_with(row, &deps.secrets)
-        .map_err(|e| SetupError::Proxy(e.to_string()))?;
-    let url = Url::parse(text.trim()).map_err(|e| SetupError::Proxy(e.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        let reason = "it must be an http:// or https:// URL with a host".to_owned();
-        return Err(SetupError::Proxy(reason));
-    }
-    Ok(Some(url))
+        .map_err(|e| e.to_string())
 }

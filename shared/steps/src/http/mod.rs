@@ -2,6 +2,7 @@
 
 mod attempt;
 mod attempt_error;
+mod auth;
 mod charset;
 mod client;
 mod content_encoding;
@@ -36,6 +37,7 @@ use rowmill_domain::secret::Secrets;
 use rowmill_pipeline::{CookieScope, Expr, HttpMethod, HttpStep};
 use tokio::time::Instant;
 
+use self::auth::Auth;
 use self::client::client;
 use self::cookies::Cookies;
 use self::extract::Extractor;
@@ -73,6 +75,7 @@ pub(crate) struct Http {
     ok_when: Option<Expr>,
     pages: Option<Paging>,
     retry_on: Vec<u16>,
+    auth: Option<Auth>,
     /// The cookies of all requests. `None`: each request has its own.
     cookies: Option<Cookies>,
     /// Responses cached by this child.
@@ -116,6 +119,10 @@ impl Http {
             templates: Templates::new(step)?,
             ok_when: step.ok_when.clone(),
             retry_on: step.retry_on.clone(),
+            auth: match &step.auth {
+                Some(auth) => Some(Auth::new(auth, deps)?),
+                None => None,
+            },
             cookies: has_session.then(Cookies::default),
             pages: step.pages.as_ref().map(Paging::new).transpose()?,
             cache: cached.then(Cache::default),
@@ -136,6 +143,18 @@ impl Http {
 #[async_trait]
 impl Runner for Http {
     async fn run(&self, record: Row<'_>) -> StepResult {
+        let mut result = self.run_signed(record).await;
+        if let Some(auth) = &self.auth {
+            auth.redact(&mut result).await;
+        }
+        result
+    }
+
+    async fn close(&self) {}
+}
+
+impl Http {
+    async fn run_signed(&self, record: Row<'_>) -> StepResult {
         let request = self.templates.request(record, &self.guard, &self.secrets);
         let request = match request {
             Ok(request) => request,
@@ -151,6 +170,4 @@ impl Runner for Http {
             Err(reason) => StepResult::failed(reason, attempts),
         }
     }
-
-    async fn close(&self) {}
 }

@@ -53,8 +53,8 @@ impl SharedResponses {
         SharedResponses {
             answers,
             access: format!(
-                "{:?}\n{:?}\n{:?}\n{}",
-                step.allow_hosts, step.proxy, step.ca, step.robots
+                "{:?}\n{:?}\n{:?}\n{}\n{:?}",
+                step.allow_hosts, step.proxy, step.ca, step.robots, step.auth
             ),
             secrets,
         }

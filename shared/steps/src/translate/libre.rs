@@ -75,6 +75,7 @@ impl LibreTranslate {
             ca: None,
             cache: false,
             ok_when: Some(fixed(Expr::compile(ANSWERED))?),
+            auth: None,
             cookies: CookieScope::Redirects,
             pages: None,
             outputs: vec![

@@ -1,5 +1,6 @@
 //! Tests against a local server. The steps allow the loopback address.
 
+mod auth;
 mod faults;
 mod guard;
 mod pages;
@@ -155,6 +156,7 @@ fn step(url: &str) -> HttpStep {
         ca: None,
         cache: false,
         ok_when: None,
+        auth: None,
         cookies: CookieScope::Redirects,
         pages: None,
         outputs: vec![HttpOutput {
