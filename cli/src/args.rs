@@ -81,6 +81,19 @@ pub(crate) enum Command {
     Enrich,
 }
 
+impl Command {
+    /// Whether the command prints its result as JSON.
+    pub(crate) fn prints_json(&self) -> bool {
+        match self {
+            Command::Run(args) => args.json,
+            Command::Plan(args) => args.json,
+            Command::Preview(args) => args.json,
+            Command::Train(args) => args.json,
+            _ => false,
+        }
+    }
+}
+
 /// What an upload can set besides the workbook.
 #[derive(Debug, Args)]
 pub(crate) struct SetArgs {
@@ -122,8 +135,8 @@ pub(crate) struct RunArgs {
     /// Run again even if the workbook was already delivered
     #[arg(long)]
     pub(crate) force: bool,
-    /// Print one JSON object: run_id, state, records, ok, failed, missing, rejected, result,
-    /// mail, seconds
+    /// Print one JSON object: run_id, state, records, ok, failed, missing, rejected, reasons,
+    /// failure, result, mail, logs, seconds; or state and errors if nothing could start
     #[arg(long)]
     pub(crate) json: bool,
     /// Show the logs of the stages

@@ -51,7 +51,7 @@ use crate::output::say;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let exit = execute(&cli.command).unwrap_or_else(|error| {
-        error.show();
+        error.show(cli.command.prints_json());
         error.exit
     });
     exit.into()
@@ -132,6 +132,7 @@ fn log(level: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(console::colors_enabled_stderr())
         .with_writer(std::io::stderr)
         // Otherwise it reports a closed standard error on standard error, and panics.
         .log_internal_errors(false)

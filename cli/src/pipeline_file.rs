@@ -1,16 +1,18 @@
 //! The pipeline that a command names: found, read and checked before anything starts.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use miette::miette;
+use miette::{NamedSource, miette};
 use rowmill_domain::PipelineName;
 use rowmill_domain::manifest::ParameterValues;
-use rowmill_pipeline::Pipeline;
+use rowmill_pipeline::{Pipeline, PipelineError};
 use rowmill_split::{elsewhere, read_options};
 use rowmill_workbook::{Header, ReadOptions, read_header};
 
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::workbook;
 
 /// A pipeline, and where it comes from.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct PipelineFile {
     pub(crate) toml: String,
     /// The parsed text.
     pub(crate) pipeline: Pipeline,
+    /// The path as it was given, for messages.
+    pub(crate) shown: String,
     /// The folder of the file, where programs of `command` steps are found.
     pub(crate) directory: PathBuf,
 }
@@ -35,6 +39,13 @@ impl PipelineFile {
                 path.display()
             ))
         };
+        if workbook::is_named_as_workbook(path) {
+            return Err(CliError::refused(miette!(
+                help = "name the pipeline file (TOML) here: `rowmill check PIPELINE WORKBOOK`, `rowmill run WORKBOOK --pipeline PIPELINE`",
+                "{} is a workbook, not a pipeline file",
+                path.display()
+            )));
+        }
         // Reading a pipe could block forever.
         match std::fs::metadata(path) {
             Ok(metadata) if !metadata.is_file() => return Err(cannot(&"it is not a file")),
@@ -54,6 +65,7 @@ impl PipelineFile {
             name: PipelineName::slug(&named.unwrap_or_default().to_string_lossy()),
             toml,
             pipeline,
+            shown: path.display().to_string(),
             directory,
         })
     }
@@ -84,6 +96,7 @@ impl PipelineFile {
             name: PipelineName::slug(&stem),
             toml: String::new(),
             pipeline: parse("no pipeline", "")?,
+            shown: "no pipeline".to_owned(),
             directory: absolute_folder(workbook),
         })
     }
@@ -110,7 +123,37 @@ impl PipelineFile {
         })
     }
 
-    /// Reads the workbook's header, without the generated columns of an earlier run, and checks that it has every column that the pipeline names.
+    /// Where a step, counted from 1, has this text; else where the step starts. For a file that does not
+    /// write its steps as `[[step]]`, where the text is, or the start.
+    pub(crate) fn position(&self, step: usize, text: &str) -> Range<usize> {
+        let mut starts = self.toml.match_indices("[[step]]").filter(|(at, _)| {
+            let line = self.toml[..*at].rsplit('\n').next().unwrap_or_default();
+            line.trim().is_empty()
+        });
+        let start = starts.nth(step.saturating_sub(1)).map(|(at, _)| at);
+        let end = starts.next().map_or(self.toml.len(), |(at, _)| at);
+        let from = start.unwrap_or(0);
+        let found = self.toml[from..end].find(text).filter(|_| !text.is_empty());
+        match (found, start) {
+            (Some(at), _) => from + at..from + at + text.len(),
+            (None, Some(start)) => start..start + "[[step]]".len(),
+            (None, None) => 0..0,
+        }
+    }
+
+    /// An error at a position in the file.
+    pub(crate) fn error(&self, at: Range<usize>, message: String) -> PipelineError {
+        PipelineError {
+            message,
+            help: None,
+            file: NamedSource::new(&self.shown, self.toml.clone()),
+            at: at.into(),
+            others: Vec::new(),
+        }
+    }
+
+    /// Reads the workbook's header, without the generated columns of an earlier run, and checks that it
+    /// has every column that the pipeline names.
     pub(crate) fn check_columns(&self, workbook: &Path) -> Result<Header, CliError> {
         let mut header = read_header(workbook, &self.read_options()).map_err(|e| {
             let (what, advice) = e.message_and_advice();

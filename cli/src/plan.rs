@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use crate::args::PlanArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output;
+use crate::output::{self, counted, thousands};
 use crate::pipeline_file::PipelineFile;
 use crate::plan::chart::chart;
-use crate::plan::words::{counted, money, several, time};
+use crate::plan::words::{money, time};
 use crate::workbook;
 
 mod chart;
@@ -142,14 +142,14 @@ fn print(planned: &Planned<'_>, plan: &Plan) {
     let (work, chosen, one) = (&planned.work, &plan.chosen, &plan.one_record_per_child);
     let rejected = match planned.rejected {
         0 => String::new(),
-        rows => format!(", {} rejected", several(rows, "row")),
+        rows => format!(", {} rejected", counted(rows, "row")),
     };
     output::line(format_args!(
         "{}{rejected}, {}, {}, {}",
-        several(work.records, "record"),
-        several(plan.phases.into(), "phase"),
-        several(chosen.division.chunk_count(), "chunk"),
-        several(plan.jobs(), "job"),
+        counted(work.records, "record"),
+        counted(plan.phases.into(), "phase"),
+        counted(chosen.division.chunk_count(), "chunk"),
+        counted(plan.jobs(), "job"),
     ));
     let seconds: f64 = work.phases.iter().map(|p| p.seconds_per_record).sum();
     output::line(format_args!(
@@ -160,9 +160,9 @@ fn print(planned: &Planned<'_>, plan: &Plan) {
     let facts: [Fact<'_>; 9] = [
         (
             "records per child",
-            Box::new(|e| counted(e.division.most_records().into())),
+            Box::new(|e| thousands(e.division.most_records().into())),
         ),
-        ("children", Box::new(|e| counted(e.children))),
+        ("children", Box::new(|e| thousands(e.children))),
         ("time of a child", Box::new(|e| time(e.child_seconds))),
         ("time of all launches", Box::new(|e| time(e.launch_seconds))),
         ("time of the run", Box::new(|e| time(e.makespan_seconds))),

@@ -1,7 +1,6 @@
 //! `rowmill preview`: runs the pipeline on the first records of a workbook and shows the results.
 
 use miette::miette;
-use rowmill_domain::manifest::RejectReason;
 use rowmill_domain::secret::Secrets;
 use rowmill_domain::{Columns, Outcome, Record, Row, Status};
 use rowmill_enrich::{HostResources, preview as run_steps, preview_json};
@@ -10,9 +9,10 @@ use rowmill_split::Cut;
 use crate::args::PreviewArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::output::{self, counted, thousands};
 use crate::pipeline_file::PipelineFile;
 use crate::table::{Column, table};
-use crate::{output, signals, workbook};
+use crate::{signals, workbook};
 
 /// The width of a table if the output is not a terminal.
 const WIDTH: usize = 120;
@@ -27,7 +27,8 @@ pub(crate) async fn preview(args: &PreviewArgs, secrets: &Secrets) -> Result<Exi
     file.check_columns(&args.workbook)?;
     let mut stop = signals::stop(Exit::Interrupted)?;
 
-    let cut = workbook::cut(&args.workbook, &file, Some(args.rows.into()))?;
+    // Without a limit, so that the totals are those of a run.
+    let cut = workbook::cut(&args.workbook, &file, None)?;
     let sample = cut.sample(args.rows.into());
     let (columns, records) = sample.map_err(|e| CliError::failed("cannot read the records", e))?;
 
@@ -108,7 +109,7 @@ fn print(file: &PipelineFile, cut: &Cut, columns: &Columns, records: &[Record], 
     for line in table(&table_columns, &notes, width) {
         output::line(line);
     }
-    output::line(summary(cut, all));
+    output::line(summary(cut.records(), cut.rejected_total(), all));
 }
 
 /// Each record with its outputs.
@@ -122,22 +123,44 @@ fn rows<'a>(columns: &'a Columns, records: &'a [Record], outcomes: &'a [Outcome]
     .collect()
 }
 
-/// `5 of 333 records, 4 ok, 1 failed; 6 rows rejected`
-fn summary(cut: &Cut, outcomes: &[Outcome]) -> String {
-    let count = |reason| cut.rejected.get(&reason).copied().unwrap_or(0);
-    let beyond = count(RejectReason::BeyondLimit);
+/// `5 of 333 records: 4 ok, 1 failed. 6 rows of the workbook are rejected.`
+fn summary(records: u64, rejected: u64, outcomes: &[Outcome]) -> String {
     let ok = outcomes.iter().filter(|o| o.status == Status::Ok).count();
     let mut line = format!(
-        "\n{} of {} records, {ok} ok",
-        cut.records(),
-        cut.records() + beyond
+        "\n{} of {}: {ok} ok",
+        thousands(outcomes.len() as u64),
+        counted(records, "record")
     );
     if ok < outcomes.len() {
         line += &format!(", {} failed", outcomes.len() - ok);
     }
-    match cut.rejected_total() - beyond {
+    line.push('.');
+    match rejected {
         0 => line,
-        1 => line + "; 1 row rejected",
-        rejected => line + &format!("; {rejected} rows rejected"),
+        1 => line + " 1 row of the workbook is rejected.",
+        rejected => {
+            line + &format!(
+                " {} rows of the workbook are rejected.",
+                thousands(rejected)
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_totals_are_those_of_the_workbook() {
+        assert_eq!(
+            summary(1, 1, &[]),
+            "\n0 of 1 record: 0 ok. 1 row of the workbook is rejected."
+        );
+        let many = summary(12_345, 1_000, &[]);
+        assert_eq!(
+            many,
+            "\n0 of 12,345 records: 0 ok. 1,000 rows of the workbook are rejected."
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use miette::miette;
 use rowmill_domain::keys;
 use rowmill_domain::run::Counts;
-use rowmill_report::{ReportError, archive_info, rebuild_from_archive};
+use rowmill_report::{ReportError, archive_info, rebuild_from_archive, sentence, verdict};
 
 use crate::args::ReportArgs;
 use crate::error::CliError;
@@ -27,12 +27,8 @@ pub(crate) fn report(args: &ReportArgs) -> Result<Exit, CliError> {
     };
     let counts = rebuild(&folder, &to)?;
     output::line(format_args!(
-        "{} records, {} ok, {} failed, {} missing, {} rows rejected\n  {}",
-        counts.records,
-        counts.ok,
-        counts.failed,
-        counts.missing,
-        counts.rejected,
+        "{}\n  {}",
+        sentence(&verdict(counts, counts.records + counts.rejected)),
         to.display(),
     ));
     Ok(Exit::Done)

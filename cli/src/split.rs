@@ -17,9 +17,10 @@ use rowmill_split::RunDetails;
 use crate::args::SplitArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::output::{self, counted, thousands};
 use crate::pipeline_file::PipelineFile;
 use crate::stack::{INBOX, WORK, buckets};
-use crate::{output, workbook};
+use crate::workbook;
 
 /// Cuts the workbook and stores its chunks and manifest. This is not a run: nothing is uploaded or
 /// written to a ledger, and no other stage starts.
@@ -71,11 +72,11 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, CliError> {
     move_out(state.path(), &keys::run_prefix(&run), &args.out)
         .map_err(|e| CliError::failed(format_args!("cannot write to {}", args.out.display()), e))?;
     output::line(format_args!(
-        "rows {}, records {}, chunks {}, rejected {}\n  {}",
-        manifest.rows_in,
-        manifest.records,
-        manifest.chunks.len(),
-        manifest.rejected_total(),
+        "{}: {} in {}, {} rejected\n  {}",
+        counted(manifest.rows_in, "row"),
+        counted(manifest.records, "record"),
+        counted(manifest.chunks.len() as u64, "chunk"),
+        thousands(manifest.rejected_total()),
         args.out.join(keys::manifest(&run)).display(),
     ));
     Ok(Exit::Done)

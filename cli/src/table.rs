@@ -69,13 +69,12 @@ pub(crate) fn table(columns: &[Column], notes: &[Option<&str>], width: usize) ->
             column.cells.get(row).cloned().unwrap_or_default()
         }));
         if let Some(note) = note {
-            let note = format!("{GAP}{}", one_line(note));
-            lines.push(truncate_str(&note, width.max(WIDEST), ELLIPSIS).into_owned());
+            lines.extend(wrapped(&one_line(note), GAP, width.max(WIDEST)));
         }
     }
     if !left_out.is_empty() {
         let names = format!("not shown: {}", left_out.join(", "));
-        lines.push(truncate_str(&names, width.max(WIDEST), ELLIPSIS).into_owned());
+        lines.extend(wrapped(&names, "", width.max(WIDEST)));
     }
     lines
 }
@@ -112,8 +111,41 @@ fn choose(columns: &[Column], width: usize) -> (Vec<(&Column, usize)>, Vec<&str>
     (shown.collect(), left_out)
 }
 
+/// The lines of a text at most `width` wide, each after `indent`. A word that is longer than a line is
+/// broken.
+pub(crate) fn wrapped(text: &str, indent: &str, width: usize) -> Vec<String> {
+    let room = width
+        .saturating_sub(measure_text_width(indent))
+        .max(NARROWEST);
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = String::new();
+    let mut used = 0;
+    for word in text.split_whitespace() {
+        let wide = measure_text_width(word);
+        if used > 0 && used + 1 + wide > room {
+            lines.push(std::mem::take(&mut line));
+            used = 0;
+        }
+        if used > 0 {
+            line.push(' ');
+            used += 1;
+        }
+        for c in word.chars() {
+            let wide = measure_text_width(c.encode_utf8(&mut [0; 4]));
+            if used + wide > room {
+                lines.push(std::mem::take(&mut line));
+                used = 0;
+            }
+            line.push(c);
+            used += wide;
+        }
+    }
+    lines.push(line);
+    lines.iter().map(|line| format!("{indent}{line}")).collect()
+}
+
 /// A text without line ends and other control characters, which a terminal would interpret.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let plain = console::strip_ansi_codes(text);
     match plain.contains(char::is_control) {
         true => Cow::from(plain.replace(char::is_control, " ")),
@@ -128,6 +160,16 @@ mod tests {
 
     fn texts(all: &[&str]) -> Vec<String> {
         all.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_note_is_shown_whole() {
+        let column = [Column::required("row", texts(&["2"]))];
+        let note = format!("no such parcel {} end", "x".repeat(60));
+        let lines = table(&column, &[Some(&note)], 40);
+        assert_eq!(lines.len(), 6, "{lines:#?}");
+        let shown: String = lines[3..].concat().replace(' ', "");
+        assert_eq!(shown, note.replace(' ', ""));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use rowmill_planning::Estimate;
 
-use super::words::{counted, time};
+use super::words::time;
+use crate::output::thousands;
 
 const WIDTH: u32 = 60;
 const HEIGHT: u64 = 5;
@@ -16,7 +17,7 @@ pub(super) fn chart(estimate: &Estimate) -> Vec<String> {
         .map(|column| estimate.running(end * (f64::from(column) + 0.5) / f64::from(WIDTH)))
         .collect();
     let most = running.iter().copied().max().unwrap_or(0).max(1);
-    let label = counted(most);
+    let label = thousands(most);
     let width = label.len();
     let mut lines = Vec::new();
     for row in (0..HEIGHT).rev() {

@@ -1,28 +1,11 @@
-//! Numbers as people read them.
+//! Money and times as people read them.
 
-/// A number with separators: `1,234,567`.
-pub(super) fn counted(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// A number with what it counts: `1 phase`, `2 phases`.
-pub(super) fn several(n: u64, what: &str) -> String {
-    let plural = if n == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", counted(n))
-}
+use crate::output::thousands;
 
 /// An amount of USD, with more digits the smaller it is: `1,204 USD`, `6.18 USD`, `0.0042 USD`.
 pub(super) fn money(usd: f64) -> String {
     match usd {
-        usd if usd >= 1000.0 => format!("{} USD", counted(usd.round() as u64)),
+        usd if usd >= 1000.0 => format!("{} USD", thousands(usd.round() as u64)),
         usd if usd >= 0.1 => format!("{usd:.2} USD"),
         usd => format!("{usd:.4} USD"),
     }
@@ -43,11 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_readable() {
-        assert_eq!(counted(7), "7");
-        assert_eq!(counted(1_234_567), "1,234,567");
-        assert_eq!(several(1, "phase"), "1 phase");
-        assert_eq!(several(2000, "phase"), "2,000 phases");
+    fn money_and_times_are_readable() {
         assert_eq!(money(1203.6), "1,204 USD");
         assert_eq!(money(6.181), "6.18 USD");
         assert_eq!(money(0.00421), "0.0042 USD");

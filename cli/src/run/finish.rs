@@ -4,16 +4,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use miette::miette;
-use rowmill_domain::{RunItem, RunState, keys};
+use rowmill_domain::{Reason, RunItem, RunState, keys};
 use rowmill_ports::{Location, Objects, Optional};
+use rowmill_report::{archive_info, sentence, verdict};
 use serde_json::json;
 
 use crate::args::RunArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output::{self, say};
-use crate::stack::{LocalStack, STATE, WORK};
+use crate::output::{self, counted, say};
+use crate::stack::{LOGS, LocalStack, STATE, WORK};
+use crate::table::{one_line, wrapped};
 use crate::{duration, output_file, report};
+
+/// The most reasons that are shown. The email has more, and the result all of them.
+const REASONS: usize = 3;
 
 /// Copies the result and the email to the output directory, and prints a summary.
 pub(super) async fn finish(
@@ -41,6 +46,10 @@ pub(super) async fn finish(
         RunState::DeliveredWithErrors => Exit::DeliveredWithErrors,
         _ => Exit::Failed,
     };
+    let reasons = reasons(stack, run);
+    // The logs of jobs have what a failed job or a program wrote.
+    let logs = stack.state.join(LOGS);
+    let logs = (exit != Exit::Done && logs.is_dir()).then(|| args.out.join(STATE).join(LOGS));
     if args.json {
         output::json(&json!({
             "run_id": run.id,
@@ -50,13 +59,27 @@ pub(super) async fn finish(
             "failed": run.counts.failed,
             "missing": run.counts.missing,
             "rejected": run.counts.rejected,
+            "reasons": reasons,
+            "failure": run.failure.as_ref().map(|failure| json!({
+                "stage": failure.stage,
+                "reason": failure.what,
+                "advice": failure.advice,
+            })),
             "result": result,
             "mail": mail,
+            "logs": logs,
             "seconds": (took.as_secs_f64() * 1000.0).round() / 1000.0,
         }));
     } else {
         output::line(summary(run, took));
-        for (name, path) in [("result", &result), ("mail", &mail)] {
+        // Whole lines for programs that read them.
+        let width = console::Term::stdout()
+            .size_checked()
+            .map(|(_, width)| width);
+        for line in reason_lines(&reasons, width.map_or(usize::MAX, usize::from)) {
+            output::line(line);
+        }
+        for (name, path) in [("result", &result), ("mail", &mail), ("logs", &logs)] {
             if let Some(path) = path {
                 output::line(format_args!("  {name:7} {}", path.display()));
             }
@@ -65,29 +88,61 @@ pub(super) async fn finish(
     Ok(exit)
 }
 
-/// `delivered with errors: 330 records, 318 ok, 12 failed, 6 rows rejected, in 9.1 s`
-fn summary(run: &RunItem, took: Duration) -> String {
-    let counts = run.counts;
-    let mut line = format!(
-        "{}: {} records, {} ok",
-        run.state.name().replace('_', " "),
-        counts.records,
-        counts.ok
-    );
-    for (count, word) in [
-        (counts.failed, "failed"),
-        (counts.missing, "missing"),
-        (counts.rejected, "rows rejected"),
-    ] {
-        if count > 0 {
-            line += &format!(", {count} {word}");
+/// The most frequent reasons why rows have no result.
+fn reasons(stack: &LocalStack, run: &RunItem) -> Vec<Reason> {
+    let folder = stack.state.join(WORK).join(keys::results_prefix(&run.id));
+    // They are in the result and in the mail, too. A run that failed early has none.
+    let info = archive_info(&folder);
+    let mut reasons = info.map_or_else(|_| Vec::new(), |info| info.reasons);
+    reasons.truncate(REASONS);
+    reasons
+}
+
+/// Each reason with an example, and what to do, in lines of at most this width.
+fn reason_lines(reasons: &[Reason], width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for reason in reasons {
+        let example = match (reason.rows.first(), reason.count) {
+            (Some(row), 1) => format!(" (row {row})"),
+            (Some(row), _) => format!(" (sample: row {row})"),
+            (None, _) => String::new(),
+        };
+        let text = format!(
+            "{} {}{example}: {}",
+            counted(reason.count, "row"),
+            reason.status,
+            one_line(&reason.text)
+        );
+        lines.extend(wrapped(&text, "  ", width));
+        if !reason.advice.is_empty() {
+            lines.extend(wrapped(&reason.advice, "    ", width));
         }
     }
-    line += &format!(", in {}", duration::human(took));
+    lines
+}
+
+/// `Delivered with errors: 318 of 336 rows done, 12 failed, 6 rejected, in 9.1 s`
+fn summary(run: &RunItem, took: Duration) -> String {
+    let counts = run.counts;
+    let state = run.state.name().replace('_', " ");
+    let how = match &run.failure {
+        Some(_) => state,
+        None => format!(
+            "{state}: {}",
+            verdict(counts, counts.records + counts.rejected)
+        ),
+    };
+    let mut line = format!(
+        "{}, in {}",
+        sentence(&how).trim_end_matches('.'),
+        duration::human(took)
+    );
     if let Some(failure) = &run.failure {
         line += &format!(
             "\n  {}: {}\n  {}",
-            failure.stage, failure.what, failure.advice
+            failure.stage,
+            sentence(&failure.what),
+            sentence(&failure.advice)
         );
     }
     line
@@ -130,4 +185,34 @@ async fn fetch(stack: &LocalStack, key: &str, to: &Path) -> Result<Option<PathBu
     output_file::replace(&part, to)
         .map_err(|e| CliError::failed(format_args!("cannot write {}", to.display()), e))?;
     Ok(Some(to.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_has_a_sample_and_advice() {
+        let reason = |count, rows: &[u32], advice: &str| Reason {
+            status: "failed".into(),
+            text: "404\nNot Found".into(),
+            count,
+            rows: rows.to_vec(),
+            advice: advice.into(),
+        };
+        let reasons = [
+            reason(1_200, &[7, 9], "Check them."),
+            reason(1, &[3], ""),
+            reason(2, &[], ""),
+        ];
+        assert_eq!(
+            reason_lines(&reasons, usize::MAX),
+            [
+                "  1,200 rows failed (sample: row 7): 404 Not Found",
+                "    Check them.",
+                "  1 row failed (row 3): 404 Not Found",
+                "  2 rows failed: 404 Not Found",
+            ]
+        );
+    }
 }

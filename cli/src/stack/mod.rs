@@ -32,6 +32,9 @@ pub(crate) const WORK: &str = "work";
 /// The state directory in the `--out` directory.
 pub(crate) const STATE: &str = ".rowmill";
 
+/// The logs of jobs, in the state directory.
+pub(crate) const LOGS: &str = "logs";
+
 /// Temporary files, in the state directory.
 pub(crate) const TEMPORARY: &str = "tmp";
 

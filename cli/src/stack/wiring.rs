@@ -23,7 +23,7 @@ use rowmill_split::Split;
 use rowmill_submit::{Submit, SubmitConfig};
 
 use super::stages::Stages;
-use super::{LocalStack, STATE, StackOptions, TEMPORARY, WORK, buckets};
+use super::{LOGS, LocalStack, STATE, StackOptions, TEMPORARY, WORK, buckets};
 
 /// The name of the stack, the queue and the image on one machine.
 const STACK: &str = "rowmill";
@@ -68,7 +68,7 @@ impl LocalStack {
                     config::ROWMILL_STATE.to_owned(),
                     state.display().to_string(),
                 )]),
-                logs: state.join("logs"),
+                logs: state.join(LOGS),
                 chaos,
                 clock_scale: 1.0,
             },

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rowmill_domain::archive::{ARCHIVE_VERSION, ArchiveInfo};
+use rowmill_domain::archive::{ARCHIVE_VERSION, ARCHIVED_REASONS, ArchiveInfo};
 use rowmill_domain::event::Invocation;
 use rowmill_domain::limits::MAIL_MAX;
 use rowmill_domain::link::LINK_DAYS;
 use rowmill_domain::run::{Counts, Failure};
-use rowmill_domain::{Manifest, RunItem, RunState, keys};
+use rowmill_domain::{Manifest, Reason, RunItem, RunState, keys};
 use rowmill_pipeline::from_manifest;
 use rowmill_ports::{Put, RunPatch};
 use rowmill_runs::{ManifestLoadError, Transition, find_manifest, load_manifest, scratch_folder};
@@ -18,7 +18,7 @@ use crate::figures::Figures;
 use crate::jobs::EndedJobs;
 use crate::mail::{Content, Recipients, Workbook, XLSX};
 use crate::stage::Report;
-use crate::workbook::summary;
+use crate::workbook::{all_reasons, summary};
 
 /// How long a presigned link works, in hours: the longest that S3 allows. Source: S3 user guide,
 /// "Download and upload objects with presigned URLs" (7 days).
@@ -123,7 +123,8 @@ impl Report {
                 summary(&manifest, f, run.created, cx.now)
             })
             .await?;
-        self.keep_about(run, &manifest, cx.now).await?;
+        let reasons = all_reasons(&figures, &manifest);
+        self.keep_about(run, &manifest, &reasons, cx.now).await?;
         let counts = figures.counts();
         if counts.ok + counts.failed == 0 {
             let failure = nothing_done(&figures);
@@ -162,17 +163,19 @@ impl Report {
         })
     }
 
-    /// Archives what the archived rows do not contain: the manifest and the times.
+    /// Archives what the archived rows do not contain: the manifest, the reasons and the times.
     async fn keep_about(
         &self,
         run: &RunItem,
         manifest: &Manifest,
+        reasons: &[Reason],
         finished: DateTime<Utc>,
     ) -> Result<(), ReportError> {
         let about = ArchiveInfo {
             v: ARCHIVE_VERSION,
             started: run.created,
             finished,
+            reasons: reasons.iter().take(ARCHIVED_REASONS).cloned().collect(),
             manifest: manifest.clone(),
         };
         let json = serde_json::to_vec(&about).map_err(std::io::Error::from)?;

@@ -35,7 +35,7 @@ pub(crate) fn size(bytes: u64) -> String {
 
 /// A text as a sentence: `upload it again` becomes `Upload it again.` The first word stays as it is if
 /// it is a name, such as `reviews.xlsx`.
-pub(crate) fn sentence(text: &str) -> String {
+pub fn sentence(text: &str) -> String {
     let first = text.split_whitespace().next().unwrap_or_default();
     let is_word = first
         .trim_end_matches([',', ':', ';'])
@@ -85,7 +85,7 @@ pub(crate) fn duration(time: TimeDelta) -> String {
 }
 
 /// `all 1,200 rows done`, or `7 of 13 rows done, 2 failed, 1 missing, 3 rejected`.
-pub(crate) fn verdict(counts: Counts, rows_in: u64) -> String {
+pub fn verdict(counts: Counts, rows_in: u64) -> String {
     let Counts {
         ok,
         failed,

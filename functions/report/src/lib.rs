@@ -50,5 +50,6 @@ mod workbook;
 
 pub use config::{Given, Links, ReportConfig};
 pub use error::ReportError;
+pub use format::{sentence, verdict};
 pub use rebuild::{archive_info, rebuild_from_archive};
 pub use stage::Report;

@@ -111,6 +111,10 @@ fn failure(job: &JobDetail) -> String {
             None => format!("exit code {code}"),
         });
     }
+    if let Some(log) = &job.log {
+        // Quoted, so that reasons that differ only in their logs count as one.
+        facts.push(format!("its output is in `{log}`"));
+    }
     match facts.is_empty() {
         true => format!("the job failed ({which})"),
         false => format!("the job failed ({which}): {}", facts.join("; ")),
@@ -123,9 +127,9 @@ fn exit_meaning(code: i32) -> Option<&'static str> {
         INTERRUPTED, MISCONFIGURED, NOT_FETCHED, UNAVAILABLE,
     };
     match u8::try_from(code).ok()? {
-        NOT_FETCHED => Some("a program could not be fetched; the job's log says why"),
-        MISCONFIGURED => Some("misconfigured: see the job's log"),
-        UNAVAILABLE => Some("a service or the machine failed: see the log of the job"),
+        NOT_FETCHED => Some("a program could not be fetched"),
+        MISCONFIGURED => Some("misconfigured"),
+        UNAVAILABLE => Some("a service or the machine failed"),
         INTERRUPTED => Some("stopped"),
         // 128 + SIGKILL
         137 => Some("killed, usually because it ran out of memory"),
@@ -154,13 +158,15 @@ mod tests {
             created_at: None,
             started_at: None,
             stopped_at: None,
+            log: Some("/logs/a:3/2.log".into()),
         };
         assert_eq!(
             failure(&job),
             "the job failed (job run-c00000-p0, child 3, 2 attempts): OutOfMemoryError: Container \
              killed due to memory usage; Essential container in task exited; exit code 137 \
-             (killed, usually because it ran out of memory)"
+             (killed, usually because it ran out of memory); its output is in `/logs/a:3/2.log`"
         );
+        job.log = None;
         (job.reason, job.status_reason, job.exit_code) = (None, None, None);
         (job.attempts, job.array_index) = (0, None);
         assert_eq!(failure(&job), "the job failed (job run-c00000-p0)");

@@ -187,9 +187,7 @@ pub(crate) fn summary(
         ("Finished, UTC", time(finished)),
         ("Duration", Fact::Duration(finished - started)),
     ];
-    let mut reasons = figures.reasons();
-    reasons.extend(rejected_reasons(manifest));
-    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
+    let mut reasons = all_reasons(figures, manifest);
     let rest = reasons.split_off(reasons.len().min(REASONS));
     let verdict = format::verdict(figures.counts(), manifest.rows_in);
     Summary {
@@ -206,6 +204,14 @@ pub(crate) fn summary(
         chart: figures.chart(),
         notes: manifest.notes.iter().map(|n| format::sentence(n)).collect(),
     }
+}
+
+/// Why rows have no result, most frequent reason first.
+pub(crate) fn all_reasons(figures: &Figures, manifest: &Manifest) -> Vec<Reason> {
+    let mut reasons = figures.reasons();
+    reasons.extend(rejected_reasons(manifest));
+    reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count));
+    reasons
 }
 
 /// Why rows were rejected.

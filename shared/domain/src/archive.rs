@@ -15,11 +15,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::{MANIFEST_VERSION, Manifest};
 use crate::outcome::Outcome;
+use crate::reason::Reason;
 use crate::record::{Columns, Record};
 
 /// The version that this program writes, and the only one that it reads. Version 1 called phases
 /// "stages".
 pub const ARCHIVE_VERSION: u32 = 2;
+
+/// The most reasons in [`ArchiveInfo`].
+pub const ARCHIVED_REASONS: usize = 10;
 
 /// `results/<id>/about.json`: the run that the archived rows belong to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +34,10 @@ pub struct ArchiveInfo {
     pub started: DateTime<Utc>,
     /// When the result was written.
     pub finished: DateTime<Utc>,
+    /// Why rows have no result, most frequent first: at most [`ARCHIVED_REASONS`]. Earlier builds did
+    /// not write this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
     /// A copy of the run's manifest, whose original cleanup removes.
     pub manifest: Manifest,
 }

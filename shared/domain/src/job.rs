@@ -343,6 +343,9 @@ pub struct JobDetail {
     /// When the job ended, in epoch milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<i64>,
+    /// Where the output of the last attempt is: a file on one machine, a log stream on AWS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
 }
 
 /// A change of the state of a job. An event of report.

@@ -146,6 +146,7 @@ mod tests {
             created_at: Some(1),
             started_at: None,
             stopped_at: Some(2),
+            log: None,
         }
     }
 

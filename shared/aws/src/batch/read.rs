@@ -28,6 +28,7 @@ pub(super) fn detail(job: &Described) -> Result<JobDetail, Unreadable> {
     let container = job.container();
     let exit_code = container.and_then(|c| c.exit_code());
     let reason = container.and_then(|c| c.reason());
+    let log = container.and_then(|c| c.log_stream_name());
     Ok(JobDetail {
         name: JobName(job.job_name().unwrap_or_default().to_owned()),
         status,
@@ -42,6 +43,9 @@ pub(super) fn detail(job: &Described) -> Result<JobDetail, Unreadable> {
         created_at: job.created_at(),
         started_at: job.started_at(),
         stopped_at: job.stopped_at(),
+        log: log
+            .or_else(|| last.and_then(|c| c.log_stream_name()))
+            .map(|stream| format!("log stream {stream}")),
         id,
     })
 }
@@ -63,6 +67,7 @@ pub(super) fn summary(job: &JobSummary) -> Result<JobDetail, Unreadable> {
         created_at: job.created_at(),
         started_at: job.started_at(),
         stopped_at: job.stopped_at(),
+        log: None,
         id,
     })
 }

@@ -106,7 +106,7 @@ impl Jobs for LocalBatch {
             ids.iter()
                 .filter_map(|id| {
                     let unit = machine.find(id)?;
-                    Some(machine.job(unit.job)?.detail(unit.index))
+                    Some(self.with_log(machine.job(unit.job)?.detail(unit.index)))
                 })
                 .collect()
         })

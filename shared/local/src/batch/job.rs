@@ -134,6 +134,7 @@ impl Job {
             created_at: Some(state.created_at),
             started_at: state.started_at,
             stopped_at: state.stopped_at,
+            log: None,
         }
     }
 }

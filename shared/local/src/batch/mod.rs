@@ -221,8 +221,18 @@ impl LocalBatch {
     fn detail(&self, id: &JobId) -> Result<Option<JobDetail>, LocalError> {
         self.transact(|machine| {
             let unit = machine.find(id)?;
-            Some(machine.job(unit.job)?.detail(unit.index))
+            let detail = machine.job(unit.job)?.detail(unit.index);
+            Some(self.with_log(detail))
         })
+    }
+
+    /// Adds the path of the log of the last attempt.
+    fn with_log(&self, mut job: JobDetail) -> JobDetail {
+        if job.attempts > 0 && job.array_size.is_none() {
+            let path = self.log_path(&job.id, job.attempts);
+            job.log = Some(path.display().to_string());
+        }
+        job
     }
 
     /// Runs `work` with exclusive access to the jobs, and saves the changes before returning.

@@ -20,6 +20,8 @@ use crate::{SetupError, truncate};
 
 /// Last lines of stderr that are kept.
 const STDERR_LINES: usize = 8;
+/// Lines of stderr that are logged, for each start of a program: a log must not fill a disk.
+const LOGGED_LINES: u64 = 10_000;
 /// Characters of them that an error message contains.
 const STDERR_MAX: usize = 500;
 /// Bytes read of a line of stderr at a time. The rest counts as the next line.
@@ -164,7 +166,13 @@ impl Program {
         let stdout = child.stdout.take().ok_or_else(closed)?;
         let stderr = child.stderr.take().ok_or_else(closed)?;
         let stderr_lines = Arc::new(Mutex::new(VecDeque::new()));
-        let stderr_reader = tokio::spawn(read_stderr(BufReader::new(stderr), stderr_lines.clone()));
+        let log = ProgramLog {
+            program: self.name(),
+            secrets: self.secrets.clone(),
+            lines: 0,
+        };
+        let stderr_reader = read_stderr(BufReader::new(stderr), stderr_lines.clone(), log);
+        let stderr_reader = tokio::spawn(stderr_reader);
         Ok(Process {
             secrets: self.secrets.clone(),
             child,
@@ -178,10 +186,40 @@ impl Program {
     }
 }
 
-/// Keeps the last lines of stderr. Reads to the end, so that the program never blocks on a full pipe.
+/// Logs what a program writes to stderr.
+struct ProgramLog {
+    program: String,
+    secrets: Arc<Secrets>,
+    /// The number of lines so far.
+    lines: u64,
+}
+
+impl ProgramLog {
+    fn line(&mut self, text: &str) {
+        self.lines += 1;
+        if self.lines > LOGGED_LINES {
+            return;
+        }
+        let mut text = text.to_owned();
+        redact(&self.secrets, &mut text);
+        tracing::info!(program = self.program, "{text}");
+        if self.lines == LOGGED_LINES {
+            let lines = self.lines;
+            tracing::warn!(
+                program = self.program,
+                lines,
+                "further lines are not logged"
+            );
+        }
+    }
+}
+
+/// Logs stderr and keeps its last lines. Reads to the end, so that the program never blocks on a full
+/// pipe.
 async fn read_stderr(
     mut stderr: BufReader<tokio::process::ChildStderr>,
     lines: Arc<Mutex<VecDeque<String>>>,
+    mut log: ProgramLog,
 ) {
     let mut line = Vec::new();
     loop {
@@ -198,6 +236,7 @@ async fn read_stderr(
         if text.is_empty() {
             continue;
         }
+        log.line(text);
         if let Ok(mut lines) = lines.lock() {
             if lines.len() == STDERR_LINES {
                 lines.pop_front();

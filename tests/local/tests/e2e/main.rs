@@ -21,5 +21,6 @@ mod report;
 mod resubmitted;
 mod secrets;
 mod sentiment;
+mod terminal;
 mod translate;
 mod validators;

@@ -115,6 +115,6 @@ fn a_preview_uses_parameters_and_a_check_lists_them() {
     let stderr = String::from_utf8(check.stderr).unwrap();
     assert_eq!(
         stderr,
-        "each upload must set the parameter `table`: --set table=VALUE\n"
+        "note: each upload must set the parameter `table`: --set table=VALUE\n"
     );
 }

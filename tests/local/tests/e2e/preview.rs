@@ -64,7 +64,7 @@ value = "row.Amount * 2"
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("wrong key"), "{text}");
     assert!(
-        text.ends_with("2 of 30 records, 0 ok, 2 failed\n"),
+        text.ends_with("2 of 30 records: 0 ok, 2 failed.\n"),
         "{text}"
     );
     assert!(!text.contains("tr0ub4dor"), "{text}");

@@ -25,6 +25,35 @@ use super::tree::{Content, Node, NodeId, Tree};
 /// Bytes of an attribute read in one step.
 const STEP_BYTES: usize = 16;
 
+/// What is wrong with a selector, in words.
+fn cause(error: &SelectorErrorKind) -> String {
+    use selectors::parser::SelectorParseErrorKind as Kind;
+    let SelectorErrorKind::UnexpectedSelectorParseError(kind) = error else {
+        return error.to_string();
+    };
+    let words = match kind {
+        Kind::EmptySelector => "a selector is missing",
+        Kind::DanglingCombinator => "nothing follows the last combinator",
+        Kind::ClassNeedsIdent => "a class name must follow the dot",
+        Kind::UnsupportedPseudoClassOrElement => {
+            "this pseudo-class or pseudo-element is not supported"
+        }
+        Kind::NoIdentForPseudo
+        | Kind::PseudoElementExpectedIdent
+        | Kind::PseudoElementExpectedColon => "a name must follow the colon",
+        Kind::NoQualifiedNameInAttributeSelector | Kind::InvalidQualNameInAttr => {
+            "the name of an attribute is missing"
+        }
+        Kind::BadValueInAttr => "the value of an attribute must be a word or be quoted",
+        Kind::UnexpectedTokenInAttributeSelector | Kind::ExpectedBarInAttr => {
+            "an attribute is followed by something unexpected"
+        }
+        Kind::UnexpectedIdent => "this name is not expected here",
+        other => return format!("it is not valid ({other:?})"),
+    };
+    words.to_owned()
+}
+
 /// A list of selectors.
 pub(in super::super) struct Selector(SelectorList<Simple>);
 
@@ -37,7 +66,7 @@ impl Selector {
         );
         match list {
             Ok(list) => Ok(Selector(list)),
-            Err(error) => Err(SelectorErrorKind::from(error).to_string()),
+            Err(error) => Err(cause(&SelectorErrorKind::from(error))),
         }
     }
 
@@ -285,5 +314,24 @@ impl selectors::Element for Element<'_> {
 
     fn add_element_unique_hashes(&self, _: &mut BloomFilter) -> bool {
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_of_a_selector_names_the_cause() {
+        for (text, message) in [
+            ("td..owner", "a class name must follow the dot"),
+            ("td >", "nothing follows the last combinator"),
+            ("", "a selector is missing"),
+            ("a:visible-to-all", "is not supported"),
+            ("a[=x]", "the name of an attribute is missing"),
+        ] {
+            let error = Selector::parse(text).err().unwrap();
+            assert!(error.contains(message), "{text}: {error}");
+        }
     }
 }
