@@ -9,12 +9,14 @@
 //!    not a value, and a record without it would look complete.
 //!    A row with values outside the columns of the header is rejected as unreadable too: without
 //!    them the record would look complete.
-//! 5. A cell of a column with a declared type is converted ([`convert`]). If that is not possible,
-//!    the row is rejected as unreadable. In other columns each cell keeps its own type.
+//! 5. A cell of a column with a declared type is converted ([`convert`], and texts by the column's
+//!    locale). If that is not possible, the row is rejected as unreadable. In other columns each cell keeps its own type.
 //! 6. An empty required column rejects the row.
 //! 7. A row with the same key as an earlier record is rejected. Keys are compared by type and value
 //!    (the text `7` is not the number 7). An empty cell is part of a key, but a row whose key cells
 //!    are all empty has no key.
+
+mod typed;
 
 use std::collections::HashMap;
 
@@ -24,6 +26,7 @@ use rowmill_domain::value::number_text;
 use rowmill_domain::{Columns, Kind, Value};
 use rowmill_pipeline::Input;
 use rowmill_workbook::{Cell, OutsideCell};
+use typed::Typed;
 
 /// Maximum number of columns or problems that a message lists.
 pub(crate) const LISTED: usize = 5;
@@ -47,7 +50,7 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct Cleaner {
     columns: Columns,
-    types: Vec<(usize, Kind)>,
+    types: Vec<Typed>,
     required: Vec<usize>,
     key: Vec<usize>,
     /// 128 bits of the hash of each key, and the row that has it. Each takes 20 bytes, whatever the
@@ -71,7 +74,7 @@ impl Cleaner {
         let types = input
             .types
             .iter()
-            .map(|(name, kind)| Ok((at(name)?, *kind)));
+            .map(|(name, kind)| Ok(Typed::new(at(name)?, *kind, input.locale_of(name))));
         Ok(Cleaner {
             types: types.collect::<Result<_, String>>()?,
             required: input.required.iter().map(at).collect::<Result<_, _>>()?,
@@ -85,7 +88,9 @@ impl Cleaner {
     /// The declared type of a column.
     pub(crate) fn declared(&self, column: usize) -> Option<Kind> {
         let mut types = self.types.iter();
-        types.find(|(c, _)| *c == column).map(|(_, kind)| *kind)
+        types
+            .find(|typed| typed.column == column)
+            .map(|typed| typed.kind)
     }
 
     /// Cleans a row in place and decides what it is. The cells of a rejected row are trimmed, and
@@ -126,14 +131,11 @@ impl Cleaner {
             );
         }
         let mut bad = Vec::new();
-        for (at, kind) in &self.types {
-            if let Cell::Value(value) = &mut cells[*at]
-                && !convert(value, *kind)
+        for typed in &mut self.types {
+            if let Cell::Value(value) = &mut cells[typed.column]
+                && let Err(why) = typed.convert(row, value)
             {
-                bad.push((
-                    *at,
-                    format!("`{}` is not {}", shown(value), expected(*kind)),
-                ));
+                bad.push((typed.column, why));
             }
         }
         if !bad.is_empty() {
@@ -356,19 +358,6 @@ fn serial(n: f64) -> Option<NaiveDateTime> {
 fn time(ms: i64) -> Option<NaiveTime> {
     let ms = u32::try_from(ms).ok()?;
     NaiveTime::from_num_seconds_from_midnight_opt(ms / 1000, ms % 1000 * 1_000_000)
-}
-
-/// What a column of this type accepts, in words.
-fn expected(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Bool => "`true` or `false`",
-        Kind::Number => "a number like 1234.5",
-        Kind::Text => "a text",
-        Kind::Date => "a date like 2026-03-01",
-        Kind::DateTime => "a date and time like 2026-03-01T13:37:00",
-        Kind::Time => "a time like 13:37:00",
-        Kind::Duration => "a duration like PT1H30M",
-    }
 }
 
 /// A value for a message, truncated if it is long.

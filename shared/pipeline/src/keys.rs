@@ -1,6 +1,8 @@
 //! Every key of a pipeline file, in one table. The parser, the JSON Schema and the reference in
 //! `docs/pipeline.md` are derived from it, so they cannot disagree.
 
+use crate::Locale;
+
 /// One `[section]` of a pipeline file.
 #[derive(Debug)]
 pub(crate) struct Section {
@@ -61,6 +63,8 @@ pub(crate) enum Shape {
     Expression,
     /// A table: column = type.
     Types,
+    /// A table: column = locale.
+    Locales,
     /// A table: column = [`EXTRACT`].
     Extracts,
     /// A nested section.
@@ -147,7 +151,7 @@ pub(crate) static INPUT: Section = Section {
         "sheet": Shape::SheetRef, default "the first visible sheet" =>
             "The name of the sheet, or its 1-based position, counting hidden sheets. A hidden sheet can be chosen too."
         "header_row": Shape::Whole(1, rowmill_domain::limits::SHEET_ROWS), default "detected" =>
-            "The row number of the header, from 1."
+            "The row number of the header, from 1. By default it is the first row with values, or one of the next 50 rows if only that one has the columns that the pipeline names."
         "delimiter": Shape::OneOf(rowmill_domain::Delimiter::NAMES), default "detected" =>
             "What separates the values of csv, tsv and other delimited text. `none` reads each line as one value. Other formats ignore it."
         "required": Shape::Texts, default "[]" =>
@@ -156,6 +160,10 @@ pub(crate) static INPUT: Section = Section {
             "Columns that together identify a row. Later rows with the same values are rejected."
         "types": Shape::Types, default "as in the workbook" =>
             "The type of each column. Rows with a value of another type are rejected."
+        "locale": Shape::OneOf(Locale::NAMES), default "`1234.5` and `2026-12-31` only" =>
+            "How texts in columns of the types number, date, datetime and time are written: the decimal mark, what separates thousands, and the order of dates. [A recipe](write-a-pipeline.md#numbers-and-dates-as-people-type-them) explains it."
+        "locales": Shape::Locales, default "`locale`" =>
+            "The locale of a column that differs from the others."
         "hidden_rows": Shape::OneOf(&["keep", "skip"]), default "\"keep\"" =>
             "Whether to read hidden rows. They are recognized in xlsx, xlsm, xlsb, ods, HTML and XML Spreadsheet 2003 only."
         "limits": Shape::Table(&LIMITS), default "see [input.limits]" =>

@@ -54,6 +54,7 @@ mod embedded;
 mod error;
 pub mod expr;
 mod keys;
+mod locale;
 mod mentions;
 pub mod names;
 mod parameters;
@@ -74,6 +75,7 @@ pub use check::{RESULT_COLUMNS, result_headers};
 pub use embedded::{EmbeddedPipelineError, from_manifest};
 pub use error::PipelineError;
 pub use expr::Expr;
+pub use locale::{LocalNumber, Locale, Unit};
 pub use parameters::{Parameter, ParameterRule, ParameterSource};
 pub use pipeline::{
     BatchSettings, Check, DerivedColumn, Input, Notify, OnFailure, Pipeline, ReportSpec,

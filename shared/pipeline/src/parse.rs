@@ -23,6 +23,7 @@ use toml::de::{DeTable, DeValue};
 use self::reader::{Node, SourceFile, TomlTable};
 use crate::check::RESULT_COLUMNS;
 use crate::keys::Section;
+use crate::locale::Locale;
 use crate::mentions::{Mention, Mentions};
 use crate::names::{Origin, Reference, nearest};
 use crate::{
@@ -158,6 +159,38 @@ impl<'a> Builder<'a> {
                 types.push((column.to_owned(), kind));
             }
         }
+        let is_written = |kind: &Kind| {
+            matches!(
+                kind,
+                Kind::Number | Kind::Date | Kind::DateTime | Kind::Time
+            )
+        };
+        let locale = table.optional("locale").and_then(|node| {
+            if !types.iter().any(|(_, kind)| is_written(kind)) {
+                node.error(
+                    "`locale` has no effect: no column is a number, a date or a time".to_owned(),
+                    Some("name the columns in `types`"),
+                );
+            }
+            locale_of(&node)
+        });
+        let mut locales = Vec::new();
+        let entries = table.optional("locales").and_then(|n| n.entries());
+        for (column, at, node) in entries.unwrap_or_default() {
+            self.mention(column, at, 0);
+            if !types
+                .iter()
+                .any(|(name, kind)| name == column && is_written(kind))
+            {
+                node.error(
+                    format!("the locale of `{column}` has no effect: it is not a number, a date or a time"),
+                    Some("name the column in `types`"),
+                );
+            }
+            if let Some(locale) = locale_of(&node) {
+                locales.push((column.to_owned(), locale));
+            }
+        }
         let hidden_rows = table.optional("hidden_rows").and_then(|n| n.one_of());
         let limits = table.optional("limits");
         let limits = limits.and_then(|n| n.table(&[&keys::LIMITS]));
@@ -167,6 +200,8 @@ impl<'a> Builder<'a> {
             required,
             key,
             types,
+            locale,
+            locales,
             header_row,
             delimiter: delimiter.and_then(Delimiter::parse),
             skip_hidden_rows: hidden_rows == Some("skip"),
@@ -356,6 +391,25 @@ fn timeout(table: &TomlTable<'_>, default: Duration) -> Duration {
         .optional("timeout")
         .and_then(|n| n.read(units::duration, DURATION))
         .unwrap_or(default)
+}
+
+/// A locale. The name of a language that is written in several ways, or of another country, has no
+/// similar name but related ones.
+fn locale_of(node: &Node<'_>) -> Option<&'static Locale> {
+    let name = node.text()?;
+    let language = name.split(['-', '_']).next().unwrap_or_default();
+    let related = Locale::NAMES
+        .iter()
+        .filter(|known| known.split('-').next() == Some(language));
+    let related: Vec<String> = related.map(|known| format!("`{known}`")).collect();
+    if Locale::parse(name).is_none() && !related.is_empty() {
+        node.error(
+            format!("invalid value {name:?} for `{}`", node.name),
+            Some(&format!("write {}", related.join(" or "))),
+        );
+        return None;
+    }
+    node.one_of().and_then(Locale::parse)
 }
 
 /// Reads the limits that a file sets.

@@ -10,6 +10,7 @@ use rowmill_domain::{Delimiter, Kind, SheetRef};
 
 use crate::expr::Expr;
 use crate::keys;
+use crate::locale::Locale;
 use crate::mentions::Mentions;
 use crate::parameters::{self, Parameter};
 use crate::secrets::{self, Secret, UnusableSecret};
@@ -60,6 +61,11 @@ pub struct Input {
     pub key: Vec<String>,
     /// The types of columns, in the order of the file.
     pub types: Vec<(String, Kind)>,
+    /// How texts in columns with a type are written. `None`: as [`rowmill_domain::Value::parse`]
+    /// describes.
+    pub locale: Option<&'static Locale>,
+    /// The locales of columns that differ from it.
+    pub locales: Vec<(String, &'static Locale)>,
     /// The row number of the header, from 1. `None`: it is detected.
     pub header_row: Option<u32>,
     /// What separates the values of csv and tsv files. `None`: it is detected.
@@ -68,6 +74,15 @@ pub struct Input {
     pub skip_hidden_rows: bool,
     /// The limits that the file changes, by the names of [`read_limits`].
     pub limits: Vec<(&'static str, u64)>,
+}
+
+impl Input {
+    /// The locale of a column.
+    pub fn locale_of(&self, column: &str) -> Option<&'static Locale> {
+        let mut own = self.locales.iter();
+        let own = own.find(|(name, _)| name == column);
+        own.map(|(_, locale)| *locale).or(self.locale)
+    }
 }
 
 /// Returns the names of the limits in `[input.limits]` with their documented defaults.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::keys::{
     self, EXTRACT, EXTRACT_SOURCES, KINDS, Key, ROOT, STEP, STEP_KINDS, STEPS, Section, Shape,
 };
-use crate::{Pipeline, expr, template};
+use crate::{Locale, Pipeline, expr, template};
 
 impl Pipeline {
     /// Returns the JSON Schema (draft 2020-12) of pipeline files, for editors. A test keeps
@@ -99,6 +99,7 @@ fn shape(shape: &Shape) -> Value {
         Shape::Memory => pattern(r"^[0-9]+(\.[0-9]+)?\s*(MiB|GiB)$"),
         Shape::Templates => values(text()),
         Shape::Types => values(json!({"enum": KINDS})),
+        Shape::Locales => values(json!({"enum": Locale::NAMES})),
         Shape::Extracts => {
             let mut one = object(&[&EXTRACT]);
             let sources = EXTRACT_SOURCES.map(|key| json!({"required": [key]}));
@@ -218,6 +219,7 @@ fn shape_words(shape: &Shape) -> String {
         Shape::Templates => "table of templates".to_owned(),
         Shape::Expression => "expression".to_owned(),
         Shape::Types => "table: column = type".to_owned(),
+        Shape::Locales => "table: column = locale".to_owned(),
         Shape::Extracts => "table: column = { .. }".to_owned(),
         Shape::Secrets => "list of names, or table: name = text".to_owned(),
         Shape::Parameters => "table: name = text or table".to_owned(),

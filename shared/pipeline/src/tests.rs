@@ -221,6 +221,16 @@ fn the_documented_defaults_are_the_real_ones() {
 }
 
 #[test]
+fn a_column_can_have_its_own_locale() {
+    let toml = "[input]\ntypes = { a = \"number\", b = \"date\" }\nlocale = \"de\"\nlocales = { b = \"en-US\" }\n";
+    let input = Pipeline::parse("p.toml", toml).unwrap().input;
+    let name = |column| input.locale_of(column).map(|locale| locale.name);
+    assert_eq!((name("a"), name("b")), (Some("de"), Some("en-US")));
+    let none = Pipeline::parse("p.toml", "").unwrap().input;
+    assert_eq!(none.locale_of("a"), None);
+}
+
+#[test]
 fn limits_and_hidden_rows_are_parsed() {
     let toml =
         "[input]\nhidden_rows = \"skip\"\nlimits = { cells = 17_179_869_185, ratio = 0x10 }\n";
@@ -265,6 +275,10 @@ fn every_error_has_its_position() {
         ("[input]\nsheet = 0".to_owned(), "2:9", "must be between 1", ""),
         ("[input]\nkey = [\"a\", \"a\"]".to_owned(), "2:13", "is listed twice", ""),
         ("[input]\nhidden_rows = \"hide\"".to_owned(), "2:15", "invalid value \"hide\"", "`keep`"),
+        ("[input]\nlocale = \"de\"".to_owned(), "2:10", "`locale` has no effect", "`types`"),
+        ("[input]\ntypes = { a = \"number\" }\nlocale = \"en\"".to_owned(), "3:10", "invalid value \"en\" for `locale`", "write `en-AU` or `en-GB`"),
+        ("[input]\ntypes = { a = \"date\" }\nlocale = \"de-AT\"".to_owned(), "3:10", "invalid value \"de-AT\" for `locale`", "write `de` or `de-CH`"),
+        ("[input]\ntypes = { a = \"text\" }\nlocales = { a = \"de\" }".to_owned(), "3:17", "the locale of `a` has no effect", "`types`"),
         ("[input]\nlimits = { cell = 5 }".to_owned(), "2:12", "unknown key `cell`", "`cells`"),
         ("[input]\nlimits = { cells = 0 }".to_owned(), "2:20", "above 0", ""),
         ("[input]\ntypes = { a = \"txt\" }".to_owned(), "2:15", "invalid value \"txt\"", "`text`"),

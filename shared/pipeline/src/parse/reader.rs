@@ -7,9 +7,9 @@ use miette::{NamedSource, SourceSpan};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::PipelineError;
 use crate::keys::{KINDS, Key, Section, Shape};
 use crate::names::{CompileError, suggest};
+use crate::{Locale, PipelineError};
 
 /// The text of a pipeline file and the errors found in it.
 pub(crate) struct SourceFile<'a> {
@@ -184,6 +184,7 @@ impl<'a> Node<'a> {
         let allowed: &[&str] = match self.shape {
             Some(Shape::OneOf(allowed)) => allowed,
             Some(Shape::Types) => KINDS,
+            Some(Shape::Locales) => Locale::NAMES,
             _ => &[],
         };
         let text = self.text()?;
