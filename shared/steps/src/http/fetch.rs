@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::Http;
 use super::attempt_error::AttemptError;
+use super::extract::Extracted;
 use super::host_limiter::{Cost, HostSignal};
 use super::request::Request;
 use super::response::HttpResponse;
@@ -18,19 +19,13 @@ pub(super) struct FetchResult<T> {
     pub(super) attempts: u32,
 }
 
-impl<T> FetchResult<(Arc<HttpResponse>, T)> {
-    /// A cached or shared response, if `judge` accepts it.
-    fn reuse(
-        response: &Arc<HttpResponse>,
-        judge: &(dyn Fn(&HttpResponse) -> Result<T, AttemptError> + Send + Sync),
-    ) -> Option<Self> {
-        let judged = judge(response).ok()?;
-        let result = Ok((response.clone(), judged));
-        Some(FetchResult {
-            result,
-            attempts: 1,
-        })
-    }
+/// Accepts a response with what was extracted from it, or says why not.
+type Judge<'a, T> = &'a (dyn Fn(&HttpResponse, Extracted) -> Result<T, AttemptError> + Send + Sync);
+
+/// How a response that is shared between children was found.
+enum Found<T> {
+    Fetched(FetchResult<(Arc<HttpResponse>, T)>),
+    Shared(Arc<HttpResponse>),
 }
 
 impl Http {
@@ -39,7 +34,7 @@ impl Http {
         &self,
         row: u32,
         request: &Request,
-        judge: &(dyn Fn(&HttpResponse) -> Result<T, AttemptError> + Send + Sync),
+        judge: Judge<'_, T>,
     ) -> FetchResult<(Arc<HttpResponse>, T)> {
         let Some(cache) = &self.cache else {
             return self.fetch(row, request, judge).await;
@@ -58,9 +53,8 @@ impl Http {
         if let Some(fetched) = own {
             return fetched;
         }
-        if let Some(reused) = cached
-            .ok()
-            .and_then(|response| FetchResult::reuse(response, judge))
+        if let Ok(response) = cached
+            && let Some(reused) = self.reuse(response, judge).await
         {
             return reused;
         }
@@ -73,7 +67,7 @@ impl Http {
         &self,
         row: u32,
         request: &Request,
-        judge: &(dyn Fn(&HttpResponse) -> Result<T, AttemptError> + Send + Sync),
+        judge: Judge<'_, T>,
     ) -> FetchResult<(Arc<HttpResponse>, T)> {
         let fetch = self.fetch(row, request, judge);
         let Some(shared) = &self.shared else {
@@ -81,17 +75,49 @@ impl Http {
         };
         let decode = |answer: &str| {
             let response = shared.unpack(request, answer)?;
-            FetchResult::reuse(&Arc::new(response), judge)
+            Some(Found::Shared(Arc::new(response)))
         };
         // If there is no response, or it cannot be shared, the shared answer is empty and each
         // child fetches for itself. Otherwise they would wait for each other's failures in turn.
-        let encode = |fetched: &FetchResult<(Arc<HttpResponse>, T)>| {
-            let response = fetched.result.as_ref().ok().map(|(response, _)| response);
-            let packed = response.and_then(|response| shared.pack(request, response));
+        let encode = |found: &Found<T>| {
+            let response = match found {
+                Found::Fetched(fetched) => fetched.result.as_ref().ok(),
+                Found::Shared(_) => None,
+            };
+            let packed = response.and_then(|(response, _)| shared.pack(request, response));
             Some(packed.unwrap_or_default())
         };
         let question = shared.question(request);
-        get_or_share(&*shared.answers, &question, decode, fetch, encode).await
+        let find = async { Found::Fetched(fetch.await) };
+        match get_or_share(&*shared.answers, &question, decode, find, encode).await {
+            Found::Fetched(fetched) => fetched,
+            Found::Shared(response) => match self.reuse(&response, judge).await {
+                Some(reused) => reused,
+                None => self.fetch(row, request, judge).await,
+            },
+        }
+    }
+
+    /// A cached or shared response, if `judge` accepts it.
+    async fn reuse<T>(
+        &self,
+        response: &Arc<HttpResponse>,
+        judge: Judge<'_, T>,
+    ) -> Option<FetchResult<(Arc<HttpResponse>, T)>> {
+        let judged = judge(response, self.extracted(response).await).ok()?;
+        let result = Ok((response.clone(), judged));
+        Some(FetchResult {
+            result,
+            attempts: 1,
+        })
+    }
+
+    /// What a response has for the outputs. Nothing, if it is a failure whatever it contains.
+    async fn extracted(&self, response: &Arc<HttpResponse>) -> Extracted {
+        match response.status.is_success() || self.ok_when.is_some() {
+            true => self.extractor.read(response).await,
+            false => Extracted::default(),
+        }
     }
 
     /// Sends the request until `judge` accepts a response or the step's attempts are spent.
@@ -99,7 +125,7 @@ impl Http {
         &self,
         row: u32,
         request: &Request,
-        judge: &(dyn Fn(&HttpResponse) -> Result<T, AttemptError> + Send + Sync),
+        judge: Judge<'_, T>,
     ) -> FetchResult<(Arc<HttpResponse>, T)> {
         let failed = |reason: &str, attempts: u32| FetchResult {
             result: Err(format!("{request}: {reason}")),
@@ -117,14 +143,17 @@ impl Http {
             };
             attempts += 1;
             let error = match self.attempt(request, &mut in_flight).await {
-                Ok(response) => match judge(&response) {
-                    Ok(judged) => {
-                        in_flight.finish(row, HostSignal::Healthy);
-                        let result = Ok((Arc::new(response), judged));
-                        return FetchResult { result, attempts };
+                Ok(response) => {
+                    let response = Arc::new(response);
+                    match judge(&response, self.extracted(&response).await) {
+                        Ok(judged) => {
+                            in_flight.finish(row, HostSignal::Healthy);
+                            let result = Ok((response, judged));
+                            return FetchResult { result, attempts };
+                        }
+                        Err(error) => error,
                     }
-                    Err(error) => error,
-                },
+                }
                 Err(error) => error,
             };
             // Redacted here, because the reason is logged, too.

@@ -3,8 +3,9 @@
 
 use std::borrow::Cow;
 
+use serde::de::{DeserializeSeed, Error};
 use serde_json::Value;
-use serde_json_path::JsonPath;
+use serde_json::error::Category;
 
 use crate::digits;
 
@@ -14,75 +15,138 @@ const NO_NUMBER: char = '\u{fdd0}';
 /// Stands for half of a surrogate pair.
 const HALF: char = '\u{fdd1}';
 
-/// A parsed document.
+/// Largest number of documents in JSON Lines.
+const LINES_MAX: usize = 1_000_000;
+
+/// A parsed document, or the parts of it that are kept.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Json {
     /// With integers that do not fit 64 bits as text, which has all digits.
-    exact: Value,
-    /// With these integers as doubles, if there are any: a JSONPath filter compares numbers.
-    rounded: Option<Value>,
-}
-
-impl Json {
-    /// The values that a path selects, in order.
-    pub(super) fn select(&self, path: &JsonPath) -> Vec<&Value> {
-        let Some(rounded) = &self.rounded else {
-            return path.query(&self.exact).all();
-        };
-        // Both have the same structure.
-        let found = path.query_located(rounded);
-        let pointers = found.locations().map(|at| at.to_json_pointer());
-        pointers.filter_map(|at| self.exact.pointer(&at)).collect()
-    }
+    pub(super) exact: Value,
+    /// With these integers as doubles, if there are any: a JSONPath filter compares numbers. Otherwise
+    /// the same.
+    pub(super) rounded: Option<Value>,
 }
 
 /// Parses JSON. A value that JSON does not have becomes a marked text. Several documents, one on each
 /// line (JSON Lines), become a list.
 ///
+/// `seed` returns what parses the document, or the line with this number (from 0), and keeps a part of it.
+///
 /// # Errors
-/// The text is not JSON in other ways.
-pub(super) fn parse(json: &str) -> Result<Json, serde_json::Error> {
-    one(json).or_else(|error| lines(json).ok().flatten().ok_or(error))
+/// The text is not JSON in other ways, or `seed` refuses it.
+pub(super) fn parse<S>(
+    json: &str,
+    seed: &dyn Fn(Option<usize>) -> S,
+) -> Result<Json, serde_json::Error>
+where
+    S: for<'de> DeserializeSeed<'de, Value = Option<Value>>,
+{
+    one(json, &|| seed(None)).or_else(|error| match error.classify() {
+        // Refused.
+        Category::Data => Err(error),
+        _ => match lines(json, seed) {
+            Ok(Some(lines)) => Ok(lines),
+            Err(refused) if refused.is_data() => Err(refused),
+            _ => Err(error),
+        },
+    })
 }
 
 /// Parses JSON Lines to a list. `None`: there are no lines, or they do not look like JSON Lines.
 ///
 /// # Errors
-/// A line is not JSON.
-pub(super) fn lines(json: &str) -> Result<Option<Json>, serde_json::Error> {
+/// A line is not JSON, or `seed` refuses it.
+pub(super) fn lines<S>(
+    json: &str,
+    seed: &dyn Fn(Option<usize>) -> S,
+) -> Result<Option<Json>, serde_json::Error>
+where
+    S: for<'de> DeserializeSeed<'de, Value = Option<Value>>,
+{
     let lines = || json.lines().filter(|line| !line.trim().is_empty());
     if !lines().all(|line| line.trim_start().starts_with(['{', '['])) {
         return Ok(None);
     }
-    let (mut exact, mut rounded, mut has_rounded) = (Vec::new(), Vec::new(), false);
-    for line in lines() {
-        let line = one(line)?;
-        has_rounded |= line.rounded.is_some();
-        rounded.push(line.rounded.unwrap_or_else(|| line.exact.clone()));
-        exact.push(line.exact);
+    if lines().nth(LINES_MAX).is_some() {
+        let reason = format!("the JSON is not read: it has more than {LINES_MAX} lines");
+        return Err(Error::custom(reason));
     }
-    Ok((!exact.is_empty()).then(|| Json {
+    let all = |is_exact: bool| {
+        let read = |(n, line)| match is_exact {
+            true => exact(line, &|| seed(Some(n))),
+            false => rounded(line, &|| seed(Some(n))),
+        };
+        lines().enumerate().map(read).collect::<Result<Vec<_>, _>>()
+    };
+    let exact = all(true)?;
+    let rounded = match lines().any(is_large) {
+        true => Some(Value::Array(all(false)?)),
+        false => None,
+    };
+    Ok((!exact.is_empty()).then_some(Json {
         exact: Value::Array(exact),
-        rounded: has_rounded.then_some(Value::Array(rounded)),
+        rounded,
     }))
 }
 
-fn one(json: &str) -> Result<Json, serde_json::Error> {
-    let parse = |json: &str| {
-        let quoted = digits::quote_large_integers(json.as_bytes());
-        Ok(Json {
-            exact: serde_json::from_slice(&quoted)?,
-            rounded: match quoted {
-                // A number may be too large even for a double.
-                Cow::Owned(_) => serde_json::from_str(json).ok(),
-                Cow::Borrowed(_) => None,
-            },
-        })
-    };
-    parse(json).or_else(|error| match marked(json) {
-        Some(marked) => parse(&marked),
-        None => Err(error),
+fn is_large(json: &str) -> bool {
+    matches!(digits::quote_large_integers(json.as_bytes()), Cow::Owned(_))
+}
+
+fn one<S>(json: &str, seed: &dyn Fn() -> S) -> Result<Json, serde_json::Error>
+where
+    S: for<'de> DeserializeSeed<'de, Value = Option<Value>>,
+{
+    Ok(Json {
+        exact: exact(json, seed)?,
+        rounded: match is_large(json) {
+            true => Some(rounded(json, seed)?),
+            false => None,
+        },
     })
+}
+
+/// Parses a document, with large integers as text.
+fn exact<S>(json: &str, seed: &dyn Fn() -> S) -> Result<Value, serde_json::Error>
+where
+    S: for<'de> DeserializeSeed<'de, Value = Option<Value>>,
+{
+    let parse = |json: &str| document(&digits::quote_large_integers(json.as_bytes()), seed());
+    tolerant(json, &parse)
+}
+
+/// Parses a document, with large integers as doubles. One that is too large even for a double is text.
+fn rounded<S>(json: &str, seed: &dyn Fn() -> S) -> Result<Value, serde_json::Error>
+where
+    S: for<'de> DeserializeSeed<'de, Value = Option<Value>>,
+{
+    let parse = |json: &str| document(json.as_bytes(), seed());
+    tolerant(json, &parse).or_else(|error| match error.classify() {
+        Category::Data => Err(error),
+        _ => exact(json, seed),
+    })
+}
+
+/// Parses text that may contain values that JSON does not have.
+fn tolerant(
+    json: &str,
+    parse: &dyn Fn(&str) -> Result<Value, serde_json::Error>,
+) -> Result<Value, serde_json::Error> {
+    parse(json).or_else(|error| match (error.classify(), marked(json)) {
+        (Category::Data, _) | (_, None) => Err(error),
+        (_, Some(marked)) => parse(&marked),
+    })
+}
+
+fn document<S>(json: &[u8], seed: S) -> Result<Value, serde_json::Error>
+where
+    S: for<'de> DeserializeSeed<'de, Value = Option<Value>>,
+{
+    let mut parser = serde_json::Deserializer::from_slice(json);
+    let kept = seed.deserialize(&mut parser)?;
+    parser.end()?;
+    Ok(kept.unwrap_or_default())
 }
 
 /// Why a text is not a value, if it contains a marked one.
@@ -179,10 +243,20 @@ fn unit(text: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::marker::PhantomData;
+
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+
+    fn parse(json: &str) -> Result<Json, serde_json::Error> {
+        super::parse(json, &|_| PhantomData)
+    }
+
+    fn lines(json: &str) -> Result<Option<Json>, serde_json::Error> {
+        super::lines(json, &|_| PhantomData)
+    }
 
     #[test]
     fn values_that_json_does_not_have_are_marked() {
@@ -261,28 +335,6 @@ mod tests {
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn filters_compare_integers_of_any_size_as_numbers() {
-        let json = r#"[{"n":12345678901234567890123,"id":1},{"n":5,"id":98765432109876543210987}]"#;
-        let json = parse(json).unwrap();
-        let select = |path: &str| -> Vec<Value> {
-            let found = json.select(&JsonPath::parse(path).unwrap());
-            found.into_iter().cloned().collect()
-        };
-        assert_eq!(select("$[?@.n > 1000].id"), [json!(1)]);
-        assert_eq!(
-            select("$[?@.n < 1000].id"),
-            [json!("98765432109876543210987")]
-        );
-        assert_eq!(select("$[?@.n == 12345678901234567890123].n").len(), 1);
-        assert_eq!(select("$[0].n"), [json!("12345678901234567890123")]);
-        // Beyond a double.
-        let huge = format!("{{\"n\":{}}}", "9".repeat(400));
-        let found = parse(&huge).unwrap();
-        let path = JsonPath::parse("$.n").unwrap();
-        assert_eq!(found.select(&path), [&json!("9".repeat(400))]);
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub(crate) struct Http {
     shared: Option<SharedResponses>,
     timeout: Duration,
     attempts: u32,
-    extractor: Extractor,
+    extractor: Arc<Extractor>,
     secrets: Arc<Secrets>,
     /// By host and port.
     hosts: Mutex<HashMap<String, Arc<Host>>>,
@@ -130,7 +130,7 @@ impl Http {
                 .map(|answers| SharedResponses::new(step, answers, deps.secrets.clone())),
             timeout: step.timeout,
             attempts: step.attempts.max(1),
-            extractor: Extractor::new(&step.outputs)?,
+            extractor: Arc::new(Extractor::new(&step.outputs)?),
             secrets: deps.secrets.clone(),
             hosts: Mutex::default(),
             concurrency: deps.concurrency.max(1),
@@ -163,7 +163,7 @@ impl Http {
         if let Some(paging) = &self.pages {
             return self.run_paged(record, request, paging).await;
         }
-        let judge = |response: &HttpResponse| self.outputs(record, response);
+        let judge = |response: &HttpResponse, extracted| self.outputs(record, response, extracted);
         let FetchResult { result, attempts } = self.get(record.record.row, &request, &judge).await;
         match result {
             Ok((_, outputs)) => StepResult::ok(outputs, attempts),

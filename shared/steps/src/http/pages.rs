@@ -1,6 +1,7 @@
 //! Answers that are split into pages.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use reqwest::StatusCode;
@@ -10,7 +11,7 @@ use rowmill_pipeline::{Extract, HttpOutput, NextPage, Pages};
 use url::Url;
 
 use super::Http;
-use super::extract::{Extractor, Gathered};
+use super::extract::{Extracted, Extractor, Gathered};
 use super::fetch::FetchResult;
 use super::request::{Request, redacted_url};
 use super::response::HttpResponse;
@@ -26,10 +27,10 @@ pub(super) struct Paging {
 enum Next {
     /// `Link: <..>; rel="next"` (RFC 8288).
     LinkHeader,
-    Part(Extractor),
+    Part(Arc<Extractor>),
     Cursor {
         query: String,
-        place: Extractor,
+        place: Arc<Extractor>,
     },
     Number {
         query: String,
@@ -41,13 +42,14 @@ enum Next {
 impl Paging {
     pub(super) fn new(pages: &Pages) -> Result<Paging, SetupError> {
         let part = |from: &Extract| {
-            Extractor::new(&[HttpOutput {
+            let extractor = Extractor::new(&[HttpOutput {
                 name: "next".to_owned(),
                 from: from.clone(),
                 kind: None,
                 optional: true,
                 absolute: false,
-            }])
+            }])?;
+            Ok::<_, SetupError>(Arc::new(extractor))
         };
         let next = match &pages.next {
             NextPage::Link(Extract::Header(name)) if name.eq_ignore_ascii_case("link") => {
@@ -86,7 +88,7 @@ impl Paging {
     ///
     /// # Errors
     /// The URL is invalid, or on a host that the step does not allow.
-    fn next_url(&self, page: &HttpResponse, first: &Url) -> Result<Option<Url>, String> {
+    async fn next_url(&self, page: &Arc<HttpResponse>, first: &Url) -> Result<Option<Url>, String> {
         let found = match &self.next {
             Next::LinkHeader => {
                 let values = page.headers.get_all(LINK).iter();
@@ -95,10 +97,12 @@ impl Paging {
             }
             Next::Part(extractor) => extractor
                 .address(page)
+                .await
                 .map_err(|e| format!("`next` in [step.pages]: {e}"))?,
             Next::Cursor { query, place } => {
                 let cursor = place
                     .cursor(page)
+                    .await
                     .map_err(|e| format!("`cursor` in [step.pages]: {e}"))?;
                 return Ok(cursor.map(|cursor| with_parameter(first, query, &cursor)));
             }
@@ -178,12 +182,13 @@ impl Http {
             let Some(page) = request.take() else { break };
             seen.insert(page.url.clone());
             // A numbered page after the last one may not exist.
-            let judge = |response: &HttpResponse| {
+            let judge = |response: &HttpResponse, extracted: Extracted| {
                 let gone = matches!(response.status, StatusCode::NOT_FOUND | StatusCode::GONE);
                 if numbered && n > 1 && gone && self.ok_when.is_none() {
-                    return Ok(false);
+                    return Ok(None);
                 }
-                self.check_success(record, response).map(|()| true)
+                self.check_success(record, response, &extracted)?;
+                Ok(Some(extracted))
             };
             let FetchResult {
                 result,
@@ -194,20 +199,20 @@ impl Http {
                 1 => StepResult::failed(reason, attempts),
                 n => StepResult::failed(format!("page {n}: {reason}"), attempts),
             };
-            let response = match result {
-                Ok((response, true)) => response,
-                Ok((_, false)) => break,
+            let (response, extracted) = match result {
+                Ok((response, Some(extracted))) => (response, extracted),
+                Ok((_, None)) => break,
                 Err(reason) => return failed(reason),
             };
             if numbered && n > 1 && response.body == last {
                 break;
             }
-            match self.extractor.gather(&response, &mut gathered) {
+            match self.extractor.gather(extracted, &mut gathered) {
                 Ok(false) if numbered => break,
                 Ok(_) => {}
                 Err(reason) => return failed(format!("{page}: {reason}")),
             }
-            request = match paging.next_url(&response, &first.url) {
+            request = match paging.next_url(&response, &first.url).await {
                 Ok(Some(url)) if seen.contains(&url) => None,
                 Ok(Some(url)) => match page.clone().with_url(url) {
                     Ok(next) => Some(next),

@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode};
+use serde::de::DeserializeSeed;
+use serde_json::error::Category;
 use url::Url;
 
 use super::attempt_error::AttemptError;
@@ -88,12 +90,18 @@ pub(super) async fn read(mut response: Response, part: Part) -> Result<HttpRespo
 async fn read_plain(response: &mut Response, part: Part) -> Result<Bytes, AttemptError> {
     let mut body: Option<Bytes> = None;
     let mut rest = BytesMut::new();
+    let length = response
+        .content_length()
+        .unwrap_or(0)
+        .min(RESPONSE_MAX as u64) as usize;
     while let Some(chunk) = response.chunk().await.map_err(|e| AttemptError::of(&e))? {
         match &body {
             // Most bodies arrive as one chunk, which then needs no copy.
             None => body = Some(chunk),
             Some(first) => {
                 if rest.is_empty() {
+                    // Growing would need twice the memory.
+                    rest.reserve(length.max(first.len() + chunk.len()));
                     rest.extend_from_slice(first);
                 }
                 rest.extend_from_slice(&chunk);
@@ -142,21 +150,35 @@ impl HttpResponse {
         self.body.trim_ascii().is_empty()
     }
 
-    /// The body as JSON.
-    pub(super) fn json(&self) -> Result<Json, String> {
+    /// The body as JSON, of which `seed` keeps a part: see [`lenient::parse`].
+    pub(super) fn json<S>(&self, seed: &dyn Fn(Option<usize>) -> S) -> Result<Json, String>
+    where
+        S: for<'de> DeserializeSeed<'de, Value = Option<serde_json::Value>>,
+    {
         let failed = |e: &dyn std::fmt::Display| {
             let start = excerpt(&self.body);
             format!("the response is not JSON ({e}): {start}")
         };
         let text = charset::json(&self.body, self.content_type()).map_err(|e| failed(&e))?;
-        let parsed = match self.media_type().is_some_and(is_json_lines) {
-            true => lenient::lines(&text).map_err(|e| failed(&e))?,
-            false => None,
+        let is_lines = self.media_type().is_some_and(is_json_lines);
+        let parsed = match is_lines {
+            true => lenient::lines(&text, seed),
+            false => Ok(None),
         };
-        match parsed {
-            Some(lines) => Ok(lines),
-            None => lenient::parse(&text).map_err(|e| failed(&e)),
-        }
+        let parsed = match parsed {
+            Ok(None) => lenient::parse(&text, seed),
+            Ok(Some(lines)) => Ok(lines),
+            Err(error) => Err(error),
+        };
+        parsed.map_err(|e| match e.classify() {
+            // Refused. The position says nothing.
+            Category::Data => {
+                let reason = e.to_string();
+                let end = reason.find(" at line").unwrap_or(reason.len());
+                reason[..end].to_owned()
+            }
+            _ => failed(&e),
+        })
     }
 
     /// The body as text: HTML, XML or any other.

@@ -5,18 +5,20 @@ use rowmill_domain::{Row, Value};
 
 use super::Http;
 use super::attempt_error::AttemptError;
+use super::extract::Extracted;
 use super::response::HttpResponse;
 
 impl Http {
-    /// Extracts the outputs of a response that is a success.
+    /// The outputs of a response that is a success.
     pub(super) fn outputs(
         &self,
         row: Row<'_>,
         response: &HttpResponse,
+        extracted: Extracted,
     ) -> Result<Outputs, AttemptError> {
-        self.check_success(row, response)?;
+        self.check_success(row, response, &extracted)?;
         self.extractor
-            .extract(response)
+            .outputs(response, extracted)
             .map_err(AttemptError::permanent)
     }
 
@@ -25,6 +27,7 @@ impl Http {
         &self,
         row: Row<'_>,
         response: &HttpResponse,
+        extracted: &Extracted,
     ) -> Result<(), AttemptError> {
         let status = response.status;
         let Some(rule) = &self.ok_when else {
@@ -38,7 +41,7 @@ impl Http {
             };
         };
         let mut outputs = row.outputs.to_vec();
-        outputs.extend(self.extractor.present(response));
+        outputs.extend(self.extractor.present(extracted));
         outputs.push(("status".into(), f64::from(status.as_u16()).into()));
         let row = Row {
             outputs: &outputs,

@@ -3,7 +3,7 @@
 use rowmill_domain::Value;
 use rowmill_domain::record::Outputs;
 
-use super::{Extractor, HttpResponse, ParsedBody, SEPARATOR, TEXT_MAX};
+use super::{Extracted, Extractor, Found, SEPARATOR, TEXT_MAX};
 
 /// The outputs of the pages read so far.
 #[derive(Default)]
@@ -18,24 +18,25 @@ impl Extractor {
     /// Adds a page. Returns whether its body has a value for any output.
     pub(in super::super) fn gather(
         &self,
-        response: &HttpResponse,
+        page: Extracted,
         into: &mut Gathered,
     ) -> Result<bool, String> {
         into.found.resize_with(self.outputs.len(), Default::default);
         into.pages += 1;
-        let mut body = ParsedBody::new(response);
         let mut any = false;
-        for (output, (first, all)) in self.outputs.iter().zip(&mut into.found) {
-            if output.is_all() {
-                let texts = output.all(&mut body)?;
-                any |= !texts.is_empty();
-                into.bytes += texts.iter().map(String::len).sum::<usize>();
-                all.extend(texts);
-            } else {
-                let value = output.value(&mut body)?;
-                any |= value.is_some() && output.is_of_body();
-                if first.is_none() {
-                    *first = value;
+        let found = self.outputs.iter().zip(page.0).zip(&mut into.found);
+        for ((output, found), (first, all)) in found {
+            match found? {
+                Found::All(texts) => {
+                    any |= !texts.is_empty();
+                    into.bytes += texts.iter().map(String::len).sum::<usize>();
+                    all.extend(texts);
+                }
+                Found::One(value) => {
+                    any |= value.is_some() && output.is_of_body();
+                    if first.is_none() {
+                        *first = value;
+                    }
                 }
             }
         }

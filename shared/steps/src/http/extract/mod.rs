@@ -2,11 +2,16 @@
 //! expression, from its headers, or from its status.
 
 mod budget;
+mod document;
 mod gathered;
+mod json_path;
 mod output;
 mod page;
+mod parser_thread;
 
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Instant;
 
 use rowmill_domain::Value;
@@ -15,6 +20,7 @@ use rowmill_pipeline::HttpOutput;
 use url::Url;
 
 use self::budget::Budget;
+use self::document::Keep;
 pub(super) use self::gathered::Gathered;
 use self::output::Output;
 use self::page::{Page, PageError};
@@ -32,9 +38,20 @@ pub(super) struct Extractor {
     outputs: Vec<Output>,
 }
 
+/// What a response has for each output, or why it has nothing.
+#[derive(Default)]
+pub(super) struct Extracted(Vec<Result<Found, String>>);
+
+enum Found {
+    One(Option<Value>),
+    /// The texts of all matches.
+    All(Vec<String>),
+}
+
 /// A response with its body as JSON, HTML and text, each parsed when first needed.
 struct ParsedBody<'a> {
     response: &'a HttpResponse,
+    outputs: &'a [Output],
     json: Option<Result<Option<Json>, String>>,
     page: Option<Result<Page, String>>,
     until: Instant,
@@ -42,9 +59,10 @@ struct ParsedBody<'a> {
 }
 
 impl<'a> ParsedBody<'a> {
-    fn new(response: &'a HttpResponse) -> ParsedBody<'a> {
+    fn new(response: &'a HttpResponse, outputs: &'a [Output]) -> ParsedBody<'a> {
         ParsedBody {
             response,
+            outputs,
             json: None,
             page: None,
             until: Instant::now() + response.parse_time,
@@ -52,13 +70,21 @@ impl<'a> ParsedBody<'a> {
         }
     }
 
-    /// The body as JSON. `None` if there is nothing to extract from: an empty body, or an error page
-    /// that the step's rule accepts as a success.
+    /// The parts of the body as JSON that outputs can select. `None` if there is nothing to extract from: an
+    /// empty body, or an error page that the step's rule accepts as a success.
     fn json(&mut self) -> Result<Option<&Json>, String> {
-        let response = self.response;
-        let parsed = self.json.get_or_insert_with(|| match response.json() {
-            Err(_) if response.is_empty() || !response.status.is_success() => Ok(None),
-            parsed => parsed.map(Some),
+        let (response, outputs) = (self.response, self.outputs);
+        let parsed = self.json.get_or_insert_with(|| {
+            let bytes = Cell::new(0);
+            let keep = Keep::new(outputs.iter().filter_map(Output::json_parts), &bytes);
+            let of_line = |line| match line {
+                None => keep.clone(),
+                Some(line) => keep.item(line),
+            };
+            match response.json(&of_line) {
+                Err(_) if response.is_empty() || !response.status.is_success() => Ok(None),
+                parsed => parsed.map(Some),
+            }
         });
         parsed.as_ref().map(Option::as_ref).map_err(Clone::clone)
     }
@@ -110,15 +136,88 @@ impl Extractor {
         Ok(Extractor { outputs })
     }
 
+    /// Extracts the outputs from a response.
+    pub(super) async fn read(self: &Arc<Self>, response: &Arc<HttpResponse>) -> Extracted {
+        self.parse(response, |extractor, body| {
+            let found = extractor.outputs.iter().map(|output| output.found(body));
+            Extracted(found.collect())
+        })
+        .await
+    }
+
+    /// The value of the first output as a URL, and what it is relative to.
+    ///
+    /// # Errors
+    /// The value cannot be an address.
+    pub(super) async fn address(
+        self: &Arc<Self>,
+        response: &Arc<HttpResponse>,
+    ) -> Result<Option<(Url, String)>, String> {
+        self.parse(response, |extractor, body| {
+            let Some(output) = extractor.outputs.first() else {
+                return Ok(None);
+            };
+            match output.address(body)? {
+                Some(address) => Ok(Some((body.base()?, address))),
+                None => Ok(None),
+            }
+        })
+        .await
+    }
+
+    /// The value of the first output as a cursor, of which `false` is none.
+    ///
+    /// # Errors
+    /// The value cannot be a cursor.
+    pub(super) async fn cursor(
+        self: &Arc<Self>,
+        response: &Arc<HttpResponse>,
+    ) -> Result<Option<String>, String> {
+        self.parse(response, |extractor, body| {
+            let Some(output) = extractor.outputs.first() else {
+                return Ok(None);
+            };
+            Ok(match output.value(body)? {
+                None | Some(Value::Bool(false)) => None,
+                Some(cursor) => Some(cursor.to_text()),
+            })
+        })
+        .await
+    }
+
+    /// Works on a response, on the thread for large ones.
+    async fn parse<T: Send + 'static>(
+        self: &Arc<Self>,
+        response: &Arc<HttpResponse>,
+        work: impl FnOnce(&Extractor, &mut ParsedBody<'_>) -> T + Send + 'static,
+    ) -> T {
+        let (extractor, response) = (self.clone(), response.clone());
+        parser_thread::parse(response.body.len(), move || {
+            work(
+                &extractor,
+                &mut ParsedBody::new(&response, &extractor.outputs),
+            )
+        })
+        .await
+    }
+
     /// The outputs that have a value.
     ///
     /// # Errors
     /// A required output has no value, or a value has the wrong type.
-    pub(super) fn extract(&self, response: &HttpResponse) -> Result<Outputs, String> {
-        let mut found = Vec::with_capacity(self.outputs.len());
-        for (output, value) in self.values(response) {
-            match value? {
-                Some(value) => found.push((output.name.clone(), value)),
+    pub(super) fn outputs(
+        &self,
+        response: &HttpResponse,
+        extracted: Extracted,
+    ) -> Result<Outputs, String> {
+        let mut outputs = Vec::with_capacity(self.outputs.len());
+        for (output, found) in self.outputs.iter().zip(extracted.0) {
+            let value = match found? {
+                Found::One(value) => value,
+                Found::All(texts) => output.joined(&texts)?,
+            };
+            match value {
+                Some(value) => outputs.push((output.name.clone(), value)),
                 None if output.optional => {}
                 None => {
                     let place = match response.is_empty() {
@@ -132,53 +231,21 @@ impl Extractor {
                 }
             }
         }
-        Ok(found)
+        Ok(outputs)
     }
 
     /// The outputs that have a value. All others are ignored.
-    pub(super) fn present(&self, response: &HttpResponse) -> Outputs {
-        self.values(response)
-            .filter_map(|(output, value)| Some((output.name.clone(), value.ok()??)))
-            .collect()
-    }
-
-    fn values<'a>(
-        &'a self,
-        response: &'a HttpResponse,
-    ) -> impl Iterator<Item = (&'a Output, Result<Option<Value>, String>)> {
-        let mut body = ParsedBody::new(response);
-        self.outputs
-            .iter()
-            .map(move |output| (output, output.value(&mut body)))
-    }
-
-    /// The value of the first output as a URL, and what it is relative to.
-    ///
-    /// # Errors
-    /// The value cannot be an address.
-    pub(super) fn address(&self, response: &HttpResponse) -> Result<Option<(Url, String)>, String> {
-        let Some(output) = self.outputs.first() else {
-            return Ok(None);
-        };
-        let mut body = ParsedBody::new(response);
-        match output.address(&mut body)? {
-            Some(address) => Ok(Some((body.base()?, address))),
-            None => Ok(None),
-        }
-    }
-
-    /// The value of the first output as a cursor, of which `false` is none.
-    ///
-    /// # Errors
-    /// The value cannot be a cursor.
-    pub(super) fn cursor(&self, response: &HttpResponse) -> Result<Option<String>, String> {
-        let Some(output) = self.outputs.first() else {
-            return Ok(None);
-        };
-        Ok(match output.value(&mut ParsedBody::new(response))? {
-            None | Some(Value::Bool(false)) => None,
-            Some(cursor) => Some(cursor.to_text()),
-        })
+    pub(super) fn present(&self, extracted: &Extracted) -> Outputs {
+        let found = self.outputs.iter().zip(&extracted.0);
+        let values = found.filter_map(|(output, found)| {
+            let value = match found {
+                Ok(Found::One(value)) => value.clone(),
+                Ok(Found::All(texts)) => output.joined(texts).ok()?,
+                Err(_) => None,
+            };
+            Some((output.name.clone(), value?))
+        });
+        values.collect()
     }
 }
 
@@ -188,6 +255,16 @@ mod tests {
     use rowmill_pipeline::Extract;
 
     use super::*;
+
+    fn extract(outputs: &[HttpOutput], response: HttpResponse) -> Result<Outputs, String> {
+        let extractor = Arc::new(Extractor::new(outputs).unwrap());
+        let response = Arc::new(response);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let extracted = runtime.block_on(extractor.read(&response));
+        extractor.outputs(&response, extracted)
+    }
 
     #[test]
     fn a_required_output_without_a_value_is_an_error() {
@@ -205,7 +282,7 @@ mod tests {
         let extract_from = |status: u16, body: &str| {
             let mut response = HttpResponse::of(body.as_bytes(), "application/json");
             response.status = reqwest::StatusCode::from_u16(status).unwrap();
-            Extractor::new(&outputs).unwrap().extract(&response)
+            extract(&outputs, response)
         };
         let extract = |body: &str| extract_from(200, body);
         assert_eq!(
@@ -250,7 +327,7 @@ mod tests {
         let extract = |status: u16, body: &str| {
             let mut response = HttpResponse::of(body.as_bytes(), "text/html");
             response.status = reqwest::StatusCode::from_u16(status).unwrap();
-            Extractor::new(&outputs).unwrap().extract(&response)
+            super::tests::extract(&outputs, response)
         };
         assert_eq!(extract(204, ""), Ok(vec![]));
         assert_eq!(extract(200, "\r\n"), Ok(vec![]));

@@ -7,12 +7,12 @@ use regex::Regex;
 use reqwest::header::HeaderName;
 use rowmill_domain::{Kind, Value};
 use rowmill_pipeline::{Extract, HttpOutput};
-use serde_json_path::JsonPath;
 
 use super::super::lenient;
 use super::budget::Budget;
+use super::json_path::{Part, Path};
 use super::page::{Element, Selector};
-use super::{ParsedBody, SEPARATOR, TEXT_MAX};
+use super::{Found, ParsedBody, SEPARATOR, TEXT_MAX};
 use crate::digits::is_exact;
 use crate::{SetupError, timestamps, truncate};
 
@@ -28,8 +28,8 @@ pub(super) struct Output {
 }
 
 enum Source {
-    Json(JsonPath),
-    JsonAll(JsonPath),
+    Json(Path),
+    JsonAll(Path),
     Css(Selector),
     CssAll(Selector),
     CssAttribute(Selector, LocalName),
@@ -46,6 +46,14 @@ impl Output {
             self.from,
             Source::JsonAll(_) | Source::CssAll(_) | Source::RegexAll(_)
         )
+    }
+
+    /// What it selects of JSON.
+    pub(super) fn json_parts(&self) -> Option<&[Part]> {
+        match &self.from {
+            Source::Json(path) | Source::JsonAll(path) => Some(&path.parts),
+            _ => None,
+        }
     }
 
     /// Whether its value comes from the body.
@@ -65,7 +73,7 @@ impl Output {
             parsed.map_err(|e| invalid(selector, "CSS selector", e))
         };
         let json = |path: &str| {
-            let parsed = JsonPath::parse(path);
+            let parsed = Path::parse(path);
             parsed.map_err(|e| invalid(path, "JSONPath", e.to_string()))
         };
         let regex = |text: &str| {
@@ -134,15 +142,16 @@ impl Output {
     fn value_as_it_is(&self, body: &mut ParsedBody<'_>) -> Result<Option<Value>, String> {
         let text = match &self.from {
             Source::Json(path) => {
-                let nodes = body.json()?.map(|json| json.select(path));
-                let node = nodes.and_then(|nodes| nodes.first().copied());
-                return node.map_or(Ok(None), |node| self.value_of_json(node));
+                return self.query(body, path, |nodes| match nodes.first() {
+                    Some(node) => self.value_of_json(node),
+                    None => Ok(None),
+                });
             }
             Source::Css(selector) => self.select(body, selector, |found| {
                 Ok(found.next().map(|element| element.visible_text()))
             })?,
             Source::JsonAll(_) | Source::CssAll(_) | Source::RegexAll(_) => {
-                Some(self.all(body)?.join(SEPARATOR))
+                return self.joined(&self.all(body)?);
             }
             Source::CssAttribute(selector, attribute) => self.select(body, selector, |found| {
                 let value = found
@@ -166,21 +175,34 @@ impl Output {
         }
     }
 
+    /// What a response has for the output.
+    pub(super) fn found(&self, body: &mut ParsedBody<'_>) -> Result<Found, String> {
+        match self.is_all() {
+            true => self.all(body).map(Found::All),
+            false => self.value(body).map(Found::One),
+        }
+    }
+
+    /// The value of several texts.
+    pub(super) fn joined(&self, texts: &[String]) -> Result<Option<Value>, String> {
+        self.value_of_text(&texts.join(SEPARATOR))
+    }
+
     /// The value as an address. `false` and `null` mean that there is none.
     pub(super) fn address(&self, body: &mut ParsedBody<'_>) -> Result<Option<String>, String> {
         use serde_json::Value as Json;
         if let Source::Json(path) = &self.from {
-            let nodes = body.json()?.map(|json| json.select(path));
-            match nodes.and_then(|nodes| nodes.first().copied()) {
-                Some(Json::Bool(false)) => return Ok(None),
-                None | Some(Json::Null | Json::String(_)) => {}
-                Some(other) => {
-                    return Err(format!(
-                        "{} is {}, which is not a URL; select the part that is one",
-                        self.expression,
-                        truncate(&other.to_string(), 80)
-                    ));
-                }
+            let is_none = self.query(body, path, |nodes| match nodes.first() {
+                Some(Json::Bool(false)) => Ok(true),
+                None | Some(Json::Null | Json::String(_)) => Ok(false),
+                Some(other) => Err(format!(
+                    "{} is {}, which is not a URL; select the part that is one",
+                    self.expression,
+                    truncate(&other.to_string(), 80)
+                )),
+            })?;
+            if is_none {
+                return Ok(None);
             }
         }
         Ok(self.value(body)?.map(|value| value.to_text()))
@@ -197,17 +219,15 @@ impl Output {
 
     fn all_as_they_are(&self, body: &mut ParsedBody<'_>) -> Result<Vec<String>, String> {
         match &self.from {
-            Source::JsonAll(path) => {
-                let nodes = body.json()?.map(|json| json.select(path));
-                let text = |node: &serde_json::Value| match node {
+            Source::JsonAll(path) => self.query(body, path, |nodes| {
+                let texts = self.texts(nodes.iter().map(|node| match node {
                     serde_json::Value::Null => String::new(),
                     serde_json::Value::String(text) => text.clone(),
                     other => other.to_string(),
-                };
-                let texts = self.texts(nodes.into_iter().flatten().map(text))?;
+                }))?;
                 texts.iter().try_for_each(|text| self.check(text))?;
                 Ok(texts)
-            }
+            }),
             Source::CssAll(selector) => self.select(body, selector, |found| {
                 self.texts(found.map(|element| element.visible_text()))
             }),
@@ -225,6 +245,19 @@ impl Output {
             }
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// Reads the values that a path selects.
+    fn query<T>(
+        &self,
+        body: &mut ParsedBody<'_>,
+        path: &Path,
+        read: impl FnOnce(&[&serde_json::Value]) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let budget = body.budget();
+        let nodes = body.json()?.map(|json| path.select(json, &budget));
+        self.is_within(&budget)?;
+        read(&nodes.unwrap_or_default())
     }
 
     /// Reads the elements that a selector matches.
@@ -350,6 +383,11 @@ mod tests {
         })
     }
 
+    fn value(output: Output, response: &HttpResponse) -> Result<Option<Value>, String> {
+        let outputs = [output];
+        outputs[0].value(&mut ParsedBody::new(response, &outputs))
+    }
+
     fn json(path: &str) -> Extract {
         Extract::Json(path.into())
     }
@@ -362,9 +400,7 @@ mod tests {
         let mut response = HttpResponse::of(body.as_bytes(), "text/html");
         let total = reqwest::header::HeaderValue::from_static(" 17 ");
         response.headers.insert("x-total", total);
-        output(from, kind)
-            .unwrap()
-            .value(&mut ParsedBody::new(&response))
+        value(output(from, kind).unwrap(), &response)
     }
 
     #[test]
@@ -516,7 +552,7 @@ mod tests {
                 absolute: true,
                 optional: true,
             });
-            output.unwrap().value(&mut ParsedBody::new(&response))
+            value(output.unwrap(), &response)
         };
         let link = || Extract::CssAttribute {
             selector: "a".into(),
@@ -577,9 +613,7 @@ mod tests {
             <formula>H<sub>2</sub>O</formula></item></channel></rss>"#;
         let get = |from| {
             let response = HttpResponse::of(rss.as_bytes(), "application/rss+xml");
-            output(from, None)
-                .unwrap()
-                .value(&mut ParsedBody::new(&response))
+            value(output(from, None).unwrap(), &response)
         };
         for (selector, expected) in [
             ("item > title", "A & B <i>"),
@@ -612,10 +646,7 @@ mod tests {
     fn xml_that_is_not_well_formed_or_too_deep_is_an_error() {
         let get = |body: &str| {
             let response = HttpResponse::of(body.as_bytes(), "text/xml");
-            let found = output(css("a"), None)
-                .unwrap()
-                .value(&mut ParsedBody::new(&response));
-            found.unwrap_err()
+            value(output(css("a"), None).unwrap(), &response).unwrap_err()
         };
         for body in [
             "<a><b></a>",

@@ -3,6 +3,7 @@
 mod auth;
 mod faults;
 mod guard;
+mod memory;
 mod pages;
 mod redirects;
 mod requests;
