@@ -165,7 +165,7 @@ pub(crate) static INPUT: Section = Section {
         "locales": Shape::Locales, default "`locale`" =>
             "The locale of a column that differs from the others."
         "hidden_rows": Shape::OneOf(&["keep", "skip"]), default "\"keep\"" =>
-            "Whether to read hidden rows. They are recognized in xlsx, xlsm, xlsb, ods, HTML and XML Spreadsheet 2003 only."
+            "Whether to read hidden rows. They are recognized in all formats except csv and tsv."
         "limits": Shape::Table(&LIMITS), default "see [input.limits]" =>
             "Limits for reading the workbook."
     },
@@ -192,7 +192,7 @@ pub(crate) static LIMITS: Section = Section {
         "cells": Shape::Count, default "500000000" =>
             "Number of cells below the header, empty ones included; a blank row counts as one cell."
         "whole_cells": Shape::Count, default "3000000" =>
-            "Number of cells in a file that must be loaded as a whole (xls, ods)."
+            "Number of cells in an xls sheet whose rows are out of order."
         "whole_bytes": Shape::Count, default "134217728" =>
             "Size in bytes of what must be loaded as a whole: an xls file, or an xlsx sheet whose rows are not in order."
         "string_bytes": Shape::Count, default "268435456" =>

@@ -68,6 +68,18 @@ INPUTS = {
         + xls(0x0205, struct.pack("<HHHBB", 2, 0, 0, 1, 0))
         + xls(0x0204, struct.pack("<HHHHB", 2, 1, 0, 2, 0) + b"ab"),
         "formula": xls(0x0006, struct.pack("<HHHdHIH", 1, 0, 0, 2.0, 0, 0, 3) + b"\x1e\x02\x00"),
+        "text-formula": xls(0x0006, struct.pack("<HHHHIHHIH", 1, 0, 0, 0, 0, 0xFFFF, 0, 0, 0))
+        + xls(0x0207, struct.pack("<HB", 1, 0) + b"a"),
+        "globals": xls(0x0042, struct.pack("<H", 10029))
+        + xls(0x041E, struct.pack("<HHB", 60, 5, 0) + b"[h]:m")
+        + xls(0x00E0, struct.pack("<HH", 0, 60) + bytes(16))
+        + xls(0x00FC, struct.pack("<IIHBH", 2, 2, 3, 9, 1) + "abc".encode("utf-16le") + bytes(4))
+        + xls(0x003C, struct.pack("<HB", 1, 0) + b"d")
+        + xls(0x00FD, struct.pack("<HHHI", 1, 0, 0, 0)),
+        "order": xls(0x0203, struct.pack("<HHHd", 9, 0, 0, 1.5))
+        + xls(0x00BD, struct.pack("<HHHIHIH", 1, 0, 0, 2, 0, 3, 1))
+        + xls(0x0208, struct.pack("<8H", 9, 0, 1, 255, 0, 0, 0x120, 15)),
+        "encrypted": xls(0x002F, struct.pack("<HHH", 0, 0xB359, 0x9A0A)) + xls(0x0203, bytes(14)),
     },
     "xlsb": {
         "cells": xlsb(0, struct.pack("<I", 1) + bytes(13))
@@ -75,7 +87,9 @@ INPUTS = {
         + xlsb(2, cell(1) + struct.pack("<I", 0x3FF00000))
         + xlsb(6, cell(2) + WIDE)
         + xlsb(7, cell(3) + struct.pack("<I", 0))
-        + xlsb(4, cell(4) + b"\x01"),
+        + xlsb(4, cell(4) + b"\x01")
+        + xlsb(17, bytes(4) + WIDE)
+        + xlsb(11, cell(6) + b"\x2a\x00\x00"),
         "strings": xlsb(159, struct.pack("<II", 1, 1)) + xlsb(19, b"\x00" + WIDE) + xlsb(160),
     },
     "html": {

@@ -112,9 +112,10 @@
 //! | `archive.rs`, `package.rs`, `xml/` | zip archives, the parts of Office files, and XML of untrusted files |
 //! | `book/`, `styles.rs`, `string_table.rs` | what xlsx and xlsb share: the parts of a workbook, number formats, shared strings |
 //! | `xlsx/` | xlsx and xlsm |
-//! | `xlsb/`, `binary.rs`, `current_row.rs` | xlsb, and values and rows of binary formats |
+//! | `xlsb/` | xlsb |
+//! | `xls/`, `compound.rs` | xls, and the compound file that it is in |
+//! | `binary.rs`, `current_row.rs` | what xlsb and xls share: values and rows of binary formats |
 //! | `ods/` | ods and fods |
-//! | `calamine.rs`, `compound.rs`, `biff.rs` | xls by calamine, and the checks before it runs |
 //! | `html/`, `spreadsheet_xml/` | HTML tables and XML Spreadsheet 2003 |
 //! | `delimited.rs` | csv and tsv |
 //! | `dialect.rs` | detects the delimiter of csv and tsv |

@@ -194,6 +194,29 @@ fn ods() -> String {
     ods_content(styles, &table)
 }
 
+fn xls_stream(version: files::xls::Biff) -> Vec<u8> {
+    use files::xls::{Biff, biff, cell, format, formula, number, result, shared, styles, text8};
+    let globals = [
+        biff(0x0042, &[0xe4, 4]),
+        format(version, 60, "[h]:mm"),
+        styles(version, &[60, 14]),
+        biff(0x00fc, &shared(&["A", "żółć"])),
+    ];
+    let (head, text) = match version {
+        Biff::Five => (cell(0x0204, 0, 0, 0, &[1, 0, b'A']), vec![1, 0, 0xe4]),
+        Biff::Eight => (cell(0x00fd, 0, 0, 0, &[0; 4]), text8("ż")),
+    };
+    let cells = [
+        head,
+        number(2, 0, 1, 45_352.5),
+        cell(0x027e, 1, 0, 0, &[2, 0, 0, 0]),
+        formula(3, 0, 0, result(0, 0)),
+        biff(0x0207, &text),
+        cell(0x00d6, 4, 0, 0, &text),
+    ];
+    files::xls::stream(version, &globals.concat(), &[("Data", 0, 0, &cells)])
+}
+
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
@@ -257,6 +280,17 @@ proptest! {
     #[test]
     fn mutated_xml_spreadsheets_never_crash_the_reader(changes in changes()) {
         must_end("a.xls", &changed(SPREADSHEET_XML.as_bytes(), &changes));
+    }
+
+    #[test]
+    fn mutated_xls_streams_never_crash_the_reader(changes in changes()) {
+        use files::xls::{Biff, compound};
+        for version in [Biff::Five, Biff::Eight] {
+            let stream = changed(&xls_stream(version), &changes);
+            must_end("a.xls", &compound(&[("Workbook", stream)]));
+        }
+        let file = compound(&[("Workbook", xls_stream(Biff::Eight))]);
+        must_end("a.xls", &changed(&file, &changes));
     }
 
     #[test]

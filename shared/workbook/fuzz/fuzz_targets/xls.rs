@@ -1,4 +1,4 @@
-//! Reads bytes as the cells of an xls sheet.
+//! Reads bytes as the globals and cells of xls workbooks.
 
 #![no_main]
 
@@ -7,6 +7,12 @@ mod common;
 #[allow(dead_code, unreachable_pub)]
 mod files;
 
+use files::xls::{Biff, book, compound};
+
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    common::read(&files::xls(&[bytes.to_vec()]), false);
+    for version in [Biff::Five, Biff::Eight] {
+        common::read(&book(version, &[], &[bytes.to_vec()]), true);
+        common::read(&book(version, &[bytes.to_vec()], &[bytes.to_vec()]), true);
+    }
+    common::read(&compound(&[("Workbook", bytes.to_vec())]), true);
 });

@@ -1,5 +1,4 @@
-//! Reads compound files (the container of xls), to find out what is inside before calamine opens
-//! them.
+//! Reads compound files, the container of xls.
 
 use std::collections::HashSet;
 
@@ -7,6 +6,8 @@ use super::bytes::{u16_at, u32_at};
 
 /// Numbers from here on are markers in the allocation table, not sectors.
 const NO_SECTOR: u32 = 0xffff_fffa;
+/// Size in bytes of the sectors of small streams.
+const MINI_SECTOR: usize = 64;
 /// Size of a directory entry in bytes.
 const ENTRY: usize = 128;
 
@@ -77,7 +78,7 @@ impl<'a> Compound<'a> {
         let (start, size) = (root.start, root.size);
         if start < NO_SECTOR {
             file.mini = file.chain(start, size)?;
-            let table = file.chain(u32_at(bytes, 60)?, u64::MAX).unwrap_or_default();
+            let table = file.chain(u32_at(bytes, 60)?, u64::MAX)?;
             file.mini_table = table.chunks_exact(4).filter_map(|b| u32_at(b, 0)).collect();
         }
         Some(file)
@@ -91,20 +92,41 @@ impl<'a> Compound<'a> {
     /// The content of a stream.
     pub(crate) fn stream(&self, name: &str) -> Option<Vec<u8>> {
         let entry = self.entry(name)?;
-        if entry.size >= u64::from(self.mini_max) {
+        if !self.is_mini(entry) {
             return self.chain(entry.start, entry.size);
         }
         let mut bytes = Vec::new();
         let mut sector = entry.start;
         let mut left = self.mini_table.len() + 1;
         while sector < NO_SECTOR && left > 0 && (bytes.len() as u64) < entry.size {
-            let from = sector as usize * 64;
-            bytes.extend_from_slice(self.mini.get(from..from + 64)?);
+            let from = sector as usize * MINI_SECTOR;
+            bytes.extend_from_slice(self.mini.get(from..from + MINI_SECTOR)?);
             sector = *self.mini_table.get(sector as usize)?;
             left -= 1;
         }
         bytes.truncate(usize::try_from(entry.size).ok()?);
         Some(bytes)
+    }
+
+    /// The offset in the file at which the content of a stream begins.
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        let entry = self.entry(name)?;
+        let (mut sector, mut within) = (entry.start, 0);
+        if self.is_mini(entry) {
+            // Small streams are in a stream of their own, that of the root.
+            let at = entry.start as usize * MINI_SECTOR;
+            sector = self.entries.first()?.start;
+            for _ in 0..at / self.sector {
+                sector = *self.table.get(sector as usize)?;
+            }
+            within = at % self.sector;
+        }
+        let start = (sector as usize).checked_add(1)?.checked_mul(self.sector)?;
+        start.checked_add(within)
+    }
+
+    fn is_mini(&self, entry: &Stream) -> bool {
+        entry.size < u64::from(self.mini_max)
     }
 
     fn entry(&self, name: &str) -> Option<&Stream> {

@@ -23,8 +23,8 @@ pub struct ReadLimits {
     /// as one cell. Default 500 million, which
     /// takes a few seconds even if all are empty.
     pub cells: u64,
-    /// `whole_cells`: number of cells in a file that must be loaded into memory (xls),
-    /// including empty cells between used ones. Default 3 million, about 300 MB.
+    /// `whole_cells`: number of cells in an xls sheet whose rows are out of order, so that their
+    /// positions must be sorted in memory. Default 3 million, 24 MB.
     pub whole_cells: u64,
     /// `whole_bytes`: size in bytes of what must be loaded into memory: an xls file, or a sheet of an
     /// xlsx file whose rows are not in order. Default 128 MiB.

@@ -1,11 +1,9 @@
 //! Reads workbooks of every supported format. Files are untrusted input.
 
 mod archive;
-mod biff;
 mod binary;
 mod book;
 mod bytes;
-mod calamine;
 mod compound;
 mod current_row;
 mod delimited;
@@ -32,6 +30,7 @@ mod spreadsheet_xml;
 mod string_table;
 mod styles;
 mod text_encoding;
+mod xls;
 mod xlsb;
 mod xlsx;
 mod xml;
@@ -106,7 +105,7 @@ fn read(path: &Path, options: &ReadOptions, rows: &mut Assembler) -> Result<Read
         FileFormat::Xlsb => xlsb::read(path, file, options, rows),
         FileFormat::SpreadsheetXml => spreadsheet_xml::read(path, options, rows),
         FileFormat::Html => html::read(path, file, options, rows),
-        FileFormat::Xls => calamine::read_xls(path, file, options, rows),
+        FileFormat::Xls => xls::read(path, file, options, rows),
         FileFormat::Ods => ods::read(path, file, options, rows),
         FileFormat::Fods => ods::read_flat(path, options, rows),
     }

@@ -18,7 +18,7 @@ pub struct ReadOptions {
     /// The delimiter of delimited text. Default: a line `sep=;` at the start of the file decides,
     /// otherwise it is detected.
     pub delimiter: Option<Delimiter>,
-    /// Whether to skip hidden rows. Known for xlsx, xlsb, ods, HTML and XML Spreadsheet 2003. Default: `false`.
+    /// Whether to skip hidden rows. Only csv and tsv have none. Default: `false`.
     pub skip_hidden_rows: bool,
     /// The limits on size, memory and time.
     pub limits: ReadLimits,

@@ -95,7 +95,7 @@ pub struct ReadSummary {
     /// The number of data rows delivered, including blank rows.
     pub rows: u64,
     /// The number format of each column: that of its first date, otherwise that of its numbers if
-    /// they all have the same one. `None` if it is `General` or unknown (only xlsx and xlsb record it).
+    /// they all have the same one. `None` if it is `General` or unknown (xlsx, xlsb and xls record it).
     pub formats: Vec<Option<String>>,
     /// Notes for the mail: hidden rows that were skipped, characters that could not be decoded.
     pub notes: Vec<String>,

@@ -1,7 +1,8 @@
 //! Files that are not tables: the error says what they are and what to do. Tables that resemble them are
 //! read.
 
-use crate::files::{archive, compound};
+use crate::files::archive;
+use crate::files::xls::compound;
 use crate::{Table, outcome};
 
 const SAVE: &str = "; save it as xlsx, xlsb, xls, ods or csv and try again";

@@ -6,6 +6,8 @@
 
 mod archives;
 mod delimited;
+// Not all builders are used here.
+#[allow(dead_code)]
 #[path = "../files/mod.rs"]
 mod files;
 mod foreign;
@@ -15,6 +17,7 @@ mod order;
 mod parts;
 mod spreadsheet_xml;
 mod xls;
+mod xls_encrypted;
 mod xlsb;
 mod xlsx;
 mod xlsx_hostile;
@@ -180,6 +183,7 @@ fn every_file_produces_the_expected_values_or_error() {
     html::tables(&mut table);
     html::hostile(&mut table);
     xls::every(&mut table);
+    xls_encrypted::every(&mut table);
     ods::every(&mut table);
     ods::notations(&mut table);
     ods::packages(&mut table);

@@ -7,6 +7,7 @@
 #[allow(dead_code)]
 mod files;
 mod ods;
+mod xls;
 mod xlsb;
 mod xlsx;
 
