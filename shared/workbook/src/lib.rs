@@ -131,7 +131,7 @@
 //! | `stream.rs`, `package.rs` | compresses rows on a thread; inserts them into the archive of rust_xlsxwriter |
 //!
 //! The tests in `tests/` read files that they generate. `tests/hostile` lists what damaged and malicious
-//! files end in, `tests/dialect` measures how often the delimiter is detected, `tests/reference` compares with calamine, `tests/mutations.rs` and `fuzz/` change
+//! files end in, `tests/memory.rs` that memory depends on the values only, `tests/dialect` measures how often the delimiter is detected, `tests/reference` compares with calamine, `tests/mutations.rs` and `fuzz/` change
 //! valid files at random.
 //!
 //! The terms are defined in `docs/glossary.md`.
