@@ -58,14 +58,14 @@ pub(crate) fn read(
             end if last || text.len() - end <= CHUNK => end,
             _ => text.len(),
         };
-        let mut bytes = &text.as_bytes()[..end];
+        let mut content = &text[..end];
         if lossy && broken.is_none() {
-            let (before, after) = bytes.split_at(text.find('\u{fffd}').unwrap_or(0).min(end));
+            let (before, after) = content.split_at(text.find('\u{fffd}').unwrap_or(0).min(end));
             parser.feed(before, rows)?;
             broken = Some(parser.row);
-            bytes = after;
+            content = after;
         }
-        parser.feed(bytes, rows)?;
+        parser.feed(content, rows)?;
         text.drain(..end);
         if last {
             parser.end(rows)?;
@@ -199,7 +199,8 @@ struct Parser<'a> {
     /// How the delimiter was detected, unless it was given.
     guess: Option<DelimiterGuess>,
     state: State,
-    field: Vec<u8>,
+    /// The start of a field that is quoted, or that continues in the next piece of text.
+    field: String,
     cells: RowCells,
     column: u32,
     row: u32,
@@ -232,7 +233,7 @@ impl<'a> Parser<'a> {
             delimiter,
             guess,
             state: State::Start,
-            field: Vec::new(),
+            field: String::new(),
             cells: RowCells::new(path, limits),
             column: 0,
             row: 1,
@@ -241,62 +242,81 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn feed(&mut self, mut bytes: &[u8], rows: &mut Assembler) -> Result<(), Halt> {
-        while let Some(&byte) = bytes.first() {
+    fn feed(&mut self, mut text: &str, rows: &mut Assembler) -> Result<(), Halt> {
+        while let Some(&byte) = text.as_bytes().first() {
             if std::mem::take(&mut self.after_cr) && byte == b'\n' {
-                bytes = &bytes[1..];
+                text = &text[1..];
                 continue;
             }
             match self.state {
                 State::Start if byte == b'"' => {
                     self.state = State::Quoted;
-                    bytes = &bytes[1..];
+                    text = &text[1..];
                 }
                 State::Quote if byte == b'"' => {
-                    self.field.push(b'"');
+                    self.field.push('"');
                     self.state = State::Quoted;
-                    bytes = &bytes[1..];
+                    text = &text[1..];
                 }
                 State::Quoted => {
-                    let end = memchr(b'"', bytes).unwrap_or(bytes.len());
-                    self.push_bytes(&bytes[..end])?;
-                    if end < bytes.len() {
+                    let end = memchr(b'"', text.as_bytes()).unwrap_or(text.len());
+                    self.push_text(&text[..end])?;
+                    if end < text.len() {
                         self.state = State::Quote;
                     }
-                    bytes = bytes.get(end + 1..).unwrap_or_default();
+                    text = text.get(end + 1..).unwrap_or_default();
                 }
                 State::Start | State::Plain | State::Quote => {
                     self.state = State::Plain;
-                    let end = memchr3(self.delimiter.unwrap_or(b'\n'), b'\n', b'\r', bytes);
-                    self.push_bytes(&bytes[..end.unwrap_or(bytes.len())])?;
-                    let Some(end) = end else { return Ok(()) };
-                    if Some(bytes[end]) == self.delimiter {
-                        self.end_field()?;
+                    let delimiter = self.delimiter.unwrap_or(b'\n');
+                    let Some(end) = memchr3(delimiter, b'\n', b'\r', text.as_bytes()) else {
+                        return Ok(self.push_text(text)?);
+                    };
+                    let (value, rest) = text.split_at(end);
+                    if self.field.is_empty() {
+                        self.check_length(value.len())?;
+                        self.add_cell(value)?;
                     } else {
-                        self.after_cr = bytes[end] == b'\r';
+                        self.push_text(value)?;
+                        self.end_field()?;
+                    }
+                    let byte = rest.as_bytes()[0];
+                    if Some(byte) != self.delimiter {
+                        self.after_cr = byte == b'\r';
                         self.end_record(rows)?;
                     }
-                    bytes = &bytes[end + 1..];
+                    text = &rest[1..];
                 }
             }
         }
         Ok(())
     }
 
-    fn push_bytes(&mut self, bytes: &[u8]) -> Result<(), ReadError> {
-        let length = (self.field.len() + bytes.len()) as u64;
-        ReadError::check(self.path, "text_bytes", length, self.text_bytes)?;
-        self.field.extend_from_slice(bytes);
+    fn check_length(&self, bytes: usize) -> Result<(), ReadError> {
+        ReadError::check(self.path, "text_bytes", bytes as u64, self.text_bytes)
+    }
+
+    fn push_text(&mut self, text: &str) -> Result<(), ReadError> {
+        self.check_length(self.field.len() + text.len())?;
+        self.field.push_str(text);
         Ok(())
     }
 
+    /// Adds a cell with the text in `field`.
     fn end_field(&mut self) -> Result<(), ReadError> {
-        if !self.field.is_empty() {
+        let mut field = std::mem::take(&mut self.field);
+        let added = self.add_cell(&field);
+        field.clear();
+        self.field = field;
+        added
+    }
+
+    fn add_cell(&mut self, value: &str) -> Result<(), ReadError> {
+        if !value.is_empty() {
             let mut text = self.cells.pool.take();
-            text.push_str(&String::from_utf8_lossy(&self.field));
+            text.push_str(value);
             let cell = Cell::Value(Value::Text(text));
             self.cells.push(self.column, 0, cell)?;
-            self.field.clear();
         }
         self.column = self.column.saturating_add(1);
         self.state = State::Start;
@@ -304,7 +324,6 @@ impl<'a> Parser<'a> {
     }
 
     fn end_record(&mut self, rows: &mut Assembler) -> Result<(), Halt> {
-        self.end_field()?;
         self.column = 0;
         if std::mem::take(&mut self.skip_first) {
             self.cells.clear();
@@ -324,6 +343,7 @@ impl<'a> Parser<'a> {
             );
         }
         if self.state != State::Start || self.column > 0 {
+            self.end_field()?;
             self.end_record(rows)?;
         }
         Ok(())
