@@ -11,6 +11,8 @@ import threading
 import time
 from importlib.metadata import entry_points
 
+import record
+
 
 def watch():
     sys.stdin.buffer.read()
@@ -23,4 +25,6 @@ name, *arguments = sys.argv[1:]
 (script,) = entry_points(group="console_scripts", name=name)
 threading.Thread(target=watch, daemon=True).start()
 sys.argv = [name, *arguments]
-sys.exit(script.load()())
+run = script.load()
+record.install()
+sys.exit(run())

@@ -4,7 +4,7 @@
 
 Every difference from the template for AWS is in this file: it removes `AWS::Batch::*`, which ministack
 refuses, and replaces references to queues with the ARN that the queue would have. The tests' own
-endpoint replaces Batch.
+endpoint replaces Batch. Each function gets a name for the SDK, see record.py.
 """
 
 import json
@@ -63,6 +63,11 @@ def main(built, out):
             queues[name] = resources[name]["Properties"]["JobQueueName"]["Fn::Sub"]
         del resources[name]
     template = replaced(template, queues)
+    for name, resource in template["Resources"].items():
+        if resource["Type"] == "AWS::Serverless::Function":
+            # Part of each request, so that record.py knows which function sent it.
+            variables = resource["Properties"].setdefault("Environment", {}).setdefault("Variables", {})
+            variables["AWS_SDK_UA_APP_ID"] = name
     with open(out, "w") as f:
         json.dump(template, f, indent=1)
 

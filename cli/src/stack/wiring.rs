@@ -113,7 +113,7 @@ impl LocalStack {
                 coordination: ledger.clone(),
                 work: work.clone(),
                 jobs: jobs.clone(),
-                mailer,
+                mailer: mailer.clone(),
                 config: ReportConfig {
                     queue: STACK.to_owned(),
                     from: FROM.to_owned(),
@@ -133,11 +133,13 @@ impl LocalStack {
                 jobs,
                 topic,
                 scheduler,
+                mailer,
                 config: CleanupConfig {
                     queue: STACK.to_owned(),
                     stack: STACK.to_owned(),
                     stalled_after: STALLED_AFTER,
                     runnable_after: RUNNABLE_AFTER,
+                    identity: None,
                 },
             },
         };

@@ -12,7 +12,7 @@ use crate::stage::{Api, health, not_found};
 ///
 /// | route | answer |
 /// |---|---|
-/// | `GET /health` | 200 with the version, and whether the work bucket answers |
+/// | `GET /health` | 200 with the version, whether the work bucket answers, and whether the sender of mail is verified |
 /// | `GET /d/{token}` | 302 to the result that the link in an email names. The signed token replaces a sign-in |
 pub fn router(api: Arc<Api>) -> Router {
     Router::new()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use rowmill_api::{Api, invoke, router};
-use rowmill_aws::{S3Objects, sdk_config, secret};
+use rowmill_aws::{S3Objects, SesMailer, sdk_config, secret};
 use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
 use rowmill_domain::link::LinkKey;
@@ -22,5 +22,8 @@ async fn set_up(env: &Environment) -> anyhow::Result<Router> {
     Ok(router(Arc::new(Api {
         work: WorkBucket::new(env.text(ROWMILL_WORK_BUCKET)?, objects),
         link_key: LinkKey::new(secret(&sdk, &env.text(ROWMILL_LINK_KEY)?).await?)?,
+        mailer: Arc::new(SesMailer::new(&sdk, None)),
+        identity: env.text(ROWMILL_IDENTITY)?,
+        sender: Default::default(),
     })))
 }

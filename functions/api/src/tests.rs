@@ -1,5 +1,7 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
@@ -8,7 +10,7 @@ use chrono::{TimeDelta, Utc};
 use rowmill_domain::link::{Link, LinkKey};
 use rowmill_domain::{RunId, keys};
 use rowmill_local::{Bucket, DirObjects};
-use rowmill_ports::{Objects, Put};
+use rowmill_ports::{Envelope, ErrorKind, Mailer, Objects, Put, Result};
 use rowmill_runs::WorkBucket;
 use serde_json::json;
 use tempfile::TempDir;
@@ -17,6 +19,27 @@ use tower::ServiceExt;
 use super::*;
 
 const WORK: &str = "work";
+
+/// A sender that is not verified, and the number of times that was asked.
+#[derive(Default)]
+struct Sender(AtomicUsize);
+
+#[async_trait]
+impl Mailer for Sender {
+    async fn send(&self, envelope: &Envelope, _mime: &[u8]) -> Result<String> {
+        Err(envelope.error(ErrorKind::Denied, "not verified"))
+    }
+
+    async fn is_verified(&self, identity: &str) -> Result<bool> {
+        assert_eq!(identity, "example.com");
+        assert_eq!(
+            self.0.fetch_add(1, Ordering::SeqCst),
+            0,
+            "SES is asked once"
+        );
+        Ok(false)
+    }
+}
 
 /// The routes, with a bucket that has one result.
 struct Bench {
@@ -52,6 +75,9 @@ impl Bench {
         let router = router(Arc::new(Api {
             work: WorkBucket::new(WORK, Arc::new(objects)),
             link_key: key.clone(),
+            mailer: Arc::new(Sender::default()),
+            identity: "example.com".into(),
+            sender: Default::default(),
         }));
         let expires = Utc::now() + TimeDelta::days(14);
         Bench {
@@ -159,10 +185,16 @@ async fn health_has_the_version_and_the_state_of_the_bucket() {
     let answer = bench.ask(Method::GET, "/health").await;
     assert_eq!(answer.status, StatusCode::OK);
     let version = env!("CARGO_PKG_VERSION");
+    let again = bench.ask(Method::GET, "/health").await;
+    assert_eq!(again.body, answer.body);
     let json: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(
         json,
-        json!({ "version": version, "work_bucket": "answers" })
+        json!({
+            "version": version,
+            "work_bucket": "answers",
+            "sender": "not verified: no mail can be sent",
+        })
     );
 
     let directory = tempfile::tempdir().unwrap();
@@ -174,6 +206,9 @@ async fn health_has_the_version_and_the_state_of_the_bucket() {
     let router = router(Arc::new(Api {
         work: WorkBucket::new(WORK, Arc::new(elsewhere.unwrap())),
         link_key: bench.key.clone(),
+        mailer: Arc::new(Sender::default()),
+        identity: "example.com".into(),
+        sender: Default::default(),
     }));
     let bench = Bench { router, ..bench };
     let answer = bench.ask(Method::GET, "/health").await;

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use rowmill_aws::{BatchJobs, DynamoLedger, EventBridgeScheduler, S3Objects, SnsTopic, sdk_config};
+use rowmill_aws::{
+    BatchJobs, DynamoLedger, EventBridgeScheduler, S3Objects, SesMailer, SnsTopic, sdk_config,
+};
 use rowmill_cleanup::{Cleanup, CleanupConfig};
 use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
@@ -32,12 +34,14 @@ async fn set_up(env: &Environment) -> anyhow::Result<Cleanup> {
         work: WorkBucket::new(env.text(ROWMILL_WORK_BUCKET)?, objects),
         jobs: Arc::new(BatchJobs::asking(&sdk)),
         topic: Arc::new(SnsTopic::new(&sdk, &topic)),
+        mailer: Arc::new(SesMailer::new(&sdk, None)),
         scheduler: Arc::new(EventBridgeScheduler::new(&sdk, group, role, topic)),
         config: CleanupConfig {
             queue: env.text(ROWMILL_QUEUE)?,
             stack,
             stalled_after: STALLED_AFTER,
             runnable_after: RUNNABLE_AFTER,
+            identity: Some(env.text(ROWMILL_IDENTITY)?),
         },
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rowmill_domain::event::{Invocation, Reported};
 use rowmill_domain::run::Work;
 use rowmill_domain::{RunId, keys};
-use rowmill_ports::{Coordination, Jobs, Outcomes, RunPatch, Runs, Scheduler, Topic};
+use rowmill_ports::{Coordination, Jobs, Mailer, Outcomes, RunPatch, Runs, Scheduler, Topic};
 use rowmill_runs::{Transition, WorkBucket, describe_jobs, with_claim};
 
 use crate::error::CleanupError;
@@ -27,6 +27,8 @@ pub struct Cleanup {
     pub topic: Arc<dyn Topic>,
     /// Schedules the next check of a run.
     pub scheduler: Arc<dyn Scheduler>,
+    /// Says whether mail can be sent.
+    pub mailer: Arc<dyn Mailer>,
     /// The settings of the deployment.
     pub config: CleanupConfig,
 }
@@ -43,6 +45,8 @@ pub struct CleanupConfig {
     /// A job that has waited this long while the queue runs nothing is logged. It is terminated if
     /// Batch says that it can never start.
     pub runnable_after: Duration,
+    /// The identity that must be verified before mail can be sent. `None`: any sender can.
+    pub identity: Option<String>,
 }
 
 impl Cleanup {

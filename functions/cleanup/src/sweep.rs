@@ -24,6 +24,7 @@ impl Cleanup {
     pub async fn sweep(&self, cx: &Invocation) -> Result<Swept, CleanupError> {
         let runs: Vec<RunItem> = all_runs(&*self.runs).try_collect().await?;
         let mut swept = Swept::default();
+        swept.take(self.check_sender().await);
         let stalled = before(cx.now, self.config.stalled_after);
         for run in runs.iter().filter(|run| run.updated <= stalled) {
             let result = self.check_run(run, cx).await;
@@ -43,6 +44,17 @@ impl Cleanup {
             swept.take(result);
         }
         Ok(swept)
+    }
+
+    /// Logs for the operator that no mail can be sent: otherwise nobody would notice, because there
+    /// would be no mail.
+    async fn check_sender(&self) -> Result<Vec<SweepAction>, CleanupError> {
+        if let Some(identity) = &self.config.identity
+            && !self.mailer.is_verified(identity).await?
+        {
+            tracing::error!(%identity, "the sender is not verified");
+        }
+        Ok(Vec::new())
     }
 
     async fn stray_tables(

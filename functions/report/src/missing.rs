@@ -115,10 +115,25 @@ fn failure(job: &JobDetail) -> String {
         // Quoted, so that reasons that differ only in their logs count as one.
         facts.push(format!("its output is in `{log}`"));
     }
+    if facts.iter().any(|fact| is_refused_by_kms(fact)) {
+        facts.push(
+            "the secret is encrypted with a customer-managed KMS key that the stack may not use: add \
+             the key's ARN to the parameter SecretKeyArns of the stack"
+                .to_owned(),
+        );
+    }
     match facts.is_empty() {
         true => format!("the job failed ({which})"),
         false => format!("the job failed ({which}): {}", facts.join("; ")),
     }
+}
+
+/// Whether ECS could not decrypt a secret for the container. Source: Amazon ECS, "Stopped tasks error
+/// messages", ResourceInitializationError, with the error of Secrets Manager or Parameter Store.
+fn is_refused_by_kms(fact: &str) -> bool {
+    fact.contains("ResourceInitializationError")
+        && fact.contains("AccessDenied")
+        && (fact.contains("KMS") || fact.contains("kms:"))
 }
 
 /// The meaning of an exit code of an enrich child.
@@ -170,6 +185,24 @@ mod tests {
         (job.reason, job.status_reason, job.exit_code) = (None, None, None);
         (job.attempts, job.array_index) = (0, None);
         assert_eq!(failure(&job), "the job failed (job run-c00000-p0)");
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_decrypted_names_the_parameter() {
+        let asm = "ResourceInitializationError: unable to pull secrets or registry auth: execution \
+                   resource retrieval failed: unable to retrieve secret from asm: service call has \
+                   been retried 1 time(s): failed to fetch secret arn:aws:secretsmanager:\
+                   eu-central-1:123456789012:secret:rowmill/key from secrets manager: \
+                   AccessDeniedException: Access to KMS is not allowed";
+        assert!(is_refused_by_kms(asm));
+        assert!(is_refused_by_kms(
+            "ResourceInitializationError: AccessDeniedException: not authorized to perform: kms:Decrypt"
+        ));
+        let missing = asm.replace("Access to KMS is not allowed", "not authorized");
+        assert!(!is_refused_by_kms(&missing));
+        assert!(!is_refused_by_kms(
+            "CannotPullContainerError: no such image"
+        ));
     }
 
     #[test]

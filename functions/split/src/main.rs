@@ -23,7 +23,8 @@ async fn set_up(env: &Environment) -> anyhow::Result<Split> {
         env.text(ROWMILL_SCHEDULE_ROLE)?,
     );
     let objects = Arc::new(S3Objects::new(&sdk));
-    let ledger = Arc::new(DynamoLedger::new(&sdk, env.text(ROWMILL_STACK)?));
+    let ledger = DynamoLedger::new(&sdk, env.text(ROWMILL_STACK)?);
+    let ledger = Arc::new(ledger.encrypted_with(env.optional(ROWMILL_TABLE_KEY)));
     Ok(Split {
         inbox: objects.clone(),
         work: WorkBucket::new(env.text(ROWMILL_WORK_BUCKET)?, objects),

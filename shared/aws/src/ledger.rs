@@ -41,6 +41,8 @@ pub struct DynamoLedger {
     permits: String,
     /// The configuration's sleep implementation, used between the rounds of a batch, if it has one.
     sleep: Option<SharedAsyncSleep>,
+    /// The KMS key of the tables of runs. `None`: DynamoDB's own.
+    key: Option<String>,
 }
 
 impl DynamoLedger {
@@ -54,7 +56,14 @@ impl DynamoLedger {
             permits: format!("{stack}-permits"),
             stack,
             sleep: config.sleep_impl(),
+            key: None,
         }
+    }
+
+    /// The same ledger, whose tables of runs are encrypted with this KMS key. `None`: with DynamoDB's
+    /// own.
+    pub fn encrypted_with(self, key: Option<String>) -> DynamoLedger {
+        DynamoLedger { key, ..self }
     }
 
     /// `<stack>-run-<run id>`

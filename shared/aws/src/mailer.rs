@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_sesv2::Client;
-use aws_sdk_sesv2::error::BuildError;
+use aws_sdk_sesv2::error::{BuildError, SdkError};
+use aws_sdk_sesv2::operation::get_email_identity::GetEmailIdentityError;
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
 use aws_sdk_sesv2::primitives::Blob;
 use aws_sdk_sesv2::types::{Destination, EmailContent, MessageTag, RawMessage};
@@ -67,6 +68,19 @@ impl Mailer for SesMailer {
                 }
                 Err(failure)
             }
+        }
+    }
+
+    async fn is_verified(&self, identity: &str) -> Result<bool> {
+        let request = self.client.get_email_identity().email_identity(identity);
+        match request.send().await {
+            Ok(found) => Ok(found.verified_for_sending_status),
+            Err(SdkError::ServiceError(error))
+                if matches!(error.err(), GetEmailIdentityError::NotFoundException(_)) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(failed("GetEmailIdentity", identity)(error)),
         }
     }
 }

@@ -68,6 +68,10 @@ pub const ROWMILL_CONFIGURATION_SET: &str = "ROWMILL_CONFIGURATION_SET";
 pub const ROWMILL_LINK_URL: &str = "ROWMILL_LINK_URL";
 /// report, api: the ARN of the secret that signs links in mail.
 pub const ROWMILL_LINK_KEY: &str = "ROWMILL_LINK_KEY";
+/// cleanup, api: the SES identity that covers the sender of mail: an address or a domain.
+pub const ROWMILL_IDENTITY: &str = "ROWMILL_IDENTITY";
+/// split: the ARN of the KMS key for the tables of runs. Default: DynamoDB's own key.
+pub const ROWMILL_TABLE_KEY: &str = "ROWMILL_TABLE_KEY";
 /// split, cleanup: the schedule group.
 pub const ROWMILL_SCHEDULE_GROUP: &str = "ROWMILL_SCHEDULE_GROUP";
 /// split, cleanup: the ARN of the role with which schedules publish.

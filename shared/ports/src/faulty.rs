@@ -298,6 +298,7 @@ faulty!(Scheduler {
 
 faulty!(Mailer {
     "SendEmail", envelope.to.join(", ") => fn send(envelope: &Envelope, mime: &[u8]) -> String;
+    "GetEmailIdentity", identity => fn is_verified(identity: &str) -> bool;
 });
 
 #[cfg(test)]

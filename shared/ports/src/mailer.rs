@@ -48,4 +48,7 @@ pub trait Mailer: Send + Sync {
     /// # Errors
     /// [`ErrorKind::Invalid`] if [`Envelope::check`] fails or the service never accepts this email.
     async fn send(&self, envelope: &Envelope, mime: &[u8]) -> Result<String>;
+    /// Returns whether mail from this identity, an address or a domain, can be sent. SES refuses mail
+    /// from one that its owner has not verified. A relay and files have no such rule.
+    async fn is_verified(&self, identity: &str) -> Result<bool>;
 }

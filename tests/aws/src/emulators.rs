@@ -109,6 +109,7 @@ impl Emulator {
             // Its files are removed with the directory.
             .env("TMPDIR", directory.path())
             .envs(environment(&[]))
+            .env("ROWMILL_REQUESTS", crate::record::folder())
             // The functions in ministack call it at this address.
             .env("AWS_ENDPOINT_URL", format!("http://{address}"))
             .envs(variables.iter().cloned())

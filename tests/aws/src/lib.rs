@@ -5,6 +5,7 @@ pub mod batch_endpoint;
 pub mod deployment;
 pub mod emulators;
 pub mod http;
+pub mod record;
 pub mod runtime;
 pub mod stack;
 pub mod wire;

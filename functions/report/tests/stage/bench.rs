@@ -108,6 +108,10 @@ impl Mailer for Recorder {
             .push((envelope.clone(), mime.to_vec()));
         Ok(id)
     }
+
+    async fn is_verified(&self, identity: &str) -> Result<bool> {
+        self.outbox.is_verified(identity).await
+    }
 }
 
 pub(crate) struct Bench {

@@ -7,8 +7,8 @@ use aws_sdk_dynamodb::error::{BuildError, DisplayErrorContext, SdkError};
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableError;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
-    Tag, WarmThroughput,
+    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    SseSpecification, SseType, TableStatus, Tag, WarmThroughput,
 };
 use rowmill_domain::{RunId, limits};
 use rowmill_ports::{ErrorKind, PortError, Result, TablePlan};
@@ -42,6 +42,7 @@ impl DynamoLedger {
             .table_name(table)
             .billing_mode(BillingMode::PayPerRequest)
             .deletion_protection_enabled(false)
+            .set_sse_specification(self.key.as_deref().map(encryption))
             .set_warm_throughput(warm(plan));
         for (name, kind, key) in [
             (CHUNK, ScalarAttributeType::S, KeyType::Hash),
@@ -144,6 +145,14 @@ fn waited<T, E: std::error::Error>(
         PortError::new(operation, table, ErrorKind::Unavailable, message)
     };
     result.map(|_| ()).map_err(late)
+}
+
+fn encryption(key: &str) -> SseSpecification {
+    SseSpecification::builder()
+        .enabled(true)
+        .sse_type(SseType::Kms)
+        .kms_master_key_id(key)
+        .build()
 }
 
 /// The warm throughput to create a table with; `None` if a new table handles the planned writes

@@ -131,6 +131,7 @@ impl BatchEndpoint {
             .route("/v1/terminatejob", post(jobs::terminate))
             .route("/v1/canceljob", post(jobs::cancel))
             .fallback(error::unknown)
+            .layer(axum::middleware::from_fn(crate::record::record))
             .with_state(service.clone());
         setup.listener.set_nonblocking(true).unwrap();
         let listener = TcpListener::from_std(setup.listener).unwrap();

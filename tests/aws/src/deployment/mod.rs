@@ -33,6 +33,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use crate::batch_endpoint::{BatchEndpoint, Setup};
 use crate::emulators::{self, Emulator};
 use crate::http;
+use crate::record;
 
 use deliver::Deliverer;
 pub use deliver::{Deliver, LOSES_EVENTS};
@@ -103,6 +104,7 @@ impl Deployment {
         ]);
         setup.environment = emulators::environment(&[("", &ministack)])
             .into_iter()
+            .chain([(record::APP.to_owned(), record::JOB.to_owned())])
             .collect::<BTreeMap<_, _>>();
         let (batch, events) = BatchEndpoint::start(&state.path().join("batch"), setup).await;
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use rowmill_cleanup::{Cleanup, CleanupConfig};
@@ -14,7 +15,10 @@ use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::{Bucket, Cloud, DirObjects, LocalScheduler, LocalTopic, SqliteLedger};
 use rowmill_planning::Quotas;
 use rowmill_ports::faulty::{Faults, Faulty};
-use rowmill_ports::{JobFilter, Jobs, Location, Objects, Put, RunPatch, Runs, Scheduler, Topic};
+use rowmill_ports::{
+    Envelope, ErrorKind, JobFilter, Jobs, Location, Mailer, Objects, Put, RunPatch, Runs,
+    Scheduler, Topic,
+};
 use rowmill_runs::{Transition, WorkBucket};
 use rowmill_split::Split;
 use rowmill_submit::{Submit, SubmitConfig};
@@ -25,6 +29,20 @@ pub(crate) const WORK: &str = "work";
 pub(crate) const QUEUE: &str = "main";
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 pub(crate) const STALLED_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// A mailer whose sender is not verified.
+struct Nobody;
+
+#[async_trait]
+impl Mailer for Nobody {
+    async fn send(&self, envelope: &Envelope, _mime: &[u8]) -> rowmill_ports::Result<String> {
+        Err(envelope.error(ErrorKind::Denied, "not verified"))
+    }
+
+    async fn is_verified(&self, _identity: &str) -> rowmill_ports::Result<bool> {
+        Ok(false)
+    }
+}
 
 pub(crate) struct Bench {
     pub(crate) faults: Arc<Faults>,
@@ -109,11 +127,13 @@ impl Bench {
                 jobs: faulty_jobs,
                 topic: faulty_topic,
                 scheduler: faulty_scheduler,
+                mailer: Arc::new(Nobody),
                 config: CleanupConfig {
                     queue: QUEUE.into(),
                     stack: "rowmill".into(),
                     stalled_after: STALLED_AFTER,
                     runnable_after: HOUR * 6,
+                    identity: Some("rowmill@example.com".into()),
                 },
             },
             faults,

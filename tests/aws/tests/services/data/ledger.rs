@@ -9,7 +9,7 @@ use rowmill_aws::DynamoLedger;
 use rowmill_domain::run::Work;
 use rowmill_domain::{Outcome, RunId, Status};
 use rowmill_ports::{Claim, Coordination, ErrorKind, Outcomes, Runs, TablePlan, conformance};
-use rowmill_tests_aws::emulators::Emulator;
+use rowmill_tests_aws::emulators::{Emulator, sdk_config};
 use rowmill_tests_aws::stack::{permits_table, runs_table};
 use rowmill_tests_aws::wire::Wire;
 
@@ -31,6 +31,21 @@ fn outcome(row: u32) -> Outcome {
         error: None,
         attempts: 1,
         times: Vec::new(),
+    }
+}
+
+/// ministack does not store the key, so check the request.
+#[tokio::test]
+async fn a_runs_table_is_encrypted_with_the_key_of_the_deployment() {
+    let wire = Wire::replay(|_| Some((400, r#"{"__type":"x#ValidationException"}"#.to_owned())));
+    let config = wire.on(&sdk_config("http://127.0.0.1:1"));
+    let key = "arn:aws:kms:eu-central-1:123456789012:key/1";
+    for given in [None, Some(key)] {
+        let ledger = DynamoLedger::new(&config, "rowmill").encrypted_with(given.map(str::to_owned));
+        ledger.create_table(&run(), PLAN).await.unwrap_err();
+        let sent = wire.sent("DynamoDB_20120810.CreateTable");
+        let asked = &sent.last().unwrap().body["SSESpecification"];
+        assert_eq!(asked["KMSMasterKeyId"].as_str(), given, "{asked}");
     }
 }
 

@@ -30,6 +30,7 @@ async fn a_mailer() {
         assert!(said.contains(part), "{said}");
     }
 
+    assert!(!mailer.is_verified(FROM).await.unwrap(), "no such identity");
     let client = aws_sdk_sesv2::Client::new(&config);
     let identity = client.create_email_identity().email_identity(FROM);
     identity.send().await.unwrap();
@@ -47,6 +48,18 @@ async fn a_mailer() {
         assert_eq!(mail["source"], FROM, "{mail}");
         let raw = mail["raw_data"].as_str().unwrap();
         assert_eq!(raw.as_bytes(), mime, "byte for byte");
+    }
+}
+
+#[tokio::test]
+async fn an_identity_is_verified_when_its_link_was_clicked() {
+    for (status, verified) in [("PENDING", false), ("SUCCESS", true)] {
+        let answer = format!(
+            r#"{{"IdentityType":"EMAIL_ADDRESS","VerificationStatus":"{status}","VerifiedForSendingStatus":{verified}}}"#
+        );
+        let wire = Wire::replay(move |_| Some((200, answer.clone())));
+        let mailer = SesMailer::new(&wire.on(&sdk_config("http://127.0.0.1:1")), None);
+        assert_eq!(mailer.is_verified(FROM).await.unwrap(), verified);
     }
 }
 
