@@ -161,6 +161,9 @@ pub(crate) struct PlanArgs {
     /// Plan only for the first N records of the workbook
     #[arg(long, value_name = "N", conflicts_with = "rows", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) limit: Option<u64>,
+    /// The --out directory of earlier runs, whose measured times replace `seconds_per_record`
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(crate) out: PathBuf,
     /// The most vCPUs in use at the same time: `MaxVcpus` of the stack, or the quota of the account
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) max_vcpus: u32,

@@ -76,7 +76,7 @@ fn execute(command: &Command) -> Result<Exit, CliError> {
         }
         Command::Split(args) => on_runtime(split::split(args)),
         Command::Report(args) => report::report(args),
-        Command::Plan(args) => plan::plan(args),
+        Command::Plan(args) => on_runtime(plan::plan(args)),
         Command::Preview(args) => {
             log("off");
             on_runtime(preview::preview(args, &secrets()))

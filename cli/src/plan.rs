@@ -2,8 +2,12 @@
 
 use std::path::Path;
 
-use rowmill_pipeline::Pipeline;
+use chrono::Utc;
+use rowmill_domain::PipelineName;
+use rowmill_local::SqliteLedger;
+use rowmill_pipeline::{BatchSettings, Pipeline};
 use rowmill_planning::{Bottleneck, Estimate, Plan, Quotas, Work, plan as choose, prices};
+use rowmill_runs::{MeasuredRun, measured_run};
 use serde_json::{Value, json};
 
 use crate::args::PlanArgs;
@@ -13,6 +17,7 @@ use crate::output::{self, counted, thousands};
 use crate::pipeline_file::PipelineFile;
 use crate::plan::chart::chart;
 use crate::plan::words::{money, time};
+use crate::stack::STATE;
 use crate::workbook;
 
 mod chart;
@@ -25,16 +30,17 @@ const POINTS: u32 = 60;
 struct Planned<'a> {
     workbook: Option<&'a Path>,
     /// The pipeline's name; `None` without a pipeline.
-    pipeline: Option<String>,
+    pipeline: Option<PipelineName>,
     rejected: u64,
     work: Work,
+    batch: BatchSettings,
     quotas: Quotas,
-    /// Where the seconds per record come from.
-    source: &'static str,
+    /// Where the seconds per record come from: the run that measured them. `None`: the pipeline.
+    measured: Option<MeasuredRun>,
 }
 
 /// Prints the plan as a table, or as JSON.
-pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, CliError> {
+pub(crate) async fn plan(args: &PlanArgs) -> Result<Exit, CliError> {
     let mut rejected = 0;
     let (name, pipeline, records) = match (&args.workbook, args.rows) {
         (Some(path), _) => {
@@ -44,7 +50,7 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, CliError> {
             // The same cut as in split, so that rejected rows do not count.
             let cut = workbook::cut(path, &file, args.limit)?;
             rejected = cut.rejected_total();
-            (Some(file.name.to_string()), file.pipeline, cut.records())
+            (Some(file.name), file.pipeline, cut.records())
         }
         (None, rows) => {
             let file = args
@@ -52,21 +58,26 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, CliError> {
                 .as_deref()
                 .map(PipelineFile::read)
                 .transpose()?;
-            let name = file.as_ref().map(|file| file.name.to_string());
+            let name = file.as_ref().map(|file| file.name.clone());
             let pipeline = file.map_or_else(Pipeline::default, |file| file.pipeline);
             (name, pipeline, rows.unwrap_or_default())
         }
+    };
+    let measured = match &name {
+        Some(name) => measured(&args.out, name, &pipeline).await?,
+        None => None,
     };
     let planned = Planned {
         workbook: args.workbook.as_deref(),
         pipeline: name,
         rejected,
-        work: pipeline.work(records, None),
+        work: pipeline.work(records, measured.as_ref().map(|run| &run.seconds[..])),
+        batch: pipeline.batch.clone(),
         quotas: Quotas {
             max_vcpus: f64::from(args.max_vcpus),
             ..Quotas::default()
         },
-        source: "pipeline",
+        measured,
     };
     let plan = choose(&planned.work, &planned.quotas);
     if args.json {
@@ -75,6 +86,28 @@ pub(crate) fn plan(args: &PlanArgs) -> Result<Exit, CliError> {
         print(&planned, &plan);
     }
     Ok(Exit::Done)
+}
+
+/// What the latest run under `out` measured. `None`: no such run, or no such directory.
+async fn measured(
+    out: &Path,
+    name: &PipelineName,
+    pipeline: &Pipeline,
+) -> Result<Option<MeasuredRun>, CliError> {
+    let state = out.join(STATE);
+    if !state.is_dir() {
+        return Ok(None);
+    }
+    let kinds: Vec<&str> = pipeline.steps.iter().map(|step| step.kind_name()).collect();
+    let cannot = |error: &dyn std::fmt::Display| {
+        CliError::failed(
+            format_args!("cannot read the runs in {}", state.display()),
+            error.to_string(),
+        )
+    };
+    let ledger = SqliteLedger::open(&state).map_err(|e| cannot(&e))?;
+    let found = measured_run(&ledger, name, &kinds, Utc::now()).await;
+    found.map_err(|e| cannot(&e))
 }
 
 fn as_json(planned: &Planned<'_>, plan: &Plan) -> Value {
@@ -115,8 +148,11 @@ fn as_json(planned: &Planned<'_>, plan: &Plan) -> Value {
         "phases": plan.phases,
         "jobs": plan.jobs(),
         "seconds_per_record": seconds,
-        "seconds_per_record_from": planned.source,
+        "seconds_per_record_from": planned.measured.as_ref().map_or("pipeline", |_| "measured"),
+        "measured_in": planned.measured.as_ref().map(|measured| &measured.run),
         "max_vcpus": planned.quotas.max_vcpus,
+        "max_cost_usd": planned.batch.max_cost,
+        "max_records": planned.batch.max_records,
         "in_time": plan.in_time,
         "within_timeout": plan.within_timeout,
         "cost_usd_by": {
@@ -152,9 +188,17 @@ fn print(planned: &Planned<'_>, plan: &Plan) {
         counted(plan.jobs(), "job"),
     ));
     let seconds: f64 = work.phases.iter().map(|p| p.seconds_per_record).sum();
+    let source = match &planned.measured {
+        Some(measured) => format!("p95, measured in run {}", measured.run),
+        None => "as in the pipeline; no run has measured it".to_owned(),
+    };
     output::line(format_args!(
-        "{seconds} s per record (from the {}), {} at once in a child of {} vCPU and {} MiB, at most {} vCPU in use\n",
-        planned.source, work.concurrency, work.vcpu, work.memory_mib, planned.quotas.max_vcpus,
+        "{} s per record ({source}), {} at once in a child of {} vCPU and {} MiB, at most {} vCPU in use\n",
+        (seconds * 1e6).round() / 1e6,
+        work.concurrency,
+        work.vcpu,
+        work.memory_mib,
+        planned.quotas.max_vcpus,
     ));
     type Fact<'a> = (&'a str, Box<dyn Fn(&Estimate) -> String + 'a>);
     let facts: [Fact<'_>; 9] = [
@@ -210,6 +254,25 @@ fn print(planned: &Planned<'_>, plan: &Plan) {
     output::line("\nTasks running over time:");
     for line in chart(chosen) {
         output::line(line);
+    }
+    let batch = &planned.batch;
+    if let Some(most) = batch.max_cost
+        && chosen.cost.total() > most
+    {
+        output::line(format_args!(
+            "\nA run would be refused: it costs {}, and `max_cost` allows {}.",
+            money(chosen.cost.total()),
+            money(most),
+        ));
+    }
+    if let Some(most) = batch.max_records
+        && work.records > u64::from(most)
+    {
+        output::line(format_args!(
+            "\nA run would be refused: it has {}, and `max_records` allows {}.",
+            counted(work.records, "record"),
+            thousands(most.into()),
+        ));
     }
     if !plan.in_time {
         output::line(format_args!(

@@ -142,6 +142,7 @@ impl Report {
         let result = RunPatch {
             counts: Some(counts),
             result: Some(key.clone()),
+            measured: Some(figures.measured(&pipeline)),
             ..RunPatch::default()
         };
         self.change(&run.id, Transition::RecordResult, result, cx)

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rowmill_domain::manifest::DISTINCT_CAP;
 use rowmill_domain::outcome::failed_step;
-use rowmill_domain::run::Counts;
+use rowmill_domain::run::{Counts, StepSeconds};
 use rowmill_domain::{Columns, Outcome, Reason, Record, Row, Status};
 use rowmill_pipeline::Pipeline;
 use rowmill_workbook::{Chart, StepFigures};
@@ -156,6 +156,23 @@ impl Figures {
                 max_ms: step.times.max,
             })
             .collect()
+    }
+
+    /// What each step took, for the plan of the next run. Empty if a step never ran, because its time is
+    /// then unknown.
+    pub(crate) fn measured(&self, pipeline: &Pipeline) -> Vec<StepSeconds> {
+        let steps = pipeline.steps.iter().zip(&self.steps);
+        let measured: Vec<StepSeconds> = steps
+            .map(|(step, tally)| StepSeconds {
+                kind: step.kind_name().to_owned(),
+                p95_seconds: tally.times.quantile(0.95) / 1000.0,
+                records: tally.times.count,
+            })
+            .collect();
+        match measured.iter().all(|step| step.records > 0) {
+            true => measured,
+            false => Vec::new(),
+        }
     }
 
     /// The title and the bars of the chart: the most frequent values, then the other values, then
@@ -385,6 +402,12 @@ mod tests {
         assert_eq!((steps[0].ok, steps[0].failed), (3, 0));
         assert_eq!((steps[1].ok, steps[1].failed), (2, 1));
         assert_eq!(steps[1].mean_ms, 3.0);
+        let pipeline = pipeline(toml);
+        let measured = figures.measured(&pipeline);
+        assert_eq!((measured[0].records, measured[1].records), (3, 3));
+        assert_eq!(measured[1].kind, "command");
+        assert!((measured[1].p95_seconds / 0.003 - 1.0).abs() < 0.011);
+        assert_eq!(Figures::new(&pipeline, 0).measured(&pipeline), []);
     }
 
     #[test]

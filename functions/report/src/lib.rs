@@ -44,6 +44,8 @@ mod jobs;
 mod mail;
 mod missing;
 mod rebuild;
+#[cfg(test)]
+mod scale;
 mod send;
 mod stage;
 mod workbook;

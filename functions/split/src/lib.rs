@@ -11,6 +11,7 @@
 //! | `stage.rs` | the work on one upload, from the claim to the message for submit |
 //! | `resolve.rs` | which pipeline an upload is for |
 //! | `upload_options.rs` | what the metadata of an upload asks for |
+//! | `limits.rs` | the limits that a pipeline sets for its runs |
 //! | `cut.rs`, `cut/` | the core: a workbook on disk becomes cleaned records in temporary files |
 //! | `read_options.rs` | how the pipeline sets the options of the workbook reader |
 //! | `clean.rs` | the cleaning rules: what is trimmed, converted and rejected |
@@ -31,6 +32,7 @@ mod cut;
 mod elsewhere;
 mod entry;
 mod error;
+mod limits;
 mod line;
 mod profile;
 mod read_options;

@@ -19,7 +19,7 @@ use rowmill_ports::{
     TablePlan, Topic,
 };
 use rowmill_runs::{
-    ManifestLoadError, Transition, WorkBucket, fail, find_manifest, publish_failure,
+    ManifestLoadError, Transition, WorkBucket, fail, find_manifest, measured_run, publish_failure,
     scratch_folder, with_claim,
 };
 use rowmill_workbook::{ReadError, ReadLimits};
@@ -27,6 +27,7 @@ use tempfile::TempDir;
 
 use crate::cut::{RunDetails, cut, refusal};
 use crate::error::{CutError, OrRefusal, Refusal, SplitError};
+use crate::limits::above_limits;
 use crate::read_options::read_options;
 use crate::resolve::{ResolvedPipeline, resolve};
 use crate::upload_options::UploadOptions;
@@ -282,7 +283,10 @@ impl Split {
             }
         };
         let phases = pipeline.phase_count();
-        let work = pipeline.work(0, None);
+        let kinds: Vec<&str> = pipeline.steps.iter().map(|step| step.kind_name()).collect();
+        let measured = measured_run(&*self.runs, &pipeline_name, &kinds, cx.now).await?;
+        let (batch, upload_name) = (pipeline.batch.clone(), name.clone());
+        let work = pipeline.work(0, measured.as_ref().map(|run| &run.seconds[..]));
         let cut = tokio::task::spawn_blocking(move || {
             let cut = cut(&path, &name, &pipeline, limit, progress);
             // Frees the disk space of the workbook before the chunks need theirs.
@@ -304,6 +308,9 @@ impl Split {
             ..work
         };
         let chosen = plan(&work, &self.quotas).chosen;
+        if let Some(refusal) = above_limits(&upload_name, work.records, &chosen, &batch) {
+            return Ok(Err(refusal));
+        }
         let chunks = cut.chunks(&chosen.division);
         let table = async {
             let plan = TablePlan {

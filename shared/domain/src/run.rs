@@ -199,6 +199,17 @@ pub struct Counts {
     pub missing: u64,
 }
 
+/// What a step took for a record, measured in a run. The planner uses it for the next run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepSeconds {
+    /// The kind of the step.
+    pub kind: String,
+    /// The 95th percentile of its seconds per record.
+    pub p95_seconds: f64,
+    /// The number of records.
+    pub records: u64,
+}
+
 /// A run in the ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunItem {
@@ -237,6 +248,9 @@ pub struct RunItem {
     /// The ARNs of the job definitions of the run, by phase.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub definitions: Vec<String>,
+    /// What the steps took, in their order; known with the result. Empty if a step never ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub measured: Vec<StepSeconds>,
     /// When all temporary objects were removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleaned: Option<DateTime<Utc>>,
@@ -259,6 +273,7 @@ impl RunItem {
             bounced: BTreeMap::new(),
             linked_mail: None,
             definitions: Vec::new(),
+            measured: Vec::new(),
             cleaned: None,
         }
     }

@@ -616,6 +616,10 @@ pub(crate) static BATCH: Section = Section {
             "Number of records that a child processes at the same time."
         "within": Shape::Duration, default "none: the fastest plan that costs at most 10% more than the cheapest" =>
             "The time in which all records should be processed. The cheapest plan that meets it is chosen, or the fastest if none does."
+        "max_records": Shape::Whole(1, rowmill_domain::limits::SHEET_ROWS), default "none: no limit" =>
+            "The most records of a run. A workbook with more is refused before anything is submitted."
+        "max_cost": Shape::Number, default "none: no limit" =>
+            "The most that a run may be planned to cost on AWS, in USD. A more expensive run is refused before anything is submitted, also on one machine. `rowmill plan` shows the cost."
         "max_children": Shape::Whole(1, 1_000_000), default "none: as many as the plan has" =>
             "Maximum number of children of a phase. It limits the load on a source."
         "records_per_child": Shape::Whole(1, rowmill_domain::limits::CHUNK_RECORDS), default "none: as in the plan" =>

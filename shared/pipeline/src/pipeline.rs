@@ -192,6 +192,10 @@ pub struct BatchSettings {
     pub records_per_child: Option<u32>,
     /// The time in which the run should end. `None`: no target.
     pub within: Option<Duration>,
+    /// The most records of a run. `None`: no limit.
+    pub max_records: Option<u32>,
+    /// The most that a run may be planned to cost, in USD. `None`: no limit.
+    pub max_cost: Option<f64>,
     /// What the sizes are for. [`Capacity::Fargate`]: they run on any deployment. [`Capacity::Ec2`]:
     /// only on a deployment with EC2 instances. Default: Fargate.
     pub capacity: Capacity,
@@ -219,6 +223,8 @@ impl Default for BatchSettings {
             max_children: None,
             records_per_child: None,
             within: None,
+            max_records: None,
+            max_cost: None,
             capacity: Capacity::Fargate,
             vcpu: 0.25,
             memory_mib: 512,

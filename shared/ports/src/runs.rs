@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rowmill_domain::job::{JobId, JobName};
-use rowmill_domain::run::{Counts, Failure};
+use rowmill_domain::run::{Counts, Failure, StepSeconds};
 use rowmill_domain::{RunId, RunItem, RunState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -32,6 +32,8 @@ pub struct RunPatch {
     pub linked_mail: Option<String>,
     /// ARNs of the job definitions, by phase.
     pub definitions: Option<Vec<String>>,
+    /// What the steps took.
+    pub measured: Option<Vec<StepSeconds>>,
     /// When everything temporary was removed.
     pub cleaned: Option<DateTime<Utc>>,
 }

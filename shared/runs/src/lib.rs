@@ -7,6 +7,7 @@
 //! | `failure` | [`fail`]: records why a run failed and publishes it |
 //! | `manifest` | [`find_manifest`], [`load_manifest`]: one error type for a run's manifest |
 //! | `work_bucket` | [`WorkBucket`]: the work bucket's name together with its store |
+//! | `measured` | [`measured_run`]: the times that earlier runs of a pipeline measured |
 //! | `paging` | paged listings as streams |
 //! | `retry` | repeating calls after transient errors |
 //! | `scratch` | [`scratch_folder`]: temporary folders that only the user can read |
@@ -47,6 +48,7 @@
 mod claim;
 mod failure;
 mod manifest;
+mod measured;
 mod paging;
 mod retry;
 mod scratch;
@@ -56,6 +58,7 @@ mod work_bucket;
 pub use claim::{Claimed, complete_claim, with_claim};
 pub use failure::{fail, publish_failure, record_failure};
 pub use manifest::{ManifestLoadError, find_manifest, load_manifest};
+pub use measured::{MeasuredRun, measured_run};
 pub use paging::{all_jobs, all_runs, describe_jobs, pages};
 pub use retry::{Transient, retry_throttled, retry_transient};
 pub use scratch::{scratch_folder, scratch_folder_in};

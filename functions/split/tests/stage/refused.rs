@@ -212,3 +212,34 @@ async fn parameters_of_an_upload_are_checked_before_submit_and_stored() {
     let kept = kept.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(manifest.parameters, kept.into());
 }
+
+#[tokio::test]
+async fn a_run_above_a_limit_of_its_pipeline_is_refused_with_both_figures() {
+    let bench = Bench::new();
+    let rows: String = (0..30).map(|id| format!("{id}\n")).collect();
+    let book = format!("id\n{rows}");
+    bench.pipeline("few", "[batch]\nmax_records = 29\n").await;
+    let many = refusal(&bench, "few/a.csv", &book, &[]).await;
+    assert_says(
+        &many,
+        &["a.csv", "30 records", "allows 29", "Nothing was processed"],
+        &["raise max_records", "upload it again"],
+    );
+
+    let batch = "[batch]\nseconds_per_record = 3600\nconcurrency = 1\n";
+    bench
+        .pipeline("dear", &format!("{batch}max_cost = 0.1\n"))
+        .await;
+    let dear = refusal(&bench, "dear/a.csv", &book, &[]).await;
+    assert_says(
+        &dear,
+        &["a.csv", "30 records", "cost 0.2", "allows 0.10 USD"],
+        &["raise max_cost", "rowmill plan"],
+    );
+
+    bench
+        .pipeline("fits", &format!("{batch}max_cost = 1\nmax_records = 30\n"))
+        .await;
+    let fits = bench.split("fits/a.csv", &book, &[]).await;
+    assert_eq!(fits.records, 30);
+}

@@ -25,6 +25,8 @@ pub(super) fn batch(table: &TomlTable<'_>) -> BatchSettings {
         within: table
             .optional("within")
             .and_then(|n| n.read(units::duration, DURATION)),
+        max_records: table.optional("max_records").and_then(|n| n.whole()),
+        max_cost: table.optional("max_cost").and_then(|n| n.number()),
         capacity: match capacity {
             Some("ec2") => Capacity::Ec2,
             _ => default.capacity,

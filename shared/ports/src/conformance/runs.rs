@@ -1,7 +1,7 @@
 //! The guarantees of [`Runs`].
 
 use rowmill_domain::job::{JobId, JobName};
-use rowmill_domain::run::{Counts, Failure, UploadSource};
+use rowmill_domain::run::{Counts, Failure, StepSeconds, UploadSource};
 use rowmill_domain::{RunId, RunItem, RunState};
 
 use super::{at, id};
@@ -88,6 +88,11 @@ async fn updates(runs: &dyn Runs) {
         bounced: Some([("a@example.com".into(), "full".into())].into()),
         linked_mail: Some("linked@example.com".into()),
         definitions: Some(vec!["arn:1".into(), "arn:2".into()]),
+        measured: Some(vec![StepSeconds {
+            kind: "http".into(),
+            p95_seconds: 0.125,
+            records: 10,
+        }]),
         cleaned: Some(at(3)),
     };
     let from = [RunState::Splitting, RunState::Running];
@@ -105,6 +110,7 @@ async fn updates(runs: &dyn Runs) {
     expected.bounced = all.bounced.unwrap();
     expected.linked_mail = all.linked_mail;
     expected.definitions = all.definitions.unwrap();
+    expected.measured = all.measured.unwrap();
     expected.cleaned = all.cleaned;
     expected.updated = at(2);
     assert_eq!(runs.find_run(&run).await.unwrap().as_ref(), Some(&expected));

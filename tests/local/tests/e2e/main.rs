@@ -11,6 +11,7 @@ mod office;
 mod pages;
 mod parameters;
 mod phases;
+mod plan;
 mod poison;
 mod preview;
 mod proxy;
