@@ -194,10 +194,21 @@ pub(crate) fn render(state: RunState, content: &Content) -> Result<Rendered, min
     };
     Ok(Rendered {
         // A file name may contain a line break, which would end the header.
-        subject: title.replace(char::is_control, " "),
-        text: part("txt")?,
-        html: part("html")?,
+        subject: allowed(&title.replace(char::is_control, " ")),
+        text: allowed(&part("txt")?),
+        html: allowed(&part("html")?),
     })
+}
+
+/// A text without the code points that HTML forbids: controls and noncharacters (WHATWG HTML, section
+/// 13.1.4). Programs and sources can write them into values and reasons.
+fn allowed(text: &str) -> String {
+    let is_forbidden = |c: char| {
+        (c.is_control() && !matches!(c, '\t' | '\n' | '\r'))
+            || matches!(c, '\u{fdd0}'..='\u{fdef}')
+            || u32::from(c) & 0xfffe == 0xfffe
+    };
+    text.replace(is_forbidden, "\u{fffd}")
 }
 
 /// The statuses to filter by, to find the rows without a result.

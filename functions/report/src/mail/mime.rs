@@ -36,7 +36,36 @@ pub(crate) fn mime(
         }
     };
     let message = message.multipart(body).map_err(|e| e.to_string())?;
-    Ok(message.formatted())
+    Ok(fold(&message.formatted(), name))
+}
+
+/// The longest line of a header, without its end. Source: RFC 5322, section 2.1.1.
+const LINE_MAX: usize = 78;
+
+/// Folds the lines of headers that are longer than [`LINE_MAX`] at spaces, where there are any.
+fn fold(mail: &[u8], name: &str) -> Vec<u8> {
+    let boundaries = ["texts", "parts"].map(|part| format!("--{part}-{name}\r\n").into_bytes());
+    let mut folded = Vec::with_capacity(mail.len() + 64);
+    let mut in_head = true;
+    for line in mail.split_inclusive(|b| *b == b'\n') {
+        let mut rest = line;
+        while in_head
+            && rest.len() > LINE_MAX + b"\r\n".len()
+            && let Some(at) = rest[..=LINE_MAX].iter().rposition(|b| *b == b' ')
+            // A line must not be blank.
+            && !rest[..at].trim_ascii().is_empty()
+        {
+            folded.extend_from_slice(&rest[..at]);
+            folded.extend_from_slice(b"\r\n");
+            rest = &rest[at..];
+        }
+        folded.extend_from_slice(rest);
+        in_head = match line {
+            b"\r\n" => false,
+            line => in_head || boundaries.iter().any(|boundary| boundary == line),
+        };
+    }
+    folded
 }
 
 /// The headers that every mail has.

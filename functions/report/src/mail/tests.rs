@@ -213,6 +213,26 @@ fn only_the_first_of_many_notes_are_shown() {
 }
 
 #[test]
+fn characters_that_html_forbids_do_not_reach_the_mail() {
+    let mut content = content("reviews/a\u{fffe}b.xlsx", 10..12);
+    content.failure = Some(Failure {
+        stage: "report".into(),
+        what: "the program wrote a\u{1}b\u{7f}c\u{85}d\u{fdd0}e\u{ffff}f\u{1fffe}g\th".into(),
+        advice: "Correct it.".into(),
+    });
+    let rendered = render(RunState::Failed, &content).unwrap();
+    let expected = "a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}e\u{fffd}f\u{fffd}g";
+    for part in [&rendered.html, &rendered.text] {
+        assert!(part.contains(expected), "{part}");
+    }
+    for part in [&rendered.html, &rendered.text, &rendered.subject] {
+        assert!(!part.contains([
+            '\u{1}', '\u{7f}', '\u{85}', '\u{fdd0}', '\u{fffe}', '\u{ffff}'
+        ]));
+    }
+}
+
+#[test]
 fn the_same_content_gives_the_same_bytes() {
     let content = content("reviews/my file (1)+ü\r\nBcc: x@example.com.xlsx", 10..12);
     let to = vec![
@@ -242,6 +262,9 @@ fn the_same_content_gives_the_same_bytes() {
     assert_eq!(mail, make());
     let headers = mail.split("\r\n\r\n").next().unwrap();
     insta::assert_snapshot!("headers", headers.replace("\r\n", "\n"));
+    for line in mail.lines() {
+        assert!(line.len() <= 78, "{line}");
+    }
     // A line break in a file name does not start a header.
     assert!(!headers.contains("\nBcc"), "{headers}");
     assert!(mail.contains("filename*0*=utf-8''my%20file"), "{mail}");
