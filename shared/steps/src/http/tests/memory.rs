@@ -58,7 +58,10 @@ fn cases() -> [(&'static str, Extract, usize); 4] {
 #[ignore = "run by large_responses_fit_the_memory_of_a_child, in a process of its own"]
 async fn peak_memory_of_large_responses() {
     let argument = std::env::args().next_back().unwrap();
-    let (case, address) = argument.split_once('@').unwrap();
+    // Without a server, as when all ignored tests run, there is nothing to measure.
+    let Some((case, address)) = argument.split_once('@') else {
+        return;
+    };
     let (path, from, wait) = cases()[case.parse::<usize>().unwrap()].clone();
     let mut step = step(&format!("{address}{path}?{{{{ row['ID'] }}}}"));
     step.timeout = Duration::from_secs(600);
