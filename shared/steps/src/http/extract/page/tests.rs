@@ -516,7 +516,8 @@ fn peak_memory_of_hostile_pages() {
         let budget = Budget::of(html.len(), Instant::now() + Duration::from_secs(3600));
         let is_ok = Page::parse(&html, &budget).is_ok();
         let after = peak();
-        println!("{name}: {is_ok}, {} MiB more", after - before);
+        // The kernel counts per thread and adds up late, so the peak can seem to fall.
+        println!("{name}: {is_ok}, {} MiB more", after.saturating_sub(before));
         before = after;
     }
     println!("peak {before}");
