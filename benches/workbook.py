@@ -31,6 +31,24 @@ import sys, polars
 polars.read_excel(sys.argv[1]).write_ndjson(sys.argv[2])
 """
 
+POLARS_CSV = """
+import sys, polars
+polars.read_csv(sys.argv[1]).write_ndjson(sys.argv[2])
+"""
+
+# argv: path, rows. Ten columns of texts, numbers, dates and booleans; every tenth text is quoted.
+CSV = """
+import datetime, sys
+path, rows = sys.argv[1], int(sys.argv[2])
+day = datetime.date(2020, 1, 1)
+with open(path, "w", encoding="utf-8") as f:
+    f.write("ID,Name,City,Note,Amount,Count,Share,Day,Active,Code\\n")
+    for i in range(rows):
+        note = f'"Größe {i}, quoted"' if i % 10 == 0 else f"note {i}"
+        date = day + datetime.timedelta(days=i % 2000)
+        f.write(f"{i:07},Name {i},Zürich,{note},{i * 0.25},{i},{i % 1000 / 1000},{date},{'true' if i % 2 else 'false'},C-{i % 97}\\n")
+"""
+
 # The cells of `measure bare`, with shared strings. argv: path, rows, input columns, and whether result
 # columns follow.
 XLSXWRITER = """
@@ -175,6 +193,22 @@ def main():
             runs, {"ours": [MEASURE, "read", ods], "calamine": [MEASURE, "calamine", ods]}
         )
         show(f"ods, {rows} x 10, to calamine", ratio(figures, "ours", "calamine"))
+        text = folder / "rows.csv"
+        run([python, "-c", CSV, text, 5 * rows])
+        figures = medians(
+            runs,
+            {
+                "split": split(folder, text),
+                "polars": [python, "-c", POLARS_CSV, text, folder / "polars.ndjson"],
+            },
+        )
+        show(
+            f"split, csv, {5 * rows} x 10",
+            {
+                "to polars read_csv + write_ndjson": ratio(figures, "split", "polars"),
+                "memory of split, MB": round(figures["split"][2]),
+            },
+        )
         sizes = [10_000, rows] + [1_000_000] * options.large
         books = {n: folder / f"rows-{n}.xlsx" for n in sizes}
         for n, path in books.items():
