@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use rowmill_tests_local::program::binary;
+use rowmill_tests_local::program::{Job, binary};
+use rowmill_tests_local::workbook::Book;
 use serde_json::Value;
 
 fn plan(args: &[&str]) -> Value {
@@ -59,4 +60,34 @@ fn a_plan_needs_a_workbook_or_a_number_of_rows() {
         assert_eq!(planned.status.code(), Some(2));
         assert!(!planned.stderr.is_empty());
     }
+}
+
+#[test]
+fn a_run_uses_the_plan_and_measures_for_the_next() {
+    // Said to take 100 seconds for a record, and takes milliseconds.
+    let pipeline = "[[step]]\nkind = \"sentiment\"\ncolumn = \"Note\"\n\
+                    [batch]\nseconds_per_record = 100\nconcurrency = 1\nwithin = \"10m\"\n";
+    let job = Job::new(&Book::numbered(40), pipeline);
+    let (workbook, out) = (job.workbook.to_str().unwrap().to_owned(), job.out());
+    let planned = || plan(&[&workbook, "--out", out.to_str().unwrap()]);
+    let before = planned();
+    assert_eq!(before["seconds_per_record_from"], "pipeline");
+    assert_eq!(before["seconds_per_record"], 100.0);
+    let children = before["children"].as_u64().unwrap();
+    assert!((4..40).contains(&children), "{children}");
+
+    job.run(&[]).expect(0);
+    let logs = |job: &Job| {
+        let state = job.state();
+        state
+            .iter()
+            .filter(|file| file.starts_with("logs/") && file.ends_with("/1.log"))
+            .count()
+    };
+    assert_eq!(logs(&job) as u64, children);
+
+    let after = planned();
+    assert_eq!(after["seconds_per_record_from"], "measured");
+    assert!(after["seconds_per_record"].as_f64() < Some(10.0), "{after}");
+    assert_eq!(after["children"], 1);
 }
