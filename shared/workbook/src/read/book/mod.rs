@@ -1,17 +1,16 @@
 //! What xlsx and xlsb have in common: an archive with a part that lists the sheets, and parts that it
 //! refers to.
 
-mod origin;
-
 use std::fs::File;
 use std::path::Path;
 
 use super::archive::{Archive, Entry, Part};
 use super::error::ReadError;
 use super::options::ReadOptions;
+use super::origin;
 use super::package;
-use super::reference::column_letters;
 use super::rows::{Assembler, Halt};
+use super::sheet_error::SheetError;
 use super::sheet_select::select_sheet;
 use super::xml::{self, ScanError, Scanner};
 
@@ -46,49 +45,14 @@ pub(super) struct Book {
     pub(super) is_1904: bool,
 }
 
-/// Why reading a sheet stopped early.
-pub(super) enum SheetError {
-    Halt(Halt),
-    Scan(ScanError),
-    /// A cell is malformed: its row and column (from 0), and what is wrong.
-    Cell(u32, u32, &'static str),
-}
-
-impl From<Halt> for SheetError {
-    fn from(halt: Halt) -> SheetError {
-        SheetError::Halt(halt)
-    }
-}
-
-impl From<ReadError> for SheetError {
-    fn from(error: ReadError) -> SheetError {
-        SheetError::Halt(error.into())
-    }
-}
-
-impl From<ScanError> for SheetError {
-    fn from(error: ScanError) -> SheetError {
-        SheetError::Scan(error)
-    }
-}
-
-impl SheetError {
-    /// The error with its place in a workbook.
-    pub(super) fn halt(self, package: &Package<'_>, book: &Book) -> Halt {
-        match self {
-            SheetError::Halt(halt) => halt,
-            SheetError::Scan(error) => xml::error(&package.archive, &book.sheet, error).into(),
-            SheetError::Cell(row, column, what) => {
-                let (sheet, letters) = (&book.sheet_name, column_letters(column));
-                let row = row.saturating_add(1);
-                let at = format!("sheet `{sheet}`, cell {letters}{row}");
-                ReadError::malformed(package.path, at, what).into()
-            }
-        }
-    }
-}
-
 impl<'a> Package<'a> {
+    /// An error in the sheet of a book, with its place.
+    pub(super) fn halt(&self, book: &Book, error: SheetError) -> Halt {
+        error.halt(self.path, &book.sheet_name, |error| {
+            xml::error(&self.archive, &book.sheet, error)
+        })
+    }
+
     /// Opens the archive.
     pub(super) fn open(
         path: &'a Path,
@@ -122,7 +86,7 @@ impl<'a> Package<'a> {
             .iter()
             .find(|r| matches!(&*r.kind, "custom-properties" | "customProperties"));
         if let Some(entry) = properties.and_then(|r| find(&r.target)) {
-            rows.origin(self.scan(entry, origin::read)?);
+            rows.origin(self.scan(entry, |scanner| origin::read(scanner, b"property"))?);
         }
 
         // A chart sheet has no rows. It is selected only if requested.

@@ -1,7 +1,6 @@
 //! Streams OpenDocument spreadsheets: ods archives and flat documents (fods).
 
 mod cell;
-mod origin;
 #[cfg(test)]
 mod paths;
 mod styles;
@@ -20,25 +19,26 @@ use super::archive::Archive;
 use super::error::ReadError;
 use super::foreign::TABLE;
 use super::options::ReadOptions;
-use super::reference::column_letters;
+use super::origin;
 use super::rows::{Assembler, Halt};
+use super::sheet_error::SheetError;
 use super::sheet_select::select_sheet;
 use super::sink::ReadSummary;
 use super::xml::{self, Event, ScanError, Scanner};
 use styles::Styles;
-use table::{Table, TableError};
+use table::Table;
 
 /// The part of a manifest to examine. Real manifests have a few kilobytes.
 const MANIFEST_BYTES: u64 = 16 << 20;
 
 /// Why content could not be read.
 enum ContentError {
-    Table(TableError),
+    Table(SheetError),
     /// The document is not a spreadsheet but of this kind.
     Kind(&'static str),
 }
 
-impl<E: Into<TableError>> From<E> for ContentError {
+impl<E: Into<SheetError>> From<E> for ContentError {
     fn from(error: E) -> ContentError {
         ContentError::Table(error.into())
     }
@@ -88,7 +88,9 @@ pub(crate) fn read(
         })?;
     }
     if let Some(entry) = archive.find("meta.xml") {
-        rows.origin(xml::scan(&archive, entry, limits, origin::read)?);
+        rows.origin(xml::scan(&archive, entry, limits, |scanner| {
+            origin::read(scanner, b"user-defined")
+        })?);
     }
     document.read(
         || xml::scanner(&archive, content, limits),
@@ -177,16 +179,9 @@ impl<'a> Document<'a> {
             skipped = self.content(&mut open()?, Wanted::Index(index), rows);
         }
         let skipped = skipped.map_err(|failed| match failed {
-            ContentError::Table(TableError::Halt(halt)) => halt,
-            ContentError::Table(TableError::Scan(scan)) => error(scan).into(),
-            ContentError::Table(TableError::Cell(row, column, what)) => {
+            ContentError::Table(failed) => {
                 let sheet = self.tables.last().map_or("", |t| t.0.as_str());
-                let at = format!(
-                    "sheet `{sheet}`, cell {}{}",
-                    column_letters(column),
-                    row + 1
-                );
-                ReadError::malformed(self.path, at, what).into()
+                failed.halt(self.path, sheet, error)
             }
             ContentError::Kind(kind) => ReadError::NotAWorkbook {
                 file: self.path.to_owned(),

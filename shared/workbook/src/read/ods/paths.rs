@@ -7,9 +7,10 @@ use std::sync::mpsc;
 use proptest::prelude::*;
 
 use super::styles::Styles;
-use super::table::{Table, TableError};
+use super::table::Table;
 use crate::read::options::ReadOptions;
 use crate::read::rows::{Assembler, Halt, RowMessage};
+use crate::read::sheet_error::SheetError;
 use crate::read::sink::Cell;
 use crate::read::xml::{Event, Scanner};
 
@@ -54,12 +55,12 @@ fn cells(rows: &str, step: usize) -> Result<Vec<(u32, Cell)>, String> {
     let table = Table::new(path, &options, &styles, None, &mut assembler).unwrap();
     match table.read(&mut source) {
         Ok(_) => {}
-        Err(TableError::Cell(row, column, what)) => return Err(format!("{row} {column} {what}")),
-        Err(TableError::Scan(error)) => return Err(error.to_string()),
-        Err(TableError::Halt(Halt::Failed(error) | Halt::Unordered(error))) => {
+        Err(SheetError::Cell(row, column, what)) => return Err(format!("{row} {column} {what}")),
+        Err(SheetError::Scan(error)) => return Err(error.to_string()),
+        Err(SheetError::Halt(Halt::Failed(error) | Halt::Unordered(error))) => {
             return Err(error.to_string());
         }
-        Err(TableError::Halt(Halt::SinkDone)) => return Err("the sink is done".to_owned()),
+        Err(SheetError::Halt(Halt::SinkDone)) => return Err("the sink is done".to_owned()),
     }
     assembler.finish(&|_| None).unwrap();
     drop(assembler);

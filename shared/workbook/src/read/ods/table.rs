@@ -19,7 +19,8 @@ use crate::read::header::MergedRange;
 use crate::read::number_format::FormatKind;
 use crate::read::options::ReadOptions;
 use crate::read::row::RowCells;
-use crate::read::rows::{Assembler, Halt};
+use crate::read::rows::Assembler;
+use crate::read::sheet_error::SheetError;
 use crate::read::xml::{Event, ScanError, Scanner, tag_end};
 
 /// Merged ranges to remember until the header has been decided on.
@@ -27,33 +28,6 @@ const MERGES_MAX: usize = 65_536;
 /// Size of a cell in bytes without its text, to compare what repeats stand for with the size of the
 /// file. The shortest cell with a value takes longer to write.
 const CELL_BYTES: u64 = 8;
-
-/// Why reading a table stopped early.
-#[derive(Debug)]
-pub(super) enum TableError {
-    Halt(Halt),
-    Scan(ScanError),
-    /// A cell is malformed: its row and column (from 0), and what is wrong.
-    Cell(u32, u32, &'static str),
-}
-
-impl From<Halt> for TableError {
-    fn from(halt: Halt) -> TableError {
-        TableError::Halt(halt)
-    }
-}
-
-impl From<ReadError> for TableError {
-    fn from(error: ReadError) -> TableError {
-        TableError::Halt(error.into())
-    }
-}
-
-impl From<ScanError> for TableError {
-    fn from(error: ScanError) -> TableError {
-        TableError::Scan(error)
-    }
-}
 
 /// The state of reading a table.
 pub(super) struct Table<'a> {
@@ -130,7 +104,7 @@ impl<'a> Table<'a> {
 
     /// Reads the table whose start was the last event; consumes its end. Returns the number of hidden
     /// rows that were skipped.
-    pub(super) fn read<R: Read>(mut self, scanner: &mut Scanner<R>) -> Result<u64, TableError> {
+    pub(super) fn read<R: Read>(mut self, scanner: &mut Scanner<R>) -> Result<u64, SheetError> {
         loop {
             match scanner.next()? {
                 Event::Start {
@@ -175,7 +149,7 @@ impl<'a> Table<'a> {
         &mut self,
         scanner: &Scanner<R>,
         attributes: &Range<usize>,
-    ) -> Result<(), TableError> {
+    ) -> Result<(), SheetError> {
         let repeats = scanner.attribute(attributes, b"number-columns-repeated");
         let start = self.column_formats.last().map_or(0, |range| range.0);
         let end = start.saturating_add(repeats.map_or(1, count));
@@ -206,7 +180,7 @@ impl<'a> Table<'a> {
     }
 
     /// Reads the cells of a row; consumes its end.
-    fn cells<R: Read>(&mut self, scanner: &mut Scanner<R>) -> Result<(), TableError> {
+    fn cells<R: Read>(&mut self, scanner: &mut Scanner<R>) -> Result<(), SheetError> {
         loop {
             while self.fast_cell(scanner)? {}
             match scanner.next()? {
@@ -249,7 +223,7 @@ impl<'a> Table<'a> {
     /// Fast path: consumes one cell that is written as nearly all are:
     /// `<table:table-cell attributes><text:p>text</text:p></table:table-cell>`. `false`, and nothing
     /// consumed, if the next cell differs or is not fully buffered.
-    fn fast_cell<R: Read>(&mut self, scanner: &mut Scanner<R>) -> Result<bool, TableError> {
+    fn fast_cell<R: Read>(&mut self, scanner: &mut Scanner<R>) -> Result<bool, SheetError> {
         let ahead = scanner.buffered();
         let Some(tag) = ahead.strip_prefix(b"<table:table-cell") else {
             return Ok(false);
@@ -286,7 +260,7 @@ impl<'a> Table<'a> {
 
     /// Adds a cell, with its repeats, to the row. Both paths end here: they only find the parts of a
     /// cell.
-    fn finish_cell(&mut self, attributes: &[u8], shown: Shown<'_>) -> Result<(), TableError> {
+    fn finish_cell(&mut self, attributes: &[u8], shown: Shown<'_>) -> Result<(), SheetError> {
         let head = CellHead::parse(attributes);
         let at = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         let format = match head.needs_format() {
@@ -296,7 +270,7 @@ impl<'a> Table<'a> {
         let cell = self
             .context
             .cell(&head, format, shown, &mut self.cells.pool)
-            .map_err(|what| TableError::Cell(at(self.row), at(self.column), what))?;
+            .map_err(|what| SheetError::Cell(at(self.row), at(self.column), what))?;
         let first = self.column;
         self.column = first.saturating_add(head.repeats);
         let Some(cell) = cell else {
@@ -339,7 +313,7 @@ impl<'a> Table<'a> {
     }
 
     /// Adds the row, with its repeats.
-    fn end_row(&mut self) -> Result<(), TableError> {
+    fn end_row(&mut self) -> Result<(), SheetError> {
         let first = self.row;
         self.row = first.saturating_add(self.row_repeats);
         if self.cells.is_empty() {

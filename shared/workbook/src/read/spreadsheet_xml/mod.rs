@@ -53,7 +53,7 @@ pub(crate) fn read(
         let sheet = Sheet::new(path, options, &book.formats, book.is_1904);
         skipped = sheet
             .read(&mut scanner, rows)
-            .map_err(|error| error.halt(path, name))?;
+            .map_err(|error| error.halt(path, name, |error| failed(path, error)))?;
     }
     let mut summary = rows.finish(&|format| book.formats.code(format))?;
     summary.hidden(skipped);

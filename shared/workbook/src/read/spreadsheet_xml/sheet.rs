@@ -7,60 +7,18 @@ use std::path::Path;
 use chrono::{NaiveDate, NaiveDateTime, TimeDelta};
 use rowmill_domain::{Kind, Value};
 
-use super::failed;
 use super::formats::Formats;
 use crate::read::current_row::CurrentRow;
-use crate::read::error::ReadError;
 use crate::read::header::MergedRange;
 use crate::read::number_format::FormatKind;
 use crate::read::options::ReadOptions;
-use crate::read::reference::{column_letters, parse_digits};
+use crate::read::reference::parse_digits;
 use crate::read::row::NO_RESULT;
-use crate::read::rows::{Assembler, Halt};
+use crate::read::rows::Assembler;
 use crate::read::serial;
+use crate::read::sheet_error::SheetError;
 use crate::read::sink::Cell;
 use crate::read::xml::{Event, ScanError, Scanner, unescape};
-
-/// Why reading a sheet stopped early.
-pub(super) enum SheetError {
-    Halt(Halt),
-    Scan(ScanError),
-    /// A cell is malformed: its row and column (from 0), and what is wrong.
-    Cell(u32, u32, &'static str),
-}
-
-impl From<Halt> for SheetError {
-    fn from(halt: Halt) -> SheetError {
-        SheetError::Halt(halt)
-    }
-}
-
-impl From<ReadError> for SheetError {
-    fn from(error: ReadError) -> SheetError {
-        SheetError::Halt(error.into())
-    }
-}
-
-impl From<ScanError> for SheetError {
-    fn from(error: ScanError) -> SheetError {
-        SheetError::Scan(error)
-    }
-}
-
-impl SheetError {
-    /// The error with its place.
-    pub(super) fn halt(self, path: &Path, sheet: &str) -> Halt {
-        match self {
-            SheetError::Halt(halt) => halt,
-            SheetError::Scan(error) => failed(path, error).into(),
-            SheetError::Cell(row, column, what) => {
-                let (row, letters) = (row.saturating_add(1), column_letters(column));
-                let at = format!("sheet `{sheet}`, cell {letters}{row}");
-                ReadError::malformed(path, at, what).into()
-            }
-        }
-    }
-}
 
 /// The error for a row or cell whose index is not one.
 const WRONG_INDEX: &str = "its index is invalid";

@@ -62,7 +62,7 @@ pub(crate) fn read(
     }));
     let mut records = Records::new(archive.part(&book.sheet)?, limits.text_bytes);
     let skipped = sheet::read(&mut records, path, options, &context, rows)
-        .map_err(|error| error.halt(&package, &book))?;
+        .map_err(|error| package.halt(&book, error))?;
     let mut summary = rows.finish(&|format| styles.code(format))?;
     summary.hidden(skipped);
     Ok(summary)

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use super::records::{Body, Records, Wrong};
 use crate::read::binary::{error_cell, number_cell, rk, text_cell};
-use crate::read::book::SheetError;
 use crate::read::current_row::CurrentRow;
 use crate::read::header::MergedRange;
 use crate::read::options::ReadOptions;
 use crate::read::row::TextPool;
 use crate::read::rows::Assembler;
+use crate::read::sheet_error::SheetError;
 use crate::read::sink::Cell;
 use crate::read::string_table::StringTable;
 use crate::read::styles::Styles;

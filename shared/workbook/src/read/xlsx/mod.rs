@@ -15,10 +15,11 @@ use std::fs::File;
 use std::path::Path;
 
 use super::archive::Entry;
-use super::book::{Package, SheetEntry, SheetError, Workbook};
+use super::book::{Package, SheetEntry, Workbook};
 use super::error::ReadError;
 use super::options::ReadOptions;
 use super::rows::{Assembler, Halt};
+use super::sheet_error::SheetError;
 use super::sink::ReadSummary;
 use super::string_table::StringTable;
 use super::styles::Styles;
@@ -60,7 +61,7 @@ pub(crate) fn read(
         })
     }));
     let limits = &options.limits;
-    let failed = |error: SheetError| error.halt(&package, &book);
+    let failed = |error: SheetError| package.halt(&book, error);
     let mut scanner = xml::scanner(&package.archive, &book.sheet, limits)?;
     let mut read = sheet::read(&mut scanner, path, options, &context, rows);
     if let Err(SheetError::Halt(Halt::Unordered(why))) = read {

@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use super::cell::SheetContext;
 use super::sheet;
 use super::{strings, styles};
-use crate::read::book::SheetError;
 use crate::read::options::ReadOptions;
 use crate::read::rows::{Assembler, Halt, RowMessage};
+use crate::read::sheet_error::SheetError;
 use crate::read::sink::Cell;
 use crate::read::xml::Scanner;
 

@@ -7,11 +7,11 @@ use memchr::{memchr, memchr2};
 
 use super::cell::{CellHead, CellKind, Content, SheetContext, kind};
 use super::strings;
-use crate::read::book::SheetError;
 use crate::read::options::ReadOptions;
 use crate::read::reference::{parse_digits, parse_reference, parse_unusual_reference};
 use crate::read::row::RowCells;
 use crate::read::rows::{Assembler, Halt};
+use crate::read::sheet_error::SheetError;
 use crate::read::xml::{Event, ScanError, Scanner, tag_end, unescape};
 
 /// Reads all rows. Returns the number of hidden rows that were skipped.

@@ -1,13 +1,18 @@
-//! The origin of a result workbook that was saved as ods: its custom properties in `meta.xml`.
+//! The origin of a result workbook that is uploaded again: the properties that
+//! [`crate::ResultWriter`] writes. Excel and LibreOffice keep them when they save the file.
 
 use std::io::Read;
 
-use super::super::sink::Origin;
-use super::super::xml::{Event, ScanError, Scanner, unescape};
+use super::sink::Origin;
+use super::xml::{Event, ScanError, Scanner, unescape};
 use crate::write::{ADDED_PROPERTY, RUN_PROPERTY};
 
-/// Reads the custom properties of a document. `None` if no run wrote it.
-pub(super) fn read<R: Read>(scanner: &mut Scanner<R>) -> Result<Option<Origin>, ScanError> {
+/// Reads the custom properties of a workbook, which are elements named `property`. `None` if no run
+/// wrote it.
+pub(super) fn read<R: Read>(
+    scanner: &mut Scanner<R>,
+    property: &[u8],
+) -> Result<Option<Origin>, ScanError> {
     let mut run = None;
     let mut added = Vec::new();
     let mut name = String::new();
@@ -18,14 +23,14 @@ pub(super) fn read<R: Read>(scanner: &mut Scanner<R>) -> Result<Option<Origin>, 
                 name: element,
                 attributes,
                 ..
-            } if scanner.local(&element) == b"user-defined" => {
+            } if scanner.local(&element) == property => {
                 name = scanner
                     .text_attribute(&attributes, b"name")
                     .unwrap_or_default();
                 value.clear();
             }
             Event::Text(text) => unescape(scanner.bytes(&text), &mut value),
-            Event::End { name: element } if scanner.local(&element) == b"user-defined" => {
+            Event::End { name: element } if scanner.local(&element) == property => {
                 if name == RUN_PROPERTY {
                     run = Some(value.trim().to_owned());
                 } else if name.starts_with(ADDED_PROPERTY) {
