@@ -25,7 +25,8 @@ program = ["python3", "answer.py"]
 outputs = ["out"]
 "#;
 
-const EVERYTHING: &str = r#"
+/// All kinds of cells, links, failed rows, rejected rows, a chart, and the times of steps.
+pub(crate) const EVERYTHING: &str = r#"
 [input]
 required = ["ID"]
 
@@ -50,8 +51,8 @@ chart = "Flag"
 links = ["Note"]
 "#;
 
-/// All kinds of cells, links, failed rows, rejected rows and a chart.
-fn everything() -> Book {
+/// The workbook for [`EVERYTHING`].
+pub(crate) fn everything() -> Book {
     let header = [
         "ID", "Amount", "Day", "Moment", "Time", "Length", "Share", "Flag", "Note",
     ];
