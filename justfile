@@ -29,6 +29,10 @@ test *ARGS:
 e2e *ARGS:
     cargo {{ run }} {{ quick }} --test e2e {{ ARGS }}
 
+# Faults at every call and storms, in virtual time. `just storms one_storm` plays that of ROWMILL_SEED.
+storms *ARGS:
+    cargo test --locked -p rowmill-tests-storm --no-default-features --features virtual-time --test faults --test sweeps --test storms -- --nocapture {{ if ARGS == '' { '' } else { '--include-ignored ' + ARGS } }}
+
 # Adapters and template against emulators of AWS (installs 400 MB under target/).
 aws *ARGS:
     .ci/build-functions
@@ -38,6 +42,7 @@ aws *ARGS:
 # Rewrite generated files: the pipeline reference, its schema, the states of a run and the snapshots.
 bless:
     ROWMILL_BLESS=1 cargo test --locked -p rowmill-pipeline -p rowmill-runs
+    ROWMILL_BLESS=1 cargo test --locked -p rowmill-api --no-default-features --features openapi --lib openapi
     INSTA_UPDATE=always cargo test {{ quick }}
 
 # Fuzz the workbook reader, SECONDS for each target.

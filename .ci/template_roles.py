@@ -15,7 +15,11 @@ TOUCHED = {
     # For a run without a manifest, the recipients are in the pipeline.
     "ReportRole": {READ: {"pipelines/", "results/", "runs/"}, WRITE: {"results/"}},
     "CleanupRole": {DELETE: {"runs/"}},
-    "ApiRole": {READ: {"results/"}},
+    "ApiRole": {
+        READ: {"exports/", "pipelines/", "results/", "runs/", "uploads/"},
+        WRITE: {"exports/", "uploads/"},
+        DELETE: {"exports/", "results/"},
+    },
     "EnrichRole": {READ: {"pipelines/", "programs/"}},
     "JobRole": {READ: {"programs/", "runs/"}},
 }
@@ -53,8 +57,8 @@ def main() -> int:
     filters = [r["Properties"] for r in resources.values() if r["Type"] == "AWS::Logs::MetricFilter"]
     messages = {m for f in filters for m in re.findall(r'message = "([^"]+)"', f["FilterPattern"])}
     wrong += [f"no function logs {m!r}, which a metric filter counts" for m in sorted(messages) if f'"{m}"' not in code]
-    # The messages that cleanup logs about its actions.
-    logged = set(re.findall(r'\?action, "([^"]+)"', code))
+    # The messages that cleanup logs about what it finds.
+    logged = set(re.findall(r'\?finding, "([^"]+)"', code))
     wrong += [f"no metric filter counts {m!r}" for m in sorted(logged - messages)]
     print("\n".join(wrong) if wrong else f"{len(TOUCHED)} roles, {len(messages)} messages as in the code")
     return 1 if wrong or not logged else 0

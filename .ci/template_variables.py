@@ -20,7 +20,7 @@ def declared(source: str) -> dict[str, set[str]]:
             continue
         name = re.match(r"pub const (ROWMILL_\w+): &str", line)
         readers = re.match(r"([\w, ]+):", text)
-        elsewhere = "set by submit on the job" in text or "on one machine:" in text
+        elsewhere = re.search("set by (submit|report) on the job", text) or "on one machine:" in text
         if name and readers and not elsewhere:
             for stage in readers[1].split(", "):
                 for each in STAGES if stage == "All" else [stage]:

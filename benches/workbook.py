@@ -5,7 +5,8 @@
 Builds rowmill and the example `measure` in release mode, and creates a venv under target/ with the
 peers. Each figure is the median over separate processes, which alternate, so that a busy moment
 affects all of them. CPU is user plus system time; memory is peak resident memory. --large adds a
-workbook of 1,000,000 rows. Needs Linux.
+workbook of 1,000,000 rows. --only takes some of: xlsx, xlsb, ods, csv. Needs Linux, and npm for xlsb,
+which SheetJS writes.
 """
 
 import argparse
@@ -48,6 +49,29 @@ with open(path, "w", encoding="utf-8") as f:
         date = day + datetime.timedelta(days=i % 2000)
         f.write(f"{i:07},Name {i},Zürich,{note},{i * 0.25},{i},{i % 1000 / 1000},{date},{'true' if i % 2 else 'false'},C-{i % 97}\\n")
 """
+
+# The cells of `measure read`, with SheetJS. argv: path, rows, and whether strings are shared.
+SHEETJS = """
+const xlsx = require("xlsx");
+const [path, rows, shared] = process.argv.slice(1);
+const cities = ["Zürich", "Łódź", "Berlin", "São Paulo", "東京"];
+const text = (v) => ({ t: "s", v });
+const number = (v, z) => ({ t: "n", v, z });
+const cells = [Array.from({ length: 10 }, (_, c) => text(`Column ${c}`))];
+for (let i = 0; i < Number(rows); i++) {
+  cells.push([
+    text(`C-${String(i).padStart(7, "0")}`), text(`Customer number ${i}`), text(cities[i % 5]), number(i),
+    number(((i * 7919) % 1000003) / 100), number(i % 97), number(42005 + (i % 4000), "yyyy-mm-dd"),
+    { t: "b", v: i % 3 === 0 }, text(String((i * 31) % 100000).padStart(5, "0")),
+    text(`A note on record ${i}, with some words & more.`),
+  ]);
+}
+cells["!ref"] = xlsx.utils.encode_range({ s: { r: 0, c: 0 }, e: { r: cells.length - 1, c: 9 } });
+const book = xlsx.utils.book_new();
+xlsx.utils.book_append_sheet(book, cells, "Data");
+xlsx.writeFile(book, path, { bookType: "xlsb", bookSST: shared === "1", compression: true });
+"""
+SHEETJS_VERSION = "xlsx@0.18.5"
 
 # The cells of `measure bare`, with shared strings. argv: path, rows, input columns, and whether result
 # columns follow.
@@ -137,6 +161,66 @@ def read(name, folder, path, python, runs):
     )
 
 
+def node_packages():
+    """A folder with SheetJS."""
+    folder = ROOT / "target/bench-workbook-node"
+    if not (folder / "node_modules/xlsx").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        npm = ["npm", "install", "--no-save", "--ignore-scripts", "--no-audit", "--no-fund", SHEETJS_VERSION]
+        subprocess.run(npm, cwd=folder, stdout=subprocess.DEVNULL, check=True)
+    return folder
+
+
+def to_calamine(name, make, folder, rows, runs):
+    """Compares reading with calamine, and memory at a tenth of the rows. `make` writes a workbook."""
+    few, many = (folder / f"{n}-{name}" for n in ("few", "many"))
+    make(few, rows // 10)
+    make(many, rows)
+    commands = {
+        "ours": [MEASURE, "read", many],
+        "calamine": [MEASURE, "calamine", many],
+        "ours, few": [MEASURE, "read", few],
+        "calamine, few": [MEASURE, "calamine", few],
+    }
+    figures = medians(runs, commands)
+    memory = {f"{n} rows": round(figures[of][2], 1) for n, of in ((rows // 10, "ours, few"), (rows, "ours"))}
+    show(
+        f"{name}, {rows} x 10",
+        {"to calamine": ratio(figures, "ours", "calamine"), "memory, MB": memory},
+    )
+
+
+def binary(folder, rows, runs):
+    to_calamine("rows.xlsb", lambda path, n: run([MEASURE, "xlsb", n, path]), folder, rows, runs)
+    packages = node_packages()
+    # calamine reads a tenth of the cells of these, because it skips records without a column.
+    for name, shared in (("SheetJS.xlsb", "0"), ("SheetJS-shared.xlsb", "1")):
+        def make(path, n):
+            node = ["node", "--max-old-space-size=8192", "-e", SHEETJS, path, str(n), shared]
+            subprocess.run(node, cwd=packages, check=True)
+
+        to_calamine(name, make, folder, rows, runs)
+
+
+def csv(folder, rows, python, runs):
+    text = folder / "rows.csv"
+    run([python, "-c", CSV, text, rows])
+    commands = {
+        "split": split(folder, text),
+        "polars": [python, "-c", POLARS_CSV, text, folder / "polars.ndjson"],
+    }
+    if xan := shutil.which("xan"):
+        commands["xan"] = ["sh", "-c", f'"{xan}" to ndjson "{text}" > "{folder}/xan.ndjson"']
+    figures = medians(runs, commands)
+    shown = {
+        "to polars read_csv + write_ndjson": ratio(figures, "split", "polars"),
+        "memory of split, MB": round(figures["split"][2]),
+    }
+    if xan:
+        shown["to xan to ndjson"] = ratio(figures, "split", "xan")
+    show(f"split, csv, {rows} x 10", shown)
+
+
 def write(folder, shared, rows, python, runs):
     job = folder / "job"
     job.mkdir()
@@ -172,6 +256,8 @@ def main():
     options.add_argument("--rows", type=int, default=200_000)
     options.add_argument("--runs", type=int, default=5)
     options.add_argument("--large", action="store_true")
+    kinds = ["xlsx", "xlsb", "ods", "csv"]
+    options.add_argument("--only", nargs="+", choices=kinds, default=kinds)
     options = options.parse_args()
     build = ["cargo", "build", "--release", "--quiet"]
     subprocess.run([*build, "-p", "rowmill"], cwd=ROOT, check=True)
@@ -179,47 +265,36 @@ def main():
     python, rows, runs = environment(ROOT / "target/bench-workbook-venv", "\n".join(PEERS)), options.rows, options.runs
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        shared, inline, wide = (folder / f"{n}.xlsx" for n in ("shared", "inline", "wide"))
-        run([python, "-c", XLSXWRITER, shared, rows, 10, 0])
-        run([python, "-c", XLSXWRITER, wide, rows // 20, 200, 0])
-        run([MEASURE, "bare", rows, inline, 6])
-        read(f"{rows} x 10, shared strings", folder, shared, python, runs)
-        write(folder, shared, rows, python, runs)
-        read(f"{rows} x 13, inline strings", folder, inline, python, runs)
-        read(f"{rows // 20} x 200, shared strings", folder, wide, python, runs)
-        ods = folder / "rows.ods"
-        run([MEASURE, "ods", rows, ods])
-        figures = medians(
-            runs, {"ours": [MEASURE, "read", ods], "calamine": [MEASURE, "calamine", ods]}
-        )
-        show(f"ods, {rows} x 10, to calamine", ratio(figures, "ours", "calamine"))
-        text = folder / "rows.csv"
-        run([python, "-c", CSV, text, 5 * rows])
-        figures = medians(
-            runs,
-            {
-                "split": split(folder, text),
-                "polars": [python, "-c", POLARS_CSV, text, folder / "polars.ndjson"],
-            },
-        )
-        show(
-            f"split, csv, {5 * rows} x 10",
-            {
-                "to polars read_csv + write_ndjson": ratio(figures, "split", "polars"),
-                "memory of split, MB": round(figures["split"][2]),
-            },
-        )
-        sizes = [10_000, rows] + [1_000_000] * options.large
-        books = {n: folder / f"rows-{n}.xlsx" for n in sizes}
-        for n, path in books.items():
-            run([MEASURE, "bare", n, path, 6])
-        figures = medians(runs, {n: split(folder, path) for n, path in books.items()})
-        least = figures[sizes[0]][0] / sizes[0]
-        rates = {f"at {n}": round(figures[n][0] / n / least, 2) for n in sizes}
-        show(f"split, CPU per row relative to {sizes[0]} rows", rates)
-        show("split, memory by rows, MB", {n: round(figures[n][2]) for n in sizes})
-        if options.large:
-            read("1000000 x 13, inline strings", folder, books[1_000_000], python, runs)
+        if "xlsb" in options.only:
+            binary(folder, rows, runs)
+        if "ods" in options.only:
+            to_calamine("rows.ods", lambda path, n: run([MEASURE, "ods", n, path]), folder, rows, runs)
+        if "csv" in options.only:
+            csv(folder, 5 * rows, python, runs)
+        if "xlsx" in options.only:
+            xlsx(folder, rows, python, runs, options.large)
+
+
+def xlsx(folder, rows, python, runs, large):
+    shared, inline, wide = (folder / f"{n}.xlsx" for n in ("shared", "inline", "wide"))
+    run([python, "-c", XLSXWRITER, shared, rows, 10, 0])
+    run([python, "-c", XLSXWRITER, wide, rows // 20, 200, 0])
+    run([MEASURE, "bare", rows, inline, 6])
+    read(f"{rows} x 10, shared strings", folder, shared, python, runs)
+    write(folder, shared, rows, python, runs)
+    read(f"{rows} x 13, inline strings", folder, inline, python, runs)
+    read(f"{rows // 20} x 200, shared strings", folder, wide, python, runs)
+    sizes = [10_000, rows] + [1_000_000] * large
+    books = {n: folder / f"rows-{n}.xlsx" for n in sizes}
+    for n, path in books.items():
+        run([MEASURE, "bare", n, path, 6])
+    figures = medians(runs, {n: split(folder, path) for n, path in books.items()})
+    least = figures[sizes[0]][0] / sizes[0]
+    rates = {f"at {n}": round(figures[n][0] / n / least, 2) for n in sizes}
+    show(f"split, CPU per row relative to {sizes[0]} rows", rates)
+    show("split, memory by rows, MB", {n: round(figures[n][2]) for n in sizes})
+    if large:
+        read("1000000 x 13, inline strings", folder, books[1_000_000], python, runs)
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def main():
             return [n for n, p in chosen.items() if matches(message, p["FilterPolicy"])]
 
         source = (ROOT / "shared/domain/src/message.rs").read_text(encoding="utf-8")
-        kinds = re.findall(r'"(\w+)"', re.search(r"KINDS.*?= \[(.*?)\]", source)[1])
+        kinds = re.findall(r'"(\w+)"', re.search(r"KINDS[^=]*=\s*\[([^]]*)\]", source)[1])
         for kind in kinds + ["other"]:
             tried += 1
             found = receivers({"kind": kind, "run": "20261121-reviews-0a1b2c3d4e5f"}, "Topic")

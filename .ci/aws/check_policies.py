@@ -52,12 +52,14 @@ def identity_policies(stack):
 def normalized(stack, value):
     """A recorded value with the names that emulators gave to resources replaced by those of `stack`."""
     if isinstance(value, dict):
-        return {k: normalized(stack, v) for k, v in value.items()}
+        return {normalized(stack, k): normalized(stack, v) for k, v in value.items()}
     if isinstance(value, list):
         return [normalized(stack, v) for v in value]
     if not isinstance(value, str):
         return value
     value = value.replace(OTHER_ACCOUNT, ACCOUNT)
+    # The stack of tests/aws/smoke.sh.
+    value = re.sub(r"rowmill-smoke-[0-9a-f]{8}", STACK, value)
     for bucket in ("Inbox", "Work"):
         value = re.sub(rf"\b{STACK}-{bucket.lower()}-\w+", stack.physical(f"{bucket}Bucket"), value)
     # The name of a secret, which is what ministack's Ref gives.
@@ -86,6 +88,10 @@ def needed(stack, call):
             # Otherwise an object that does not exist is 403 and not 404.
             yield "s3:ListBucket", bucket, {}
         elif name in ("PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"):
+            yield "s3:PutObject", f"{bucket}/{p['Key']}", {}
+        elif name == "CopyObject":
+            source, _, key = p["CopySource"].partition("/")
+            yield "s3:GetObject", f"arn:aws:s3:::{source}/{key}", {}
             yield "s3:PutObject", f"{bucket}/{p['Key']}", {}
         elif name == "AbortMultipartUpload":
             yield "s3:AbortMultipartUpload", f"{bucket}/{p['Key']}", {}
@@ -182,7 +188,7 @@ def with_keys(stack, role, action):
         ("dynamodb", "CreateTable"): ("TableKeyArn", ["CreateGrant", "Decrypt", "DescribeKey"]),
         ("sns", "Publish"): ("TopicKeyArn", ["Decrypt", "GenerateDataKey"]),
     }
-    read = ("dynamodb", {"BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"})
+    read = ("dynamodb", {"BatchGetItem", "BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "UpdateItem"})
     if service == read[0] and name in read[1]:
         keys[service, name] = ("TableKeyArn", ["Decrypt"])
     parameter, actions = keys.get((service, name), (None, []))
@@ -245,13 +251,40 @@ def rare(stack):
     job = arn("batch", "job/4c7599ae-0a82-49aa-ba5a-4727fcce14a8")
     # /health and the sweep ask whether the sender is verified; the tests send through moto.
     yield "ApiRole", "ses:GetEmailIdentity", identity, {}
+    # The form of an upload is signed with the role, and the browser sends it; the preview function is an
+    # image, which the emulator does not run; a run that is in progress, or that is deleted.
+    work, inbox = stack.arn("WorkBucket"), stack.arn("InboxBucket")
+    yield "ApiRole", "s3:PutObject", f"{work}/uploads/0123/book.xlsx", {}
+    yield "ApiRole", "lambda:InvokeFunction", stack.arn("EnrichFunction"), {}
+    # Invoking itself for an export, and one of more than 8 MB that fails.
+    yield "ApiRole", "lambda:InvokeFunction", stack.arn("ApiFunction"), {}
+    yield "ApiRole", "s3:AbortMultipartUpload", f"{work}/exports/20261121-reviews-0a1b2c3d4e5f/0/a.csv", {}
+    yield "ApiRole", "batch:DescribeJobs", "*", {}
+    yield "ApiRole", "dynamodb:Query", arn("dynamodb", f"table/{STACK}-run-20261121-reviews-0a1b2c3d4e5f"), {}
+    yield "ApiRole", "dynamodb:BatchWriteItem", stack.arn("ReviewsTable"), {}
+    yield "ApiRole", "dynamodb:DeleteItem", stack.arn("RunsTable"), {}
+    yield "ApiRole", "s3:DeleteObject", f"{work}/results/20261121-reviews-0a1b2c3d4e5f/about.json", {}
+    yield "ApiRole", "s3:DeleteObject", f"{inbox}/reviews/0123/book.xlsx", {}
     yield "CleanupRole", "ses:GetEmailIdentity", identity, {}
     # A step with a rate: the tests of a deployment reach no source.
     yield "JobRole", "dynamodb:UpdateItem", stack.arn("PermitsTable"), {}
     # A run that Batch refuses, and jobs that are left when a run ends.
     yield "SubmitRole", "batch:TerminateJob", job, {}
     yield "SubmitRole", "sns:Publish", stack.arn("Topic"), {}
+    # A run that is stopped.
+    yield "JobRole", "sns:Publish", stack.arn("Topic"), {}
+    yield "SubmitRole", "batch:CancelJob", job, {}
     yield "CleanupRole", "batch:TerminateJob", job, {}
+    # A second round, and one that Batch refuses.
+    definition = arn("batch", f"job-definition/{STACK}-0a1b2c3d4e5f-0a1b2c3d4e5f:1")
+    for resource in (definition, job, *(stack.arn(queue) for queue in stack.of_type("AWS::Batch::JobQueue"))):
+        for action in ("SubmitJob", "TagResource"):
+            yield "ReportRole", f"batch:{action}", resource, {}
+    yield "ReportRole", "batch:TerminateJob", job, {}
+    round = f"{stack.arn('WorkBucket')}/runs/20261121-reviews-0a1b2c3d4e5f/second-round.json"
+    yield "ReportRole", "s3:PutObject", round, {}
+    # A retry.
+    yield "SplitRole", "s3:GetObject", f"{stack.arn('WorkBucket')}/results/run/about.json", {}
     # A run that has stalled: cleanup publishes what moves it on, and checks it again later.
     yield "CleanupRole", "sns:Publish", stack.arn("Topic"), {}
     schedule = stack.arn("ScheduleRole")

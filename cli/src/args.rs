@@ -11,9 +11,12 @@ const EXAMPLES: &str = "\
 Examples:
   rowmill run examples/reviews/reviews.xlsx
   rowmill run customers.xlsx --pipeline tax/pipeline.toml --limit 20 --out trial
+  rowmill retry 20261121-tax --out trial
+  rowmill serve --open
   rowmill check tax/pipeline.toml customers.xlsx
+  rowmill runs --out trial
   rowmill preview customers.xlsx --pipeline tax/pipeline.toml --rows 5
-  rowmill new tax --kind http
+  rowmill new tax --kind http --from customers.xlsx
   rowmill train messages.csv --text message --label topic --out topics.model
   rowmill predict topics.model \"My parcel is late\"";
 
@@ -31,13 +34,29 @@ pub(crate) enum Command {
     ///
     /// Writes DIR/<name>-result.xlsx and DIR/<name>-mail.eml. All state is stored under
     /// DIR/.rowmill: after Ctrl-C, a crash or a power cut the same command resumes with the
-    /// records that are not done. The same workbook with the same pipeline is delivered once;
-    /// `--force` runs it again.
+    /// records that are not done. The same workbook with the same pipeline is delivered once. If
+    /// only checks, derived columns, [report] or [notify] changed since, archived rows are evaluated
+    /// again and no step runs. `--force` processes every row.
     ///
     /// The email is written to a file and not sent, unless the environment variable ROWMILL_SMTP
     /// names a relay: smtps://user:password@host or smtp://user:password@host:587.
     #[command(after_long_help = EXIT_CODES)]
     Run(RunArgs),
+    /// Process failed and missing rows of a run again
+    ///
+    /// Only these rows go through the pipeline, from the step that failed. The result has all rows of
+    /// the run in their order, and replaces it in DIR. A retry is a run of its own, `<run id>-r1`, with
+    /// its own email. After Ctrl-C or a crash the same command resumes it. Without rows to retry it
+    /// does nothing.
+    #[command(after_long_help = EXIT_CODES)]
+    Retry(RetryArgs),
+    /// Serve the page and the API on this machine
+    ///
+    /// The first line on standard output is the address with its token. The page uploads workbooks,
+    /// previews and runs them, and shows their progress; programs send the token as `Authorization:
+    /// Bearer TOKEN`. Only this machine can connect. Runs are processed while it serves, and continue
+    /// when it is started again with the same --out.
+    Serve(ServeArgs),
     /// Show the children, time and cost of a run on AWS without starting it
     ///
     /// Chooses the cheapest plan that meets `[batch] within`, or without it the fastest that costs at
@@ -53,12 +72,45 @@ pub(crate) enum Command {
     /// Reports every error with its line and column, and runs nothing. Exit code 2 if there are
     /// errors.
     Check(CheckArgs),
-    /// Create a folder with a pipeline and a sample workbook to start from
+    /// Create a folder with a pipeline to start from
+    ///
+    /// With --from, the pipeline is for the columns of that workbook: their types and the key are
+    /// guessed from all rows, and the command says what it guessed. Otherwise the folder also has a
+    /// small sample workbook.
     New(NewArgs),
     /// Run the first stage alone: turn a workbook into chunks and a manifest
     ///
     /// Writes DIR/runs/<run id>/manifest.json, chunks/*.json and rejected.jsonl.
     Split(SplitArgs),
+    /// List the runs of a directory
+    Runs(RunsArgs),
+    /// Show how far a run is, or how it ended
+    Status(OneRunArgs),
+    /// Stop a run and deliver what is done
+    ///
+    /// Records in progress are finished; the others are `missing` in the result, with who cancelled the
+    /// run as the reason. If another command is working on the run, that command delivers the result.
+    /// Otherwise this one does, as `run` would: with the same exit codes, 0 meaning that every record was
+    /// already done. Exit code 2 if there is no such run, or it has ended.
+    Cancel(OneRunArgs),
+    /// Write the result workbook of a run that has ended to a file
+    ///
+    /// The file is named after the workbook: DIR/<name>-result.xlsx. Exit code 2 if the run has no result,
+    /// or the file exists and --force is not given.
+    Download(DownloadArgs),
+    /// Print what the children of a run and their programs wrote
+    Logs(LogsArgs),
+    /// Remove the results and logs of runs that ended long ago
+    ///
+    /// Removes the logs of such a run, and its result and archived rows from the state directory. Files
+    /// that were delivered stay. A run that has not ended keeps everything; `rowmill cancel` ends it.
+    Clean(CleanArgs),
+    /// Find and remove what killed commands left in the state directory
+    ///
+    /// Removes tables, temporary objects and files that belong to no run, or to a run that is over. Runs
+    /// that were interrupted keep everything; their own command continues them. Refused while another
+    /// command works in the directory.
+    Sweep(SweepArgs),
     /// Rebuild the result workbook of a run from its archived rows
     ///
     /// DIR is the --out directory of `run`, or a copy of a folder `results/<run id>`. The sheets
@@ -86,8 +138,15 @@ impl Command {
     pub(crate) fn prints_json(&self) -> bool {
         match self {
             Command::Run(args) => args.json,
+            Command::Retry(args) => args.json,
             Command::Plan(args) => args.json,
             Command::Preview(args) => args.json,
+            Command::Runs(args) => args.json,
+            Command::Status(args) | Command::Cancel(args) => args.json,
+            Command::Download(args) => args.one.json,
+            Command::Logs(args) => args.one.json,
+            Command::Clean(args) => args.json,
+            Command::Sweep(args) => args.json,
             Command::Train(args) => args.json,
             _ => false,
         }
@@ -132,11 +191,158 @@ pub(crate) struct RunArgs {
     /// How many children run at once [default: the number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) slots: Option<u16>,
-    /// Run again even if the workbook was already delivered
+    /// Process every row, even if the workbook was already delivered, or has results of the same steps
     #[arg(long)]
     pub(crate) force: bool,
     /// Print one JSON object: run_id, state, records, ok, failed, missing, rejected, reasons,
     /// failure, result, mail, logs, seconds; or state and errors if nothing could start
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show the logs of the stages
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// Deliver every event twice and in random order, from this seed; for tests
+    #[arg(long, value_name = "SEED", hide = true)]
+    pub(crate) chaos: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    /// The --out directory of `run`
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(crate) out: PathBuf,
+    /// Print a JSON array with the object of `status` for each run
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct OneRunArgs {
+    /// The id of the run, or the start of it
+    pub(crate) run: String,
+    /// The --out directory of `run`
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(crate) out: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DownloadArgs {
+    #[command(flatten)]
+    pub(crate) one: OneRunArgs,
+    /// The directory for the file
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) to: PathBuf,
+    /// Replace a file of the same name
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    #[command(flatten)]
+    pub(crate) one: OneRunArgs,
+    /// Only those of the children that processed the row with this number in the workbook
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) row: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CleanArgs {
+    /// Runs that ended longer ago than this: a number with s, m, h or d
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = age)]
+    pub(crate) older_than: chrono::TimeDelta,
+    /// Show what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The --out directory of `run`
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(crate) out: PathBuf,
+    /// Print a JSON array with the runs that were removed: run_id, state, ended
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SweepArgs {
+    /// Show what would be removed, and remove nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// The --out directory of `run`
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(crate) out: PathBuf,
+    /// Print one JSON object: dry_run, findings, errors, interrupted
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `30d`, `12h`, `15m` or `0s`.
+fn age(text: &str) -> Result<chrono::TimeDelta, String> {
+    let wrong = || "expected a number with s, m, h or d, such as 30d".to_owned();
+    let split = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let number: i64 = text[..split].parse().map_err(|_| wrong())?;
+    let seconds = match &text[split..] {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    number
+        .checked_mul(seconds)
+        .and_then(chrono::TimeDelta::try_seconds)
+        .ok_or_else(wrong)
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// The port on 127.0.0.1; 0 chooses a free one
+    #[arg(long, value_name = "N", default_value_t = 8080)]
+    pub(crate) port: u16,
+    /// The directory for the state, with all uploads and results
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(crate) out: PathBuf,
+    /// A folder with pipelines, as <name>/pipeline.toml or <name>.toml [default: <name>/pipeline.toml in
+    /// the current folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) pipelines: Option<PathBuf>,
+    /// Open the page in the browser
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// How many children run at once [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) slots: Option<u16>,
+    /// Show the logs of the stages
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RetryArgs {
+    /// The run: its id, or the start of it
+    pub(crate) run: String,
+    /// Only rows that are failed
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// Only rows that are missing
+    #[arg(long)]
+    pub(crate) missing: bool,
+    /// Rows of any status for which an expression is true, such as "error.contains('503')". It can
+    /// use status, error, attempts, the columns that the pipeline added, and row.<column>
+    #[arg(long = "where", value_name = "CEL", conflicts_with_all = ["failed", "missing"])]
+    pub(crate) rows_where: Option<String>,
+    /// A corrected pipeline file [default: the pipeline as it was when the run started]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pipeline: Option<PathBuf>,
+    /// The --out directory of the run
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(crate) out: PathBuf,
+    /// How many children run at once [default: the number of cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) slots: Option<u16>,
+    /// Print one JSON object, as `run` does
     #[arg(long)]
     pub(crate) json: bool,
     /// Show the logs of the stages
@@ -205,6 +411,9 @@ pub(crate) struct NewArgs {
     /// What the first step does
     #[arg(long, value_enum)]
     pub(crate) kind: Kind,
+    /// Your workbook, whose columns the pipeline reads
+    #[arg(long, value_name = "WORKBOOK")]
+    pub(crate) from: Option<PathBuf>,
 }
 
 /// The kinds of pipeline that `new` creates.
@@ -216,6 +425,12 @@ pub(crate) enum Kind {
     Command,
     /// Score the sentiment of a text, offline
     Sentiment,
+    /// Detect the language of a text, offline
+    Language,
+    /// Translate a text
+    Translate,
+    /// Label a text with your own model, offline
+    Classify,
 }
 
 #[derive(Debug, Args)]
@@ -280,6 +495,15 @@ pub(crate) struct PredictArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_age_is_a_number_with_a_unit() {
+        assert_eq!(age("30d"), Ok(chrono::TimeDelta::days(30)));
+        assert_eq!(age("0s"), Ok(chrono::TimeDelta::zero()));
+        for wrong in ["30", "d", "-1d", "1.5h", "99999999999999999d", "1 d"] {
+            assert!(age(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn clap_accepts_the_definition() {

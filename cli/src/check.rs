@@ -13,6 +13,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, counted, say};
 use crate::pipeline_file::PipelineFile;
+use crate::words::limits;
 use crate::workbook;
 
 /// Reads the pipeline, sets up its steps, and looks for its columns in the workbook. Everything that is
@@ -62,13 +63,17 @@ pub(crate) fn check(args: &CheckArgs, secrets: &Secrets) -> Result<Exit, CliErro
         return Err(error);
     }
     output::line(format_args!(
-        "{}: ok, {}, {}, adds {}{fits}{}",
+        "{}: ok, {}, {}, adds {}{}{fits}{}",
         args.pipeline.display(),
         counted(file.pipeline.steps.len() as u64, "step"),
         counted(file.pipeline.checks.len() as u64, "check"),
         match file.pipeline.added_columns() {
             added if added.is_empty() => "no columns".to_owned(),
             added => added.join(", "),
+        },
+        match limits(&file.pipeline.batch) {
+            None => String::new(),
+            Some(limits) => format!("; limits: {limits}"),
         },
         match needs.is_empty() {
             true => "",

@@ -11,7 +11,7 @@ use rowmill_domain::environment::Environment;
 use rowmill_domain::keys;
 use rowmill_domain::secret::Secrets;
 use rowmill_enrich::{Child, Enrich, HostResources, ProgramFetcher};
-use rowmill_local::SqliteLedger;
+use rowmill_local::{Cloud, LocalTopic, SqliteLedger};
 use rowmill_runs::WorkBucket;
 
 use crate::error::CliError;
@@ -40,6 +40,7 @@ pub(crate) async fn enrich(environment: &Environment, secrets: Secrets) -> Resul
     let ledger =
         SqliteLedger::open(&state).map_err(|e| unavailable("cannot open the ledger", &e))?;
     let ledger = Arc::new(ledger);
+    let cloud = Cloud::open(&state).map_err(|e| unavailable("cannot open the queue", &e))?;
 
     let program_directory = work
         .head(&keys::pipeline(&child.run.pipeline()))
@@ -52,6 +53,8 @@ pub(crate) async fn enrich(environment: &Environment, secrets: Secrets) -> Resul
 
     let enrich = Enrich {
         work: work.clone(),
+        runs: ledger.clone(),
+        topic: Arc::new(LocalTopic::new(cloud, None)),
         outcomes: ledger.clone(),
         coordination: ledger,
         host: HostResources {

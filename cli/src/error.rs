@@ -40,6 +40,27 @@ impl CliError {
         }
     }
 
+    /// The reasons, each with its position and its advice, one per line.
+    pub(crate) fn in_words(&self) -> String {
+        let mut errors = Vec::new();
+        for report in &self.reports {
+            add(report.as_ref(), &mut errors);
+        }
+        let text = |error: &Value, name: &str| error[name].as_str().map(str::to_owned);
+        let lines = errors.iter().map(|error| {
+            let reason = text(error, "reason").unwrap_or_default();
+            let mut line = match text(error, "at") {
+                Some(at) => format!("{at}: {reason}"),
+                None => reason,
+            };
+            if let Some(advice) = text(error, "advice") {
+                line += &format!(" ({advice})");
+            }
+            line
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
     /// Prints the reports to standard error. If the command prints JSON, also the reasons and the
     /// advice to standard output.
     pub(crate) fn show(&self, as_json: bool) {

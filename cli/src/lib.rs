@@ -11,9 +11,12 @@
 mod args;
 mod check;
 mod child;
+mod control;
+mod delivered;
 mod duration;
 mod error;
 mod exit;
+mod named;
 mod new;
 mod output;
 mod output_file;
@@ -22,12 +25,15 @@ mod plan;
 mod predict;
 mod preview;
 mod report;
+mod retry;
 mod run;
+mod serve;
 mod signals;
 mod split;
 mod stack;
 mod table;
 mod train;
+mod words;
 mod workbook;
 
 use std::process::ExitCode;
@@ -74,7 +80,29 @@ fn execute(command: &Command) -> Result<Exit, CliError> {
             let relay = std::env::var(config::ROWMILL_SMTP).ok();
             on_runtime(run::run(args, relay, &secrets()))
         }
+        Command::Serve(args) => {
+            log(if args.verbose { "info" } else { "off" });
+            let relay = std::env::var(config::ROWMILL_SMTP).ok();
+            on_runtime(serve::serve(args, relay, &secrets()))
+        }
+        Command::Retry(args) => {
+            log(if args.verbose { "info" } else { "off" });
+            let relay = std::env::var(config::ROWMILL_SMTP).ok();
+            on_runtime(retry::retry(args, relay, &secrets()))
+        }
         Command::Split(args) => on_runtime(split::split(args)),
+        Command::Runs(args) => on_runtime(control::runs(args)),
+        Command::Status(args) => on_runtime(control::status(args)),
+        Command::Cancel(args) => {
+            log("off");
+            let relay = std::env::var(config::ROWMILL_SMTP).ok();
+            let by = std::env::var(config::USER).ok();
+            on_runtime(control::cancel(args, by, relay))
+        }
+        Command::Download(args) => on_runtime(control::download(args)),
+        Command::Logs(args) => on_runtime(control::logs(args)),
+        Command::Clean(args) => on_runtime(control::clean(args)),
+        Command::Sweep(args) => on_runtime(control::sweep(args)),
         Command::Report(args) => report::report(args),
         Command::Plan(args) => on_runtime(plan::plan(args)),
         Command::Preview(args) => {

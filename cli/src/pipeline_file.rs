@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use miette::{NamedSource, miette};
 use rowmill_domain::PipelineName;
 use rowmill_domain::manifest::ParameterValues;
-use rowmill_pipeline::{Pipeline, PipelineError};
+use rowmill_pipeline::{Argument, Pipeline, PipelineError, StepKind};
 use rowmill_split::{elsewhere, read_options};
 use rowmill_workbook::{Header, ReadOptions, read_header};
 
@@ -99,6 +99,37 @@ impl PipelineFile {
             shown: "no pipeline".to_owned(),
             directory: absolute_folder(workbook),
         })
+    }
+
+    /// The programs and models of the steps that are files: the program itself and the first argument, a
+    /// script for an interpreter. Other arguments may be files that the program writes.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        self.files_of(2)
+    }
+
+    /// Like [`PipelineFile::files`], with those of all arguments.
+    pub(crate) fn all_files(&self) -> Vec<PathBuf> {
+        self.files_of(usize::MAX)
+    }
+
+    /// The models, and the files in the first `words` words of each program.
+    fn files_of(&self, words: usize) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        for step in &self.pipeline.steps {
+            match &step.kind {
+                StepKind::Command(command) => {
+                    let words = command.program.iter().take(words);
+                    files.extend(words.filter_map(|word| match word {
+                        Argument::Text(text) => Some(self.directory.join(text)),
+                        Argument::Parameter(_) => None,
+                    }));
+                }
+                StepKind::Classify(classify) => files.push(self.directory.join(&classify.model)),
+                _ => {}
+            }
+        }
+        files.retain(|file| file.is_file());
+        files
     }
 
     /// How to read the workbook.

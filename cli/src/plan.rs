@@ -4,6 +4,7 @@ use std::path::Path;
 
 use chrono::Utc;
 use rowmill_domain::PipelineName;
+use rowmill_domain::job::Resources;
 use rowmill_local::SqliteLedger;
 use rowmill_pipeline::{BatchSettings, Pipeline};
 use rowmill_planning::{Bottleneck, Estimate, Plan, Quotas, Work, plan as choose, prices};
@@ -16,12 +17,11 @@ use crate::exit::Exit;
 use crate::output::{self, counted, thousands};
 use crate::pipeline_file::PipelineFile;
 use crate::plan::chart::chart;
-use crate::plan::words::{money, time};
 use crate::stack::STATE;
+use crate::words::{limits, money, time};
 use crate::workbook;
 
 mod chart;
-mod words;
 
 /// Points of the chart in `--json`.
 const POINTS: u32 = 60;
@@ -146,6 +146,7 @@ fn as_json(planned: &Planned<'_>, plan: &Plan) -> Value {
         "rejected": planned.rejected,
         "chunks": plan.chunks().map(|(records, children)| json!({"records": records, "children": children})).collect::<Vec<_>>(),
         "phases": plan.phases,
+        "phase_resources": planned.work.phases.iter().map(|phase| phase.resources).collect::<Vec<_>>(),
         "jobs": plan.jobs(),
         "seconds_per_record": seconds,
         "seconds_per_record_from": planned.measured.as_ref().map_or("pipeline", |_| "measured"),
@@ -153,11 +154,15 @@ fn as_json(planned: &Planned<'_>, plan: &Plan) -> Value {
         "max_vcpus": planned.quotas.max_vcpus,
         "max_cost_usd": planned.batch.max_cost,
         "max_records": planned.batch.max_records,
+        "within_seconds": planned.batch.within.map(|target| target.as_secs_f64()),
+        "tolerate": planned.batch.tolerate.map(|bad| bad.to_string()),
+        "stop_after": planned.batch.stop_after.map(|bad| bad.to_string()),
         "in_time": plan.in_time,
         "within_timeout": plan.within_timeout,
         "cost_usd_by": {
             "vcpu": cost.vcpu,
             "memory": cost.memory,
+            "storage": cost.storage,
             "addresses": cost.addresses,
             "logs": cost.logs,
             "ledger": cost.ledger,
@@ -193,11 +198,10 @@ fn print(planned: &Planned<'_>, plan: &Plan) {
         None => "as in the pipeline; no run has measured it".to_owned(),
     };
     output::line(format_args!(
-        "{} s per record ({source}), {} at once in a child of {} vCPU and {} MiB, at most {} vCPU in use\n",
+        "{} s per record ({source}), {} at once in a child of {}, at most {} vCPU in use\n",
         (seconds * 1e6).round() / 1e6,
         work.concurrency,
-        work.vcpu,
-        work.memory_mib,
+        sizes(work),
         planned.quotas.max_vcpus,
     ));
     type Fact<'a> = (&'a str, Box<dyn Fn(&Estimate) -> String + 'a>);
@@ -236,6 +240,7 @@ fn print(planned: &Planned<'_>, plan: &Plan) {
     let parts = [
         ("vCPU", cost.vcpu),
         ("memory", cost.memory),
+        ("storage", cost.storage),
         ("addresses", cost.addresses),
         ("DynamoDB", cost.ledger),
         (
@@ -243,7 +248,11 @@ fn print(planned: &Planned<'_>, plan: &Plan) {
             cost.functions + cost.logs + cost.objects,
         ),
     ];
-    let parts = parts.map(|(name, usd)| format!("{name} {}", money(usd)));
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(name, usd)| *name != "storage" || *usd > 0.0)
+        .map(|(name, usd)| format!("{name} {}", money(usd)))
+        .collect();
     output::line(format_args!(
         "\nCost: {}. List prices of {}, {}; Spot at {:.0}% of them.",
         parts.join(", "),
@@ -256,6 +265,9 @@ fn print(planned: &Planned<'_>, plan: &Plan) {
         output::line(line);
     }
     let batch = &planned.batch;
+    if let Some(limits) = limits(batch) {
+        output::line(format_args!("\nLimits of the pipeline: {limits}."));
+    }
     if let Some(most) = batch.max_cost
         && chosen.cost.total() > most
     {
@@ -299,4 +311,20 @@ fn bottleneck(bottleneck: Bottleneck) -> &'static str {
         Bottleneck::Addresses => "addresses",
         Bottleneck::Work => "the work itself",
     }
+}
+/// The sizes of the children, phase by phase, if they differ.
+fn sizes(work: &Work) -> String {
+    let size = |resources: Resources| {
+        let Resources {
+            vcpu, memory_mib, ..
+        } = resources;
+        let storage = match resources.storage_gib {
+            Some(gib) => format!(" and {gib} GiB of storage"),
+            None => String::new(),
+        };
+        format!("{vcpu} vCPU and {memory_mib} MiB{storage}")
+    };
+    let mut sizes: Vec<String> = work.phases.iter().map(|p| size(p.resources)).collect();
+    sizes.dedup();
+    sizes.join(", then ")
 }

@@ -52,6 +52,7 @@ pub(crate) async fn preview(args: &PreviewArgs, secrets: &Secrets) -> Result<Exi
     )
     .await
     .map_err(|wrong| refused(&file, wrong))?;
+    let outcomes: Option<Vec<Outcome>> = outcomes.into_iter().collect();
     let Some(outcomes) = outcomes else {
         return Ok(Exit::Interrupted);
     };

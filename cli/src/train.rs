@@ -1,5 +1,6 @@
 //! `rowmill train`: trains a text classifier and prints how accurate it is.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
@@ -9,7 +10,7 @@ use std::time::Instant;
 
 use indicatif::{HumanCount, ProgressBar};
 use miette::miette;
-use rowmill_classify::{Corpus, Trained, Validation};
+use rowmill_classify::{Corpus, Model, Trained, Validation};
 use rowmill_workbook::{Cell, Header, OutsideCell, ReadOptions, RowSink, read_rows};
 use serde_json::json;
 
@@ -24,7 +25,9 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Exit, CliError> {
     let began = Instant::now();
     workbook::require_file(&args.data)?;
     let out = output_file::target(&args.out)?;
-    let data = read(args)?;
+    // What the model that is replaced says about the same texts. Without one, nothing.
+    let data = read(args, Model::open(&out).ok())?;
+    let before = data.before.validation();
     say!("read     {} texts", HumanCount(data.corpus.len() as u64));
     let Trained { model, validation } = fit(&data.corpus, args)?;
 
@@ -40,11 +43,21 @@ pub(crate) fn train(args: &TrainArgs) -> Result<Exit, CliError> {
             "accuracy": validation.accuracy(),
             "macro_f1": validation.macro_f1(),
             "confusion": validation.confusion,
+            "before": before.as_ref().map(|before| {
+                json!({ "accuracy": before.accuracy(), "macro_f1": before.macro_f1() })
+            }),
             "features": model.features(),
             "bytes": bytes.len(),
             "seconds": began.elapsed().as_secs_f64(),
         }));
     } else {
+        if let Some(before) = &before {
+            output::line(format_args!(
+                "before: accuracy {:.3}, macro F1 {:.3}; the model that this one replaces, on the same texts",
+                before.accuracy(),
+                before.macro_f1()
+            ));
+        }
         output::line(figures(&validation));
         output::line(format_args!(
             "{}: {} n-grams, {} bytes",
@@ -75,19 +88,51 @@ fn write(out: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// Labeled texts, and the number of rows without a text or label.
+#[derive(Default)]
 struct Data {
     corpus: Corpus,
     left_out: u64,
+    before: Before,
 }
 
-fn read(args: &TrainArgs) -> Result<Data, CliError> {
+/// How often an earlier model predicted a label for texts with another: by the right label, then by the
+/// predicted one.
+#[derive(Default)]
+struct Before(BTreeMap<String, BTreeMap<String, u64>>);
+
+impl Before {
+    fn add(&mut self, label: &str, predicted: &str) {
+        let of = self.0.entry(label.to_owned()).or_default();
+        *of.entry(predicted.to_owned()).or_default() += 1;
+    }
+
+    /// `None`: there was no model.
+    fn validation(&self) -> Option<Validation> {
+        let predicted = self.0.values().flat_map(BTreeMap::keys);
+        let mut labels: Vec<String> = self.0.keys().chain(predicted).cloned().collect();
+        labels.sort();
+        labels.dedup();
+        let count = |label: &String, predicted: &String| {
+            let of = self.0.get(label);
+            of.and_then(|of| of.get(predicted)).copied().unwrap_or(0)
+        };
+        let confusion = labels
+            .iter()
+            .map(|label| labels.iter().map(|p| count(label, p)).collect());
+        (!labels.is_empty()).then(|| Validation {
+            folds: 1,
+            confusion: confusion.collect(),
+            labels: labels.clone(),
+        })
+    }
+}
+
+fn read(args: &TrainArgs, earlier: Option<Model>) -> Result<Data, CliError> {
     let mut rows = Rows {
         args,
+        earlier,
         columns: (0, 0),
-        data: Data {
-            corpus: Corpus::new(),
-            left_out: 0,
-        },
+        data: Data::default(),
         refused: None,
     };
     read_rows(&args.data, &ReadOptions::default(), &mut rows)
@@ -100,6 +145,8 @@ fn read(args: &TrainArgs) -> Result<Data, CliError> {
 
 struct Rows<'a> {
     args: &'a TrainArgs,
+    /// The model that is replaced.
+    earlier: Option<Model>,
     /// The positions of the text and label columns.
     columns: (usize, usize),
     data: Data,
@@ -141,6 +188,10 @@ impl RowSink for Rows<'_> {
             self.data.left_out += 1;
             return ControlFlow::Continue(());
         };
+        if let Some(earlier) = &self.earlier {
+            let predicted = earlier.predict(&text).label;
+            self.data.before.add(label.trim(), predicted);
+        }
         match self.data.corpus.push(&text, label.trim()) {
             Ok(()) => ControlFlow::Continue(()),
             Err(e) => self.refuse(format!("row {row}: {e}")),
@@ -156,10 +207,7 @@ impl RowSink for Rows<'_> {
         ControlFlow::Continue(())
     }
     fn restart(&mut self) -> bool {
-        self.data = Data {
-            corpus: Corpus::new(),
-            left_out: 0,
-        };
+        self.data = Data::default();
         true
     }
 }

@@ -5,7 +5,7 @@ import sys
 
 for line in sys.stdin:
     record = json.loads(line)
-    text = str(record["values"].get("Text", ""))
+    text = str(record["values"].get(@TEXT@, ""))
     if not text:
         answer = {"row": record["row"], "error": "there is no text to score"}
     else:

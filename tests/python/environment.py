@@ -6,6 +6,7 @@ Prints the path of its interpreter. uv installs in seconds what takes pip minute
 SAM CLI together, pip's resolver takes over five minutes on a slow machine).
 """
 
+import fcntl
 import pathlib
 import subprocess
 import sys
@@ -19,16 +20,20 @@ def environment(folder, requirements):
     folder = pathlib.Path(folder)
     python, stamp = folder / "bin/python", folder / "requirements.txt"
     wanted = f"{UV}\n{requirements}"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        listed = folder / "wanted.txt"
-        listed.write_text(wanted)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV]
-        subprocess.run(pip, check=True)
-        # The system's certificates, as pip uses them: the index can be behind a proxy.
-        uv = [folder / "bin/uv", "pip", "install", "--quiet", "--system-certs", "--python", python]
-        subprocess.run([*uv, "--requirement", listed], check=True)
-        stamp.write_text(wanted)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Two tests that need the same environment start at the same time.
+    with open(folder.with_name(folder.name + ".lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_text() != wanted:
+            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+            listed = folder / "wanted.txt"
+            listed.write_text(wanted)
+            pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", UV]
+            subprocess.run(pip, check=True)
+            # The system's certificates, as pip uses them: the index can be behind a proxy.
+            uv = [folder / "bin/uv", "pip", "install", "--quiet", "--system-certs", "--python", python]
+            subprocess.run([*uv, "--requirement", listed], check=True)
+            stamp.write_text(wanted)
     return python
 
 

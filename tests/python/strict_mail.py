@@ -1,5 +1,6 @@
 """Parses every email under a folder with Python's strict policy, which raises an error at any defect,
-and checks the limits of RFC 5322: lines of at most 998 bytes, header lines of at most 78, CRLF.
+and checks the limits of RFC 5322: lines of at most 998 bytes, header lines of at most 78, CRLF. Lines of
+the text have at most 78 characters, unless they have a command or a word that cannot be broken.
 
     python strict_mail.py FOLDER
 
@@ -28,6 +29,11 @@ for path in mails:
         assert not value.defects, f"{path}: {name}: {value.defects}"
     for part in mail.walk():
         assert not part.defects, f"{path}: {part.get_content_type()}: {part.defects}"
-        if not part.is_multipart():
-            part.get_content()
+        if part.is_multipart():
+            continue
+        content = part.get_content()
+        if part.get_content_type() == "text/plain":
+            for line in content.splitlines():
+                whole = "rowmill run" in line or any(len(word) > 60 for word in line.split())
+                assert len(line) <= 78 or whole, f"{path}: a line of {len(line)} characters: {line}"
 print(len(mails))

@@ -2,8 +2,8 @@
 
 use rowmill_planning::Estimate;
 
-use super::words::time;
 use crate::output::thousands;
+use crate::words::time;
 
 const WIDTH: u32 = 60;
 const HEIGHT: u64 = 5;

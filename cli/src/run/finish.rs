@@ -9,37 +9,41 @@ use rowmill_ports::{Location, Objects, Optional};
 use rowmill_report::{archive_info, sentence, verdict};
 use serde_json::json;
 
-use crate::args::RunArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{self, counted, say};
+use crate::run::upload;
 use crate::stack::{LOGS, LocalStack, STATE, WORK};
 use crate::table::{one_line, wrapped};
-use crate::{duration, output_file, report};
+use crate::{delivered, duration, report};
 
 /// The most reasons that are shown. The email has more, and the result all of them.
 const REASONS: usize = 3;
 
+/// A file on its way to the output directory, in the state directory.
+const PART: &str = "delivery.part";
+
+/// Where and how a command delivers the result of a run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Delivery<'a> {
+    /// The directory for the result and the email.
+    pub(crate) out: &'a Path,
+    /// Whether to print one JSON object.
+    pub(crate) json: bool,
+}
+
 /// Copies the result and the email to the output directory, and prints a summary.
-pub(super) async fn finish(
-    args: &RunArgs,
+pub(crate) async fn finish(
+    args: &Delivery<'_>,
     stack: &LocalStack,
     run: &RunItem,
     took: Duration,
 ) -> Result<Exit, CliError> {
-    let stem = keys::stem(&run.source.key);
-    let result = match &run.result {
-        Some(key) => {
-            let to = args.out.join(format!("{stem}-result.xlsx"));
-            Some(match fetch(stack, key, &to).await? {
-                Some(result) => result,
-                None => rebuild(args, stack, run, to).await?,
-            })
-        }
+    let result = deliver_result(args, stack, run).await?;
+    let mail = match fetch(stack, &keys::mail(&run.id)).await? {
+        Some(part) => Some(deliver(args, stack, run, &part, "-mail.eml").await?),
         None => None,
     };
-    let to = args.out.join(format!("{stem}-mail.eml"));
-    let mail = fetch(stack, &keys::mail(&run.id), &to).await?;
 
     let exit = match run.state {
         RunState::Delivered => Exit::Done,
@@ -60,6 +64,8 @@ pub(super) async fn finish(
             "missing": run.counts.missing,
             "rejected": run.counts.rejected,
             "reasons": reasons,
+            "cost_usd": run.cost,
+            "stop": run.stop.as_ref().map(ToString::to_string),
             "failure": run.failure.as_ref().map(|failure| json!({
                 "stage": failure.stage,
                 "reason": failure.what,
@@ -86,6 +92,43 @@ pub(super) async fn finish(
         }
     }
     Ok(exit)
+}
+
+/// Writes the result of a run to the output directory, if the run has one.
+pub(super) async fn deliver_result(
+    args: &Delivery<'_>,
+    stack: &LocalStack,
+    run: &RunItem,
+) -> Result<Option<PathBuf>, CliError> {
+    let Some(key) = &run.result else {
+        return Ok(None);
+    };
+    let part = match fetch(stack, key).await? {
+        Some(part) => part,
+        None => rebuild(args, stack, run).await?,
+    };
+    let written = deliver(args, stack, run, &part, "-result.xlsx").await?;
+    Ok(Some(written))
+}
+
+/// Moves a file to the output directory, under a name that replaces no file of the user.
+async fn deliver(
+    args: &Delivery<'_>,
+    stack: &LocalStack,
+    run: &RunItem,
+    part: &Path,
+    end: &str,
+) -> Result<PathBuf, CliError> {
+    let about = upload::workbook_of(&*stack.objects, run).await;
+    let about = about.map_err(|e| CliError::failed("cannot read the upload", e))?;
+    let name = (keys::stem(&run.source.key), end);
+    let written = delivered::deliver(&stack.state, part, args.out, name, &about);
+    let written = written
+        .map_err(|e| CliError::failed(format_args!("cannot write to {}", args.out.display()), e))?;
+    if let Some(why) = written.instead {
+        say!("{why}; this one is {}", written.path.display());
+    }
+    Ok(written.path)
 }
 
 /// The most frequent reasons why rows have no result.
@@ -126,8 +169,8 @@ fn summary(run: &RunItem, took: Duration) -> String {
     let counts = run.counts;
     let state = run.state.name().replace('_', " ");
     let how = match &run.failure {
-        Some(_) => state,
-        None => format!(
+        Some(_) if run.result.is_none() => state,
+        _ => format!(
             "{state}: {}",
             verdict(counts, counts.records + counts.rejected)
         ),
@@ -150,11 +193,11 @@ fn summary(run: &RunItem, took: Duration) -> String {
 
 /// Rebuilds a deleted result from the archived rows of its run.
 async fn rebuild(
-    args: &RunArgs,
+    args: &Delivery<'_>,
     stack: &LocalStack,
     run: &RunItem,
-    to: PathBuf,
 ) -> Result<PathBuf, CliError> {
+    let to = stack.state.join(PART);
     let folder = stack.state.join(WORK).join(keys::results_prefix(&run.id));
     if !folder.join(keys::ABOUT).is_file() {
         return Err(CliError::refused(miette!(
@@ -171,20 +214,13 @@ async fn rebuild(
         .map_err(|e| CliError::failed("cannot write the workbook", e))?
 }
 
-/// Copies an object of the work bucket to a file, atomically. `None` if the object does not exist.
-async fn fetch(stack: &LocalStack, key: &str, to: &Path) -> Result<Option<PathBuf>, CliError> {
-    let part = stack.state.join("delivery.part");
+/// Downloads an object of the work bucket. `None` if it does not exist.
+async fn fetch(stack: &LocalStack, key: &str) -> Result<Option<PathBuf>, CliError> {
+    let part = stack.state.join(PART);
     let at = Location::new(WORK, key);
     let found = stack.objects.download(&at, &part).await.optional();
-    if found
-        .map_err(|e| CliError::failed("cannot read the result", e))?
-        .is_none()
-    {
-        return Ok(None);
-    }
-    output_file::replace(&part, to)
-        .map_err(|e| CliError::failed(format_args!("cannot write {}", to.display()), e))?;
-    Ok(Some(to.to_owned()))
+    let found = found.map_err(|e| CliError::failed("cannot read the result", e))?;
+    Ok(found.map(|_| part))
 }
 
 #[cfg(test)]

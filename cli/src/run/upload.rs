@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::{RunId, RunItem, keys};
 use rowmill_ports::{Location, ObjectInfo, Objects, Optional, PortError, Put, Runs};
 use rowmill_runs::all_runs;
-use rowmill_split::{LIMIT_METADATA, PARAMETER_METADATA};
+use rowmill_split::{LIMIT_METADATA, PARAMETER_METADATA, REEVALUATE_METADATA};
 
 use crate::pipeline_file::PipelineFile;
 use crate::stack::{INBOX, WORK};
@@ -25,8 +25,12 @@ mod metadata {
     pub(super) const CONTENT: &str = "content";
     /// blake3 of the pipeline file.
     pub(super) const PIPELINE: &str = "pipeline";
+    /// blake3 of the programs and models of the pipeline's steps; absent if it has none in files.
+    pub(super) const FILES: &str = "files";
     /// How many times it was uploaded before, with `--force`.
     pub(super) const AGAIN: &str = "again";
+    /// The path of the workbook. Not compared: the same content is the same workbook.
+    pub(super) const PATH: &str = "path";
 }
 
 /// Metadata of a pipeline in the work bucket: the folder that contains its programs.
@@ -43,11 +47,37 @@ pub(crate) struct RunOptions<'a> {
 
 /// What a command has to do with a workbook.
 #[derive(Debug)]
-pub(crate) enum Upload {
+pub(crate) enum Found {
     /// It has a run, which is in progress or over.
-    Known(Box<RunItem>),
-    /// It was uploaded. The run starts when the upload's event is sent.
-    New(ObjectInfo, RunId),
+    Run {
+        run: Box<RunItem>,
+        /// Whether it began with the same programs and models. A run that is over did.
+        same_files: bool,
+        /// Whether it evaluates the archived rows of another run, so that no step runs.
+        reevaluates: bool,
+    },
+    /// It has no run yet.
+    New(NewUpload),
+}
+
+/// A workbook that is not uploaded yet.
+#[derive(Debug)]
+pub(crate) struct NewUpload {
+    key: String,
+    metadata: BTreeMap<String, String>,
+    /// The runs of the same workbook with the same options and other pipelines of this name, programs or
+    /// models, the newest first.
+    pub(crate) earlier: Vec<Earlier>,
+}
+
+/// A run of the same workbook with the same options.
+#[derive(Debug)]
+pub(crate) struct Earlier {
+    pub(crate) run: RunItem,
+    /// Whether it began with the same programs and models.
+    pub(crate) same_files: bool,
+    /// Whether it evaluates the archived rows of another run.
+    reevaluates: bool,
 }
 
 /// Uploads the pipeline to the work bucket, where a deployment has it.
@@ -68,26 +98,28 @@ pub(crate) async fn pipeline(
     Ok(())
 }
 
-/// Finds the run of this workbook with this pipeline and these options, or uploads the workbook. With
-/// `force`, a run that is over does not count.
-pub(crate) async fn workbook(
+/// Finds the run of this workbook with this pipeline and these options. With `force`, a run that is over
+/// does not count.
+pub(crate) async fn find(
     objects: &dyn Objects,
     runs: &dyn Runs,
     file: &Path,
     pipeline: &PipelineFile,
     options: RunOptions<'_>,
     force: bool,
-) -> Result<Upload, PortError> {
+) -> Result<Found, PortError> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let key = format!("{}/{name}", pipeline.name);
     let content = hash(file).map_err(|e| unreadable(file, e))?;
     let mut metadata = BTreeMap::from([
-        (metadata::CONTENT.to_owned(), content.clone()),
+        (metadata::CONTENT.to_owned(), content),
         (
             metadata::PIPELINE.to_owned(),
             blake3::hash(pipeline.toml.as_bytes()).to_hex().to_string(),
         ),
     ]);
+    let files = hash_all(&pipeline.files()).map_err(|(file, e)| unreadable(&file, e))?;
+    metadata.extend(files.map(|hash| (metadata::FILES.to_owned(), hash)));
     if let Some(limit) = options.limit {
         metadata.insert(LIMIT_METADATA.to_owned(), limit.to_string());
     }
@@ -98,35 +130,67 @@ pub(crate) async fn workbook(
             .map(|(name, value)| (format!("{PARAMETER_METADATA}{name}"), value.clone())),
     );
 
-    let runs = runs_of(objects, runs, &key, &metadata).await?;
-    let times = runs.len();
-    let (over, in_progress): (Vec<_>, Vec<_>) = runs.into_iter().partition(is_over);
+    let Uploaded { same, mut earlier } = runs_of(objects, runs, &key, &metadata).await?;
+    let times = same.len();
+    let (over, in_progress): (Vec<_>, Vec<_>) =
+        same.into_iter().partition(|same| is_over(&same.run));
     // An interrupted run is resumed, with or without `--force`.
-    if let Some(run) = in_progress.into_iter().next() {
-        return Ok(Upload::Known(Box::new(run)));
-    }
-    if let Some(last) = over.into_iter().max_by_key(|r| r.created)
-        && !force
-    {
-        return Ok(Upload::Known(Box::new(last)));
+    let known = in_progress.into_iter().next().or_else(|| {
+        let last = over.into_iter().max_by_key(|same| same.run.created);
+        last.filter(|_| !force)
+    });
+    if let Some(known) = known {
+        return Ok(Found::Run {
+            run: Box::new(known.run),
+            same_files: known.same_files,
+            reevaluates: known.reevaluates,
+        });
     }
     if times > 0 {
         metadata.insert(metadata::AGAIN.to_owned(), times.to_string());
     }
-    let put = Put {
+    let path = std::path::absolute(file).map_err(|e| unreadable(file, e))?;
+    let path = path.to_string_lossy().into_owned();
+    metadata.insert(metadata::PATH.to_owned(), path);
+    earlier.sort_by_key(|earlier| std::cmp::Reverse(earlier.run.created));
+    Ok(Found::New(NewUpload {
+        key,
         metadata,
-        ..Put::default()
-    };
-    let info = store(objects, &key, file, put, &content).await?;
-    let version = info.version.as_ref().unwrap_or(&info.etag);
-    let run = RunId::new(
-        INBOX,
-        &info.key,
-        version,
-        info.modified,
-        pipeline.name.as_str(),
-    );
-    Ok(Upload::New(info, run))
+        earlier,
+    }))
+}
+
+impl NewUpload {
+    /// Uploads the workbook. The run starts when the upload's event is sent. `of` is the run whose
+    /// archived rows it evaluates again.
+    pub(crate) async fn put(
+        mut self,
+        objects: &dyn Objects,
+        file: &Path,
+        pipeline: &PipelineFile,
+        of: Option<&RunId>,
+    ) -> Result<(ObjectInfo, RunId), PortError> {
+        if let Some(of) = of {
+            let of = of.to_string();
+            self.metadata.insert(REEVALUATE_METADATA.to_owned(), of);
+        }
+        let content = self.metadata.get(metadata::CONTENT).cloned();
+        let put = Put {
+            metadata: self.metadata,
+            ..Put::default()
+        };
+        let content = content.unwrap_or_default();
+        let info = store(objects, &self.key, file, put, &content).await?;
+        let version = info.version.as_ref().unwrap_or(&info.etag);
+        let run = RunId::new(
+            INBOX,
+            &info.key,
+            version,
+            info.modified,
+            pipeline.name.as_str(),
+        );
+        Ok((info, run))
+    }
 }
 
 /// Puts the workbook into the inbox. Refuses a file that was saved since it was hashed: its run would
@@ -138,7 +202,7 @@ async fn store(
     put: Put,
     content: &str,
 ) -> Result<ObjectInfo, PortError> {
-    let info = objects.upload(INBOX, key, file, put).await?;
+    let info = objects.upload(INBOX, key, &file.into(), put).await?;
     // The local inbox uses the same hash.
     if info.etag != content {
         let why = "the file changed while it was being read; run the same command again";
@@ -157,14 +221,38 @@ pub(crate) fn is_over(run: &RunItem) -> bool {
     run.state.is_terminal() && run.cleaned.is_some()
 }
 
-/// The runs of uploads that differ from this one at most in [`metadata::AGAIN`].
+/// The workbook that a run is about: its path, if a command uploaded it from this machine.
+pub(crate) async fn workbook_of(objects: &dyn Objects, run: &RunItem) -> Result<String, PortError> {
+    let at = Location {
+        bucket: run.source.bucket.clone(),
+        key: run.source.key.clone(),
+        version: Some(run.source.version.clone()),
+    };
+    let info = objects.head(&at).await.optional()?;
+    let path = info.and_then(|mut info| info.metadata.remove(metadata::PATH));
+    Ok(path.unwrap_or_else(|| run.source.key.clone()))
+}
+
+/// The runs of a workbook.
+struct Uploaded {
+    /// Those that do the same. One in progress counts also if a program or model has changed: its
+    /// records that are done are not paid for again.
+    same: Vec<Earlier>,
+    /// Those that differ only in the pipeline, its programs and its models.
+    earlier: Vec<Earlier>,
+}
+
+/// The runs of uploads with this metadata, except for what does not count.
 async fn runs_of(
     objects: &dyn Objects,
     runs: &dyn Runs,
     key: &str,
     metadata: &BTreeMap<String, String>,
-) -> Result<Vec<RunItem>, PortError> {
-    let mut found = Vec::new();
+) -> Result<Uploaded, PortError> {
+    let mut found = Uploaded {
+        same: Vec::new(),
+        earlier: Vec::new(),
+    };
     let mut runs = pin!(all_runs(runs));
     while let Some(run) = runs.try_next().await? {
         if run.source.key != key {
@@ -181,8 +269,28 @@ async fn runs_of(
         };
         let mut of = info.metadata;
         of.remove(metadata::AGAIN);
-        if of == *metadata {
-            found.push(run);
+        of.remove(metadata::PATH);
+        let reevaluates = of.remove(REEVALUATE_METADATA).is_some();
+        let mut differs = |key: &str| {
+            let before = of.remove(key);
+            of.extend(metadata.get(key).map(|hash| (key.to_owned(), hash.clone())));
+            before.as_ref() != metadata.get(key)
+        };
+        let (same_files, same_pipeline) = (!differs(metadata::FILES), !differs(metadata::PIPELINE));
+        if of != *metadata {
+            continue;
+        }
+        let is_over = is_over(&run);
+        let is_retry = run.id.retry_number().is_some();
+        let earlier = Earlier {
+            run,
+            same_files,
+            reevaluates,
+        };
+        if same_pipeline && (same_files || !is_over) {
+            found.same.push(earlier);
+        } else if !is_retry {
+            found.earlier.push(earlier);
         }
     }
     Ok(found)
@@ -192,6 +300,17 @@ fn hash(file: &Path) -> std::io::Result<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(file)?)?;
     Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// A hash of the names and contents of files; `None` if there are none.
+fn hash_all(files: &[PathBuf]) -> Result<Option<String>, (PathBuf, std::io::Error)> {
+    let mut all = blake3::Hasher::new();
+    for file in files {
+        let content = hash(file).map_err(|e| (file.clone(), e))?;
+        all.update(file.as_os_str().as_encoded_bytes());
+        all.update(content.as_bytes());
+    }
+    Ok((!files.is_empty()).then(|| all.finalize().to_hex().to_string()))
 }
 
 #[cfg(test)]

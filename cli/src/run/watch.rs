@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use rowmill_domain::{RunId, RunItem};
+use rowmill_domain::RunItem;
+use rowmill_local::RunScope;
 use rowmill_local::bus::Target;
 use rowmill_ports::{PortError, Runs};
 use tokio::sync::watch;
@@ -28,22 +29,22 @@ pub(super) enum WatchEnd {
     CannotContinue(String),
 }
 
-/// Watches the run of an upload with this `version` until it is over, a signal arrives, or it cannot continue.
+/// Watches a run until it is over, a signal arrives, or it cannot continue.
 pub(super) async fn watch(
     stack: &LocalStack,
     running: &RunningStack,
-    id: &RunId,
-    version: &str,
+    scope: &RunScope,
     phases: u16,
     mut stop: watch::Receiver<bool>,
     progress: &mut ProgressDisplay,
 ) -> Result<WatchEnd, CliError> {
     let failed = |e: PortError| CliError::failed("cannot read the ledger", e);
     let mut changed = stack.cloud.changed();
+    let mut said = None;
     loop {
         // Before the look, so that a change during it triggers the next one.
         changed.borrow_and_update();
-        let run = stack.ledger.find_run(id).await.map_err(failed)?;
+        let run = stack.ledger.find_run(&scope.id).await.map_err(failed)?;
         if let Some(run) = &run {
             if is_over(run) {
                 return Ok(WatchEnd::Over(Box::new(run.clone())));
@@ -51,11 +52,18 @@ pub(super) async fn watch(
             let at = stack.progress(run, phases).await.map_err(failed)?;
             progress.show(at, run.counts);
         }
+        let cannot_start = stack.cannot_start();
+        if let Some(why) = &cannot_start
+            && cannot_start != said
+        {
+            progress.say(&format!("children cannot start, trying again: {why}"));
+            said = cannot_start;
+        }
         if running.is_over() {
             let why = "the state directory failed".to_owned();
             return Ok(WatchEnd::CannotContinue(why));
         }
-        if let Some(end) = handle_dead_letters(stack, id, version, run.as_ref(), progress)? {
+        if let Some(end) = handle_dead_letters(stack, scope, run.as_ref(), progress)? {
             return Ok(end);
         }
         tokio::select! {
@@ -72,12 +80,11 @@ pub(super) async fn watch(
 /// puts the message back on the queue. A dead letter of cleanup does not change the result.
 fn handle_dead_letters(
     stack: &LocalStack,
-    id: &RunId,
-    version: &str,
+    scope: &RunScope,
     run: Option<&RunItem>,
     progress: &ProgressDisplay,
 ) -> Result<Option<WatchEnd>, CliError> {
-    let letters = stack.dead_letters(id, version);
+    let letters = stack.dead_letters(scope);
     let letters = letters.map_err(|e| CliError::failed("cannot read the queue", e))?;
     let Some(letter) = letters.first() else {
         return Ok(None);

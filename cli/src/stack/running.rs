@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rowmill_local::batch::LocalBatch;
-use rowmill_local::{Dispatcher, LocalError};
+use rowmill_local::{Dispatcher, LocalError, RunScope};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -16,12 +16,17 @@ pub(crate) struct RunningStack {
 }
 
 impl RunningStack {
-    pub(super) fn start(dispatcher: Dispatcher, stages: Arc<Stages>, batch: LocalBatch) -> Self {
+    pub(super) fn start(
+        dispatcher: Dispatcher,
+        stages: Arc<Stages>,
+        batch: LocalBatch,
+        run: Option<RunScope>,
+    ) -> Self {
         let (halt, halted) = watch::channel(false);
         let stop = halted.clone();
         let tasks = vec![
             tokio::spawn(async move { dispatcher.run(stages, stop).await }),
-            tokio::spawn(async move { batch.run(halted).await }),
+            tokio::spawn(async move { batch.run_scope(run.as_ref(), halted).await }),
         ];
         RunningStack { halt, tasks }
     }

@@ -23,7 +23,8 @@ use rowmill_split::Split;
 use rowmill_submit::{Submit, SubmitConfig};
 
 use super::stages::Stages;
-use super::{LOGS, LocalStack, STATE, StackOptions, TEMPORARY, WORK, buckets};
+use super::{INBOX, LOGS, LocalStack, STATE, StackOptions, TEMPORARY, WORK, buckets};
+use crate::output::say;
 
 /// The name of the stack, the queue and the image on one machine.
 const STACK: &str = "rowmill";
@@ -49,9 +50,8 @@ impl LocalStack {
         let lock = StateLock::take(&state)?;
         temporary_files(&state.join(TEMPORARY))?;
         let chaos = options.chaos.map(|seed| Chaos { seed });
-        let cloud = Cloud::open(&state)?;
+        let (ledger, cloud) = databases(&state)?;
         let objects = Arc::new(buckets(&state)?);
-        let ledger = Arc::new(SqliteLedger::open(&state)?);
         let topic = Arc::new(LocalTopic::new(cloud.clone(), chaos));
         let scheduler = Arc::new(LocalScheduler::new(cloud.clone()));
         let program = std::env::current_exe().map_err(|source| LocalError::File {
@@ -73,6 +73,8 @@ impl LocalStack {
                 clock_scale: 1.0,
             },
         )?;
+        // Now that no child of an earlier command is left.
+        objects.remove_empty_directories()?;
         let mailer: Arc<dyn Mailer> = match options.relay {
             Some(relay) => Arc::new(relay),
             None => Arc::new(EmlOutbox::open(&state.join("outbox"))?),
@@ -104,6 +106,7 @@ impl LocalStack {
                     stack: STACK.to_owned(),
                     image: STACK.to_owned(),
                     capacity: Capacity::Ec2,
+                    topic: None,
                     region: None,
                 },
             },
@@ -130,6 +133,7 @@ impl LocalStack {
                 outcomes: ledger.clone(),
                 coordination: ledger.clone(),
                 work,
+                inbox: WorkBucket::new(INBOX, objects.clone()),
                 jobs,
                 topic,
                 scheduler,
@@ -151,9 +155,19 @@ impl LocalStack {
             batch,
             stages: Arc::new(stages),
             chaos,
-            _lock: lock,
+            lock,
         })
     }
+}
+
+/// Opens the databases of a state directory.
+pub(crate) fn databases(state: &Path) -> Result<(Arc<SqliteLedger>, Cloud), LocalError> {
+    let ledger = SqliteLedger::open(state)?;
+    // Before the new one exists, so that this is repeated if it is interrupted.
+    if Cloud::is_missing(state) && ledger.forget_open_work()? {
+        say!("cloud.db was lost; unfinished runs continue with the records that are not done");
+    }
+    Ok((Arc::new(ledger), Cloud::open(state)?))
 }
 
 /// Puts the stages' temporary files into the state directory, and removes those that a killed

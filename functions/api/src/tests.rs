@@ -18,6 +18,8 @@ use tower::ServiceExt;
 
 use super::*;
 
+mod authorization;
+
 const WORK: &str = "work";
 
 /// A sender that is not verified, and the number of times that was asked.
@@ -217,7 +219,6 @@ async fn health_has_the_version_and_the_state_of_the_bucket() {
 }
 
 /// A request as API Gateway sends it, and what is read from it.
-#[cfg(feature = "lambda")]
 #[tokio::test]
 async fn a_request_from_api_gateway_is_answered() {
     let file = |name: &str| {
@@ -245,13 +246,16 @@ async fn a_request_from_api_gateway_is_answered() {
     };
     // The token in the payload expires some day; a token made now does not.
     payload["rawPath"] = json!(format!("/d/{}", bench.link.sign(&bench.key)));
-    let answer = invoke(&bench.router, &payload, &cx).await.unwrap().unwrap();
+    let answer = crate::entry::invoke(&bench.router, &payload, &cx)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(answer["statusCode"], 302);
     assert_eq!(answer["headers"]["cache-control"], "no-store");
     let location = answer["headers"]["location"].as_str().unwrap();
     assert!(location.starts_with("file://"), "{location}");
 
-    let error = invoke(&bench.router, &json!({ "Records": [] }), &cx).await;
+    let error = crate::entry::invoke(&bench.router, &json!({ "Records": [] }), &cx).await;
     let error = error.unwrap_err().to_string();
     assert!(error.starts_with("invalid request"), "{error}");
 }

@@ -1,12 +1,13 @@
 //! Finds and removes job definitions that no unfinished run uses.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use futures::TryStreamExt;
-use rowmill_domain::{RunItem, RunState};
-use rowmill_runs::all_runs;
+use rowmill_domain::{RunId, RunItem, RunState};
+use rowmill_runs::open_runs;
 
 use crate::error::CleanupError;
+use crate::finding::Finding;
 use crate::stage::Cleanup;
 
 impl Cleanup {
@@ -15,8 +16,8 @@ impl Cleanup {
         if arns.is_empty() {
             return Ok(());
         }
-        let runs = all_runs(&*self.runs).try_collect::<Vec<_>>().await?;
-        for arn in unused(arns, &runs) {
+        let open = open_runs(&*self.runs).try_collect::<Vec<_>>().await?;
+        for arn in unused(arns, open.iter()) {
             self.jobs.deregister(arn).await?;
         }
         Ok(())
@@ -25,12 +26,15 @@ impl Cleanup {
     /// The stack's active definitions that no live run uses.
     pub(crate) async fn stray_definitions(
         &self,
-        runs: &[RunItem],
-    ) -> Result<Vec<String>, CleanupError> {
+        open: &BTreeMap<&RunId, &RunItem>,
+    ) -> Result<Vec<Finding>, CleanupError> {
         let stack = &self.config.stack;
         let mut arns = self.jobs.definitions(&format!("{stack}-")).await?;
         arns.retain(|arn| is_of(arn, stack));
-        Ok(unused(&arns, runs).into_iter().cloned().collect())
+        let unused = unused(&arns, open.values().copied()).into_iter();
+        Ok(unused
+            .map(|arn| Finding::StrayDefinition { arn: arn.clone() })
+            .collect())
     }
 }
 
@@ -51,9 +55,9 @@ fn is_of(arn: &str, stack: &str) -> bool {
 
 /// Those of `arns` that no live run uses. None of them while a run is about to be submitted: it
 /// records its definitions only after they are registered.
-fn unused<'a>(arns: &'a [String], runs: &[RunItem]) -> Vec<&'a String> {
+fn unused<'a, 'r>(arns: &'a [String], open: impl Iterator<Item = &'r RunItem>) -> Vec<&'a String> {
     let mut used = HashSet::new();
-    for run in runs.iter().filter(|run| !run.state.is_terminal()) {
+    for run in open.filter(|run| !run.state.is_terminal()) {
         if run.state <= RunState::Running && run.definitions.is_empty() && run.failure.is_none() {
             return Vec::new();
         }
@@ -119,7 +123,7 @@ mod tests {
             (&[run(RunState::Running, &[])], &[]),
         ];
         for (runs, expected) in table {
-            assert_eq!(unused(&arns, runs), *expected, "{runs:?}");
+            assert_eq!(unused(&arns, runs.iter()), *expected, "{runs:?}");
         }
     }
 }

@@ -9,9 +9,11 @@
 //! | `entry.rs` | the events |
 //! | `stage.rs` | removing what one run left |
 //! | `stalled.rs` | a run without progress: which stage can move it on |
-//! | `sweep.rs` | all runs, and what belongs to no run |
+//! | `waiting.rs` | jobs that wait although the queue runs nothing |
+//! | `sweep.rs` | all open runs, and what belongs to no run |
+//! | `uploads.rs` | uploads that started no run |
 //! | `definitions.rs` | job definitions that no live run uses |
-//! | `action.rs` | what a sweep did |
+//! | `finding.rs` | what a sweep finds, and what repairs it |
 //! | `main.rs` | the Lambda function |
 //!
 //! # Guarantees
@@ -23,14 +25,17 @@
 //!
 //! The terms are defined in `docs/glossary.md`.
 
-mod action;
 mod definitions;
 mod entry;
 mod error;
+mod finding;
 mod stage;
 mod stalled;
 mod sweep;
+mod uploads;
+mod waiting;
 
-pub use action::{SweepAction, Swept};
 pub use error::CleanupError;
+pub use finding::{Finding, Swept};
 pub use stage::{Cleanup, CleanupConfig};
+pub use sweep::Mode;

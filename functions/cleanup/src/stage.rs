@@ -21,9 +21,11 @@ pub struct Cleanup {
     pub coordination: Arc<dyn Coordination>,
     /// The work bucket.
     pub work: WorkBucket,
+    /// The inbox.
+    pub inbox: WorkBucket,
     /// Jobs and their definitions.
     pub jobs: Arc<dyn Jobs>,
-    /// Receives the messages that move stalled runs on.
+    /// Receives the messages that move stalled runs on, and uploads without a run.
     pub topic: Arc<dyn Topic>,
     /// Schedules the next check of a run.
     pub scheduler: Arc<dyn Scheduler>,

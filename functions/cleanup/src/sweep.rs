@@ -1,104 +1,158 @@
 //! The sweep, which makes sure that a lost event loses nothing.
 //!
-//! It checks every run in which nothing changed for a while, in case the run's scheduled check
-//! ([`Cleanup::due`]) was lost. Then it removes what belongs to no run.
+//! It checks every run that is not cleaned up and in which nothing changed for a while, in case the
+//! run's scheduled check ([`Cleanup::due`]) was lost, and looks for uploads without a run. Then it
+//! removes what belongs to no run. It reads no run that is cleaned up, unless something is left of it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::TryStreamExt;
 use rowmill_domain::event::Invocation;
 use rowmill_domain::{RunId, RunItem, keys};
-use rowmill_runs::{all_runs, pages};
+use rowmill_runs::{open_runs, pages};
 
-use crate::action::{SweepAction, Swept};
 use crate::error::CleanupError;
+use crate::finding::{Finding, Swept};
 use crate::stage::Cleanup;
 use crate::stalled::before;
+
+/// Whether a sweep repairs what it finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It does.
+    Repair,
+    /// It changes nothing.
+    DryRun,
+}
 
 impl Cleanup {
     /// Sweeps once. A run that cannot be resumed does not affect the others: its error is part of
     /// the result. Safe to repeat and to run in parallel with all other stages.
     ///
     /// # Errors
-    /// The runs cannot be listed.
-    pub async fn sweep(&self, cx: &Invocation) -> Result<Swept, CleanupError> {
-        let runs: Vec<RunItem> = all_runs(&*self.runs).try_collect().await?;
+    /// The open runs cannot be listed.
+    pub async fn sweep(&self, mode: Mode, cx: &Invocation) -> Result<Swept, CleanupError> {
+        let open: Vec<RunItem> = open_runs(&*self.runs).try_collect().await?;
         let mut swept = Swept::default();
-        swept.take(self.check_sender().await);
+        if let Err(error) = self.check_sender().await {
+            swept.failed(error);
+        }
         let stalled = before(cx.now, self.config.stalled_after);
-        for run in runs.iter().filter(|run| run.updated <= stalled) {
-            let result = self.check_run(run, cx).await;
-            swept.take(result);
-        }
-        // Listed after the runs: what the listings below show may belong to a run that started just
-        // now.
-        let live: HashMap<&RunId, &RunItem> = runs.iter().map(|run| (&run.id, run)).collect();
-        for result in [
-            self.stray_tables(&live).await,
-            self.stray_objects(&live).await,
-            self.stray_definitions_removed(&runs).await,
-        ] {
-            for action in result.iter().flatten() {
-                tracing::info!(?action, "leftover removed");
+        for run in open.iter().filter(|run| run.updated <= stalled) {
+            if mode == Mode::Repair
+                && let Err(error) = self.schedule_check(run, cx).await
+            {
+                swept.failed(error);
             }
-            swept.take(result);
+            let found = self.stalled(run, cx).await;
+            self.take(&mut swept, found, mode, cx).await;
         }
+        let open: BTreeMap<&RunId, &RunItem> = open.iter().map(|run| (&run.id, run)).collect();
+        let found = self.ignored_uploads(&open, cx).await;
+        self.take(&mut swept, found, mode, cx).await;
+        self.take_strays(&mut swept, &open, mode, cx).await;
         Ok(swept)
+    }
+
+    /// Sweeps once for what is left of runs that are over. Runs that have not ended stay as they are.
+    ///
+    /// # Errors
+    /// The open runs cannot be listed.
+    pub async fn sweep_leftovers(
+        &self,
+        mode: Mode,
+        cx: &Invocation,
+    ) -> Result<Swept, CleanupError> {
+        let open: Vec<RunItem> = open_runs(&*self.runs).try_collect().await?;
+        let mut swept = Swept::default();
+        for run in open.iter().filter(|run| run.state.is_terminal()) {
+            let found = self.stalled(run, cx).await;
+            self.take(&mut swept, found, mode, cx).await;
+        }
+        let open: BTreeMap<&RunId, &RunItem> = open.iter().map(|run| (&run.id, run)).collect();
+        self.take_strays(&mut swept, &open, mode, cx).await;
+        Ok(swept)
+    }
+
+    /// Adds what belongs to no run, and repairs it. `open` was listed before: what is listed here may
+    /// belong to a run that started just now.
+    async fn take_strays(
+        &self,
+        swept: &mut Swept,
+        open: &BTreeMap<&RunId, &RunItem>,
+        mode: Mode,
+        cx: &Invocation,
+    ) {
+        let found = self.stray_tables(open).await;
+        self.take(swept, found, mode, cx).await;
+        let found = self.stray_objects(open).await;
+        self.take(swept, found, mode, cx).await;
+        let found = self.stray_definitions(open).await;
+        self.take(swept, found, mode, cx).await;
+    }
+
+    /// Adds what was found, and repairs it.
+    async fn take(
+        &self,
+        swept: &mut Swept,
+        found: Result<Vec<Finding>, CleanupError>,
+        mode: Mode,
+        cx: &Invocation,
+    ) {
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return swept.failed(error),
+        };
+        for finding in found {
+            if mode == Mode::Repair {
+                log(&finding);
+                if let Err(error) = self.repair(&finding, cx).await {
+                    swept.failed(error);
+                }
+            }
+            swept.findings.push(finding);
+        }
     }
 
     /// Logs for the operator that no mail can be sent: otherwise nobody would notice, because there
     /// would be no mail.
-    async fn check_sender(&self) -> Result<Vec<SweepAction>, CleanupError> {
+    async fn check_sender(&self) -> Result<(), CleanupError> {
         if let Some(identity) = &self.config.identity
             && !self.mailer.is_verified(identity).await?
         {
             tracing::error!(%identity, "the sender is not verified");
         }
-        Ok(Vec::new())
+        Ok(())
     }
 
     async fn stray_tables(
         &self,
-        live: &HashMap<&RunId, &RunItem>,
-    ) -> Result<Vec<SweepAction>, CleanupError> {
-        let mut actions = Vec::new();
+        open: &BTreeMap<&RunId, &RunItem>,
+    ) -> Result<Vec<Finding>, CleanupError> {
+        let mut found = Vec::new();
         for run in self.outcomes.list_tables().await? {
-            if self.is_stray(&run, live).await? {
-                self.outcomes.drop_table(&run).await?;
-                actions.push(SweepAction::TableDropped { run });
+            if self.is_stray(&run, open).await? {
+                found.push(Finding::StrayTable { run });
             }
         }
-        Ok(actions)
+        Ok(found)
     }
 
     async fn stray_objects(
         &self,
-        live: &HashMap<&RunId, &RunItem>,
-    ) -> Result<Vec<SweepAction>, CleanupError> {
-        let mut actions = Vec::new();
+        open: &BTreeMap<&RunId, &RunItem>,
+    ) -> Result<Vec<Finding>, CleanupError> {
+        let mut found = Vec::new();
         for run in self.runs_with_objects().await? {
-            if self.is_stray(&run, live).await? {
-                self.work.delete_all(&keys::run_prefix(&run)).await?;
-                actions.push(SweepAction::ObjectsDeleted { run });
+            if self.is_stray(&run, open).await? {
+                found.push(Finding::StrayObjects { run });
             }
         }
-        Ok(actions)
-    }
-
-    async fn stray_definitions_removed(
-        &self,
-        runs: &[RunItem],
-    ) -> Result<Vec<SweepAction>, CleanupError> {
-        let mut actions = Vec::new();
-        for arn in self.stray_definitions(runs).await? {
-            self.jobs.deregister(&arn).await?;
-            actions.push(SweepAction::DefinitionRemoved { arn });
-        }
-        Ok(actions)
+        Ok(found)
     }
 
     /// The runs that objects under `runs/` belong to. Keys without a run id are ignored.
-    async fn runs_with_objects(&self) -> Result<HashSet<RunId>, CleanupError> {
+    async fn runs_with_objects(&self) -> Result<BTreeSet<RunId>, CleanupError> {
         let list = async |after: Option<String>| {
             let (objects, next) = self.work.list(keys::RUNS, after.as_deref()).await?;
             let last = objects.last().and_then(|object| keys::run_of(&object.key));
@@ -110,23 +164,40 @@ impl Cleanup {
             Ok((objects, next))
         };
         pages(list)
-            .try_fold(HashSet::new(), async |mut found, objects| {
+            .try_fold(BTreeSet::new(), async |mut found, objects| {
                 found.extend(objects.iter().filter_map(|o| keys::run_of(&o.key)));
                 Ok(found)
             })
             .await
     }
 
-    /// Whether a run must not have temporary data: it is not in the ledger, or it is cleaned up. A
-    /// run that started after the runs were listed is looked up by its id.
+    /// Whether a run must not have temporary data: it is not in the ledger, or it is cleaned up.
     async fn is_stray(
         &self,
         run: &RunId,
-        live: &HashMap<&RunId, &RunItem>,
+        open: &BTreeMap<&RunId, &RunItem>,
     ) -> Result<bool, CleanupError> {
-        match live.get(run) {
-            Some(item) => Ok(item.cleaned.is_some()),
-            None => Ok(self.runs.find_run(run).await?.is_none()),
+        if open.contains_key(run) {
+            return Ok(false);
         }
+        let item = self.runs.find_run(run).await?;
+        Ok(item.is_none_or(|item| item.cleaned.is_some()))
+    }
+}
+
+impl Swept {
+    fn failed(&mut self, error: CleanupError) {
+        tracing::warn!(%error, "the sweep of this part failed");
+        self.errors.push(error);
+    }
+}
+
+/// Logs a finding, before it is repaired. The alarm about stuck runs counts these lines.
+pub(crate) fn log(finding: &Finding) {
+    match finding {
+        Finding::StrayTable { .. }
+        | Finding::StrayObjects { .. }
+        | Finding::StrayDefinition { .. } => tracing::info!(?finding, "leftover found"),
+        _ => tracing::info!(?finding, "the run was stalled"),
     }
 }

@@ -104,6 +104,7 @@ mod tests {
                 run: run.clone(),
                 chunk: 0,
                 phase: 0,
+                second_round: false,
                 index: Some(index),
             };
             RunAnswers::new(ledger.clone(), &child)

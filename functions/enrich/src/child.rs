@@ -13,6 +13,8 @@ pub struct Child {
     pub chunk: u32,
     /// The phase, counted from 0.
     pub phase: u16,
+    /// Whether it belongs to the second round of the run, in which only some children run again.
+    pub second_round: bool,
     /// The index in the array job. `None` for a plain job, which works on the whole chunk.
     pub index: Option<u32>,
 }
@@ -24,6 +26,9 @@ impl fmt::Display for Child {
             "run {}, chunk {}, phase {}",
             self.run, self.chunk, self.phase
         )?;
+        if self.second_round {
+            f.write_str(", second round")?;
+        }
         match self.index {
             Some(index) => write!(f, ", child {index}"),
             None => Ok(()),
@@ -31,7 +36,7 @@ impl fmt::Display for Child {
     }
 }
 
-/// What a child did. Every record of its slice has an outcome.
+/// What a child did. Every record of its slice has an outcome, unless the run is stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChildReport {
     /// Records of the slice.
@@ -43,6 +48,8 @@ pub struct ChildReport {
     /// Records that this attempt finished with status `failed`, including those that failed in an
     /// earlier phase.
     pub failed: u64,
+    /// Records that were left, because the run is stopped. An earlier attempt may have done some of them.
+    pub left: u64,
 }
 
 impl ChildReport {

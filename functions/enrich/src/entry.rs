@@ -2,11 +2,12 @@
 //! request for a preview.
 
 use rowmill_domain::config::{
-    AWS_BATCH_JOB_ARRAY_INDEX, ROWMILL_CHUNK, ROWMILL_PHASE, ROWMILL_RUN,
+    AWS_BATCH_JOB_ARRAY_INDEX, ROWMILL_CHUNK, ROWMILL_PHASE, ROWMILL_ROUND, ROWMILL_RUN,
 };
 use rowmill_domain::environment::{Environment, VariableError};
 use rowmill_domain::event::Invocation;
 use rowmill_domain::limits::{LAMBDA_RESPONSE_MAX, PREVIEW_ROWS};
+use rowmill_domain::preview::PreviewAnswer;
 use serde::Deserialize;
 
 use crate::child::Child;
@@ -23,13 +24,17 @@ impl Child {
             run: environment.value(ROWMILL_RUN)?,
             chunk: environment.value(ROWMILL_CHUNK)?,
             phase: environment.value(ROWMILL_PHASE)?,
+            second_round: environment
+                .optional_value::<u32>(ROWMILL_ROUND)?
+                .is_some_and(|n| n > 1),
             index: environment.optional_value(AWS_BATCH_JOB_ARRAY_INDEX)?,
         })
     }
 }
 
 impl Previews {
-    /// Previews a pipeline on the rows of a request.
+    /// Previews a pipeline on the rows of a request. Requests of the API are those in
+    /// [`rowmill_domain::preview`].
     ///
     /// The request is `{"pipeline": "<name or text>", "rows": [{"<column>": value}]}` with at most
     /// [`PREVIEW_ROWS`] rows, and `"parameters": {"<name>": "<value>"}` if the pipeline has
@@ -45,6 +50,12 @@ impl Previews {
         payload: &serde_json::Value,
         _: &Invocation,
     ) -> Result<Option<serde_json::Value>, PreviewError> {
+        if payload.get("records").is_some() {
+            return Ok(Some(answer(self.records(payload).await)?));
+        }
+        if payload.get("predict").is_some() {
+            return Ok(Some(answer(self.predict(payload))?));
+        }
         let request = PreviewRequest::deserialize(payload).map_err(|error| {
             PreviewError::Request(format!(
                 "invalid preview request: {error}; expected {{\"pipeline\": \"<name, or the text of \
@@ -70,18 +81,37 @@ impl Previews {
             std::future::pending(),
         )
         .await
-        .map_err(|wrong| PreviewError::Request(wrong.join("\n")))?
-        // Nothing stops it.
-        .unwrap_or_default();
+        .map_err(|wrong| PreviewError::Request(wrong.join("\n")))?;
+        // Nothing stops it, so all are finished.
+        let outcomes: Vec<_> = outcomes.into_iter().flatten().collect();
         let answer = preview_json(&pipeline, &columns, &records, &outcomes);
-        let bytes = answer.to_string().len();
-        if bytes > LAMBDA_RESPONSE_MAX {
-            return Err(PreviewError::Request(format!(
-                "the answer has {bytes} bytes, but Lambda returns at most {LAMBDA_RESPONSE_MAX}: \
-                 send fewer rows"
-            )));
-        }
+        check_size(&answer).map_err(PreviewError::Request)?;
         Ok(Some(answer))
+    }
+}
+
+/// What Lambda returns at most.
+fn check_size(answer: &serde_json::Value) -> Result<(), String> {
+    let bytes = answer.to_string().len();
+    match bytes <= LAMBDA_RESPONSE_MAX {
+        true => Ok(()),
+        false => Err(format!(
+            "the answer has {bytes} bytes, but Lambda returns at most {LAMBDA_RESPONSE_MAX}: send \
+             fewer rows"
+        )),
+    }
+}
+
+/// The answer to the API: what is wrong with the request is an answer too.
+fn answer(result: Result<PreviewAnswer, String>) -> Result<serde_json::Value, PreviewError> {
+    let json = |answer| {
+        let json = serde_json::to_value(answer);
+        json.map_err(|error| PreviewError::Request(error.to_string()))
+    };
+    let found = json(result.unwrap_or_else(PreviewAnswer::Problem))?;
+    match check_size(&found) {
+        Ok(()) => Ok(found),
+        Err(wrong) => json(PreviewAnswer::Problem(wrong)),
     }
 }
 

@@ -9,7 +9,7 @@
 //! | `entry.rs` | the environment of a child, and preview requests on Lambda |
 //! | `stage.rs` | the work of one child |
 //! | `child.rs` | which part of a run a child works on, and what it did |
-//! | `slice.rs` | which records are left to do |
+//! | `slice.rs` | the records of a child, and which are left to do |
 //! | `record.rs` | steps, checks and derived columns of one record |
 //! | `steps.rs` | the steps, ready to run |
 //! | `store.rs` | outcomes, stored in batches |
@@ -30,6 +30,7 @@
 
 mod answers;
 mod child;
+mod control;
 mod entry;
 mod error;
 mod fetch;

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rowmill_aws::{AmazonTranslate, DynamoLedger, S3Objects, SdkConfig, sdk_config};
+use rowmill_aws::{AmazonTranslate, DynamoLedger, S3Objects, SdkConfig, SnsTopic, sdk_config};
 use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
 use rowmill_domain::secret::Secrets;
@@ -65,6 +65,8 @@ async fn enrich(env: &Environment) -> anyhow::Result<Enrich> {
     let ledger = Arc::new(DynamoLedger::new(&sdk, env.text(ROWMILL_STACK)?));
     Ok(Enrich {
         work: work.clone(),
+        runs: ledger.clone(),
+        topic: Arc::new(SnsTopic::new(&sdk, env.text(ROWMILL_TOPIC)?)),
         outcomes: ledger.clone(),
         coordination: ledger,
         host: host(env, work, AmazonTranslate::new(&sdk)),

@@ -1,5 +1,6 @@
 //! Runs a pipeline on a few records, in memory, without the cost of a run.
 
+mod asked;
 mod request;
 
 use futures::StreamExt as _;
@@ -52,8 +53,8 @@ impl Previews {
 /// Runs all steps, checks and derived columns on `records`, several at once, as children do.
 /// Nothing is stored or read from a run. `parameters` are the values that an upload would give.
 ///
-/// The outcomes are in the order of the records; `None` if `stop` resolved first. In both cases the
-/// steps are closed, and none of their programs keeps running.
+/// The outcomes are in the order of the records; `None` for a record that was not finished when `stop`
+/// resolved. In any case the steps are closed, and none of their programs keeps running.
 ///
 /// # Errors
 /// What is wrong with the pipeline or this host: a missing column, a step that cannot be prepared,
@@ -65,7 +66,7 @@ pub async fn preview(
     parameters: &ParameterValues,
     host: &HostResources,
     stop: impl Future<Output = ()>,
-) -> Result<Option<Vec<Outcome>>, Vec<String>> {
+) -> Result<Vec<Option<Outcome>>, Vec<String>> {
     let header: Vec<String> = columns.names().iter().map(ToString::to_string).collect();
     let wrong = pipeline.check_columns(&header);
     if !wrong.is_empty() {
@@ -77,7 +78,7 @@ pub async fn preview(
     tokio::pin!(stop);
     let programs = tokio::select! {
         programs = host.programs(pipeline, all.clone()) => programs,
-        () = &mut stop => return Ok(None),
+        () = &mut stop => return Ok(vec![None; records.len()]),
     };
     let programs = programs.map_err(|e| vec![e.into_message()])?;
     let worker = Worker {
@@ -87,18 +88,27 @@ pub async fn preview(
         checks: &pipeline.checks,
         derived: &pipeline.columns,
     };
+    let mut outcomes = vec![None; records.len()];
     let tasks = records.into_iter().map(|record| Task {
         record,
         before: None,
     });
-    let outcomes = stream::iter(tasks)
-        .map(|task| worker.outcome(task))
-        .buffered(setup.concurrency.max(1))
-        .collect();
-    let outcomes = tokio::select! {
-        outcomes = outcomes => Some(outcomes),
-        () = stop => None,
-    };
+    {
+        let worker = &worker;
+        let finished = stream::iter(tasks.enumerate())
+            .map(|(at, task)| async move { (at, worker.outcome(task).await) })
+            .buffer_unordered(setup.concurrency.max(1));
+        tokio::pin!(finished);
+        loop {
+            tokio::select! {
+                next = finished.next() => match next {
+                    Some((at, outcome)) => outcomes[at] = Some(outcome),
+                    None => break,
+                },
+                () = &mut stop => break,
+            }
+        }
+    }
     for step in &worker.steps {
         step.runner.close().await;
     }

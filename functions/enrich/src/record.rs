@@ -14,10 +14,10 @@ use rowmill_pipeline::{Check, DerivedColumn, OnFailure};
 
 use crate::steps::PhaseStep;
 
-/// A record, with its outcome from the previous phase.
+/// A record, with what is done already.
 pub(crate) struct Task {
     pub(crate) record: Record,
-    /// `None` in the first phase, and if the previous phase stored nothing.
+    /// The outcome of the previous phase, or of the run that this one continues. `None` if there is none.
     pub(crate) before: Option<Outcome>,
 }
 
@@ -46,34 +46,36 @@ impl Worker<'_> {
         if outcome.status != Status::Ok {
             return outcome;
         }
-        let mut notes: Vec<String> = outcome.error.take().into_iter().collect();
-        match self.steps(&task.record, &mut outcome, &mut notes).await {
+        let error = outcome.error.take();
+        if outcome.notes.is_empty() {
+            // A child of an earlier version did the previous phase.
+            outcome.notes.extend(error);
+        }
+        match self.steps(&task.record, &mut outcome).await {
             Err(reason) => outcome = failed(outcome, reason),
             Ok(()) => {
+                let mut notes = outcome.notes.clone();
                 let evaluated = std::panic::catch_unwind(AssertUnwindSafe(|| {
                     self.evaluate_checks(&task.record, &outcome, &mut notes)?;
                     self.derive_columns(&task.record, &mut outcome, &mut notes);
                     Ok(())
                 }));
-                if let Err(reason) = evaluated.unwrap_or_else(|panic| Err(panicked(&*panic))) {
-                    outcome = failed(outcome, reason);
+                match evaluated.unwrap_or_else(|panic| Err(panicked(&*panic))) {
+                    Err(reason) => outcome = failed(outcome, reason),
+                    Ok(()) if notes.is_empty() => {}
+                    Ok(()) => outcome.error = Some(notes.join("; ")),
                 }
             }
-        }
-        if outcome.status == Status::Ok && !notes.is_empty() {
-            outcome.error = Some(notes.join("; "));
         }
         fit(outcome)
     }
 
-    /// Runs the steps in order. Stops at the first that fails.
-    async fn steps(
-        &self,
-        record: &Record,
-        outcome: &mut Outcome,
-        notes: &mut Vec<String>,
-    ) -> Result<(), String> {
+    /// Runs the steps in order that are not done. Stops at the first that fails.
+    async fn steps(&self, record: &Record, outcome: &mut Outcome) -> Result<(), String> {
         for step in &self.steps {
+            if step.index < outcome.steps {
+                continue;
+            }
             let row = Row {
                 columns: self.columns,
                 record,
@@ -89,16 +91,14 @@ impl Worker<'_> {
             let result =
                 result.map_err(|panic| step_error(step.index, step.kind, &panicked(&*panic)))?;
             outcome.attempts = outcome.attempts.max(result.attempts);
-            notes.extend(
-                result
-                    .notes
-                    .iter()
-                    .map(|note| step_error(step.index, step.kind, note)),
-            );
             let outputs = result
                 .outputs
                 .map_err(|reason| step_error(step.index, step.kind, &reason))?;
             outcome.outputs.extend(outputs);
+            let notes = result.notes.iter();
+            let notes = notes.map(|note| step_error(step.index, step.kind, note));
+            outcome.notes.extend(notes);
+            outcome.steps = step.index + 1;
         }
         Ok(())
     }
@@ -177,6 +177,8 @@ fn fresh(row: u32, phase: u16) -> Outcome {
         error: None,
         attempts: 0,
         times: Vec::new(),
+        steps: 0,
+        notes: Vec::new(),
     }
 }
 
@@ -199,16 +201,8 @@ fn panicked(panic: &(dyn Any + Send)) -> String {
 
 /// Fails the record, not the child, if its outcome is too large to store.
 fn fit(outcome: Outcome) -> Outcome {
-    let texts = outcome.outputs.iter().map(|(name, value)| {
-        name.len()
-            + match value {
-                Value::Text(text) => text.len(),
-                _ => 32,
-            }
-    });
-    let estimate = texts.sum::<usize>() + outcome.error.as_ref().map_or(0, String::len);
     // JSON escapes a byte as at most six, so a smaller outcome fits without being serialized.
-    if estimate < OUTCOME_BYTES / 6 {
+    if outcome.estimated_bytes() < OUTCOME_BYTES / 6 {
         return outcome;
     }
     let size = serde_json::to_vec(&outcome).map_or(usize::MAX, |json| json.len());
@@ -218,6 +212,8 @@ fn fit(outcome: Outcome) -> Outcome {
     failed(
         Outcome {
             outputs: Outputs::new(),
+            steps: 0,
+            notes: Vec::new(),
             ..outcome
         },
         format!(
@@ -341,6 +337,39 @@ mod tests {
         );
         let steps: Vec<u16> = outcome.times.iter().map(|t| t.step).collect();
         assert_eq!(steps, [0, 1]);
+        assert_eq!(outcome.steps, 2);
+    }
+
+    #[tokio::test]
+    async fn a_record_continues_after_the_steps_that_are_done() {
+        let noted = StepResult {
+            notes: vec!["truncated".into()],
+            ..result(Ok(due(1.0)), 1)
+        };
+        let failing = result(Err("503".into()), 4);
+        let steps = vec![step(0, Some(noted)), step(1, Some(failing))];
+        let first = work(0, None, steps, &[], &[]).await;
+        assert_eq!((first.status, first.steps), (Status::Failed, 1));
+        assert_eq!(first.notes, ["step 1 (http): truncated"]);
+
+        // The first step would panic.
+        let steps = || vec![step(0, None), step(1, Some(result(Ok(vec![]), 2)))];
+        let before = first.after(1, &["due"]);
+        let again = work(0, before, steps(), &[], &[column("low", "due")]).await;
+        assert_eq!(
+            (again.status, again.steps, again.attempts),
+            (Status::Ok, 2, 2)
+        );
+        assert_eq!(again.outputs.len(), 2);
+        assert_eq!(again.error.as_deref(), Some("step 1 (http): truncated"));
+
+        // All steps are done: only checks and derived columns.
+        let before = again.after(2, &["due"]);
+        let checks = [check("due > 5", OnFailure::Fail)];
+        let evaluated = work(0, before, vec![step(0, None), step(1, None)], &checks, &[]).await;
+        assert_eq!((evaluated.status, evaluated.attempts), (Status::Failed, 0));
+        assert_eq!(evaluated.outputs, due(1.0));
+        assert_eq!(evaluated.notes, first.notes);
     }
 
     #[tokio::test]

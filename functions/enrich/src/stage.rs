@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use rowmill_domain::Manifest;
 use rowmill_domain::limits::DRAIN_SECONDS;
+use rowmill_domain::{Manifest, Status};
 use rowmill_pipeline::from_manifest;
-use rowmill_ports::{Coordination, Outcomes};
+use rowmill_ports::{Coordination, Outcomes, Runs, Topic};
 use rowmill_runs::{ManifestLoadError, WorkBucket, load_manifest, retry_transient};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
@@ -17,20 +17,29 @@ use tracing::Instrument as _;
 
 use crate::answers::RunAnswers;
 use crate::child::{Child, ChildReport};
+use crate::control::Control;
 use crate::error::EnrichError;
 use crate::host::HostResources;
 use crate::permits::LedgerPermits;
 use crate::record::{Task, Worker};
+use crate::slice::Slice;
 use crate::steps::phase_steps;
-use crate::store::{FLUSH_OUTCOMES, Store};
+use crate::store::{FLUSH_OUTCOMES, Room, Store};
 
 /// How much of [`DRAIN_SECONDS`] is reserved for storing outcomes.
 const STORE_SECONDS: u32 = 5;
+
+/// Records that are read before they can start.
+const READ_AHEAD: usize = 16;
 
 /// The stage, with the services it uses.
 pub struct Enrich {
     /// The work bucket.
     pub work: WorkBucket,
+    /// The run, which says whether it is stopped.
+    pub runs: Arc<dyn Runs>,
+    /// Where a child stops its run.
+    pub topic: Arc<dyn Topic>,
     /// Stores the outcomes.
     pub outcomes: Arc<dyn Outcomes>,
     /// Request permits and answers that children share.
@@ -43,8 +52,9 @@ impl Enrich {
     /// Processes the child's slice until every record has an outcome of its phase.
     ///
     /// Once `stop` is true, no new record starts. Records in flight may finish and are stored,
-    /// within
-    /// [`DRAIN_SECONDS`].
+    /// within [`DRAIN_SECONDS`].
+    ///
+    /// If the run is stopped, no new record starts either. The child then succeeds, with records left.
     ///
     /// # Errors
     /// [`EnrichError::Interrupted`] if records are left to do after `stop`; other errors if the
@@ -58,9 +68,10 @@ impl Enrich {
             run,
             chunk,
             phase,
+            second_round,
             index,
         } = child;
-        let span = tracing::info_span!("enrich", %run, chunk, phase, index);
+        let span = tracing::info_span!("enrich", %run, chunk, phase, second_round, index);
         let interrupted = drained(stop.clone(), DRAIN_SECONDS);
         async {
             tokio::select! {
@@ -100,15 +111,22 @@ impl Enrich {
             })?;
 
         let columns = manifest.columns();
-        let tasks = self.tasks(child, &manifest, &columns).await?;
+        let mut slice = self.slice(child, &manifest, &columns).await?;
         let mut report = ChildReport {
-            records: tasks.records,
-            resumed: tasks.records - tasks.todo.len() as u64,
+            records: slice.records(),
             ..ChildReport::default()
         };
-        if tasks.todo.is_empty() {
+        let Some(first) = slice.next().await? else {
+            report.resumed = slice.resumed;
+            return Ok(report);
+        };
+        let control = Control::new(self, &manifest, &pipeline.batch, child.phase);
+        if control.look().await? {
+            report.resumed = slice.resumed;
+            report.left = report.records - report.resumed;
             return Ok(report);
         }
+        control.report().await;
 
         let misconfigured = |wrong: String| EnrichError::Misconfigured(format!("{child}: {wrong}"));
         let mut deps = self
@@ -127,23 +145,24 @@ impl Enrich {
             checks: if last { &pipeline.checks } else { &[] },
             derived: if last { &pipeline.columns } else { &[] },
         };
-        let todo = tasks.todo.len() as u64;
+        let tasks = Tasks {
+            first,
+            rest: &mut slice,
+            concurrency: deps.concurrency.max(1),
+        };
         let done = self
-            .enrich(
-                child,
-                &worker,
-                tasks.todo,
-                deps.concurrency,
-                stop,
-                &mut report,
-            )
+            .enrich(child, &worker, tasks, stop, &control, &mut report)
             .await;
+        control.report().await;
+        report.resumed = slice.resumed;
         for step in &worker.steps {
             step.runner.close().await;
         }
         done?;
-        match todo - report.ok - report.failed {
+        report.left = report.records - report.resumed - report.ok - report.failed;
+        match report.left {
             0 => Ok(report),
+            _ if control.is_stopped() => Ok(report),
             left => Err(EnrichError::Interrupted { left: Some(left) }),
         }
     }
@@ -162,45 +181,88 @@ impl Enrich {
         &self,
         child: &Child,
         worker: &Worker<'_>,
-        todo: Vec<Task>,
-        concurrency: usize,
+        tasks: Tasks<'_, '_>,
         stop: watch::Receiver<bool>,
+        control: &Control<'_>,
         report: &mut ChildReport,
     ) -> Result<(), EnrichError> {
-        let (send, receive) = mpsc::channel(FLUSH_OUTCOMES);
-        let expired = drained(stop.clone(), DRAIN_SECONDS - STORE_SECONDS);
-        let work = async move {
-            let mut todo = todo.into_iter();
-            let mut running = FuturesUnordered::new();
-            let mut expired = pin!(expired);
-            loop {
-                while running.len() < concurrency.max(1) && !*stop.borrow() {
-                    match todo.next() {
-                        Some(task) => running.push(worker.outcome(task)),
-                        None => break,
-                    }
+        let concurrency = tasks.concurrency;
+        let (feed, mut tasks_read) = mpsc::channel(READ_AHEAD);
+        let read = async move {
+            let mut next = Some(tasks.first);
+            while let Some(task) = next {
+                // Closed if no new record starts.
+                if feed.send(task).await.is_err() {
+                    break;
                 }
-                let outcome = tokio::select! {
+                next = tasks.rest.next().await?;
+            }
+            Ok(())
+        };
+        let (send, receive) = mpsc::channel(FLUSH_OUTCOMES);
+        let room = Room::new();
+        let stopped = drained(stop.clone(), 0);
+        let expired = drained(stop, DRAIN_SECONDS - STORE_SECONDS);
+        let work = async {
+            let (mut running, mut may_start) = (FuturesUnordered::new(), true);
+            let stopped = async {
+                tokio::select! {
+                    () = stopped => {}
+                    () = control.watch() => {}
+                }
+            };
+            let (mut stopped, mut expired) = (pin!(stopped), pin!(expired));
+            while may_start || !running.is_empty() {
+                let (new, outcome) = tokio::select! {
                     biased;
                     () = &mut expired => break,
-                    next = running.next() => next,
+                    () = &mut stopped, if may_start => {
+                        may_start = false;
+                        continue;
+                    }
+                    task = tasks_read.recv(), if may_start && running.len() < concurrency => {
+                        match task {
+                            Some(task) => running.push(async {
+                                // It is counted in the phase in which it failed.
+                                let before = task.before.as_ref();
+                                let new = before.is_none_or(|o| o.status == Status::Ok);
+                                (new, worker.outcome(task).await)
+                            }),
+                            None => may_start = false,
+                        }
+                        continue;
+                    }
+                    Some(outcome) = running.next(), if !running.is_empty() => outcome,
                 };
-                let Some(outcome) = outcome else { break };
+                if new {
+                    control.count(outcome.status);
+                }
+                room.take(&outcome).await;
                 // Closed only if storing failed, whose error then ends both.
                 if send.send(outcome).await.is_err() {
                     break;
                 }
             }
+            drop((tasks_read, send));
             Ok(())
         };
         let store = Store {
             outcomes: &*self.outcomes,
             run: &child.run,
             chunk: child.chunk,
+            room: &room,
         };
-        futures::future::try_join(work, store.run(receive, report)).await?;
+        futures::future::try_join3(read, work, store.run(receive, report)).await?;
         Ok(())
     }
+}
+
+/// The records that are left to do.
+struct Tasks<'a, 'b> {
+    first: Task,
+    rest: &'a mut Slice<'b>,
+    /// How many are processed at once.
+    concurrency: usize,
 }
 
 /// Resolves `seconds` after `stop` becomes true; never if it can no longer become true.

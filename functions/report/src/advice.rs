@@ -3,11 +3,15 @@
 use rowmill_domain::Status;
 use rowmill_domain::manifest::RejectReason;
 use rowmill_domain::outcome::failed_step;
+use rowmill_domain::run::Stop;
 
 /// What to do about rows with this status and reason, as a sentence.
 pub(crate) fn advice(status: Status, reason: &str) -> &'static str {
     match status {
         Status::Ok => "",
+        Status::Missing if reason.starts_with(Stop::MISSING) => {
+            "These rows were not processed. Process them again, or the file."
+        }
         Status::Missing => {
             "These rows are not the cause: a machine or a service failed. Process them again."
         }

@@ -7,16 +7,17 @@ use rowmill_domain::archive::{ARCHIVE_VERSION, ARCHIVED_REASONS, ArchiveInfo};
 use rowmill_domain::event::Invocation;
 use rowmill_domain::limits::MAIL_MAX;
 use rowmill_domain::link::LINK_DAYS;
-use rowmill_domain::run::{Counts, Failure};
+use rowmill_domain::run::{Counts, Failure, Stop};
 use rowmill_domain::{Manifest, Reason, RunItem, RunState, keys};
-use rowmill_pipeline::from_manifest;
-use rowmill_ports::{Put, RunPatch};
+use rowmill_pipeline::{Tolerance, from_manifest};
+use rowmill_ports::{Optional, Put, RunPatch};
 use rowmill_runs::{ManifestLoadError, Transition, find_manifest, load_manifest, scratch_folder};
 
 use crate::error::ReportError;
 use crate::figures::Figures;
 use crate::jobs::EndedJobs;
 use crate::mail::{Content, Recipients, Workbook, XLSX};
+use crate::second_round::notes;
 use crate::stage::Report;
 use crate::workbook::{all_reasons, summary};
 
@@ -58,9 +59,9 @@ impl Report {
         let manifest = self.readable_manifest(run).await?;
         let counts = match &manifest {
             Some(manifest) => Counts {
-                records: manifest.records,
+                records: manifest.processed(),
                 rejected: manifest.rejected_total(),
-                missing: manifest.records,
+                missing: manifest.processed(),
                 ..Counts::default()
             },
             None => run.counts,
@@ -81,10 +82,12 @@ impl Report {
         if self.send_kept(run, cx).await? {
             return Ok(());
         }
-        let none = RunPatch::default();
-        self.change(&run.id, Transition::StartReport, none, cx)
-            .await?;
-        let ending = match self.result(run, ended, cx).await {
+        let starts = self.start(run, cx).await?;
+        let result = match starts.as_ref().filter(|starts| starts.until() <= cx.now) {
+            Some(starts) => self.given_up(run, starts, cx).await,
+            None => self.result(run, ended, cx).await,
+        };
+        let ending = match result {
             // A retry would fail again, and every run ends with a mail.
             Err(error) if error.is_permanent() => {
                 tracing::error!(run = %run.id, %error, "cannot create the result");
@@ -101,7 +104,11 @@ impl Report {
                     .await?
             }
             // A problem that can be fixed must not end the run, whose outcomes would be removed.
-            ending => ending?,
+            Err(error) => {
+                self.record_error(run, starts, &error, cx).await;
+                return Err(error);
+            }
+            Ok(ending) => ending,
         };
         self.keep_and_send(run, ending, cx).await
     }
@@ -113,8 +120,11 @@ impl Report {
         ended: &EndedJobs,
         cx: &Invocation,
     ) -> Result<Ending, ReportError> {
-        let manifest = load_manifest(&self.work, &run.id).await?;
+        let mut manifest = load_manifest(&self.work, &run.id).await?;
         let pipeline = from_manifest(&manifest)?;
+        if let Some((round, _)) = &ended.second {
+            manifest.notes.extend(notes(round, &pipeline));
+        }
 
         let directory = scratch_folder("rowmill-report-")?;
         let path = directory.path().join("result.xlsx");
@@ -127,7 +137,7 @@ impl Report {
         self.keep_about(run, &manifest, &reasons, cx.now).await?;
         let counts = figures.counts();
         if counts.ok + counts.failed == 0 {
-            let failure = nothing_done(&figures);
+            let failure = nothing_done(&figures, ended.stop.as_ref());
             return self
                 .failed(run, Some(&manifest), &failure, counts, cx)
                 .await;
@@ -142,6 +152,7 @@ impl Report {
         let result = RunPatch {
             counts: Some(counts),
             result: Some(key.clone()),
+            cost: self.cost(run).await?,
             measured: Some(figures.measured(&pipeline)),
             ..RunPatch::default()
         };
@@ -155,13 +166,26 @@ impl Report {
         content.notes.append(&mut recipients.notes);
         let (workbook, attached) = self.workbook(run, &key, &path, cx.now).await?;
         content.workbook = Some(workbook);
+        content.failure = above_tolerance(counts, pipeline.batch.tolerate);
         Ok(Ending {
-            state: end_state(counts, None),
-            record: RunPatch::default(),
+            state: end_state(counts, content.failure.as_ref()),
+            record: RunPatch {
+                failure: content.failure.clone(),
+                ..RunPatch::default()
+            },
             content,
             recipients,
             attached,
         })
+    }
+
+    /// What the run cost. `None`: its rates are unknown, or its table is gone.
+    async fn cost(&self, run: &RunItem) -> Result<Option<f64>, ReportError> {
+        let Some(rates) = &run.rates else {
+            return Ok(None);
+        };
+        let tally = self.outcomes.tally(&run.id).await.optional()?;
+        Ok(tally.map(|tally| rates.usd(&tally)))
     }
 
     /// Archives what the archived rows do not contain: the manifest, the reasons and the times.
@@ -177,7 +201,7 @@ impl Report {
             started: run.created,
             finished,
             reasons: reasons.iter().take(ARCHIVED_REASONS).cloned().collect(),
-            manifest: manifest.clone(),
+            manifest: manifest.archived(),
         };
         let json = serde_json::to_vec(&about).map_err(std::io::Error::from)?;
         let put = Put {
@@ -190,7 +214,7 @@ impl Report {
     }
 
     /// The ending of a run that failed.
-    async fn failed(
+    pub(crate) async fn failed(
         &self,
         run: &RunItem,
         manifest: Option<&Manifest>,
@@ -287,8 +311,32 @@ pub(crate) fn end_state(counts: Counts, failure: Option<&Failure>) -> RunState {
     }
 }
 
+/// The failure of a run with more bad records than its pipeline tolerates. Its result is delivered all the
+/// same.
+fn above_tolerance(counts: Counts, tolerate: Option<Tolerance>) -> Option<Failure> {
+    let bad = counts.failed + counts.missing;
+    let limit = tolerate.filter(|limit| limit.is_exceeded(bad, counts.records))?;
+    Some(Failure {
+        stage: "report".to_owned(),
+        what: format!(
+            "{bad} of {} records are failed or missing, and the pipeline tolerates {limit} \
+             (tolerate under [batch])",
+            counts.records
+        ),
+        advice: "The result has all rows, each with its reason. Do not use it without them."
+            .to_owned(),
+    })
+}
+
 /// The failure of a run in which no record has an outcome.
-fn nothing_done(figures: &Figures) -> Failure {
+fn nothing_done(figures: &Figures, stop: Option<&Stop>) -> Failure {
+    if let Some(stop) = stop {
+        return Failure {
+            stage: "enrich".to_owned(),
+            what: format!("The run was stopped before a row was processed: {stop}"),
+            advice: "To process the file, run or upload it again.".to_owned(),
+        };
+    }
     let reasons = figures.reasons();
     let why = match reasons.first() {
         Some(reason) => format!(": {}", reason.text),

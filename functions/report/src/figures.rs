@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use rowmill_domain::manifest::DISTINCT_CAP;
-use rowmill_domain::outcome::failed_step;
+use rowmill_domain::outcome::{failed_step, step_error};
 use rowmill_domain::run::{Counts, StepSeconds};
 use rowmill_domain::{Columns, Outcome, Reason, Record, Row, Status};
 use rowmill_pipeline::Pipeline;
@@ -16,7 +16,7 @@ const BARS: usize = 12;
 /// Maximum number of reasons that are counted separately. Further ones are counted together.
 const REASONS_CAP: usize = 1000;
 /// Maximum number of example rows per reason.
-const EXAMPLE_ROWS: usize = 5;
+pub(crate) const EXAMPLE_ROWS: usize = 5;
 
 /// The figures of the records so far.
 pub(crate) struct Figures {
@@ -283,10 +283,15 @@ impl Distribution {
     }
 }
 
-/// A reason without the parts that differ from row to row: digits, quoted values and URLs.
+/// A reason without the parts that differ from row to row: digits, quoted values and URLs. The number of
+/// the step stays, because the same reason of two steps is two reasons.
 fn pattern(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
+    if let Some(step) = failed_step(text) {
+        out = step_error(step, "", "");
+        rest = text.split_once('(').map_or(text, |(_, rest)| rest);
+    }
     while let Some(c) = rest.chars().next() {
         let skip = if c == '`' {
             rest[1..].find('`').map_or(1, |end| end + 2)
@@ -309,7 +314,7 @@ fn pattern(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use rowmill_domain::Value;
-    use rowmill_domain::outcome::{StepTime, step_error};
+    use rowmill_domain::outcome::StepTime;
 
     use super::*;
 
@@ -322,6 +327,8 @@ mod tests {
             error: error.map(str::to_owned),
             attempts: 1,
             times: vec![],
+            steps: 0,
+            notes: Vec::new(),
         }
     }
 
@@ -376,6 +383,30 @@ mod tests {
     }
 
     #[test]
+    fn the_same_reason_of_two_steps_is_two_reasons() {
+        let mut figures = Figures::new(&pipeline(""), 0);
+        let columns = Columns::new(["a"]);
+        for row in 2..8 {
+            let record = Record {
+                row,
+                values: vec![None],
+            };
+            let error = step_error((row % 2) as u16, "http", &format!("{row} is not found"));
+            figures.add(
+                &columns,
+                &record,
+                &outcome(row, Status::Failed, Some(&error)),
+            );
+        }
+        let counts: Vec<u64> = figures
+            .reasons()
+            .iter()
+            .map(|reason| reason.count)
+            .collect();
+        assert_eq!(counts, [3, 3]);
+    }
+
+    #[test]
     fn only_the_step_that_failed_counts_a_failure() {
         let toml = "[[step]]\nkind = \"sentiment\"\ncolumn = \"a\"\n\
                     [[step]]\nkind = \"command\"\nprogram = [\"x\"]\noutputs = [\"y\"]\n";
@@ -393,6 +424,8 @@ mod tests {
         ] {
             let outcome = Outcome {
                 times: times.clone(),
+                steps: 0,
+                notes: Vec::new(),
                 error,
                 ..outcome(2, status, None)
             };

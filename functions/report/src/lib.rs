@@ -10,8 +10,11 @@
 //! | `entry.rs` | the events |
 //! | `stage.rs` | the work on one event: which run it is about, and whether that run can end now |
 //! | `jobs.rs` | whether all jobs of a run have ended |
+//! | `second_round.rs` | one further job for children that ran out of memory or got no capacity |
 //! | `ending.rs` | how a run ends: its state, its workbook, what its mail says |
+//! | `late.rs` | a result that cannot be created: how often report starts, and who hears of it |
 //! | `build.rs`, `workbook.rs` | the workbook and the archived rows, chunk by chunk |
+//! | `merge.rs` | the same for a run that continues another one |
 //! | `figures.rs` | counts, times, reasons and the chart |
 //! | `missing.rs` | why records have no outcome |
 //! | `send.rs` | storing and sending the mail |
@@ -27,7 +30,8 @@
 //!   sending it again sends the same message with the same Message-ID.
 //! - Every row of the input is in the result, as a record or as a rejected row. A report whose
 //!   totals do not match fails.
-//! - Report can stop anywhere; the next event resumes.
+//! - Report can stop anywhere; the next event resumes. In a deployment it does not start forever: after
+//!   some starts an email says that the result is late, and after two weeks the run fails.
 //!
 //! The terms are defined in `docs/glossary.md`.
 
@@ -41,11 +45,14 @@ mod error;
 mod figures;
 mod format;
 mod jobs;
+mod late;
 mod mail;
+mod merge;
 mod missing;
 mod rebuild;
 #[cfg(test)]
 mod scale;
+mod second_round;
 mod send;
 mod stage;
 mod workbook;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rowmill_aws::{BatchJobs, DynamoLedger, S3Objects, SesMailer, sdk_config, secret};
 use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
+use rowmill_domain::job::Capacity;
 use rowmill_domain::limits::ATTACH_DEFAULT;
 use rowmill_domain::link::LinkKey;
 use rowmill_report::{Given, Links, Report, ReportConfig};
@@ -34,7 +35,11 @@ async fn set_up(env: &Environment) -> anyhow::Result<Report> {
         outcomes: ledger.clone(),
         coordination: ledger,
         work: WorkBucket::new(env.text(ROWMILL_WORK_BUCKET)?, objects),
-        jobs: Arc::new(BatchJobs::asking(&sdk)),
+        jobs: Arc::new(BatchJobs::submitting(
+            &sdk,
+            env.optional_value(ROWMILL_CAPACITY)?
+                .unwrap_or(Capacity::Fargate),
+        )),
         mailer: Arc::new(SesMailer::new(&sdk, configuration_set)),
         config: ReportConfig {
             queue: env.text(ROWMILL_QUEUE)?,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use futures::TryStreamExt;
 use rowmill_domain::job::{JobDetail, JobId, JobStatus};
 use rowmill_domain::manifest::ChunkPlan;
+use rowmill_domain::run::Stop;
 use rowmill_ports::{JobFilter, PortError};
 use rowmill_runs::{all_jobs, describe_jobs};
 
@@ -29,7 +30,8 @@ impl MissingReasons {
 }
 
 impl Report {
-    /// Asks Batch why children of this chunk failed.
+    /// Asks Batch why children of this chunk failed. In a stopped run, records are missing
+    /// because it was stopped, unless their child had failed.
     pub(crate) async fn missing_reasons(
         &self,
         plan: &ChunkPlan,
@@ -37,7 +39,8 @@ impl Report {
         ended: &EndedJobs,
     ) -> Result<MissingReasons, PortError> {
         let mut children: HashMap<u32, String> = HashMap::new();
-        let mut otherwise = None;
+        let stop = ended.stop.as_ref();
+        let mut otherwise = stop.map(Stop::missing);
         for phase in 0..phases {
             let Some(job) = ended.job(plan.chunk, phase) else {
                 otherwise.get_or_insert_with(|| {
@@ -54,11 +57,11 @@ impl Report {
                 continue;
             }
             let parent = failure(job);
-            let failed = match job.array_size {
-                Some(_) => self.failed_children(&job.id).await?,
-                None => vec![job.clone()],
-            };
-            for child in failed {
+            for child in self.failed_children(job).await? {
+                // It was ended before it started, or its dependency was.
+                if stop.is_some() && child.exit_code.is_none() {
+                    continue;
+                }
                 // The failure in the first phase is the cause: later phases depend on it.
                 children
                     .entry(child.array_index.unwrap_or(0))
@@ -66,6 +69,8 @@ impl Report {
             }
             otherwise.get_or_insert(parent);
         }
+        self.second_reasons(plan, phases, ended, &mut children)
+            .await?;
         Ok(MissingReasons {
             plan: *plan,
             children,
@@ -78,10 +83,48 @@ impl Report {
         })
     }
 
-    /// The failed children of an array job, as DescribeJobs describes them.
-    async fn failed_children(&self, parent: &JobId) -> Result<Vec<JobDetail>, PortError> {
+    /// Replaces the reasons of the children that ran again, and failed again.
+    async fn second_reasons(
+        &self,
+        plan: &ChunkPlan,
+        phases: u16,
+        ended: &EndedJobs,
+        children: &mut HashMap<u32, String>,
+    ) -> Result<(), PortError> {
+        let round = ended.second.as_ref().map(|(round, _)| round);
+        let Some(again) = round.and_then(|round| round.chunk(plan.chunk)) else {
+            return Ok(());
+        };
+        let mut replaced: HashMap<u32, String> = HashMap::new();
+        for phase in 0..phases {
+            let Some(job) = ended.second_job(plan.chunk, phase) else {
+                continue;
+            };
+            for child in self.failed_children(job).await? {
+                if let Some(first) = again.child(child.array_index.unwrap_or(0)) {
+                    let reason = replaced.entry(first);
+                    reason.or_insert_with(|| format!("in the second round, {}", failure(&child)));
+                }
+            }
+        }
+        children.extend(replaced);
+        Ok(())
+    }
+
+    /// The failed children of a job, as DescribeJobs describes them. A plain job is its own only
+    /// child.
+    pub(crate) async fn failed_children(
+        &self,
+        job: &JobDetail,
+    ) -> Result<Vec<JobDetail>, PortError> {
+        if job.status != JobStatus::Failed {
+            return Ok(Vec::new());
+        }
+        if job.array_size.is_none() {
+            return Ok(vec![job.clone()]);
+        }
         let filter = JobFilter::Children {
-            parent: parent.clone(),
+            parent: job.id.clone(),
             status: JobStatus::Failed,
         };
         let listed = all_jobs(&*self.jobs, &filter).map_ok(|job| job.id);
@@ -115,12 +158,8 @@ fn failure(job: &JobDetail) -> String {
         // Quoted, so that reasons that differ only in their logs count as one.
         facts.push(format!("its output is in `{log}`"));
     }
-    if facts.iter().any(|fact| is_refused_by_kms(fact)) {
-        facts.push(
-            "the secret is encrypted with a customer-managed KMS key that the stack may not use: add \
-             the key's ARN to the parameter SecretKeyArns of the stack"
-                .to_owned(),
-        );
+    if let Some(advice) = facts.iter().find_map(|fact| secret_advice(fact)) {
+        facts.push(advice.to_owned());
     }
     match facts.is_empty() {
         true => format!("the job failed ({which})"),
@@ -128,12 +167,37 @@ fn failure(job: &JobDetail) -> String {
     }
 }
 
-/// Whether ECS could not decrypt a secret for the container. Source: Amazon ECS, "Stopped tasks error
-/// messages", ResourceInitializationError, with the error of Secrets Manager or Parameter Store.
-fn is_refused_by_kms(fact: &str) -> bool {
-    fact.contains("ResourceInitializationError")
-        && fact.contains("AccessDenied")
-        && (fact.contains("KMS") || fact.contains("kms:"))
+/// What to do about a secret that ECS could not read for the container. Source: Amazon ECS, "Stopped tasks
+/// error messages", ResourceInitializationError, with the error of Secrets Manager or Parameter Store.
+fn secret_advice(fact: &str) -> Option<&'static str> {
+    if !fact.contains("ResourceInitializationError") {
+        return None;
+    }
+    let refused = fact.contains("AccessDenied");
+    if refused && (fact.contains("KMS") || fact.contains("kms:")) {
+        return Some(
+            "the secret is encrypted with a customer-managed KMS key that the stack may not use: add \
+             the key's ARN to the parameter SecretKeyArns of the stack",
+        );
+    }
+    let secret = ["from asm", "from ssm", "secretsmanager", "ssm:"];
+    if !secret.iter().any(|part| fact.contains(part)) {
+        return None;
+    }
+    if refused {
+        return Some(
+            "the stack may not read the secret: add its ARN to the parameter SecretArns of the stack",
+        );
+    }
+    let absent = [
+        "ResourceNotFound",
+        "ParameterNotFound",
+        "invalid ssm parameters",
+    ];
+    absent
+        .iter()
+        .any(|part| fact.contains(part))
+        .then_some("the secret does not exist: create it, or correct `[secrets]` in the pipeline")
 }
 
 /// The meaning of an exit code of an enrich child.
@@ -167,6 +231,7 @@ mod tests {
             status_reason: Some("Essential container in task exited".into()),
             array_size: None,
             array_index: Some(3),
+            children: Default::default(),
             exit_code: Some(137),
             reason: Some("OutOfMemoryError: Container killed due to memory usage".into()),
             attempts: 2,
@@ -188,21 +253,38 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_cannot_be_decrypted_names_the_parameter() {
+    fn a_secret_that_cannot_be_read_has_advice() {
         let asm = "ResourceInitializationError: unable to pull secrets or registry auth: execution \
                    resource retrieval failed: unable to retrieve secret from asm: service call has \
                    been retried 1 time(s): failed to fetch secret arn:aws:secretsmanager:\
                    eu-central-1:123456789012:secret:rowmill/key from secrets manager: \
                    AccessDeniedException: Access to KMS is not allowed";
-        assert!(is_refused_by_kms(asm));
-        assert!(is_refused_by_kms(
-            "ResourceInitializationError: AccessDeniedException: not authorized to perform: kms:Decrypt"
-        ));
-        let missing = asm.replace("Access to KMS is not allowed", "not authorized");
-        assert!(!is_refused_by_kms(&missing));
-        assert!(!is_refused_by_kms(
-            "CannotPullContainerError: no such image"
-        ));
+        let names = |fact: &str, part: &str| {
+            let advice = secret_advice(fact).unwrap_or_default();
+            assert!(advice.contains(part), "{fact}: {advice}");
+        };
+        names(asm, "SecretKeyArns");
+        names(
+            "ResourceInitializationError: AccessDeniedException: not authorized to perform: kms:Decrypt",
+            "SecretKeyArns",
+        );
+        let error = "AccessDeniedException: Access to KMS is not allowed";
+        names(
+            &asm.replace(error, "AccessDeniedException: not authorized"),
+            "SecretArns",
+        );
+        names(
+            &asm.replace(error, "ResourceNotFoundException: no such secret"),
+            "create it",
+        );
+        // The network, or another resource.
+        for other in [
+            asm.replace(error, "RequestError: send request failed"),
+            "ResourceInitializationError: AccessDeniedException: ecr:GetAuthorizationToken".into(),
+            "CannotPullContainerError: no such image".into(),
+        ] {
+            assert_eq!(secret_advice(&other), None, "{other}");
+        }
     }
 
     #[test]

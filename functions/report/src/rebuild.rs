@@ -62,7 +62,7 @@ pub fn rebuild_from_archive(
     };
     let mut figures = Figures::new(&pipeline, manifest.rejected_total());
     let (read, written) = std::thread::scope(|scope| {
-        let writer = scope.spawn(move || writer.run(receive));
+        let writer = scope.spawn(move || writer.run_blocking(receive));
         let read = read(folder, &about, &mut figures, &send).map(|()| {
             let summary = summary(manifest, &figures, about.started, about.finished);
             // Fails only if the writer failed, whose own error is returned below.
@@ -113,7 +113,7 @@ fn read(
 }
 
 /// The lines of a file of archived rows.
-struct Lines {
+pub(crate) struct Lines {
     path: PathBuf,
     at: u64,
     line: Vec<u8>,
@@ -121,7 +121,7 @@ struct Lines {
 }
 
 impl Lines {
-    fn open(path: PathBuf) -> Result<Lines, ReportError> {
+    pub(crate) fn open(path: PathBuf) -> Result<Lines, ReportError> {
         Ok(Lines {
             from: open(&path)?,
             at: 0,
@@ -130,7 +130,10 @@ impl Lines {
         })
     }
 
-    fn next(&mut self, columns: &Columns) -> Result<Option<(Record, Outcome)>, ReportError> {
+    pub(crate) fn next(
+        &mut self,
+        columns: &Columns,
+    ) -> Result<Option<(Record, Outcome)>, ReportError> {
         self.line.clear();
         self.at += 1;
         let read = match self.from.read_until(b'\n', &mut self.line) {

@@ -39,6 +39,7 @@ impl Jobs for Succeeded {
             status_reason: None,
             array_size: None,
             array_index: None,
+            children: Default::default(),
             exit_code: Some(0),
             reason: None,
             attempts: 1,
@@ -145,6 +146,7 @@ async fn through(records: u64) -> (Duration, f64) {
         notes: Vec::new(),
         notify: Vec::new(),
         parameters: Default::default(),
+        base: None,
     };
     let item = RunItem::new(run.clone(), source, now);
     ledger.create_run(&item).await.unwrap();
@@ -178,6 +180,8 @@ async fn through(records: u64) -> (Duration, f64) {
                 error: failed.then(|| format!("step 1 (sentiment): row {row} has no text")),
                 attempts: 1,
                 times: vec![StepTime { step: 0, ms: 2.0 }],
+                steps: 0,
+                notes: Vec::new(),
             };
             figures.add(&columns, &record, &outcome);
         }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use rowmill_domain::event::{Invocation, Reported};
-use rowmill_domain::job::{JobName, JobStateChange};
+use rowmill_domain::job::{JobName, JobStateChange, on_demand_queue};
 use rowmill_domain::run::{Failure, Work};
-use rowmill_domain::{RunId, RunItem};
+use rowmill_domain::{RunId, RunItem, RunState};
 use rowmill_events::ToReport;
 use rowmill_ports::{Coordination, Jobs, Mailer, Outcomes, RunPatch, Runs};
 use rowmill_runs::{Transition, WorkBucket, complete_claim, find_manifest, with_claim};
@@ -14,6 +14,7 @@ use rowmill_runs::{Transition, WorkBucket, complete_claim, find_manifest, with_c
 use crate::config::ReportConfig;
 use crate::error::ReportError;
 use crate::jobs::EndedJobs;
+use crate::second_round::Round;
 
 /// The stage, with the services it uses.
 pub struct Report {
@@ -69,9 +70,11 @@ impl Report {
         change: &JobStateChange,
         cx: &Invocation,
     ) -> Result<Option<Reported>, ReportError> {
+        let queue = queue_name(&self.config.queue);
         let ours = change.array_index.is_none()
             && change.status.is_terminal()
-            && queue_name(&change.queue) == queue_name(&self.config.queue);
+            && [queue.to_owned(), on_demand_queue(queue)]
+                .contains(&queue_name(&change.queue).to_owned());
         let Some((id, _, _)) = JobName::parse(&change.name.0).filter(|_| ours) else {
             return Ok(None);
         };
@@ -81,9 +84,17 @@ impl Report {
         };
         if !run.state.is_terminal() {
             let ended = self.runs.job_ended(&id, &change.name, &change.id).await?;
-            match self.expected_jobs(&run).await? {
-                Some(expected) if ended >= expected => {}
-                _ => return Ok(None),
+            let Some(first_round) = self.expected_jobs(&run).await? else {
+                return Ok(None);
+            };
+            // The event of a job of the first round can be the one that started the second round and
+            // was interrupted.
+            let expected = match change.name.is_second_round() {
+                true => first_round + run.second_round.unwrap_or(0),
+                false => first_round,
+            };
+            if ended < expected && run.stop.is_none() {
+                return Ok(None);
             }
         }
         self.finish(run, None, cx).await
@@ -102,11 +113,31 @@ impl Report {
         let reason = match failure {
             Some(failure) => Reason::Failed(failure),
             None => {
-                let Some(expected) = self.expected_jobs(&run).await? else {
+                let Some(mut expected) = self.expected_jobs(&run).await? else {
                     return Ok(None);
                 };
+                if run.stop.is_some() && run.state != RunState::Splitting {
+                    // What is not submitted never will be, unless submit is at it now. It publishes a
+                    // check when it is done.
+                    let submit = Work::Submit;
+                    let holder = self.coordination.holder(&run.id, submit, cx.now).await?;
+                    if holder.is_none() {
+                        expected = 0;
+                    }
+                }
                 let (runs, jobs) = (&*self.runs, &*self.jobs);
-                match EndedJobs::of(&run, expected, runs, jobs, cx.now).await? {
+                let Some(first) = EndedJobs::of(&run, expected, runs, jobs, cx.now).await? else {
+                    return Ok(None);
+                };
+                let ended = match self.second_round(&run, &first, cx).await? {
+                    Round::None => Some(first),
+                    Round::Held => None,
+                    Round::Submitted(round) => {
+                        let with = first.with_second_round(&run, round, runs, jobs, cx.now);
+                        with.await?
+                    }
+                };
+                match ended {
                     Some(jobs) => Reason::JobsEnded(jobs),
                     None => return Ok(None),
                 }
@@ -121,7 +152,11 @@ impl Report {
             };
             match reason {
                 Reason::Failed(failure) => self.report_failure(&run, failure, cx).await?,
-                Reason::JobsEnded(jobs) => self.report_jobs(&run, &jobs, cx).await?,
+                Reason::JobsEnded(mut jobs) => {
+                    // It may have been stopped since.
+                    jobs.stop.clone_from(&run.stop);
+                    self.report_jobs(&run, &jobs, cx).await?;
+                }
             }
             Ok(Some(Reported { run: run.id }))
         };
@@ -139,7 +174,7 @@ impl Report {
         Ok(to_clean(run))
     }
 
-    /// How many jobs the run has. `None` if split is not done.
+    /// How many jobs the first round of the run has. `None` if split is not done.
     async fn expected_jobs(&self, run: &RunItem) -> Result<Option<u32>, ReportError> {
         match run.jobs {
             Some(jobs) => Ok(Some(jobs)),

@@ -1,6 +1,7 @@
 //! Writes the workbook from joined rows, for the stage and for rebuilding it from the archive.
 
 use std::io::BufRead;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,12 +12,15 @@ use rowmill_pipeline::{Pipeline, result_headers};
 use rowmill_workbook::{ColumnSpec, Fact, ResultSpec, ResultWriter, Summary, WriteError};
 use tokio::sync::mpsc;
 
+use crate::build::blocking;
 use crate::error::ReportError;
-use crate::figures::Figures;
-use crate::{advice, format};
+use crate::figures::{EXAMPLE_ROWS, Figures};
+use crate::{advice, format, merge};
 
 /// Maximum number of reasons on the sheet Summary. The column `error` has all of them.
 const REASONS: usize = 20;
+/// The status of the reasons of rejected rows.
+const REJECTED: &str = "rejected";
 
 /// Records, each with its outcome. The status of those without one is
 /// [`rowmill_domain::outcome::Status::Missing`].
@@ -32,12 +36,13 @@ pub(crate) enum WriterCommand {
 }
 
 /// What the writer wrote.
+#[derive(Default)]
 pub(crate) struct Written {
     pub(crate) rejected: u64,
     pub(crate) notes: Vec<String>,
 }
 
-/// Writes the workbook, on its own thread.
+/// Writes the workbook.
 pub(crate) struct WorkbookWriter {
     pub(crate) run: RunId,
     pub(crate) path: PathBuf,
@@ -50,67 +55,126 @@ pub(crate) struct WorkbookWriter {
 impl WorkbookWriter {
     /// Writes what it receives. If the sender is dropped before [`WriterCommand::Finish`], because
     /// reading failed, the file is incomplete and must not be used.
-    pub(crate) fn run(
+    ///
+    /// Holds a thread only while it writes.
+    pub(crate) async fn run(
         self,
         mut commands: mpsc::Receiver<WriterCommand>,
     ) -> Result<Written, ReportError> {
-        let failed = |error: WriteError| match error {
-            // The disk is full or read-only, which can be repaired.
-            WriteError::Io { ref source, .. } => {
-                ReportError::Io(std::io::Error::new(source.kind(), error.to_string()))
-            }
-            error => ReportError::Workbook {
-                run: self.run.clone(),
-                message: error.to_string(),
-            },
-        };
-        let mut writer = ResultWriter::create(&self.path, &self.spec).map_err(failed)?;
-        while let Some(command) = commands.blocking_recv() {
-            match command {
-                WriterCommand::Rows(joined) => {
-                    let mut added = Vec::with_capacity(self.spec.added.len());
-                    let mut input = Vec::with_capacity(self.spec.columns.len());
-                    for (record, outcome) in &joined.rows {
-                        input.clear();
-                        input.extend(record.values.iter().map(Option::as_ref));
-                        outputs(&self.spec.added, outcome, &mut added);
-                        writer
-                            .row(
-                                record.row,
-                                &input,
-                                &added,
-                                outcome.status,
-                                outcome.error.as_deref(),
-                                outcome.attempts,
-                            )
-                            .map_err(failed)?;
-                        self.rows_written.fetch_add(1, Ordering::Relaxed);
-                    }
-                }
-                WriterCommand::Finish(summary) => {
-                    let mut rejected = 0;
-                    for line in self.rejected.into_iter().flat_map(BufRead::lines) {
-                        let row: Rejected = serde_json::from_str(&line?).map_err(|error| {
-                            ReportError::Inconsistent {
-                                run: self.run.clone(),
-                                what: format!("rejected rows: line {}: {error}", rejected + 1),
-                            }
-                        })?;
-                        writer.rejected(&row).map_err(failed)?;
-                        rejected += 1;
-                    }
-                    let written = writer.finish(&summary).map_err(failed)?;
-                    return Ok(Written {
-                        rejected,
-                        notes: written.notes,
-                    });
-                }
+        let mut open = blocking(move || self.open()).await??;
+        while let Some(command) = commands.recv().await {
+            match blocking(move || open.apply(command)).await?? {
+                ControlFlow::Continue(next) => open = next,
+                ControlFlow::Break(written) => return Ok(written),
             }
         }
-        Ok(Written {
-            rejected: 0,
-            notes: Vec::new(),
+        Ok(Written::default())
+    }
+
+    /// The same on its own thread.
+    pub(crate) fn run_blocking(
+        self,
+        mut commands: mpsc::Receiver<WriterCommand>,
+    ) -> Result<Written, ReportError> {
+        let mut open = self.open()?;
+        while let Some(command) = commands.blocking_recv() {
+            match open.apply(command)? {
+                ControlFlow::Continue(next) => open = next,
+                ControlFlow::Break(written) => return Ok(written),
+            }
+        }
+        Ok(Written::default())
+    }
+
+    fn open(self) -> Result<OpenWorkbook, ReportError> {
+        let writer = ResultWriter::create(&self.path, &self.spec);
+        Ok(OpenWorkbook {
+            writer: writer.map_err(|error| failed(&self.run, error))?,
+            of: self,
         })
+    }
+}
+
+/// A workbook that is being written.
+struct OpenWorkbook {
+    of: WorkbookWriter,
+    writer: ResultWriter,
+}
+
+impl OpenWorkbook {
+    /// Does what the command says. Ends with [`WriterCommand::Finish`].
+    fn apply(
+        mut self,
+        command: WriterCommand,
+    ) -> Result<ControlFlow<Written, OpenWorkbook>, ReportError> {
+        let OpenWorkbook { of, writer } = &mut self;
+        let failed = |error| failed(&of.run, error);
+        let mut summary = match command {
+            WriterCommand::Rows(joined) => {
+                let mut added = Vec::with_capacity(of.spec.added.len());
+                let mut input = Vec::with_capacity(of.spec.columns.len());
+                for (record, outcome) in &joined.rows {
+                    input.clear();
+                    input.extend(record.values.iter().map(Option::as_ref));
+                    outputs(&of.spec.added, outcome, &mut added);
+                    writer
+                        .row(
+                            record.row,
+                            &input,
+                            &added,
+                            outcome.status,
+                            outcome.error.as_deref(),
+                            outcome.attempts,
+                        )
+                        .map_err(failed)?;
+                    of.rows_written.fetch_add(1, Ordering::Relaxed);
+                }
+                return Ok(ControlFlow::Continue(self));
+            }
+            WriterCommand::Finish(summary) => summary,
+        };
+        let mut rejected = 0;
+        for line in of.rejected.take().into_iter().flat_map(BufRead::lines) {
+            let row: Rejected =
+                serde_json::from_str(&line?).map_err(|error| ReportError::Inconsistent {
+                    run: of.run.clone(),
+                    what: format!("rejected rows: line {}: {error}", rejected + 1),
+                })?;
+            writer.rejected(&row).map_err(failed)?;
+            rejected += 1;
+            add_example(&mut summary.reasons, &row);
+        }
+        let OpenWorkbook { of, writer } = self;
+        let written = writer.finish(&summary);
+        Ok(ControlFlow::Break(Written {
+            rejected,
+            notes: written.map_err(|error| self::failed(&of.run, error))?.notes,
+        }))
+    }
+}
+
+fn failed(run: &RunId, error: WriteError) -> ReportError {
+    match error {
+        // The disk is full or read-only, which can be repaired.
+        WriteError::Io { ref source, .. } => {
+            ReportError::Io(std::io::Error::new(source.kind(), error.to_string()))
+        }
+        error => ReportError::Workbook {
+            run: run.clone(),
+            message: error.to_string(),
+        },
+    }
+}
+
+/// Adds a rejected row to the examples of its reason.
+fn add_example(reasons: &mut [Reason], row: &Rejected) {
+    let reason = reasons
+        .iter_mut()
+        .find(|reason| reason.status == REJECTED && reason.text == row.reason.text());
+    if let Some(reason) = reason
+        && reason.rows.len() < EXAMPLE_ROWS
+    {
+        reason.rows.push(row.row);
     }
 }
 
@@ -202,7 +266,11 @@ pub(crate) fn summary(
         counts: figures.counts(),
         steps: figures.steps(),
         chart: figures.chart(),
-        notes: manifest.notes.iter().map(|n| format::sentence(n)).collect(),
+        notes: merge::note(manifest)
+            .iter()
+            .chain(&manifest.notes)
+            .map(|n| format::sentence(n))
+            .collect(),
     }
 }
 
@@ -217,7 +285,7 @@ pub(crate) fn all_reasons(figures: &Figures, manifest: &Manifest) -> Vec<Reason>
 /// Why rows were rejected.
 pub(crate) fn rejected_reasons(manifest: &Manifest) -> impl Iterator<Item = Reason> {
     manifest.rejected.iter().map(|(reason, count)| Reason {
-        status: "rejected".to_owned(),
+        status: REJECTED.to_owned(),
         text: reason.text().to_owned(),
         count: *count,
         rows: Vec::new(),
@@ -279,7 +347,7 @@ mod tests {
         let (send, receive) = mpsc::channel(1);
         let finish = WriterCommand::Finish(Box::default());
         send.blocking_send(finish).ok().unwrap();
-        let error = writer.run(receive).map(drop).unwrap_err();
+        let error = writer.run_blocking(receive).map(drop).unwrap_err();
         assert!(error.is_retryable() && !error.is_permanent(), "{error}");
         assert!(error.to_string().contains("result.xlsx"), "{error}");
     }

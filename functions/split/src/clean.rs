@@ -18,6 +18,7 @@
 
 mod typed;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
@@ -27,6 +28,8 @@ use rowmill_domain::{Columns, Kind, Value};
 use rowmill_pipeline::Input;
 use rowmill_workbook::{Cell, OutsideCell};
 use typed::Typed;
+
+use crate::cell::CleanCell;
 
 /// Maximum number of columns or problems that a message lists.
 pub(crate) const LISTED: usize = 5;
@@ -95,21 +98,22 @@ impl Cleaner {
 
     /// Cleans a row in place and decides what it is. The cells of a rejected row are trimmed, and
     /// some of them may be converted.
-    pub(crate) fn clean(&mut self, row: u32, cells: &mut [Cell]) -> Verdict {
+    pub(crate) fn clean(&mut self, row: u32, cells: &mut [CleanCell]) -> Verdict {
         let mut blank = true;
         let mut error = false;
         for cell in cells.iter_mut() {
             match cell {
-                Cell::Empty => {}
-                Cell::Value(Value::Text(text)) => {
-                    if trim(text) {
-                        blank = false;
+                CleanCell::Empty => {}
+                CleanCell::Text(text) => {
+                    trim(text);
+                    if text.is_empty() {
+                        *cell = CleanCell::Empty;
                     } else {
-                        *cell = Cell::Empty;
+                        blank = false;
                     }
                 }
-                Cell::Value(_) => blank = false,
-                Cell::Error(_) => (blank, error) = (false, true),
+                CleanCell::Value(_) => blank = false,
+                CleanCell::Error(_) => (blank, error) = (false, true),
             }
         }
         if blank {
@@ -125,17 +129,19 @@ impl Cleaner {
                     .iter()
                     .enumerate()
                     .filter_map(|(at, cell)| match cell {
-                        Cell::Error(code) => Some((at, format!("error value {code}"))),
+                        CleanCell::Error(code) => Some((at, format!("error value {code}"))),
                         _ => None,
                     }),
             );
         }
         let mut bad = Vec::new();
         for typed in &mut self.types {
-            if let Cell::Value(value) = &mut cells[typed.column]
-                && let Err(why) = typed.convert(row, value)
-            {
-                bad.push((typed.column, why));
+            let cell = &mut cells[typed.column];
+            if let Some(mut value) = cell.value() {
+                match typed.convert(row, &mut value) {
+                    Ok(()) => *cell = value.into(),
+                    Err(why) => bad.push((typed.column, why)),
+                }
             }
         }
         if !bad.is_empty() {
@@ -144,7 +150,7 @@ impl Cleaner {
         let missing: Vec<String> = self
             .required
             .iter()
-            .filter(|at| cells[**at] == Cell::Empty)
+            .filter(|at| cells[**at] == CleanCell::Empty)
             .map(|at| format!("`{}`", self.columns.names()[*at]))
             .collect();
         if !missing.is_empty() {
@@ -157,11 +163,11 @@ impl Cleaner {
             let key: Vec<String> = self
                 .key
                 .iter()
-                .map(|at| match &cells[*at] {
-                    Cell::Value(value) => {
-                        format!("`{}` = `{}`", self.columns.names()[*at], shown(value))
+                .map(|at| match cells[*at].value() {
+                    Some(value) => {
+                        format!("`{}` = `{}`", self.columns.names()[*at], shown(&value))
                     }
-                    _ => format!("`{}` is empty", self.columns.names()[*at]),
+                    None => format!("`{}` is empty", self.columns.names()[*at]),
                 })
                 .collect();
             return Verdict::Rejected(
@@ -179,7 +185,8 @@ impl Cleaner {
         for OutsideCell { column, cell } in outside {
             let value = match cell {
                 Cell::Value(Value::Text(text)) => {
-                    if !trim(text) {
+                    *text = trimmed(text).to_owned();
+                    if text.is_empty() {
                         *cell = Cell::Empty;
                         continue;
                     }
@@ -223,15 +230,18 @@ impl Cleaner {
     }
 
     /// The earlier row with the same key. If there is none, remembers the key for this row.
-    fn earlier(&mut self, row: u32, cells: &[Cell]) -> Option<u32> {
-        if self.key.iter().all(|at| cells[*at] == Cell::Empty) {
+    fn earlier(&mut self, row: u32, cells: &[CleanCell]) -> Option<u32> {
+        if self.key.iter().all(|at| cells[*at] == CleanCell::Empty) {
             return None;
         }
         let mut hasher = blake3::Hasher::new();
         for at in &self.key {
             match &cells[*at] {
-                Cell::Value(value) => hash_value(value, &mut hasher),
-                _ => hash_part(&mut hasher, u8::MAX, &[]),
+                CleanCell::Text(text) => {
+                    hash_part(&mut hasher, Kind::Text as u8, text.as_bytes());
+                }
+                CleanCell::Value(value) => hash_value(value, &mut hasher),
+                CleanCell::Empty | CleanCell::Error(_) => hash_part(&mut hasher, u8::MAX, &[]),
             }
         }
         let hash = hasher.finalize();
@@ -244,23 +254,27 @@ impl Cleaner {
     }
 }
 
-/// Trims in place. Returns `false` if nothing is left.
-fn trim(text: &mut String) -> bool {
+/// Trims in place.
+fn trim(text: &mut Cow<'_, str>) {
+    let kept = trimmed(text);
+    if kept.len() < text.len() {
+        *text = match text {
+            Cow::Borrowed(text) => Cow::Borrowed(trimmed(text)),
+            Cow::Owned(_) => Cow::Owned(kept.to_owned()),
+        };
+    }
+}
+
+/// The text without white space and byte order marks at its ends.
+fn trimmed(text: &str) -> &str {
     // Most texts start and end with a visible ASCII character.
     if let (Some(first), Some(last)) = (text.as_bytes().first(), text.as_bytes().last())
         && first.is_ascii_graphic()
         && last.is_ascii_graphic()
     {
-        return true;
+        return text;
     }
-    let outer = |c: char| c.is_whitespace() || c == '\u{feff}';
-    let kept = text.trim_end_matches(outer).len();
-    text.truncate(kept);
-    let cut = kept - text.trim_start_matches(outer).len();
-    if cut > 0 {
-        text.drain(..cut);
-    }
-    !text.is_empty()
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
 
 fn hash_value(value: &Value, hasher: &mut blake3::Hasher) {

@@ -4,6 +4,7 @@
 mod records;
 mod sample;
 mod sink;
+mod spool;
 mod store;
 
 use std::io;
@@ -19,7 +20,9 @@ use crate::error::{CutError, Refusal};
 use crate::read_options::read_options;
 use sink::Sink;
 
+pub(crate) use records::rejected_file;
 pub use records::{Cut, RunDetails};
+pub(crate) use spool::Spool;
 
 /// Reads, cleans and profiles the workbook at `path`, and serializes its records. At most `limit`
 /// rows become records. Messages call the workbook `name`. `progress` is called with the number of

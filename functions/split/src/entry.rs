@@ -1,7 +1,7 @@
 //! The events of split.
 
 use rowmill_domain::event::Invocation;
-use rowmill_events::{EventErrors, s3_created};
+use rowmill_events::{EventErrors, ToSplit, to_split};
 use serde_json::Value;
 use tracing::Instrument;
 
@@ -9,10 +9,10 @@ use crate::{Split, SplitError, run_id};
 
 impl Split {
     /// Handles a notification by S3, which arrives directly or through SNS, and may be about
-    /// several uploads. An upload that fails does not affect the others.
+    /// several uploads, or a request for a retry. An upload that fails does not affect the others.
     ///
     /// # Errors
-    /// The payload is not such a notification, or an upload failed. The same event can be delivered
+    /// The payload is not such an event, or an upload failed. The same event can be delivered
     /// again.
     pub async fn invoke(
         &self,
@@ -20,10 +20,20 @@ impl Split {
         cx: &Invocation,
     ) -> Result<Option<Value>, SplitError> {
         let mut errors = EventErrors::new(SplitError::is_retryable);
-        for object in s3_created(payload)? {
-            let run = run_id(&object);
-            let span = tracing::info_span!("split", %run, key = object.key);
-            let worked = async { errors.collect(self.handle(&object, cx).await) };
+        for event in to_split(payload)? {
+            let span = match &event {
+                ToSplit::Created(object) => {
+                    tracing::info_span!("split", run = %run_id(object), key = object.key)
+                }
+                ToSplit::Retry(request) => tracing::info_span!("retry", of = %request.run),
+            };
+            let handle = async {
+                match &event {
+                    ToSplit::Created(object) => self.handle(object, cx).await,
+                    ToSplit::Retry(request) => self.retry(request, cx).await,
+                }
+            };
+            let worked = async { errors.collect(handle.await) };
             worked.instrument(span).await;
         }
         errors.finish(None)

@@ -20,6 +20,15 @@ pub enum SplitError {
     /// The caller stopped waiting.
     #[error("split was stopped before it finished")]
     Stopped,
+    /// A retry is refused. There is no run that could have this failure.
+    #[error("{}. {}", .0.what, .0.advice)]
+    Refused(Box<Refusal>),
+}
+
+impl From<Refusal> for SplitError {
+    fn from(refusal: Refusal) -> SplitError {
+        SplitError::Refused(Box::new(refusal))
+    }
 }
 
 impl SplitError {
@@ -28,7 +37,7 @@ impl SplitError {
         match self {
             SplitError::Port(error) => error.is_retryable(),
             SplitError::Temporary(_) | SplitError::Stopped => true,
-            SplitError::Event(_) => false,
+            SplitError::Event(_) | SplitError::Refused(_) => false,
         }
     }
 }

@@ -27,6 +27,8 @@
 //!
 //! The terms are defined in `docs/glossary.md`.
 
+mod archived;
+mod cell;
 mod clean;
 mod cut;
 mod elsewhere;
@@ -36,7 +38,9 @@ mod limits;
 mod line;
 mod profile;
 mod read_options;
+mod reevaluate;
 mod resolve;
+mod retry;
 mod stage;
 mod upload_options;
 
@@ -45,5 +49,9 @@ pub use cut::{Cut, RunDetails, cut};
 pub use elsewhere::elsewhere;
 pub use error::{CutError, Refusal, SplitError};
 pub use read_options::read_options;
+pub use reevaluate::{Processing, Reevaluation};
+pub use retry::RetryPlan;
 pub use stage::{Split, run_id};
-pub use upload_options::{LIMIT_METADATA, NOTIFY_METADATA, PARAMETER_METADATA};
+pub use upload_options::{
+    LIMIT_METADATA, NOTIFY_METADATA, PARAMETER_METADATA, REEVALUATE_METADATA,
+};

@@ -12,8 +12,10 @@ use bytes::Bytes;
 use rowmill_domain::event::{Invocation, ObjectCreated};
 use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::{Counts, UploadSource, Work};
-use rowmill_domain::{Manifest, RunId, RunItem, RunState, keys};
-use rowmill_planning::{Quotas, Work as PlannedWork, plan};
+use rowmill_domain::tally::CostRates;
+use rowmill_domain::{Manifest, PipelineName, RunId, RunItem, RunState, keys};
+use rowmill_pipeline::{Pipeline, from_manifest};
+use rowmill_planning::{Quotas, Work as PlannedWork, plan, rates};
 use rowmill_ports::{
     Coordination, ErrorKind, Location, Objects, Optional, Outcomes, Put, RunPatch, Runs, Scheduler,
     TablePlan, Topic,
@@ -34,13 +36,7 @@ use crate::upload_options::UploadOptions;
 
 /// The id of the run that an upload starts.
 pub fn run_id(event: &ObjectCreated) -> RunId {
-    RunId::new(
-        &event.bucket,
-        &event.key,
-        &event.version,
-        event.time,
-        keys::folder(&event.key).unwrap_or_default(),
-    )
+    event.run_id()
 }
 
 /// The stage, with the services it uses.
@@ -68,11 +64,11 @@ pub struct Split {
 }
 
 /// An upload on the local disk.
-struct Upload {
+pub(crate) struct Upload {
     directory: TempDir,
-    path: PathBuf,
-    name: String,
-    metadata: BTreeMap<String, String>,
+    pub(crate) path: PathBuf,
+    pub(crate) name: String,
+    pub(crate) metadata: BTreeMap<String, String>,
 }
 
 /// What a run is made from.
@@ -104,33 +100,45 @@ impl Split {
         }
         let run = run_id(event);
         let split = async |resumed| {
+            let begin = self.begin(&run, source(event), cx);
             let (item, input) = if resumed {
-                (self.begin(&run, event, cx).await?, None)
+                (begin.await?, None)
             } else {
                 // The input is needed, since nobody has started. Reading it changes nothing, so
                 // both can happen at the same time.
-                let (item, input) = tokio::join!(self.begin(&run, event, cx), self.input(event));
+                let (item, input) = tokio::join!(begin, self.input(event));
                 (item?, Some(input?))
             };
-            match (item.state, item.failure) {
+            match (item.state, &item.failure) {
                 (RunState::Splitting, None) => self.split(&run, event, input, cx).await,
-                (RunState::Splitting, Some(failure)) => {
-                    Ok(publish_failure(&*self.topic, &run, failure).await?)
-                }
-                (RunState::Running, _) => self.publish_split(&run).await,
-                // The stage that moved the run on has received its message.
-                _ => Ok(()),
+                _ => self.pass_on(&run, Some(item)).await,
             }
         };
         with_claim(&*self.coordination, &run, Work::Split, cx, split).await?;
         Ok(())
     }
 
-    /// The run in the ledger. Creates it if it does not exist.
-    async fn begin(
+    /// Publishes again what an earlier attempt may not have published.
+    pub(crate) async fn pass_on(
         &self,
         run: &RunId,
-        event: &ObjectCreated,
+        item: Option<RunItem>,
+    ) -> Result<(), SplitError> {
+        match item.map(|item| (item.state, item.failure)) {
+            Some((RunState::Splitting, Some(failure))) => {
+                Ok(publish_failure(&*self.topic, run, failure).await?)
+            }
+            Some((RunState::Running, _)) => self.publish_split(run).await,
+            // The stage that moved the run on has received its message.
+            _ => Ok(()),
+        }
+    }
+
+    /// The run in the ledger. Creates it if it does not exist.
+    pub(crate) async fn begin(
+        &self,
+        run: &RunId,
+        source: UploadSource,
         cx: &Invocation,
     ) -> Result<RunItem, SplitError> {
         // Before the run is created, so that every run is eventually checked.
@@ -138,11 +146,16 @@ impl Split {
         self.scheduler
             .at(run.as_str(), cx.now + self.stalled_after, &due)
             .await?;
-        let item = RunItem::new(run.clone(), source(event), cx.now);
-        Ok(match self.runs.create_run(&item).await? {
-            true => item,
-            false => self.runs.find_run(run).await?.unwrap_or(item),
-        })
+        let item = RunItem::new(run.clone(), source, cx.now);
+        if self.runs.create_run(&item).await? {
+            return Ok(item);
+        }
+        let item = self.runs.find_run(run).await?.unwrap_or(item);
+        if item.cleaned.is_some() {
+            // This attempt came after the cleanup, which had removed the scheduled check.
+            self.scheduler.cancel(run.as_str()).await?;
+        }
+        Ok(item)
     }
 
     /// `input`: what the run is made from, if this is the first attempt.
@@ -163,15 +176,26 @@ impl Split {
                 }
             },
         };
+        self.conclude(run, read, cx).await
+    }
+
+    /// Records that the manifest is written, or why the input is refused, and publishes it.
+    pub(crate) async fn conclude(
+        &self,
+        run: &RunId,
+        read: OrRefusal<Manifest>,
+        cx: &Invocation,
+    ) -> Result<(), SplitError> {
         match read {
             Ok(manifest) => {
                 let split = RunPatch {
                     jobs: Some(manifest.jobs()),
                     counts: Some(Counts {
-                        records: manifest.records,
+                        records: manifest.processed(),
                         rejected: manifest.rejected_total(),
                         ..Counts::default()
                     }),
+                    rates: self.rates(&manifest),
                     ..RunPatch::default()
                 };
                 Transition::FinishSplit
@@ -193,13 +217,25 @@ impl Split {
         }
     }
 
+    /// What the run costs for what its children do. `None`: its pipeline cannot be read, which submit
+    /// reports.
+    fn rates(&self, manifest: &Manifest) -> Option<CostRates> {
+        let work = from_manifest(manifest).ok()?.work(manifest.records, None);
+        let table_writes = plan(&work, &self.quotas).chosen.table_writes;
+        let jobs = manifest.jobs().into();
+        Some(rates(&work, &self.quotas, jobs, table_writes))
+    }
+
     async fn publish_split(&self, run: &RunId) -> Result<(), SplitError> {
         let message = RunMessage::Split { run: run.clone() };
         Ok(self.topic.publish(&message).await?)
     }
 
     /// The manifest, if an earlier attempt has written it.
-    async fn committed(&self, run: &RunId) -> Result<Option<OrRefusal<Manifest>>, SplitError> {
+    pub(crate) async fn committed(
+        &self,
+        run: &RunId,
+    ) -> Result<Option<OrRefusal<Manifest>>, SplitError> {
         match find_manifest(&self.work, run).await {
             Ok(manifest) => Ok(manifest.map(Ok)),
             Err(ManifestLoadError::Port(error)) => Err(error.into()),
@@ -252,6 +288,15 @@ impl Split {
             Ok(input) => input,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        let options = match UploadOptions::read(&upload.name, &upload.metadata, &resolved.pipeline)
+        {
+            Ok(options) => options,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if let Some(of) = options.reevaluate.clone() {
+            let asked = (upload, options);
+            return self.reevaluate(run, event, resolved, asked, &of, cx).await;
+        }
         let ResolvedPipeline {
             name: pipeline_name,
             toml,
@@ -261,16 +306,14 @@ impl Split {
             directory,
             path,
             name,
-            metadata,
+            ..
         } = upload;
         let UploadOptions {
             limit,
             notify,
             parameters,
-        } = match UploadOptions::read(&name, &metadata, &pipeline) {
-            Ok(options) => options,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
+            ..
+        } = options;
         let stop = Arc::new(AtomicBool::new(false));
         let stop_on_drop = StopOnDrop(stop.clone());
         let rows_read = self.rows_read.clone();
@@ -283,10 +326,8 @@ impl Split {
             }
         };
         let phases = pipeline.phase_count();
-        let kinds: Vec<&str> = pipeline.steps.iter().map(|step| step.kind_name()).collect();
-        let measured = measured_run(&*self.runs, &pipeline_name, &kinds, cx.now).await?;
         let (batch, upload_name) = (pipeline.batch.clone(), name.clone());
-        let work = pipeline.work(0, measured.as_ref().map(|run| &run.seconds[..]));
+        let work = self.work_of(&pipeline_name, &pipeline, 0, cx).await?;
         let cut = tokio::task::spawn_blocking(move || {
             let cut = cut(&path, &name, &pipeline, limit, progress);
             // Frees the disk space of the workbook before the chunks need theirs.
@@ -337,6 +378,19 @@ impl Split {
         self.commit(manifest).await
     }
 
+    /// What a run with this number of records asks of the planner.
+    pub(crate) async fn work_of(
+        &self,
+        name: &PipelineName,
+        pipeline: &Pipeline,
+        records: u64,
+        cx: &Invocation,
+    ) -> Result<PlannedWork, SplitError> {
+        let kinds: Vec<&str> = pipeline.steps.iter().map(|step| step.kind_name()).collect();
+        let measured = measured_run(&*self.runs, name, &kinds, cx.now).await?;
+        Ok(pipeline.work(records, measured.as_ref().map(|run| &run.seconds[..])))
+    }
+
     /// Downloads the upload.
     async fn fetch(&self, event: &ObjectCreated) -> Result<OrRefusal<Upload>, SplitError> {
         let name = keys::file_name(&event.key).to_owned();
@@ -361,7 +415,10 @@ impl Split {
     }
 
     /// Writes the manifest. If another invocation wrote one first, that one counts.
-    async fn commit(&self, manifest: Manifest) -> Result<OrRefusal<Manifest>, SplitError> {
+    pub(crate) async fn commit(
+        &self,
+        manifest: Manifest,
+    ) -> Result<OrRefusal<Manifest>, SplitError> {
         let key = keys::manifest(&manifest.run);
         let json = serde_json::to_vec(&manifest).map_err(io::Error::from)?;
         let put = Put {
@@ -383,7 +440,7 @@ impl Split {
     }
 }
 
-fn source(event: &ObjectCreated) -> UploadSource {
+pub(crate) fn source(event: &ObjectCreated) -> UploadSource {
     UploadSource {
         bucket: event.bucket.clone(),
         key: event.key.clone(),

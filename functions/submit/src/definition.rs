@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use rowmill_domain::config::{ROWMILL_FETCH_BUCKETS, ROWMILL_STACK, ROWMILL_WORK_BUCKET};
-use rowmill_domain::job::{EvaluateOnExit, ExitAction, JobDefinition, RetryStrategy};
+use rowmill_domain::config::{
+    ROWMILL_FETCH_BUCKETS, ROWMILL_STACK, ROWMILL_TOPIC, ROWMILL_WORK_BUCKET,
+};
+use rowmill_domain::job::{EvaluateOnExit, ExitAction, JobDefinition, Resources, RetryStrategy};
 use rowmill_domain::limits::{ATTEMPT_SECONDS_MIN, ATTEMPTS_MAX};
 use rowmill_pipeline::BatchSettings;
 use rowmill_pipeline::secrets::Secret;
@@ -16,6 +18,7 @@ pub fn definition(
     config: &SubmitConfig,
     work_bucket: &str,
     image: &str,
+    resources: Resources,
     batch: &BatchSettings,
     secrets: &[Secret],
 ) -> JobDefinition {
@@ -28,6 +31,9 @@ pub fn definition(
         (ROWMILL_STACK.to_owned(), stack.clone()),
         (ROWMILL_WORK_BUCKET.to_owned(), work_bucket.to_owned()),
     ]);
+    if let Some(topic) = &config.topic {
+        environment.insert(ROWMILL_TOPIC.to_owned(), topic.clone());
+    }
     if !fetch_buckets.is_empty() {
         environment.insert(ROWMILL_FETCH_BUCKETS.to_owned(), fetch_buckets.join(","));
     }
@@ -36,8 +42,7 @@ pub fn definition(
         image: image.to_owned(),
         // The entry point of the image is enrich. The environment names the slice.
         command: Vec::new(),
-        vcpu: batch.vcpu,
-        memory_mib: batch.memory_mib,
+        resources,
         environment,
         secrets: secrets
             .iter()
@@ -109,12 +114,13 @@ mod tests {
             stack: "rowmill".into(),
             image: String::new(),
             capacity: Capacity::Fargate,
+            topic: None,
             region: None,
         }
     }
 
     fn definition(image: &str, batch: &BatchSettings) -> JobDefinition {
-        super::definition(&config(), "work", image, batch, &[])
+        super::definition(&config(), "work", image, batch.resources, batch, &[])
     }
 
     #[test]
@@ -126,6 +132,7 @@ mod tests {
             &config(),
             "work",
             "image:1",
+            batch.resources,
             &batch,
             &[Secret { name, from }],
         );
@@ -141,8 +148,9 @@ mod tests {
     #[test]
     fn the_environment_names_the_stack_and_the_buckets() {
         let variables = |config: &SubmitConfig| {
+            let batch = BatchSettings::default();
             let definition =
-                super::definition(config, "work", "image:1", &BatchSettings::default(), &[]);
+                super::definition(config, "work", "image:1", batch.resources, &batch, &[]);
             let variables = definition.environment.into_iter();
             variables
                 .map(|(name, value)| format!("{name}={value}"))
@@ -164,14 +172,22 @@ mod tests {
         let base = definition("image:1", &batch);
         assert_eq!(base, definition("image:1", &batch));
         assert!(base.name.len() <= JOB_NAME_MAX && base.name.starts_with("rowmill-"));
-        let vcpu = BatchSettings {
+        let sized = |resources| BatchSettings {
+            resources,
+            ..batch.clone()
+        };
+        let vcpu = sized(Resources {
             vcpu: 1.0,
-            ..batch.clone()
-        };
-        let memory = BatchSettings {
+            ..batch.resources
+        });
+        let memory = sized(Resources {
             memory_mib: 1024,
-            ..batch.clone()
-        };
+            ..batch.resources
+        });
+        let storage = sized(Resources {
+            storage_gib: Some(21),
+            ..batch.resources
+        });
         let attempts = BatchSettings {
             attempts: 3,
             ..batch.clone()
@@ -182,9 +198,10 @@ mod tests {
         };
         for other in [
             definition("image:2", &batch),
-            super::definition(&config(), "work2", "image:1", &batch, &[]),
+            super::definition(&config(), "work2", "image:1", batch.resources, &batch, &[]),
             definition("image:1", &vcpu),
             definition("image:1", &memory),
+            definition("image:1", &storage),
             definition("image:1", &attempts),
             definition("image:1", &timeout),
         ] {

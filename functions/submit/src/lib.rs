@@ -9,7 +9,6 @@
 //! | `stage.rs` | the work on one run |
 //! | `definition.rs` | job definitions: image, resources, environment, when a child is retried |
 //! | `requirements.rs` | what a pipeline needs from the deployment |
-//! | `rate.rs` | keeps to the rate of SubmitJob |
 //! | `main.rs` | the Lambda function |
 //!
 //! # Guarantees
@@ -26,7 +25,6 @@
 mod definition;
 mod entry;
 mod error;
-mod rate;
 mod requirements;
 mod stage;
 

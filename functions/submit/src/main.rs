@@ -67,6 +67,7 @@ async fn set_up(env: &Environment) -> anyhow::Result<Function> {
             stack,
             image: String::new(),
             capacity,
+            topic: Some(env.text(ROWMILL_TOPIC)?),
             region: sdk.region().map(|region| region.to_string()),
         },
     };

@@ -72,6 +72,7 @@ mod tests {
                 stack: "rowmill".into(),
                 image: String::new(),
                 capacity,
+                topic: None,
                 region: region.map(str::to_owned),
             };
             let pipeline = Pipeline::parse("p.toml", toml).unwrap();

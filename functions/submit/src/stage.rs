@@ -1,35 +1,33 @@
 //! The work on one run.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use futures::TryStreamExt;
 use rowmill_domain::event::Invocation;
 use rowmill_domain::job::{
-    Capacity, Dependency, JobDefinition, JobId, JobName, PlannedJob, SubmitJob, job_graph,
+    Capacity, JobDefinition, JobId, JobName, PlannedJob, SubmitJob, job_graph,
 };
 use rowmill_domain::limits::SUBMIT_PER_SECOND;
-use rowmill_domain::run::{Failure, Work};
-use rowmill_domain::{Manifest, RunId, RunState, config};
+use rowmill_domain::message::RunMessage;
+use rowmill_domain::run::{Failure, StopReason, Work};
+use rowmill_domain::{Manifest, RunId, RunState};
 use rowmill_pipeline::{Pipeline, from_manifest};
-use rowmill_ports::{Coordination, ErrorKind, JobFilter, Jobs, PortError, RunPatch, Runs, Topic};
+use rowmill_ports::{Coordination, ErrorKind, Jobs, PortError, RunPatch, Runs, Topic};
 use rowmill_runs::{
-    ManifestLoadError, Transition, WorkBucket, load_manifest, pages, publish_failure,
-    record_failure, retry_throttled, with_claim,
+    JobRequest, ManifestLoadError, RateLimiter, Submission, SubmissionError, Transition,
+    WorkBucket, load_manifest, place_job, publish_failure, record_failure, record_stop,
+    retry_throttled, with_claim,
 };
 
 use crate::definition::definition;
 use crate::error::SubmitError;
-use crate::rate::RateLimiter;
 use crate::requirements::unmet;
 
-/// Attempts to submit a job if the answer is lost, the first included. Lambda retries the event as
-/// well.
-const SUBMIT_ATTEMPTS: u32 = 3;
-/// The pause before looking for a job that Batch may have accepted just now.
-const LOOK_AFTER: Duration = Duration::from_secs(1);
+/// How often to look whether the run is stopped while jobs are submitted.
+const LOOK_FOR_STOP: Duration = Duration::from_secs(2);
 
 /// The stage, with the services it uses.
 #[derive(Clone)]
@@ -61,6 +59,8 @@ pub struct SubmitConfig {
     pub image: String,
     /// What the queue's jobs run on. On one machine every size runs, as on EC2.
     pub capacity: Capacity,
+    /// The topic, for children that stop their run. `None` on one machine.
+    pub topic: Option<String>,
     /// The region of the deployment. `None` on one machine.
     pub region: Option<String>,
 }
@@ -76,6 +76,15 @@ enum NotSubmitted {
 impl From<PortError> for NotSubmitted {
     fn from(error: PortError) -> NotSubmitted {
         NotSubmitted::Error(error.into())
+    }
+}
+
+impl SubmissionError for NotSubmitted {
+    fn port(&self) -> Option<&PortError> {
+        match self {
+            NotSubmitted::Error(SubmitError::Port(error)) => Some(error),
+            NotSubmitted::Error(_) | NotSubmitted::Refused(_) => None,
+        }
     }
 }
 
@@ -98,6 +107,25 @@ struct SubmitContext {
     resumed: bool,
     now: DateTime<Utc>,
     limiter: RateLimiter,
+    /// Of the jobs.
+    priority: u32,
+}
+
+/// One job of a run.
+struct OneJob<'a> {
+    stage: &'a Submit,
+    context: &'a mut SubmitContext,
+    job: &'a PlannedJob,
+    ids: &'a HashMap<JobName, JobId>,
+}
+
+#[async_trait]
+impl Submission for OneJob<'_> {
+    type Error = NotSubmitted;
+    async fn submit(&mut self) -> Result<JobId, NotSubmitted> {
+        let (stage, context) = (self.stage, &mut *self.context);
+        stage.submit_job(context, self.job, self.ids).await
+    }
 }
 
 impl Submit {
@@ -117,6 +145,7 @@ impl Submit {
                 .await?
                 .ok_or_else(|| SubmitError::UnknownRun(run.clone()))?;
             match (item.state, item.failure) {
+                (RunState::Running, None) if item.stop.is_some() => Ok(()),
                 (RunState::Running, None) => match self.submit(run, resumed, cx).await {
                     Err(NotSubmitted::Refused(failure)) => self.fail(run, failure, cx).await,
                     Err(NotSubmitted::Error(error)) => Err(error),
@@ -130,7 +159,58 @@ impl Submit {
             }
         };
         with_claim(&*self.coordination, run, Work::Submit, cx, submit).await?;
+        // Stopped before, or while its jobs were submitted. Not earlier: report ends the run only when
+        // nobody submits jobs any more.
+        self.end_waiting(run).await
+    }
+
+    /// Stops a run for this reason, if it is not stopped yet, and ends its jobs that have not started.
+    ///
+    /// # Errors
+    /// A service failed. The same message can be handled again.
+    pub async fn stop(
+        &self,
+        run: &RunId,
+        reason: Option<StopReason>,
+        cx: &Invocation,
+    ) -> Result<(), SubmitError> {
+        if let Some(reason) = reason {
+            record_stop(&*self.runs, run, reason, cx.now).await?;
+        }
+        self.end_waiting(run).await
+    }
+
+    /// Ends the jobs of a stopped run that have not started. Children that have started finish the
+    /// records in progress. Does nothing if the run is not stopped. Safe to repeat, and to run while
+    /// jobs are being submitted.
+    ///
+    /// # Errors
+    /// A service failed. The same message can be handled again.
+    pub async fn end_waiting(&self, run: &RunId) -> Result<(), SubmitError> {
+        let item = self.runs.find_run(run).await?;
+        let item = item.ok_or_else(|| SubmitError::UnknownRun(run.clone()))?;
+        let (RunState::Running, Some(stop)) = (item.state, &item.stop) else {
+            return Ok(());
+        };
+        let reason = stop.missing();
+        let jobs = self.runs.jobs(run).await?;
+        let submitted = jobs.len();
+        // The last phases first: otherwise Batch fails them because of the phases before.
+        for job in jobs.into_iter().rev().filter(|job| !job.ended) {
+            retry_throttled(|| self.jobs.cancel(&job.id, &reason)).await?;
+        }
+        if item.jobs.is_none_or(|all| submitted < all as usize) {
+            // No event ends a run whose last jobs were never submitted.
+            let run = run.clone();
+            self.topic.publish(&RunMessage::Check { run }).await?;
+        }
         Ok(())
+    }
+
+    /// Whether the run is stopped.
+    async fn is_stopped(&self, run: &RunId) -> Result<bool, PortError> {
+        let item = self.runs.find_run(run).await?;
+        Ok(item.is_some_and(|item| item.stop.is_some()))
     }
 
     async fn submit(
@@ -156,6 +236,7 @@ impl Submit {
             resumed,
             now: cx.now,
             limiter: RateLimiter::new(SUBMIT_PER_SECOND),
+            priority: pipeline.batch.priority,
         };
         for definition in &context.definitions {
             context.arns.push(self.register(definition).await?);
@@ -167,9 +248,16 @@ impl Submit {
         for job in self.runs.jobs(run).await? {
             ids.insert(job.name, job.id);
         }
+        let mut looked = Instant::now();
         for job in job_graph(&context.manifest) {
             if ids.contains_key(&job.name) {
                 continue;
+            }
+            if looked.elapsed() >= LOOK_FOR_STOP {
+                if self.is_stopped(run).await? {
+                    break;
+                }
+                looked = Instant::now();
             }
             let id = self.place(&mut context, &job, &ids).await?;
             ids.insert(job.name, id);
@@ -180,12 +268,20 @@ impl Submit {
     fn definitions(&self, pipeline: &Pipeline) -> Vec<JobDefinition> {
         let phases = pipeline.phases().into_iter();
         phases
-            .map(|steps| {
+            .zip(pipeline.phase_resources())
+            .map(|(steps, resources)| {
                 let step = pipeline.steps.get(steps.start);
                 let image = step.and_then(|step| step.image.as_deref());
                 let image = image.unwrap_or(&self.config.image);
                 let (batch, secrets) = (&pipeline.batch, &pipeline.secrets);
-                definition(&self.config, self.work.name(), image, batch, secrets)
+                definition(
+                    &self.config,
+                    self.work.name(),
+                    image,
+                    resources,
+                    batch,
+                    secrets,
+                )
             })
             .collect()
     }
@@ -216,65 +312,15 @@ impl Submit {
         job: &PlannedJob,
         ids: &HashMap<JobName, JobId>,
     ) -> Result<JobId, NotSubmitted> {
-        let run = context.manifest.run.clone();
-        let id = self.find_or_submit(context, job, ids).await?;
-        match self.runs.record_job(&run, &job.name, &id).await {
-            Ok(()) => Ok(id),
-            // Another invocation recorded a job first; that one is used.
-            Err(error) if error.kind == ErrorKind::Conflict => {
-                let jobs = self.runs.jobs(&run).await?;
-                let theirs = jobs.into_iter().find(|j| j.name == job.name);
-                let theirs = theirs.ok_or(error)?.id;
-                if theirs != id {
-                    self.jobs.terminate(&id, "duplicate submission").await?;
-                }
-                Ok(theirs)
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Submits a job, unless there is one of that name. If an answer is lost, Batch may have
-    /// accepted the job, so this looks for it before it submits again.
-    async fn find_or_submit(
-        &self,
-        context: &mut SubmitContext,
-        job: &PlannedJob,
-        ids: &HashMap<JobName, JobId>,
-    ) -> Result<JobId, NotSubmitted> {
-        let (mut look, mut attempts) = (context.resumed, 1);
-        loop {
-            if look && let Some(id) = self.find(&job.name).await? {
-                return Ok(id);
-            }
-            match self.submit_job(context, job, ids).await {
-                Err(NotSubmitted::Error(SubmitError::Port(error)))
-                    if error.kind == ErrorKind::Unavailable && attempts < SUBMIT_ATTEMPTS =>
-                {
-                    tracing::warn!(job = %job.name, %error, "no answer; looking for the job");
-                    tokio::time::sleep(LOOK_AFTER).await;
-                    (look, attempts) = (true, attempts + 1);
-                }
-                answer => return answer,
-            }
-        }
-    }
-
-    /// The job of that name in any state. If there are several, the one submitted first, so that
-    /// all invocations choose the same.
-    async fn find(&self, name: &JobName) -> Result<Option<JobId>, NotSubmitted> {
-        let filter = JobFilter::Name {
-            queue: self.config.queue.clone(),
-            name: name.clone(),
+        let (run, resumed) = (context.manifest.run.clone(), context.resumed);
+        let (services, queue) = ((&*self.runs, &*self.jobs), &self.config.queue);
+        let mut submission = OneJob {
+            stage: self,
+            context,
+            job,
+            ids,
         };
-        let list = async |after: Option<String>| {
-            retry_throttled(|| self.jobs.list(&filter, after.as_deref())).await
-        };
-        // Newest first.
-        let oldest = pages(list).try_fold(None, async |oldest, page| {
-            Ok(page.into_iter().next_back().map(|job| job.id).or(oldest))
-        });
-        Ok(oldest.await?)
+        place_job(services, &run, &job.name, queue, resumed, &mut submission).await
     }
 
     async fn submit_job(
@@ -284,35 +330,21 @@ impl Submit {
         ids: &HashMap<JobName, JobId>,
     ) -> Result<JobId, NotSubmitted> {
         let phase = usize::from(job.phase);
-        let before = |arn: String| {
-            let depends_on = job.after.as_ref().map(|(name, kind)| Dependency {
-                job_id: ids.get(name).cloned(),
-                kind: *kind,
-            });
-            SubmitJob {
-                name: job.name.clone(),
-                queue: self.config.queue.clone(),
-                definition: arn,
-                array_size: job.size,
-                depends_on: depends_on.into_iter().collect(),
-                environment: BTreeMap::from([
-                    (
-                        config::ROWMILL_RUN.to_owned(),
-                        context.manifest.run.to_string(),
-                    ),
-                    (config::ROWMILL_CHUNK.to_owned(), job.chunk.to_string()),
-                    (config::ROWMILL_PHASE.to_owned(), job.phase.to_string()),
-                ]),
-                retry: None,
-                timeout_seconds: None,
-                tags: BTreeMap::from([
-                    ("rowmill:run".to_owned(), context.manifest.run.to_string()),
-                    (
-                        "rowmill:pipeline".to_owned(),
-                        context.manifest.pipeline.to_string(),
-                    ),
-                ]),
-            }
+        let (run, pipeline) = (
+            context.manifest.run.clone(),
+            context.manifest.pipeline.clone(),
+        );
+        let priority = context.priority;
+        let before = |definition: &str| {
+            let request = JobRequest {
+                run: &run,
+                pipeline: &pipeline,
+                queue: &self.config.queue,
+                definition,
+                resources: None,
+                priority,
+            };
+            request.of(job, ids)
         };
         let (Some(definition), Some(arn)) =
             (context.definitions.get(phase), context.arns.get(phase))
@@ -322,7 +354,7 @@ impl Submit {
                 "Upload the workbook again.",
             ));
         };
-        let request = before(arn.clone());
+        let request = before(arn);
         let refusal = match self.call(&request, &mut context.limiter).await {
             Ok(id) => return Ok(id),
             Err(error) => error,
@@ -336,7 +368,7 @@ impl Submit {
         if arn == request.definition {
             return Err(refused_or_error(refusal));
         }
-        let request = before(arn.clone());
+        let request = before(&arn);
         context.arns[phase] = arn;
         self.record_definitions(context).await?;
         self.call(&request, &mut context.limiter)

@@ -18,7 +18,7 @@ use rowmill_domain::job::{
 use rowmill_domain::manifest::{ChunkPlan, ColumnProfile, MANIFEST_VERSION};
 use rowmill_domain::message::RunMessage;
 
-use rowmill_domain::run::UploadSource;
+use rowmill_domain::run::{Stop, StopReason, UploadSource};
 use rowmill_domain::{Manifest, RunId, RunItem, keys};
 use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::{Bucket, Cloud, DirObjects, SqliteLedger};
@@ -104,6 +104,7 @@ impl Bench {
                     stack: "rowmill".into(),
                     image: "image".into(),
                     capacity: Capacity::Ec2,
+                    topic: None,
                     region: None,
                 },
             },
@@ -121,6 +122,18 @@ impl Bench {
             now: Utc::now(),
         };
         self.submit.handle(&self.run, &cx).await.unwrap();
+    }
+
+    async fn cancel(&self) {
+        let stop = RunPatch {
+            stop: Some(Stop {
+                reason: StopReason::Cancelled { by: "ana".into() },
+                at: Utc::now(),
+            }),
+            ..RunPatch::default()
+        };
+        let stopped = Transition::Stop.apply(&*self.ledger, &self.run, stop, Utc::now());
+        assert!(stopped.await.unwrap());
     }
 
     async fn item(&self) -> RunItem {
@@ -179,6 +192,7 @@ fn manifest() -> Manifest {
         notes: Vec::new(),
         notify: Vec::new(),
         parameters: Default::default(),
+        base: None,
     }
 }
 
@@ -209,6 +223,63 @@ async fn a_run_that_batch_refuses_fails_and_leaves_no_live_job() {
     assert_eq!(bench.topic.0.lock().unwrap().last(), Some(&expected));
     let jobs = bench.jobs().await;
     assert!(jobs.iter().all(|job| job.status == JobStatus::Failed));
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_before_submit_gets_no_job_and_ends() {
+    let bench = Bench::new().await;
+    bench.cancel().await;
+    bench.submit().await;
+    assert_eq!(bench.jobs().await.len(), 0);
+    let run = bench.run.clone();
+    let check = RunMessage::Check { run };
+    assert_eq!(bench.topic.0.lock().unwrap().last(), Some(&check));
+}
+
+#[tokio::test]
+async fn jobs_of_a_stopped_run_that_wait_end_with_the_reason() {
+    let bench = Bench::new().await;
+    bench.submit().await;
+    bench.submit.end_waiting(&bench.run).await.unwrap();
+    let waits = |job: &JobDetail| job.status == JobStatus::Runnable;
+    assert!(bench.jobs().await.iter().all(waits), "not stopped");
+    bench.cancel().await;
+    // More than once, as events are delivered.
+    for _ in 0..2 {
+        bench.submit.end_waiting(&bench.run).await.unwrap();
+        let [job] = &bench.jobs().await[..] else {
+            panic!("one job")
+        };
+        assert_eq!(job.status, JobStatus::Failed);
+        let why = job.status_reason.as_deref();
+        assert_eq!(why, Some("Stopped: the run was cancelled by ana"));
+    }
+    // The end of its jobs ends the run.
+    assert_eq!(*bench.topic.0.lock().unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_child_can_stop_its_run_by_a_message() {
+    let bench = Bench::new().await;
+    bench.submit().await;
+    let reason = StopReason::MaxCost { limit: 5.0 };
+    let stop = RunMessage::Stop {
+        run: bench.run.clone(),
+        reason: Some(reason.clone()),
+    };
+    let event = rowmill_events::sns_messages_event(&stop, "1", Utc::now());
+    let cx = Invocation {
+        owner: "submit".into(),
+        now: Utc::now(),
+    };
+    // More than once, as events are delivered.
+    for _ in 0..2 {
+        bench.submit.invoke(&event, &cx).await.unwrap();
+        let stop = bench.item().await.stop.unwrap();
+        assert_eq!(stop.reason, reason);
+        let jobs = bench.jobs().await;
+        assert!(jobs.iter().all(|job| job.status == JobStatus::Failed));
+    }
 }
 
 /// A Batch where another run's cleanup deregisters the definition just before the first job is

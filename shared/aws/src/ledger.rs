@@ -3,11 +3,18 @@
 //! | table | partition key | sort key | item |
 //! |---|---|---|---|
 //! | `<stack>-runs` | `run` | run id | a run, with its fields as attributes |
+//! | | `open` | run id | a run that is not cleaned up |
 //! | | run id | `claim#<work>` | a claim: owner, until (epoch milliseconds), done |
 //! | | run id | `job#<name>` | a job: id, ended |
-//! | `<stack>-run-<run id>` | `<chunk>#<row mod 4>` | row | an outcome: phase, status, and the outcome as JSON |
+//! | `<stack>-run-<run id>` | `<chunk>#<row mod 4>` | row and phase | an outcome: phase, status, and the outcome as JSON |
+//! | | `tally` | 0 | what children have done so far: ok, failed, tasks, time_nanousd |
 //! | | `question#<question>` | 0 | a shared answer: owner, until (epoch milliseconds), answer |
 //! | `<stack>-permits` | rate key | | the time of its next permit (epoch nanoseconds), and when the item expires (epoch seconds) |
+//! | `<stack>-reviews` | run id | row | a reviewed row: version, and its events as JSON |
+//! | | run id | a negative number | a verdict on a filter: the verdict as JSON, its rows, when it was undone |
+//!
+//! Items of `<stack>-runs` have `expires` (epoch seconds), after which DynamoDB deletes them; a run has it
+//! once it is cleaned up.
 //!
 //! All runs share one partition, so that they can be listed in the order of their ids. A partition
 //! takes 1,000 writes per second; a run makes about ten in total.
@@ -15,6 +22,7 @@
 mod coordination;
 mod item;
 mod outcomes;
+mod reviews;
 mod runs;
 mod table;
 
@@ -39,6 +47,8 @@ pub struct DynamoLedger {
     runs: String,
     /// `<stack>-permits`
     permits: String,
+    /// `<stack>-reviews`
+    reviews: String,
     /// The configuration's sleep implementation, used between the rounds of a batch, if it has one.
     sleep: Option<SharedAsyncSleep>,
     /// The KMS key of the tables of runs. `None`: DynamoDB's own.
@@ -46,14 +56,15 @@ pub struct DynamoLedger {
 }
 
 impl DynamoLedger {
-    /// The ledger of `stack`. The template creates the tables `<stack>-runs` and
-    /// `<stack>-permits`; the ledger creates and drops the tables of runs.
+    /// The ledger of `stack`. The template creates the tables `<stack>-runs`,
+    /// `<stack>-permits` and `<stack>-reviews`; the ledger creates and drops the tables of runs.
     pub fn new(config: &SdkConfig, stack: impl Into<String>) -> DynamoLedger {
         let stack = stack.into();
         DynamoLedger {
             client: Client::new(config),
             runs: format!("{stack}-runs"),
             permits: format!("{stack}-permits"),
+            reviews: format!("{stack}-reviews"),
             stack,
             sleep: config.sleep_impl(),
             key: None,

@@ -10,8 +10,8 @@
 //! | `SesMailer` | `Mailer` | SES | `ses` |
 //! | `AmazonTranslate` | `Translator` of `rowmill-steps` | Translate | `translate` |
 //!
-//! `secret` (feature `secrets`) reads Secrets Manager, and `function_image` (feature `lambda`) asks
-//! Lambda. The features keep the SDK of a service out of programs that do not use it.
+//! `secret` (feature `secrets`) reads Secrets Manager, and `LambdaFunction` and
+//! `function_image` (feature `lambda`) call Lambda. The features keep the SDK of a service out of programs that do not use it.
 //!
 //! All adapters are created from an [`SdkConfig`], usually that of [`sdk_config`]. They pass the
 //! conformance suites of `rowmill-ports` against emulators (`tests/aws`). Errors carry the
@@ -35,6 +35,8 @@ mod batch;
 mod config;
 mod error;
 #[cfg(feature = "lambda")]
+mod functions;
+#[cfg(feature = "lambda")]
 mod image;
 mod ledger;
 #[cfg(feature = "ses")]
@@ -54,11 +56,13 @@ pub use aws_config::SdkConfig;
 pub use batch::{Architecture, BatchConfig, BatchJobs, UnknownArchitecture};
 pub use config::{retries, sdk_config, timeouts};
 #[cfg(feature = "lambda")]
+pub use functions::LambdaFunction;
+#[cfg(feature = "lambda")]
 pub use image::function_image;
 pub use ledger::DynamoLedger;
 #[cfg(feature = "ses")]
 pub use mailer::SesMailer;
-pub use objects::S3Objects;
+pub use objects::{PostedObject, S3Objects, SignedPost};
 #[cfg(feature = "scheduler")]
 pub use scheduler::EventBridgeScheduler;
 #[cfg(feature = "secrets")]

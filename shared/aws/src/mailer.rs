@@ -1,22 +1,41 @@
 //! [`Mailer`] on SES.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_sesv2::Client;
-use aws_sdk_sesv2::error::{BuildError, SdkError};
+use aws_sdk_sesv2::config::retry::RetryConfig;
+use aws_sdk_sesv2::config::{AsyncSleep as _, Builder, Config, SharedAsyncSleep};
+use aws_sdk_sesv2::error::{BuildError, ProvideErrorMetadata, SdkError};
 use aws_sdk_sesv2::operation::get_email_identity::GetEmailIdentityError;
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
 use aws_sdk_sesv2::primitives::Blob;
 use aws_sdk_sesv2::types::{Destination, EmailContent, MessageTag, RawMessage};
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use rowmill_domain::event::RUN_TAG;
 use rowmill_ports::{Envelope, ErrorKind, Mailer, Result};
 
 use crate::error::failed;
 
+/// The time from the first byte of an email to the answer of SES: enough for the largest, 40 MB, at
+/// 150 KB/s.
+const ANSWER_WITHIN: Duration = Duration::from_secs(300);
+/// Pauses while SES refuses emails for now, 13 to 26 seconds together.
+const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_factor(2.0)
+    .with_jitter()
+    .with_max_times(7);
+
 /// SES. Sends the MIME message unchanged.
+///
+/// A call sends it at most once: SES has no idempotency token, so a retry after a lost answer would send
+/// it a second time. The caller decides whether to send again.
 #[derive(Clone, Debug)]
 pub struct SesMailer {
     client: Client,
+    sleep: Option<SharedAsyncSleep>,
     configuration_set: Option<String>,
 }
 
@@ -24,9 +43,22 @@ impl SesMailer {
     /// SES in the configuration's region. The configuration set decides where bounces and
     /// complaints are reported.
     pub fn new(sdk: &SdkConfig, configuration_set: Option<String>) -> SesMailer {
+        let mut config = Builder::from(sdk);
+        if let Some(timeouts) = sdk.timeout_config().filter(|t| t.read_timeout().is_some()) {
+            let timeouts = timeouts.to_builder().read_timeout(ANSWER_WITHIN);
+            config.set_timeout_config(Some(timeouts.build()));
+        }
         SesMailer {
-            client: Client::new(sdk),
+            client: Client::from_conf(config.build()),
+            sleep: sdk.sleep_impl(),
             configuration_set,
+        }
+    }
+
+    async fn sleep(&self, time: Duration) {
+        match &self.sleep {
+            Some(sleep) => sleep.sleep(time).await,
+            None => tokio::time::sleep(time).await,
         }
     }
 }
@@ -44,16 +76,24 @@ impl Mailer for SesMailer {
         let to = Destination::builder()
             .set_to_addresses(Some(envelope.to.clone()))
             .build();
-        let sent = self
+        let request = self
             .client
             .send_email()
             .from_email_address(&envelope.from)
             .destination(to)
             .content(EmailContent::builder().raw(raw).build())
             .email_tags(run.build().map_err(invalid)?)
-            .set_configuration_set_name(self.configuration_set.clone())
-            .send()
-            .await;
+            .set_configuration_set_name(self.configuration_set.clone());
+        let mut pauses = PAUSES.build();
+        let sent = loop {
+            let one = Config::builder().retry_config(RetryConfig::disabled());
+            let attempt = request.clone().customize().config_override(one);
+            let sent = attempt.send().await;
+            match (sent.as_ref().is_err_and(is_throttled), pauses.next()) {
+                (true, Some(pause)) => self.sleep(pause).await,
+                _ => break sent,
+            }
+        };
         match sent {
             Ok(sent) => sent.message_id.ok_or_else(|| {
                 let what = "the response has no message id";
@@ -83,6 +123,15 @@ impl Mailer for SesMailer {
             Err(error) => Err(failed("GetEmailIdentity", identity)(error)),
         }
     }
+}
+
+/// Whether SES refused the email for now. It has not accepted it, so it can be sent again.
+fn is_throttled(error: &SdkError<SendEmailError>) -> bool {
+    let code = error.code();
+    matches!(
+        error.as_service_error(),
+        Some(SendEmailError::TooManyRequestsException(_))
+    ) || code.is_some_and(|code| code.contains("Throttl"))
 }
 
 /// What an error of SES means and what to do next, if its code does not say enough.

@@ -1,13 +1,17 @@
 //! [`Objects`] on S3.
 
+mod copy;
 mod delete;
 mod info;
 mod link;
 mod metadata;
+mod post;
 mod read;
 mod upload;
+mod versions;
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +19,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::SharedCredentialsProvider;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::types::EncodingType;
 use aws_types::service_config::ServiceConfigKey;
 use bytes::Bytes;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode_str;
 use rowmill_domain::limits;
 use rowmill_ports::{
-    ErrorKind, Location, Object, ObjectInfo, Objects, Page, PortError, Put, Result,
+    ErrorKind, FileRange, Location, Object, ObjectInfo, Objects, Page, PortError, Put, Result,
 };
 
 use crate::error::failed;
 use info::{Info, length, time, unquoted};
-use upload::{Body, Upload};
+pub use post::{PostedObject, SignedPost};
+use upload::{Body, Upload, Written};
 
 /// Buckets in S3.
 ///
@@ -36,17 +42,21 @@ use upload::{Body, Upload};
 /// [`ObjectInfo::metadata`] have the decoded text.
 pub struct S3Objects {
     client: Client,
+    /// For forms, which the SDK does not sign.
+    credentials: Option<SharedCredentialsProvider>,
 }
 
 impl S3Objects {
     /// Buckets as the configuration reaches them. With a custom endpoint, buckets are addressed by
     /// path, because only AWS itself has a host name for each bucket.
     pub fn new(config: &SdkConfig) -> S3Objects {
+        let credentials = config.credentials_provider();
         let config = aws_sdk_s3::config::Builder::from(config)
             .force_path_style(has_endpoint(config))
             .build();
         S3Objects {
             client: Client::from_conf(config),
+            credentials,
         }
     }
 
@@ -60,6 +70,17 @@ impl S3Objects {
             body: &body,
         };
         let written = upload.run().await?;
+        self.written(at, written, body.len(), put).await
+    }
+
+    /// What is known about an object that was just stored.
+    async fn written(
+        &self,
+        at: Location,
+        written: Written,
+        size: u64,
+        put: &Put,
+    ) -> Result<ObjectInfo> {
         if written.version.is_some() {
             let at = Location {
                 version: written.version,
@@ -70,7 +91,7 @@ impl S3Objects {
         // S3's response has no time, and a request for it might describe a newer object.
         Ok(ObjectInfo {
             key: at.key,
-            size: body.len(),
+            size,
             etag: written.etag,
             version: None,
             modified: Utc::now(),
@@ -136,6 +157,39 @@ impl Objects for S3Objects {
         Ok(Object { info, body })
     }
 
+    async fn get_range(&self, at: &Location, bytes: Range<u64>) -> Result<Bytes> {
+        let range = format!("bytes={}-{}", bytes.start, bytes.end.saturating_sub(1));
+        let response = self
+            .client
+            .get_object()
+            .bucket(&at.bucket)
+            .key(&at.key)
+            .set_version_id(at.version.clone())
+            .range(range)
+            .send()
+            .await
+            .map_err(|error| {
+                // HTTP's 416, which the SDK has no type for.
+                let outside = error
+                    .raw_response()
+                    .is_some_and(|response| response.status().as_u16() == 416);
+                let mut error = failed("GetObject", at.to_string())(error);
+                if outside {
+                    error.kind = ErrorKind::Invalid;
+                }
+                error
+            })?;
+        let body = read::collect(response.body).await;
+        body.map_err(|error| {
+            PortError::new(
+                "GetObject",
+                at.to_string(),
+                ErrorKind::Unavailable,
+                error.into_message(),
+            )
+        })
+    }
+
     async fn download(&self, at: &Location, to: &Path) -> Result<ObjectInfo> {
         let (info, ()) = self
             .read(at, |body| read::download(body, to.to_owned()))
@@ -147,22 +201,31 @@ impl Objects for S3Objects {
         self.write(bucket, key, Body::Bytes(body), &put).await
     }
 
-    async fn upload(&self, bucket: &str, key: &str, from: &Path, put: Put) -> Result<ObjectInfo> {
-        let path = from.to_owned();
+    async fn upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        from: &FileRange,
+        put: Put,
+    ) -> Result<ObjectInfo> {
+        let range = from.clone();
         let open = move || {
-            let file = File::open(&path)?;
-            let length = file.metadata()?.len();
-            Ok::<_, std::io::Error>((Arc::new(file), length))
+            let file = File::open(&range.path)?;
+            let range = match range.range {
+                Some(range) => range,
+                None => 0..file.metadata()?.len(),
+            };
+            Ok::<_, std::io::Error>((Arc::new(file), range))
         };
         let opened = tokio::task::spawn_blocking(open).await;
         match opened.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked))) {
-            Ok((file, length)) => {
-                let body = Body::File { file, length };
+            Ok((file, range)) => {
+                let body = Body::File { file, range };
                 self.write(bucket, key, body, &put).await
             }
             Err(error) => {
                 let at = Location::new(bucket, key).to_string();
-                let message = format!("{}: {error}", from.display());
+                let message = format!("{}: {error}", from.path.display());
                 Err(PortError::new(
                     "PutObject",
                     at,
@@ -171,6 +234,14 @@ impl Objects for S3Objects {
                 ))
             }
         }
+    }
+
+    async fn copy(&self, from: &Location, bucket: &str, key: &str, put: Put) -> Result<ObjectInfo> {
+        let at = Location::new(bucket, key);
+        check(&at, &put)?;
+        let source = self.head(from).await?;
+        let written = copy::copy(&self.client, from, &at, &put).await?;
+        self.written(at, written, source.size, &put).await
     }
 
     async fn list(&self, bucket: &str, prefix: &str, after: Option<&str>) -> Result<Page> {
@@ -204,6 +275,10 @@ impl Objects for S3Objects {
             objects,
             next: last.filter(|_| more),
         })
+    }
+
+    async fn put_since(&self, bucket: &str, since: DateTime<Utc>) -> Result<Vec<ObjectInfo>> {
+        versions::since(&self.client, bucket, since).await
     }
 
     async fn delete(&self, bucket: &str, keys: &[String]) -> Result<()> {

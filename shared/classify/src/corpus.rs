@@ -36,7 +36,7 @@ pub enum CorpusError {
 }
 
 /// Labeled texts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Corpus {
     /// Labels by name, numbered in the order of their first appearance.
     names: BTreeMap<String, u32>,
@@ -53,12 +53,25 @@ pub struct Corpus {
     scratch: Vec<u64>,
 }
 
+impl Default for Corpus {
+    fn default() -> Corpus {
+        Corpus::new()
+    }
+}
+
 impl Corpus {
     /// An empty corpus.
     pub fn new() -> Corpus {
         Corpus {
+            names: BTreeMap::new(),
+            labels: Vec::new(),
+            texts: Vec::new(),
+            bytes: 0,
+            numbers: HashMap::default(),
+            keys: Vec::new(),
             starts: vec![0],
-            ..Corpus::default()
+            counts: Vec::new(),
+            scratch: Vec::new(),
         }
     }
 

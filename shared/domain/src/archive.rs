@@ -144,6 +144,8 @@ mod tests {
             error: None,
             attempts: 1,
             times: vec![],
+            steps: 0,
+            notes: vec![],
         };
         let mut chunk_line = Vec::new();
         record.write_json(&columns, &mut chunk_line).unwrap();

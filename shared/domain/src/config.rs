@@ -21,6 +21,8 @@ pub const ROWMILL_RUN: &str = "ROWMILL_RUN";
 pub const ROWMILL_CHUNK: &str = "ROWMILL_CHUNK";
 /// enrich: the phase, from 0; set by submit on the job.
 pub const ROWMILL_PHASE: &str = "ROWMILL_PHASE";
+/// enrich: `2` in the second round of a run; set by report on the job.
+pub const ROWMILL_ROUND: &str = "ROWMILL_ROUND";
 /// All: the work bucket.
 pub const ROWMILL_WORK_BUCKET: &str = "ROWMILL_WORK_BUCKET";
 /// All: the name of the stack, the prefix of tables, job definitions and schedules.
@@ -30,11 +32,11 @@ pub const ROWMILL_STACK: &str = "ROWMILL_STACK";
 pub const ROWMILL_LOG: &str = "ROWMILL_LOG";
 /// The default of [`ROWMILL_LOG`].
 pub const ROWMILL_LOG_DEFAULT: &str = "info";
-/// split, submit, cleanup: the ARN of the topic for messages between stages.
+/// split, submit, cleanup, api: the ARN of the topic for messages between stages.
 pub const ROWMILL_TOPIC: &str = "ROWMILL_TOPIC";
 /// submit, report, cleanup: the job queue, by name or ARN.
 pub const ROWMILL_QUEUE: &str = "ROWMILL_QUEUE";
-/// submit: the name of the enrich function, whose image the jobs run.
+/// submit, api: the name of the enrich function, whose image the jobs run, and which previews.
 pub const ROWMILL_IMAGE_FUNCTION: &str = "ROWMILL_IMAGE_FUNCTION";
 /// submit: the ARN of the role of the jobs' containers.
 pub const ROWMILL_JOB_ROLE: &str = "ROWMILL_JOB_ROLE";
@@ -46,7 +48,7 @@ pub const ROWMILL_LOG_GROUP: &str = "ROWMILL_LOG_GROUP";
 pub const ROWMILL_MAX_VCPUS: &str = "ROWMILL_MAX_VCPUS";
 /// split, submit: the processor architecture of the jobs: `arm64` or `x86_64`.
 pub const ROWMILL_ARCHITECTURE: &str = "ROWMILL_ARCHITECTURE";
-/// submit: the compute of the queue: `fargate` or `ec2`.
+/// submit, report: the compute of the queue: `fargate` or `ec2`.
 pub const ROWMILL_CAPACITY: &str = "ROWMILL_CAPACITY";
 /// submit: whether containers get a public address: `true` or `false`. They need one if the subnets
 /// have no NAT. Default: `false`.
@@ -68,6 +70,18 @@ pub const ROWMILL_CONFIGURATION_SET: &str = "ROWMILL_CONFIGURATION_SET";
 pub const ROWMILL_LINK_URL: &str = "ROWMILL_LINK_URL";
 /// report, api: the ARN of the secret that signs links in mail.
 pub const ROWMILL_LINK_KEY: &str = "ROWMILL_LINK_KEY";
+/// api, cleanup: the inbox bucket.
+pub const ROWMILL_INBOX_BUCKET: &str = "ROWMILL_INBOX_BUCKET";
+/// api: the claim of a token with the role of a person.
+pub const ROWMILL_ROLE_CLAIM: &str = "ROWMILL_ROLE_CLAIM";
+/// api: the claim of a token with the email address of a person.
+pub const ROWMILL_NAME_CLAIM: &str = "ROWMILL_NAME_CLAIM";
+/// api: the issuer of the tokens, with which the page signs people in.
+pub const ROWMILL_ISSUER: &str = "ROWMILL_ISSUER";
+/// api: the id of the page as a client of the issuer.
+pub const ROWMILL_CLIENT: &str = "ROWMILL_CLIENT";
+/// api: the sites that the page calls to sign people in, separated by commas.
+pub const ROWMILL_SIGN_IN_SITES: &str = "ROWMILL_SIGN_IN_SITES";
 /// cleanup, api: the SES identity that covers the sender of mail: an address or a domain.
 pub const ROWMILL_IDENTITY: &str = "ROWMILL_IDENTITY";
 /// split: the ARN of the KMS key for the tables of runs. Default: DynamoDB's own key.
@@ -76,6 +90,8 @@ pub const ROWMILL_TABLE_KEY: &str = "ROWMILL_TABLE_KEY";
 pub const ROWMILL_SCHEDULE_GROUP: &str = "ROWMILL_SCHEDULE_GROUP";
 /// split, cleanup: the ARN of the role with which schedules publish.
 pub const ROWMILL_SCHEDULE_ROLE: &str = "ROWMILL_SCHEDULE_ROLE";
+/// Lambda: the name of the function.
+pub const AWS_LAMBDA_FUNCTION_NAME: &str = "AWS_LAMBDA_FUNCTION_NAME";
 /// Lambda: the address of the runtime API. It is set only in a function, which distinguishes a
 /// function from a Batch child.
 pub const AWS_LAMBDA_RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
@@ -87,6 +103,9 @@ pub const ROWMILL_STATE: &str = "ROWMILL_STATE";
 /// `rowmill run`: the SMTP relay for mail, `smtps://user:password@host` or
 /// `smtp://user:password@host:587`. Without it, mail is written to a file.
 pub const ROWMILL_SMTP: &str = "ROWMILL_SMTP";
+
+/// `rowmill cancel`: the name of the user, who is named as the reason.
+pub const USER: &str = "USER";
 
 /// enrich: the prefix of variables that hold the values of secrets; the name of the secret follows.
 /// Batch sets them from the job definition. On one machine, the user sets them.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::keys;
 use crate::run::RunId;
 
 /// One delivery of an event to a stage.
@@ -18,7 +19,7 @@ pub struct Invocation {
 }
 
 /// An object was put into the inbox. The event of split.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectCreated {
     /// The inbox bucket.
     pub bucket: String,
@@ -32,6 +33,14 @@ pub struct ObjectCreated {
     pub size: u64,
     /// When the object was put.
     pub time: DateTime<Utc>,
+}
+
+impl ObjectCreated {
+    /// The id of the run that the upload starts.
+    pub fn run_id(&self) -> RunId {
+        let folder = keys::folder(&self.key).unwrap_or_default();
+        RunId::new(&self.bucket, &self.key, &self.version, self.time, folder)
+    }
 }
 
 /// The answer of report when the email of a run is sent. The event of cleanup.

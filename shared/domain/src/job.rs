@@ -1,6 +1,7 @@
 //! AWS Batch jobs: definitions, requests, and what Batch reports about them.
 
 mod graph;
+mod resources;
 pub mod rules;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use graph::{PlannedJob, job_graph};
+pub use resources::Resources;
 
 use crate::run::RunId;
 
@@ -17,14 +19,30 @@ use crate::run::RunId;
 #[serde(transparent)]
 pub struct JobName(pub String);
 
+/// What ends the names of jobs of the second round.
+const SECOND_ROUND: &str = "-second";
+
 impl JobName {
     /// Returns the name of the job for a chunk and phase of a run: `<run>-c00000-p0`.
     pub fn new(run: &RunId, chunk: u32, phase: u16) -> JobName {
         JobName(format!("{run}-c{chunk:05}-p{phase}"))
     }
 
-    /// Returns the run, chunk and phase in a name. `None`: Rowmill did not submit the job.
+    /// Returns the name of the job for a chunk and phase in the second round of a run:
+    /// `<run>-c00000-p0-second`.
+    pub fn second_round(run: &RunId, chunk: u32, phase: u16) -> JobName {
+        JobName(format!("{}{SECOND_ROUND}", JobName::new(run, chunk, phase)))
+    }
+
+    /// Whether the job belongs to the second round of its run.
+    pub fn is_second_round(&self) -> bool {
+        self.0.ends_with(SECOND_ROUND)
+    }
+
+    /// Returns the run, chunk and phase in a name, in either round. `None`: Rowmill did not submit the
+    /// job.
     pub fn parse(name: &str) -> Option<(RunId, u32, u16)> {
+        let name = name.strip_suffix(SECOND_ROUND).unwrap_or(name);
         let (rest, phase) = name.rsplit_once("-p")?;
         let (run, chunk) = rest.rsplit_once("-c")?;
         Some((run.parse().ok()?, chunk.parse().ok()?, phase.parse().ok()?))
@@ -202,10 +220,9 @@ pub struct JobDefinition {
     /// The command. `Ref::name` stands for the parameter `name` of the job.
     #[serde(default)]
     pub command: Vec<String>,
-    /// The number of vCPUs.
-    pub vcpu: f64,
-    /// Memory in MiB.
-    pub memory_mib: u32,
+    /// vCPUs, memory and storage.
+    #[serde(flatten)]
+    pub resources: Resources,
     /// Environment variables.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
@@ -219,6 +236,15 @@ pub struct JobDefinition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u32>,
 }
+
+/// Returns the queue that runs jobs On-Demand only, beside a queue given by name or ARN. Every
+/// deployment has both.
+pub fn on_demand_queue(queue: &str) -> String {
+    format!("{queue}-on-demand")
+}
+
+/// The share of the queue's capacity that all jobs have in common. Priorities count within a share.
+pub const SHARE: &str = "rowmill";
 
 /// A request to submit a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -234,6 +260,13 @@ pub struct SubmitJob {
     /// job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub array_size: Option<u32>,
+    /// Jobs of a queue with a higher priority start first. The queue must have a fair-share scheduling
+    /// policy. At most [`crate::limits::PRIORITY_MAX`].
+    #[serde(default)]
+    pub priority: u32,
+    /// Overrides the vCPUs and memory of the definition. Its storage stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
     /// At most [`crate::limits::DEPENDS_ON_MAX`] dependencies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub depends_on: Vec<Dependency>,
@@ -325,6 +358,9 @@ pub struct JobDetail {
     /// The index of a child.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub array_index: Option<u32>,
+    /// Of an array's parent: the number of its children in each state. Empty in listings.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub children: BTreeMap<JobStatus, u32>,
     /// The exit code of the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i32>,

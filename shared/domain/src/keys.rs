@@ -12,6 +12,37 @@ pub const RUNS: &str = "runs/";
 /// `programs/`: files that `command` steps can fetch.
 pub const PROGRAMS: &str = "programs/";
 
+/// `uploads/`: workbooks that were uploaded through the API and have not started a run yet.
+pub const UPLOADS: &str = "uploads/";
+
+/// `uploads/<upload>/`
+pub fn upload_prefix(upload: &str) -> String {
+    format!("{UPLOADS}{upload}/")
+}
+
+/// `uploads/<upload>/<file>`
+pub fn upload(upload: &str, file: &str) -> String {
+    format!("{UPLOADS}{upload}/{file}")
+}
+
+/// `exports/<run>/`: exports of a run, which are removed after a day.
+pub fn exports_prefix(run: &RunId) -> String {
+    format!("exports/{run}/")
+}
+
+/// `exports/<run>/<export>/`
+pub fn export_prefix(run: &RunId, export: &str) -> String {
+    format!("exports/{run}/{export}/")
+}
+
+/// Returns the name of the pipeline whose file has this key.
+pub fn pipeline_of(key: &str) -> Option<PipelineName> {
+    key.strip_prefix(PIPELINES)?
+        .strip_suffix(".toml")?
+        .parse()
+        .ok()
+}
+
 /// `pipelines/<name>.toml`
 pub fn pipeline(name: &PipelineName) -> String {
     format!("{PIPELINES}{name}.toml")
@@ -31,6 +62,11 @@ pub fn run_of(key: &str) -> Option<RunId> {
 /// `runs/<id>/manifest.json`: split's commit point.
 pub fn manifest(run: &RunId) -> String {
     format!("runs/{run}/manifest.json")
+}
+
+/// `runs/<id>/second-round.json`: what the second round of a run does, if there is one.
+pub fn second_round(run: &RunId) -> String {
+    format!("runs/{run}/second-round.json")
 }
 
 /// `runs/<id>/rejected.jsonl`: the rejected rows, JSON Lines of [`crate::Rejected`].
@@ -56,6 +92,16 @@ pub fn result(run: &RunId, source_key: &str) -> String {
 /// `results/<id>/rows/00000.jsonl.gz`: the records of a chunk with their outcomes.
 pub fn archived_rows(run: &RunId, chunk: u32) -> String {
     format!("results/{run}/rows/{chunk:05}.jsonl.gz")
+}
+
+/// `results/<id>/index/about.json`: [`crate::index::IndexInfo`].
+pub fn index_about(run: &RunId) -> String {
+    format!("results/{run}/index/about.json")
+}
+
+/// `results/<id>/index/rows.bin`: the rows of the index.
+pub fn index_rows(run: &RunId) -> String {
+    format!("results/{run}/index/rows.bin")
 }
 
 /// `results/<id>/rejected.jsonl.gz`: [`rejected`], archived.

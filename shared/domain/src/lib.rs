@@ -7,11 +7,14 @@
 //! | module | content |
 //! |---|---|
 //! | [`run`], [`pipeline_name`] | run ids, states, counts, failures |
+//! | [`tally`] | what the children of a run have done so far, and what that costs |
 //! | [`manifest`] | split's commit point: columns, chunks and the embedded pipeline |
 //! | [`sheet`], [`value`], [`record`] | references to sheets, delimiters, cell values, records, the chunk format |
 //! | [`outcome`], [`reason`], [`mod@archive`] | the result of a record; why rows have none; records and outcomes kept with the result |
+//! | [`index`], [`review`] | the index of archived rows; what people decided about them |
 //! | [`job`] | AWS Batch jobs: definitions, requests, the job graph of a run, Batch's own rules |
 //! | [`event`], [`message`] | events that trigger stages, messages on the topic |
+//! | [`storage`] | storage classes of archived results, and how fast they are restored |
 //! | [`colors`] | the colors of workbook, mail and page |
 //! | [`keys`] | object keys in the work bucket |
 //! | [`limits`] | limits of AWS and Excel, each with its source |
@@ -25,6 +28,7 @@ pub mod colors;
 pub mod config;
 pub mod environment;
 pub mod event;
+pub mod index;
 pub mod job;
 pub mod keys;
 pub mod limits;
@@ -33,12 +37,18 @@ pub mod manifest;
 pub mod message;
 pub mod outcome;
 pub mod pipeline_name;
+pub mod preview;
+pub mod quantity;
 pub mod reason;
 pub mod record;
 pub mod rejected;
+pub mod review;
 pub mod run;
+pub mod second_round;
 pub mod secret;
 pub mod sheet;
+pub mod storage;
+pub mod tally;
 pub mod value;
 
 pub use manifest::Manifest;

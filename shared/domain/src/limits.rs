@@ -25,6 +25,9 @@ pub const EVALUATE_ON_EXIT_PATTERN_MAX: usize = 512;
 pub const ATTEMPT_SECONDS_MIN: u32 = 60;
 /// Maximum length of the name of a job or job definition. Source: AWS Batch API, SubmitJob.
 pub const JOB_NAME_MAX: usize = 128;
+/// The highest priority of a job. Source: AWS Batch API, SubmitJob, `schedulingPriorityOverride` (0 to
+/// 9999).
+pub const PRIORITY_MAX: u32 = 9999;
 /// Maximum number of tags of a job. Source: AWS Batch user guide, "Tag your AWS Batch resources".
 pub const TAGS_MAX: usize = 50;
 /// Maximum length of the key of a tag, in characters. Source: AWS Batch API, SubmitJob.
@@ -67,6 +70,17 @@ impl FargateMemory {
         FargateMemory::Steps { least, most, step }
     }
 
+    /// The smallest memory that Fargate offers and that is at least `mib`.
+    pub fn at_least(self, mib: u32) -> Option<u32> {
+        match self {
+            FargateMemory::OneOf(sizes) => sizes.iter().copied().find(|size| *size >= mib),
+            FargateMemory::Steps { least, most, step } => {
+                let steps = mib.saturating_sub(least).div_ceil(step);
+                Some(least + steps * step).filter(|size| *size <= most)
+            }
+        }
+    }
+
     /// Whether Fargate offers this memory.
     pub fn contains(self, mib: u32) -> bool {
         match self {
@@ -106,6 +120,20 @@ pub fn fargate_memory(vcpu: f64) -> Option<FargateMemory> {
     size.map(|(_, memory)| *memory)
 }
 
+/// Ephemeral storage of a task on Fargate that is included in its price, in GiB. Source: AWS Batch API,
+/// EphemeralStorage, and aws.amazon.com/fargate/pricing.
+pub const FARGATE_STORAGE_INCLUDED_GIB: u32 = 20;
+/// The most ephemeral storage of a task on Fargate, in GiB. Source: AWS Batch API, EphemeralStorage (21 to
+/// 200).
+pub const FARGATE_STORAGE_MAX_GIB: u32 = 200;
+
+/// The shortest time that a task on Fargate is billed for, in seconds. Source:
+/// aws.amazon.com/fargate/pricing.
+pub const BILLED_SECONDS_MIN: f64 = 60.0;
+/// Records that must be done before a share of failed ones stops a run (`[batch] stop_after`). Of fewer, the
+/// share says little: with 100, a run in which 5% fail has 20% among them less than once in a million
+/// runs.
+pub const STOP_AFTER_SAMPLE: u64 = 100;
 /// The least memory of a job on EC2, in MiB. Source: AWS Batch API, ResourceRequirement, "MEMORY".
 pub const EC2_MEMORY_MIN: u32 = 4;
 /// Fargate tasks that an account can launch at once. Source: ECS developer guide, "AWS Fargate throttling
@@ -121,6 +149,9 @@ pub const DRAIN_SECONDS: u32 = 25;
 
 /// Maximum number of records in a chunk, so that an array with one record per child is possible.
 pub const CHUNK_RECORDS: u32 = 10_000;
+/// Maximum size of a chunk, in bytes, unless it has a single record. A child and report hold a chunk in
+/// memory, and the smallest child has 512 MiB ([`FARGATE_SIZES`]).
+pub const CHUNK_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Maximum length of an object key, in UTF-8 bytes. Source: S3 user guide, "Naming Amazon S3 objects".
 pub const OBJECT_KEY_MAX: usize = 1024;
@@ -129,6 +160,8 @@ pub const OBJECT_KEY_MAX: usize = 1024;
 pub const OBJECT_METADATA_MAX: usize = 2048;
 /// Maximum number of keys in one DeleteObjects request. Source: S3 API.
 pub const DELETE_OBJECTS_MAX: usize = 1000;
+/// Maximum size of an object that is copied in one request, in bytes. Source: S3 API, CopyObject (5 GB).
+pub const COPY_MAX: u64 = 5 << 30;
 /// Maximum number of parts of an upload. Source: S3 user guide, "Amazon S3 multipart upload limits".
 pub const UPLOAD_PARTS_MAX: u64 = 10_000;
 
@@ -149,6 +182,8 @@ pub const ITEM_BYTES: usize = 400 * 1024;
 /// Maximum size of an outcome as JSON, in bytes. The rest of [`ITEM_BYTES`] is for the key and the names
 /// of attributes.
 pub const OUTCOME_BYTES: usize = ITEM_BYTES - 4 * 1024;
+/// Outcomes are read in pages of about this size, in bytes of JSON. Source: DynamoDB API, Query (1 MB).
+pub const OUTCOMES_PAGE_BYTES: usize = 1024 * 1024;
 /// Writes per second that a new on-demand table accepts immediately and without charge. Source: DynamoDB
 /// developer guide, "On-demand capacity mode" and "DynamoDB warm throughput".
 pub const NEW_TABLE_WRITES: u32 = 4000;
@@ -167,6 +202,10 @@ pub const PREVIEW_ROWS: usize = 20;
 pub const LAMBDA_SECONDS_MAX: u32 = 900;
 /// How long an invocation holds a claim on a piece of a run's work: its maximum running time.
 pub const CLAIM_LEASE: Duration = Duration::from_secs(LAMBDA_SECONDS_MAX as u64);
+/// How long the ledger of a deployment keeps a run after its temporary data was removed: 13 months, so
+/// that a run can be compared with that of a year ago. Much longer than a dead letter is kept, which
+/// would start an unknown run again.
+pub const RUN_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
 /// Retries of an asynchronous invocation. Source: Lambda developer guide, "How
 /// Lambda handles errors and retries with asynchronous invocation".
 pub const INVOCATION_RETRIES: u32 = 2;
@@ -175,6 +214,8 @@ pub const SCHEDULE_NAME_MAX: usize = 64;
 /// Maximum length of the name of a pipeline, so that names of schedules, which contain the run id, fit
 /// into [`SCHEDULE_NAME_MAX`].
 pub const PIPELINE_NAME_MAX: usize = 32;
+/// Maximum number of retries of a run, so that the ids of retries fit into [`SCHEDULE_NAME_MAX`], too.
+pub const RETRIES_MAX: u16 = 9999;
 
 /// The regions that have Amazon Translate and Amazon Comprehend, which detects the language for it. CI
 /// compares them with the endpoints of the AWS SDK for Python.

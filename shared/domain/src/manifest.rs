@@ -44,7 +44,7 @@ pub struct Manifest {
     pub phases: u16,
     /// The number of rows below the header: records + rejected.
     pub rows_in: u64,
-    /// The number of records in all chunks.
+    /// The number of records of the result: those in the chunks, or with `base` those of the base.
     pub records: u64,
     /// The number of rejected rows by reason. The rows are in [`crate::keys::rejected`].
     pub rejected: BTreeMap<RejectReason, u64>,
@@ -57,6 +57,42 @@ pub struct Manifest {
     /// The values of the parameters: from the metadata of the object, and defaults.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: ParameterValues,
+    /// The run whose archived rows this run continues. `None`: the run has every record in its own
+    /// chunks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
+}
+
+/// The run whose archived rows another run continues. The chunks of that run have only the records to
+/// process again; report takes the others from the archived rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Base {
+    /// The run.
+    pub run: RunId,
+    /// Why it is continued.
+    pub by: Continuation,
+    /// The number of records that are processed again.
+    pub records: u64,
+    /// The files of its archived rows.
+    pub chunks: Vec<ChunkPlan>,
+    /// Whether the rows that are not processed again may be the results of other steps: a retry, or an
+    /// earlier one, had a pipeline with other steps. Such rows are not evaluated again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub mixed: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Why a run continues the archived rows of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Continuation {
+    /// Some of the records are retried.
+    Retry,
+    /// Checks and derived columns have changed, and are evaluated again. No step runs.
+    Reevaluation,
 }
 
 /// Why a manifest cannot be read.
@@ -102,6 +138,21 @@ impl Manifest {
     /// Returns the number of jobs of the run, to which report counts. An array counts as one job.
     pub fn jobs(&self) -> u32 {
         self.chunks.len() as u32 * u32::from(self.phases)
+    }
+
+    /// Returns the number of records in the chunks, which the run processes.
+    pub fn processed(&self) -> u64 {
+        self.chunks.iter().map(|c| u64::from(c.records)).sum()
+    }
+
+    /// Returns the manifest as it is archived with the rows of the result: its chunks are the files of
+    /// archived rows, which have the records of the base, too.
+    pub fn archived(&self) -> Manifest {
+        let chunks = self.base.as_ref().map(|base| base.chunks.clone());
+        Manifest {
+            chunks: chunks.unwrap_or_else(|| self.chunks.clone()),
+            ..self.clone()
+        }
     }
 
     /// Returns the names of the input columns.

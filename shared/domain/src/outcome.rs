@@ -8,7 +8,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::record::{JsonValue, Outputs, retype, serialize_values};
-use crate::value::Kind;
+use crate::value::{Kind, Value};
 
 /// The status of a row of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -61,6 +61,58 @@ pub struct Outcome {
     pub attempts: u32,
     /// The time of each step that ran.
     pub times: Vec<StepTime>,
+    /// The number of steps that are done, from the first. The record can continue with the next one. 0 if
+    /// an earlier version wrote the outcome.
+    pub steps: u16,
+    /// What these steps noted, such as a text that was truncated.
+    pub notes: Vec<String>,
+}
+
+impl Outcome {
+    /// The outcome after the first `steps` steps, from which the record can be processed again: without
+    /// derived columns, error and attempts. `None` if not all of them are done. `outputs` are the names
+    /// of their outputs.
+    pub fn after(&self, steps: u16, outputs: &[&str]) -> Option<Outcome> {
+        let is_kept = |name: &str| outputs.contains(&name);
+        let kept = self.outputs.iter().filter(|(name, _)| is_kept(name));
+        (self.steps >= steps).then(|| Outcome {
+            row: self.row,
+            phase: 0,
+            status: Status::Ok,
+            outputs: kept.cloned().collect(),
+            error: None,
+            attempts: 0,
+            times: self
+                .times
+                .iter()
+                .copied()
+                .filter(|time| time.step < steps)
+                .collect(),
+            steps,
+            notes: self
+                .notes
+                .iter()
+                .filter(|note| failed_step(note).is_none_or(|step| step < steps))
+                .cloned()
+                .collect(),
+        })
+    }
+}
+
+impl Outcome {
+    /// Returns about how many bytes the outcome has as JSON, if no character needs an escape. It is cheap:
+    /// nothing is serialized.
+    pub fn estimated_bytes(&self) -> usize {
+        let outputs = self.outputs.iter().map(|(name, value)| {
+            name.len()
+                + match value {
+                    Value::Text(text) => text.len(),
+                    _ => 32,
+                }
+        });
+        let notes: usize = self.notes.iter().map(String::len).sum();
+        64 + outputs.sum::<usize>() + self.error.as_ref().map_or(0, String::len) + notes
+    }
 }
 
 /// Returns the text of [`Outcome::error`] for a failed step with this index: `step 2 (http): reason`.
@@ -92,6 +144,12 @@ impl Serialize for Outcome {
         if !self.times.is_empty() {
             map.serialize_entry("times", &self.times)?;
         }
+        if self.steps > 0 {
+            map.serialize_entry("steps", &self.steps)?;
+        }
+        if !self.notes.is_empty() {
+            map.serialize_entry("notes", &self.notes)?;
+        }
         map.end()
     }
 }
@@ -112,6 +170,10 @@ impl<'de> Deserialize<'de> for Outcome {
             attempts: u32,
             #[serde(default)]
             times: Vec<StepTime>,
+            #[serde(default)]
+            steps: u16,
+            #[serde(default)]
+            notes: Vec<String>,
         }
         let mut wire = Wire::deserialize(deserializer)?;
         for (name, value) in &mut wire.outputs.0 {
@@ -127,6 +189,8 @@ impl<'de> Deserialize<'de> for Outcome {
             error: wire.error,
             attempts: wire.attempts,
             times: wire.times,
+            steps: wire.steps,
+            notes: wire.notes,
         })
     }
 }
@@ -163,7 +227,6 @@ impl<'de> Deserialize<'de> for Ordered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::Value;
 
     #[test]
     fn the_failed_step_is_parsed_from_the_error() {
@@ -171,6 +234,33 @@ mod tests {
         for other in ["step 0 (http): 404", "step two (http)", "check `a`: no", ""] {
             assert_eq!(failed_step(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn an_outcome_continues_after_the_steps_that_are_done() {
+        let outcome = Outcome {
+            row: 4,
+            phase: 1,
+            status: Status::Failed,
+            outputs: vec![("a".into(), 1.0.into()), ("derived".into(), 2.0.into())],
+            error: Some("step 2 (http): 404".into()),
+            attempts: 3,
+            times: vec![StepTime { step: 0, ms: 1.5 }, StepTime { step: 1, ms: 9.0 }],
+            steps: 1,
+            notes: vec![step_error(0, "http", "truncated")],
+        };
+        let after = outcome.after(1, &["a"]).unwrap();
+        assert_eq!(
+            (after.status, after.attempts, after.steps),
+            (Status::Ok, 0, 1)
+        );
+        assert_eq!((after.phase, after.error), (0, None));
+        assert_eq!(after.outputs, outcome.outputs[..1]);
+        assert_eq!(
+            (&after.times[..], &after.notes),
+            (&outcome.times[..1], &outcome.notes)
+        );
+        assert_eq!(outcome.after(2, &["a"]), None);
     }
 
     #[test]
@@ -189,11 +279,13 @@ mod tests {
             error: Some("step 2 (http): 404".into()),
             attempts: 3,
             times: vec![StepTime { step: 0, ms: 1.5 }],
+            steps: 1,
+            notes: vec!["step 1 (http): truncated".into()],
         };
         let json = serde_json::to_string(&outcome).unwrap();
         assert_eq!(
             json,
-            r#"{"row":4,"phase":1,"status":"failed","outputs":{"tax_due":812,"day":"2024-01-31"},"types":{"day":"date"},"error":"step 2 (http): 404","attempts":3,"times":[{"step":0,"ms":1.5}]}"#
+            r#"{"row":4,"phase":1,"status":"failed","outputs":{"tax_due":812,"day":"2024-01-31"},"types":{"day":"date"},"error":"step 2 (http): 404","attempts":3,"times":[{"step":0,"ms":1.5}],"steps":1,"notes":["step 1 (http): truncated"]}"#
         );
         assert_eq!(serde_json::from_str::<Outcome>(&json).unwrap(), outcome);
     }

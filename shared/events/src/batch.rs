@@ -140,6 +140,7 @@ mod tests {
             status_reason: Some("Essential container in task exited".into()),
             array_size: None,
             array_index: None,
+            children: Default::default(),
             exit_code: Some(75),
             reason: None,
             attempts: 3,

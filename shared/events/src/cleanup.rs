@@ -21,8 +21,11 @@ pub enum ToCleanup {
         /// The run.
         run: RunId,
     },
-    /// The scheduled sweep: find stalled runs and leftovers.
-    Sweep,
+    /// The scheduled sweep, or one that someone asks for: find stalled runs and leftovers.
+    Sweep {
+        /// Whether it changes nothing.
+        dry_run: bool,
+    },
 }
 
 /// Parses the record that Lambda sends to report's destination for successes, and returns report's
@@ -53,23 +56,32 @@ pub fn reported(payload: &Value) -> Result<Option<Reported>, EventError> {
     Ok(record.response_payload)
 }
 
-/// Parses the events that start cleanup: a destination record, messages of the topic, or the event of
-/// the schedule. Messages for other stages are ignored.
+/// Parses the events that start cleanup: a destination record, messages of the topic, the event of the
+/// schedule, or a request by hand, `{"dry_run": true}` or `false`. Messages for other stages are ignored.
 ///
 /// # Errors
 /// The payload is none of these.
 pub fn to_cleanup(payload: &Value) -> Result<Vec<ToCleanup>, EventError> {
     if payload["detail-type"] == "Scheduled Event" {
-        return Ok(vec![ToCleanup::Sweep]);
+        return Ok(vec![ToCleanup::Sweep { dry_run: false }]);
+    }
+    if let Some(dry_run) = payload.get("dry_run") {
+        let request = dry_run.as_bool();
+        let dry_run =
+            request.ok_or_else(|| EventError::field("request for a sweep", "dry_run", dry_run))?;
+        return Ok(vec![ToCleanup::Sweep { dry_run }]);
     }
     if sns::is_sns(payload) {
         let messages = sns::sns_messages(payload)?.into_iter();
         return Ok(messages
             .filter_map(|message| match message {
                 RunMessage::Due { run } => Some(ToCleanup::Due { run }),
-                RunMessage::Split { .. } | RunMessage::Failed { .. } | RunMessage::Check { .. } => {
-                    None
-                }
+                RunMessage::Split { .. }
+                | RunMessage::Stop { .. }
+                | RunMessage::Failed { .. }
+                | RunMessage::Check { .. }
+                | RunMessage::Retry(_)
+                | RunMessage::Upload(_) => None,
             })
             .collect());
     }

@@ -5,12 +5,12 @@
 //! | module | event | stage |
 //! |---|---|---|
 //! | `s3` | an upload, directly from S3 or through SNS | split |
-//! | `sns` | a message of the topic | submit, report, cleanup |
+//! | `sns` | a message of the topic | all |
 //! | `batch` | a job changed its state (EventBridge) | report |
 //! | `bounce` | an email bounced (SES through SNS) | report |
 //! | `cleanup` | report finished (Lambda destination), or a sweep is due | cleanup |
 //!
-//! `report` and `cleanup` combine everything that starts their stage. `events/` contains a real
+//! `split`, `report` and `cleanup` combine everything that starts their stage. `events/` contains a real
 //! payload of each format, with the expected result next to it.
 //!
 //! The terms are defined in `docs/glossary.md`.
@@ -23,6 +23,7 @@ mod event_errors;
 mod report;
 mod s3;
 mod sns;
+mod split;
 
 pub use batch::{job_state_change, job_state_change_event};
 pub use cleanup::{ToCleanup, reported, reported_event, schedule_event, to_cleanup};
@@ -31,6 +32,7 @@ pub use event_errors::EventErrors;
 pub use report::{ToReport, to_report};
 pub use s3::{s3_created, s3_created_event};
 pub use sns::{scheduled_message_event, sns_messages, sns_messages_event};
+pub use split::{ToSplit, to_split};
 
 /// The account id in events that are written locally.
 const LOCAL_ACCOUNT: &str = "000000000000";

@@ -56,6 +56,10 @@ fn from_topic(message: RunMessage) -> Option<ToReport> {
     match message {
         RunMessage::Failed { run, failure } => Some(ToReport::Failed { run, failure }),
         RunMessage::Check { run } => Some(ToReport::Check { run }),
-        RunMessage::Split { .. } | RunMessage::Due { .. } => None,
+        RunMessage::Split { .. }
+        | RunMessage::Stop { .. }
+        | RunMessage::Due { .. }
+        | RunMessage::Retry(_)
+        | RunMessage::Upload(_) => None,
     }
 }

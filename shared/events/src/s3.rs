@@ -37,7 +37,7 @@ pub fn s3_created(payload: &Value) -> Result<Vec<ObjectCreated>, EventError> {
     direct(payload)
 }
 
-fn direct(payload: &Value) -> Result<Vec<ObjectCreated>, EventError> {
+pub(crate) fn direct(payload: &Value) -> Result<Vec<ObjectCreated>, EventError> {
     // S3 sends this event once, when the notification is configured.
     if payload["Event"] == "s3:TestEvent" {
         return Ok(Vec::new());

@@ -120,6 +120,8 @@ mod tests {
         for kind in RunMessage::KINDS {
             let text = json!({
                 "kind": kind, "run": run, "failure": { "stage": "", "what": "", "advice": "" },
+                "bucket": "inbox", "key": "reviews/a.xlsx", "version": "1", "versioned": true,
+                "size": 1, "time": "2026-11-21T00:00:00Z",
             });
             let read = sns_messages(&event(&text)).unwrap();
             assert_eq!(read[0].kind(), kind);

@@ -8,7 +8,8 @@ use rowmill_domain::event::ObjectCreated;
 use rowmill_domain::job::JobStateChange;
 use rowmill_domain::message::RunMessage;
 use rowmill_events::{
-    ToCleanup, ToReport, job_state_change, s3_created, sns_messages, to_cleanup, to_report,
+    ToCleanup, ToReport, ToSplit, job_state_change, s3_created, sns_messages, to_cleanup,
+    to_report, to_split,
 };
 use serde_json::{Value, json};
 
@@ -55,8 +56,45 @@ fn s3_notifications_are_parsed_directly_and_through_sns() {
 }
 
 #[test]
+fn a_retry_is_requested_through_the_topic_or_by_hand() {
+    let (payload, expected) = pair("sns-retry");
+    let by_hand = file("split-retry.json");
+    for payload in [&payload, &by_hand] {
+        let events = to_split(payload).unwrap();
+        let [ToSplit::Retry(request)] = &events[..] else {
+            panic!("{events:?}")
+        };
+        let message = RunMessage::Retry(request.clone());
+        assert_eq!(json!([message]), expected);
+    }
+    let (payload, _) = pair("sns-upload");
+    let [RunMessage::Upload(upload)] = &sns_messages(&payload).unwrap()[..] else {
+        panic!("one upload")
+    };
+    assert_eq!(
+        to_split(&payload).unwrap(),
+        [ToSplit::Created(upload.clone())]
+    );
+    let (payload, _) = pair("s3-put");
+    assert!(matches!(
+        to_split(&payload).unwrap()[..],
+        [ToSplit::Created(_)]
+    ));
+    assert_eq!(to_split(&file("sns-due.json")).unwrap(), []);
+    assert!(to_split(&json!({ "kind": "retry" })).is_err());
+}
+
+#[test]
 fn messages_of_the_topic_are_parsed() {
-    for name in ["sns-split", "sns-failed", "sns-check", "sns-due"] {
+    for name in [
+        "sns-split",
+        "sns-stop",
+        "sns-failed",
+        "sns-check",
+        "sns-due",
+        "sns-retry",
+        "sns-upload",
+    ] {
         let (payload, expected) = pair(name);
         let messages = sns_messages(&payload).unwrap();
         assert_eq!(json!(messages), expected, "{name}");
@@ -103,7 +141,10 @@ fn report_ignores_messages_for_other_stages() {
     assert_eq!(to_report(&payload).unwrap(), [expected]);
     let check = ToReport::Check { run: run.clone() };
     assert_eq!(to_report(&file("sns-check.json")).unwrap(), [check]);
-    assert_eq!(to_report(&file("sns-split.json")).unwrap(), []);
+    for other in ["sns-split.json", "sns-stop.json"] {
+        assert_eq!(to_report(&file(other)).unwrap(), []);
+        assert_eq!(to_cleanup(&file(other)).unwrap(), []);
+    }
 }
 
 #[test]
@@ -112,11 +153,14 @@ fn cleanup_starts_after_reports_for_sweeps_and_for_due_runs() {
         let (payload, expected) = pair(name);
         let read = match &to_cleanup(&payload).unwrap()[..] {
             [ToCleanup::Reported(reported)] => json!({ "reported": reported }),
-            [ToCleanup::Sweep] => json!("sweep"),
+            [ToCleanup::Sweep { dry_run: false }] => json!("sweep"),
             other => panic!("{name}: {other:?}"),
         };
         assert_eq!(read, expected, "{name}");
     }
+    let by_hand = to_cleanup(&file("cleanup-sweep.json")).unwrap();
+    assert_eq!(by_hand, [ToCleanup::Sweep { dry_run: true }]);
+    assert!(to_cleanup(&json!({ "dry_run": "yes" })).is_err());
     let run = "20261121-reviews-0a1b2c3d4e5f".parse().unwrap();
     let due = to_cleanup(&file("sns-due.json")).unwrap();
     assert_eq!(due, [ToCleanup::Due { run }]);

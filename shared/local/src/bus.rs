@@ -11,6 +11,7 @@ use rand::{Rng, SeedableRng};
 use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
+pub use crate::topic::subscriber;
 use crate::{Cloud, LocalError};
 
 /// The stage that receives a message.

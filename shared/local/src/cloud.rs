@@ -9,6 +9,8 @@ use tokio::sync::watch;
 use crate::private::create_private;
 use crate::{LocalError, db};
 
+const FILE: &str = "cloud.db";
+
 /// The tables of the queue ([`crate::bus`]) and of scheduled messages ([`crate::LocalScheduler`]).
 /// The local Batch adds its own.
 const SCHEMA: &str = "
@@ -47,13 +49,18 @@ struct Inner {
 }
 
 impl Cloud {
+    /// Whether a state directory has no `cloud.db`.
+    pub fn is_missing(state: &Path) -> bool {
+        matches!(state.join(FILE).try_exists(), Ok(false))
+    }
+
     /// Opens `<state>/cloud.db`. Creates the directory and the database if they do not exist.
     ///
     /// # Errors
     /// The directory or the database cannot be created or read, or the database has another format.
     pub fn open(state: &Path) -> Result<Cloud, LocalError> {
         create_private(state).map_err(LocalError::file(state))?;
-        let path = state.join("cloud.db");
+        let path = state.join(FILE);
         let conn = db::open(&path, SCHEMA)?;
         Ok(Cloud(Arc::new(Inner {
             path,

@@ -8,8 +8,9 @@ use rusqlite::Connection;
 use crate::LocalError;
 
 /// The format of the databases, stored as SQLite's `user_version` (0 in a new database). No other
-/// format can be opened: format 3 called phases "stages".
-const FORMAT: i64 = 4;
+/// format can be opened: format 3 called phases "stages", and
+/// format 4 had no tally.
+const FORMAT: i64 = 5;
 
 /// How long a statement waits for the transaction of another process. Transactions take milliseconds;
 /// the rest is for a disk that stalls.
@@ -42,6 +43,16 @@ pub(crate) fn open(path: &Path, schema: &str) -> Result<Connection, LocalError> 
             known: FORMAT,
         }),
     }
+}
+
+/// Opens a database that [`open`] has created, for statements that only read.
+pub(crate) fn open_reader(path: &Path) -> Result<Connection, LocalError> {
+    let conn = Connection::open(path).map_err(LocalError::database(path))?;
+    let prepared = conn
+        .busy_timeout(BUSY_TIMEOUT)
+        .and_then(|()| conn.pragma_update(None, "query_only", true));
+    prepared.map_err(LocalError::database(path))?;
+    Ok(conn)
 }
 
 fn prepare(conn: &Connection) -> rusqlite::Result<()> {

@@ -6,17 +6,26 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::Utc;
+use rowmill_domain::RunId;
 use rowmill_domain::event::Invocation;
 use rowmill_domain::limits;
+use rowmill_events::{ToCleanup, ToSplit, to_cleanup, to_split};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use crate::bus::{self, Chaos, QueuedMessage, Target};
-use crate::{Cloud, LocalError, schedule};
+use crate::scope::names;
+use crate::{Cloud, LocalError, RunScope, schedule};
+
+/// How often to look for messages of other processes, such as a command that cancels the run.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Messages handled at the same time. Stages mostly wait for the disk.
 const CONCURRENCY: u32 = 4;
+
+/// Messages that are looked at to find those to deliver.
+const LOOKED_AT: u32 = 3 * CONCURRENCY + 1;
 
 /// Waits before the second and third attempt. Lambda waits one and two minutes, so that services can
 /// recover; on one machine only the disk can be busy.
@@ -54,18 +63,35 @@ pub struct HandlerError {
 /// asynchronous invocations: at least once, with three attempts before a message becomes a dead
 /// letter. An attempt that exceeds the time limit of a function fails.
 ///
+/// A run is not checked while a message about it is being handled or will be again: it is not stalled, even if the process
+/// was suspended for longer than a claim is held.
+///
 /// A message leaves the queue in the transaction that stores its answer. A message that was being
 /// handled when the process was killed is delivered again at the next start.
 pub struct Dispatcher {
     cloud: Cloud,
     chaos: Option<Chaos>,
+    /// `None`: all runs.
+    scope: Option<RunScope>,
 }
 
 impl Dispatcher {
     /// A dispatcher for the messages in `cloud`. `chaos` applies to the messages that it publishes.
     /// At most one may run per state directory.
     pub fn new(cloud: Cloud, chaos: Option<Chaos>) -> Dispatcher {
-        Dispatcher { cloud, chaos }
+        Dispatcher {
+            cloud,
+            chaos,
+            scope: None,
+        }
+    }
+
+    /// The same dispatcher, for the messages of one run. Others stay on the queue.
+    pub fn limited_to(self, run: RunScope) -> Dispatcher {
+        Dispatcher {
+            scope: Some(run),
+            ..self
+        }
     }
 
     /// Delivers messages until `stop` becomes true or its sender is dropped, and then waits for the
@@ -100,6 +126,7 @@ impl Dispatcher {
                 // Cannot end: `self.cloud` holds the sender.
                 _ = changed.changed(), if running.len() < CONCURRENCY as usize => {}
                 () = until(next) => {}
+                () = tokio::time::sleep(LOOK_EVERY), if running.len() < CONCURRENCY as usize => {}
             }
         }
         while let Some(attempt) = attempts.join_next_with_id().await {
@@ -112,7 +139,7 @@ impl Dispatcher {
     fn publish_scheduled(&self) -> Result<Option<i64>, LocalError> {
         let now = Utc::now().timestamp_millis();
         self.cloud
-            .with(|conn| schedule::publish_due(conn, self.chaos.as_ref(), now))
+            .with(|conn| schedule::publish_due(conn, self.chaos.as_ref(), self.scope.as_ref(), now))
     }
 
     /// Messages to deliver now, and when the next one is due if there is capacity for it.
@@ -124,21 +151,42 @@ impl Dispatcher {
         if capacity == 0 {
             return Ok((Vec::new(), None));
         }
-        // Running messages are still on the queue. The additional one gives the next due time.
+        // Running messages are still on the queue, and checks may be held back. The rest gives the next
+        // due time.
         let now = Utc::now().timestamp_millis();
         let waiting = self.cloud.with(|conn| {
-            let waiting = bus::first(conn, CONCURRENCY + 1)?;
+            let first = |conn: &rusqlite::Connection| match &self.scope {
+                None => bus::first(conn, LOOKED_AT),
+                // Those of other runs may be first.
+                Some(run) => {
+                    let mut all = bus::first(conn, u32::MAX)?;
+                    all.retain(|message| run.has_message(message.target, &message.payload));
+                    all.truncate(LOOKED_AT as usize);
+                    Ok(all)
+                }
+            };
+            let waiting = first(conn)?;
             match waiting.first() {
                 Some(message) if message.due > now + bus::LATEST => {
                     bus::catch_up(conn, now)?;
-                    bus::first(conn, CONCURRENCY + 1)
+                    first(conn)
                 }
                 _ => Ok(waiting),
             }
         })?;
+        // Also those that wait for another attempt.
+        let handled = |run: &RunId, of: &[QueuedMessage]| {
+            let mut stages = of.iter().filter(|other| other.target != Target::Cleanup);
+            stages.any(|other| is_about(other, run))
+        };
+        let held: Vec<i64> = waiting
+            .iter()
+            .filter(|message| checked_run(message).is_some_and(|run| handled(&run, &waiting)))
+            .map(|message| message.id)
+            .collect();
         let (due, later): (Vec<_>, Vec<_>) = waiting
             .into_iter()
-            .filter(|m| running.values().all(|other| other.id != m.id))
+            .filter(|m| running.values().all(|other| other.id != m.id) && !held.contains(&m.id))
             .partition(|m| m.due <= now);
         let next = later.first().map(|m| m.due);
         let due: Vec<_> = due.into_iter().take(capacity).collect();
@@ -202,6 +250,29 @@ impl Dispatcher {
         }
         Ok(())
     }
+}
+
+/// The run that a message lets cleanup check.
+fn checked_run(message: &QueuedMessage) -> Option<RunId> {
+    if message.target != Target::Cleanup {
+        return None;
+    }
+    match to_cleanup(&message.payload).ok()?.pop()? {
+        ToCleanup::Due { run } => Some(run),
+        ToCleanup::Reported(_) | ToCleanup::Sweep { .. } => None,
+    }
+}
+
+/// Whether a message is about a run.
+fn is_about(message: &QueuedMessage, run: &RunId) -> bool {
+    if message.target != Target::Split {
+        return names(&message.payload, run);
+    }
+    let events = to_split(&message.payload).unwrap_or_default();
+    events.iter().any(|event| match event {
+        ToSplit::Created(upload) => upload.run_id() == *run,
+        ToSplit::Retry(request) => request.id().as_ref() == Some(run),
+    })
 }
 
 /// Runs one attempt within the time limit of a function.

@@ -5,6 +5,8 @@ mod answers;
 mod coordination;
 mod outcomes;
 mod permits;
+mod readers;
+mod reviews;
 mod runs;
 mod table;
 
@@ -20,6 +22,7 @@ use crate::LocalError;
 use crate::db;
 use crate::private::create_private;
 use permits::Permits;
+use readers::Readers;
 use table::Table;
 
 /// The ledger of a state directory: `ledger.db`, `permits.db`, and one database per run under
@@ -30,7 +33,9 @@ use table::Table;
 pub struct SqliteLedger {
     path: PathBuf,
     tables: PathBuf,
+    /// The one connection that writes.
     conn: Arc<Mutex<Connection>>,
+    readers: Arc<Readers>,
     permits: Arc<Permits>,
     /// Tables in use. Each process opens a table once.
     open: Arc<Mutex<HashMap<RunId, Arc<Table>>>>,
@@ -48,7 +53,11 @@ impl SqliteLedger {
         let path = state.join("ledger.db");
         let schema = [runs::SCHEMA, coordination::SCHEMA].concat();
         let conn = db::open(&path, &schema)?;
+        // A ledger of an earlier version has the same format, but neither reviews nor the indexes.
+        conn.execute_batch(&[reviews::SCHEMA, runs::NEWEST, runs::OPEN_RUNS].concat())
+            .map_err(LocalError::database(&path))?;
         Ok(SqliteLedger {
+            readers: Arc::new(Readers::new(path.clone())),
             path,
             tables,
             conn: Arc::new(Mutex::new(conn)),
@@ -57,7 +66,28 @@ impl SqliteLedger {
         })
     }
 
-    /// Runs `work` on `ledger.db` in one transaction, isolated from all other processes.
+    /// Forgets the jobs and claims of runs that are not over: the queue and the jobs of the local Batch
+    /// were lost, so all work is done again. Outcomes stay. Returns whether there was anything.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn forget_open_work(&self) -> std::result::Result<bool, LocalError> {
+        let mut conn = self.conn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut forget = || {
+            let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut forgotten = 0;
+            for table in ["job", "claim"] {
+                let open = "SELECT id FROM run WHERE json_extract(item, '$.cleaned') IS NULL";
+                let delete = format!("DELETE FROM {table} WHERE run IN ({open})");
+                forgotten += transaction.execute(&delete, [])?;
+            }
+            transaction.commit()?;
+            Ok(forgotten > 0)
+        };
+        forget().map_err(LocalError::database(&self.path))
+    }
+
+    /// Runs `work`, which writes, on `ledger.db` in one transaction, isolated from all other processes.
     async fn transact<T: Send + 'static>(
         &self,
         operation: &'static str,
@@ -65,16 +95,27 @@ impl SqliteLedger {
         work: impl FnOnce(&Transaction<'_>) -> std::result::Result<T, LedgerError> + Send + 'static,
     ) -> Result<T> {
         let conn = Arc::clone(&self.conn);
-        let done = tokio::task::spawn_blocking(move || {
+        blocking(operation, resource, &self.path, move || {
             // If `work` panicked earlier, its transaction was rolled back.
             let mut conn = conn.lock().unwrap_or_else(PoisonError::into_inner);
             let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let value = work(&transaction)?;
             transaction.commit()?;
             Ok(value)
-        });
-        let result = done.await.unwrap_or_else(|e| Err(LedgerError::panicked(e)));
-        result.map_err(|error| error.into_port(operation, resource, &self.path))
+        })
+        .await
+    }
+
+    /// Reads from `ledger.db`, as it is when the call starts. Does not wait for a transaction that
+    /// writes, nor does one wait for it.
+    async fn read<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        resource: &str,
+        work: impl FnOnce(&Transaction<'_>) -> std::result::Result<T, LedgerError> + Send + 'static,
+    ) -> Result<T> {
+        let readers = Arc::clone(&self.readers);
+        blocking(operation, resource, &self.path, move || readers.read(work)).await
     }
 
     /// Runs `work` on a run's table.
@@ -86,17 +127,28 @@ impl SqliteLedger {
     ) -> Result<T> {
         let path = self.table_path(run);
         let (open, id, file) = (Arc::clone(&self.open), run.clone(), path.clone());
-        let done = tokio::task::spawn_blocking(move || {
+        blocking(operation, run.as_str(), &path, move || {
             let table = use_table(&open, id, &file)?;
             work(&table)
-        });
-        let result = done.await.unwrap_or_else(|e| Err(LedgerError::panicked(e)));
-        result.map_err(|error| error.into_port(operation, run.as_str(), &path))
+        })
+        .await
     }
 
     fn table_path(&self, run: &RunId) -> PathBuf {
         self.tables.join(format!("{run}.db"))
     }
+}
+
+/// Runs `work`, which uses the database at this path, on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    operation: &'static str,
+    resource: &str,
+    path: &Path,
+    work: impl FnOnce() -> std::result::Result<T, LedgerError> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let result = done.unwrap_or_else(|e| Err(LedgerError::panicked(e)));
+    result.map_err(|error| error.into_port(operation, resource, path))
 }
 
 /// Returns the run's table, reopened if its file was replaced.
@@ -112,7 +164,8 @@ fn use_table(
         return Ok(Arc::clone(table));
     }
     open.remove(&run);
-    if !path.exists() {
+    // An error, such as a missing permission, does not mean that there is no table.
+    if !path.try_exists().map_err(LocalError::file(path))? {
         return Err(LedgerError::Other(
             ErrorKind::NotFound,
             "the run has no table".into(),

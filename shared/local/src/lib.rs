@@ -37,15 +37,17 @@ mod objects;
 mod outbox;
 mod private;
 mod schedule;
+mod scope;
 mod topic;
 
 pub use cloud::Cloud;
 pub use dispatch::{Dispatcher, Handler, HandlerError};
 pub use error::LocalError;
 pub use ledger::SqliteLedger;
-pub use lock::StateLock;
+pub use lock::{Holder, StateLock};
 pub use objects::{Bucket, DirObjects, inbox_event};
 pub use outbox::{EmlOutbox, SmtpMailer};
 pub use private::create_private;
 pub use schedule::LocalScheduler;
+pub use scope::RunScope;
 pub use topic::LocalTopic;

@@ -3,16 +3,18 @@
 mod path;
 mod store;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rowmill_domain::event::ObjectCreated;
 use rowmill_ports::{
-    ErrorKind, Location, Object, ObjectInfo, Objects, Page, PortError, Put, Result,
+    ErrorKind, FileRange, Location, Object, ObjectInfo, Objects, Page, PortError, Put, Result,
 };
 use serde_json::Value;
 
@@ -67,6 +69,19 @@ impl DirObjects {
             .await
     }
 
+    /// Removes directories without objects, which a process leaves that is killed between deleting an
+    /// object and its directory. No other process may put objects meanwhile.
+    ///
+    /// # Errors
+    /// A directory cannot be read.
+    pub fn remove_empty_directories(&self) -> std::result::Result<(), LocalError> {
+        for (_, store) in &self.buckets {
+            let root = store.root();
+            store::remove_empty_below(root).map_err(LocalError::file(root))?;
+        }
+        Ok(())
+    }
+
     /// Runs blocking work on a bucket.
     async fn call<T: Send + 'static>(
         &self,
@@ -112,6 +127,14 @@ impl Objects for DirObjects {
         .await
     }
 
+    async fn get_range(&self, at: &Location, bytes: Range<u64>) -> Result<Bytes> {
+        let (key, version) = (at.key.clone(), at.version.clone());
+        self.call("GetObject", &at.bucket, &at.key, move |store| {
+            store.get_range(&key, version.as_deref(), bytes)
+        })
+        .await
+    }
+
     async fn download(&self, at: &Location, to: &Path) -> Result<ObjectInfo> {
         let (key, version, to) = (at.key.clone(), at.version.clone(), to.to_owned());
         self.call("GetObject", &at.bucket, &at.key, move |store| {
@@ -128,18 +151,49 @@ impl Objects for DirObjects {
         .await
     }
 
-    async fn upload(&self, bucket: &str, key: &str, from: &Path, put: Put) -> Result<ObjectInfo> {
-        let (owned, from) = (key.to_owned(), from.to_owned());
+    async fn upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        from: &FileRange,
+        put: Put,
+    ) -> Result<ObjectInfo> {
+        let (owned, from) = (key.to_owned(), from.clone());
         self.call("PutObject", bucket, key, move |store| {
             store.put(&owned, Content::File(&from), &put)
         })
         .await
     }
 
+    async fn copy(&self, from: &Location, bucket: &str, key: &str, put: Put) -> Result<ObjectInfo> {
+        let info = self.head(from).await?;
+        let version = from.version.clone().or(info.version);
+        let source = from.key.clone();
+        let path = self
+            .call(
+                "CopyObject",
+                &from.bucket,
+                &from.key,
+                move |store| match version {
+                    Some(version) => store.version_path(&source, &version),
+                    None => store.path(&source),
+                },
+            )
+            .await?;
+        self.upload(bucket, key, &path.into(), put).await
+    }
+
     async fn list(&self, bucket: &str, prefix: &str, after: Option<&str>) -> Result<Page> {
         let (owned, after) = (prefix.to_owned(), after.map(str::to_owned));
         self.call("ListObjectsV2", bucket, prefix, move |store| {
             store.list(&owned, after.as_deref())
+        })
+        .await
+    }
+
+    async fn put_since(&self, bucket: &str, since: DateTime<Utc>) -> Result<Vec<ObjectInfo>> {
+        self.call("ListObjectVersions", bucket, "", move |store| {
+            store.put_since(since)
         })
         .await
     }

@@ -13,6 +13,9 @@ use url::{Host, Url};
 
 use crate::LocalError;
 
+/// How the name of a file ends that is not written to its end.
+const PART: &str = "part";
+
 /// A directory of `.eml` files, which mail programs can open. An email with the same Message-ID
 /// replaces its file, so that a second delivery does not show up twice.
 pub struct EmlOutbox {
@@ -20,12 +23,19 @@ pub struct EmlOutbox {
 }
 
 impl EmlOutbox {
-    /// Opens the directory. Creates it if it does not exist.
+    /// Opens the directory. Creates it if it does not exist, and removes partial files that killed
+    /// processes left behind. At most one process may write to it.
     ///
     /// # Errors
-    /// The directory cannot be created.
+    /// The directory cannot be created or read.
     pub fn open(directory: &Path) -> std::result::Result<EmlOutbox, LocalError> {
         fs::create_dir_all(directory).map_err(LocalError::file(directory))?;
+        for entry in fs::read_dir(directory).map_err(LocalError::file(directory))? {
+            let path = entry.map_err(LocalError::file(directory))?.path();
+            if path.extension().is_some_and(|end| end == PART) {
+                fs::remove_file(&path).map_err(LocalError::file(&path))?;
+            }
+        }
         Ok(EmlOutbox {
             directory: directory.to_owned(),
         })
@@ -72,7 +82,7 @@ impl Mailer for EmlOutbox {
 
 /// Writes the file atomically.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let temporary = path.with_extension(format!("{:016x}.part", rand::random::<u64>()));
+    let temporary = path.with_extension(format!("{:016x}.{PART}", rand::random::<u64>()));
     let mut file = File::create_new(&temporary)?;
     let written = file
         .write_all(bytes)

@@ -8,9 +8,9 @@ use rowmill_ports::{Result, Scheduler, check_schedule_name, message_text};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::Cloud;
 use crate::bus::Chaos;
 use crate::topic::publish_scheduled;
+use crate::{Cloud, RunScope};
 
 /// The scheduler. A message is a row until it is due, and is then published in one transaction. A
 /// message that becomes due while no command is running is published by the next one.
@@ -55,21 +55,25 @@ impl Scheduler for LocalScheduler {
     }
 }
 
-/// Publishes all messages that are due at `now`. Returns when the next one is due. Both times are in
+/// Publishes all messages, or those of one run, that are due at `now`. Returns when the next one is due. Both times are in
 /// epoch milliseconds.
 pub(crate) fn publish_due(
     conn: &mut Connection,
     chaos: Option<&Chaos>,
+    scope: Option<&RunScope>,
     now: i64,
 ) -> rusqlite::Result<Option<i64>> {
-    let next = next(conn)?;
+    let next = next(conn, scope)?;
     if next.is_none_or(|due| due > now) {
         return Ok(next);
     }
     let transaction = conn.transaction()?;
+    let name = name(scope);
     let due: Vec<RunMessage> = transaction
-        .prepare_cached("DELETE FROM schedule WHERE due <= ?1 RETURNING message")?
-        .query_map([now], |row| {
+        .prepare_cached(
+            "DELETE FROM schedule WHERE due <= ?1 AND (?2 IS NULL OR name = ?2) RETURNING message",
+        )?
+        .query_map(params![now, name], |row| {
             serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(|error| {
                 rusqlite::Error::FromSqlConversionFailure(0, Type::Text, error.into())
             })
@@ -78,13 +82,20 @@ pub(crate) fn publish_due(
     for message in &due {
         publish_scheduled(&transaction, chaos, message)?;
     }
-    let next = self::next(&transaction)?;
+    let next = self::next(&transaction, scope)?;
     transaction.commit()?;
     Ok(next)
 }
 
-fn next(conn: &Connection) -> rusqlite::Result<Option<i64>> {
-    conn.prepare_cached("SELECT due FROM schedule ORDER BY due LIMIT 1")?
-        .query_row([], |row| row.get(0))
-        .optional()
+fn next(conn: &Connection, scope: Option<&RunScope>) -> rusqlite::Result<Option<i64>> {
+    conn.prepare_cached(
+        "SELECT due FROM schedule WHERE ?1 IS NULL OR name = ?1 ORDER BY due LIMIT 1",
+    )?
+    .query_row([name(scope)], |row| row.get(0))
+    .optional()
+}
+
+/// The name of a run's schedule.
+fn name(scope: Option<&RunScope>) -> Option<&str> {
+    scope.map(|run| run.id.as_str())
 }

@@ -9,7 +9,8 @@ use rusqlite::Connection;
 use crate::Cloud;
 use crate::bus::{self, Chaos, Target};
 
-/// The topic. Submit subscribes to `split`, report to `failed` and `check`, and cleanup to `due`.
+/// The topic. Split subscribes to `retry`, submit to `split` and `stop`, report to `failed` and `check`, and
+/// cleanup to `due`.
 pub struct LocalTopic {
     cloud: Cloud,
     chaos: Option<Chaos>,
@@ -51,9 +52,10 @@ pub(crate) fn publish_scheduled(
 }
 
 /// The stage that subscribes to a message.
-fn subscriber(message: &RunMessage) -> Target {
+pub fn subscriber(message: &RunMessage) -> Target {
     match message {
-        RunMessage::Split { .. } => Target::Submit,
+        RunMessage::Retry(_) | RunMessage::Upload(_) => Target::Split,
+        RunMessage::Split { .. } | RunMessage::Stop { .. } => Target::Submit,
         RunMessage::Failed { .. } | RunMessage::Check { .. } => Target::Report,
         RunMessage::Due { .. } => Target::Cleanup,
     }

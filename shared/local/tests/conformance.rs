@@ -62,6 +62,7 @@ async fn objects_without_versions_pass_the_suite() {
     let (store, scratch) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let objects = buckets(store.path());
     conformance::objects::objects(&objects, "work", scratch.path()).await;
+    conformance::objects::copy_if_absent(&objects, "work").await;
     assert_eq!(objects.versions("work").await.unwrap(), []);
     assert_eq!(
         files(&store.path().join("work")),
@@ -75,6 +76,7 @@ async fn objects_with_versions_pass_the_suite() {
     let (store, scratch) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let objects = buckets(store.path());
     conformance::objects::objects(&objects, "inbox", scratch.path()).await;
+    conformance::objects::copy_if_absent(&objects, "inbox").await;
     assert_ne!(
         objects.versions("inbox").await.unwrap(),
         [],
@@ -85,7 +87,7 @@ async fn objects_with_versions_pass_the_suite() {
     let objects = buckets(store.path());
     conformance::objects::versioned_objects(&objects, "inbox", scratch.path()).await;
     let versions = objects.versions("inbox").await.unwrap();
-    assert_eq!(versions.len(), 2, "{versions:?}");
+    assert_eq!(versions.len(), 3, "{versions:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,6 +153,40 @@ async fn ordinary_objects_are_plain_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn directories_that_a_killed_deletion_left_are_removed() {
+    let store = TempDir::new().unwrap();
+    let objects = buckets(store.path());
+    let put = objects.put("work", "results/b/a.txt", Bytes::new(), Put::default());
+    put.await.unwrap();
+    let work = store.path().join("work");
+    std::fs::create_dir_all(work.join("runs/20261121-p-0123456789ab/chunks")).unwrap();
+    objects.remove_empty_directories().unwrap();
+    assert!(!work.join("runs").exists());
+    assert!(work.join("results/b/a.txt").is_file() && work.join(".store/tmp").is_dir());
+}
+
+/// A sparse file of many GB, which would take minutes to hash.
+#[tokio::test(flavor = "multi_thread")]
+async fn listing_and_deleting_reads_no_object() {
+    let store = TempDir::new().unwrap();
+    let objects = buckets(store.path());
+    let body = Bytes::from_static(b"a");
+    let put = objects.put("work", "runs/a.json", body, Put::default());
+    put.await.unwrap();
+    let path = store.path().join("work/runs/a.json");
+    let size = 64 << 30;
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(size).unwrap();
+    let start = std::time::Instant::now();
+    let page = objects.list("work", "runs/", None).await.unwrap();
+    assert_eq!((page.objects.len(), page.objects[0].size), (1, size));
+    let keys = ["runs/a.json".to_owned()];
+    objects.delete("work", &keys).await.unwrap();
+    assert!(!path.exists());
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn partial_files_of_killed_writers_are_removed() {
     let store = TempDir::new().unwrap();
     drop(buckets(store.path()));
@@ -170,11 +206,32 @@ async fn the_ledger_passes_the_suites() {
     conformance::runs::runs(&ledger).await;
     conformance::outcomes::outcomes(&ledger).await;
     conformance::coordination::coordination(&ledger, &ledger).await;
+    conformance::reviews::reviews(&ledger).await;
     let tables = files(&state.path().join("tables"));
     assert!(
         tables.is_empty(),
         "dropped tables leave nothing: {tables:?}"
     );
+}
+
+/// A table that cannot be read may have outcomes, so it is not reported as absent.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_table_is_not_an_absent_one() {
+    let state = TempDir::new().unwrap();
+    let ledger = SqliteLedger::open(state.path()).unwrap();
+    ledger.create_table(&run(), PLAN).await.unwrap();
+    let (tables, away) = (state.path().join("tables"), state.path().join("away"));
+    std::fs::rename(&tables, &away).unwrap();
+    // A link to itself cannot be followed by any user.
+    std::os::unix::fs::symlink(&tables, &tables).unwrap();
+    let put = async || ledger.put_outcomes(&run(), 0, &[outcome(2, 0)]).await;
+    let error = put().await.unwrap_err();
+    assert!(error.is_retryable(), "{error}");
+    std::fs::remove_file(&tables).unwrap();
+    let error = put().await.unwrap_err();
+    assert_eq!(error.kind, rowmill_ports::ErrorKind::NotFound, "{error}");
+    std::fs::rename(&away, &tables).unwrap();
+    put().await.unwrap();
 }
 
 fn run() -> RunId {
@@ -190,6 +247,8 @@ fn outcome(row: u32, phase: u16) -> Outcome {
         error: None,
         attempts: 1,
         times: Vec::new(),
+        steps: 0,
+        notes: Vec::new(),
     }
 }
 
@@ -265,7 +324,7 @@ async fn the_topic_passes_the_suite() {
     let topic = LocalTopic::new(cloud.clone(), None);
     let received = |kind: &str| {
         let target = match kind {
-            "split" => Target::Submit,
+            "split" | "stop" => Target::Submit,
             "due" => Target::Cleanup,
             _ => Target::Report,
         };
@@ -273,8 +332,8 @@ async fn the_topic_passes_the_suite() {
         messages
             .filter(|(to, _)| *to == target)
             .flat_map(|(_, payload)| rowmill_events::sns_messages(&payload).unwrap())
-            // Report subscribes to two kinds of messages, the others to one.
-            .filter(|message| message.kind() == kind || target != Target::Report)
+            // Submit and report subscribe to two kinds of messages, cleanup to one.
+            .filter(|message| message.kind() == kind || target == Target::Cleanup)
             .collect::<Vec<RunMessage>>()
     };
     conformance::topic::topic(&topic, &received, Duration::ZERO).await;
@@ -380,6 +439,13 @@ async fn the_outbox_passes_the_suite_and_writes_each_mail_once() {
         files(directory.path()),
         ["suite-1@example.com.eml"],
         "sending twice makes one file"
+    );
+    std::fs::write(directory.path().join("suite-1.0a.part"), "half of an email").unwrap();
+    EmlOutbox::open(directory.path()).unwrap();
+    assert_eq!(
+        files(directory.path()),
+        ["suite-1@example.com.eml"],
+        "what a killed process left is removed"
     );
     let odd = outbox.path("../../etc/pass wd");
     assert_eq!(odd.parent(), Some(directory.path()));

@@ -10,9 +10,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rowmill_domain::RunId;
 use rowmill_domain::event::{Invocation, Reported};
-use rowmill_events::{ToCleanup, to_cleanup};
-use rowmill_local::bus::{self, Chaos, Target};
+use rowmill_domain::message::RunMessage;
+use rowmill_events::{ToCleanup, sns_messages_event, to_cleanup};
+use rowmill_local::bus::{self, Chaos, Target, subscriber};
 use rowmill_local::{Cloud, Dispatcher, Handler, HandlerError};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -349,6 +351,49 @@ async fn a_clock_that_is_set_back_delays_no_message() {
     assert_eq!(ahead.unwrap(), 1);
     let mut running = start(&cloud, ok());
     running.next().await;
+    wait_until_empty(&cloud).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_checked_only_when_no_stage_works_on_it() {
+    let state = TempDir::new().unwrap();
+    let cloud = Cloud::open(state.path()).unwrap();
+    let run: RunId = "20261121-p-0123456789ab".parse().unwrap();
+    let other: RunId = "20261121-p-00000000000a".parse().unwrap();
+    let send = |message: RunMessage| {
+        let event = sns_messages_event(&message, "id", chrono::Utc::now());
+        let sent = cloud.with(|conn| bus::enqueue(conn, None, subscriber(&message), &event));
+        sent.unwrap();
+    };
+    send(RunMessage::Split { run: run.clone() });
+    for run in [&run, &run, &other] {
+        send(RunMessage::Due { run: run.clone() });
+    }
+    let mut running = start(
+        &cloud,
+        Box::new(|call, before| match (call.target, before) {
+            // It waits for another attempt.
+            (Target::Submit, 0) => Err(failure(true)),
+            _ => Ok(None),
+        }),
+    );
+    let mut order = Vec::new();
+    for _ in 0..5 {
+        let call = running.next().await;
+        order.push((call.target, call.payload.to_string().contains(run.as_str())));
+    }
+    let first = [(Target::Submit, true), (Target::Cleanup, false)];
+    order[..2].sort_by_key(|(target, _)| target.name());
+    let mut sorted = first;
+    sorted.sort_by_key(|(target, _)| target.name());
+    assert_eq!(order[..2], sorted, "{order:?}");
+    let rest = [
+        (Target::Submit, true),
+        (Target::Cleanup, true),
+        (Target::Cleanup, true),
+    ];
+    assert_eq!(order[2..], rest, "{order:?}");
     wait_until_empty(&cloud).await;
     running.stop().await;
 }

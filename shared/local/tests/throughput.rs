@@ -24,6 +24,8 @@ fn outcome(row: u32) -> Outcome {
         error: None,
         attempts: 1,
         times: vec![StepTime { step: 0, ms: 0.25 }],
+        steps: 1,
+        notes: Vec::new(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The pipeline that a manifest embeds: the version that the run was started with.
 
+use rowmill_domain::manifest::Continuation;
 use rowmill_domain::{Manifest, RunId};
 
 use crate::error::PipelineError;
@@ -19,11 +20,25 @@ pub struct EmbeddedPipelineError {
     pub source: Box<PipelineError>,
 }
 
-/// Parses the pipeline that a manifest embeds. Errors name the file `<pipeline>.toml`.
+/// Returns what a run does: the pipeline that its manifest embeds. If the run evaluates archived rows
+/// again, all steps are done. Errors name the file `<pipeline>.toml`.
 ///
 /// # Errors
 /// The text is not valid for this version of the program.
 pub fn from_manifest(manifest: &Manifest) -> Result<Pipeline, EmbeddedPipelineError> {
+    let pipeline = whole_from_manifest(manifest)?;
+    let base = manifest.base.as_ref();
+    Ok(match base.map(|base| base.by) {
+        Some(Continuation::Reevaluation) => pipeline.after_steps(),
+        Some(Continuation::Retry) | None => pipeline,
+    })
+}
+
+/// Returns the pipeline that a manifest embeds, for another run.
+///
+/// # Errors
+/// The text is not valid for this version of the program.
+pub fn whole_from_manifest(manifest: &Manifest) -> Result<Pipeline, EmbeddedPipelineError> {
     let file = format!("{}.toml", manifest.pipeline);
     Pipeline::parse(&file, &manifest.pipeline_toml).map_err(|source| EmbeddedPipelineError {
         run: manifest.run.clone(),

@@ -55,6 +55,10 @@ pub(crate) enum Shape {
     Rate,
     /// `"512 MiB"`
     Memory,
+    /// `"100 GiB"`
+    Storage,
+    /// `"5%"`, or a whole number.
+    Tolerance,
     /// A minijinja template.
     Template,
     /// A table of templates.
@@ -120,6 +124,8 @@ pub(crate) static ROOT: Section = Section {
             "Rules that each record must pass after the steps."
         "column": Shape::Tables(&COLUMN), default "no columns" =>
             "Derived columns, computed after the checks."
+        "review": Shape::Tables(&REVIEW), default "nothing is reviewed" =>
+            "The column whose values people review."
         "report": Shape::Table(&REPORT), default "no chart, no links" =>
             "The result workbook."
         "notify": Shape::Table(&NOTIFY), default "the deployment's default recipient" =>
@@ -217,6 +223,12 @@ pub(crate) static STEP: Section = Section {
             "What the step does. The other keys depend on it."
         "image": Shape::Text, default "the image of the deployment" =>
             "The container image for this step. A step whose image differs from that of the previous step starts a new phase. Ignored on one machine."
+        "vcpu": Shape::Number, default "as in `[batch]`" =>
+            "Number of vCPUs of a child. A step that needs another size than the previous step starts a new phase, which has children of that size."
+        "memory": Shape::Memory, default "as in `[batch]`" =>
+            "Memory of a child, as `vcpu`."
+        "storage": Shape::Storage, default "as in `[batch]`" =>
+            "Ephemeral storage of a child, as `vcpu`."
     },
 };
 
@@ -458,8 +470,8 @@ static COMMAND: Section = Section {
             "Maximum number of attempts for a record that crashes the program or exceeds the time limit."
         "process": Shape::OneOf(&["child", "record"]), default "\"child\"" =>
             "`child`: one process handles all records of a child, line by line. `record`: one process per record reads one line, answers it and exits."
-        "memory": Shape::Memory, default "the memory of the child" =>
-            "Maximum address space of a process of the program. Linux only; ignored elsewhere."
+        "process_memory": Shape::Memory, default "none: the memory of the child limits all together" =>
+            "Maximum address space of each process of the program. Linux only; ignored elsewhere."
         "fetch": Shape::Table(&FETCH), default "the program is in the image or in the pipeline's folder" =>
             "A script or zip file that each child downloads first."
         "aws": Shape::Bool, default "false" =>
@@ -583,6 +595,20 @@ pub(crate) static COLUMN: Section = Section {
     },
 };
 
+/// `[[review]]`
+pub(crate) static REVIEW: Section = Section {
+    title: "`[[review]]`",
+    meaning: "The column whose values people approve or correct on [the page](api.md). A pipeline has at most one.",
+    keys: keys! {
+        "column": Shape::Text =>
+            "The column: one that a step or a derived column adds."
+        "labels": Shape::Texts, default "those of the model, and the values in the result" =>
+            "The values that a reviewer can choose."
+        "reviewers": Shape::Texts, default "everybody who may review" =>
+            "Who may review the runs of this pipeline."
+    },
+};
+
 /// `[report]`
 pub(crate) static REPORT: Section = Section {
     title: "`[report]`",
@@ -619,7 +645,11 @@ pub(crate) static BATCH: Section = Section {
         "max_records": Shape::Whole(1, rowmill_domain::limits::SHEET_ROWS), default "none: no limit" =>
             "The most records of a run. A workbook with more is refused before anything is submitted."
         "max_cost": Shape::Number, default "none: no limit" =>
-            "The most that a run may be planned to cost on AWS, in USD. A more expensive run is refused before anything is submitted, also on one machine. `rowmill plan` shows the cost."
+            "The most that a run may cost on AWS, in USD. A run that is planned to cost more is refused before anything is submitted, and one that reaches it while it runs is stopped, also on one machine. `rowmill plan` shows the cost."
+        "stop_after": Shape::Tolerance, default "none: no limit" =>
+            "The most records that may fail, as a share of those processed or as a number, before the run is stopped. A share counts from 100 processed records on."
+        "tolerate": Shape::Tolerance, default "none: no limit" =>
+            "The most records that may be failed or missing in the end, as a share of all records or as a number. With more, the run is failed; its result is delivered all the same."
         "max_children": Shape::Whole(1, 1_000_000), default "none: as many as the plan has" =>
             "Maximum number of children of a phase. It limits the load on a source."
         "records_per_child": Shape::Whole(1, rowmill_domain::limits::CHUNK_RECORDS), default "none: as in the plan" =>
@@ -630,6 +660,10 @@ pub(crate) static BATCH: Section = Section {
             "Number of vCPUs of a child: 0.25, 0.5, 1, 2, 4, 8, 16 or 32. With `capacity = \"ec2\"` any whole number."
         "memory": Shape::Memory, default "\"512 MiB\"" =>
             "Memory of a child. The sizes that AWS Fargate offers depend on `vcpu`."
+        "storage": Shape::Storage, default "\"20 GiB\"" =>
+            "Ephemeral storage of a child, at most 200 GiB. AWS Fargate includes 20 GiB and charges what is above. Only with `capacity = \"fargate\"`; ignored on one machine."
+        "priority": Shape::Whole(0, rowmill_domain::limits::PRIORITY_MAX), default "0" =>
+            "When jobs of several runs wait for capacity, those with the highest priority start first. What already runs is not interrupted."
         "attempts": Shape::Whole(1, rowmill_domain::limits::ATTEMPTS_MAX), default "10" =>
             "Maximum number of attempts of a child. Only faults of the machine or a service cause a retry, never a bad record."
         "timeout": Shape::Duration, default "\"1h\"" =>

@@ -14,6 +14,7 @@
 //! | `check` | column names against the header of a workbook |
 //! | `parameters`, [`secrets`] | values from uploads and from the environment |
 //! | `phases`, `work` | steps grouped by container; what they ask of the planner |
+//! | `compare` | how two pipelines differ |
 //! | `embedded` | the pipeline that a run's manifest embeds |
 //! | `reference` | generates `docs/pipeline.md` and `docs/pipeline.schema.json` |
 //!
@@ -50,6 +51,7 @@
 
 mod built_in;
 mod check;
+mod compare;
 mod embedded;
 mod error;
 pub mod expr;
@@ -72,14 +74,15 @@ mod work;
 
 pub use built_in::{BUILT_IN, built_in};
 pub use check::{RESULT_COLUMNS, result_headers};
-pub use embedded::{EmbeddedPipelineError, from_manifest};
+pub use compare::{Changes, ColumnChange, compare};
+pub use embedded::{EmbeddedPipelineError, from_manifest, whole_from_manifest};
 pub use error::PipelineError;
 pub use expr::Expr;
 pub use locale::{LocalNumber, Locale, Unit};
 pub use parameters::{Parameter, ParameterRule, ParameterSource};
 pub use pipeline::{
     BatchSettings, Check, DerivedColumn, Input, Notify, OnFailure, Pipeline, ReportSpec,
-    read_limits,
+    ReviewSpec, Tolerance, read_limits,
 };
 pub use resubmitted::{REJECTED_COLUMNS, Resubmitted};
 pub use step::{

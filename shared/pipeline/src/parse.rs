@@ -28,7 +28,7 @@ use crate::mentions::{Mention, Mentions};
 use crate::names::{Origin, Reference, nearest};
 use crate::{
     Check, DerivedColumn, Expr, Input, Notify, OnFailure, Parameter, Pipeline, PipelineError,
-    ReportSpec, Template, keys,
+    ReportSpec, ReviewSpec, Template, keys,
 };
 
 const RULE: &str = "write a condition on a column, such as \"tax_due >= 0\"";
@@ -110,8 +110,12 @@ impl<'a> Builder<'a> {
         if let Some(table) = table(root, "input", &keys::INPUT) {
             pipeline.input = self.input(&table);
         }
+        // Before the steps, which take what they do not set from it.
+        if let Some(table) = table(root, "batch", &keys::BATCH) {
+            pipeline.batch = batch::batch(&table);
+        }
         for table in tables(root, "step", &keys::STEP) {
-            match self.step(table) {
+            match self.step(table, &pipeline.batch) {
                 Some(step) => pipeline.steps.push(step),
                 None => self.unsure = true,
             }
@@ -122,14 +126,27 @@ impl<'a> Builder<'a> {
         for table in tables(root, "column", &keys::COLUMN) {
             pipeline.columns.extend(self.column(&table));
         }
+        let (mut reviews, mut reviewed) = (tables(root, "review", &keys::REVIEW).into_iter(), None);
+        if let Some(table) = reviews.next() {
+            reviewed = self.review(&table);
+        }
+        for table in reviews {
+            if let Some(column) = table.required("column") {
+                column.error(
+                    "a second `[[review]]`; a pipeline reviews one column".to_owned(),
+                    Some("remove one of them"),
+                );
+            }
+            table.optional("labels");
+            table.optional("reviewers");
+            table.finish();
+        }
+        pipeline.review = reviewed;
         if let Some(table) = table(root, "report", &keys::REPORT) {
             pipeline.report = self.report(&table);
         }
         if let Some(table) = table(root, "notify", &keys::NOTIFY) {
             pipeline.notify = notify(&table);
-        }
-        if let Some(table) = table(root, "batch", &keys::BATCH) {
-            pipeline.batch = batch::batch(&table);
         }
         root.finish();
         pipeline.parameters = std::mem::take(&mut self.parameters);
@@ -265,6 +282,32 @@ impl<'a> Builder<'a> {
         Some(DerivedColumn {
             name: name?,
             value: value?,
+        })
+    }
+
+    fn review(&mut self, table: &TomlTable<'a>) -> Option<ReviewSpec> {
+        let column = table.required("column").and_then(|n| {
+            let text = n.text()?;
+            if !self.unsure && !self.outputs.iter().any(|output| **output == *text) {
+                n.error(
+                    format!("no step and no `[[column]]` adds `{text}`"),
+                    Some("name a column that the pipeline adds, such as the `label` of `classify`"),
+                );
+                return None;
+            }
+            Some(text.to_owned())
+        });
+        let texts = |key| {
+            let texts = table.optional(key).and_then(|n| n.texts());
+            let texts = texts.unwrap_or_default().into_iter();
+            texts.map(|(text, _)| text.to_owned()).collect()
+        };
+        let (labels, reviewers) = (texts("labels"), texts("reviewers"));
+        table.finish();
+        Some(ReviewSpec {
+            column: column?,
+            labels,
+            reviewers,
         })
     }
 

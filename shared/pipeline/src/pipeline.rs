@@ -1,8 +1,10 @@
 //! A parsed pipeline file: all sections except the steps.
 
+use std::fmt;
 use std::time::Duration;
 
-use rowmill_domain::job::Capacity;
+use rowmill_domain::index::ReviewedColumn;
+use rowmill_domain::job::{Capacity, Resources};
 use rowmill_domain::limits::NEW_TABLE_WRITES;
 use rowmill_domain::manifest::ParameterValues;
 use rowmill_domain::secret::Secrets;
@@ -14,7 +16,7 @@ use crate::locale::Locale;
 use crate::mentions::Mentions;
 use crate::parameters::{self, Parameter};
 use crate::secrets::{self, Secret, UnusableSecret};
-use crate::step::Step;
+use crate::step::{SENTIMENT_OUTPUTS, Step, StepKind};
 
 /// A parsed and compiled pipeline file, with the default for every key that the file leaves out.
 ///
@@ -40,12 +42,16 @@ pub struct Pipeline {
     pub checks: Vec<Check>,
     /// Derived columns, computed after the checks.
     pub columns: Vec<DerivedColumn>,
+    /// The column that people review.
+    pub review: Option<ReviewSpec>,
     /// Settings of the result workbook.
     pub report: ReportSpec,
     /// Who receives the email.
     pub notify: Notify,
     /// How the work is distributed over children.
     pub batch: BatchSettings,
+    /// Whether the results of all steps exist already: only checks and columns are evaluated.
+    pub steps_done: bool,
     /// The columns that the file mentions, for [`Pipeline::check_columns`].
     pub(crate) mentions: Mentions,
 }
@@ -92,6 +98,14 @@ pub fn read_limits() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 impl Pipeline {
+    /// Returns the pipeline for records whose steps are all done. It has one phase without steps, and
+    /// needs no image, secret or model.
+    pub fn after_steps(mut self) -> Pipeline {
+        self.steps_done = true;
+        self.secrets.clear();
+        self
+    }
+
     /// Returns the values of the parameters that an upload can set: those in `given`, and defaults.
     ///
     /// # Errors
@@ -163,6 +177,47 @@ pub struct DerivedColumn {
     pub value: Expr,
 }
 
+/// `[[review]]`: the column whose values people review.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReviewSpec {
+    /// The column.
+    pub column: String,
+    /// The values that a reviewer can choose. Empty: those of the model.
+    pub labels: Vec<String>,
+    /// Who may review. Empty: everybody who may review.
+    pub reviewers: Vec<String>,
+}
+
+impl Pipeline {
+    /// Returns the reviewed column and the column with its probability.
+    pub fn reviewed_column(&self) -> Option<ReviewedColumn> {
+        let review = self.review.as_ref()?;
+        let probability = self.steps.iter().find_map(|step| match &step.kind {
+            StepKind::Classify(step) if step.label == review.column => {
+                Some(step.probability.clone())
+            }
+            _ => None,
+        });
+        Some(ReviewedColumn {
+            column: review.column.clone(),
+            probability,
+        })
+    }
+}
+
+impl Pipeline {
+    /// Returns the values that a column can have, if its step fixes them.
+    pub fn fixed_labels(&self, column: &str) -> Vec<String> {
+        let is_sentiment = |step: &Step| matches!(step.kind, StepKind::Sentiment(_));
+        match self.steps.iter().any(is_sentiment) && column == SENTIMENT_OUTPUTS[0] {
+            true => ["negative", "neutral", "positive"]
+                .map(str::to_owned)
+                .into(),
+            false => Vec::new(),
+        }
+    }
+}
+
 /// `[report]`: settings of the result workbook.
 #[derive(Clone, Debug, Default)]
 pub struct ReportSpec {
@@ -177,6 +232,36 @@ pub struct ReportSpec {
 pub struct Notify {
     /// Mail addresses. Empty: the default recipient of the deployment.
     pub to: Vec<String>,
+}
+
+/// How many records may be bad.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tolerance {
+    /// A share, 0 to 1.
+    Share(f64),
+    /// A number.
+    Count(u64),
+}
+
+impl Tolerance {
+    /// Whether `bad` of `all` records are more than this.
+    pub fn is_exceeded(self, bad: u64, all: u64) -> bool {
+        match self {
+            // Rounded to a millionth of a record: 5% of 100 are 5.
+            Tolerance::Share(share) => bad as f64 > share * all as f64 + 1e-6,
+            Tolerance::Count(count) => bad > count,
+        }
+    }
+}
+
+impl fmt::Display for Tolerance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // Without the error of the division.
+            Tolerance::Share(share) => write!(f, "{}%", (share * 1e8).round() / 1e6),
+            Tolerance::Count(count) => write!(f, "{count}"),
+        }
+    }
 }
 
 /// `[batch]`: how the work is distributed over children.
@@ -194,17 +279,21 @@ pub struct BatchSettings {
     pub within: Option<Duration>,
     /// The most records of a run. `None`: no limit.
     pub max_records: Option<u32>,
-    /// The most that a run may be planned to cost, in USD. `None`: no limit.
+    /// The most that a run may cost, in USD. `None`: no limit.
     pub max_cost: Option<f64>,
+    /// The most records that may fail before the run is stopped, of those processed. `None`: no limit.
+    pub stop_after: Option<Tolerance>,
+    /// The most records that may be failed or missing in the end, of all. `None`: no limit.
+    pub tolerate: Option<Tolerance>,
     /// What the sizes are for. [`Capacity::Fargate`]: they run on any deployment. [`Capacity::Ec2`]:
     /// only on a deployment with EC2 instances. Default: Fargate.
     pub capacity: Capacity,
-    /// vCPUs of a child: a size in [`rowmill_domain::limits::FARGATE_SIZES`], or a whole number with
-    /// [`Capacity::Ec2`]. Default 0.25.
-    pub vcpu: f64,
-    /// Memory of a child in MiB, a size that Fargate offers with these vCPUs, or any with
-    /// [`Capacity::Ec2`]. Default 512.
-    pub memory_mib: u32,
+    /// What a child gets, unless a step says otherwise: a size in
+    /// [`rowmill_domain::limits::FARGATE_SIZES`], or with [`Capacity::Ec2`] a whole number of vCPUs and
+    /// any memory. Default [`Resources::SMALLEST`].
+    pub resources: Resources,
+    /// Jobs with a higher priority start first, 0 to 9,999. Default 0.
+    pub priority: u32,
     /// Maximum number of attempts of a child, 1 to 10. Default 10: only faults of the machine or a
     /// service are retried.
     pub attempts: u32,
@@ -225,9 +314,11 @@ impl Default for BatchSettings {
             within: None,
             max_records: None,
             max_cost: None,
+            stop_after: None,
+            tolerate: None,
             capacity: Capacity::Fargate,
-            vcpu: 0.25,
-            memory_mib: 512,
+            resources: Resources::SMALLEST,
+            priority: 0,
             attempts: 10,
             timeout_seconds: 3600,
             table_writes: NEW_TABLE_WRITES,

@@ -96,7 +96,11 @@ fn shape(shape: &Shape) -> Value {
         Shape::True => json!({"const": true}),
         Shape::Duration => pattern(r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m|h)$"),
         Shape::Rate => pattern(r"^[0-9]+(\.[0-9]+)?\s*/\s*(s|m|h)$"),
-        Shape::Memory => pattern(r"^[0-9]+(\.[0-9]+)?\s*(MiB|GiB)$"),
+        Shape::Memory | Shape::Storage => pattern(r"^[0-9]+(\.[0-9]+)?\s*(MiB|GiB)$"),
+        Shape::Tolerance => json!({"anyOf": [
+            pattern(r"^[0-9]+(\.[0-9]+)?\s*%$"),
+            {"type": "integer", "minimum": 0},
+        ]}),
         Shape::Templates => values(text()),
         Shape::Types => values(json!({"enum": KINDS})),
         Shape::Locales => values(json!({"enum": Locale::NAMES})),
@@ -135,7 +139,7 @@ fn shape(shape: &Shape) -> Value {
 }
 
 fn keys_markdown() -> String {
-    let order: [&Section; 26] = [
+    let order: [&Section; 27] = [
         &ROOT,
         &keys::PARAMETER,
         &keys::INPUT,
@@ -160,6 +164,7 @@ fn keys_markdown() -> String {
         STEPS[5],
         &keys::CHECK,
         &keys::COLUMN,
+        &keys::REVIEW,
         &keys::REPORT,
         &keys::NOTIFY,
     ];
@@ -214,7 +219,8 @@ fn shape_words(shape: &Shape) -> String {
         Shape::True => "`true`".to_owned(),
         Shape::Duration => "duration".to_owned(),
         Shape::Rate => "rate".to_owned(),
-        Shape::Memory => "`MiB` or `GiB`".to_owned(),
+        Shape::Memory | Shape::Storage => "`MiB` or `GiB`".to_owned(),
+        Shape::Tolerance => "share in `%`, or whole number".to_owned(),
         Shape::Template => "template".to_owned(),
         Shape::Templates => "table of templates".to_owned(),
         Shape::Expression => "expression".to_owned(),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rowmill_domain::Kind;
+use rowmill_domain::job::Resources;
 use rowmill_domain::manifest::ParameterValues;
 
 use crate::expr::Expr;
@@ -15,9 +16,16 @@ pub struct Step {
     pub kind: StepKind,
     /// The container image. `None`: the image of the deployment. See [`crate::Pipeline::phases`].
     pub image: Option<String>,
+    /// What a child gets for the step. See [`crate::Pipeline::phases`].
+    pub resources: Resources,
 }
 
 impl Step {
+    /// Whether both can run in the same container.
+    pub(crate) fn runs_with(&self, other: &Step) -> bool {
+        (&self.image, self.resources) == (&other.image, other.resources)
+    }
+
     /// Returns `kind` as the file writes it, such as `http`.
     pub fn kind_name(&self) -> &'static str {
         match &self.kind {
@@ -286,8 +294,8 @@ pub struct CommandStep {
     pub attempts: u32,
     /// Whether one process handles all records of a child, or each record gets its own.
     pub process: ProcessPer,
-    /// Maximum address space of a process in MiB, on Linux. `None`: the memory of the child.
-    pub memory_mib: Option<u32>,
+    /// Maximum address space of a process in MiB, on Linux. `None`: no limit of its own.
+    pub process_memory_mib: Option<u32>,
     /// A file that each child downloads first.
     pub fetch: Option<Fetch>,
     /// Whether the program inherits credentials for AWS. Default false.

@@ -119,7 +119,7 @@ fn a_pipeline_with_every_section_is_parsed() {
             "credit_worthy"
         ]
     );
-    assert_eq!(pipeline.batch.memory_mib, 512);
+    assert_eq!(pipeline.batch.resources.memory_mib, 512);
     assert_eq!(pipeline.batch.seconds_per_record, 2.0);
     assert_eq!(pipeline.checks[0].on_failure, OnFailure::Fail);
     let header = ["Customer ID", "ZIP", "Since", "Notes"].map(str::to_owned);
@@ -217,7 +217,7 @@ fn the_documented_defaults_are_the_real_ones() {
             }
         }
     }
-    assert_eq!(tried, 28);
+    assert_eq!(tried, 30);
 }
 
 #[test]
@@ -329,6 +329,7 @@ fn every_error_has_its_position() {
         (format!("{http}url = \"http://a\"\noutputs = {{}}"), "4:11", "at least one column", ""),
         (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ type = \"text\" }} }}"), "4:17", "exactly one of `json`, `css`, `regex`, `header`, `status`", "td.name"),
         (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ json = \"due\" }} }}"), "4:26", "is not a JSONPath", "$.due"),
+        (format!("{http}url = \"http://a\"\noutputs = {{ a = {{ css = \"//a/@href\" }} }}"), "4:25", "is an XPath", "book > title for //book/title"),
         (format!("{http}url = \"http://a\"\noutputs = {{ status = {{ css = \"a\" }} }}"), "4:13", "every result already has", ""),
         (format!("{http}url = \"http://a/{{{{ x }}}}\"\n{out}"), "3:20", "no earlier step adds `x`", "row[\"x\"]"),
         (format!("{http}url = \"http://a/{{{{ row.x | urlencde }}}}\"\n{out}"), "3:28", "unknown filter `urlencde`", "`urlencode`"),
@@ -347,7 +348,7 @@ fn every_error_has_its_position() {
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"s3://b\", sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\" }".to_owned(), "5:17", "not a valid program URL", "s3://bucket/key"),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"https://a/b\", sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\" }".to_owned(), "5:17", "not a valid program URL", ""),
         ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nfetch = { url = \"x.sh\", sha256 = \"0\" }".to_owned(), "5:34", "64 hexadecimal digits", "sha256sum"),
-        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nmemory = \"256\"".to_owned(), "5:10", "for `memory`", "512 MiB"),
+        ("[[step]]\nkind = \"command\"\nprogram = [\"a\"]\noutputs = [\"a\"]\nprocess_memory = \"256\"".to_owned(), "5:18", "for `process_memory`", "512 MiB"),
         ("[[check]]\nrule = \"tax_due >= \"".to_owned(), "2:19", "ends too early", ""),
         ("[[check]]\nrule = \"1\"".to_owned(), "2:8", "is always the number `1`, not true or false", "tax_due >= 0"),
         ("[[check]]\nrule = \"'yes'\"".to_owned(), "2:8", "not true or false", ""),
@@ -360,6 +361,11 @@ fn every_error_has_its_position() {
         ("[[column]]\nname = \"first_total\"\nvalue = \"1\"\n[[column]]\nname = \"b\"\nvalue = \"frst_total\"".to_owned(), "6:10", "adds `frst_total`", "`first_total`"),
         ("[notify]\nto = [\"a@b\", \"nobody\"]".to_owned(), "2:14", "is not a mail address", ""),
         ("[batch]\nseconds_per_record = 0".to_owned(), "2:22", "above 0", ""),
+        ("[[step]]\nkind = \"sentiment\"\ncolumn = \"t\"\nmemory = \"256 MiB\"".to_owned(), "4:10", "does not offer 256 MiB with 0.25 vCPUs", "512, 1024 or 2048 MiB"),
+        ("[[step]]\nkind = \"sentiment\"\ncolumn = \"t\"\nvcpu = 2\n[batch]\nmemory = \"1 GiB\"".to_owned(), "4:8", "does not offer 1024 MiB with 2 vCPUs", "4096 to 16384"),
+        ("[[step]]\nkind = \"sentiment\"\ncolumn = \"t\"\nstorage = \"201 GiB\"".to_owned(), "4:11", "does not offer 201 GiB", "20 to 200 GiB"),
+        ("[batch]\nstorage = \"512 MiB\"".to_owned(), "2:11", "for `storage`", "100 GiB"),
+        ("[batch]\ncapacity = \"ec2\"\nvcpu = 1\nstorage = \"50 GiB\"".to_owned(), "4:11", "for AWS Fargate", "remove `storage`"),
         ("[batch]\nmemory = \"512\"".to_owned(), "2:10", "for `memory`", "512 MiB"),
         ("[batch]\nvcpu = 3".to_owned(), "2:8", "does not offer 3 vCPUs", "0.25"),
         ("[batch]\nmemory = \"1536 MiB\"".to_owned(), "2:10", "does not offer 1536 MiB with 0.25 vCPUs", "512, 1024 or 2048 MiB"),
@@ -481,16 +487,16 @@ fn process_and_memory_of_a_command_are_parsed() {
     let read = |more: &str| {
         let pipeline = Pipeline::parse("p.toml", &format!("{toml}{more}")).unwrap();
         match &pipeline.steps[0].kind {
-            StepKind::Command(command) => (command.process, command.memory_mib),
+            StepKind::Command(command) => (command.process, command.process_memory_mib),
             other => panic!("{other:?}"),
         }
     };
     assert_eq!(read(""), (ProcessPer::Child, None));
     assert_eq!(
-        read("process = \"record\"\nmemory = \"256 MiB\""),
+        read("process = \"record\"\nprocess_memory = \"256 MiB\""),
         (ProcessPer::Record, Some(256))
     );
-    assert_eq!(read("memory = \"1.5 GiB\"").1, Some(1536));
+    assert_eq!(read("process_memory = \"1.5 GiB\"").1, Some(1536));
 }
 
 #[test]

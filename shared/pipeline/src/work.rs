@@ -8,6 +8,9 @@ use crate::step::{Step, StepKind, TranslateService};
 /// The shortest time for a record, in seconds, so that a step measured as 0 can be planned.
 const SHORTEST: f64 = 1e-6;
 
+/// The time for a record whose checks and columns are evaluated and stored, in seconds.
+const EVALUATION: f64 = 0.001;
+
 impl Pipeline {
     /// Returns the work of a run with this number of records. `measured` has the seconds per record of
     /// each step in past runs; without it, `[batch] seconds_per_record` counts, divided equally among
@@ -16,8 +19,12 @@ impl Pipeline {
         let batch = &self.batch;
         let measured = measured.filter(|steps| steps.len() == self.steps.len());
         let phases = self.phases();
-        let guess = batch.seconds_per_record / phases.len() as f64;
-        let phases = phases.into_iter().map(|steps| {
+        let guess = match self.steps_done {
+            true => EVALUATION,
+            false => batch.seconds_per_record / phases.len() as f64,
+        };
+        let resources = self.phase_resources();
+        let phases = phases.into_iter().zip(resources).map(|(steps, resources)| {
             let seconds = match measured.and_then(|measured| measured.get(steps.clone())) {
                 Some(measured) if !measured.is_empty() => measured.iter().sum(),
                 _ => guess,
@@ -31,14 +38,13 @@ impl Pipeline {
             Phase {
                 seconds_per_record: seconds.max(SHORTEST),
                 source_rate: rates.min_by(f64::total_cmp),
+                resources,
             }
         });
         Work {
             records,
             phases: phases.collect(),
             concurrency: batch.concurrency,
-            vcpu: batch.vcpu,
-            memory_mib: batch.memory_mib,
             timeout_seconds: batch.timeout_seconds,
             max_children: batch.max_children,
             table_writes: batch.table_writes,

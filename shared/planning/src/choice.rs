@@ -123,12 +123,11 @@ impl Estimate {
         let children = division.children() as f64;
         let interrupted = timeline.interruptions / (timeline.tasks as f64).max(1.0);
         // Each attempt is billed at least for a minute.
-        let billed: f64 = timeline
+        let billed: Vec<f64> = timeline
             .task_seconds
             .iter()
-            .map(|seconds| seconds.max(BILLED_SECONDS_MIN * (1.0 + interrupted)))
-            .sum::<f64>()
-            * children;
+            .map(|seconds| seconds.max(BILLED_SECONDS_MIN * (1.0 + interrupted)) * children)
+            .collect();
         let phases = work.phases.len() as f64;
         let usage = Usage {
             tasks: timeline.tasks as f64 + timeline.interruptions,
@@ -180,14 +179,14 @@ fn table_writes(work: &Work, division: &Division) -> u32 {
 /// Plans a run.
 ///
 /// ```
+/// use rowmill_domain::job::Resources;
 /// use rowmill_planning::{Quotas, Phase, Work, plan};
 ///
+/// let resources = Resources::SMALLEST;
 /// let work = Work {
 ///     records: 15_000,
-///     phases: vec![Phase { seconds_per_record: 2.0, source_rate: None }],
+///     phases: vec![Phase { seconds_per_record: 2.0, source_rate: None, resources }],
 ///     concurrency: 16,
-///     vcpu: 0.25,
-///     memory_mib: 512,
 ///     timeout_seconds: 3600,
 ///     max_children: None,
 ///     table_writes: 4000,
@@ -241,10 +240,14 @@ fn is_within_timeout(work: &Work, estimate: &Estimate) -> bool {
 }
 
 fn choose(work: &Work, quotas: &Quotas) -> Estimate {
+    let division = |per_child| {
+        let (chunk, most) = (quotas.chunk_records, work.max_children);
+        Division::in_chunks_of(chunk, work.records, per_child, most)
+    };
     let estimates: Vec<Estimate> = candidates(work)
         .into_iter()
         .map(|per_child| {
-            let division = Division::new(work.records, per_child, work.max_children);
+            let division = division(per_child);
             Estimate::new(work, quotas, division)
         })
         .collect();
@@ -269,10 +272,7 @@ fn choose(work: &Work, quotas: &Quotas) -> Estimate {
             e.cost.total() <= cheapest * (1.0 + CHEAPER)
         }),
     };
-    chosen.unwrap_or_else(|| {
-        let division = Division::new(work.records, CHUNK_RECORDS, work.max_children);
-        Estimate::new(work, quotas, division)
-    })
+    chosen.unwrap_or_else(|| Estimate::new(work, quotas, division(CHUNK_RECORDS)))
 }
 
 /// Numbers of records per child to try, largest first, so that of equal plans the one with fewer
@@ -300,6 +300,8 @@ fn candidates(work: &Work) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
+    use rowmill_domain::job::Resources;
+
     use super::*;
     use crate::work::Phase;
 
@@ -310,10 +312,9 @@ mod tests {
             phases: vec![Phase {
                 seconds_per_record: 2.0,
                 source_rate: None,
+                resources: Resources::SMALLEST,
             }],
             concurrency: 1,
-            vcpu: 0.25,
-            memory_mib: 512,
             timeout_seconds: 3600,
             max_children: None,
             table_writes: 4000,

@@ -1,6 +1,7 @@
 //! What a run costs at list prices.
 
 use rowmill_domain::limits::{CHUNK_RECORDS, NEW_TABLE_WRITES};
+use rowmill_domain::tally::CostRates;
 
 use crate::prices;
 use crate::work::{Quotas, Work};
@@ -16,12 +17,12 @@ const READ_UNIT_BYTES: f64 = 4096.0;
 const OUTCOME_BYTES: f64 = 400.0;
 
 /// What a run uses, whoever counted it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Usage {
     /// Tasks, each attempt counted.
     pub tasks: f64,
-    /// Billed seconds of all tasks, at least [`prices::BILLED_SECONDS_MIN`] each.
-    pub billed_seconds: f64,
+    /// Billed seconds of all tasks, by phase, at least [`prices::BILLED_SECONDS_MIN`] each.
+    pub billed_seconds: Vec<f64>,
     /// Outcomes stored.
     pub outcomes: f64,
     /// Jobs: chunks times phases.
@@ -37,6 +38,8 @@ pub struct Cost {
     pub vcpu: f64,
     /// Memory, at the mix of Spot and On-Demand.
     pub memory: f64,
+    /// Ephemeral storage above what is included. Spot does not make it cheaper.
+    pub storage: f64,
     /// Public addresses.
     pub addresses: f64,
     /// Logs.
@@ -63,16 +66,21 @@ impl Cost {
     }
 
     fn besides(&self) -> f64 {
-        self.addresses + self.logs + self.ledger + self.functions + self.objects
+        self.storage + self.addresses + self.logs + self.ledger + self.functions + self.objects
     }
 }
 
 /// Prices what a run uses.
 pub fn cost(work: &Work, quotas: &Quotas, usage: &Usage) -> Cost {
     let fargate = prices::fargate(quotas.architecture);
-    let hours = usage.billed_seconds / 3600.0;
-    let vcpu = hours * work.vcpu * fargate.vcpu_hour;
-    let memory = hours * f64::from(work.memory_mib) / 1024.0 * fargate.gib_hour;
+    let (mut hours, mut vcpu, mut memory, mut storage) = (0.0, 0.0, 0.0, 0.0);
+    for (phase, seconds) in work.phases.iter().zip(&usage.billed_seconds) {
+        let (of_phase, resources) = (seconds / 3600.0, &phase.resources);
+        hours += of_phase;
+        vcpu += of_phase * resources.vcpu * fargate.vcpu_hour;
+        memory += of_phase * f64::from(resources.memory_mib) / 1024.0 * fargate.gib_hour;
+        storage += of_phase * f64::from(resources.billed_storage()) * prices::STORAGE_GB_HOUR;
+    }
     let mix = 1.0 - quotas.spot_share * (1.0 - prices::SPOT_SHARE_OF_LIST);
     let address = if quotas.public_addresses {
         prices::IPV4_HOUR
@@ -89,6 +97,7 @@ pub fn cost(work: &Work, quotas: &Quotas, usage: &Usage) -> Cost {
     Cost {
         vcpu: vcpu * mix,
         memory: memory * mix,
+        storage,
         addresses: hours * address,
         logs: usage.tasks * LOG_BYTES / 1e9 * prices::LOGS_GB,
         ledger: f64::from(usage.table_writes.saturating_sub(NEW_TABLE_WRITES)) * prices::WARM_WRITE
@@ -102,28 +111,96 @@ pub fn cost(work: &Work, quotas: &Quotas, usage: &Usage) -> Cost {
     }
 }
 
+/// What a run costs for what its children do, so that its cost is known while it runs. `jobs` and
+/// `table_writes` as in [`Usage`].
+pub fn rates(work: &Work, quotas: &Quotas, jobs: u64, table_writes: u32) -> CostRates {
+    // The cost is linear, and so many that rounding does not matter.
+    const MANY: f64 = 1e6;
+    let phases = work.phases.len();
+    let none = || Usage {
+        billed_seconds: vec![0.0; phases],
+        jobs: jobs as f64,
+        table_writes,
+        ..Usage::default()
+    };
+    let usd = |usage: &Usage| cost(work, quotas, usage).total();
+    let base = usd(&none());
+    let rate = |change: &dyn Fn(&mut Usage)| {
+        let mut usage = none();
+        change(&mut usage);
+        (usd(&usage) - base) / MANY
+    };
+    CostRates {
+        base,
+        task: rate(&|usage| usage.tasks = MANY),
+        seconds: (0..phases)
+            .map(|phase| rate(&|usage| usage.billed_seconds[phase] = MANY))
+            .collect(),
+        outcome: rate(&|usage| usage.outcomes = MANY),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use rowmill_domain::job::Resources;
+    use rowmill_domain::tally::Tally;
+
     use super::*;
     use crate::work::Phase;
 
-    #[test]
-    fn only_writes_above_the_free_ones_cost() {
-        let work = Work {
+    fn work() -> Work {
+        let resources = |vcpu| Resources {
+            vcpu,
+            ..Resources::SMALLEST
+        };
+        let phase = |vcpu| Phase {
+            seconds_per_record: 1.0,
+            source_rate: None,
+            resources: resources(vcpu),
+        };
+        Work {
             records: 1,
-            phases: vec![Phase {
-                seconds_per_record: 1.0,
-                source_rate: None,
-            }],
+            phases: vec![phase(0.25), phase(1.0)],
             concurrency: 1,
-            vcpu: 0.25,
-            memory_mib: 512,
             timeout_seconds: 3600,
             max_children: None,
             table_writes: 40_000,
             records_per_child: None,
             within_seconds: None,
+        }
+    }
+
+    #[test]
+    fn rates_give_the_cost_of_the_plan() {
+        let (work, quotas) = (work(), Quotas::default());
+        let seconds = [123_456.0, 7_000.0];
+        let usage = Usage {
+            tasks: 420.0,
+            billed_seconds: seconds.to_vec(),
+            outcomes: 98_765.0,
+            jobs: 12.0,
+            table_writes: 5_000,
         };
+        let planned = cost(&work, &quotas, &usage).total();
+        let rates = rates(&work, &quotas, 12, 5_000);
+        let time = [0, 1].map(|phase: u16| rates.time_nanousd(phase, seconds[usize::from(phase)]));
+        let tally = Tally {
+            ok: 90_000,
+            failed: 8_765,
+            tasks: 420,
+            time_nanousd: time.iter().sum(),
+        };
+        let rated = rates.usd(&tally);
+        assert!((rated / planned - 1.0).abs() < 1e-6, "{rated} {planned}");
+        // By hand: 0.25 vCPU and 0.5 GiB on Spot, and an address.
+        let hour = (0.25 * 0.04048 + 0.5 * 0.004_445) * 0.3 + 0.005;
+        let second = rates.seconds[0];
+        assert!((second * 3600.0 / hour - 1.0).abs() < 1e-6, "{second}");
+    }
+
+    #[test]
+    fn only_writes_above_the_free_ones_cost() {
+        let work = work();
         let prepared = |table_writes| {
             let usage = Usage {
                 table_writes,
@@ -133,5 +210,45 @@ mod tests {
         };
         assert_eq!(prepared(4000), 0.0);
         assert!((prepared(40_000) - 23.4).abs() < 1e-9);
+    }
+
+    #[test]
+    fn each_phase_costs_what_its_size_costs() {
+        let phase = |resources| Phase {
+            seconds_per_record: 1.0,
+            source_rate: None,
+            resources,
+        };
+        let large = Resources {
+            vcpu: 2.0,
+            memory_mib: 8192,
+            storage_gib: Some(120),
+        };
+        let work = Work {
+            records: 1,
+            phases: vec![phase(Resources::SMALLEST), phase(large)],
+            concurrency: 1,
+            timeout_seconds: 3600,
+            max_children: None,
+            table_writes: 4000,
+            records_per_child: None,
+            within_seconds: None,
+        };
+        let quotas = Quotas {
+            spot_share: 0.0,
+            ..Quotas::default()
+        };
+        let of = |billed_seconds: Vec<f64>| {
+            let usage = Usage {
+                billed_seconds,
+                ..Usage::default()
+            };
+            let cost = cost(&work, &quotas, &usage);
+            [cost.vcpu, cost.memory, cost.storage].map(|usd| (usd * 1e6).round())
+        };
+        // An hour of the list prices above: 0.25 vCPU and half a GiB; 2 vCPU, 8 GiB, 100 GB of storage.
+        assert_eq!(of(vec![3600.0, 0.0]), [10_120.0, 2_223.0, 0.0]);
+        assert_eq!(of(vec![0.0, 3600.0]), [80_960.0, 35_560.0, 11_100.0]);
+        assert_eq!(of(vec![3600.0, 3600.0]), [91_080.0, 37_783.0, 11_100.0]);
     }
 }

@@ -2,6 +2,10 @@
 
 use rowmill_domain::limits::{ARRAY_MAX, CHUNK_RECORDS};
 
+/// Up to how many chunks have nearly the same size. With more, full chunks are at most a sixteenth
+/// larger than equal ones.
+const BALANCED: u64 = 16;
+
 /// The chunks of a run and their children.
 ///
 /// ```
@@ -14,22 +18,38 @@ use rowmill_domain::limits::{ARRAY_MAX, CHUNK_RECORDS};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Division {
     records: u64,
+    chunk_records: u32,
     per_child: u32,
     share: u32,
 }
 
 impl Division {
-    /// Divides records into chunks of nearly the same size, and each chunk into as few children as
-    /// give none of them more than `per_child` records. All chunks together have at most
-    /// `max_children` children if there are not more chunks.
+    /// Divides records into chunks, and each chunk into as few children as give none of them more than
+    /// `per_child` records. All chunks together have at most `max_children` children if there are not
+    /// more chunks.
+    ///
+    /// Chunks have nearly the same size. Of more than 16, all but the last two are full, which
+    /// lets split cut them before it knows how many records there are.
     pub fn new(records: u64, per_child: u32, max_children: Option<u32>) -> Division {
-        let chunks = records.div_ceil(u64::from(CHUNK_RECORDS)).max(1);
+        Division::in_chunks_of(CHUNK_RECORDS, records, per_child, max_children)
+    }
+
+    /// The same, with chunks of at most `chunk_records` records.
+    pub fn in_chunks_of(
+        chunk_records: u32,
+        records: u64,
+        per_child: u32,
+        max_children: Option<u32>,
+    ) -> Division {
+        let chunk_records = chunk_records.clamp(1, CHUNK_RECORDS);
+        let chunks = records.div_ceil(u64::from(chunk_records)).max(1);
         // The limit protects a source, so each chunk gets an equal share of it.
         let share = max_children.map_or(ARRAY_MAX, |most| {
             u32::try_from((u64::from(most) / chunks).max(1)).unwrap_or(ARRAY_MAX)
         });
         Division {
             records,
+            chunk_records,
             per_child: per_child.max(1),
             share: share.min(ARRAY_MAX),
         }
@@ -41,9 +61,18 @@ impl Division {
             records,
             per_child,
             share,
+            ..
         } = *self;
         let chunks = self.chunk_count();
-        let at = move |i: u64| i * records / chunks.max(1);
+        let full = match chunks > BALANCED {
+            true => chunks - 2,
+            false => 0,
+        };
+        let in_full = full * u64::from(self.chunk_records);
+        let at = move |i: u64| match i.checked_sub(full) {
+            Some(rest) => in_full + rest * (records - in_full) / (chunks - full).max(1),
+            None => i * in_full / full.max(1),
+        };
         (0..chunks).map(move |i| {
             let size = (at(i + 1) - at(i)) as u32;
             (size, size.div_ceil(per_child).min(share).max(1))
@@ -52,7 +81,7 @@ impl Division {
 
     /// Returns the number of chunks.
     pub fn chunk_count(&self) -> u64 {
-        self.records.div_ceil(u64::from(CHUNK_RECORDS))
+        self.records.div_ceil(u64::from(self.chunk_records))
     }
 
     /// Returns the number of children of one phase in all chunks.
@@ -99,6 +128,12 @@ mod tests {
             (10_000, 1, Some(7), &[(10_000, 7)]),
             (30_000, 1, Some(2), &[(10_000, 1), (10_000, 1), (10_000, 1)]),
             (20_000, 10_000, None, &[(10_000, 1), (10_000, 1)]),
+            (
+                45_001,
+                10_000,
+                None,
+                &[(9_000, 1), (9_000, 1), (9_000, 1), (9_000, 1), (9_001, 1)],
+            ),
         ];
         for (records, per_child, most, chunks) in table {
             let division = Division::new(*records, *per_child, *most);
@@ -117,5 +152,35 @@ mod tests {
                 slices.max().unwrap_or(0)
             );
         }
+    }
+
+    #[test]
+    fn many_chunks_are_full_except_the_last_two() {
+        for records in [160_001_u64, 169_999, 200_001, 1_000_000, 1_048_575] {
+            let division = Division::new(records, 1_000, None);
+            let sizes: Vec<u32> = division.chunks().map(|(size, _)| size).collect();
+            assert_eq!(
+                sizes.iter().map(|size| u64::from(*size)).sum::<u64>(),
+                records
+            );
+            assert_eq!(sizes.len() as u64, division.chunk_count());
+            let (full, last) = sizes.split_at(sizes.len() - 2);
+            assert!(
+                full.iter().all(|size| *size == 10_000),
+                "{records}: {full:?}"
+            );
+            assert!(
+                last[0].abs_diff(last[1]) <= 1 && last[0] >= 5_000,
+                "{records}: {last:?}"
+            );
+        }
+        let equal: Vec<u32> = Division::new(150_001, 1, None)
+            .chunks()
+            .map(|(n, _)| n)
+            .collect();
+        assert!(
+            equal.iter().all(|size| (9_375..=9_376).contains(size)),
+            "{equal:?}"
+        );
     }
 }

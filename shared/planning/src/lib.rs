@@ -23,6 +23,6 @@ mod timeline;
 mod work;
 
 pub use choice::{Bottleneck, CHEAPER, Estimate, Plan, plan};
-pub use cost::{Cost, Usage, cost};
+pub use cost::{Cost, Usage, cost, rates};
 pub use division::Division;
 pub use work::{Architecture, MAX_VCPUS, Phase, Quotas, Work};

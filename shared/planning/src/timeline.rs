@@ -30,11 +30,8 @@ impl Timeline {
     pub(crate) fn new(work: &Work, quotas: &Quotas, division: &Division) -> Timeline {
         let children = division.children();
         let phases = work.phases.len() as u64;
-        let fits = quotas.slots(work);
-        let slots = fits.min(children).max(1);
         let rounds = division.rounds(work.concurrency) as f64 / children.max(1) as f64;
         let most_rounds = division.most_records().div_ceil(work.concurrency);
-        let waves = children > fits;
 
         let startup = quotas.startup_seconds;
         let busy: Vec<f64> = work
@@ -42,6 +39,9 @@ impl Timeline {
             .iter()
             .map(|phase| rounds * phase.seconds_per_record)
             .collect();
+        let fits = quotas.slots(average_vcpu(work, startup, &busy));
+        let slots = fits.min(children).max(1);
+        let waves = children > fits;
         let busy = slowed(work, quotas, division, busy, slots, waves);
 
         // Interruptions: the records in work are lost, and the task starts again.
@@ -152,6 +152,16 @@ impl Timeline {
         let running = launched(at) - launched(at - self.average()).min(launched(at));
         running.min(self.slots)
     }
+}
+
+/// The vCPUs of a task on average over the time of the run: a phase with longer tasks counts more.
+fn average_vcpu(work: &Work, startup: f64, busy: &[f64]) -> f64 {
+    let (mut all, mut seconds) = (0.0, 0.0);
+    for (phase, busy) in work.phases.iter().zip(busy) {
+        all += phase.resources.vcpu * (startup + busy);
+        seconds += startup + busy;
+    }
+    all / seconds
 }
 
 /// Beyond this many rounds, the slots that stay empty at the end do not matter.

@@ -1,6 +1,7 @@
 //! What a run has to do, and what it can use.
 
-use rowmill_domain::limits::{FARGATE_LAUNCH_BURST, FARGATE_LAUNCHES_PER_SECOND};
+use rowmill_domain::job::Resources;
+use rowmill_domain::limits::{CHUNK_RECORDS, FARGATE_LAUNCH_BURST, FARGATE_LAUNCHES_PER_SECOND};
 
 /// What a run has to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,10 +12,6 @@ pub struct Work {
     pub phases: Vec<Phase>,
     /// How many records a child processes at the same time, at least 1.
     pub concurrency: u32,
-    /// vCPUs of a child.
-    pub vcpu: f64,
-    /// Memory of a child, in MiB.
-    pub memory_mib: u32,
     /// The time limit of an attempt of a child, in seconds. Plans stay below half of it where they
     /// can, because a child that exceeds it loses its records.
     pub timeout_seconds: u32,
@@ -36,6 +33,8 @@ pub struct Phase {
     pub seconds_per_record: f64,
     /// The most records per second that its sources allow, all children together. `None`: no limit.
     pub source_rate: Option<f64>,
+    /// What a child gets.
+    pub resources: Resources,
 }
 
 /// The processor of the children.
@@ -68,6 +67,8 @@ pub struct Quotas {
     pub architecture: Architecture,
     /// Whether each task has a public IPv4 address.
     pub public_addresses: bool,
+    /// The most records of a chunk, at most [`CHUNK_RECORDS`]. Less only in tests.
+    pub chunk_records: u32,
 }
 
 /// `MaxVcpus` in `template.yaml`, unless the stack sets another number.
@@ -92,14 +93,15 @@ impl Default for Quotas {
             interruptions_per_hour: INTERRUPTIONS_PER_HOUR,
             architecture: Architecture::X86,
             public_addresses: true,
+            chunk_records: CHUNK_RECORDS,
         }
     }
 }
 
 impl Quotas {
-    /// How many children of this work can run at the same time, at least 1.
-    pub fn slots(&self, work: &Work) -> u64 {
-        let by_quota = (self.max_vcpus / work.vcpu).floor();
+    /// How many children with this number of vCPUs can run at the same time, at least 1.
+    pub fn slots(&self, vcpu: f64) -> u64 {
+        let by_quota = (self.max_vcpus / vcpu).floor();
         by_quota.min(f64::from(self.addresses)).max(1.0) as u64
     }
 }

@@ -1,8 +1,11 @@
 //! A wrapper that makes the calls of a port fail, for tests of lost calls and killed processes.
+//!
+//! A [`FaultPlan`] decides about each call. [`Faults`] fails the n-th call, calls from a seed, or all
+//! calls after a point, without delays. A plan can also delay a call, or never answer it.
 
 #![allow(clippy::disallowed_methods, reason = "wraps every method")]
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,12 +16,13 @@ use chrono::{DateTime, Utc};
 use rowmill_domain::job::{JobDefinition, JobDetail, JobId, JobName, SubmitJob};
 use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::Work;
+use rowmill_domain::tally::Tally;
 use rowmill_domain::{Outcome, RunId, RunItem, RunState};
 
 use crate::{
-    Asked, Claim, Coordination, Envelope, ErrorKind, Holder, JobFilter, JobRecord, Jobs, Location,
-    Mailer, Object, ObjectInfo, Objects, Outcomes, Page, PortError, Put, Result, RunPatch, Runs,
-    Scheduler, TablePlan, Topic,
+    Asked, Claim, Coordination, Envelope, ErrorKind, FileRange, Holder, JobFilter, JobRecord, Jobs,
+    Location, Mailer, Object, ObjectInfo, Objects, Outcomes, OutcomesPage, Page, PortError, Put,
+    Result, RunPatch, Runs, Scheduler, TablePlan, Topic,
 };
 
 /// When a call fails.
@@ -28,6 +32,40 @@ pub enum Moment {
     Before,
     /// After it took effect: the response was lost.
     After,
+}
+
+/// What happens to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is refused, which no retry fixes.
+    Denied,
+    /// It is refused, because there were too many.
+    Throttled,
+    /// Its request or its response is lost.
+    Lost(Moment),
+    /// It takes effect twice. The caller gets the second response.
+    Twice,
+    /// Its process is gone.
+    Killed,
+}
+
+/// A call of a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The operation, as errors name it.
+    pub operation: &'static str,
+    /// The resource, as errors name it.
+    pub resource: String,
+}
+
+/// Decides what happens to each call of a port. It delays a call by returning later, and kills a
+/// process by never returning.
+#[async_trait]
+pub trait FaultPlan: Send + Sync {
+    /// Before the call takes effect.
+    async fn before(&self, call: &Call) -> Option<Fault>;
+    /// After the call took effect, before its response arrives. Any fault loses the response.
+    async fn after(&self, call: &Call) -> Option<Fault>;
 }
 
 /// Decides which calls fail. All ports that share a value count their calls together.
@@ -148,11 +186,20 @@ impl Faults {
     }
 }
 
-/// How a call fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    Denied,
-    Lost(Moment),
+#[async_trait]
+impl FaultPlan for Faults {
+    async fn before(&self, call: &Call) -> Option<Fault> {
+        let fault = self.next(&call.resource);
+        let refused = matches!(fault, Some(Fault::Denied | Fault::Lost(Moment::Before)));
+        match refused || self.step() {
+            true => fault,
+            false => Some(Fault::Killed),
+        }
+    }
+
+    async fn after(&self, _: &Call) -> Option<Fault> {
+        (!self.step()).then_some(Fault::Killed)
+    }
 }
 
 /// SplitMix64's finalizer: every bit of the result depends on every bit of `x`.
@@ -163,44 +210,53 @@ fn mix(x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// A port whose calls fail as its [`Faults`] decide, with [`ErrorKind::Unavailable`] unless stated
-/// otherwise.
+/// A port whose calls fail as its [`FaultPlan`] decides, with [`ErrorKind::Unavailable`] unless the
+/// fault says otherwise.
 pub struct Faulty<T: ?Sized> {
     inner: Arc<T>,
-    faults: Arc<Faults>,
+    plan: Arc<dyn FaultPlan>,
 }
 
 impl<T: ?Sized> Faulty<T> {
     /// Wraps `inner`.
-    pub fn new(inner: Arc<T>, faults: Arc<Faults>) -> Faulty<T> {
-        Faulty { inner, faults }
+    pub fn new(inner: Arc<T>, plan: Arc<dyn FaultPlan>) -> Faulty<T> {
+        Faulty { inner, plan }
     }
 
-    async fn call<V>(
+    async fn call<V, F: Future<Output = Result<V>>>(
         &self,
         operation: &'static str,
         resource: String,
-        call: impl Future<Output = Result<V>>,
+        make: impl Fn() -> F,
     ) -> Result<V> {
-        let fault = self.faults.next(&resource);
-        let error = |kind, what| Err(PortError::new(operation, resource, kind, what));
-        let unavailable = ErrorKind::Unavailable;
-        if fault == Some(Fault::Denied) {
-            return error(ErrorKind::Denied, "injected: not allowed");
+        let call = Call {
+            operation,
+            resource,
+        };
+        let failed = |kind, what| Err(PortError::new(operation, call.resource.clone(), kind, what));
+        let before = self.plan.before(&call).await;
+        match before {
+            Some(Fault::Denied) => return failed(ErrorKind::Denied, "injected: not allowed"),
+            Some(Fault::Throttled) => {
+                return failed(ErrorKind::Throttled, "injected: too many calls");
+            }
+            Some(Fault::Lost(Moment::Before)) => {
+                return failed(ErrorKind::Unavailable, "injected: the request was lost");
+            }
+            Some(Fault::Killed) => {
+                return failed(ErrorKind::Unavailable, "injected: the process was killed");
+            }
+            Some(Fault::Twice) => drop(make().await),
+            Some(Fault::Lost(Moment::After)) | None => {}
         }
-        if fault == Some(Fault::Lost(Moment::Before)) {
-            return error(unavailable, "injected: the request was lost");
+        let response = make().await;
+        let after = self.plan.after(&call).await;
+        if after == Some(Fault::Killed) {
+            return failed(ErrorKind::Unavailable, "injected: the process was killed");
         }
-        if !self.faults.step() {
-            return error(unavailable, "injected: the process was killed");
-        }
-        let response = call.await;
-        if !self.faults.step() {
-            return error(unavailable, "injected: the process was killed");
-        }
-        if fault == Some(Fault::Lost(Moment::After)) {
+        if after.is_some() || before == Some(Fault::Lost(Moment::After)) {
             response?;
-            return error(unavailable, "injected: the response was lost");
+            return failed(ErrorKind::Unavailable, "injected: the response was lost");
         }
         response
     }
@@ -217,7 +273,8 @@ macro_rules! faulty {
         impl<T: $port + ?Sized> $port for Faulty<T> {
             $(async fn $name(&self, $($arg: $type),*) -> Result<$value> {
                 let resource = $resource.to_string();
-                self.call($operation, resource, self.inner.$name($($arg),*)).await
+                let make = || self.inner.$name($(Clone::clone(&$arg)),*);
+                self.call($operation, resource, make).await
             })*
         }
     };
@@ -226,10 +283,15 @@ macro_rules! faulty {
 faulty!(Objects {
     "HeadObject", at => fn head(at: &Location) -> ObjectInfo;
     "GetObject", at => fn get(at: &Location) -> Object;
+    "GetObject", at => fn get_range(at: &Location, bytes: Range<u64>) -> Bytes;
     "GetObject", at => fn download(at: &Location, to: &Path) -> ObjectInfo;
     "PutObject", key => fn put(bucket: &str, key: &str, body: Bytes, put: Put) -> ObjectInfo;
-    "PutObject", key => fn upload(bucket: &str, key: &str, from: &Path, put: Put) -> ObjectInfo;
+    "PutObject", key => fn upload(bucket: &str, key: &str, from: &FileRange, put: Put) -> ObjectInfo;
+    "CopyObject", key => fn copy(from: &Location, bucket: &str, key: &str, put: Put) -> ObjectInfo;
     "ListObjectsV2", prefix => fn list(bucket: &str, prefix: &str, after: Option<&str>) -> Page;
+    "ListObjectVersions", bucket => fn put_since(
+        bucket: &str, since: DateTime<Utc>
+    ) -> Vec<ObjectInfo>;
     "DeleteObjects", bucket => fn delete(bucket: &str, keys: &[String]) -> ();
     "GetObject", at => fn link(at: &Location, file_name: &str, valid: Duration) -> String;
 });
@@ -238,6 +300,11 @@ faulty!(Runs {
     "create_run", run.id => fn create_run(run: &RunItem) -> bool;
     "find_run", id => fn find_run(id: &RunId) -> Option<RunItem>;
     "list_runs", "" => fn list_runs(after: Option<&RunId>, limit: usize) -> Vec<RunItem>;
+    "newest_runs", "" => fn newest_runs(
+        before: Option<&(DateTime<Utc>, RunId)>, limit: usize
+    ) -> Vec<RunItem>;
+    "delete_run", id => fn delete_run(id: &RunId) -> ();
+    "open_runs", "" => fn open_runs(after: Option<&RunId>, limit: usize) -> Vec<RunItem>;
     "update_run", id => fn update_run(
         id: &RunId, from: &[RunState], patch: RunPatch, now: DateTime<Utc>
     ) -> bool;
@@ -251,9 +318,11 @@ faulty!(Outcomes {
     "drop_table", id => fn drop_table(id: &RunId) -> ();
     "list_tables", "" => fn list_tables() -> Vec<RunId>;
     "put_outcomes", id => fn put_outcomes(id: &RunId, chunk: u32, outcomes: &[Outcome]) -> ();
-    "read_outcomes", id => fn read_outcomes(
+    "read_page", id => fn read_page(
         id: &RunId, chunk: u32, rows: RangeInclusive<u32>
-    ) -> Vec<Outcome>;
+    ) -> OutcomesPage;
+    "add_tally", id => fn add_tally(id: &RunId, more: &Tally) -> Tally;
+    "tally", id => fn tally(id: &RunId) -> Tally;
 });
 
 faulty!(Coordination {
@@ -336,7 +405,7 @@ mod tests {
         let faulty = Faulty::new(Arc::new(()), faults.clone());
         let made = Mutex::new(0);
         let call = || {
-            faulty.call("GetObject", String::new(), async {
+            faulty.call("GetObject", String::new(), async || {
                 *made.lock().unwrap() += 1;
                 Ok(())
             })

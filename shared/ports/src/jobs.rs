@@ -45,7 +45,8 @@ pub trait Jobs: Send + Sync {
     /// Submits a job. Not idempotent: every call creates a job, and a call that fails with
     /// [`Unavailable`](crate::ErrorKind::Unavailable) may have created one.
     async fn submit(&self, job: &SubmitJob) -> Result<JobId>;
-    /// Returns the details of jobs, in any order. Unknown jobs are left out.
+    /// Returns the details of jobs, in any order. Unknown jobs are left out. An array's parent has the
+    /// number of its children in each state.
     ///
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) for more than

@@ -7,6 +7,7 @@
 //! | [`Runs`] | runs and their jobs' ids | DynamoDB | SQLite |
 //! | [`Outcomes`] | one outcome per record | DynamoDB, a table per run | SQLite, a file per run |
 //! | [`Coordination`] | claims, rate permits, shared answers | DynamoDB | SQLite |
+//! | [`Reviews`] | what people decided about rows | DynamoDB | SQLite |
 //! | [`Jobs`] | container jobs | Batch | child processes |
 //! | [`Topic`] | messages between stages | SNS | SQLite |
 //! | [`Scheduler`] | messages for later | EventBridge Scheduler | SQLite |
@@ -28,6 +29,7 @@ mod jobs;
 mod mailer;
 mod objects;
 mod outcomes;
+pub mod reviews;
 mod runs;
 mod scheduler;
 mod topic;
@@ -36,8 +38,9 @@ pub use coordination::{Asked, Claim, Coordination, Holder};
 pub use error::{ErrorKind, Optional, PortError, Result};
 pub use jobs::{JobFilter, Jobs};
 pub use mailer::{Envelope, Mailer};
-pub use objects::{Location, Object, ObjectInfo, Objects, Page, Put};
-pub use outcomes::{Outcomes, TablePlan};
+pub use objects::{FileRange, Location, Object, ObjectInfo, Objects, Page, Put};
+pub use outcomes::{Outcomes, OutcomesPage, TablePlan};
+pub use reviews::Reviews;
 pub use runs::{JobRecord, RunPatch, Runs};
 pub use scheduler::{Scheduler, check_schedule_name};
 pub use topic::{Topic, message_text};

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -50,7 +51,7 @@ pub struct ObjectInfo {
     pub key: String,
     /// Size in bytes.
     pub size: u64,
-    /// Changes with the content. Without quotes.
+    /// Changes with the content. Without quotes. Can be empty in listings.
     pub etag: String,
     /// The version, in a versioned bucket.
     pub version: Option<String>,
@@ -67,6 +68,39 @@ pub struct Object {
     pub info: ObjectInfo,
     /// The content.
     pub body: Bytes,
+}
+
+/// A file, or a part of it, to put as an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRange {
+    /// The file.
+    pub path: PathBuf,
+    /// The bytes of the part. `None`: the whole file.
+    pub range: Option<Range<u64>>,
+    /// Whether the file is never written to again. A store on the same file system may then share its
+    /// content instead of copying it. Deleting it is allowed.
+    pub is_final: bool,
+}
+
+impl FileRange {
+    /// A whole file that is never written to again.
+    pub fn of_final(path: impl Into<PathBuf>) -> FileRange {
+        FileRange {
+            path: path.into(),
+            range: None,
+            is_final: true,
+        }
+    }
+}
+
+impl<P: AsRef<Path>> From<P> for FileRange {
+    fn from(path: P) -> FileRange {
+        FileRange {
+            path: path.as_ref().to_owned(),
+            range: None,
+            is_final: false,
+        }
+    }
 }
 
 /// Options of a put.
@@ -106,6 +140,12 @@ pub trait Objects: Send + Sync {
     /// # Errors
     /// As [`Objects::head`].
     async fn get(&self, at: &Location) -> Result<Object>;
+    /// Reads these bytes of an object, or fewer if it is shorter. The range is not empty.
+    ///
+    /// # Errors
+    /// As [`Objects::head`], and [`Invalid`](crate::ErrorKind::Invalid) if the range starts at or after
+    /// the end of the object.
+    async fn get_range(&self, at: &Location, bytes: Range<u64>) -> Result<Bytes>;
     /// Writes an object to the file `to`, replacing what is there. The file is complete or unchanged.
     ///
     /// # Errors
@@ -116,13 +156,28 @@ pub trait Objects: Send + Sync {
     /// # Errors
     /// [`Invalid`](crate::ErrorKind::Invalid) if the key or the metadata is too long.
     async fn put(&self, bucket: &str, key: &str, body: Bytes, put: Put) -> Result<ObjectInfo>;
-    /// Puts the content of a file of any size.
+    /// Puts a file or a part of one, of any size.
     ///
     /// # Errors
     /// As [`Objects::put`].
-    async fn upload(&self, bucket: &str, key: &str, from: &Path, put: Put) -> Result<ObjectInfo>;
+    async fn upload(
+        &self,
+        bucket: &str,
+        key: &str,
+        from: &FileRange,
+        put: Put,
+    ) -> Result<ObjectInfo>;
+    /// Puts a copy of an object of at most [`COPY_MAX`](rowmill_domain::limits::COPY_MAX) bytes, without
+    /// reading it here. Its media type and metadata are those of `put`.
+    ///
+    /// # Errors
+    /// As [`Objects::head`] of `from` and as [`Objects::put`].
+    async fn copy(&self, from: &Location, bucket: &str, key: &str, put: Put) -> Result<ObjectInfo>;
     /// Returns up to 1,000 objects whose keys start with `prefix` and come after the key `after`.
     async fn list(&self, bucket: &str, prefix: &str, after: Option<&str>) -> Result<Page>;
+    /// Returns all objects in the bucket that were put at or after `since`, with their versions and without
+    /// metadata, in the order of their keys. Leaves out versions that are deleted or replaced.
+    async fn put_since(&self, bucket: &str, since: DateTime<Utc>) -> Result<Vec<ObjectInfo>>;
     /// Deletes any number of objects. Keys without an object are ignored.
     async fn delete(&self, bucket: &str, keys: &[String]) -> Result<()>;
     /// Returns a link that lets anyone who has it download the object as `file_name`, for `valid`.

@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rowmill_domain::job::{JobId, JobName};
-use rowmill_domain::run::{Counts, Failure, StepSeconds};
+use rowmill_domain::run::{Counts, Failure, ReportStarts, StepSeconds, Stop};
+use rowmill_domain::tally::CostRates;
 use rowmill_domain::{RunId, RunItem, RunState};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -14,14 +15,20 @@ use crate::Result;
 /// [`RunItem`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct RunPatch {
+    /// Who uploaded the workbook.
+    pub owner: Option<String>,
     /// The new state.
     pub state: Option<RunState>,
-    /// Number of jobs in the run.
+    /// Number of jobs in the first round of the run.
     pub jobs: Option<u32>,
+    /// Number of jobs in its second round.
+    pub second_round: Option<u32>,
     /// Rows in and out.
     pub counts: Option<Counts>,
     /// Why the run failed.
     pub failure: Option<Failure>,
+    /// Why the run was stopped early.
+    pub stop: Option<Stop>,
     /// Key of the result workbook in the work bucket.
     pub result: Option<String>,
     /// Message id of the email.
@@ -32,8 +39,14 @@ pub struct RunPatch {
     pub linked_mail: Option<String>,
     /// ARNs of the job definitions, by phase.
     pub definitions: Option<Vec<String>>,
+    /// What the run costs for what its children do.
+    pub rates: Option<CostRates>,
+    /// What the run cost in USD.
+    pub cost: Option<f64>,
     /// What the steps took.
     pub measured: Option<Vec<StepSeconds>>,
+    /// How often report started.
+    pub report: Option<ReportStarts>,
     /// When everything temporary was removed.
     pub cleaned: Option<DateTime<Utc>>,
 }
@@ -66,7 +79,9 @@ pub struct JobRecord {
     pub ended: bool,
 }
 
-/// Runs and the jobs of each run: DynamoDB, or SQLite.
+/// Runs and the jobs of each run: DynamoDB, or SQLite. A run expires
+/// [`RUN_KEPT`](rowmill_domain::limits::RUN_KEPT) after its temporary data was removed, and with it
+/// everything else that is recorded about it. On one machine it stays.
 ///
 /// Every write is durable when the call returns. Every read sees all writes that returned before
 /// it started.
@@ -79,6 +94,18 @@ pub trait Runs: Send + Sync {
     /// Returns up to `limit` runs in the order of their ids, starting after `after`. Returns fewer
     /// than `limit` only at the end.
     async fn list_runs(&self, after: Option<&RunId>, limit: usize) -> Result<Vec<RunItem>>;
+    /// Returns up to `limit` runs, those with the latest `created` first, and of the same time those with
+    /// the greater id. Starts after `before`, the time and the id of a run. Returns fewer than `limit`
+    /// only at the end. The work does not depend on the number of runs.
+    async fn newest_runs(
+        &self,
+        before: Option<&(DateTime<Utc>, RunId)>,
+        limit: usize,
+    ) -> Result<Vec<RunItem>>;
+    /// Returns up to `limit` runs whose temporary data is not removed yet (`cleaned` is `None`), in the
+    /// order of their ids, starting after `after`. Does not read the others, of which there are many
+    /// more. Returns fewer than `limit` only at the end.
+    async fn open_runs(&self, after: Option<&RunId>, limit: usize) -> Result<Vec<RunItem>>;
     /// Changes a run if its state is one of `from`, and sets its `updated` to `now`. Returns
     /// `false` and changes nothing if the run is in another state.
     ///
@@ -91,6 +118,10 @@ pub trait Runs: Send + Sync {
         patch: RunPatch,
         now: DateTime<Utc>,
     ) -> Result<bool>;
+
+    /// Deletes a run with its jobs and its claims, so that a run with the same id starts from the
+    /// beginning. Does nothing if there is none. Repeat it after an error.
+    async fn delete_run(&self, id: &RunId) -> Result<()>;
 
     /// Records a job's id under its name. Recording the same id again changes nothing.
     ///

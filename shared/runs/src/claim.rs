@@ -1,10 +1,15 @@
 //! The claim protocol.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
 use rowmill_domain::RunId;
 use rowmill_domain::event::Invocation;
 use rowmill_domain::limits::CLAIM_LEASE;
 use rowmill_domain::run::Work;
 use rowmill_ports::{Claim, Coordination, ErrorKind, Holder, PortError};
+use tokio::time::{Instant, sleep_until};
 
 /// The result of [`with_claim`].
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +49,7 @@ fn policy(work: Work) -> Policy {
         },
         // Another event of the run may succeed where this one failed, such as the failure that
         // another stage publishes.
-        Work::Report => Policy {
+        Work::SecondRound | Work::Report => Policy {
             complete: true,
             release_on_error: true,
         },
@@ -65,11 +70,12 @@ fn policy(work: Work) -> Policy {
 /// | work | after success | after an error |
 /// |---|---|---|
 /// | split, submit, cleanup | completed | held for the retry of the same delivery |
-/// | report | completed | released, because another event of the run may succeed |
+/// | second round, report | completed | released, because another event of the run may succeed |
 /// | bounce | released, because more emails may bounce | released |
 ///
-/// If the lease ended while the work ran, another invocation may have done the same work. Its
-/// completion counts, and this invocation succeeds too.
+/// If the lease ends while the work runs, it is renewed before the work makes its next step. If another
+/// invocation has taken the claim, the work is dropped where it is: it publishes nothing more. That
+/// happens to a process that was suspended.
 ///
 /// # Errors
 /// The error of `do_work`, or of a call to `coordination`.
@@ -91,7 +97,28 @@ pub async fn with_claim<T, E: From<PortError>>(
         Claim::Done => return Ok(Claimed::Done),
     };
     let policy = policy(work);
-    match do_work(resumed).await {
+    let mut doing = pin!(do_work(resumed));
+    let begun = Instant::now();
+    let mut until = begun + CLAIM_LEASE;
+    let worked = loop {
+        if let Some(worked) = before(until, doing.as_mut()).await {
+            break worked;
+        }
+        // A process that was suspended, or a machine that is slow.
+        let renewed = Instant::now();
+        let now = cx.now + (renewed - begun);
+        let renew = coordination.claim(run, work, &cx.owner, now, CLAIM_LEASE);
+        match renew.await? {
+            Claim::Taken { .. } => until = renewed + CLAIM_LEASE,
+            Claim::Held(holder) => {
+                let owner = &holder.owner;
+                tracing::warn!(%run, work = work.name(), owner, "stopped: the lease ended, and another invocation works");
+                return Ok(Claimed::Held(holder));
+            }
+            Claim::Done => return Ok(Claimed::Done),
+        }
+    };
+    match worked {
         Ok(value) => {
             if policy.complete {
                 complete_claim(coordination, run, work, cx).await?;
@@ -107,6 +134,19 @@ pub async fn with_claim<T, E: From<PortError>>(
             Err(error)
         }
     }
+}
+
+/// What `work` returns, or `None` once it is `until`. Does not let it make a step after that.
+async fn before<T>(until: Instant, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    let mut timer = pin!(sleep_until(until));
+    poll_fn(|cx| {
+        // The timer may be late.
+        if Instant::now() >= until || timer.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        work.as_mut().poll(cx).map(Some)
+    })
+    .await
 }
 
 /// Completes a piece of work if this invocation holds its claim. Does nothing otherwise.

@@ -68,11 +68,22 @@ pub fn all_jobs(
 /// All runs, in the order of their ids.
 pub fn all_runs(runs: &dyn Runs) -> impl Stream<Item = Result<RunItem, PortError>> + Send {
     items(pages(async move |after: Option<RunId>| {
-        let page = runs.list_runs(after.as_ref(), RUNS_PAGE).await?;
-        let full = page.len() == RUNS_PAGE;
-        let last = page.last().filter(|_| full).map(|run| run.id.clone());
-        Ok((page, last))
+        Ok(with_next(runs.list_runs(after.as_ref(), RUNS_PAGE).await?))
     }))
+}
+
+/// The runs whose temporary data is not removed yet, in the order of their ids.
+pub fn open_runs(runs: &dyn Runs) -> impl Stream<Item = Result<RunItem, PortError>> + Send {
+    items(pages(async move |after: Option<RunId>| {
+        Ok(with_next(runs.open_runs(after.as_ref(), RUNS_PAGE).await?))
+    }))
+}
+
+/// A page of runs and the cursor of the next one.
+fn with_next(page: Vec<RunItem>) -> (Vec<RunItem>, Option<RunId>) {
+    let full = page.len() == RUNS_PAGE;
+    let last = page.last().filter(|_| full).map(|run| run.id.clone());
+    (page, last)
 }
 
 /// The details of any number of jobs, in any order. Jobs that Batch does not know are left out.

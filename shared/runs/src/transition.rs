@@ -20,6 +20,11 @@ pub enum Transition {
     RecordDefinitions,
     /// Batch permanently rejects the run: records why.
     FailSubmit,
+    /// Stops the run early: records why. Children finish the records in progress, jobs that have not
+    /// started end, and report delivers what is done.
+    Stop,
+    /// The jobs of a second round are being submitted.
+    StartSecondRound,
     /// All jobs have ended, and report starts on the result.
     StartReport,
     /// Records the result, or why there is none.
@@ -30,6 +35,8 @@ pub enum Transition {
     DeliverWithErrors,
     /// The run failed, and the email that says so is sent.
     Fail,
+    /// Records who started the run through the API.
+    RecordOwner,
     /// Records a bounced email. An email can bounce before its sending is recorded.
     RecordBounce,
     /// Everything temporary is removed.
@@ -55,16 +62,19 @@ const ENDED: &[RunState] = &[Delivered, DeliveredWithErrors, Failed];
 
 impl Transition {
     /// All transitions, in the order of a run's life.
-    pub const ALL: [Transition; 11] = [
+    pub const ALL: [Transition; 14] = [
         Transition::FinishSplit,
         Transition::FailSplit,
         Transition::RecordDefinitions,
         Transition::FailSubmit,
+        Transition::Stop,
+        Transition::StartSecondRound,
         Transition::StartReport,
         Transition::RecordResult,
         Transition::Deliver,
         Transition::DeliverWithErrors,
         Transition::Fail,
+        Transition::RecordOwner,
         Transition::RecordBounce,
         Transition::Clean,
     ];
@@ -78,12 +88,16 @@ impl Transition {
             T::FailSplit => ("input refused, or split never finished", "split, cleanup", &[Splitting], None),
             T::RecordDefinitions => ("job definitions recorded", "submit", &[Running], None),
             T::FailSubmit => ("refused by Batch", "submit", &[Running], None),
+            T::Stop => ("stopped early: cancelled, or a limit was reached", "submit, api, command line", &[Splitting, Running], None),
+            T::StartSecondRound => ("second round decided", "report", &[Running], None),
             // Also from `reporting`: an interrupted report starts again.
             T::StartReport => ("all jobs ended", "report", &[Running, Reporting], Some(Reporting)),
             T::RecordResult => ("result or failure recorded", "report", OPEN, None),
             T::Deliver => ("mail sent, all records ok", "report", &[Reporting], Some(Delivered)),
             T::DeliverWithErrors => ("mail sent, some records failed or missing", "report", &[Reporting], Some(DeliveredWithErrors)),
             T::Fail => ("mail about the failure sent", "report", OPEN, Some(Failed)),
+            // Also afterwards: a request can be repeated.
+            T::RecordOwner => ("owner recorded", "api", &RunState::ALL, None),
             T::RecordBounce => ("mail bounced", "report", &RunState::ALL, None),
             T::Clean => ("everything temporary removed", "cleanup", ENDED, None),
         };

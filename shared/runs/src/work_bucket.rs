@@ -1,13 +1,15 @@
 //! The work bucket.
 
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::{Stream, TryStreamExt};
-use rowmill_ports::{Location, ObjectInfo, Objects, Optional, PortError, Put};
+use rowmill_ports::{FileRange, Location, ObjectInfo, Objects, Optional, PortError, Put};
 
 use crate::paging::{items, pages};
 
@@ -61,6 +63,14 @@ impl WorkBucket {
         Ok(self.objects.get(&self.location(key)).await?.body)
     }
 
+    /// Reads bytes of an object.
+    ///
+    /// # Errors
+    /// As [`Objects::get_range`].
+    pub async fn get_range(&self, key: &str, bytes: Range<u64>) -> Result<Bytes, PortError> {
+        self.objects.get_range(&self.location(key), bytes).await
+    }
+
     /// Reads an object, or returns `None` if there is none.
     ///
     /// # Errors
@@ -85,12 +95,19 @@ impl WorkBucket {
         self.objects.put(&self.name, key, body, put).await
     }
 
-    /// Stores the content of a file.
+    /// Stores the content of a file, or a part of it.
     ///
     /// # Errors
     /// As [`Objects::upload`].
-    pub async fn upload(&self, key: &str, from: &Path, put: Put) -> Result<ObjectInfo, PortError> {
-        self.objects.upload(&self.name, key, from, put).await
+    pub async fn upload(
+        &self,
+        key: &str,
+        from: impl Into<FileRange>,
+        put: Put,
+    ) -> Result<ObjectInfo, PortError> {
+        self.objects
+            .upload(&self.name, key, &from.into(), put)
+            .await
     }
 
     /// A link that lets anyone who has it download the object as `file_name` for `valid`.
@@ -129,6 +146,14 @@ impl WorkBucket {
         items(pages(async move |after: Option<String>| {
             self.list(prefix, after.as_deref()).await
         }))
+    }
+
+    /// The objects that were put at or after `since`, with their versions.
+    ///
+    /// # Errors
+    /// As [`Objects::put_since`].
+    pub async fn put_since(&self, since: DateTime<Utc>) -> Result<Vec<ObjectInfo>, PortError> {
+        self.objects.put_since(&self.name, since).await
     }
 
     /// Deletes all objects whose keys start with `prefix`. Repeat it after an error.

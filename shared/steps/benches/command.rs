@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rowmill_domain::job::Resources;
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Row};
 use rowmill_pipeline::{CommandStep, ProcessPer, Step, StepKind};
@@ -71,11 +72,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             timeout: Duration::from_secs(60),
             attempts: 1,
             process: ProcessPer::Child,
-            memory_mib: None,
+            process_memory_mib: None,
             fetch: None,
             aws: false,
         }),
         image: None,
+        resources: Resources::SMALLEST,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

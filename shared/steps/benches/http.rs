@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rowmill_domain::job::Resources;
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Kind, Record, Row};
 use rowmill_pipeline::{Extract, HttpMethod, HttpOutput, HttpStep, Step, StepKind, Template};
@@ -130,6 +131,7 @@ async fn ask(address: &str, requests: u32, concurrency: usize, latency: u64) -> 
             }],
         })),
         image: None,
+        resources: Resources::SMALLEST,
     };
     let deps = StepDeps::new(concurrency, std::env::temp_dir());
     let step: Arc<dyn rowmill_steps::Runner> = Arc::from(runner(&step, &deps)?);

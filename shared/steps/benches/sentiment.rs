@@ -6,6 +6,7 @@
 
 use std::time::Instant;
 
+use rowmill_domain::job::Resources;
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Row};
 use rowmill_pipeline::{SentimentStep, Step, StepKind};
@@ -24,6 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             column: "Notes".into(),
         }),
         image: None,
+        resources: Resources::SMALLEST,
     };
     let deps = StepDeps::new(1, ".");
     let step = runner(&step, &deps)?;

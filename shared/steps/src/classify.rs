@@ -1,5 +1,6 @@
 //! `classify`: the most likely label of a text, predicted offline by a model from `rowmill train`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,11 +21,7 @@ pub(crate) struct Classify {
 
 impl Classify {
     pub(crate) fn new(step: &ClassifyStep, deps: &StepDeps) -> Result<Classify, SetupError> {
-        let file = deps.directory.join(&step.model);
-        let model = Model::open(&file).map_err(|source| SetupError::Model {
-            file: file.display().to_string(),
-            source,
-        })?;
+        let model = open_model(step, &deps.directory)?;
         let words =
             |w: &rowmill_pipeline::ClassifyWords| (w.column.as_str().into(), w.most as usize);
         Ok(Classify {
@@ -35,6 +32,15 @@ impl Classify {
             model,
         })
     }
+}
+
+/// Reads the model of a step. `directory` is the folder of the pipeline.
+pub(crate) fn open_model(step: &ClassifyStep, directory: &Path) -> Result<Model, SetupError> {
+    let file = directory.join(&step.model);
+    Model::open(&file).map_err(|source| SetupError::Model {
+        file: file.display().to_string(),
+        source,
+    })
 }
 
 #[async_trait]
@@ -68,8 +74,6 @@ impl Runner for Classify {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use rowmill_classify::{Corpus, train};
     use rowmill_domain::Record;
     use rowmill_domain::record::Columns;

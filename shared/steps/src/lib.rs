@@ -28,6 +28,7 @@ mod guard;
 mod http;
 mod language;
 mod pacer;
+mod predict;
 mod rate_limiter;
 mod redacting;
 mod sentiment;
@@ -47,6 +48,9 @@ use tokio::time::Instant;
 
 pub use answers::Answers;
 pub use guard::{Guard, GuardError, Refused, refused_range};
+#[cfg(feature = "fuzzing")]
+pub use http::fuzzing;
+pub use predict::{PredictError, labels, predict};
 pub use rate_limiter::Permits;
 pub use translate::{Limit, Translation, TranslationError, Translator};
 

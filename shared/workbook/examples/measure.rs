@@ -1,6 +1,10 @@
 //! Measures reading and writing: `measure read FILE`, `measure inflate FILE`, `measure events
 //! FILE`, `measure calamine FILE`, `measure write ROWS FILE`, `measure bare ROWS FILE LEVEL`, `measure
-//! ods ROWS FILE`. Prints CPU seconds, wall-clock seconds and peak memory in MB. `benches/workbook.py` compares the results with other libraries.
+//! ods ROWS FILE`, `measure xlsb ROWS FILE`. Prints CPU seconds, wall-clock seconds and peak memory in MB. `benches/workbook.py` compares the results with other libraries.
+
+#[path = "../tests/files/mod.rs"]
+#[allow(dead_code, clippy::unwrap_used)]
+mod files;
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -27,6 +31,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ["calamine", file] => with_calamine(Path::new(file)),
         ["write", rows, file] => write(rows.parse()?, Path::new(file)),
         ["ods", rows, file] => ods(rows.parse()?, Path::new(file)),
+        ["xlsb", rows, file] => xlsb(rows.parse()?, Path::new(file)),
         ["bare", rows, file, level] => bare(rows.parse()?, Path::new(file), level.parse()?),
         _ => Err("unknown command; the comment at the top of measure.rs lists them".into()),
     }?;
@@ -264,5 +269,42 @@ fn ods(rows: u64, file: &Path) -> Outcome {
     text += "</table:table></office:spreadsheet></office:body></office:document-content>";
     zip.write_all(text.as_bytes())?;
     zip.finish()?.flush()?;
+    Ok(format!("{} bytes", file.metadata()?.len()))
+}
+
+/// Writes the same cells as an xlsb workbook. SheetJS writes them without their columns, which calamine
+/// does not read.
+fn xlsb(rows: u64, file: &Path) -> Outcome {
+    use files::xlsb::{Xlsb, cell, row, sheet, styles, wide};
+    let epoch = chrono::NaiveDate::from_ymd_opt(1899, 12, 30).unwrap_or_default();
+    let cells = |values: &[Value]| {
+        (0..)
+            .zip(values)
+            .map(|(column, value)| match value {
+                Value::Number(number) => cell(5, column, 0, &number.to_le_bytes()),
+                Value::Bool(value) => cell(4, column, 0, &[u8::from(*value)]),
+                Value::Date(day) => {
+                    let serial = (*day - epoch).num_days() as f64;
+                    cell(5, column, 1, &serial.to_le_bytes())
+                }
+                other => cell(6, column, 0, &wide(&other.to_text())),
+            })
+            .collect::<Vec<_>>()
+            .concat()
+    };
+    let head: Vec<Value> = (1..=10)
+        .map(|i| Value::Text(format!("Column {i}")))
+        .collect();
+    let mut records = vec![row(0, false), cells(&head)];
+    for i in 0..rows {
+        records.push(row(i as u32 + 1, false));
+        records.push(cells(&record(i)));
+    }
+    let book = Xlsb {
+        sheet: sheet(&records),
+        styles: Some(styles(&[], &[0, 14])),
+        ..Xlsb::default()
+    };
+    std::fs::write(file, book.bytes())?;
     Ok(format!("{} bytes", file.metadata()?.len()))
 }

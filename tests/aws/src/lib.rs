@@ -2,10 +2,13 @@
 //! that inject faults.
 
 pub mod batch_endpoint;
+pub mod cgroup;
 pub mod deployment;
 pub mod emulators;
+pub mod form;
 pub mod http;
 pub mod record;
+pub mod run_tables;
 pub mod runtime;
 pub mod stack;
 pub mod wire;

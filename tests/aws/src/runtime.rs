@@ -21,7 +21,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// The maximum duration of an invocation.
+use crate::cgroup::Cgroup;
+
+/// The maximum duration of an invocation, unless a test sets it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running function. Dropping it kills the process.
@@ -49,11 +51,31 @@ struct Api {
 impl Function {
     /// Starts the program with this environment, `PATH` and the variables that Lambda sets.
     pub async fn start(program: &Path, environment: &[(String, String)]) -> Function {
+        Function::launch(Command::new(program), environment, PATIENCE).await
+    }
+
+    /// The same within a control group, and with the maximum duration of an invocation.
+    pub async fn start_within(
+        group: &Cgroup,
+        deadline: Duration,
+        program: &Path,
+        environment: &[(String, String)],
+    ) -> Function {
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(group.entering()).arg(program);
+        Function::launch(command, environment, deadline).await
+    }
+
+    async fn launch(
+        mut command: Command,
+        environment: &[(String, String)],
+        deadline: Duration,
+    ) -> Function {
         let (events, waiting) = mpsc::unbounded_channel();
         let api = Arc::new(Api {
             waiting: tokio::sync::Mutex::new(waiting),
             answers: Mutex::default(),
-            deadline: PATIENCE,
+            deadline,
         });
         let router = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
@@ -66,7 +88,7 @@ impl Function {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        let process = Command::new(program)
+        let process = command
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .envs(environment.iter().cloned())
@@ -108,10 +130,19 @@ impl Function {
     /// Sends an event and waits for the answer.
     pub async fn invoke(&self, request_id: &str, payload: &Value) -> Answer {
         let answer = self.send(request_id, payload);
-        tokio::time::timeout(PATIENCE, answer)
+        tokio::time::timeout(self.api.deadline, answer)
             .await
             .expect("the function answers in time")
             .unwrap()
+    }
+
+    /// The largest resident memory of the process so far, in MiB.
+    pub fn peak(&self) -> u64 {
+        let id = self.process.id().expect("the process runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("Linux says it") / 1024
     }
 
     /// Kills the process with SIGKILL, as if its machine were lost.

@@ -10,10 +10,15 @@ use aws_sdk_s3::types::{
 
 use crate::emulators::REGION;
 
+/// A client with path-style addresses, because `<bucket>.127.0.0.1` is not a valid host name.
+pub fn client(config: &SdkConfig) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
+    aws_sdk_s3::Client::from_conf(config.build())
+}
+
 /// Creates a bucket. Returns a client, for calls that the port does not have.
 pub async fn bucket(config: &SdkConfig, name: &str, versioned: bool) -> aws_sdk_s3::Client {
-    let config = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
-    let client = aws_sdk_s3::Client::from_conf(config.build());
+    let client = client(config);
     let place = CreateBucketConfiguration::builder()
         .location_constraint(REGION.into())
         .build();
@@ -45,6 +50,12 @@ pub async fn permits_table(config: &SdkConfig, stack: &str) {
     table(config, format!("{stack}-permits"), &keys).await;
 }
 
+/// Creates the table `<stack>-reviews` as the template does.
+pub async fn reviews_table(config: &SdkConfig, stack: &str) {
+    let keys = [("run", KeyType::Hash), ("row", KeyType::Range)];
+    table(config, format!("{stack}-reviews"), &keys).await;
+}
+
 async fn table(config: &SdkConfig, name: String, keys: &[(&str, KeyType)]) {
     let mut create = aws_sdk_dynamodb::Client::new(config)
         .create_table()
@@ -56,7 +67,11 @@ async fn table(config: &SdkConfig, name: String, keys: &[(&str, KeyType)]) {
             .key_type(key.clone());
         let attribute = AttributeDefinition::builder()
             .attribute_name(*name)
-            .attribute_type(ScalarAttributeType::S);
+            // Rows are numbers.
+            .attribute_type(match *name {
+                "row" => ScalarAttributeType::N,
+                _ => ScalarAttributeType::S,
+            });
         create = create
             .key_schema(schema.build().unwrap())
             .attribute_definitions(attribute.build().unwrap());

@@ -49,6 +49,8 @@ pub struct Sent {
     pub uri: String,
     /// The header `x-amz-target`, such as `DynamoDB_20120810.CreateTable`; empty if missing.
     pub target: String,
+    /// The header `if-none-match`.
+    pub if_none_match: Option<String>,
     /// The body if it is JSON, else null.
     pub body: Value,
 }
@@ -155,6 +157,7 @@ impl HttpConnector for Connector {
             method: request.method().to_owned(),
             uri: request.uri().to_owned(),
             target,
+            if_none_match: request.headers().get("if-none-match").map(str::to_owned),
             body,
         };
         inner.sent.lock().unwrap().push(sent.clone());

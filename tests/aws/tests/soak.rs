@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rowmill_domain::RunState;
-use rowmill_tests_aws::deployment::{Deliver, Deployment};
+use rowmill_tests_aws::deployment::{Deliver, Deployment, MEASURED_PIPELINE};
 use rowmill_tests_local::program::Read;
 use rowmill_tests_local::workbook::{Book, Cell, read};
 use tempfile::TempDir;
@@ -16,20 +16,6 @@ const RECORDS: u32 = 25_000;
 const REJECTED: u32 = 100;
 /// Several times the duration on two busy cores.
 const PATIENCE: Duration = Duration::from_secs(45 * 60);
-
-const PIPELINE: &str = r#"
-[input]
-key = ["ID"]
-types = { ID = "text" }
-[[step]]
-kind = "sentiment"
-column = "Note"
-[[column]]
-name = "double"
-value = "row.Amount * 2.0"
-[batch]
-records_per_child = 10000
-"#;
 
 /// A wrapper that records the maximum resident memory of each child, in KB.
 const MEASURED: &str = r#"
@@ -55,7 +41,7 @@ async fn twenty_five_thousand_records() {
     let program = ["python3", "-c", MEASURED, &peaks_arg];
     let deployment = Deployment::start(Deliver::Once, &program, &[]).await;
     let d = &deployment;
-    d.put_pipeline("soak", PIPELINE).await;
+    d.put_pipeline("soak", MEASURED_PIPELINE).await;
     let rows = (0..RECORDS + REJECTED).map(|n| {
         let id = n % RECORDS;
         let note = ["A lovely place.", "Never again!", "It was open."][n as usize % 3];

@@ -6,5 +6,7 @@ pub mod once;
 pub mod program;
 pub mod proxy;
 pub mod python;
+pub mod server;
 pub mod source;
+pub mod validators;
 pub mod workbook;

@@ -105,6 +105,18 @@ impl Job {
         Ran::from(self.command(args).output().unwrap())
     }
 
+    /// Runs a command such as `runs` or `cancel` on the directory for results, and waits for its end.
+    pub fn control(&self, args: &[&str]) -> Ran {
+        let mut command = Command::new(binary());
+        command
+            .args(args)
+            .arg("--out")
+            .arg(self.out())
+            .arg("--json");
+        command.env("USER", "ana").stdin(Stdio::null());
+        Ran::from(command.output().unwrap())
+    }
+
     /// The result workbook as openpyxl reads it.
     pub fn result(&self) -> Read {
         Read(read(&self.out().join("input-result.xlsx"), false))

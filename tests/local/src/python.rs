@@ -1,6 +1,5 @@
 //! Python with the packages that the tests need, in virtual environments under `target/`.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -14,13 +13,11 @@ pub fn interpreter() -> &'static Path {
 }
 
 /// The interpreter of `target/<name>`, a virtual environment with the packages of
-/// `tests/python/<requirements>`. Creates the environment if it is missing or outdated; a lock keeps
-/// two processes from doing this at the same time.
+/// `tests/python/<requirements>`. Creates the environment if it is missing or outdated. The
+/// script takes a lock, so two processes do not do this at the same time.
 pub fn venv(name: &str, requirements: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let target = test.ancestors().nth(3).unwrap();
-    let lock = File::create(target.join(format!("{name}.lock"))).unwrap();
-    lock.lock().unwrap();
     let scripts = root().join("tests/python");
     let venv = target.join(name);
     let made = Command::new("python3")

@@ -78,6 +78,19 @@ impl Source {
         format!("http://{}", self.address)
     }
 
+    /// A step that asks the server for each `Amount`, and whose output `value` is a number.
+    pub fn step(&self) -> String {
+        format!(
+            r#"[[step]]
+kind = "http"
+url = "{}/{{{{ row.Amount }}}}"
+allow_hosts = ["127.0.0.1"]
+[step.outputs]
+value = {{ json = "$.value", type = "number" }}"#,
+            self.url()
+        )
+    }
+
     /// The address of the server.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rust_xlsxwriter::{Format, Workbook};
+use rust_xlsxwriter::{Format, Workbook, Worksheet};
 use serde_json::Value;
 
 /// A cell of a fixture.
@@ -75,26 +75,45 @@ impl Book {
     pub fn save(&self, path: &Path) {
         let mut book = Workbook::new();
         let sheet = book.add_worksheet_with_constant_memory().unwrap();
-        for (r, row) in self.rows.iter().enumerate() {
-            let r = r as u32;
-            for (c, cell) in row.iter().enumerate() {
-                let c = c as u16;
-                match cell {
-                    Cell::Empty => continue,
-                    Cell::Text(t) => sheet.write_string(r, c, t),
-                    Cell::Number(n) => sheet.write_number(r, c, *n),
-                    Cell::Bool(b) => sheet.write_boolean(r, c, *b),
-                    Cell::Formatted(n, format) => sheet.write_number_with_format(
-                        r,
-                        c,
-                        *n,
-                        &Format::new().set_num_format(*format),
-                    ),
-                }
-                .unwrap();
-            }
-        }
+        write(sheet, &self.rows);
         book.save(path).unwrap();
+    }
+}
+
+/// Where a fixture workbook keeps its texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Texts {
+    /// In the cells.
+    Inline,
+    /// In the table of shared strings, as Excel does.
+    Shared,
+}
+
+/// Writes a workbook of one sheet whose rows are not kept in memory, the header first.
+pub fn save_rows(path: &Path, texts: Texts, rows: impl IntoIterator<Item = Vec<Cell>>) {
+    let mut book = Workbook::new();
+    let sheet = match texts {
+        Texts::Inline => book.add_worksheet_with_constant_memory().unwrap(),
+        Texts::Shared => book.add_worksheet_with_low_memory().unwrap(),
+    };
+    write(sheet, rows);
+    book.save(path).unwrap();
+}
+
+fn write(sheet: &mut Worksheet, rows: impl IntoIterator<Item = impl AsRef<[Cell]>>) {
+    for (r, row) in (0..).zip(rows) {
+        for (c, cell) in (0..).zip(row.as_ref()) {
+            match cell {
+                Cell::Empty => continue,
+                Cell::Text(t) => sheet.write_string(r, c, t),
+                Cell::Number(n) => sheet.write_number(r, c, *n),
+                Cell::Bool(b) => sheet.write_boolean(r, c, *b),
+                Cell::Formatted(n, format) => {
+                    sheet.write_number_with_format(r, c, *n, &Format::new().set_num_format(*format))
+                }
+            }
+            .unwrap();
+        }
     }
 }
 

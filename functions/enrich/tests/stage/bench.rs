@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rowmill_domain::manifest::{ChunkPlan, ColumnProfile, MANIFEST_VERSION};
-use rowmill_domain::run::UploadSource;
-use rowmill_domain::{Columns, Manifest, Outcome, Record, RunId, keys};
+use rowmill_domain::run::{Stop, StopReason, UploadSource};
+use rowmill_domain::tally::CostRates;
+use rowmill_domain::{Columns, Manifest, Outcome, Record, RunId, RunItem, keys};
 use rowmill_enrich::{Child, ChildReport, Enrich, EnrichError, HostResources, ProgramFetcher};
-use rowmill_local::{Bucket, DirObjects, SqliteLedger};
+use rowmill_local::{Bucket, Cloud, DirObjects, LocalTopic, SqliteLedger};
 use rowmill_pipeline::Pipeline;
-use rowmill_ports::{Objects, Outcomes, Put, TablePlan};
-use rowmill_runs::WorkBucket;
+use rowmill_ports::{Objects, Outcomes, Put, RunPatch, Runs, TablePlan};
+use rowmill_runs::{Transition, WorkBucket};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -24,6 +25,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Bench {
     pub(crate) enrich: Arc<Enrich>,
     pub(crate) ledger: Arc<SqliteLedger>,
+    pub(crate) cloud: Cloud,
     pub(crate) objects: Arc<DirObjects>,
     pub(crate) run: RunId,
     records: u32,
@@ -69,9 +71,12 @@ impl Bench {
             records: records.into(),
         };
         ledger.create_table(&run, plan).await.unwrap();
+        let cloud = Cloud::open(directory.path()).unwrap();
         let work = WorkBucket::new(WORK, objects.clone());
         let enrich = Arc::new(Enrich {
             work: work.clone(),
+            runs: ledger.clone(),
+            topic: Arc::new(LocalTopic::new(cloud.clone(), None)),
             outcomes: ledger.clone(),
             coordination: ledger.clone(),
             host: HostResources {
@@ -87,6 +92,7 @@ impl Bench {
         Bench {
             enrich,
             ledger,
+            cloud,
             objects,
             run,
             records,
@@ -94,11 +100,47 @@ impl Bench {
         }
     }
 
+    /// Creates the run's item, which most tests do not need. A run costs 1 USD, and each child at least 3
+    /// USD.
+    pub(crate) async fn create_run(&self) {
+        let source = UploadSource {
+            bucket: "inbox".into(),
+            key: "numbers/a.csv".into(),
+            version: "v".into(),
+            size: 1,
+            uploaded: chrono::DateTime::UNIX_EPOCH,
+        };
+        let item = RunItem {
+            rates: Some(CostRates {
+                base: 1.0,
+                seconds: vec![0.05],
+                ..CostRates::default()
+            }),
+            ..RunItem::new(self.run.clone(), source, chrono::DateTime::UNIX_EPOCH)
+        };
+        assert!(self.ledger.create_run(&item).await.unwrap());
+    }
+
+    /// Stops the run as a user does.
+    pub(crate) async fn cancel(&self) {
+        let now = chrono::DateTime::UNIX_EPOCH;
+        let fields = RunPatch {
+            stop: Some(Stop {
+                reason: StopReason::Cancelled { by: "ana".into() },
+                at: now,
+            }),
+            ..RunPatch::default()
+        };
+        let stopped = Transition::Stop.apply(&*self.ledger, &self.run, fields, now);
+        assert!(stopped.await.unwrap());
+    }
+
     pub(crate) fn child(&self, phase: u16, index: Option<u32>) -> Child {
         Child {
             run: self.run.clone(),
             chunk: 0,
             phase,
+            second_round: false,
             index,
         }
     }
@@ -171,5 +213,6 @@ fn manifest(run: &RunId, toml: &str, phases: u16, records: u32, children: u32) -
         notes: Vec::new(),
         notify: Vec::new(),
         parameters: Default::default(),
+        base: None,
     }
 }

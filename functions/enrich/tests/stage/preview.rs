@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rowmill_domain::event::Invocation;
-use rowmill_domain::keys;
+use rowmill_domain::preview::{PreviewAnswer, RecordsAsked};
+use rowmill_domain::{Columns, Record, Status, keys};
 use rowmill_enrich::{HostResources, PreviewError, Previews};
 use rowmill_local::{Bucket, DirObjects};
 use rowmill_ports::{Objects, Put};
@@ -114,6 +115,49 @@ async fn the_steps_of_all_phases_run_on_the_given_rows() {
     assert_eq!(third["status"], "failed");
     let error = third["error"].as_str().unwrap();
     assert!(error.contains("`n`"), "{error}");
+}
+
+#[tokio::test]
+async fn the_api_asks_with_records_and_gets_outcomes() {
+    let bench = Bench::new();
+    let columns = Columns::new(["n", "text"]);
+    let line = |row, n: f64, text: &str| {
+        let mut line = Vec::new();
+        let values = vec![Some(n.into()), Some(text.into())];
+        let record = Record { row, values };
+        record.write_json(&columns, &mut line).unwrap();
+        String::from_utf8(line).unwrap()
+    };
+    let asked = |seconds| RecordsAsked {
+        pipeline: PIPELINE.into(),
+        columns: vec!["n".into(), "text".into()],
+        records: vec![line(7, 3.0, "I love it"), line(9, 1.0, "Terrible")],
+        seconds,
+    };
+    let ask = async |seconds| {
+        let answer = bench.ask(json!(asked(seconds))).await.unwrap();
+        match serde_json::from_value(answer).unwrap() {
+            PreviewAnswer::Outcomes(outcomes) => outcomes,
+            other => panic!("{other:?}"),
+        }
+    };
+    let outcomes = ask(60.0).await;
+    let first = outcomes[0].as_ref().unwrap();
+    assert_eq!((first.row, first.status), (7, Status::Ok));
+    assert_eq!(first.outputs[0].1, "positive".into());
+    assert_eq!(outcomes[1].as_ref().unwrap().status, Status::Failed);
+    // The time is over before the first record is finished.
+    assert_eq!(ask(0.0).await, [None, None]);
+    let wrong = json!({ "pipeline": "[[stp]]", "columns": [], "records": [], "seconds": 1.0 });
+    let wrong = bench.ask(wrong).await.unwrap();
+    let problem = wrong["problem"].as_str().unwrap();
+    assert!(problem.contains("the pipeline:1:3"), "{problem}");
+    let none = bench.ask(json!({ "pipeline": PIPELINE, "predict": "x" }));
+    let none = none.await.unwrap();
+    assert_eq!(
+        none["problem"],
+        "the pipeline has no step of kind `classify`"
+    );
 }
 
 #[tokio::test]

@@ -3,8 +3,11 @@
 use bytes::Bytes;
 use rowmill_domain::config::child_exit;
 use rowmill_domain::limits::CHUNK_RECORDS;
+use rowmill_domain::message::RunMessage;
+use rowmill_domain::run::StopReason;
 use rowmill_domain::{Status, Value, keys};
 use rowmill_enrich::{ChildReport, EnrichError};
+use rowmill_local::bus::{self, Target};
 use rowmill_ports::{Objects, Outcomes, Put, TablePlan};
 use tokio::sync::watch;
 
@@ -118,6 +121,54 @@ async fn checks_and_derived_columns_run_in_the_last_phase() {
     assert_eq!(error(2), "check `a < 4` failed");
     let steps: Vec<u16> = outcomes[0].times.iter().map(|t| t.step).collect();
     assert_eq!(steps, [0, 1]);
+}
+
+#[tokio::test]
+async fn a_child_of_a_stopped_run_stores_the_records_in_flight_and_succeeds() {
+    let step = command(
+        r#"echo x >> calls; if [ $row = 3 ]; then touch begun; while ! [ -e go ]; do sleep 0.01; done; fi; echo "{\"row\":$row,\"outputs\":{\"y\":1}}""#,
+        "y",
+    );
+    let bench = Bench::new(&format!("{step}[batch]\nconcurrency = 1\n"), 10, 1).await;
+    bench.create_run().await;
+    let (_stop, stopped) = watch::channel(false);
+    let (enrich, child) = (bench.enrich.clone(), bench.child(0, None));
+    let running = tokio::spawn(async move { enrich.run(&child, stopped).await });
+    bench.appeared("begun").await;
+    bench.cancel().await;
+    // Longer than the time between two looks, also on a busy machine.
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    std::fs::write(bench.directory.path().join("go"), "").unwrap();
+    let report = tokio::time::timeout(PATIENCE, running).await.unwrap();
+    let report = report.unwrap().unwrap();
+    assert_eq!((report.ok, report.left), (2, 8));
+    assert_eq!(bench.outcomes().await.len(), 2);
+    // A child that starts later does nothing.
+    let later = bench.work(0, None).await.unwrap();
+    assert_eq!((later.ok, later.resumed, later.left), (0, 2, 8));
+    let calls = std::fs::read_to_string(bench.directory.path().join("calls")).unwrap();
+    assert_eq!(calls.lines().count(), 2);
+}
+
+#[tokio::test]
+async fn the_child_with_which_a_run_costs_too_much_stops_the_run() {
+    let bench = Bench::new(&format!("{SQUARE}[batch]\nmax_cost = 5\n"), 20, 2).await;
+    bench.create_run().await;
+    let first = bench.work(0, Some(0)).await.unwrap();
+    assert_eq!((first.ok, first.left), (10, 0), "4 USD so far");
+    assert_eq!(bus::queue(&bench.cloud).unwrap(), []);
+    let second = bench.work(0, Some(1)).await.unwrap();
+    assert_eq!((second.ok, second.left), (0, 10), "7 USD");
+    let [(Target::Submit, event)] = &bus::queue(&bench.cloud).unwrap()[..] else {
+        panic!("one message")
+    };
+    let expected = RunMessage::Stop {
+        run: bench.run.clone(),
+        reason: Some(StopReason::MaxCost { limit: 5.0 }),
+    };
+    assert_eq!(rowmill_events::sns_messages(event).unwrap(), [expected]);
+    let tally = bench.ledger.tally(&bench.run).await.unwrap();
+    assert_eq!((tally.ok, tally.failed, tally.tasks), (10, 0, 2));
 }
 
 #[tokio::test]

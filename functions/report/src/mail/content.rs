@@ -9,9 +9,11 @@ use rowmill_domain::run::{Counts, Failure};
 use rowmill_domain::{Manifest, Reason, RunItem, RunState, keys};
 use serde::Serialize;
 
+use super::wrap::wrapped;
 use crate::config::Given;
 use crate::figures::Figures;
 use crate::format::{duration, milliseconds, quoted, rows, sentence, size, thousands, verdict};
+use crate::merge;
 use crate::workbook::rejected_reasons;
 
 /// The most reasons that a mail shows. The workbook has all of them.
@@ -82,8 +84,10 @@ impl Content {
         now: DateTime<Utc>,
     ) -> Content {
         let rows_in = manifest.map_or(0, |m| m.rows_in);
-        let notes = manifest.map_or(&[][..], |m| m.notes.as_slice());
-        let shown = notes.len().min(NOTES);
+        let mut notes: Vec<String> = manifest.and_then(merge::note).into_iter().collect();
+        notes.extend(manifest.into_iter().flat_map(|m| m.notes.clone()));
+        let further_notes = notes.len().saturating_sub(NOTES);
+        notes.truncate(NOTES);
         let key = &run.source.key;
         let folder = key.strip_suffix(keys::file_name(key)).unwrap_or_default();
         Content {
@@ -101,8 +105,8 @@ impl Content {
             steps: Vec::new(),
             reasons: manifest.into_iter().flat_map(rejected_reasons).collect(),
             further: 0,
-            notes: notes[..shown].to_vec(),
-            further_notes: notes.len() - shown,
+            notes,
+            further_notes,
             workbook: None,
             failure: None,
         }
@@ -165,6 +169,8 @@ pub(crate) fn render(state: RunState, content: &Content) -> Result<Rendered, min
     let name = match state {
         RunState::Delivered => "delivered",
         RunState::DeliveredWithErrors => "partial",
+        // More records are bad than the pipeline tolerates.
+        _ if content.workbook.is_some() => "partial",
         _ => "failed",
     };
     let file = &content.file;
@@ -175,6 +181,7 @@ pub(crate) fn render(state: RunState, content: &Content) -> Result<Rendered, min
             (&content.verdict, "Delivered with errors", "missing")
         }
         RunState::DeliveredWithErrors => (&content.verdict, "Delivered with errors", "failed"),
+        _ if content.workbook.is_some() => (&content.verdict, "Failed", "failed"),
         _ => (&"not processed".to_owned(), "Failed", "failed"),
     };
     let title = format!("{file}: {title}");
@@ -195,7 +202,7 @@ pub(crate) fn render(state: RunState, content: &Content) -> Result<Rendered, min
     Ok(Rendered {
         // A file name may contain a line break, which would end the header.
         subject: allowed(&title.replace(char::is_control, " ")),
-        text: allowed(&part("txt")?),
+        text: wrapped(&allowed(&part("txt")?)),
         html: allowed(&part("html")?),
     })
 }

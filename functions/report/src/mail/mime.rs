@@ -21,8 +21,9 @@ pub(crate) fn mime(
     date: DateTime<Utc>,
 ) -> Result<Vec<u8>, String> {
     let message = head(name, from, recipients, rendered.subject, date)?;
+    let boundaries = ["texts", "parts"].map(|part| format!("{part}-{name}"));
     let texts = MultiPart::alternative()
-        .boundary(format!("texts-{name}"))
+        .boundary(&boundaries[0])
         .singlepart(SinglePart::plain(rendered.text))
         .singlepart(SinglePart::html(rendered.html));
     let body = match attachment {
@@ -30,21 +31,27 @@ pub(crate) fn mime(
         Some((file, bytes)) => {
             let kind = ContentType::parse(XLSX).map_err(|e| e.to_string())?;
             MultiPart::mixed()
-                .boundary(format!("parts-{name}"))
+                .boundary(&boundaries[1])
                 .multipart(texts)
                 .singlepart(Attachment::new(file).body(bytes, kind))
         }
     };
     let message = message.multipart(body).map_err(|e| e.to_string())?;
-    Ok(fold(&message.formatted(), name))
+    Ok(fold(&message.formatted(), &boundaries))
 }
 
 /// The longest line of a header, without its end. Source: RFC 5322, section 2.1.1.
 const LINE_MAX: usize = 78;
 
-/// Folds the lines of headers that are longer than [`LINE_MAX`] at spaces, where there are any.
-fn fold(mail: &[u8], name: &str) -> Vec<u8> {
-    let boundaries = ["texts", "parts"].map(|part| format!("--{part}-{name}\r\n").into_bytes());
+/// Folds the lines of headers that are longer than [`LINE_MAX`] at spaces, where there are any: those of
+/// the mail, and those of its parts, which follow these boundaries.
+pub(super) fn fold(mail: &[u8], boundaries: &[String]) -> Vec<u8> {
+    let starts_part = |line: &[u8]| {
+        let boundary = line
+            .strip_prefix(b"--")
+            .and_then(|line| line.strip_suffix(b"\r\n"));
+        boundary.is_some_and(|line| boundaries.iter().any(|name| name.as_bytes() == line))
+    };
     let mut folded = Vec::with_capacity(mail.len() + 64);
     let mut in_head = true;
     for line in mail.split_inclusive(|b| *b == b'\n') {
@@ -62,7 +69,7 @@ fn fold(mail: &[u8], name: &str) -> Vec<u8> {
         folded.extend_from_slice(rest);
         in_head = match line {
             b"\r\n" => false,
-            line => in_head || boundaries.iter().any(|boundary| boundary == line),
+            line => in_head || starts_part(line),
         };
     }
     folded

@@ -3,8 +3,9 @@ use lettre::message::header::{ContentDisposition, ContentTransferEncoding, Conte
 use lettre::message::{Body, MultiPart, SinglePart};
 use rowmill_domain::RunId;
 
-use super::mime::head;
+use super::mime::{fold, head};
 use super::recipients::Recipients;
+use super::wrap::wrapped;
 
 /// The notice that the mail service refused the mail of a run, with that mail attached. The same
 /// input gives the same bytes.
@@ -30,9 +31,10 @@ pub(crate) fn refused(
     let name = format!("{run}-refused");
     let subject = format!("{run}: the mail was refused");
     let message = head(&name, from, to, subject, date)?;
+    let boundary = format!("refused-{run}");
     let body = MultiPart::mixed()
-        .boundary(format!("refused-{run}"))
-        .singlepart(SinglePart::plain(text))
+        .boundary(&boundary)
+        .singlepart(SinglePart::plain(wrapped(&text)))
         .singlepart(
             SinglePart::builder()
                 .header(kind)
@@ -40,5 +42,5 @@ pub(crate) fn refused(
                 .body(whole),
         );
     let message = message.multipart(body).map_err(|e| e.to_string())?;
-    Ok(message.formatted())
+    Ok(fold(&message.formatted(), &[boundary]))
 }

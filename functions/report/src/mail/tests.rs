@@ -44,6 +44,7 @@ fn manifest(run: &RunItem, records: u64) -> Manifest {
         notes: vec!["column C had no header and is called `Column C`".into()],
         notify: Vec::new(),
         parameters: Default::default(),
+        base: None,
     }
 }
 
@@ -70,6 +71,8 @@ fn outcome(row: u32) -> Outcome {
             step: 0,
             ms: row as f32 * 100.0,
         }],
+        steps: 0,
+        notes: Vec::new(),
     }
 }
 

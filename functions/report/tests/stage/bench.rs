@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use rowmill_domain::event::{Invocation, Reported};
 use rowmill_domain::job::{
-    Dependency, JobDefinition, JobId, JobName, JobStateChange, RetryStrategy, SubmitJob, job_graph,
+    Dependency, JobDefinition, JobId, JobName, JobStateChange, Resources, RetryStrategy, SubmitJob,
+    job_graph,
 };
 use rowmill_domain::manifest::{ChunkPlan, ColumnProfile, MANIFEST_VERSION, RejectReason};
-use rowmill_domain::run::UploadSource;
+use rowmill_domain::run::{Stop, StopReason, UploadSource};
 use rowmill_domain::{
     Columns, Kind, Manifest, Outcome, Record, Rejected, RunId, RunItem, Status, Value, keys,
 };
@@ -76,6 +78,8 @@ pub(crate) struct Spec {
     pub(crate) chunks: Vec<(u32, u32)>,
     /// `<chunk>-<phase>-<child>` and exit code of each child that fails.
     pub(crate) exits: Vec<(&'static str, i32)>,
+    /// How many of its jobs are submitted.
+    pub(crate) submitted: usize,
 }
 
 impl Default for Spec {
@@ -85,6 +89,7 @@ impl Default for Spec {
             phases: 1,
             chunks: vec![(4, 2), (3, 1)],
             exits: Vec::new(),
+            submitted: usize::MAX,
         }
     }
 }
@@ -221,8 +226,7 @@ impl Bench {
             name: "test".into(),
             image: "test".into(),
             command: vec![script.into()],
-            vcpu: 0.25,
-            memory_mib: 512,
+            resources: Resources::SMALLEST,
             environment: BTreeMap::new(),
             secrets: BTreeMap::new(),
             retry: RetryStrategy {
@@ -238,7 +242,7 @@ impl Bench {
             async move { jobs.run(stopped).await }
         });
         let mut ids: BTreeMap<JobName, JobId> = BTreeMap::new();
-        for job in job_graph(&self.manifest) {
+        for job in job_graph(&self.manifest).into_iter().take(spec.submitted) {
             let after = job.after.map(|(name, kind)| Dependency {
                 job_id: Some(ids[&name].clone()),
                 kind,
@@ -250,6 +254,8 @@ impl Bench {
                     queue: QUEUE.into(),
                     definition: definition.clone(),
                     array_size: job.size,
+                    priority: 0,
+                    resources: None,
                     depends_on: after.into_iter().collect(),
                     environment: BTreeMap::from([
                         ("CHUNK".to_owned(), job.chunk.to_string()),
@@ -338,6 +344,19 @@ impl Bench {
             .await
     }
 
+    /// Stops the run as a user does.
+    pub(crate) async fn cancel(&self) {
+        let fields = RunPatch {
+            stop: Some(Stop {
+                reason: StopReason::Cancelled { by: "ana".into() },
+                at: at(2).now,
+            }),
+            ..RunPatch::default()
+        };
+        let stopped = Transition::Stop.apply(&*self.ledger, &self.run, fields, at(2).now);
+        assert!(stopped.await.unwrap());
+    }
+
     /// Passes all events of the queue to report, in order.
     pub(crate) async fn handle_all(&self) -> Vec<Reported> {
         let mut reported = Vec::new();
@@ -416,7 +435,8 @@ impl RowSink for Texts {
 pub(crate) fn at(minute: u32) -> Invocation {
     Invocation {
         owner: "message-1".into(),
-        now: format!("2026-11-21T10:{minute:02}:00Z").parse().unwrap(),
+        now: "2026-11-21T10:00:00Z".parse::<DateTime<Utc>>().unwrap()
+            + Duration::from_secs(60 * u64::from(minute)),
     }
 }
 
@@ -461,6 +481,8 @@ fn outcome(row: u32, phase: u16) -> Outcome {
         error: None,
         attempts: 1,
         times: Vec::new(),
+        steps: 0,
+        notes: Vec::new(),
     }
 }
 
@@ -513,6 +535,7 @@ fn manifest(run: &RunId, spec: &Spec) -> Manifest {
         notes: Vec::new(),
         notify: Vec::new(),
         parameters: Default::default(),
+        base: None,
     }
 }
 

@@ -8,16 +8,17 @@
 
 mod bench;
 mod bounced;
+mod second_round;
 
 use bench::{Bench, QUEUE, Spec, TWO_PHASES, WORK, at, kept};
 use rowmill_domain::event::Reported;
 use rowmill_domain::job::{JobName, JobStateChange, JobStatus};
 use rowmill_domain::link::{Link, LinkKey};
-use rowmill_domain::run::{Counts, Failure};
+use rowmill_domain::run::{Counts, Failure, REPORT_STARTS, Work};
 use rowmill_domain::{Outcome, RunState, Status, keys};
 use rowmill_events::ToReport;
 use rowmill_ports::faulty::{Faults, Moment};
-use rowmill_ports::{Objects, RunPatch, Runs};
+use rowmill_ports::{Coordination, Objects, RunPatch, Runs};
 use rowmill_report::{Links, ReportError};
 use rowmill_runs::Transition;
 
@@ -106,6 +107,7 @@ async fn only_the_records_of_a_failed_child_are_missing() {
         phases: 2,
         chunks: vec![(6, 3), (3, 1)],
         exits: vec![("0-0-1", 75), ("1-1-0", 137)],
+        ..Spec::default()
     })
     .await;
     bench
@@ -172,6 +174,70 @@ async fn only_the_records_of_a_failed_child_are_missing() {
     let kept = kept(&gzip, &bench.manifest.columns());
     assert_eq!(kept[3].1.status, Status::Missing);
     assert_eq!(kept[3].1.error.as_ref(), Some(&results[4][6]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_run_delivers_what_is_done_and_says_why_the_rest_is_missing() {
+    // The last chunk was never submitted.
+    let bench = Bench::new(Spec {
+        chunks: vec![(6, 3), (3, 1), (2, 1)],
+        exits: vec![("0-0-1", 75)],
+        submitted: 2,
+        ..Spec::default()
+    })
+    .await;
+    // Rows 4 to 12 are in the submitted chunks. Child 0 of the first stopped after its first record, and
+    // child 1 had failed.
+    bench
+        .outcomes(|o| (!matches!(o.row, 5..=7 | 13..)).then_some(o))
+        .await;
+    assert_eq!(bench.handle_all().await, [], "not all jobs are submitted");
+    bench.cancel().await;
+    let check = ToReport::Check {
+        run: bench.run.clone(),
+    };
+    // Submit could still submit the rest.
+    let (run, now) = (&bench.run, at(3).now);
+    let lease = std::time::Duration::from_secs(60);
+    let claim = bench.ledger.claim(run, Work::Submit, "submit", now, lease);
+    claim.await.unwrap();
+    assert_eq!(bench.handle(&check, 3).await.unwrap(), None);
+    let released = bench.ledger.release(run, Work::Submit, "submit");
+    released.await.unwrap();
+    let ended = bench.handle(&check, 3).await.unwrap();
+    assert!(ended.is_some());
+    let item = bench.item().await;
+    assert_eq!(item.state, RunState::DeliveredWithErrors);
+    let results = bench.sheet("Results").await;
+    let at = |name: &str| results[0].iter().position(|cell| cell == name).unwrap();
+    let (number, error) = (at("input row"), at("error"));
+    let why = |row: u32| {
+        let mut rows = results[1..].iter();
+        let line = rows.find(|cells| cells[number] == row.to_string());
+        line.unwrap()[error].as_str()
+    };
+    assert!(why(6).contains("exit code 75"), "{results:?}");
+    for row in [5, 13, 14] {
+        assert_eq!(why(row), "Stopped: the run was cancelled by ana");
+    }
+    let (_, mail) = &bench.sent()[0];
+    assert!(mail.contains("cancelled by ana"), "{mail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_stopped_before_its_first_row_is_failed_and_says_so() {
+    let bench = Bench::new(Spec {
+        submitted: 0,
+        ..Spec::default()
+    })
+    .await;
+    bench.cancel().await;
+    let run = bench.run.clone();
+    bench.handle(&ToReport::Check { run }, 3).await.unwrap();
+    let item = bench.item().await;
+    assert_eq!((item.state, item.counts.missing), (RunState::Failed, 7));
+    let failure = item.failure.unwrap();
+    assert!(failure.what.contains("cancelled by ana"), "{failure:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -443,6 +509,108 @@ async fn what_can_be_repaired_neither_ends_a_run_nor_leaves_a_failure() {
     }
 }
 
+/// A result that cannot be created for now does not stay silent, and report does not start forever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_result_is_announced_once_and_fails_after_two_weeks() {
+    let bench = Bench::new(Spec::default()).await;
+    bench.outcomes(Some).await;
+    let check = ToReport::Check {
+        run: bench.run.clone(),
+    };
+    let denied = bench.report(&Faults::denied("/chunks/"));
+    for start in 1..=REPORT_STARTS + 2 {
+        denied.handle(&check, &at(20 * start)).await.unwrap_err();
+        let starts = bench.item().await.report.unwrap();
+        assert_eq!(starts.count, start);
+        assert!(
+            starts
+                .error
+                .as_ref()
+                .is_some_and(|error| error.contains("/chunks/"))
+        );
+        assert_eq!(starts.wait(at(20 * start + 20).now), start >= REPORT_STARTS);
+        let notices = usize::from(start > REPORT_STARTS);
+        assert_eq!(bench.sent().len(), notices, "after {start} starts");
+    }
+    let (envelope, mime) = bench.sent().remove(0);
+    assert_eq!(envelope.to, ["pipeline@example.com"]);
+    for part in [
+        "the result is late",
+        "6 starts failed",
+        "/chunks/",
+        "tries again every 6 hours",
+    ] {
+        let flat = mime.replace("=\r\n", "").replace("\r\n", " ");
+        assert!(flat.contains(part), "{part}: {mime}");
+    }
+
+    // Repaired: the result comes, and the run is delivered.
+    let repaired = Bench::new(Spec::default()).await;
+    repaired.outcomes(Some).await;
+    let check_repaired = ToReport::Check {
+        run: repaired.run.clone(),
+    };
+    let report = repaired.report(&Faults::denied("/chunks/"));
+    for start in 1..=REPORT_STARTS + 1 {
+        report
+            .handle(&check_repaired, &at(20 * start))
+            .await
+            .unwrap_err();
+    }
+    repaired
+        .handle(&check_repaired, 500)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(repaired.item().await.state, RunState::Delivered);
+    assert_eq!(repaired.sent().len(), 2);
+
+    // Never repaired: the run fails with the last error.
+    let two_weeks = 14 * 24 * 60 + 20;
+    denied
+        .handle(&check, &at(two_weeks))
+        .await
+        .unwrap()
+        .unwrap();
+    let item = bench.item().await;
+    assert_eq!(item.state, RunState::Failed);
+    let failure = item.failure.unwrap();
+    assert!(
+        failure.what.contains("in 14 days and 8 starts"),
+        "{failure:?}"
+    );
+    assert!(failure.what.contains("/chunks/"), "{failure:?}");
+    assert_eq!(bench.sent().len(), 2);
+}
+
+/// A start that was ended from outside leaves no error. The notice says what that means.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_is_killed_each_time_is_announced_with_the_parameter_to_raise() {
+    let bench = Bench::new(Spec::default()).await;
+    bench.outcomes(Some).await;
+    let check = ToReport::Check {
+        run: bench.run.clone(),
+    };
+    let faults = Faults::never();
+    let report = bench.report(&faults);
+    // As few steps as record the start.
+    let (mut steps, mut count) = (1, 0);
+    while count <= REPORT_STARTS {
+        faults.restart();
+        faults.kill_after(steps);
+        report.handle(&check, &at(20)).await.unwrap_err();
+        match bench.item().await.report {
+            Some(starts) if starts.count > count => {
+                assert_eq!(starts.error, None);
+                count = starts.count;
+            }
+            _ => steps += 1,
+        }
+    }
+    let (_, mime) = bench.sent().remove(0);
+    assert!(mime.contains("ReportMemory"), "{mime}");
+}
+
 /// A failure whose mail could not be stored is not recorded: the next try may deliver.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_does_not_outlive_its_cause() {
@@ -494,6 +662,7 @@ async fn report_accepts_its_events_and_refuses_others() {
         "sns-check",
         "sns-due",
         "sns-split",
+        "sns-stop",
     ] {
         assert_eq!(invoke(&event(name)).await.unwrap(), None, "{name}");
     }

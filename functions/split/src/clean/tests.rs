@@ -32,8 +32,14 @@ fn run(input: &Input, limit: Option<u64>, rows: &[[Cell; 3]]) -> Vec<(Verdict, V
     let mut cleaner = Cleaner::new(columns(), input, limit).unwrap();
     let rows = rows.iter().zip(2..);
     rows.map(|(cells, row)| {
-        let mut cells = cells.to_vec();
-        (cleaner.clean(row, &mut cells), cells)
+        let mut clean: Vec<CleanCell> = cells.iter().map(CleanCell::from).collect();
+        let verdict = cleaner.clean(row, &mut clean);
+        let cell = |cell: &CleanCell| match (cell, cell.value()) {
+            (CleanCell::Error(code), _) => Cell::Error((*code).to_owned()),
+            (_, Some(value)) => Cell::Value(value),
+            (_, None) => Cell::Empty,
+        };
+        (verdict, clean.iter().map(cell).collect())
     })
     .collect()
 }

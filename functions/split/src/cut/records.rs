@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use rowmill_domain::limits::CHUNK_BYTES;
 use rowmill_domain::manifest::{
     ChunkPlan, ColumnProfile, MANIFEST_VERSION, ParameterValues, RejectReason,
 };
@@ -30,18 +31,20 @@ pub struct Cut {
     /// Notes of the reader for the email.
     pub notes: Vec<String>,
     /// The first rejected row of each reason.
-    pub(super) examples: BTreeMap<RejectReason, (u32, String)>,
-    pub(super) records: Vec<Line>,
-    pub(super) scratch: TempDir,
+    pub(crate) examples: BTreeMap<RejectReason, (u32, String)>,
+    pub(crate) records: Vec<Line>,
+    /// The number of records in each piece of the spool.
+    pub(crate) pieces: Vec<u32>,
+    pub(crate) scratch: TempDir,
 }
 
 /// A record's line in the spool.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Line {
-    pub(super) row: u32,
+pub(crate) struct Line {
+    pub(crate) row: u32,
     /// Includes the line break. The limits of the reader keep a row far below 4 GiB; a longer one
     /// is refused.
-    pub(super) bytes: u32,
+    pub(crate) bytes: u32,
 }
 
 /// The part of a manifest that does not come from the workbook.
@@ -76,24 +79,36 @@ impl Cut {
         self.rejected.values().sum()
     }
 
-    /// Divides the records into chunks as planned.
+    /// Divides the records into chunks as planned. A planned chunk that has more than
+    /// [`CHUNK_BYTES`] becomes several, which share its children.
     pub fn chunks(&self, division: &Division) -> Vec<ChunkPlan> {
         let mut rest = &self.records[..];
         let mut chunks = Vec::new();
-        for (chunk, (records, children)) in (0..).zip(division.chunks()) {
-            let (lines, after) = rest.split_at(records as usize);
+        for (records, children) in division.chunks() {
+            let (mut planned, after) = rest.split_at(records as usize);
             rest = after;
-            // A division has no empty chunk.
-            let (Some(first), Some(last)) = (lines.first(), lines.last()) else {
-                continue;
-            };
-            chunks.push(ChunkPlan {
-                chunk,
-                first_row: first.row,
-                last_row: last.row,
-                records,
-                children,
-            });
+            let mut placed = 0;
+            while !planned.is_empty() {
+                let (lines, after) = planned.split_at(first_chunk(planned));
+                planned = after;
+                // A chunk has at least one record.
+                let (Some(first), Some(last)) = (lines.first(), lines.last()) else {
+                    break;
+                };
+                let ours = lines.len() as u32;
+                let share = |records_before: u32| {
+                    (u64::from(records_before) * u64::from(children) / u64::from(records)) as u32
+                };
+                let children = share(placed + ours) - share(placed);
+                placed += ours;
+                chunks.push(ChunkPlan {
+                    chunk: chunks.len() as u32,
+                    first_row: first.row,
+                    last_row: last.row,
+                    records: ours,
+                    children: children.clamp(1, ours),
+                });
+            }
         }
         chunks
     }
@@ -117,11 +132,8 @@ impl Cut {
             notes: self.notes.clone(),
             notify: details.notify,
             parameters: details.parameters,
+            base: None,
         }
-    }
-
-    pub(super) fn spool(&self) -> PathBuf {
-        spool_file(self.scratch.path())
     }
 
     pub(super) fn no_records(&self, name: &str) -> Refusal {
@@ -163,10 +175,16 @@ impl Cut {
     }
 }
 
-pub(super) fn spool_file(scratch: &Path) -> PathBuf {
-    scratch.join("records.jsonl")
+/// How many of these records make a chunk of at most [`CHUNK_BYTES`]; at least one.
+fn first_chunk(lines: &[Line]) -> usize {
+    let mut bytes = 0;
+    let fits = lines.iter().take_while(|line| {
+        bytes += u64::from(line.bytes);
+        bytes <= CHUNK_BYTES
+    });
+    fits.count().max(1)
 }
 
-pub(super) fn rejected_file(scratch: &Path) -> PathBuf {
+pub(crate) fn rejected_file(scratch: &Path) -> PathBuf {
     scratch.join("rejected.jsonl")
 }

@@ -11,7 +11,9 @@ use rowmill_pipeline::{Pipeline, PipelineError, result_headers};
 use rowmill_workbook::{Cell, Header, OutsideCell, RowSink};
 use tempfile::TempDir;
 
-use super::records::{Cut, Line, rejected_file, spool_file};
+use super::records::{Cut, rejected_file};
+use super::spool::Spool;
+use crate::cell::CleanCell;
 use crate::clean::{Cleaner, LISTED, Verdict};
 use crate::error::{CutError, Refusal};
 use crate::line::LineWriter;
@@ -50,7 +52,11 @@ impl<P: FnMut(u64) -> ControlFlow<()>> RowSink for Sink<'_, P> {
     }
 
     fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()> {
-        self.add(1, |table| table.row(row, cells))
+        self.add(1, |table| table.row(row, &*cells))
+    }
+
+    fn texts(&mut self, row: u32, texts: &[&str]) -> ControlFlow<()> {
+        self.add(1, |table| table.row(row, texts.iter().copied()))
     }
 
     fn overflow(
@@ -59,7 +65,7 @@ impl<P: FnMut(u64) -> ControlFlow<()>> RowSink for Sink<'_, P> {
         cells: &mut [Cell],
         outside: &mut [OutsideCell],
     ) -> ControlFlow<()> {
-        self.add(1, |table| table.overflow(row, cells, outside))
+        self.add(1, |table| table.overflow(row, &*cells, outside))
     }
 
     fn blank(&mut self, first: u32, last: u32) -> ControlFlow<()> {
@@ -165,7 +171,7 @@ impl<'a, P> Sink<'a, P> {
                     "the workbook has no column `{name}`, which [input] in the pipeline uses"
                 ))
             })?;
-        let create = |path| File::create(path).map(|f| BufWriter::with_capacity(1 << 20, f));
+        let rejects = File::create(rejected_file(self.scratch.path()))?;
         Ok(Table {
             sheet: header.sheet.clone(),
             kept,
@@ -183,10 +189,10 @@ impl<'a, P> Sink<'a, P> {
                 .collect(),
             columns,
             cleaner,
+            cells: Vec::new(),
             buffer: Vec::new(),
-            records: Vec::new(),
-            spool: create(spool_file(self.scratch.path()))?,
-            rejects: create(rejected_file(self.scratch.path()))?,
+            spool: Spool::create(self.scratch.path())?,
+            rejects: BufWriter::with_capacity(1 << 20, rejects),
             rows_in: 0,
             rejected: BTreeMap::new(),
             examples: BTreeMap::new(),
@@ -217,10 +223,11 @@ pub(super) struct Table {
     cleaner: Cleaner,
     lines: LineWriter,
     profiles: Vec<Profile>,
+    /// Empty; its memory is used for each row.
+    cells: Vec<CleanCell<'static>>,
     /// The current line.
     buffer: Vec<u8>,
-    records: Vec<Line>,
-    spool: BufWriter<File>,
+    spool: Spool,
     rejects: BufWriter<File>,
     rows_in: u64,
     rejected: BTreeMap<RejectReason, u64>,
@@ -231,23 +238,34 @@ pub(super) struct Table {
 }
 
 impl Table {
-    fn row(&mut self, row: u32, cells: &mut [Cell]) -> io::Result<()> {
-        let cells = self.input(cells);
-        self.input_row(row, cells)
+    fn row<'c, C: Into<CleanCell<'c>>>(
+        &mut self,
+        row: u32,
+        cells: impl IntoIterator<Item = C>,
+    ) -> io::Result<()> {
+        let mut input = emptied(std::mem::take(&mut self.cells));
+        self.input(cells, &mut input);
+        let done = self.input_row(row, &mut input);
+        self.cells = emptied(input);
+        done
     }
 
-    /// The cells of the input columns.
-    fn input<'c>(&self, cells: &'c mut [Cell]) -> &'c mut [Cell] {
-        let Some(kept) = &self.kept else {
-            return cells;
-        };
-        for (to, from) in kept.iter().enumerate() {
-            cells.swap(to, *from);
+    /// Adds the cells of the input columns to `to`.
+    fn input<'c, C: Into<CleanCell<'c>>>(
+        &self,
+        cells: impl IntoIterator<Item = C>,
+        to: &mut Vec<CleanCell<'c>>,
+    ) {
+        to.extend(cells.into_iter().map(Into::into));
+        if let Some(kept) = &self.kept {
+            for (to_at, from) in kept.iter().enumerate() {
+                to.swap(to_at, *from);
+            }
+            to.truncate(kept.len());
         }
-        &mut cells[..kept.len()]
     }
 
-    fn input_row(&mut self, row: u32, cells: &mut [Cell]) -> io::Result<()> {
+    fn input_row(&mut self, row: u32, cells: &mut [CleanCell]) -> io::Result<()> {
         match self.cleaner.clean(row, cells) {
             Verdict::Rejected(RejectReason::Blank, _) => {
                 self.blank(row, row);
@@ -272,19 +290,24 @@ impl Table {
     fn overflow(
         &mut self,
         row: u32,
-        cells: &mut [Cell],
+        cells: &[Cell],
         outside: &mut [OutsideCell],
     ) -> io::Result<()> {
-        let cells = self.input(cells);
         let Some((reason, detail)) = self.cleaner.overflow(outside) else {
-            return self.input_row(row, cells);
+            return self.row(row, cells);
         };
+        let mut input = Vec::new();
+        self.input(cells, &mut input);
         self.blanks()?;
         let values = match reason {
             RejectReason::BeyondLimit => Vec::new(),
             _ => {
-                let outside = outside.iter().map(|outside| &outside.cell);
-                cells.iter().chain(outside).map(value).collect()
+                let outside = outside.iter().map(|outside| CleanCell::from(&outside.cell));
+                input
+                    .into_iter()
+                    .chain(outside)
+                    .map(|cell| value(&cell))
+                    .collect()
             }
         };
         self.reject(row, reason, detail, values)
@@ -296,17 +319,14 @@ impl Table {
         self.blank = Some((first, last));
     }
 
-    fn record(&mut self, row: u32, cells: &[Cell]) -> io::Result<()> {
+    fn record(&mut self, row: u32, cells: &[CleanCell]) -> io::Result<()> {
         self.buffer.clear();
         let profiles = &mut self.profiles;
         self.lines
-            .write(row, cells, &mut self.buffer, |at, value, length| {
-                profiles[at].add(value, length);
+            .write(row, cells, &mut self.buffer, |at, cell, length| {
+                profiles[at].add(cell, length);
             })?;
-        let bytes = u32::try_from(self.buffer.len())
-            .map_err(|_| io::Error::other(format!("row {row} is longer than 4 GiB as JSON")))?;
-        self.spool.write_all(&self.buffer)?;
-        self.records.push(Line { row, bytes });
+        self.spool.add(row, &self.buffer)?;
         self.rows_in += 1;
         Ok(())
     }
@@ -352,7 +372,7 @@ impl Table {
         notes: Vec<String>,
         scratch: TempDir,
     ) -> io::Result<Cut> {
-        self.spool.flush()?;
+        let (records, pieces) = self.spool.finish()?;
         self.rejects.flush()?;
         let formats: Vec<Option<String>> = match self.kept {
             Some(kept) => kept
@@ -376,17 +396,24 @@ impl Table {
             rejected: self.rejected,
             notes: self.notes,
             examples: self.examples,
-            records: self.records,
+            records,
+            pieces,
             scratch,
         })
     }
 }
 
 /// A cell of a rejected row.
-fn value(cell: &Cell) -> Option<Value> {
+fn value(cell: &CleanCell) -> Option<Value> {
     match cell {
-        Cell::Empty => None,
-        Cell::Value(value) => Some(value.clone()),
-        Cell::Error(code) => Some(Value::Text(code.clone())),
+        CleanCell::Error(code) => Some(Value::Text((*code).to_owned())),
+        cell => cell.value(),
     }
+}
+
+/// The memory of the cells of one row, for another row.
+fn emptied<'to>(mut cells: Vec<CleanCell<'_>>) -> Vec<CleanCell<'to>> {
+    cells.clear();
+    // There are none, but this keeps the allocation.
+    cells.into_iter().map(|_| CleanCell::Empty).collect()
 }

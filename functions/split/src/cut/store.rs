@@ -1,24 +1,21 @@
 //! Uploads the chunks of a cut to the work bucket.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use rowmill_domain::manifest::ChunkPlan;
 use rowmill_domain::{RunId, keys};
-use rowmill_ports::Put;
+use rowmill_ports::{FileRange, Put};
 use rowmill_runs::WorkBucket;
 use tokio::task::JoinSet;
 
 use super::records::{Cut, rejected_file};
+use super::spool::piece_file;
 use crate::error::SplitError;
 
 /// How many chunks are uploaded at the same time.
 const PUTS_AT_ONCE: usize = 4;
-/// A larger chunk, in bytes, is uploaded from a file instead of memory: the allocator keeps buffers
-/// of that size on several threads, which was half of split's memory.
-const CHUNK_IN_MEMORY: u64 = 1 << 20;
 
 impl Cut {
     /// Uploads these chunks, which [`Cut::chunks`] returned, and the rejected rows to the work
@@ -33,33 +30,50 @@ impl Cut {
         chunks: &[ChunkPlan],
     ) -> Result<(), SplitError> {
         let mut puts = JoinSet::new();
-        puts.spawn(put_file(
-            work.clone(),
-            keys::rejected(run),
-            rejected_file(self.scratch.path()),
-        ));
-        let (mut line, mut offset) = (0, 0);
-        for chunk in chunks {
-            let lines = &self.records[line..line + chunk.records as usize];
-            let bytes = lines.iter().map(|l| u64::from(l.bytes)).sum();
+        let rejected = rejected_file(self.scratch.path());
+        puts.spawn(put_file(work.clone(), keys::rejected(run), rejected));
+        for (plan, parts) in chunks.iter().zip(self.parts(chunks)) {
             if puts.len() == PUTS_AT_ONCE {
                 joined(puts.join_next().await)?;
             }
-            puts.spawn(put_part(
-                work.clone(),
-                keys::chunk(run, chunk.chunk),
-                self.spool(),
-                self.scratch.path().join(format!("chunk-{}", chunk.chunk)),
-                offset,
-                bytes,
-            ));
-            line += lines.len();
-            offset += bytes;
+            let name = format!("chunk-{:05}.jsonl", plan.chunk);
+            let joint = self.scratch.path().join(name);
+            let key = keys::chunk(run, plan.chunk);
+            puts.spawn(put_parts(work.clone(), key, parts, joint));
         }
         while !puts.is_empty() {
             joined(puts.join_next().await)?;
         }
         Ok(())
+    }
+
+    /// The parts of pieces that each chunk consists of.
+    pub(super) fn parts(&self, chunks: &[ChunkPlan]) -> Vec<Vec<FileRange>> {
+        let mut lines = self.records.iter();
+        let mut pieces = self.pieces.iter().copied().enumerate();
+        // The current piece: its number, its records, how many of them are taken, and their bytes.
+        let (mut piece, mut size, mut taken, mut offset) = (0, 0, 0, 0);
+        let mut all = Vec::with_capacity(chunks.len());
+        for chunk in chunks {
+            let (mut left, mut parts) = (chunk.records, Vec::new());
+            while left > 0 {
+                if taken == size {
+                    let Some(next) = pieces.next() else { break };
+                    ((piece, size), taken, offset) = (next, 0, 0);
+                }
+                let records = left.min(size - taken);
+                let ours = lines.by_ref().take(records as usize);
+                let bytes: u64 = ours.map(|line| u64::from(line.bytes)).sum();
+                let whole = records == size;
+                parts.push(FileRange {
+                    range: (!whole).then_some(offset..offset + bytes),
+                    ..FileRange::of_final(piece_file(self.scratch.path(), piece))
+                });
+                (left, taken, offset) = (left - records, taken + records, offset + bytes);
+            }
+            all.push(parts);
+        }
+        all
     }
 }
 
@@ -81,43 +95,48 @@ fn joined(
     }
 }
 
-/// Uploads a file as an object.
-async fn put_file(work: WorkBucket, key: String, file: PathBuf) -> Result<(), SplitError> {
-    work.upload(&key, &file, json_lines()).await?;
+/// Uploads a file that is never written to again.
+async fn put_file(work: WorkBucket, key: String, path: PathBuf) -> Result<(), SplitError> {
+    work.upload(&key, FileRange::of_final(path), json_lines())
+        .await?;
     Ok(())
 }
 
-/// Uploads a part of the spool as an object.
-async fn put_part(
+/// Uploads parts of files as one object. Several are joined in the file `joint` first.
+async fn put_parts(
     work: WorkBucket,
     key: String,
-    spool: PathBuf,
-    large: PathBuf,
-    offset: u64,
-    bytes: u64,
+    parts: Vec<FileRange>,
+    joint: PathBuf,
 ) -> Result<(), SplitError> {
-    let to = large.clone();
-    let body = tokio::task::spawn_blocking(move || {
-        let mut spool = File::open(spool)?;
-        spool.seek(SeekFrom::Start(offset))?;
-        let mut part = spool.take(bytes);
-        if bytes > CHUNK_IN_MEMORY {
-            io::copy(&mut part, &mut File::create(to)?)?;
-            return Ok(None);
+    if let [part] = &parts[..] {
+        work.upload(&key, part.clone(), json_lines()).await?;
+        return Ok(());
+    }
+    let to = joint.clone();
+    tokio::task::spawn_blocking(move || join(&parts, &to))
+        .await
+        .map_err(io::Error::other)??;
+    let put = put_file(work, key, joint.clone()).await;
+    std::fs::remove_file(joint)?;
+    put
+}
+
+/// Writes parts of files one after the other to a new file.
+fn join(parts: &[FileRange], to: &Path) -> io::Result<()> {
+    let mut to = File::create(to)?;
+    for FileRange { path, range, .. } in parts {
+        let mut file = File::open(path)?;
+        let wanted = match range {
+            Some(range) => {
+                file.seek(SeekFrom::Start(range.start))?;
+                range.end - range.start
+            }
+            None => file.metadata()?.len(),
+        };
+        if io::copy(&mut file.take(wanted), &mut to)? != wanted {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let mut body = Vec::with_capacity(bytes as usize);
-        part.read_to_end(&mut body)?;
-        Ok::<_, io::Error>(Some(Bytes::from(body)))
-    })
-    .await
-    .map_err(io::Error::other)??;
-    match body {
-        Some(body) => work.put(&key, body, json_lines()).await?,
-        None => {
-            let info = work.upload(&key, &large, json_lines()).await?;
-            tokio::fs::remove_file(&large).await?;
-            info
-        }
-    };
+    }
     Ok(())
 }

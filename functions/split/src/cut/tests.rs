@@ -1,11 +1,14 @@
 use std::collections::BTreeMap;
 
 use super::records::{Line, rejected_file};
+use super::spool::{Spool, piece_file};
 use super::*;
 use proptest::prelude::*;
+use rowmill_domain::limits::CHUNK_BYTES;
 use rowmill_domain::manifest::RejectReason;
 use rowmill_domain::{Columns, Kind, Record, Rejected, Value};
 use rowmill_planning::Division;
+use rowmill_ports::FileRange;
 use rowmill_workbook::{Cell, Header, OutsideCell, RowSink};
 use tempfile::TempDir;
 
@@ -156,6 +159,21 @@ fn cell() -> impl Strategy<Value = Cell> {
     ]
 }
 
+/// A cut of records with these lines.
+fn cut_of(records: Vec<Line>) -> Cut {
+    Cut {
+        sheet: "S".into(),
+        columns: vec![],
+        rows_in: records.len() as u64,
+        rejected: BTreeMap::new(),
+        notes: vec![],
+        examples: BTreeMap::new(),
+        pieces: vec![records.len() as u32],
+        records,
+        scratch: TempDir::new().unwrap(),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
@@ -169,7 +187,7 @@ proptest! {
         let cut = cut_rows(&rows, 3, &rules, limit);
         let columns = Columns::new(&names);
 
-        let spool = std::fs::read(cut.spool()).unwrap();
+        let spool = std::fs::read(piece_file(cut.scratch.path(), 0)).unwrap();
         let lines: Vec<&[u8]> = spool.split_inclusive(|b| *b == b'\n').collect();
         prop_assert_eq!(lines.len(), cut.records.len());
         let mut records = Vec::new();
@@ -210,17 +228,40 @@ proptest! {
     }
 
     #[test]
+    fn a_chunk_has_no_more_bytes_than_allowed_or_a_single_record(
+        sizes in proptest::collection::vec(prop_oneof![1u32..2000, 1_000_000u32..20_000_000], 1..400),
+        per_child in 1u32..300,
+        most in proptest::option::of(1u32..50),
+    ) {
+        let records = sizes.len() as u32;
+        let lines = (2..).zip(&sizes).map(|(row, bytes)| Line { row, bytes: *bytes });
+        let cut = cut_of(lines.collect());
+        let division = Division::new(records.into(), per_child, most);
+        let chunks = cut.chunks(&division);
+        let (mut at, mut children) = (0, 0);
+        for (number, chunk) in (0..).zip(&chunks) {
+            let ours = &sizes[at..at + chunk.records as usize];
+            let bytes: u64 = ours.iter().map(|bytes| u64::from(*bytes)).sum();
+            prop_assert!(bytes <= CHUNK_BYTES || chunk.records == 1, "{bytes} bytes");
+            prop_assert_eq!(chunk.chunk, number);
+            prop_assert_eq!(chunk.first_row as usize, at + 2);
+            at += ours.len();
+            prop_assert_eq!(chunk.last_row as usize, at + 1);
+            prop_assert!((1..=chunk.records).contains(&chunk.children));
+            children += chunk.children;
+        }
+        prop_assert_eq!(at, sizes.len());
+        // Chunks share the planned children; only a chunk without one of its own gets one more.
+        prop_assert!(u64::from(children) <= division.children() + chunks.len() as u64);
+        if sizes.iter().map(|bytes| u64::from(*bytes)).sum::<u64>() <= CHUNK_BYTES {
+            prop_assert_eq!(chunks.len(), 1);
+        }
+    }
+
+    #[test]
     fn chunks_are_balanced_and_cover_the_records(records in 1u32..45_000) {
-        let cut = Cut {
-            sheet: "S".into(),
-            columns: vec![],
-            rows_in: records.into(),
-            rejected: BTreeMap::new(),
-            notes: vec![],
-            examples: BTreeMap::new(),
-            records: (0..records).map(|i| Line { row: i * 2 + 2, bytes: 1 }).collect(),
-            scratch: TempDir::new().unwrap(),
-        };
+        let lines = (0..records).map(|i| Line { row: i * 2 + 2, bytes: 1 });
+        let cut = cut_of(lines.collect());
         let chunks = cut.chunks(&Division::new(records.into(), 3000, None));
         let sizes: Vec<u32> = chunks.iter().map(|c| c.records).collect();
         prop_assert_eq!(sizes.iter().sum::<u32>(), records);
@@ -350,8 +391,98 @@ fn a_restart_leaves_nothing_of_the_rows_before() {
     assert_eq!((got.rows_in, got.records()), (want.rows_in, want.records()));
     assert_eq!(got.rejected, want.rejected);
     assert_eq!(got.columns, want.columns);
-    for file in ["records.jsonl", "rejected.jsonl"] {
+    for file in ["records-00000.jsonl", "rejected.jsonl"] {
         let content = |cut: &Cut| std::fs::read(cut.scratch.path().join(file)).unwrap();
         assert_eq!(content(&got), content(&want), "{file}");
     }
+}
+
+proptest! {
+    #[test]
+    fn a_row_of_texts_is_cut_like_the_same_row_of_cells(
+        rows in proptest::collection::vec(
+            proptest::array::uniform3("|[ \u{a0}]{1,2}|[ ]?[a-c\"\\\\ß\u{1}]{1,12}|2024-0[12]-01|[1-3]"),
+            1..30,
+        ),
+        limit in proptest::option::of(1_u64..10),
+    ) {
+        let names = ["c \"0\"\u{2028}", "c \"1\"\u{2028}", "c \"2\"\u{2028}"];
+        let mut pipeline = pipeline(&[names[0]], &[names[0], names[1]]);
+        pipeline.input.types = [(names[2].to_owned(), Kind::Date)].into();
+        let as_texts = |texts: bool| {
+            let scratch = TempDir::new().unwrap();
+            let mut sink =
+                Sink::new("a.csv", &pipeline, limit, scratch, |_| ControlFlow::Continue(()));
+            assert!(sink.header(&header(3)).is_continue());
+            for (row, fields) in (2..).zip(&rows) {
+                let done = match texts {
+                    true => sink.texts(row, &fields.each_ref().map(String::as_str)),
+                    false => sink.row(row, &mut fields.each_ref().map(|text| match text.as_str() {
+                        "" => Cell::Empty,
+                        text => Cell::Value(Value::from(text)),
+                    })),
+                };
+                assert!(done.is_continue());
+            }
+            let (table, scratch) = (sink.table.unwrap(), sink.scratch);
+            let cut = table.finish(vec![], vec![], scratch).unwrap();
+            let file = |path| std::fs::read_to_string(path).unwrap();
+            let files = [file(piece_file(cut.scratch.path(), 0)), file(rejected_file(cut.scratch.path()))];
+            (files, cut.columns.clone(), cut.rows_in, cut.rejected.clone())
+        };
+        prop_assert_eq!(as_texts(true), as_texts(false));
+    }
+}
+
+/// Chunks have the lines of their records, in whatever pieces these are. Returns how many chunks are a
+/// piece, and the number of chunks.
+fn pieces_of(count: u32, line: impl Fn(u32) -> String) -> (usize, usize) {
+    let scratch = TempDir::new().unwrap();
+    let mut spool = Spool::create(scratch.path()).unwrap();
+    for i in 0..count {
+        spool.add(i + 2, line(i).as_bytes()).unwrap();
+    }
+    let (records, pieces) = spool.finish().unwrap();
+    let cut = Cut {
+        pieces,
+        scratch,
+        ..cut_of(records)
+    };
+    let chunks = cut.chunks(&Division::new(count.into(), 1000, None));
+    let parts = cut.parts(&chunks);
+    let mut next = 0;
+    for (chunk, parts) in chunks.iter().zip(&parts) {
+        let expected: String = (next..next + chunk.records).map(&line).collect();
+        let mut content = String::new();
+        for part in parts {
+            let bytes = std::fs::read_to_string(&part.path).unwrap();
+            let range = part.range.clone().unwrap_or(0..bytes.len() as u64);
+            content += &bytes[range.start as usize..range.end as usize];
+        }
+        assert!(
+            content == expected,
+            "{count} records, chunk {}",
+            chunk.chunk
+        );
+        next += chunk.records;
+    }
+    assert_eq!(next, count);
+    let whole = |parts: &&Vec<FileRange>| parts.len() == 1 && parts[0].range.is_none();
+    (parts.iter().filter(whole).count(), chunks.len())
+}
+
+#[test]
+fn chunks_have_the_lines_of_their_records_and_most_are_a_piece_of_the_spool() {
+    let short = |i: u32| format!("{i}\n");
+    assert_eq!(pieces_of(1, short), (1, 1));
+    assert_eq!(pieces_of(10_000, short), (1, 1));
+    assert_eq!(pieces_of(10_001, short), (0, 2));
+    assert_eq!(pieces_of(30_000, short), (3, 3));
+    assert_eq!(pieces_of(165_003, short), (15, 17));
+    // A piece ends before the record that would make it too large.
+    let long = |i: u32| match i % 3 {
+        0 => format!("{}\n", "x".repeat(7_000_000)),
+        _ => short(i),
+    };
+    assert_eq!(pieces_of(9, long), (2, 2));
 }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use aws_sdk_batch::operation::register_job_definition::builders::RegisterJobDefinitionFluentBuilder;
 use aws_sdk_batch::types::{
-    AssignPublicIp, ContainerProperties, EvaluateOnExit, FargatePlatformConfiguration,
-    JobDefinitionType, JobTimeout, KeyValuePair, LogConfiguration, LogDriver, NetworkConfiguration,
-    PlatformCapability, ResourceRequirement, ResourceType, RetryAction, RetryStrategy,
-    RuntimePlatform, Secret,
+    AssignPublicIp, ContainerProperties, EphemeralStorage, EvaluateOnExit,
+    FargatePlatformConfiguration, JobDefinitionType, JobTimeout, KeyValuePair, LogConfiguration,
+    LogDriver, NetworkConfiguration, PlatformCapability, ResourceRequirement, ResourceType,
+    RetryAction, RetryStrategy, RuntimePlatform, Secret,
 };
 use rowmill_domain::job::rules::Violation;
 use rowmill_domain::job::{
-    Capacity, ExitAction, JobDefinition, RetryStrategy as Retries, value_from,
+    Capacity, ExitAction, JobDefinition, Resources, RetryStrategy as Retries, value_from,
 };
 use serde_json::json;
 
@@ -82,32 +82,23 @@ fn container(
         variables.insert(AWS_REGION.to_owned(), region.to_owned());
     }
     let environment = environment(&variables);
-    let vcpu = match config.capacity {
-        Capacity::Fargate => definition.vcpu,
-        // Source: AWS Batch API, ResourceRequirement, "VCPU": whole numbers on EC2.
-        Capacity::Ec2 => definition.vcpu.ceil().max(1.0),
-    };
-    let requirement = |kind, value: String| {
-        ResourceRequirement::builder()
-            .r#type(kind)
-            .value(value)
-            .build()
-    };
     let container = ContainerProperties::builder()
         .image(&definition.image)
         .set_command(Some(definition.command.clone()))
         .set_environment(Some(environment))
-        .resource_requirements(requirement(ResourceType::Vcpu, vcpu.to_string()))
-        .resource_requirements(requirement(
-            ResourceType::Memory,
-            definition.memory_mib.to_string(),
-        ))
+        .set_resource_requirements(Some(requirements(definition.resources, config.capacity)))
         .job_role_arn(&config.job_role)
         .execution_role_arn(&config.execution_role)
         .log_configuration(log(config, region))
         .set_secrets((!secrets.is_empty()).then_some(secrets));
     Ok(match config.capacity {
         Capacity::Fargate => container
+            .set_ephemeral_storage(
+                definition
+                    .resources
+                    .storage_gib
+                    .map(|gib| EphemeralStorage::builder().size_in_gib(signed(gib)).build()),
+            )
             .fargate_platform_configuration(
                 FargatePlatformConfiguration::builder()
                     .platform_version("LATEST")
@@ -131,9 +122,28 @@ fn container(
                     .build(),
             )
             .build(),
-        // Source: AWS Batch API, ContainerProperties: jobs on EC2 must not have any of the three.
+        // Source: AWS Batch API, ContainerProperties: jobs on EC2 must not have any of the four.
         Capacity::Ec2 => container.build(),
     })
+}
+
+/// vCPUs and memory in the form that Batch expects.
+pub(super) fn requirements(resources: Resources, capacity: Capacity) -> Vec<ResourceRequirement> {
+    let vcpu = match capacity {
+        Capacity::Fargate => resources.vcpu,
+        // Source: AWS Batch API, ResourceRequirement, "VCPU": whole numbers on EC2.
+        Capacity::Ec2 => resources.vcpu.ceil().max(1.0),
+    };
+    let requirement = |kind, value: String| {
+        ResourceRequirement::builder()
+            .r#type(kind)
+            .value(value)
+            .build()
+    };
+    vec![
+        requirement(ResourceType::Vcpu, vcpu.to_string()),
+        requirement(ResourceType::Memory, resources.memory_mib.to_string()),
+    ]
 }
 
 /// Secrets in the form that Batch expects. Secrets given by name are in the account of the execution
@@ -217,8 +227,7 @@ mod tests {
 
     fn definition() -> JobDefinition {
         JobDefinition {
-            vcpu: 0.25,
-            memory_mib: 512,
+            resources: Resources::SMALLEST,
             ..rowmill_ports::conformance::jobs::definition("rowmill-0123456789ab")
         }
     }
@@ -231,9 +240,10 @@ mod tests {
         assert!(base.starts_with("rowmill-0123456789ab-"), "{base}");
         assert_eq!(base.len(), "rowmill-0123456789ab-".len() + 12);
         type Change = dyn Fn(&mut JobDefinition, &mut BatchConfig);
-        let changes: [&Change; 9] = [
+        let changes: [&Change; 10] = [
             &|d, _| d.image.push('2'),
-            &|d, _| d.memory_mib += 1,
+            &|d, _| d.resources.memory_mib += 1,
+            &|d, _| d.resources.storage_gib = Some(21),
             &|d, _| d.retry.attempts += 1,
             &|_, c| c.job_role.push('2'),
             &|_, c| c.execution_role.push('2'),
@@ -259,12 +269,14 @@ mod tests {
 
     #[test]
     fn properties_that_ec2_rejects_are_left_out() {
+        let mut definition = definition();
+        definition.resources.storage_gib = Some(100);
         let on = |capacity| {
             let config = BatchConfig {
                 capacity,
                 ..config()
             };
-            container(&definition(), &config, Some("eu-central-1")).unwrap()
+            container(&definition, &config, Some("eu-central-1")).unwrap()
         };
         let vcpu = |container: &ContainerProperties| {
             let found = container.resource_requirements().iter();
@@ -277,6 +289,8 @@ mod tests {
         assert_eq!(platform.operating_system_family(), Some("LINUX"));
         let version = fargate.fargate_platform_configuration().unwrap();
         assert_eq!(version.platform_version(), Some("LATEST"));
+        let storage = fargate.ephemeral_storage().unwrap();
+        assert_eq!(storage.size_in_gib(), Some(100));
         let network = fargate.network_configuration().unwrap();
         assert_eq!(network.assign_public_ip(), Some(&AssignPublicIp::Enabled));
         assert_eq!(vcpu(&fargate).as_deref(), Some("0.25"));
@@ -294,6 +308,7 @@ mod tests {
         assert_eq!(ec2.runtime_platform(), None);
         assert_eq!(ec2.fargate_platform_configuration(), None);
         assert_eq!(ec2.network_configuration(), None);
+        assert_eq!(ec2.ephemeral_storage(), None);
         assert_eq!(vcpu(&ec2).as_deref(), Some("1"));
         assert_eq!(ec2.execution_role_arn(), fargate.execution_role_arn());
         assert_eq!(ec2.secrets(), []);

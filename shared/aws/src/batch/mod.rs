@@ -17,7 +17,8 @@ use aws_sdk_batch::types::{
 };
 use rowmill_domain::job::rules::{self, Violation};
 use rowmill_domain::job::{
-    Capacity, Dependency, DependencyType, JobDefinition, JobDetail, JobId, JobStatus, SubmitJob,
+    Capacity, Dependency, DependencyType, JobDefinition, JobDetail, JobId, JobStatus, SHARE,
+    SubmitJob,
 };
 use rowmill_ports::{ErrorKind, JobFilter, Jobs, PortError, Result};
 use serde::Serialize;
@@ -81,6 +82,8 @@ pub struct BatchJobs {
     client: Client,
     /// `None` if definitions cannot be registered.
     config: Option<BatchConfig>,
+    /// What jobs run on.
+    capacity: Capacity,
     /// The region of the log group.
     region: Option<String>,
 }
@@ -89,6 +92,7 @@ impl BatchJobs {
     /// Batch in the configuration's region.
     pub fn new(sdk: &SdkConfig, config: BatchConfig) -> BatchJobs {
         BatchJobs {
+            capacity: config.capacity,
             config: Some(config),
             ..BatchJobs::asking(sdk)
         }
@@ -96,8 +100,15 @@ impl BatchJobs {
 
     /// Batch for a program that registers no definitions: [`Jobs::register`] fails.
     pub fn asking(sdk: &SdkConfig) -> BatchJobs {
+        BatchJobs::submitting(sdk, Capacity::Fargate)
+    }
+
+    /// Batch for a program that submits jobs with definitions that another registered:
+    /// [`Jobs::register`] fails.
+    pub fn submitting(sdk: &SdkConfig, capacity: Capacity) -> BatchJobs {
         BatchJobs {
             client: Client::new(sdk),
+            capacity,
             config: None,
             region: sdk.region().map(|region| region.to_string()),
         }
@@ -221,10 +232,15 @@ impl Jobs for BatchJobs {
         let array = job
             .array_size
             .map(|size| ArrayProperties::builder().size(signed(size)).build());
-        let overrides = (!job.environment.is_empty()).then(|| {
-            let environment = definition::environment(&job.environment);
+        let environment = definition::environment(&job.environment);
+        let requirements = job
+            .resources
+            .map(|size| definition::requirements(size, self.capacity));
+        let any = !environment.is_empty() || requirements.is_some();
+        let overrides = any.then(|| {
             ContainerOverrides::builder()
-                .set_environment(Some(environment))
+                .set_environment((!environment.is_empty()).then_some(environment))
+                .set_resource_requirements(requirements)
                 .build()
         });
         let timeout = job.timeout_seconds.map(|seconds| {
@@ -240,6 +256,9 @@ impl Jobs for BatchJobs {
             .job_name(name)
             .job_queue(&job.queue)
             .job_definition(&job.definition)
+            // A queue with a fair-share scheduling policy needs both.
+            .share_identifier(SHARE)
+            .scheduling_priority_override(signed(job.priority))
             .set_array_properties(array)
             .set_depends_on((!depends_on.is_empty()).then_some(depends_on))
             .set_container_overrides(overrides)

@@ -1,6 +1,10 @@
 //! Converts what Batch reports about jobs.
 
-use aws_sdk_batch::types::{JobDetail as Described, JobStatus as Status, JobSummary};
+use std::collections::BTreeMap;
+
+use aws_sdk_batch::types::{
+    ArrayPropertiesDetail, JobDetail as Described, JobStatus as Status, JobSummary,
+};
 use rowmill_domain::job::{JobDetail, JobId, JobName, JobStatus};
 use rowmill_ports::{ErrorKind, PortError};
 
@@ -35,6 +39,7 @@ pub(super) fn detail(job: &Described) -> Result<JobDetail, Unreadable> {
         status_reason: job.status_reason().map(str::to_owned),
         array_size: array.and_then(|a| a.size()).and_then(size_of(&id)),
         array_index: id.index(),
+        children: array.map(children).unwrap_or_default(),
         exit_code: exit_code.or_else(|| last.and_then(|c| c.exit_code())),
         reason: reason
             .or_else(|| last.and_then(|c| c.reason()))
@@ -61,6 +66,7 @@ pub(super) fn summary(job: &JobSummary) -> Result<JobDetail, Unreadable> {
         status_reason: job.status_reason().map(str::to_owned),
         array_size: array.and_then(|a| a.size()).and_then(size_of(&id)),
         array_index: id.index(),
+        children: BTreeMap::new(),
         exit_code: container.and_then(|c| c.exit_code()),
         reason: container.and_then(|c| c.reason()).map(str::to_owned),
         attempts: 0,
@@ -70,6 +76,17 @@ pub(super) fn summary(job: &JobSummary) -> Result<JobDetail, Unreadable> {
         log: None,
         id,
     })
+}
+
+/// The number of children in each state. States that Rowmill does not know are left out.
+fn children(array: &ArrayPropertiesDetail) -> BTreeMap<JobStatus, u32> {
+    let counts = array.status_summary().into_iter().flatten();
+    counts
+        .filter_map(|(status, count)| {
+            Some((JobStatus::parse(status)?, u32::try_from(*count).ok()?))
+        })
+        .filter(|(_, count)| *count > 0)
+        .collect()
 }
 
 /// The size of an array job. `None` for a plain job, where Batch reports 0, and for a child.
@@ -99,9 +116,7 @@ fn id_and_status(
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_batch::types::{
-        ArrayPropertiesDetail, AttemptContainerDetail, AttemptDetail, ContainerDetail,
-    };
+    use aws_sdk_batch::types::{AttemptContainerDetail, AttemptDetail, ContainerDetail};
 
     use super::*;
 
@@ -117,6 +132,17 @@ mod tests {
         let array = |size| ArrayPropertiesDetail::builder().size(size).build();
         let parent = detail(&job("a").array_properties(array(3)).build()).unwrap();
         assert_eq!((parent.array_size, parent.array_index), (Some(3), None));
+        let counted = ArrayPropertiesDetail::builder()
+            .size(3)
+            .status_summary("RUNNING", 1)
+            .status_summary("RUNNABLE", 2)
+            .status_summary("FAILED", 0)
+            .build();
+        let counted = detail(&job("a").array_properties(counted).build()).unwrap();
+        assert_eq!(
+            counted.children,
+            BTreeMap::from([(JobStatus::Running, 1), (JobStatus::Runnable, 2)])
+        );
         let child = detail(&job("a:2").array_properties(array(0)).build()).unwrap();
         assert_eq!((child.array_size, child.array_index), (None, Some(2)));
         let plain = detail(&job("a").build()).unwrap();

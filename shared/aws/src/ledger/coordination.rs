@@ -11,7 +11,7 @@ use rowmill_domain::limits::OUTCOME_BYTES;
 use rowmill_domain::run::Work;
 use rowmill_ports::{Asked, Claim, Coordination, ErrorKind, Holder, PortError, Result};
 
-use super::item::{integer_of, key, number, text, text_of, unreadable};
+use super::item::{EXPIRES, expiry, integer_of, key, number, text, text_of, unreadable};
 use super::outcomes::{CHUNK, ROW};
 use super::{DynamoLedger, Item};
 use crate::error::failed;
@@ -34,19 +34,22 @@ impl Coordination for DynamoLedger {
         now: DateTime<Utc>,
         lease: Duration,
     ) -> Result<Claim> {
+        let at = now;
         let (now, until) = lease_of(now, lease);
         let taken = self
             .client
             .update_item()
             .table_name(&self.runs)
             .set_key(Some(claim_key(id, work)))
-            .update_expression("SET #owner = :owner, #until = :until")
+            .update_expression("SET #owner = :owner, #until = :until, #expires = :expires")
             .condition_expression(
                 "attribute_not_exists(pk) OR \
                  (attribute_not_exists(done) AND (#owner = :owner OR #until <= :now))",
             )
             .expression_attribute_names("#owner", "owner")
             .expression_attribute_names("#until", "until")
+            .expression_attribute_names("#expires", EXPIRES)
+            .expression_attribute_values(":expires", expiry(at))
             .expression_attribute_values(":owner", text(owner))
             .expression_attribute_values(":until", number(until))
             .expression_attribute_values(":now", number(now))

@@ -2,7 +2,9 @@
 //! change one field without the others.
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use chrono::{DateTime, Utc};
 use rowmill_domain::RunId;
+use rowmill_domain::limits::RUN_KEPT;
 use rowmill_ports::{ErrorKind, PortError};
 use serde_json::{Map, Number, Value};
 
@@ -13,6 +15,18 @@ pub(super) const KEY: [&str; 2] = ["pk", "sk"];
 
 /// The partition that holds all runs.
 pub(super) const RUNS: &str = "run";
+
+/// The partition of the runs that are not cleaned up.
+pub(super) const OPEN: &str = "open";
+
+/// When DynamoDB deletes an item, in epoch seconds. The template names it.
+pub(super) const EXPIRES: &str = "expires";
+
+/// The time of [`EXPIRES`] for what is recorded about a run at `at`.
+pub(super) fn expiry(at: DateTime<Utc>) -> AttributeValue {
+    let kept = i64::try_from(RUN_KEPT.as_secs()).unwrap_or(i64::MAX);
+    number(at.timestamp().saturating_add(kept))
+}
 
 pub(super) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())

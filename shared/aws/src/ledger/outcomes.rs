@@ -2,6 +2,10 @@
 //!
 //! A partition takes 1,000 writes per second, so the rows of a chunk alternate between
 //! [`PARTITIONS`] partitions. Reads query all of them concurrently and merge the results.
+//!
+//! BatchWriteItem has no conditions, and single writes with one would need a request for each outcome.
+//! So each phase writes items of its own, and reads take the latest phase of each row
+//! ([`sort_key`]). A child that is late cannot replace what a later phase wrote.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -10,21 +14,22 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::delete_table::DeleteTableError;
-use aws_sdk_dynamodb::types::{PutRequest, TableStatus, WriteRequest};
+use aws_sdk_dynamodb::types::{PutRequest, ReturnValue, TableStatus, WriteRequest};
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{StreamExt, TryStreamExt, future, stream};
 use rowmill_domain::limits::{BATCH_WRITE_BYTES, BATCH_WRITE_ITEMS, OUTCOME_BYTES};
+use rowmill_domain::tally::Tally;
 use rowmill_domain::{Outcome, RunId};
-use rowmill_ports::{ErrorKind, Outcomes, PortError, Result, TablePlan};
+use rowmill_ports::{ErrorKind, Outcomes, OutcomesPage, PortError, Result, TablePlan};
 
-use super::item::{number, text, text_of, unreadable};
+use super::item::{integer_of, number, text, text_of, unreadable};
 use super::table::Creation;
 use super::{DynamoLedger, Item};
 use crate::error::failed;
 
 /// The partition key: `<chunk>#<row mod PARTITIONS>`.
 pub(super) const CHUNK: &str = "chunk";
-/// The sort key.
+/// The sort key ([`sort_key`]).
 pub(super) const ROW: &str = "row";
 /// The outcome as JSON.
 const OUTCOME: &str = "outcome";
@@ -37,11 +42,11 @@ const PARTITIONS: u32 = 4;
 const AT_ONCE: usize = 8;
 
 /// Rounds without progress before a batch fails.
-const IDLE_ROUNDS: u32 = 10;
+pub(super) const IDLE_ROUNDS: u32 = 10;
 
 /// Pauses before unprocessed items are sent again: between 25 and 50 ms, doubling up to between 2.5
 /// and 5 s.
-const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
+pub(super) const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(25))
     .with_factor(2.0)
     .with_max_delay(Duration::from_millis(2500))
@@ -51,8 +56,27 @@ const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
 /// Bytes of an item in a request besides its outcome: names, keys, and JSON syntax.
 const WIRE_ITEM: usize = 512;
 
+/// The partition of the run's tally.
+const TALLY: &str = "tally";
+
+fn read_tally(item: &Item) -> Tally {
+    let at = |name| integer_of(item, name).map_or(0, i64::unsigned_abs);
+    Tally {
+        ok: at("ok"),
+        failed: at("failed"),
+        tasks: at("tasks"),
+        time_nanousd: at("time_nanousd"),
+    }
+}
+
 fn partition(chunk: u32, of: u32) -> String {
     format!("{chunk:05}#{of}")
+}
+
+/// The sort key of an outcome: its row, less a hundred-thousandth for each phase before its own. So the
+/// latest phase of a row comes first, and the last row of a page is complete. Exact in 15 digits.
+fn sort_key(row: u32, phase: u16) -> String {
+    format!("{:.5}", f64::from(row) - f64::from(phase) / 1e5)
 }
 
 /// Attempts to create or drop a table while another caller does the same.
@@ -120,7 +144,7 @@ impl Outcomes for DynamoLedger {
         let table = self.table(id);
         let invalid =
             |message| PortError::new("BatchWriteItem", &table, ErrorKind::Invalid, message);
-        // A batch must not contain a key twice. The later outcome of a row wins.
+        // A batch must not contain a key twice. The later outcome of a row and phase wins.
         let mut items = BTreeMap::new();
         for outcome in outcomes {
             let json =
@@ -128,7 +152,7 @@ impl Outcomes for DynamoLedger {
             if json.len() > OUTCOME_BYTES {
                 return Err(invalid(too_large(outcome.row, json.len())));
             }
-            items.insert(outcome.row, (outcome, json));
+            items.insert((outcome.row, outcome.phase), (outcome, json));
         }
         let mut batches = vec![Batch::default()];
         for (outcome, json) in items.into_values() {
@@ -151,26 +175,89 @@ impl Outcomes for DynamoLedger {
             .await
     }
 
-    async fn read_outcomes(
+    async fn read_page(
         &self,
         id: &RunId,
         chunk: u32,
         rows: RangeInclusive<u32>,
-    ) -> Result<Vec<Outcome>> {
+    ) -> Result<OutcomesPage> {
         if rows.is_empty() {
-            return Ok(Vec::new());
+            return Ok(OutcomesPage::default());
         }
         let table = self.table(id);
         let parts = (0..PARTITIONS).map(|of| self.read_partition(&table, chunk, of, &rows));
-        let mut outcomes = future::try_join_all(parts).await?.concat();
+        let parts = future::try_join_all(parts).await?;
+        // A partition whose page is full knows nothing about the rows after its last one.
+        let full = parts.iter().filter(|part| part.more);
+        let read = full.map(|part| part.outcomes.last().map_or(*rows.start(), |last| last.row));
+        let read_up_to = read.min();
+        let mut outcomes: Vec<Outcome> = parts.into_iter().flat_map(|part| part.outcomes).collect();
+        outcomes.retain(|outcome| read_up_to.is_none_or(|last| outcome.row <= last));
         outcomes.sort_unstable_by_key(|outcome: &Outcome| outcome.row);
-        Ok(outcomes)
+        Ok(OutcomesPage {
+            outcomes,
+            next: read_up_to
+                .map(|last| last + 1)
+                .filter(|next| next <= rows.end()),
+        })
     }
+
+    async fn add_tally(&self, id: &RunId, more: &Tally) -> Result<Tally> {
+        let table = self.table(id);
+        let response = self
+            .client
+            .update_item()
+            .table_name(&table)
+            .key(CHUNK, text(TALLY))
+            .key(ROW, number(0))
+            .update_expression(
+                "ADD #ok :ok, failed :failed, tasks :tasks, time_nanousd :time_nanousd",
+            )
+            // Not a reserved word today.
+            .expression_attribute_names("#ok", "ok")
+            .expression_attribute_values(":ok", number(more.ok))
+            .expression_attribute_values(":failed", number(more.failed))
+            .expression_attribute_values(":tasks", number(more.tasks))
+            .expression_attribute_values(":time_nanousd", number(more.time_nanousd))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await
+            .map_err(failed("UpdateItem", &table))?;
+        Ok(read_tally(&response.attributes.unwrap_or_default()))
+    }
+
+    async fn tally(&self, id: &RunId) -> Result<Tally> {
+        let table = self.table(id);
+        let response = self
+            .client
+            .query()
+            .table_name(&table)
+            .key_condition_expression("#chunk = :tally")
+            .expression_attribute_names("#chunk", CHUNK)
+            .expression_attribute_values(":tally", text(TALLY))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(failed("Query", &table))?;
+        let items = response.items.unwrap_or_default();
+        Ok(items.first().map(read_tally).unwrap_or_default())
+    }
+}
+
+/// A page of a partition.
+struct PartitionPage {
+    outcomes: Vec<Outcome>,
+    /// Whether there may be more after the last one.
+    more: bool,
 }
 
 impl DynamoLedger {
     /// Writes a batch. Repeats with the unprocessed items until there are none.
-    async fn write_batch(&self, table: &str, mut items: Vec<WriteRequest>) -> Result<()> {
+    pub(super) async fn write_batch(
+        &self,
+        table: &str,
+        mut items: Vec<WriteRequest>,
+    ) -> Result<()> {
         let mut idle = 0;
         let mut pauses = PAUSES.build();
         loop {
@@ -208,8 +295,8 @@ impl DynamoLedger {
         chunk: u32,
         of: u32,
         rows: &RangeInclusive<u32>,
-    ) -> Result<Vec<Outcome>> {
-        let mut items = self
+    ) -> Result<PartitionPage> {
+        let page = self
             .client
             .query()
             .table_name(table)
@@ -219,18 +306,18 @@ impl DynamoLedger {
             .expression_attribute_names("#row", ROW)
             .expression_attribute_names("#outcome", OUTCOME)
             .expression_attribute_values(":chunk", text(partition(chunk, of)))
-            .expression_attribute_values(":first", number(rows.start()))
-            .expression_attribute_values(":last", number(rows.end()))
+            .expression_attribute_values(":first", number(sort_key(*rows.start(), u16::MAX)))
+            .expression_attribute_values(":last", number(sort_key(*rows.end(), 0)))
             .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
-        let mut outcomes = Vec::new();
-        while let Some(item) = items.next().await {
-            let item = item.map_err(failed("Query", table))?;
-            outcomes.push(read(table, &item)?);
-        }
-        Ok(outcomes)
+            .send()
+            .await
+            .map_err(failed("Query", table))?;
+        let more = page.last_evaluated_key.is_some();
+        let items = page.items.unwrap_or_default();
+        let outcomes = items.iter().map(|item| read(table, item));
+        let mut outcomes = outcomes.collect::<Result<Vec<_>>>()?;
+        outcomes.dedup_by_key(|outcome: &mut Outcome| outcome.row);
+        Ok(PartitionPage { outcomes, more })
     }
 }
 
@@ -262,7 +349,7 @@ fn request(
 ) -> std::result::Result<WriteRequest, aws_sdk_dynamodb::error::BuildError> {
     let put = PutRequest::builder()
         .item(CHUNK, text(partition(chunk, outcome.row % PARTITIONS)))
-        .item(ROW, number(outcome.row))
+        .item(ROW, number(sort_key(outcome.row, outcome.phase)))
         .item("phase", number(outcome.phase))
         .item("status", text(outcome.status.name()))
         .item(OUTCOME, text(json))
@@ -283,6 +370,19 @@ fn too_large(row: u32, bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_latest_phase_of_a_row_comes_first() {
+        assert_eq!(sort_key(17, 0), "17.00000");
+        assert_eq!(sort_key(17, 2), "16.99998");
+        assert_eq!(sort_key(u32::MAX, 1), "4294967294.99999");
+        for row in [0, 1, 1_048_576, u32::MAX - 1] {
+            let first: f64 = sort_key(row, u16::MAX).parse().unwrap();
+            let last: f64 = sort_key(row, 0).parse().unwrap();
+            let next: f64 = sort_key(row + 1, u16::MAX).parse().unwrap();
+            assert!(first < last && last < next, "{row}");
+        }
+    }
 
     #[test]
     fn a_batch_stays_below_the_limit_of_the_service() {

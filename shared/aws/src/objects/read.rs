@@ -25,6 +25,14 @@ pub(super) enum BodyError {
     File(String),
 }
 
+impl BodyError {
+    pub(super) fn into_message(self) -> String {
+        match self {
+            BodyError::Connection(message) | BodyError::File(message) => message,
+        }
+    }
+}
+
 impl S3Objects {
     /// Requests the object. The body is not read yet.
     async fn open(&self, at: &Location) -> Result<GetObjectOutput> {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,14 +38,14 @@ const PAUSES: ExponentialBuilder = ExponentialBuilder::new()
 /// The content of an object.
 pub(super) enum Body {
     Bytes(Bytes),
-    File { file: Arc<File>, length: u64 },
+    File { file: Arc<File>, range: Range<u64> },
 }
 
 impl Body {
     pub(super) fn len(&self) -> u64 {
         match self {
             Body::Bytes(bytes) => bytes.len() as u64,
-            Body::File { length, .. } => *length,
+            Body::File { range, .. } => range.end.saturating_sub(range.start),
         }
     }
 
@@ -53,8 +54,9 @@ impl Body {
         match self {
             // Both fit into usize: the bytes are in memory.
             Body::Bytes(bytes) => Ok(bytes.slice(start as usize..(start + length) as usize)),
-            Body::File { file, .. } => {
+            Body::File { file, range } => {
                 let file = Arc::clone(file);
+                let start = range.start + start;
                 let read = move || {
                     let mut part = vec![0; length as usize];
                     file.read_exact_at(&mut part, start)?;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::job::{DependencyType, JobDefinition, RetryStrategy, SubmitJob};
+use crate::job::{DependencyType, JobDefinition, RetryStrategy, SHARE, SubmitJob};
 use crate::limits;
 
 /// The rule that a request violates: always an error of the caller (`ClientException` of AWS).
@@ -28,6 +28,7 @@ fn refuse_if(bad: bool, why: impl FnOnce() -> String) -> Checked {
 /// The first violated rule.
 pub fn definition(definition: &JobDefinition) -> Checked {
     name("Job definition", &definition.name)?;
+    storage(definition.resources.storage_gib)?;
     retry(&definition.retry)?;
     timeout(definition.timeout_seconds)
 }
@@ -72,6 +73,13 @@ pub fn submit(job: &SubmitJob) -> Checked {
             }
         }
     }
+    refuse_if(job.priority > limits::PRIORITY_MAX, || {
+        format!(
+            "schedulingPriorityOverride must be between 0 and {}, got {}",
+            limits::PRIORITY_MAX,
+            job.priority
+        )
+    })?;
     if let Some(strategy) = &job.retry {
         retry(strategy)?;
     }
@@ -119,6 +127,21 @@ fn name(what: &str, name: &str) -> Checked {
              a letter or digit, got {} characters: {name:?}",
             limits::JOB_NAME_MAX,
             name.chars().count()
+        )
+    })
+}
+
+fn storage(gib: Option<u32>) -> Checked {
+    let (included, most) = (
+        limits::FARGATE_STORAGE_INCLUDED_GIB,
+        limits::FARGATE_STORAGE_MAX_GIB,
+    );
+    let bad = gib.filter(|gib| !(included + 1..=most).contains(gib));
+    refuse_if(bad.is_some(), || {
+        format!(
+            "sizeInGiB of ephemeralStorage must be between {} and {most}, got {}",
+            included + 1,
+            bad.unwrap_or_default()
         )
     })
 }
@@ -210,7 +233,18 @@ fn overrides(job: &SubmitJob) -> Value {
         .iter()
         .map(|(name, value)| json!({ "name": name, "value": value }))
         .collect();
-    json!({ "environment": environment })
+    let mut overrides = Map::new();
+    if !environment.is_empty() {
+        overrides.insert("environment".to_owned(), json!(environment));
+    }
+    if let Some(resources) = job.resources {
+        let requirements = json!([
+            { "type": "VCPU", "value": resources.vcpu.to_string() },
+            { "type": "MEMORY", "value": resources.memory_mib.to_string() },
+        ]);
+        overrides.insert("resourceRequirements".to_owned(), requirements);
+    }
+    Value::Object(overrides)
 }
 
 /// Returns the body of the request as AWS receives it.
@@ -226,13 +260,15 @@ fn payload(job: &SubmitJob) -> Value {
     set("jobDefinition", Some(json!(job.definition)));
     let size = job.array_size.map(|size| json!({ "size": size }));
     set("arrayProperties", size);
+    set("shareIdentifier", Some(json!(SHARE)));
+    set("schedulingPriorityOverride", Some(json!(job.priority)));
     set(
         "dependsOn",
         (!job.depends_on.is_empty()).then(|| json!(job.depends_on)),
     );
     set(
         "containerOverrides",
-        (!job.environment.is_empty()).then(|| overrides(job)),
+        Some(overrides(job)).filter(|o| o.as_object().is_some_and(|o| !o.is_empty())),
     );
     set("retryStrategy", job.retry.as_ref().map(|r| json!(r)));
     let limit = job
@@ -254,6 +290,8 @@ mod tests {
             queue: "main".into(),
             definition: "d:1".into(),
             array_size: None,
+            priority: 0,
+            resources: None,
             depends_on: Vec::new(),
             environment: Default::default(),
             retry: None,
@@ -268,9 +306,11 @@ mod tests {
         job.array_size = Some(2);
         job.environment.insert("A".into(), "é\"".into());
         job.timeout_seconds = Some(60);
+        job.priority = 7;
+        job.resources = Some(crate::job::Resources::SMALLEST);
         assert_eq!(
             payload(&job).to_string(),
-            r#"{"jobName":"a","jobQueue":"main","jobDefinition":"d:1","arrayProperties":{"size":2},"containerOverrides":{"environment":[{"name":"A","value":"é\""}]},"timeout":{"attemptDurationSeconds":60}}"#
+            r#"{"jobName":"a","jobQueue":"main","jobDefinition":"d:1","arrayProperties":{"size":2},"shareIdentifier":"rowmill","schedulingPriorityOverride":7,"containerOverrides":{"environment":[{"name":"A","value":"é\""}],"resourceRequirements":[{"type":"VCPU","value":"0.25"},{"type":"MEMORY","value":"512"}]},"timeout":{"attemptDurationSeconds":60}}"#
         );
     }
 

@@ -4,12 +4,12 @@ use std::sync::PoisonError;
 
 use async_trait::async_trait;
 use rowmill_domain::job::rules::{self, Violation};
-use rowmill_domain::job::{JobDefinition, JobDetail, JobId, SubmitJob};
+use rowmill_domain::job::{JobDefinition, JobDetail, JobId, SubmitJob, on_demand_queue};
 use rowmill_domain::limits;
 use rowmill_ports::{ErrorKind, JobFilter, Jobs, PortError, Result};
 use tokio::time::Instant;
 
-use super::job::{Job, Spec};
+use super::job::Job;
 use super::machine::Machine;
 use super::process::Interrupt;
 use super::{LocalBatch, now, store};
@@ -18,7 +18,7 @@ use super::{LocalBatch, now, store};
 const PAGE_SIZE: usize = 100;
 
 /// The error that AWS returns: `ClientException`, status 400.
-fn refused(refusal: Violation, operation: &'static str, resource: &str) -> PortError {
+pub(super) fn refused(refusal: Violation, operation: &'static str, resource: &str) -> PortError {
     let message = format!("ClientException: {refusal}");
     PortError::new(operation, resource, ErrorKind::Invalid, message)
 }
@@ -58,10 +58,14 @@ impl Jobs for LocalBatch {
         let refuse = |refusal: Violation| refused(refusal, OPERATION, name);
         rules::submit(job).map_err(refuse)?;
         let queue = &self.inner.config.queue;
-        if job.queue != *queue && !job.queue.ends_with(&format!(":job-queue/{queue}")) {
+        let queues = [queue.clone(), on_demand_queue(queue)];
+        let named = |queue: &String| {
+            job.queue == *queue || job.queue.ends_with(&format!(":job-queue/{queue}"))
+        };
+        let Some(queue) = queues.into_iter().find(named) else {
             let why = format!("JobQueue {} not found", job.queue);
             return Err(refuse(Violation(why)));
-        }
+        };
         let definition = self
             .inner
             .cloud
@@ -71,27 +75,9 @@ impl Jobs for LocalBatch {
             let why = format!("JobDefinition {} not found or not active", job.definition);
             return Err(refuse(Violation(why)));
         };
-        let mut environment = definition.environment;
-        environment.extend(job.environment.clone());
         let id = new_id();
         let submitted = self
-            .transact(|machine| {
-                let (after, sequential) = machine.resolve(job.array_size, &job.depends_on)?;
-                let spec = Spec {
-                    id: id.clone(),
-                    name: job.name.clone(),
-                    queue: queue.clone(),
-                    size: job.array_size,
-                    command: definition.command,
-                    environment,
-                    retry: job.retry.clone().unwrap_or(definition.retry),
-                    timeout_seconds: job.timeout_seconds.or(definition.timeout_seconds),
-                    after,
-                    sequential,
-                };
-                machine.submit(spec, now());
-                Ok(())
-            })
+            .transact(|machine| machine.request(id.clone(), queue, job, definition, now()))
             .map_err(|e| e.into_port(OPERATION, name))?;
         submitted.map_err(refuse)?;
         self.inner.wake.notify_one();
@@ -106,7 +92,7 @@ impl Jobs for LocalBatch {
             ids.iter()
                 .filter_map(|id| {
                     let unit = machine.find(id)?;
-                    Some(self.with_log(machine.job(unit.job)?.detail(unit.index)))
+                    Some(self.with_log(machine.job(unit.job)?.described(unit.index)))
                 })
                 .collect()
         })
@@ -180,7 +166,7 @@ impl LocalBatch {
 
 /// A page of jobs, newest first, or of children by index. The token is the number of the last job or
 /// the index of the last child on the page.
-fn page(
+pub(super) fn page(
     machine: &Machine,
     filter: &JobFilter,
     after: Option<i64>,

@@ -15,6 +15,11 @@ pub(super) const DEPENDENCY_FAILED: &str = "Dependent Job failed";
 /// `statusReason` of an array with a failed child.
 pub(super) const CHILD_FAILED: &str = "Array Child Job failed";
 
+/// `reason` of a container that used too much memory. Source: AWS Batch user guide, "Troubleshooting".
+const OUT_OF_MEMORY: &str = "OutOfMemoryError: Container killed due to memory usage";
+/// The exit code of a container that was killed.
+const KILLED: i32 = 137;
+
 /// How one attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum AttemptExit {
@@ -23,6 +28,8 @@ pub(super) enum AttemptExit {
     /// The attempt exceeded its time limit and exited with this code. It is never retried. Source:
     /// AWS Batch user guide, "Job timeouts".
     TimedOut(i32),
+    /// The attempt used more memory than its job has, and was killed.
+    OutOfMemory,
     /// The program could not be started, for this reason.
     NotStarted(String),
     /// The host was terminated. There is no exit code.
@@ -34,6 +41,7 @@ impl AttemptExit {
     pub(super) fn exit_code(&self) -> Option<i32> {
         match self {
             AttemptExit::Exited(code) | AttemptExit::TimedOut(code) => Some(*code),
+            AttemptExit::OutOfMemory => Some(KILLED),
             AttemptExit::NotStarted(_) | AttemptExit::HostTerminated => None,
         }
     }
@@ -41,7 +49,7 @@ impl AttemptExit {
     /// The attempt's `statusReason`.
     pub(super) fn status_reason(&self) -> &'static str {
         match self {
-            AttemptExit::Exited(_) => EXITED,
+            AttemptExit::Exited(_) | AttemptExit::OutOfMemory => EXITED,
             AttemptExit::TimedOut(_) => TIMED_OUT,
             AttemptExit::NotStarted(_) => NOT_STARTED,
             AttemptExit::HostTerminated => HOST_TERMINATED,
@@ -51,6 +59,7 @@ impl AttemptExit {
     /// The container's `reason`.
     pub(super) fn reason(&self) -> Option<String> {
         match self {
+            AttemptExit::OutOfMemory => Some(OUT_OF_MEMORY.to_owned()),
             AttemptExit::NotStarted(why) => Some(format!("CannotStartContainerError: {why}")),
             _ => None,
         }

@@ -43,6 +43,11 @@ pub(super) struct Spec {
     pub(super) timeout_seconds: Option<u32>,
     pub(super) after: Vec<DependsOn>,
     pub(super) sequential: bool,
+    /// Memory of an attempt in MiB. `None`: no limit.
+    #[serde(default)]
+    pub(super) memory_mib: Option<u32>,
+    #[serde(default)]
+    pub(super) priority: u32,
 }
 
 /// A job with the states of itself and its children.
@@ -118,6 +123,17 @@ impl Job {
     }
 
     /// The answer of DescribeJobs for the job or a child.
+    pub(super) fn described(&self, index: Option<u32>) -> JobDetail {
+        let mut detail = self.detail(index);
+        if index.is_none() {
+            for child in &self.children {
+                *detail.children.entry(child.status).or_default() += 1;
+            }
+        }
+        detail
+    }
+
+    /// The answer of ListJobs for the job or a child.
     pub(super) fn detail(&self, index: Option<u32>) -> JobDetail {
         let state = self.state(index);
         let text = |text: &Option<Arc<str>>| text.as_ref().map(|text| text.to_string());
@@ -128,6 +144,7 @@ impl Job {
             status_reason: text(&state.status_reason),
             array_size: self.spec.size.filter(|_| index.is_none()),
             array_index: index,
+            children: BTreeMap::new(),
             exit_code: state.exit_code,
             reason: text(&state.reason),
             attempts: state.attempts,

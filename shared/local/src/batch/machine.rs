@@ -8,11 +8,12 @@
 //! Every state that is not terminal can change to FAILED. The parent of an array does not run: it
 //! goes from PENDING to its end.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rowmill_domain::job::rules::Violation;
-use rowmill_domain::job::{Dependency, DependencyType, JobId, JobStatus};
+use rowmill_domain::job::{Dependency, DependencyType, JobDefinition, JobId, JobStatus, SubmitJob};
 
 use super::exit::{AttemptExit, DEPENDENCY_FAILED};
 use super::job::{DependsOn, Job, Launch, Spec};
@@ -41,7 +42,8 @@ impl Changes {
 pub(super) struct Machine {
     jobs: BTreeMap<i64, Job>,
     by_id: HashMap<JobId, i64>,
-    runnable: BTreeSet<Unit>,
+    /// The units that wait for capacity, in the order in which they start.
+    runnable: BTreeSet<(Reverse<u32>, Unit)>,
     changes: Changes,
 }
 
@@ -81,10 +83,18 @@ impl Machine {
         };
         for unit in job.run_units(number) {
             if job.state(unit.index).status == JobStatus::Runnable {
-                self.runnable.insert(unit);
+                self.runnable.insert((Reverse(job.spec.priority), unit));
             }
         }
         self.jobs.insert(number, job);
+    }
+
+    /// Forgets the jobs that are not kept.
+    #[cfg(feature = "memory")]
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&Job) -> bool) {
+        self.jobs.retain(|_, job| keep(job));
+        let jobs = &self.jobs;
+        self.by_id.retain(|_, number| jobs.contains_key(number));
     }
 
     /// Returns the changes since the last call.
@@ -111,14 +121,22 @@ impl Machine {
         })
     }
 
-    /// The units that wait for capacity, oldest job first.
+    /// The units that wait for capacity: those of the highest priority first, then those of the oldest
+    /// job.
     pub(super) fn runnable(&self) -> impl Iterator<Item = Unit> {
-        self.runnable.iter().copied()
+        self.runnable.iter().map(|(_, unit)| *unit)
     }
 
     /// Whether a unit waits for capacity.
     pub(super) fn is_runnable(&self, unit: Unit) -> bool {
-        self.runnable.contains(&unit)
+        self.runnable.contains(&self.turn(unit))
+    }
+
+    /// The place of a unit among those that wait for capacity.
+    fn turn(&self, unit: Unit) -> (Reverse<u32>, Unit) {
+        let job = self.jobs.get(&unit.job);
+        let priority = job.map_or(0, |job| job.spec.priority);
+        (Reverse(priority), unit)
     }
 
     /// Whether a unit has ended, or is no longer stored.
@@ -198,6 +216,36 @@ impl Machine {
             });
         }
         Ok((after, sequential))
+    }
+
+    /// Adds the job of a request, with what its definition says.
+    pub(super) fn request(
+        &mut self,
+        id: JobId,
+        queue: String,
+        job: &SubmitJob,
+        definition: JobDefinition,
+        now: i64,
+    ) -> Result<(), Violation> {
+        let (after, sequential) = self.resolve(job.array_size, &job.depends_on)?;
+        let mut environment = definition.environment;
+        environment.extend(job.environment.clone());
+        let spec = Spec {
+            id,
+            name: job.name.clone(),
+            queue,
+            size: job.array_size,
+            command: definition.command,
+            environment,
+            retry: job.retry.clone().unwrap_or(definition.retry),
+            timeout_seconds: job.timeout_seconds.or(definition.timeout_seconds),
+            after,
+            sequential,
+            memory_mib: Some(job.resources.unwrap_or(definition.resources).memory_mib),
+            priority: job.priority,
+        };
+        self.submit(spec, now);
+        Ok(())
     }
 
     /// Adds a job with the next number.
@@ -501,10 +549,11 @@ impl Machine {
             JobStatus::Succeeded | JobStatus::Failed => state.stopped_at = Some(now),
             _ => {}
         }
+        let turn = self.turn(unit);
         if status == JobStatus::Runnable {
-            self.runnable.insert(unit);
+            self.runnable.insert(turn);
         } else {
-            self.runnable.remove(&unit);
+            self.runnable.remove(&turn);
         }
         self.emit(unit, now);
     }

@@ -7,12 +7,14 @@
 //! | `config` | the settings of the local Batch |
 //! | `api` | the port: register, submit, describe, list, terminate, cancel |
 //! | `unit` | a plain job, an array's parent or a child, and its state |
+//! | `in_memory` | the port without processes and files, for tests (feature `memory`) |
 //! | `job` | a job with the states of itself and its children |
 //! | `machine` | all jobs, and how a change of one affects the others |
 //! | `store` | the same in `cloud.db`, with the events of each change |
 //! | `scheduler` | starts and ends attempts |
 //! | `backoff` | when a failed attempt is repeated |
 //! | `process` | an attempt as a process |
+//! | `memory` | the memory that an attempt uses |
 //! | `exit` | how an attempt ended, and whether it is retried |
 //! | `orphans` | attempts that outlived a killed host |
 //! | `simulator` | a run with a virtual clock, without processes |
@@ -21,15 +23,19 @@
 //!
 //! - SubmitJob rejects overrides that are too long. AWS accepts the job and fails it later.
 //! - A PENDING job that is cancelled fails at once. AWS waits until its dependencies have ended.
-//! - There is one queue.
-//! - Capacity is a number of slots, not vCPUs and memory.
+//! - There are two queues, whose jobs share the slots. Priorities hold across both.
+//! - Capacity is a number of slots, not vCPUs. An attempt that uses more memory than its job has is
+//!   killed, where there is `/proc`; it is looked at several times a second.
 
 mod api;
 mod backoff;
 mod config;
 mod exit;
+#[cfg(feature = "memory")]
+mod in_memory;
 mod job;
 mod machine;
+mod memory;
 mod orphans;
 mod process;
 mod scheduler;
@@ -51,6 +57,8 @@ use tokio::time::Instant;
 
 use crate::{Cloud, LocalError};
 pub use config::BatchConfig;
+#[cfg(feature = "memory")]
+pub use in_memory::{Clock, MemoryBatch, MemoryExit, StartedAttempt};
 use machine::Machine;
 use process::Interrupt;
 pub use simulator::{Simulation, simulate};
@@ -79,6 +87,8 @@ struct Inner {
     submits: Mutex<VecDeque<Instant>>,
     /// The number of the last event.
     last_event: watch::Sender<i64>,
+    /// Why the last child could not be started. `None` once one starts.
+    cannot_start: Mutex<Option<String>>,
 }
 
 impl LocalBatch {
@@ -104,6 +114,7 @@ impl LocalBatch {
                 received: tokio::sync::Mutex::new(received),
                 submits: Mutex::default(),
                 last_event: watch::Sender::new(last),
+                cannot_start: Mutex::default(),
             }),
         };
         batch.transact(|machine| {
@@ -112,6 +123,18 @@ impl LocalBatch {
         })?;
         batch.remove_old_logs()?;
         Ok(batch)
+    }
+
+    /// Why children cannot be started at the moment, because of this machine. They are started again and
+    /// again.
+    pub fn cannot_start(&self) -> Option<String> {
+        let why = self.inner.cannot_start.lock();
+        why.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_cannot_start(&self, why: Option<String>) {
+        let now = self.inner.cannot_start.lock();
+        *now.unwrap_or_else(PoisonError::into_inner) = why;
     }
 
     /// Removes the logs of jobs that are no longer stored, like the retention of a log group.

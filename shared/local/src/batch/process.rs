@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep_until};
 use super::config::BatchConfig;
 use super::exit::AttemptExit;
 use super::job::Launch;
+use super::memory;
 
 /// Variables that a job must not inherit from this process: those of AWS Batch that only some jobs
 /// have, and the password of the mail relay.
@@ -102,11 +103,12 @@ impl Attempt {
         })
     }
 
-    /// Waits until the attempt exits, exceeds `limit` or is interrupted. `grace` is the time between
-    /// SIGTERM and SIGKILL.
+    /// Waits until the attempt exits, exceeds `limit` or its memory, or is interrupted. `grace` is the
+    /// time between SIGTERM and SIGKILL.
     pub(super) async fn supervise(
         mut self,
         limit: Option<Duration>,
+        memory_mib: Option<u32>,
         grace: Duration,
         mut interrupts: mpsc::UnboundedReceiver<Interrupt>,
     ) -> AttemptExit {
@@ -114,7 +116,8 @@ impl Attempt {
         let mut exit = tokio::task::spawn_blocking(move || wait_for_exit(group));
         let mut left = limit.map(TimeLeft::new);
         let mut kill_at = None;
-        let (mut timed_out, mut host_lost) = (false, false);
+        let mut look_at_memory = memory_mib.map(|mib| (Instant::now() + LOOK_AT_MEMORY, mib));
+        let (mut timed_out, mut host_lost, mut out_of_memory) = (false, false, false);
         loop {
             tokio::select! {
                 biased;
@@ -132,6 +135,17 @@ impl Attempt {
                     timed_out = true;
                     self.signal(Signal::TERM);
                     kill_at = Some(Instant::now() + grace);
+                }
+                () = until(look_at_memory.map(|(at, _)| at)) => {
+                    let Some((at, mib)) = look_at_memory.as_mut() else {
+                        continue;
+                    };
+                    *at = Instant::now() + LOOK_AT_MEMORY;
+                    if memory::exceeds(group, *mib) && !has_exited(group) {
+                        look_at_memory = None;
+                        out_of_memory = true;
+                        self.kill_group();
+                    }
                 }
                 () = until(kill_at) => {
                     kill_at = None;
@@ -154,10 +168,11 @@ impl Attempt {
         self.kill_group();
         let code = self.child.wait().await.map_or(UNKNOWN_CODE, code);
         self.reaped = true;
-        match (host_lost, timed_out) {
-            (true, _) => AttemptExit::HostTerminated,
-            (false, true) => AttemptExit::TimedOut(code),
-            (false, false) => AttemptExit::Exited(code),
+        match (host_lost, out_of_memory, timed_out) {
+            (true, ..) => AttemptExit::HostTerminated,
+            (_, true, _) => AttemptExit::OutOfMemory,
+            (_, _, true) => AttemptExit::TimedOut(code),
+            _ => AttemptExit::Exited(code),
         }
     }
 
@@ -192,6 +207,9 @@ fn code(status: ExitStatus) -> i32 {
         .or_else(|| status.signal().map(|signal| 128 + signal))
         .unwrap_or(UNKNOWN_CODE)
 }
+
+/// How often the memory of an attempt is looked at.
+const LOOK_AT_MEMORY: Duration = Duration::from_millis(200);
 
 /// How often the time that is left is counted down.
 const COUNT_EVERY: Duration = Duration::from_secs(1);

@@ -18,10 +18,11 @@ use tokio::sync::{mpsc, watch};
 use super::backoff::Backoff;
 use super::exit::AttemptExit;
 use super::job::Launch;
+use super::machine::Machine;
 use super::process::{Attempt, Interrupt};
 use super::unit::Unit;
 use super::{LocalBatch, now};
-use crate::LocalError;
+use crate::{LocalError, RunScope};
 
 /// The running attempts.
 #[derive(Default)]
@@ -31,10 +32,17 @@ struct ActiveAttempts {
 }
 
 impl ActiveAttempts {
-    fn add(&mut self, unit: Unit, attempt: Attempt, limit: Option<Duration>, grace: Duration) {
+    fn add(
+        &mut self,
+        unit: Unit,
+        attempt: Attempt,
+        limit: Option<Duration>,
+        memory_mib: Option<u32>,
+        grace: Duration,
+    ) {
         let (interrupts, received) = mpsc::unbounded_channel();
         self.interrupts.insert(unit, interrupts);
-        let end = attempt.supervise(limit, grace, received);
+        let end = attempt.supervise(limit, memory_mib, grace, received);
         self.attempts.push(end.map(move |end| (unit, end)).boxed());
     }
 
@@ -68,13 +76,24 @@ impl LocalBatch {
     ///
     /// # Errors
     /// The database cannot be read or written. All attempts are killed.
-    pub async fn run(&self, mut stop: watch::Receiver<bool>) -> Result<(), LocalError> {
+    pub async fn run(&self, stop: watch::Receiver<bool>) -> Result<(), LocalError> {
+        self.run_scope(None, stop).await
+    }
+
+    /// Like [`LocalBatch::run`], for the jobs of one run. Others stay as they are.
+    ///
+    /// # Errors
+    /// Those of [`LocalBatch::run`].
+    pub async fn run_scope(
+        &self,
+        scope: Option<&RunScope>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), LocalError> {
         let inner = &self.inner;
         let mut received = inner.received.lock().await;
         // Attempts of a call that was dropped.
         self.transact(|machine| machine.lose_all(now()))?;
         let slots = inner.config.slots.max(1);
-        let grace = self.scaled(limits::STOP_TIMEOUT_SECONDS);
         let mut active = ActiveAttempts::default();
         let mut ended = Vec::new();
         let mut backoff = Backoff::new(inner.config.clock_scale);
@@ -85,13 +104,13 @@ impl LocalBatch {
             } else {
                 slots - active.attempts.len()
             };
-            let started = self.start_programs(free, &backoff)?;
+            let started = self.start_programs(free, &backoff, scope)?;
             let more = self.record(
                 &mut active,
                 &mut ended,
                 started,
                 &mut backoff,
-                grace,
+                scope,
                 stopping,
             )?;
             if more && !stopping && active.attempts.len() < slots {
@@ -121,12 +140,12 @@ impl LocalBatch {
         &self,
         max: usize,
         backoff: &Backoff,
+        scope: Option<&RunScope>,
     ) -> Result<Vec<(Launch, io::Result<Attempt>)>, LocalError> {
         if max == 0 {
             return Ok(Vec::new());
         }
-        let launches =
-            self.transact(|machine| machine.launches(max, |unit| backoff.holds(unit)))?;
+        let launches = self.transact(|machine| launches(machine, max, backoff, scope))?;
         let config = &self.inner.config;
         let start = |launch: Launch| {
             let attempt = Attempt::start(config, &launch);
@@ -142,7 +161,7 @@ impl LocalBatch {
         ended: &mut Vec<(Unit, AttemptExit)>,
         started: Vec<(Launch, io::Result<Attempt>)>,
         backoff: &mut Backoff,
-        grace: Duration,
+        scope: Option<&RunScope>,
         stopping: bool,
     ) -> Result<bool, LocalError> {
         let now = now();
@@ -164,6 +183,7 @@ impl LocalBatch {
                 match attempt {
                     // If a call ended the unit in the meantime, the attempt is dropped and killed.
                     Ok(attempt) => {
+                        self.set_cannot_start(None);
                         backoff.started(launch.unit);
                         if machine.start(launch.unit, now) {
                             kept.push((launch, attempt));
@@ -173,18 +193,35 @@ impl LocalBatch {
                     // descriptors or memory, a full disk. It costs no attempt unless it lasts.
                     Err(error) if backoff.not_started(launch.unit) => {
                         tracing::warn!(job = launch.id, %error, "cannot start a child; retrying");
+                        self.set_cannot_start(Some(error.to_string()));
                     }
                     Err(error) => machine.not_started(launch.unit, error.to_string(), now),
                 }
             }
             backoff.forget(|unit| machine.is_over(unit));
-            let more = !machine.launches(1, |unit| backoff.holds(unit)).is_empty();
+            let more = !launches(machine, 1, backoff, scope).is_empty();
             (kept, more)
         })?;
+        let grace = self.scaled(limits::STOP_TIMEOUT_SECONDS);
         for (launch, attempt) in kept {
             let limit = launch.spec.timeout_seconds.map(|s| self.scaled(s));
-            active.add(launch.unit, attempt, limit, grace);
+            active.add(launch.unit, attempt, limit, launch.spec.memory_mib, grace);
         }
         Ok(more)
     }
+}
+
+/// The first `max` units, or those of one run, that wait for capacity, and not for the time of their next attempt.
+fn launches(
+    machine: &Machine,
+    max: usize,
+    backoff: &Backoff,
+    scope: Option<&RunScope>,
+) -> Vec<Launch> {
+    let in_scope = |unit: Unit| {
+        let Some(run) = scope else { return true };
+        let job = machine.job(unit.job);
+        job.is_some_and(|job| run.has_job(&job.spec.name))
+    };
+    machine.launches(max, |unit| backoff.holds(unit) || !in_scope(unit))
 }

@@ -19,7 +19,7 @@ use super::machine::Machine;
 use super::unit::Unit;
 
 /// What happened in a simulated run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Simulation {
     /// Seconds from the first submission to the end of the last job.
     pub makespan_seconds: f64,
@@ -117,7 +117,8 @@ struct Run<'a> {
     random: StdRng,
     now: f64,
     tokens: f64,
-    slots: usize,
+    /// vCPUs of the running tasks.
+    vcpus: f64,
     phases: Vec<PhaseClock>,
     tasks: HashMap<Unit, Task>,
     starting: BinaryHeap<Reverse<(At, Unit)>>,
@@ -141,14 +142,17 @@ impl<'a> Run<'a> {
             random: StdRng::seed_from_u64(seed),
             now: 0.0,
             tokens: quotas.launch_burst,
-            slots: quotas.slots(work) as usize,
+            vcpus: 0.0,
             phases: work.phases.iter().map(|_| PhaseClock::default()).collect(),
             tasks: HashMap::new(),
             starting: BinaryHeap::new(),
             spot: BinaryHeap::new(),
             left: HashMap::new(),
             jobs: HashMap::new(),
-            usage: Usage::default(),
+            usage: Usage {
+                billed_seconds: vec![0.0; work.phases.len()],
+                ..Usage::default()
+            },
             outcomes: 0.0,
             interruptions: 0,
             most_running: 0,
@@ -180,6 +184,8 @@ impl<'a> Run<'a> {
             timeout_seconds: None,
             after: if phase > 0 { vec![after] } else { Vec::new() },
             sequential: false,
+            memory_mib: None,
+            priority: 0,
         };
         self.jobs.insert(number, (records, children, phase));
         self.machine.submit(spec, self.millis());
@@ -188,10 +194,14 @@ impl<'a> Run<'a> {
 
     /// Starts the tasks that quotas and launch rate allow.
     fn launch(&mut self) {
-        let free = self.slots - self.tasks.len();
-        let most = free.min((self.tokens + 1e-9) as usize);
+        let most = (self.tokens + 1e-9) as usize;
         let launches = self.machine.launches(most, |_| false);
         for unit in launches.into_iter().map(|launch| launch.unit) {
+            // In order: a task that does not fit holds up the ones behind it.
+            if !self.fits(unit) {
+                break;
+            }
+            self.vcpus += self.vcpu(unit);
             self.machine.start(unit, self.millis());
             self.tokens -= 1.0;
             self.usage.tasks += 1.0;
@@ -265,7 +275,8 @@ impl<'a> Run<'a> {
     fn advance(&mut self, next_submit: Option<f64>) -> bool {
         self.set_speeds();
         let mut next = next_submit.unwrap_or(f64::INFINITY);
-        if self.tasks.len() < self.slots && self.machine.runnable().next().is_some() {
+        let waiting = self.machine.runnable().next();
+        if waiting.is_some_and(|unit| self.fits(unit)) {
             let wait = (1.0 - self.tokens).max(0.0) / self.quotas.launches_per_second;
             next = next.min(self.now + wait);
         }
@@ -368,10 +379,23 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Whether the quotas allow one more task. One is always allowed.
+    fn fits(&self, unit: Unit) -> bool {
+        let enough_vcpus = self.vcpus + self.vcpu(unit) <= self.quotas.max_vcpus + 1e-9;
+        let enough_addresses = self.tasks.len() < self.quotas.addresses as usize;
+        self.tasks.is_empty() || (enough_vcpus && enough_addresses)
+    }
+
+    fn vcpu(&self, unit: Unit) -> f64 {
+        let phase = self.jobs.get(&unit.job).map_or(0, |job| job.2);
+        self.work.phases[phase].resources.vcpu
+    }
+
     fn bill(&mut self, unit: Unit) {
         if let Some(task) = self.tasks.remove(&unit) {
             let seconds = self.now - task.launched;
-            self.usage.billed_seconds += seconds.max(prices::BILLED_SECONDS_MIN);
+            self.usage.billed_seconds[task.phase] += seconds.max(prices::BILLED_SECONDS_MIN);
+            self.vcpus -= self.vcpu(unit);
         }
     }
 }

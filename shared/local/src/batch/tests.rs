@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rowmill_domain::job::{
     Dependency, DependencyType, EvaluateOnExit, ExitAction, JobDefinition, JobName, JobStatus,
-    RetryStrategy, SubmitJob,
+    Resources, RetryStrategy, SubmitJob, on_demand_queue,
 };
 use rowmill_ports::conformance::jobs as suite;
 use rowmill_ports::{ErrorKind, JobFilter, Jobs};
@@ -791,4 +791,57 @@ async fn jobs_are_deleted_a_week_after_their_end() {
     assert_eq!((&found[0].id, found[0].status), (&new, JobStatus::Failed));
     assert!(events(&batch).iter().all(|(id, _)| *id == new.0));
     assert_eq!(logs.map(|log| log.exists()), [false, false, true]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_with_a_higher_priority_start_first_in_both_queues() {
+    let state = tempfile::tempdir().unwrap();
+    let batch = open(state.path(), 1);
+    let mut ids = Vec::new();
+    for (name, priority) in [("a", 0), ("b", 7), ("c", 9999), ("d", 7)] {
+        let script = format!("echo {name} >> {}/order", state.path().display());
+        let change = |job: &mut SubmitJob| {
+            job.priority = priority;
+            if name == "c" {
+                job.queue = on_demand_queue("main");
+            }
+        };
+        ids.push(submit(&batch, &script, change).await);
+    }
+    let (stop, stopped) = watch::channel(false);
+    let worker = tokio::spawn({
+        let batch = batch.clone();
+        async move { batch.run(stopped).await }
+    });
+    for id in &ids {
+        assert_eq!(wait_for_end(&batch, id).await.status, JobStatus::Succeeded);
+    }
+    stop.send_replace(true);
+    worker.await.unwrap().unwrap();
+    let order = std::fs::read_to_string(state.path().join("order")).unwrap();
+    assert_eq!(order, "c\nb\nd\na\n");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_uses_too_much_memory_is_killed() {
+    let fixture = Fixture::new(2);
+    let hungry = "python3 -c 'import time; kept = b\"x\" * (600 << 20); time.sleep(5)'; true";
+    let sized = |memory_mib| {
+        move |job: &mut SubmitJob| {
+            job.resources = Some(Resources {
+                memory_mib,
+                ..Resources::SMALLEST
+            });
+        }
+    };
+    let killed = fixture.submit(hungry, sized(512)).await;
+    let enough = fixture.submit(hungry, sized(1024)).await;
+    let killed = fixture.wait_for_end(&killed).await;
+    assert_eq!(killed.status, JobStatus::Failed);
+    assert_eq!(killed.exit_code, Some(137));
+    let reason = killed.reason.unwrap_or_default();
+    assert!(reason.starts_with("OutOfMemoryError"), "{reason}");
+    let enough = fixture.wait_for_end(&enough).await;
+    assert_eq!(enough.status, JobStatus::Succeeded, "{enough:?}");
 }

@@ -88,7 +88,7 @@ impl Coordination for SqliteLedger {
 
     async fn holder(&self, id: &RunId, work: Work, now: DateTime<Utc>) -> Result<Option<Holder>> {
         let (run, now) = (id.clone(), now.timestamp_millis());
-        self.transact("GetItem", id.as_str(), move |t| {
+        self.read("GetItem", id.as_str(), move |t| {
             Ok(Row::read(t, &run, work)?.and_then(|claim| claim.holder(now)))
         })
         .await

@@ -4,8 +4,9 @@ use std::ops::RangeInclusive;
 use std::sync::PoisonError;
 
 use async_trait::async_trait;
+use rowmill_domain::tally::Tally;
 use rowmill_domain::{Outcome, RunId};
-use rowmill_ports::{Outcomes, Result, TablePlan};
+use rowmill_ports::{Outcomes, OutcomesPage, Result, TablePlan};
 
 use super::table::{Table, Writes};
 use super::{LedgerError, SqliteLedger};
@@ -78,13 +79,23 @@ impl Outcomes for SqliteLedger {
             .await
     }
 
-    async fn read_outcomes(
+    async fn read_page(
         &self,
         id: &RunId,
         chunk: u32,
         rows: RangeInclusive<u32>,
-    ) -> Result<Vec<Outcome>> {
+    ) -> Result<OutcomesPage> {
         self.with_table("Query", id, move |table| table.read(chunk, rows))
             .await
+    }
+
+    async fn add_tally(&self, id: &RunId, more: &Tally) -> Result<Tally> {
+        let more = *more;
+        self.with_table("UpdateItem", id, move |table| table.add_tally(&more))
+            .await
+    }
+
+    async fn tally(&self, id: &RunId) -> Result<Tally> {
+        self.with_table("Query", id, Table::tally).await
     }
 }

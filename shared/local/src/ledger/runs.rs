@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use rowmill_domain::job::{JobId, JobName};
 use rowmill_domain::{RunId, RunItem, RunState};
 use rowmill_ports::{ErrorKind, JobRecord, Result, RunPatch, Runs};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Rows, params};
 use serde_json::Value;
 
 use super::{LedgerError, SqliteLedger};
@@ -23,6 +23,38 @@ pub(super) const SCHEMA: &str = "
         PRIMARY KEY (run, name)
     ) WITHOUT ROWID;
 ";
+
+/// Also in a ledger of an earlier version. Times are texts here, so within a second their order may
+/// differ from that of the runs.
+pub(super) const NEWEST: &str =
+    "CREATE INDEX IF NOT EXISTS run_newest ON run (json_extract(item, '$.created'), id);";
+
+/// The index of the runs that are not cleaned up. A ledger of an earlier version has the same format,
+/// but not this index.
+pub(super) const OPEN_RUNS: &str = "
+    CREATE INDEX IF NOT EXISTS run_open ON run (id) WHERE item ->> 'cleaned' IS NULL;
+";
+/// With the condition of the index, so that SQLite uses it.
+const OPEN: &str =
+    "SELECT item FROM run WHERE item ->> 'cleaned' IS NULL AND id > ?1 ORDER BY id LIMIT ?2";
+
+impl SqliteLedger {
+    /// Runs of a query whose parameters are the id before the first one and the limit.
+    async fn select_runs(
+        &self,
+        query: &'static str,
+        after: Option<&RunId>,
+        limit: usize,
+    ) -> Result<Vec<RunItem>> {
+        let after = after.map_or("", RunId::as_str).to_owned();
+        self.read("Query", "runs", move |t| {
+            let mut select = t.prepare_cached(query)?;
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            read_runs(select.query(params![after, limit])?)
+        })
+        .await
+    }
+}
 
 #[async_trait]
 impl Runs for SqliteLedger {
@@ -42,26 +74,61 @@ impl Runs for SqliteLedger {
 
     async fn find_run(&self, id: &RunId) -> Result<Option<RunItem>> {
         let key = id.clone();
-        self.transact("GetItem", id.as_str(), move |t| read_run(t, &key))
+        self.read("GetItem", id.as_str(), move |t| read_run(t, &key))
             .await
     }
 
     async fn list_runs(&self, after: Option<&RunId>, limit: usize) -> Result<Vec<RunItem>> {
-        let after = after.map_or("", RunId::as_str).to_owned();
-        self.transact("Query", "runs", move |t| {
-            let mut select =
-                t.prepare_cached("SELECT item FROM run WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+        self.select_runs(
+            "SELECT item FROM run WHERE id > ?1 ORDER BY id LIMIT ?2",
+            after,
+            limit,
+        )
+        .await
+    }
+
+    async fn newest_runs(
+        &self,
+        before: Option<&(DateTime<Utc>, RunId)>,
+        limit: usize,
+    ) -> Result<Vec<RunItem>> {
+        let before = before.cloned();
+        self.read("Query", "runs", move |t| {
+            let (created, id) = match before {
+                // As in the item.
+                Some((created, id)) => (serde_json::to_value(created)?, id.to_string()),
+                // After the text of every time.
+                None => (Value::from("~"), String::new()),
+            };
+            let mut select = t.prepare_cached(
+                "SELECT item FROM run
+                 WHERE json_extract(item, '$.created') <= ?1
+                   AND (json_extract(item, '$.created') < ?1 OR id < ?2)
+                 ORDER BY json_extract(item, '$.created') DESC, id DESC LIMIT ?3",
+            )?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let mut rows = select.query(params![after, limit])?;
-            let mut runs = Vec::new();
-            while let Some(row) = rows.next()? {
-                runs.push(serde_json::from_str(
-                    row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?,
-                )?);
-            }
-            Ok(runs)
+            read_runs(select.query(params![created.as_str(), id, limit])?)
         })
         .await
+    }
+
+    async fn delete_run(&self, id: &RunId) -> Result<()> {
+        let run = id.to_string();
+        self.transact("DeleteItem", id.as_str(), move |t| {
+            for delete in [
+                "DELETE FROM job WHERE run = ?1",
+                "DELETE FROM claim WHERE run = ?1",
+                "DELETE FROM run WHERE id = ?1",
+            ] {
+                t.prepare_cached(delete)?.execute([&run])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn open_runs(&self, after: Option<&RunId>, limit: usize) -> Result<Vec<RunItem>> {
+        self.select_runs(OPEN, after, limit).await
     }
 
     async fn update_run(
@@ -123,7 +190,7 @@ impl Runs for SqliteLedger {
 
     async fn jobs(&self, id: &RunId) -> Result<Vec<JobRecord>> {
         let run = id.clone();
-        self.transact("Query", id.as_str(), move |t| {
+        self.read("Query", id.as_str(), move |t| {
             let mut select =
                 t.prepare_cached("SELECT name, id, ended FROM job WHERE run = ?1 ORDER BY name")?;
             let jobs = select.query_map([run.as_str()], |row| {
@@ -137,6 +204,15 @@ impl Runs for SqliteLedger {
         })
         .await
     }
+}
+
+fn read_runs(mut rows: Rows<'_>) -> std::result::Result<Vec<RunItem>, LedgerError> {
+    let mut runs = Vec::new();
+    while let Some(row) = rows.next()? {
+        let item = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+        runs.push(serde_json::from_str(item)?);
+    }
+    Ok(runs)
 }
 
 fn read_run(conn: &Connection, id: &RunId) -> std::result::Result<Option<RunItem>, LedgerError> {
@@ -160,4 +236,22 @@ fn insert_job(
     .execute(params![run.as_str(), name.0, job.0])?;
     conn.prepare_cached("SELECT id FROM job WHERE run = ?1 AND name = ?2")?
         .query_row(params![run.as_str(), name.0], |row| row.get(0).map(JobId))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_runs_are_found_by_their_index() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(SCHEMA).unwrap();
+        conn.execute_batch(OPEN_RUNS).unwrap();
+        let plan = conn
+            .prepare(&format!("EXPLAIN QUERY PLAN {OPEN}"))
+            .unwrap()
+            .query_row(params!["", 3], |row| row.get::<_, String>(3))
+            .unwrap();
+        assert!(plan.contains("run_open"), "{plan}");
+    }
 }

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use rowmill_domain::Outcome;
-use rowmill_domain::limits::OUTCOME_BYTES;
-use rowmill_ports::ErrorKind;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rowmill_domain::limits::{OUTCOME_BYTES, OUTCOMES_PAGE_BYTES};
+use rowmill_domain::tally::Tally;
+use rowmill_ports::{ErrorKind, OutcomesPage};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use super::{LedgerError, answers};
 use crate::LocalError;
@@ -28,6 +29,14 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS stored (
         phase INTEGER PRIMARY KEY,
         rows INTEGER NOT NULL
+    );
+    -- One row, which children add to.
+    CREATE TABLE IF NOT EXISTS tally (
+        id INTEGER PRIMARY KEY CHECK (id = 0),
+        ok INTEGER NOT NULL,
+        failed INTEGER NOT NULL,
+        tasks INTEGER NOT NULL,
+        time_nanousd INTEGER NOT NULL
     );
 ";
 
@@ -128,7 +137,8 @@ impl Table {
         }
     }
 
-    /// Stores outcomes in one transaction. A later outcome of a row replaces the earlier one.
+    /// Stores outcomes in one transaction. An outcome replaces the one of its row, except one of a later
+    /// phase.
     pub(super) fn put(&self, chunk: u32, writes: &Writes) -> Result<(), LedgerError> {
         let mut conn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -143,7 +153,10 @@ impl Table {
                 let json = &writes.json[start..end];
                 start = end;
                 if insert.execute(params![chunk, row, phase, json])? == 0 {
-                    added.at(replace(&transaction, chunk, row, phase, json)?, -1);
+                    match replace(&transaction, chunk, row, phase, json)? {
+                        Some(before) => added.at(before, -1),
+                        None => continue,
+                    }
                 }
                 added.at(phase, 1);
             }
@@ -159,24 +172,62 @@ impl Table {
         Ok(transaction.commit()?)
     }
 
-    /// Returns the outcomes of a chunk's rows, in row order.
+    /// Returns the first outcomes of a chunk's rows, in row order.
     pub(super) fn read(
         &self,
         chunk: u32,
         rows: RangeInclusive<u32>,
-    ) -> Result<Vec<Outcome>, LedgerError> {
+    ) -> Result<OutcomesPage, LedgerError> {
         let conn = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut select = conn.prepare_cached(
-            "SELECT json FROM outcome WHERE chunk = ?1 AND row BETWEEN ?2 AND ?3 ORDER BY row",
+            "SELECT json, row FROM outcome WHERE chunk = ?1 AND row BETWEEN ?2 AND ?3 ORDER BY row",
         )?;
         let mut found = select.query(params![chunk, rows.start(), rows.end()])?;
-        let mut outcomes = Vec::new();
+        let (mut page, mut bytes) = (OutcomesPage::default(), 0);
         while let Some(row) = found.next()? {
+            if bytes >= OUTCOMES_PAGE_BYTES {
+                page.next = Some(row.get(1)?);
+                break;
+            }
             // Parsed directly from SQLite's page, without a copy.
             let json = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-            outcomes.push(serde_json::from_slice(json)?);
+            bytes += json.len();
+            page.outcomes.push(serde_json::from_slice(json)?);
         }
-        Ok(outcomes)
+        Ok(page)
+    }
+
+    /// Adds to the tally and returns the sum.
+    pub(super) fn add_tally(&self, more: &Tally) -> Result<Tally, LedgerError> {
+        let conn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let sum = conn
+            .prepare_cached(
+                "INSERT INTO tally (id, ok, failed, tasks, time_nanousd) VALUES (0, ?1, ?2, ?3, ?4)
+                 ON CONFLICT DO UPDATE SET ok = ok + ?1, failed = failed + ?2, tasks = tasks + ?3,
+                    time_nanousd = time_nanousd + ?4
+                 RETURNING ok, failed, tasks, time_nanousd",
+            )?
+            .query_row(
+                params![
+                    whole(more.ok),
+                    whole(more.failed),
+                    whole(more.tasks),
+                    whole(more.time_nanousd)
+                ],
+                read_tally,
+            )?;
+        Ok(sum)
+    }
+
+    /// The tally.
+    pub(super) fn tally(&self) -> Result<Tally, LedgerError> {
+        let conn = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = conn
+            .prepare_cached("SELECT ok, failed, tasks, time_nanousd FROM tally")?
+            .query_row((), read_tally)
+            .optional()?;
+        Ok(found.unwrap_or_default())
     }
 
     /// Returns how many rows have an outcome of `phase` or a later one.
@@ -189,22 +240,35 @@ impl Table {
     }
 }
 
-/// Replaces a row's outcome and returns the phase of the previous one.
+fn read_tally(row: &Row<'_>) -> rusqlite::Result<Tally> {
+    let at = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+    Ok(Tally {
+        ok: at(0)?,
+        failed: at(1)?,
+        tasks: at(2)?,
+        time_nanousd: at(3)?,
+    })
+}
+
+/// Replaces a row's outcome and returns the phase of the previous one. Changes nothing and returns
+/// `None` if that is of a later phase.
 fn replace(
     transaction: &Transaction<'_>,
     chunk: u32,
     row: u32,
     phase: u16,
     json: &[u8],
-) -> rusqlite::Result<u16> {
-    let before = transaction
+) -> rusqlite::Result<Option<u16>> {
+    let before: u16 = transaction
         .prepare_cached("SELECT phase FROM outcome WHERE chunk = ?1 AND row = ?2")?
-        .query_row(params![chunk, row], |found| found.get(0))
-        .optional()?;
+        .query_row(params![chunk, row], |found| found.get(0))?;
+    if before > phase {
+        return Ok(None);
+    }
     transaction
         .prepare_cached("UPDATE outcome SET phase = ?3, json = ?4 WHERE chunk = ?1 AND row = ?2")?
         .execute(params![chunk, row, phase, json])?;
-    Ok(before.unwrap_or(phase))
+    Ok(Some(before))
 }
 
 /// How a transaction changes the number of rows at each phase.

@@ -5,17 +5,19 @@
 //! | the key's path ([`path::of_key`]) | the object; in a versioned bucket, a link to its latest version |
 //! | `.store/versions/<path>/<version>` | the content of a version |
 //! | `.store/meta/<path>/<version or etag>.json` | user metadata, if there is any |
-//! | `.store/tmp/<pid>-<random>` | a file being written |
+//! | `.store/tmp/<pid>-<random>` | a file being written, or another name of one to take over |
 //! | `.store/lock` | locked during a change of the bucket |
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use rowmill_domain::limits;
-use rowmill_ports::{ErrorKind, ObjectInfo, Page, Put};
+use rowmill_ports::{ErrorKind, FileRange, ObjectInfo, Page, Put};
 
 use super::path;
 
@@ -65,10 +67,10 @@ impl StoreError {
     }
 }
 
-/// The content of an object to put: bytes, or a file.
+/// The content of an object to put: bytes, or a file or a part of it.
 pub(super) enum Content<'a> {
     Bytes(&'a [u8]),
-    File(&'a Path),
+    File(&'a FileRange),
 }
 
 #[derive(Debug)]
@@ -100,6 +102,10 @@ impl Store {
             }
         }
         Ok(store)
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     fn internal(&self, name: &str) -> PathBuf {
@@ -161,6 +167,23 @@ impl Store {
         })
     }
 
+    /// An object as a listing has it: nothing is read, because the hash of its content and its metadata
+    /// are left out.
+    fn listed(&self, key: &str) -> Result<ObjectInfo> {
+        let opened = self.open_object(key, None)?;
+        let about = opened.file.metadata();
+        let about = about.and_then(|about| Ok((about.len(), about.modified()?)));
+        let (size, modified) = about.map_err(StoreError::io(&opened.path))?;
+        Ok(ObjectInfo {
+            key: key.to_owned(),
+            size,
+            etag: String::new(),
+            version: opened.version,
+            modified: to_millis(modified.into()),
+            metadata: BTreeMap::new(),
+        })
+    }
+
     fn info(&self, key: &str, opened: &OpenObject, etag: String, size: u64) -> Result<ObjectInfo> {
         let id = opened.version.as_deref().unwrap_or(&etag);
         let metadata = self.metadata(key, id)?;
@@ -195,6 +218,28 @@ impl Store {
         Ok((info, body))
     }
 
+    pub(super) fn get_range(
+        &self,
+        key: &str,
+        version: Option<&str>,
+        bytes: Range<u64>,
+    ) -> Result<Bytes> {
+        let OpenObject { mut file, path, .. } = self.open_object(key, version)?;
+        let length = bytes.end.saturating_sub(bytes.start);
+        let mut body = Vec::new();
+        let read = file
+            .seek(io::SeekFrom::Start(bytes.start))
+            .and_then(|_| file.take(length).read_to_end(&mut body));
+        read.map_err(StoreError::io(&path))?;
+        match body.is_empty() {
+            true => Err(StoreError::new(
+                ErrorKind::Invalid,
+                format!("the range starts at {}, after the end", bytes.start),
+            )),
+            false => Ok(body.into()),
+        }
+    }
+
     pub(super) fn download(
         &self,
         key: &str,
@@ -223,7 +268,15 @@ impl Store {
             return Err(StoreError::new(ErrorKind::Invalid, message));
         }
         let temporary = self.temporary();
-        let (etag, size) = write_temporary(&temporary.0, source)?;
+        let linked = match source {
+            // A version may be linked to elsewhere, and its file be edited there.
+            Content::File(from) if !self.versioned => link_temporary(&temporary.0, from)?,
+            _ => None,
+        };
+        let (etag, size) = match linked {
+            Some(written) => written,
+            None => write_temporary(&temporary.0, source)?,
+        };
 
         let _lock = self.lock()?;
         if put.if_absent && target.symlink_metadata().is_ok() {
@@ -307,11 +360,8 @@ impl Store {
         let next = keys.last().filter(|_| more).cloned();
         let mut objects = Vec::with_capacity(keys.len());
         for key in keys {
-            match self.head(&key, None) {
-                Ok(info) => objects.push(ObjectInfo {
-                    metadata: BTreeMap::new(),
-                    ..info
-                }),
+            match self.listed(&key) {
+                Ok(info) => objects.push(info),
                 // Deleted in the meantime.
                 Err(error) if error.kind == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
@@ -344,6 +394,36 @@ impl Store {
             }
         }
         Ok(all)
+    }
+
+    /// The objects that were put at or after `since`, in the order of their keys.
+    pub(super) fn put_since(&self, since: DateTime<Utc>) -> Result<Vec<ObjectInfo>> {
+        let mut keys = Vec::new();
+        let walk = Walk {
+            root: &self.root,
+            prefix: "",
+            after: None,
+        };
+        walk.collect(Path::new(""), "", &mut keys)?;
+        keys.sort_unstable();
+        let mut found = Vec::new();
+        for key in keys {
+            // Without reading the file, as `head` does.
+            match fs::metadata(self.path(&key)?).and_then(|file| file.modified()) {
+                Ok(put) if to_millis(put.into()) >= since => {}
+                _ => continue,
+            }
+            match self.head(&key, None) {
+                Ok(info) => found.push(ObjectInfo {
+                    metadata: BTreeMap::new(),
+                    ..info
+                }),
+                // Deleted in the meantime.
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
     }
 
     fn metadata_path(&self, key: &str, id: &str) -> PathBuf {
@@ -496,12 +576,26 @@ fn write_temporary(path: &Path, source: Content<'_>) -> Result<(String, u64)> {
             (blake3::hash(bytes).to_string(), bytes.len() as u64)
         }
         Content::File(from) => {
-            let mut input = File::open(from).map_err(StoreError::local(from))?;
-            copy(&mut input, &mut file).map_err(StoreError::local(from))?
+            let path = &from.path;
+            copy_range(from, &mut file).map_err(StoreError::local(path))?
         }
     };
     file.sync_all().map_err(StoreError::local(path))?;
     Ok(written)
+}
+
+/// Makes `path` a second name of a whole file that is never written to again, and the file durable.
+/// `None` if the file may change, or is on another file system. Writing a large file once instead of
+/// twice halves the time.
+fn link_temporary(path: &Path, from: &FileRange) -> Result<Option<(String, u64)>> {
+    if !from.is_final || from.range.is_some() || fs::hard_link(&from.path, path).is_err() {
+        return Ok(None);
+    }
+    let mut file = File::open(path).map_err(StoreError::local(path))?;
+    file.sync_all().map_err(StoreError::local(path))?;
+    copy(&mut file, &mut io::sink())
+        .map(Some)
+        .map_err(StoreError::local(path))
 }
 
 /// Moves a written file to its place durably: it survives a power failure.
@@ -539,6 +633,38 @@ fn prune(path: &Path, root: &Path) {
         if directory == root || fs::remove_dir(directory).is_err() {
             break;
         }
+    }
+}
+
+/// Removes the directories below this one that have no files, except for hidden ones. Returns whether it
+/// is empty itself.
+pub(super) fn remove_empty_below(directory: &Path) -> io::Result<bool> {
+    let mut empty = true;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        let removed = !hidden
+            && entry.file_type()?.is_dir()
+            && remove_empty_below(&entry.path())?
+            // Fails if another process has put an object into it.
+            && fs::remove_dir(entry.path()).is_ok();
+        empty &= removed;
+    }
+    Ok(empty)
+}
+
+/// Copies a file or a part of it. Returns the hash and the number of bytes.
+fn copy_range(from: &FileRange, to: &mut impl Write) -> io::Result<(String, u64)> {
+    let mut file = File::open(&from.path)?;
+    let Some(range) = &from.range else {
+        return copy(&mut file, to);
+    };
+    file.seek(SeekFrom::Start(range.start))?;
+    let length = range.end.saturating_sub(range.start);
+    let (hash, size) = copy(&mut file.take(length), to)?;
+    match size == length {
+        true => Ok((hash, size)),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 

@@ -125,13 +125,13 @@ impl Locale {
         let year = i32::try_from(year).map_err(|_| String::new())?;
         NaiveDate::from_ymd_opt(year, month, day).ok_or_else(|| match words {
             0 if first.len() != 4 => format!(
-                "there is no such day if the {} comes first",
+                "this date does not exist when the {} comes first",
                 match self.order {
                     DateOrder::MonthDayYear => "month",
                     _ => "day",
                 }
             ),
-            _ => "there is no such day".to_owned(),
+            _ => "this date does not exist".to_owned(),
         })
     }
 
@@ -263,20 +263,20 @@ mod tests {
             (
                 "de",
                 "12/31/2026",
-                "there is no such day if the day comes first",
+                "this date does not exist when the day comes first",
             ),
             (
                 "en-US",
                 "31/12/2026",
-                "there is no such day if the month comes first",
+                "this date does not exist when the month comes first",
             ),
             ("sv", "3/4/2026", "the year is not the first part"),
             (
                 "de",
                 "31.2.2026",
-                "there is no such day if the day comes first",
+                "this date does not exist when the day comes first",
             ),
-            ("de", "2026/13/01", "there is no such day"),
+            ("de", "2026/13/01", "this date does not exist"),
             (
                 "de",
                 "3.4/2026",

@@ -345,7 +345,7 @@ fn extract<'a>(name: &str, node: &Node<'a>, table: &TomlTable<'a>) -> Option<Ext
         let keys = EXTRACT_SOURCES.map(|key| format!("`{key}`")).join(", ");
         node.error(
             format!("`{name}` needs exactly one of {keys}"),
-            Some("write { json = \"$.path\" } or { css = \"td.name\" }"),
+            Some("write { json = \"$.path\" } or, for HTML and XML, { css = \"td.name\" }"),
         );
         return None;
     };
@@ -389,6 +389,12 @@ fn extract<'a>(name: &str, node: &Node<'a>, table: &TomlTable<'a>) -> Option<Ext
             }
         }
         "css" => {
+            if text.starts_with(['/', '.', '(']) && text.contains('/') {
+                source.error(
+                    format!("{text:?} is an XPath, and elements are found by CSS selectors"),
+                    Some("write book > title for //book/title, and add attribute = \"href\" for @href"),
+                );
+            }
             let selector = text.to_owned();
             match attribute {
                 Some(attribute) => Extract::CssAttribute {

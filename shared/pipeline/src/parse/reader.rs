@@ -7,9 +7,10 @@ use miette::{NamedSource, SourceSpan};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::units;
 use crate::keys::{KINDS, Key, Section, Shape};
 use crate::names::{CompileError, suggest};
-use crate::{Locale, PipelineError};
+use crate::{Locale, PipelineError, Tolerance};
 
 /// The text of a pipeline file and the errors found in it.
 pub(crate) struct SourceFile<'a> {
@@ -265,6 +266,23 @@ impl<'a> Node<'a> {
             );
         }
         value
+    }
+
+    /// Returns a share, such as `"5%"`, or a whole number from 0.
+    pub(super) fn tolerance(&self) -> Option<Tolerance> {
+        let DeValue::Integer(integer) = self.value else {
+            return self
+                .read(units::share, "\"5%\", or a number of records")
+                .map(Tolerance::Share);
+        };
+        let count = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
+        if count.is_none() {
+            self.error(
+                format!("`{}` must be a whole number from 0", self.name),
+                None,
+            );
+        }
+        count.map(Tolerance::Count)
     }
 
     /// Returns a number above 0.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::batch::MEMORY;
+use super::batch::{MEMORY, resources};
 use super::http::{allow_hosts, rate};
 use super::{Builder, timeout, units, whole};
 use crate::keys::{FETCH, SERVER, STEP_KINDS, STEPS};
@@ -10,18 +10,20 @@ use crate::names::suggest;
 use crate::parse::reader::{Node, TomlTable};
 use crate::step::SENTIMENT_OUTPUTS;
 use crate::{
-    Argument, ClassifyStep, ClassifyWords, CommandStep, Fetch, FetchKind, LanguageStep, ProcessPer,
-    SentimentStep, Step, StepKind, TranslateServer, TranslateService, TranslateStep,
+    Argument, BatchSettings, ClassifyStep, ClassifyWords, CommandStep, Fetch, FetchKind,
+    LanguageStep, ProcessPer, SentimentStep, Step, StepKind, TranslateServer, TranslateService,
+    TranslateStep,
 };
 
 impl<'a> Builder<'a> {
     /// Reads a step. `None`: an error leaves its columns unknown.
-    pub(super) fn step(&mut self, mut table: TomlTable<'a>) -> Option<Step> {
+    pub(super) fn step(&mut self, mut table: TomlTable<'a>, batch: &BatchSettings) -> Option<Step> {
         let kind = table.required("kind");
         let at = kind.and_then(|n| step_kind(&n))?;
         table.extend(STEPS[at]);
         let table = &table;
         let image = table.optional("image").and_then(|n| n.text());
+        let resources = resources(table, batch.capacity, batch.resources);
         let kind = match STEP_KINDS[at] {
             "http" => self.http(table).map(|http| StepKind::Http(Box::new(http))),
             "command" => self.command(table).map(StepKind::Command),
@@ -35,6 +37,7 @@ impl<'a> Builder<'a> {
         Some(Step {
             kind: kind?,
             image: image.map(str::to_owned),
+            resources,
         })
     }
 
@@ -75,8 +78,8 @@ impl<'a> Builder<'a> {
         let timeout = timeout(table, Duration::from_secs(60));
         let attempts = whole(table, "attempts", 1);
         let process = table.optional("process").and_then(|n| n.one_of());
-        let memory = table.optional("memory");
-        let memory_mib = memory.and_then(|n| n.read(units::memory, MEMORY));
+        let memory = table.optional("process_memory");
+        let process_memory_mib = memory.and_then(|n| n.read(units::memory, MEMORY));
         let fetch = table.optional("fetch").map(|n| fetch(&n));
         let aws = table.optional("aws").and_then(|n| n.bool());
         table.finish();
@@ -89,7 +92,7 @@ impl<'a> Builder<'a> {
                 Some("record") => ProcessPer::Record,
                 _ => ProcessPer::Child,
             },
-            memory_mib,
+            process_memory_mib,
             fetch: match fetch {
                 None => None,
                 Some(fetch) => Some(fetch?),

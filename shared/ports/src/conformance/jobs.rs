@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rowmill_domain::job::{
-    Dependency, DependencyType, JobDefinition, JobDetail, JobId, JobName, JobStatus, RetryStrategy,
-    SubmitJob,
+    Dependency, DependencyType, JobDefinition, JobDetail, JobId, JobName, JobStatus, Resources,
+    RetryStrategy, SubmitJob,
 };
 
 pub use limits::{jobs_limits, limits_of_requests};
@@ -30,9 +30,12 @@ pub fn definition(name: &str) -> JobDefinition {
         name: name.into(),
         image: "busybox".into(),
         command: vec!["true".into()],
-        // A whole number, because moto reports fractions in a form that no client can read.
-        vcpu: 1.0,
-        memory_mib: 2048,
+        resources: Resources {
+            // A whole number, because moto reports fractions in a form that no client can read.
+            vcpu: 1.0,
+            memory_mib: 2048,
+            storage_gib: None,
+        },
         environment: BTreeMap::new(),
         secrets: BTreeMap::new(),
         retry: RetryStrategy {
@@ -50,6 +53,8 @@ pub fn job(name: &str, queue: &str, definition: &str) -> SubmitJob {
         queue: queue.into(),
         definition: definition.into(),
         array_size: None,
+        priority: 0,
+        resources: None,
         depends_on: Vec::new(),
         environment: BTreeMap::new(),
         retry: None,
@@ -147,6 +152,10 @@ pub async fn shapes(jobs: &dyn Jobs, queue: &str) {
     let of = |id: &JobId| details.iter().find(|d| d.id == *id).unwrap();
     assert_eq!(of(&array).array_size, Some(120));
     assert_eq!(of(&submitted[0]).array_size, None);
+    assert!(
+        of(&submitted[0]).children.is_empty(),
+        "a plain job has no children"
+    );
     assert_eq!(of(&submitted[0]).name, plain.name);
     assert!(jobs.describe(&[]).await.unwrap().is_empty());
 
@@ -240,6 +249,9 @@ async fn listings(jobs: &dyn Jobs, queue: &str) {
         parent: array.clone(),
         status: JobStatus::Failed,
     };
+    let described = jobs.describe(std::slice::from_ref(&array)).await.unwrap();
+    let counted: u32 = described[0].children.values().sum();
+    assert_eq!(counted, 120, "children are counted by state");
     let (mut sizes, mut after) = (Vec::new(), None);
     loop {
         let (page, next) = jobs.list(&filter, after.as_deref()).await.unwrap();
@@ -272,7 +284,7 @@ async fn definitions(jobs: &dyn Jobs) {
     let again = jobs.register(&definition("suite-def-one")).await.unwrap();
     assert_eq!(one, again, "the same content gives the same ARN");
     let mut other = definition("suite-def-one");
-    other.memory_mib = 3072;
+    other.resources.memory_mib = 3072;
     let other = jobs.register(&other).await.unwrap();
     assert_ne!(one, other, "different content gives a different ARN");
     let two = jobs.register(&definition("suite-def-two")).await.unwrap();

@@ -22,6 +22,7 @@ pub mod jobs;
 pub mod mailer;
 pub mod objects;
 pub mod outcomes;
+pub mod reviews;
 pub mod runs;
 pub mod scheduler;
 pub mod topic;

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rowmill_domain::limits;
 
-use crate::{ErrorKind, Location, ObjectInfo, Objects, PortError, Put, Result};
+use crate::{ErrorKind, FileRange, Location, ObjectInfo, Objects, PortError, Put, Result};
 
 /// Keys that file systems or encoders often get wrong.
 const AWKWARD: [&str; 21] = [
@@ -48,10 +48,12 @@ pub async fn objects(objects: &dyn Objects, bucket: &str, scratch: &Path) {
     };
     suite.absent().await;
     suite.put_and_get().await;
+    suite.ranges().await;
     suite.replace().await;
     suite.metadata().await;
     suite.if_absent().await;
     suite.files().await;
+    suite.copies().await;
     suite.awkward_keys().await;
     suite.limits().await;
     suite.pages().await;
@@ -95,8 +97,22 @@ pub async fn versioned_objects(objects: &dyn Objects, bucket: &str, scratch: &Pa
         "two",
         "the latest version by default"
     );
-    suite.delete(&["v/a.txt"]).await;
+    let other = suite.put("v/b.txt", "three").await;
+    // The time of a listing may be more precise.
+    let seconds = |info: &ObjectInfo| (info.version.clone(), info.size, info.modified.timestamp());
+    let found = suite.put_since(first.modified).await;
+    let found: Vec<_> = found.iter().map(seconds).collect();
+    assert_eq!(
+        found,
+        [seconds(&second), seconds(&other)],
+        "the latest versions"
+    );
+    let later = second.modified + TimeDelta::hours(1);
+    assert_eq!(suite.put_since(later).await, [], "put since");
+    suite.delete(&["v/a.txt", "v/b.txt"]).await;
     suite.is_absent("v/a.txt").await;
+    let left = suite.put_since(first.modified).await;
+    assert_eq!(left, [], "not those of deleted objects");
     let at = Location {
         version: Some(versions[0].clone()),
         ..suite.at("v/a.txt")
@@ -114,6 +130,28 @@ pub async fn versioned_objects(objects: &dyn Objects, bucket: &str, scratch: &Pa
     );
 }
 
+/// Checks that a copy only if absent replaces nothing. Not part of [`objects`], because the emulators of S3
+/// replace the object.
+///
+/// # Panics
+/// If it does.
+pub async fn copy_if_absent(objects: &dyn Objects, bucket: &str) {
+    let text = Bytes::from_static(b"copied");
+    let put = objects.put(bucket, "copy/from.txt", text, Put::default());
+    put.await.expect("put");
+    let from = Location::new(bucket, "copy/from.txt");
+    let once = || Put {
+        if_absent: true,
+        ..Put::default()
+    };
+    let copy = async || objects.copy(&from, bucket, "copy/to.txt", once()).await;
+    copy().await.expect("absent");
+    let error = copy().await.expect_err("present");
+    assert_eq!(error.kind, ErrorKind::Conflict);
+    let keys = ["copy/from.txt", "copy/to.txt"].map(str::to_owned);
+    objects.delete(bucket, &keys).await.expect("delete");
+}
+
 struct Suite<'a> {
     objects: &'a dyn Objects,
     bucket: &'a str,
@@ -121,6 +159,11 @@ struct Suite<'a> {
 }
 
 impl Suite<'_> {
+    async fn put_since(&self, since: DateTime<Utc>) -> Vec<ObjectInfo> {
+        let found = self.objects.put_since(self.bucket, since).await;
+        found.expect("objects")
+    }
+
     fn at(&self, key: &str) -> Location {
         Location::new(self.bucket, key)
     }
@@ -279,6 +322,33 @@ impl Suite<'_> {
         self.delete(&["m.txt"]).await;
     }
 
+    async fn copies(&self) {
+        let put = |note: &str, if_absent| Put {
+            content_type: Some("text/plain".to_owned()),
+            metadata: BTreeMap::from([("note".to_owned(), note.to_owned())]),
+            if_absent,
+        };
+        let (from, to) = ("from/my file (1)+ü.txt", "to/my file (1)+ü.txt");
+        let copy = async |put| {
+            let from = self.at(from);
+            self.objects.copy(&from, self.bucket, to, put).await
+        };
+        let missing = copy(put("none", false)).await.expect_err("no source");
+        assert_eq!(missing.kind, ErrorKind::NotFound);
+        let source = put("source", false);
+        self.try_put(from, "copied", source).await.expect("put");
+        let copied = copy(put("für Ana", false)).await.expect("copy");
+        assert_eq!((copied.key.as_str(), copied.size), (to, 6));
+        assert_eq!(self.text(to).await, "copied");
+        let head = self.objects.head(&self.at(to)).await.expect("head");
+        assert_eq!(head.metadata["note"], "für Ana", "metadata is replaced");
+        assert_eq!(head.version, copied.version);
+        copy(put("again", false)).await.expect("replace");
+        let head = self.objects.head(&self.at(to)).await.expect("head");
+        assert_eq!(head.metadata["note"], "again");
+        self.delete(&[from, to]).await;
+    }
+
     async fn if_absent(&self) {
         let put = || Put {
             if_absent: true,
@@ -311,8 +381,8 @@ impl Suite<'_> {
     async fn files(&self) {
         // Larger than a buffer, and not a multiple of its size.
         let body: Vec<u8> = (0..3_000_001_u32).map(|n| (n % 251) as u8).collect();
-        let from = self.scratch.join("from");
-        std::fs::write(&from, &body).expect("scratch");
+        let from = FileRange::from(self.scratch.join("from"));
+        std::fs::write(&from.path, &body).expect("scratch");
         let put = Put {
             metadata: [("limit".to_owned(), "3".to_owned())].into(),
             ..Put::default()
@@ -321,7 +391,8 @@ impl Suite<'_> {
             .objects
             .upload(self.bucket, "f/large.bin", &from, put.clone());
         let uploaded = uploaded.await.expect("upload");
-        assert_eq!(uploaded.size, body.len() as u64);
+        let uploaded_size = body.len() as u64;
+        assert_eq!(uploaded.size, uploaded_size);
         assert_eq!(uploaded.metadata, put.metadata);
         let to = self.scratch.join("to");
         std::fs::write(&to, "an older file").expect("scratch");
@@ -346,7 +417,47 @@ impl Suite<'_> {
             .upload(self.bucket, "f/large.bin", &from, once)
             .await;
         assert_eq!(error.expect_err("present").kind, ErrorKind::Conflict);
-        let gone = self.scratch.join("no-such-file");
+        let part = FileRange {
+            range: Some(1_000..2_600_001),
+            ..from.clone()
+        };
+        let uploaded = self
+            .objects
+            .upload(self.bucket, "f/large.bin", &part, Put::default())
+            .await
+            .expect("upload a part");
+        assert_eq!(uploaded.size, 2_599_001);
+        let got = self.objects.get(&self.at("f/large.bin")).await;
+        assert!(
+            got.expect("get").body == body[1_000..2_600_001],
+            "the object is the part of the file"
+        );
+        let beyond = FileRange {
+            range: Some(3_000_000..3_000_002),
+            ..part
+        };
+        let error = self
+            .objects
+            .upload(self.bucket, "f/large.bin", &beyond, Put::default())
+            .await;
+        assert!(!error.expect_err("beyond the end").is_not_found());
+        let last = FileRange::of_final(self.scratch.join("final"));
+        std::fs::write(&last.path, &body).expect("scratch");
+        // A lost answer is followed by the same call.
+        for _ in 0..2 {
+            let put = self
+                .objects
+                .upload(self.bucket, "f/final.bin", &last, Put::default());
+            assert_eq!(put.await.expect("upload a final file").size, uploaded_size);
+        }
+        std::fs::remove_file(&last.path).expect("scratch");
+        let got = self.objects.get(&self.at("f/final.bin")).await;
+        assert!(
+            got.expect("get").body == body,
+            "the object outlives the file"
+        );
+        self.delete(&["f/final.bin"]).await;
+        let gone = FileRange::from(self.scratch.join("no-such-file"));
         let error = self
             .objects
             .upload(self.bucket, "f/b", &gone, Put::default());
@@ -441,11 +552,30 @@ impl Suite<'_> {
         assert_eq!(after, expected, "`after` itself is not included");
         assert_eq!(page.next, None);
         keys.push("q".to_owned());
+        let since = DateTime::UNIX_EPOCH;
+        let found = self.put_since(since).await.into_iter();
+        let found: Vec<String> = found.map(|info| info.key).collect();
+        assert_eq!(found, keys, "in the order of their keys");
         self.objects
             .delete(self.bucket, &keys)
             .await
             .expect("any number of keys");
         assert!(self.keys("").await.is_empty());
+    }
+
+    async fn ranges(&self) {
+        let key = "r/ten";
+        self.put(key, "0123456789").await;
+        let at = self.at(key);
+        for (range, expected) in [(0..1, "0"), (3..7, "3456"), (9..10, "9"), (8..99, "89")] {
+            let found = self.objects.get_range(&at, range.clone()).await;
+            assert_eq!(found.expect("range"), expected, "{range:?}");
+        }
+        let outside = self.objects.get_range(&at, 10..11).await;
+        assert_eq!(outside.expect_err("outside").kind, ErrorKind::Invalid);
+        self.delete(&[key]).await;
+        let absent = self.objects.get_range(&at, 0..1).await;
+        assert_eq!(absent.expect_err("absent").kind, ErrorKind::NotFound);
     }
 
     async fn links(&self) {

@@ -1,7 +1,10 @@
 //! The guarantees of [`Runs`].
 
 use rowmill_domain::job::{JobId, JobName};
-use rowmill_domain::run::{Counts, Failure, StepSeconds, UploadSource};
+use rowmill_domain::run::{
+    Counts, Failure, ReportStarts, StepSeconds, Stop, StopReason, UploadSource,
+};
+use rowmill_domain::tally::CostRates;
 use rowmill_domain::{RunId, RunItem, RunState};
 
 use super::{at, id};
@@ -13,6 +16,8 @@ use crate::{ErrorKind, JobRecord, RunPatch, Runs};
 /// If a guarantee of [`Runs`] does not hold.
 pub async fn runs(runs: &dyn Runs) {
     create_and_list(runs).await;
+    newest_and_delete(runs).await;
+    open(runs).await;
     updates(runs).await;
     jobs(runs).await;
 }
@@ -58,6 +63,92 @@ async fn create_and_list(runs: &dyn Runs) {
     assert_eq!(listed, ids, "in the order of ids, each once");
 }
 
+async fn newest_and_delete(runs: &dyn Runs) {
+    // Later than all others, two of the same time.
+    let mut expected = Vec::new();
+    for (n, seconds) in [(0, 500), (1, 900), (2, 700), (3, 700)] {
+        let mut run = item(&id(&format!("newest/{n}")));
+        run.created = at(seconds);
+        assert!(runs.create_run(&run).await.unwrap());
+        expected.push((run.created, run.id));
+    }
+    expected.sort_unstable();
+    expected.reverse();
+    let list = async |limit| {
+        let (mut found, mut before) = (Vec::new(), None);
+        while found.len() < expected.len() {
+            let page = runs.newest_runs(before.as_ref(), limit).await.unwrap();
+            assert_eq!(page.len(), limit, "only the last page is shorter");
+            found.extend(page.into_iter().map(|run| (run.created, run.id)));
+            before = found.last().cloned();
+        }
+        found
+    };
+    assert_eq!(list(2).await, expected, "in pages");
+    assert_eq!(list(4).await, expected, "at once");
+    // A second creation with another time is not listed.
+    let mut again = item(&expected[1].1);
+    again.created = at(950);
+    assert!(!runs.create_run(&again).await.unwrap());
+    assert_eq!(list(1).await, expected);
+    let end = Some((at(-3600), expected[0].1.clone()));
+    assert_eq!(runs.newest_runs(end.as_ref(), 5).await.unwrap(), []);
+
+    let gone = &expected[0].1;
+    let (name, job) = (JobName(format!("{gone}-0")), JobId("job".into()));
+    runs.record_job(gone, &name, &job).await.unwrap();
+    for _ in 0..2 {
+        runs.delete_run(gone).await.unwrap();
+        assert_eq!(runs.find_run(gone).await.unwrap(), None);
+        assert_eq!(runs.jobs(gone).await.unwrap(), []);
+    }
+    let left = runs.newest_runs(None, 1).await.unwrap();
+    assert_eq!(left[0].id, expected[1].1, "it is not listed");
+    assert!(runs.create_run(&item(gone)).await.unwrap(), "a new run");
+    for (_, id) in &expected {
+        runs.delete_run(id).await.unwrap();
+    }
+}
+
+async fn open(runs: &dyn Runs) {
+    let mut ids: Vec<RunId> = (0..5).map(|n| id(&format!("open/{n}"))).collect();
+    ids.sort_unstable();
+    for id in &ids {
+        runs.create_run(&item(id)).await.unwrap();
+    }
+    let from = [RunState::Splitting];
+    let change = async |id, state, cleaned| {
+        let patch = RunPatch {
+            state,
+            cleaned,
+            ..RunPatch::default()
+        };
+        runs.update_run(id, &from, patch, at(1)).await.unwrap()
+    };
+    // Ended but not cleaned up; cleaned up; not cleaned up, because it has another state.
+    assert!(change(&ids[0], Some(RunState::Failed), None).await);
+    assert!(change(&ids[2], None, Some(at(2))).await);
+    assert!(!change(&ids[0], None, Some(at(2))).await);
+    // A late delivery of the upload of a run that is over.
+    assert!(!runs.create_run(&item(&ids[2])).await.unwrap());
+    for _ in 0..2 {
+        let (mut sizes, mut listed, mut after) = (Vec::new(), Vec::new(), None::<RunId>);
+        loop {
+            let page = runs.open_runs(after.as_ref(), 3).await.unwrap();
+            sizes.push(page.len());
+            let Some(last) = page.last() else { break };
+            after = Some(last.id.clone());
+            listed.extend(page);
+        }
+        assert!(sizes[..sizes.len() - 2].iter().all(|size| *size == 3));
+        let ours = listed.iter().filter(|run| ids.contains(&run.id));
+        let ours: Vec<&RunId> = ours.map(|run| &run.id).collect();
+        assert_eq!(ours, [&ids[0], &ids[1], &ids[3], &ids[4]]);
+        let ended = listed.iter().find(|run| run.id == ids[0]);
+        assert_eq!(ended.unwrap().state, RunState::Failed, "as it is now");
+    }
+}
+
 async fn updates(runs: &dyn Runs) {
     let run = id("updates");
     let any = [RunState::Splitting, RunState::Running, RunState::Reporting];
@@ -69,8 +160,10 @@ async fn updates(runs: &dyn Runs) {
     runs.create_run(&item(&run)).await.unwrap();
     let mut expected = item(&run);
     let all = RunPatch {
+        owner: Some("ada@example.com".into()),
         state: Some(RunState::Running),
         jobs: Some(4),
+        second_round: Some(2),
         counts: Some(Counts {
             records: 10,
             rejected: 2,
@@ -83,16 +176,28 @@ async fn updates(runs: &dyn Runs) {
             what: "what".into(),
             advice: "advice".into(),
         }),
+        stop: Some(Stop {
+            reason: StopReason::MaxCost { limit: 5.0 },
+            at: at(2),
+        }),
         result: Some("results/r.xlsx".into()),
         mail: Some("mail@example.com".into()),
         bounced: Some([("a@example.com".into(), "full".into())].into()),
         linked_mail: Some("linked@example.com".into()),
         definitions: Some(vec!["arn:1".into(), "arn:2".into()]),
+        rates: Some(CostRates {
+            base: 0.5,
+            task: 0.25,
+            seconds: vec![0.125, 1e-9],
+            outcome: 0.0625,
+        }),
+        cost: Some(1.5),
         measured: Some(vec![StepSeconds {
             kind: "http".into(),
             p95_seconds: 0.125,
             records: 10,
         }]),
+        report: Some(ReportStarts::after(None, at(1))),
         cleaned: Some(at(3)),
     };
     let from = [RunState::Splitting, RunState::Running];
@@ -101,16 +206,22 @@ async fn updates(runs: &dyn Runs) {
             .await
             .unwrap()
     );
+    expected.owner = all.owner;
     expected.state = RunState::Running;
     expected.jobs = all.jobs;
+    expected.second_round = all.second_round;
     expected.counts = all.counts.unwrap();
     expected.failure = all.failure;
+    expected.stop = all.stop;
     expected.result = all.result;
     expected.mail = all.mail;
     expected.bounced = all.bounced.unwrap();
     expected.linked_mail = all.linked_mail;
     expected.definitions = all.definitions.unwrap();
+    expected.rates = all.rates;
+    expected.cost = all.cost;
     expected.measured = all.measured.unwrap();
+    expected.report = all.report;
     expected.cleaned = all.cleaned;
     expected.updated = at(2);
     assert_eq!(runs.find_run(&run).await.unwrap().as_ref(), Some(&expected));

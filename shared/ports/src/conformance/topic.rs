@@ -6,7 +6,7 @@ use chrono::DateTime;
 use rowmill_domain::RunId;
 use rowmill_domain::limits;
 use rowmill_domain::message::RunMessage;
-use rowmill_domain::run::Failure;
+use rowmill_domain::run::{Failure, StopReason};
 
 use super::arrival;
 use crate::topic::attribute_bytes;
@@ -34,6 +34,10 @@ pub async fn topic(
     };
     let messages = [
         RunMessage::Split { run: run.clone() },
+        RunMessage::Stop {
+            run: run.clone(),
+            reason: Some(StopReason::MaxCost { limit: 5.5 }),
+        },
         failed("what"),
         RunMessage::Check { run: run.clone() },
         RunMessage::Due { run: run.clone() },

@@ -57,9 +57,14 @@ impl Command {
             .collect::<Result<Vec<_>, _>>()
             .map_err(|name| SetupError::Parameter(name.to_owned()))?;
         Ok(Command {
-            program: Program::find(&program, &deps.directory, step.memory_mib, &deps.secrets)?
-                .with_fetched(step.fetch.as_ref())
-                .without(environment::withheld(step.aws)),
+            program: Program::find(
+                &program,
+                &deps.directory,
+                step.process_memory_mib,
+                &deps.secrets,
+            )?
+            .with_fetched(step.fetch.as_ref())
+            .without(environment::withheld(step.aws)),
             outputs: step.outputs.iter().map(|o| o.as_str().into()).collect(),
             timeout: step.timeout,
             attempts: step.attempts.max(1),

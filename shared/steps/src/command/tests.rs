@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rowmill_domain::job::Resources;
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Value};
 use rowmill_pipeline::{Step, StepKind};
@@ -39,7 +40,7 @@ fn command<S: AsRef<str>>(program: &[S], timeout_ms: u64, attempts: u32) -> Comm
         timeout: Duration::from_millis(timeout_ms),
         attempts,
         process: ProcessPer::Child,
-        memory_mib: None,
+        process_memory_mib: None,
         fetch: None,
         aws: false,
     }
@@ -49,6 +50,7 @@ fn build_step(step: CommandStep, directory: &Path) -> Result<Arc<dyn Runner>, Se
     let step = Step {
         kind: StepKind::Command(step),
         image: None,
+        resources: Resources::SMALLEST,
     };
     let deps = StepDeps::new(16, directory.to_path_buf());
     Ok(Arc::from(runner(&step, &deps)?))
@@ -527,7 +529,7 @@ async fn each_record_can_have_its_own_process() {
 async fn a_record_that_exceeds_the_memory_limit_fails_alone() {
     let body = "[ $row = 7 ] && x=$(head -c 200000000 /dev/zero | tr '\\0' x); answer";
     let mut step = command(&script(body), 30_000, 1);
-    step.memory_mib = Some(100);
+    step.process_memory_mib = Some(100);
     let step = build_step(step, &std::env::temp_dir()).unwrap();
     let failed = failed(&all(&step, 20).await);
     assert_eq!(failed.len(), 1);

@@ -41,6 +41,8 @@ use self::auth::Auth;
 use self::client::client;
 use self::cookies::Cookies;
 use self::extract::Extractor;
+#[cfg(feature = "fuzzing")]
+pub use self::extract::fuzzing;
 use self::fetch::FetchResult;
 use self::host::Host;
 use self::pages::Paging;

@@ -238,7 +238,8 @@ pub(super) fn excerpt(body: &[u8]) -> String {
     truncate(&String::from_utf8_lossy(&body[..body.len().min(400)]), 80)
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[allow(clippy::unwrap_used)]
 impl HttpResponse {
     /// A response with this body and Content-Type.
     pub(super) fn of(body: &[u8], media: &str) -> HttpResponse {

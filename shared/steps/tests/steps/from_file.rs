@@ -251,7 +251,7 @@ async fn process_is_per_child_or_per_record() {
 #[tokio::test]
 async fn memory_limits_the_address_space() {
     for process in ["child", "record"] {
-        let more = format!("process = \"{process}\"\nmemory = \"256 MiB\"");
+        let more = format!("process = \"{process}\"\nprocess_memory = \"256 MiB\"");
         let results = run(&command("ulimit -v", &more), &["a"]).await;
         // `ulimit` counts KiB.
         assert_eq!(output(&results[0], "n"), f64::from(256 * 1024).into());

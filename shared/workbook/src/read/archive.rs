@@ -19,6 +19,8 @@ pub(crate) const RATIO_FROM: u64 = 64 << 20;
 const FILE_BUFFER: usize = 64 << 10;
 /// Size of the end record with the longest possible comment.
 const END_MAX: u64 = 22 + 65_535;
+/// Maximum size of the directory in bytes. The names in it are as long as the file says.
+const DIRECTORY_MAX: u64 = 64 << 20;
 const END: u32 = 0x0605_4b50;
 const END64: u32 = 0x0606_4b50;
 const END64_LOCATOR: u32 = 0x0706_4b50;
@@ -75,6 +77,9 @@ impl Archive {
         })?;
         ReadError::check(path, "entries", end.entries, limits.entries)?;
         // An entry takes at least 46 bytes, so the size also limits the number of entries.
+        if end.size > DIRECTORY_MAX {
+            return Err(broken("it is larger than 64 MiB"));
+        }
         if end.size > size || end.entries.saturating_mul(46) > end.size {
             return Err(broken("its size does not match its entries"));
         }

@@ -5,19 +5,20 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
-use memchr::{memchr, memchr3};
-use rowmill_domain::{Delimiter, Value};
+use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
+use memchr::{memchr, memchr3_iter};
+use rowmill_domain::Delimiter;
 
-use super::detect::{HEAD, is_utf16, named_as_workbook, utf32};
+use super::detect::{named_as_workbook, utf16, utf32};
 use super::dialect::{self, DelimiterGuess};
 use super::error::ReadError;
 use super::options::ReadOptions;
 use super::row::RowCells;
 use super::rows::{Assembler, Halt};
 use super::sheet_select::select_sheet;
-use super::sink::{Cell, ReadSummary};
+use super::sink::ReadSummary;
 use super::text_encoding::{Decoder, TextEncoding};
+use super::text_row::TextRow;
 
 /// Bytes to read and decode at once.
 const CHUNK: usize = 64 << 10;
@@ -43,6 +44,7 @@ pub(crate) fn read(
     let mut parser = None;
     // The first record that could not be decoded.
     let mut broken = None;
+    let mut position = 0;
     loop {
         let read = file.read(&mut raw).map_err(io)?;
         let last = read == 0;
@@ -59,6 +61,15 @@ pub(crate) fn read(
             _ => text.len(),
         };
         let mut content = &text[..end];
+        if let Some(zero) = memchr(0, content.as_bytes()) {
+            parser.feed(&content[..zero], rows)?;
+            // In UTF-16 and UTF-32, most zero bytes are not characters.
+            let narrow = [UTF_8, WINDOWS_1252].map(TextEncoding::Known);
+            let byte = memchr(0, &raw[..read]).filter(|_| narrow.contains(&encoding));
+            let byte = byte.map(|at| position + at as u64 + 1);
+            return Err(zero_character(path, parser.row, byte).into());
+        }
+        position += read as u64;
         if lossy && broken.is_none() {
             let (before, after) = content.split_at(text.find('\u{fffd}').unwrap_or(0).min(end));
             parser.feed(before, rows)?;
@@ -90,6 +101,20 @@ fn end_of_content(text: &str) -> usize {
     content.len() + tail.find(CTRL_Z).unwrap_or(tail.len())
 }
 
+/// The error for a text that contains U+0000, which no value may contain. `byte` counts from 1.
+fn zero_character(path: &Path, record: u32, byte: Option<u64>) -> ReadError {
+    let place = match byte {
+        Some(byte) => format!("record {record} (byte {byte} of the file)"),
+        None => format!("record {record}"),
+    };
+    ReadError::NotAWorkbook {
+        file: path.to_owned(),
+        what: format!("contains a NUL character, which is not text, in {place}"),
+        advice: "if the rest of the file is complete, remove all NUL characters with a text editor or with \
+                 `tr -d '\\000'`, otherwise export it again",
+    }
+}
+
 /// The note for a file whose characters may have been decoded incorrectly.
 fn encoding_note(encoding: TextEncoding, broken: Option<u32>) -> Option<String> {
     let name = encoding.name();
@@ -106,20 +131,6 @@ fn encoding_note(encoding: TextEncoding, broken: Option<u32>) -> Option<String> 
         ),
         None => None,
     }
-}
-
-/// The byte order of UTF-16 without a byte order mark; `None` if the text is not UTF-16.
-fn utf16(bytes: &[u8]) -> Option<&'static Encoding> {
-    let head = bytes.get(..HEAD as usize).unwrap_or(bytes);
-    let zeros = |odd| {
-        head.iter()
-            .skip(odd)
-            .step_by(2)
-            .filter(|b| **b == 0)
-            .count()
-    };
-    let (even, odd) = (zeros(0), zeros(1));
-    is_utf16(head, even + odd).then_some(if odd >= even { UTF_16LE } else { UTF_16BE })
 }
 
 /// Detects the encoding from the byte order mark, otherwise from what the bytes are valid as.
@@ -193,16 +204,14 @@ enum State {
 
 struct Parser<'a> {
     path: &'a Path,
-    text_bytes: u64,
     /// `None`: every line is one value.
     delimiter: Option<u8>,
     /// How the delimiter was detected, unless it was given.
     guess: Option<DelimiterGuess>,
     state: State,
-    /// The start of a field that is quoted, or that continues in the next piece of text.
-    field: String,
+    fields: TextRow,
+    /// For rows that the assembler needs as cells.
     cells: RowCells,
-    column: u32,
     row: u32,
     after_cr: bool,
     /// Whether the first line is a delimiter declaration of Excel, such as `sep=;`.
@@ -229,13 +238,11 @@ impl<'a> Parser<'a> {
         };
         Parser {
             path,
-            text_bytes: limits.text_bytes,
             delimiter,
             guess,
             state: State::Start,
-            field: String::new(),
+            fields: TextRow::new(path, limits),
             cells: RowCells::new(path, limits),
-            column: 0,
             row: 1,
             after_cr: false,
             skip_first: declared.is_some(),
@@ -254,81 +261,60 @@ impl<'a> Parser<'a> {
                     text = &text[1..];
                 }
                 State::Quote if byte == b'"' => {
-                    self.field.push('"');
+                    self.fields.push("\"")?;
                     self.state = State::Quoted;
                     text = &text[1..];
                 }
                 State::Quoted => {
                     let end = memchr(b'"', text.as_bytes()).unwrap_or(text.len());
-                    self.push_text(&text[..end])?;
+                    self.fields.push(&text[..end])?;
                     if end < text.len() {
                         self.state = State::Quote;
                     }
                     text = text.get(end + 1..).unwrap_or_default();
                 }
-                State::Start | State::Plain | State::Quote => {
-                    self.state = State::Plain;
-                    let delimiter = self.delimiter.unwrap_or(b'\n');
-                    let Some(end) = memchr3(delimiter, b'\n', b'\r', text.as_bytes()) else {
-                        return Ok(self.push_text(text)?);
-                    };
-                    let (value, rest) = text.split_at(end);
-                    if self.field.is_empty() {
-                        self.check_length(value.len())?;
-                        self.add_cell(value)?;
-                    } else {
-                        self.push_text(value)?;
-                        self.end_field()?;
-                    }
-                    let byte = rest.as_bytes()[0];
-                    if Some(byte) != self.delimiter {
-                        self.after_cr = byte == b'\r';
-                        self.end_record(rows)?;
-                    }
-                    text = &rest[1..];
-                }
+                State::Start | State::Plain | State::Quote => text = self.plain(text, rows)?,
             }
         }
         Ok(())
     }
 
-    fn check_length(&self, bytes: usize) -> Result<(), ReadError> {
-        ReadError::check(self.path, "text_bytes", bytes as u64, self.text_bytes)
-    }
-
-    fn push_text(&mut self, text: &str) -> Result<(), ReadError> {
-        self.check_length(self.field.len() + text.len())?;
-        self.field.push_str(text);
-        Ok(())
-    }
-
-    /// Adds a cell with the text in `field`.
-    fn end_field(&mut self) -> Result<(), ReadError> {
-        let mut field = std::mem::take(&mut self.field);
-        let added = self.add_cell(&field);
-        field.clear();
-        self.field = field;
-        added
-    }
-
-    fn add_cell(&mut self, value: &str) -> Result<(), ReadError> {
-        if !value.is_empty() {
-            let mut text = self.cells.pool.take();
-            text.push_str(value);
-            let cell = Cell::Value(Value::Text(text));
-            self.cells.push(self.column, 0, cell)?;
+    /// Parses fields without quotes, or the rest of one, up to a quote at the start of a field, or to a
+    /// line end. Returns the rest of the text.
+    fn plain<'t>(&mut self, text: &'t str, rows: &mut Assembler) -> Result<&'t str, Halt> {
+        let bytes = text.as_bytes();
+        let delimiter = self.delimiter.unwrap_or(b'\n');
+        let mut start = 0;
+        for end in memchr3_iter(delimiter, b'\n', b'\r', bytes) {
+            self.fields.push(&text[start..end])?;
+            self.fields.end_field()?;
+            self.state = State::Start;
+            start = end + 1;
+            if Some(bytes[end]) != self.delimiter {
+                self.after_cr = bytes[end] == b'\r';
+                self.end_record(rows)?;
+                // The line feed after a carriage return is not a record.
+                if self.after_cr {
+                    return Ok(&text[start..]);
+                }
+            }
+            if bytes.get(start) == Some(&b'"') {
+                return Ok(&text[start..]);
+            }
         }
-        self.column = self.column.saturating_add(1);
-        self.state = State::Start;
-        Ok(())
+        if start < text.len() {
+            self.state = State::Plain;
+            self.fields.push(&text[start..])?;
+        }
+        Ok("")
     }
 
     fn end_record(&mut self, rows: &mut Assembler) -> Result<(), Halt> {
-        self.column = 0;
         if std::mem::take(&mut self.skip_first) {
-            self.cells.clear();
+            self.fields.clear();
         }
-        rows.row(self.row, &mut self.cells)?;
+        rows.texts(self.row, &self.fields, &mut self.cells)?;
+        self.fields.clear();
         self.row = self.row.saturating_add(1);
         Ok(())
     }
@@ -342,10 +328,13 @@ impl<'a> Parser<'a> {
                 ReadError::malformed(self.path, format!("record {}", self.row), what).into(),
             );
         }
-        if self.state != State::Start || self.column > 0 {
-            self.end_field()?;
+        if self.state != State::Start || self.fields.has_fields() {
+            self.fields.end_field()?;
             self.end_record(rows)?;
         }
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod paths;

@@ -190,10 +190,9 @@ fn head_text(head: &[u8]) -> Option<String> {
         TextEncoding::Utf32(order)
     } else if let Some((marked, _)) = Encoding::for_bom(head) {
         TextEncoding::Known(marked)
-    } else if is_utf16(head, zeros) {
-        let big = head.iter().step_by(2).filter(|b| **b == 0).count() * 2 > zeros;
-        TextEncoding::Known(if big { UTF_16BE } else { UTF_16LE })
-    } else if zeros == 0 {
+    } else if let Some(wide) = utf16(head) {
+        TextEncoding::Known(wide)
+    } else if zeros == 0 || is_text_with_zeros(head) {
         TextEncoding::Known(UTF_8)
     } else {
         return None;
@@ -203,10 +202,54 @@ fn head_text(head: &[u8]) -> Option<String> {
     Some(text.trim_start_matches('\u{feff}').to_owned())
 }
 
-/// Whether `head`, which contains `zeros` zero bytes, is UTF-16: in Western text every second byte is
-/// zero.
-pub(super) fn is_utf16(head: &[u8], zeros: usize) -> bool {
-    zeros > 0 && zeros * 5 >= head.len() * 2 && zeros * 5 <= head.len() * 3
+/// The byte order of UTF-16 without a byte order mark; `None` if `head` is not UTF-16.
+///
+/// In Western text every second byte is zero. In other scripts, only those of line ends, digits and
+/// delimiters are: then all are in the same half of a unit, and all units are characters of text.
+pub(super) fn utf16(head: &[u8]) -> Option<&'static Encoding> {
+    let head = head.get(..HEAD as usize).unwrap_or(head);
+    let (units, _) = head.as_chunks::<2>();
+    let zeros = |half: usize| units.iter().filter(|unit| unit[half] == 0).count();
+    let (even, odd) = (zeros(0), zeros(1));
+    let (all, bytes) = (even + odd, units.len() * 2);
+    let order = if odd >= even { UTF_16LE } else { UTF_16BE };
+    if all > 0 && all * 5 >= bytes * 2 && all * 5 <= bytes * 3 {
+        return Some(order);
+    }
+    let one_half = all > 1 && even.min(odd) == 0;
+    if !one_half || is_text_with_zeros(head) {
+        return None;
+    }
+    let unit = |unit: &[u8; 2]| match order == UTF_16LE {
+        true => u16::from_le_bytes(*unit),
+        false => u16::from_be_bytes(*unit),
+    };
+    let mut characters = char::decode_utf16(units.iter().map(unit)).peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            Ok(c) if is_of_text(c) => {}
+            // The last character of `head` may be incomplete.
+            Err(_) if characters.peek().is_none() => {}
+            _ => return None,
+        }
+    }
+    Some(order)
+}
+
+/// Whether a character occurs in texts.
+fn is_of_text(c: char) -> bool {
+    !c.is_control() || matches!(c, '\t' | '\n' | '\r' | '\u{c}' | '\u{1a}' | '\u{85}')
+}
+
+/// Whether `head` would be a text in UTF-8 or Windows-1252 if it had no zero bytes. Only few are zero.
+fn is_text_with_zeros(head: &[u8]) -> bool {
+    let zeros = head.iter().filter(|b| **b == 0).count();
+    let text = head.iter().filter(|b| **b != 0);
+    // Bytes from 0x80 on are control characters only in encodings that are not used.
+    let is_text = |b: &u8| *b >= 0x80 || is_of_text(char::from(*b));
+    zeros * 4 < head.len()
+        && text.clone().all(is_text)
+        && text.filter(|b| **b >= 0x80).count() * 2 < head.len()
 }
 
 /// The byte order of UTF-32, with or without a byte order mark; `None` if `head` is not UTF-32.

@@ -31,6 +31,9 @@ pub(crate) struct MergedRange {
     pub(crate) columns: (u32, u32),
 }
 
+/// Maximum number of merged ranges to keep of a row: as many as it has cells.
+pub(crate) const MERGES_MAX: usize = rowmill_domain::limits::SHEET_COLUMNS as usize;
+
 /// The texts of a header that spans two rows: an upper row with texts merged across columns, and the
 /// texts below them. `None` if `upper` is a complete header. `years` says that `lower` contains
 /// numbers. `row` is the index of the upper row and `first` the column of the first text, both from 0.

@@ -155,12 +155,26 @@ fn deliver(
     delivered: &mut Delivered,
     sink: &mut dyn RowSink,
 ) -> ControlFlow<()> {
-    let width = batch.cells.len() / batch.numbers.len().max(1);
+    let rows = batch.numbers.len().max(1);
     // A header always has at least one column.
-    let cells = batch.cells.chunks_exact_mut(width.max(1));
+    let width = |cells: usize| (cells / rows).max(1);
+    let cells = width(batch.cells.len());
+    let cells = batch.cells.chunks_exact_mut(cells);
     for (number, cells) in batch.numbers.iter().zip(cells) {
         delivered.up_to(*number, sink)?;
         sink.row(*number, cells)?;
+    }
+    let ends = batch.ends.chunks_exact(width(batch.ends.len()));
+    let mut texts = Vec::new();
+    let mut start = 0;
+    for (number, ends) in batch.numbers.iter().zip(ends) {
+        texts.clear();
+        for end in ends {
+            texts.push(&batch.text[start..*end]);
+            start = *end;
+        }
+        delivered.up_to(*number, sink)?;
+        sink.texts(*number, &texts)?;
     }
     ControlFlow::Continue(())
 }

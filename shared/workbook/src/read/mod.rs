@@ -32,6 +32,7 @@ mod spreadsheet_xml;
 mod string_table;
 mod styles;
 mod text_encoding;
+mod text_row;
 mod xls;
 mod xlsb;
 mod xlsx;

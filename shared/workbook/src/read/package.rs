@@ -59,7 +59,7 @@ pub(super) fn relations(
 
 /// Limits the memory of a list of parts: its texts, and its length, because each part is an entry of the
 /// archive.
-fn check(bytes: usize, parts: usize, limits: &ReadLimits) -> Result<(), ScanError> {
+pub(super) fn check(bytes: usize, parts: usize, limits: &ReadLimits) -> Result<(), ScanError> {
     ScanError::check("string_bytes", bytes as u64, limits.string_bytes)?;
     ScanError::check("entries", parts as u64 + 1, limits.entries)
 }

@@ -12,6 +12,7 @@ use super::options::ReadOptions;
 use super::reference::column_letters;
 use super::row::{RawCell, RawRow, RowCells};
 use super::sink::{BetterRow, Cell, Header, Origin, OutsideCell, ReadSummary};
+use super::text_row::TextRow;
 
 /// Rows to examine before deciding on the header: their values reveal columns without a header.
 const LOOKAHEAD_ROWS: usize = 1000;
@@ -63,13 +64,17 @@ pub(crate) enum RowMessage {
     Overflow(u32, Vec<Cell>, Vec<OutsideCell>),
 }
 
-/// Rows of equal width. The rows between them are blank.
+/// Rows of equal width, either all as cells or all as texts. The rows between them are blank.
 #[derive(Default)]
 pub(crate) struct RowBatch {
     /// The row numbers.
     pub numbers: Vec<u32>,
     /// The cells, row by row: as many per row as the header has columns.
     pub cells: Vec<Cell>,
+    /// The texts of all cells, one after the other.
+    pub text: String,
+    /// The end of each cell in `text`, row by row.
+    pub ends: Vec<usize>,
 }
 
 /// Assembles rows. Readers call [`Assembler::sheet`], then [`Assembler::row`] for each row that has
@@ -187,16 +192,7 @@ impl Assembler {
             self.replaced += replaced;
             self.first_replaced.get_or_insert(number);
         }
-        let limits = &self.options.limits;
-        if number <= self.last_row {
-            return Err(Halt::Unordered(ReadError::malformed(
-                &self.file,
-                format!("sheet `{}`, row {number}", self.sheet),
-                format_args!("it follows row {}", self.last_row),
-            )));
-        }
-        self.last_row = number;
-        ReadError::check(&self.file, "rows", u64::from(number), limits.rows)?;
+        self.check_number(number)?;
         self.bytes += bytes;
         if self.layout.is_some() {
             return self.append(number, cells);
@@ -221,6 +217,53 @@ impl Assembler {
             }
         }
         Ok(())
+    }
+
+    /// Adds a row of texts. `cells` is empty, and is used for a row that is needed as cells.
+    pub(crate) fn texts(
+        &mut self,
+        number: u32,
+        row: &TextRow,
+        cells: &mut RowCells,
+    ) -> Result<(), Halt> {
+        let within = self.layout.as_ref().and_then(|layout| {
+            let first = layout.first as usize;
+            row.within(first, layout.width).filter(|_| !row.is_empty())
+        });
+        let Some((text, ends)) = within else {
+            row.cells(cells)?;
+            return self.row(number, cells);
+        };
+        self.check_number(number)?;
+        self.count_row(number)?;
+        if !self.batch.cells.is_empty() || self.batch.ends.len() >= BATCH_CELLS {
+            self.flush()?;
+        }
+        self.next_row(number)?;
+        self.bytes += row.bytes();
+        let start = self.batch.text.len();
+        self.batch.text.push_str(text);
+        self.batch.ends.extend(ends.map(|end| start + end));
+        Ok(())
+    }
+
+    /// Checks the number of the next row.
+    fn check_number(&mut self, number: u32) -> Result<(), Halt> {
+        if number <= self.last_row {
+            return Err(Halt::Unordered(ReadError::malformed(
+                &self.file,
+                format!("sheet `{}`, row {number}", self.sheet),
+                format_args!("it follows row {}", self.last_row),
+            )));
+        }
+        self.last_row = number;
+        let rows = self.options.limits.rows;
+        Ok(ReadError::check(
+            &self.file,
+            "rows",
+            u64::from(number),
+            rows,
+        )?)
     }
 
     /// Forgets all rows: the reader begins the sheet again. `why` is the error if the sink has received
@@ -448,12 +491,7 @@ impl Assembler {
         if cells.is_empty() {
             return Ok(());
         }
-        if let Some(layout) = &self.layout {
-            let blank = u64::from(number - layout.row - 1);
-            self.cells += blank + layout.width as u64;
-            ReadError::check(&self.file, "cells", self.cells, self.options.limits.cells)?;
-            self.summary.rows += blank;
-        }
+        self.count_row(number)?;
         let start = self.begin_row(number)?;
         let Some(layout) = &mut self.layout else {
             return Ok(());
@@ -504,25 +542,37 @@ impl Assembler {
         self.send(RowMessage::Overflow(number, inside, outside.collect()))
     }
 
+    /// Counts a row that has values, and the blank rows before it.
+    fn count_row(&mut self, number: u32) -> Result<(), ReadError> {
+        let Some(layout) = &mut self.layout else {
+            return Ok(());
+        };
+        let blank = u64::from(number - layout.row - 1);
+        layout.row = number;
+        self.summary.rows += blank + 1;
+        self.cells += blank + layout.width as u64;
+        ReadError::check(&self.file, "cells", self.cells, self.options.limits.cells)
+    }
+
     /// Adds a row of empty cells to the batch and returns the index of its first cell.
     fn begin_row(&mut self, number: u32) -> Result<usize, Halt> {
-        if self.batch.numbers.len() >= BATCH_ROWS
-            || self.batch.cells.len() >= BATCH_CELLS
-            || self.bytes >= BATCH_BYTES
-        {
+        if !self.batch.ends.is_empty() || self.batch.cells.len() >= BATCH_CELLS {
             self.flush()?;
         }
-        let Some(layout) = &mut self.layout else {
-            return Ok(0);
-        };
-        layout.row = number;
-        self.summary.rows += 1;
-        self.batch.numbers.push(number);
+        self.next_row(number)?;
         let start = self.batch.cells.len();
-        self.batch
-            .cells
-            .resize_with(start + layout.width, || Cell::Empty);
+        let width = self.layout.as_ref().map_or(0, |layout| layout.width);
+        self.batch.cells.resize_with(start + width, || Cell::Empty);
         Ok(start)
+    }
+
+    /// Adds the number of a row to the batch.
+    fn next_row(&mut self, number: u32) -> Result<(), Halt> {
+        if self.batch.numbers.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES {
+            self.flush()?;
+        }
+        self.batch.numbers.push(number);
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Halt> {
@@ -532,6 +582,10 @@ impl Assembler {
         }
         let mut empty = self.returned.try_recv().unwrap_or_default();
         empty.numbers.clear();
+        empty.text.clear();
+        // Rows with long texts are rare.
+        empty.text.shrink_to(BATCH_BYTES as usize);
+        empty.ends.clear();
         // Whatever was not reused since the last batch will not be needed.
         self.recycled.clear();
         self.recycled.append(&mut empty.cells);

@@ -69,6 +69,16 @@ pub trait RowSink {
     /// Called for each data row that has a value, with its number in the sheet (from 1) and one cell
     /// per column of the header. Rows arrive in order. The sink may move values out of `cells`.
     fn row(&mut self, row: u32, cells: &mut [Cell]) -> ControlFlow<()>;
+    /// Called instead of [`RowSink::row`] for a row of delimited text, with one text per column; no
+    /// value is an empty text. Unless a sink implements it, the row arrives as cells.
+    fn texts(&mut self, row: u32, texts: &[&str]) -> ControlFlow<()> {
+        let cell = |text: &&str| match *text {
+            "" => Cell::Empty,
+            text => Cell::Value(Value::from(text)),
+        };
+        let mut cells: Vec<Cell> = texts.iter().map(cell).collect();
+        self.row(row, &mut cells)
+    }
     /// Called instead of [`RowSink::row`] for a row that also has values outside the columns of the
     /// header, because the header was decided on before the row was read. `outside` holds these
     /// values.

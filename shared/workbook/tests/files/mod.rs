@@ -120,7 +120,7 @@ pub(crate) fn ods(tables: &str, manifest: &str) -> Vec<u8> {
 /// The `content.xml` with these styles and tables.
 pub(crate) fn ods_content(styles: &str, tables: &str) -> String {
     let names = [
-        "office", "table", "text", "style", "number", "draw", "dc", "calcext",
+        "office", "table", "text", "style", "number", "draw", "dc", "fo", "calcext",
     ]
     .map(|n| format!("xmlns:{n}=\"urn:oasis:names:tc:opendocument:xmlns:{n}:1.0\""))
     .join(" ");

@@ -30,6 +30,19 @@ pub(crate) fn every(table: &mut Table) {
             "a | b\n2: 'ä | '2",
         ),
         (
+            "utf16-unmarked-cyrillic.csv",
+            utf16(
+                "имя;описание товара;цена\r\nЧай;Чёрный байховый;1\r\n",
+                false,
+            ),
+            "имя | описание товара | цена\n2: 'Чай | 'Чёрный байховый | '1",
+        ),
+        (
+            "utf16-unmarked-chinese.csv",
+            utf16("名称,说明\r\n绿茶,来自杭州西湖的龙井绿茶\r\n", false),
+            "名称 | 说明\n2: '绿茶 | '来自杭州西湖的龙井绿茶",
+        ),
+        (
             "latin1.csv",
             b"a;b\n\xe4;\x80\n".to_vec(),
             &format!("a | b\n2: 'ä | '€\n{LATIN1}"),
@@ -140,7 +153,46 @@ pub(crate) fn every(table: &mut Table) {
         &want,
     );
     let zero = [&b"a,b\n"[..], &b"1,2\n".repeat(3_000), b"\0,\xc3\xa4\n"].concat();
-    table.good("late-zero.csv", &zero, "a | b\n3001 rows");
+    table.bad(
+        "late-zero.csv",
+        &zero,
+        "in record 3002 (byte 12005 of the file)",
+    );
+}
+
+/// A NUL is reported with its place, wherever it is.
+pub(crate) fn zeros(table: &mut Table) {
+    let wide: Vec<u8> = "a,b\r\n1,2\r\n3,x\0y\r\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let far = format!("a,b\n{}1,x\0\n", "1,two\n".repeat(20_000));
+    for (name, bytes, place) in [
+        (
+            "zero.csv",
+            b"a,b\n1,x\0y\n".to_vec(),
+            "record 2 (byte 8 of the file)",
+        ),
+        (
+            "zeros.csv",
+            b"a,b\n1,2\n\0\0".to_vec(),
+            "record 3 (byte 9 of the file)",
+        ),
+        (
+            "latin1.csv",
+            b"a;b\n\xe4;\0\n".to_vec(),
+            "record 2 (byte 7 of the file)",
+        ),
+        (
+            "far.csv",
+            far.into_bytes(),
+            "record 20002 (byte 120008 of the file)",
+        ),
+        ("wide.csv", wide, "record 3; "),
+    ] {
+        let want = format!("contains a NUL character, which is not text, in {place}");
+        table.bad(name, &bytes, &want);
+    }
 }
 
 const LATIN1: &str = "The file is not UTF-8 and was read as Windows-1252. If characters look wrong, \

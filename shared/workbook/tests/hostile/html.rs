@@ -46,6 +46,13 @@ pub(crate) fn values(table: &mut Table) {
         ("number-shown", "<td x:num>-1.5</td>", "-1.5"),
         ("no-number", "<td x:num>1,5</td>", "'1,5"),
         ("forced", "<td x:str>1.5</td>", "'1.5"),
+        (
+            "full-text",
+            "<td x:str=\"00501 &amp; more\">###</td>",
+            "'00501 & more",
+        ),
+        ("spaces", "<td x:str=\" a  b \">a b</td>", "' a  b "),
+        ("empty-text", "<td x:str=\"\">a</td>", "'a"),
         ("true", "<td x:bool=\"TRUE\">WAHR</td>", "true"),
         ("error", "<td x:err=\"#N/A\">#NV</td>", "!#N/A"),
         (

@@ -189,6 +189,7 @@ fn every_file_produces_the_expected_values_or_error() {
     ods::packages(&mut table);
     xlsb::every(&mut table);
     delimited::every(&mut table);
+    delimited::zeros(&mut table);
     assert!(table.failures.is_empty(), "{}", table.failures.join("\n"));
     assert!(table.count >= 60, "{} files", table.count);
     if let Ok(status) = std::fs::read_to_string("/proc/self/status") {

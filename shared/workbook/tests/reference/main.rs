@@ -80,8 +80,9 @@ fn same(ours: &Cell, theirs: &Data) -> bool {
                 let ms = (*ours - chrono::NaiveTime::MIN).num_milliseconds() as f64;
                 (ms - theirs.as_f64() * 86_400_000.0).abs() <= 1.0
             }
-            // Numbers that Excel cannot display as a date stay numbers.
-            Value::Number(ours) => *ours == theirs.as_f64() && !(1.0..2_958_465.9).contains(ours),
+            // Numbers that Excel cannot display as a date stay numbers. In the 1904 date system the last
+            // day has the number 2957003.
+            Value::Number(ours) => *ours == theirs.as_f64() && !(1.0..2_957_003.9).contains(ours),
             _ => false,
         },
         _ => false,

@@ -162,3 +162,75 @@ proptest! {
         prop_assert_eq!(ours.0.len(), last);
     }
 }
+
+/// The number formats of columns are those of their data styles, in the notation of Excel.
+#[test]
+fn ods_number_formats_are_kept() {
+    let two = "<number:number number:decimal-places='2' number:min-integer-digits='1' number:grouping='true'/>\
+         <number:text> </number:text><number:currency-symbol>€</number:currency-symbol>";
+    let styles = format!(
+        "<number:date-style style:name='N1'><number:day number:style='long'/><number:text>.</number:text>\
+         <number:month number:style='long'/><number:text>.</number:text><number:year \
+         number:style='long'/></number:date-style>\
+         <number:currency-style style:name='N2P0'>{two}</number:currency-style>\
+         <number:currency-style style:name='N2'><style:text-properties fo:color='#ff0000'/>\
+         <number:text>-</number:text>{two}<style:map style:condition='value()&gt;=0' \
+         style:apply-style-name='N2P0'/></number:currency-style>\
+         <number:percentage-style style:name='N3'><number:number number:decimal-places='1' \
+         number:min-integer-digits='1'/><number:text>%</number:text></number:percentage-style>\
+         <number:date-style style:name='N4'><number:quarter/></number:date-style>{}",
+        (1..=4)
+            .map(|i| format!(
+                "<style:style style:name='c{i}' style:family='table-cell' style:data-style-name='N{i}'/>"
+            ))
+            .collect::<String>()
+    );
+    let cell = |style: u32, kind: &str, value: &str| {
+        let name = if kind == "date" {
+            "date-value"
+        } else {
+            "value"
+        };
+        format!(
+            "<table:table-cell table:style-name='c{style}' office:value-type='{kind}' office:{name}='{value}'/>"
+        )
+    };
+    let head: String = (0..5)
+        .map(|at| files::ods_text("", &format!("Column {at}")))
+        .collect();
+    let row = |money: &str| {
+        let cells = [
+            cell(1, "date", "2024-03-01"),
+            cell(2, "currency", money),
+            cell(3, "percentage", "0.125"),
+            cell(4, "date", "2024-03-01"),
+            cell(u32::from(money.len() > 3), "float", "1"),
+        ];
+        files::ods_row("", &cells.concat())
+    };
+    let table = format!(
+        "<table:table table:name='Data'>{}{}{}</table:table>",
+        files::ods_row("", &head),
+        row("12"),
+        row("-1234.5")
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.ods");
+    let content = files::ods_content(&styles, &table);
+    std::fs::write(&path, files::ods_package(content.as_bytes(), "")).unwrap();
+    let mut all = All::default();
+    let summary = read_rows(&path, &ReadOptions::default(), &mut all).unwrap();
+    let day = chrono::NaiveDate::from_ymd_opt(2024, 3, 1).unwrap();
+    assert_eq!(all.0[0].1[0], Cell::Value(Value::Date(day)));
+    assert_eq!(all.0[1].1[1], Cell::Value(Value::Number(-1234.5)));
+    let want = [
+        Some("dd.mm.yyyy"),
+        Some("#,##0.00 [$€];[Red]-#,##0.00 [$€]"),
+        Some("0.0%"),
+        // Excel has no quarters.
+        None,
+        // A number without a format, and one that is displayed as a date.
+        Some("dd.mm.yyyy"),
+    ];
+    assert_eq!(summary.formats, want.map(|code| code.map(str::to_owned)));
+}

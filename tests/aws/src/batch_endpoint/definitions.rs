@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use rowmill_domain::job::{JobDefinition, RetryStrategy};
+use rowmill_domain::job::{JobDefinition, Resources, RetryStrategy};
 use rowmill_domain::limits;
 use rowmill_ports::Jobs;
 use serde::Deserialize;
@@ -84,6 +84,13 @@ struct Container {
     #[serde(default)]
     resource_requirements: Vec<Requirement>,
     execution_role_arn: Option<String>,
+    ephemeral_storage: Option<EphemeralStorage>,
+}
+
+#[derive(Deserialize)]
+struct EphemeralStorage {
+    #[serde(rename = "sizeInGiB")]
+    size_in_gib: u32,
 }
 
 #[derive(Deserialize)]
@@ -100,7 +107,7 @@ struct Secret {
 }
 
 #[derive(Deserialize)]
-struct Requirement {
+pub(super) struct Requirement {
     #[serde(rename = "type")]
     kind: String,
     value: String,
@@ -121,21 +128,12 @@ fn once() -> RetryStrategy {
 }
 
 impl Register {
-    fn requirement(&self, kind: &str) -> Result<f64, Fault> {
-        let all = &self.container_properties.resource_requirements;
-        let value = all.iter().find(|r| r.kind == kind);
-        value.and_then(|r| r.value.parse().ok()).ok_or_else(|| {
-            Fault::client(format!(
-                "Container properties should not be empty for {kind} in resourceRequirements."
-            ))
-        })
-    }
-
     fn definition(self) -> Result<JobDefinition, Fault> {
         if self.kind != "container" {
             return Err(Fault::client("Job Definition type must be container here."));
         }
-        let (vcpu, memory) = (self.requirement("VCPU")?, self.requirement("MEMORY")?);
+        let all = &self.container_properties.resource_requirements;
+        let (vcpu, memory) = (requirement(all, "VCPU")?, requirement(all, "MEMORY")?);
         let memory_mib = memory as u32;
         let container = self.container_properties;
         if self.platform_capabilities.iter().any(|p| p == "FARGATE") {
@@ -146,13 +144,18 @@ impl Register {
                 ));
             }
             fargate_size(vcpu, memory_mib)?;
+        } else if container.ephemeral_storage.is_some() {
+            return Err(Fault::client("ephemeralStorage is only for Fargate jobs."));
         }
         Ok(JobDefinition {
             name: self.job_definition_name,
             image: container.image,
             command: container.command,
-            vcpu,
-            memory_mib,
+            resources: Resources {
+                vcpu,
+                memory_mib,
+                storage_gib: container.ephemeral_storage.map(|s| s.size_in_gib),
+            },
             environment: container
                 .environment
                 .into_iter()
@@ -169,7 +172,17 @@ impl Register {
     }
 }
 
-fn fargate_size(vcpu: f64, memory: u32) -> Result<(), Fault> {
+/// The value of a requirement of this type.
+pub(super) fn requirement(all: &[Requirement], kind: &str) -> Result<f64, Fault> {
+    let value = all.iter().find(|r| r.kind == kind);
+    value.and_then(|r| r.value.parse().ok()).ok_or_else(|| {
+        Fault::client(format!(
+            "Container properties should not be empty for {kind} in resourceRequirements."
+        ))
+    })
+}
+
+pub(super) fn fargate_size(vcpu: f64, memory: u32) -> Result<(), Fault> {
     if limits::fargate_memory(vcpu).is_some_and(|offered| offered.contains(memory)) {
         return Ok(());
     }

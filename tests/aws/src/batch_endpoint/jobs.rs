@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use rowmill_domain::job::{
-    Dependency, JobDetail, JobId, JobName, JobStatus, RetryStrategy, SubmitJob,
+    Dependency, JobDetail, JobId, JobName, JobStatus, Resources, RetryStrategy, SubmitJob,
 };
 use rowmill_domain::limits;
 use rowmill_ports::{JobFilter, Jobs};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::definitions::{Timeout, Variable};
+use super::definitions::{Requirement, Timeout, Variable, fargate_size, requirement};
 use super::error::Fault;
 use super::{Service, arn, queue_arn};
 
@@ -28,6 +28,9 @@ struct Submit {
     job_queue: String,
     job_definition: String,
     array_properties: Option<ArrayProperties>,
+    share_identifier: Option<String>,
+    #[serde(default)]
+    scheduling_priority_override: u32,
     #[serde(default)]
     depends_on: Vec<Dependency>,
     #[serde(default)]
@@ -44,9 +47,12 @@ struct ArrayProperties {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Overrides {
     #[serde(default)]
     environment: Vec<Variable>,
+    #[serde(default)]
+    resource_requirements: Vec<Requirement>,
 }
 
 pub(super) async fn submit(State(service): State<Arc<Service>>, Json(body): Json<Value>) -> Answer {
@@ -66,12 +72,19 @@ pub(super) async fn submit(State(service): State<Arc<Service>>, Json(body): Json
         .lock()
         .unwrap()
         .local(&asked.job_definition)?;
+    // All queues of the template have a fair-share scheduling policy.
+    if asked.share_identifier.is_none() {
+        return Err(Fault::client("shareIdentifier must be specified."));
+    }
+    let resources = asked.container_overrides.resources()?;
     let environment = asked.container_overrides.environment;
     let job = SubmitJob {
         name: asked.job_name,
         queue: queue_name(&asked.job_queue),
         definition,
         array_size: asked.array_properties.and_then(|a| a.size),
+        priority: asked.scheduling_priority_override,
+        resources,
         depends_on: asked.depends_on,
         environment: environment.into_iter().map(|v| (v.name, v.value)).collect(),
         retry: asked.retry_strategy,
@@ -85,6 +98,23 @@ pub(super) async fn submit(State(service): State<Arc<Service>>, Json(body): Json
         "jobName": job.name,
         "jobId": id,
     })))
+}
+
+impl Overrides {
+    /// vCPUs and memory, if the request has them: both or none.
+    fn resources(&self) -> Result<Option<Resources>, Fault> {
+        if self.resource_requirements.is_empty() {
+            return Ok(None);
+        }
+        let vcpu = requirement(&self.resource_requirements, "VCPU")?;
+        let memory_mib = requirement(&self.resource_requirements, "MEMORY")? as u32;
+        fargate_size(vcpu, memory_mib)?;
+        Ok(Some(Resources {
+            vcpu,
+            memory_mib,
+            storage_gib: None,
+        }))
+    }
 }
 
 fn job_arn(id: &JobId) -> String {
@@ -121,7 +151,13 @@ impl Service {
         let submitted = self.submitted.lock().unwrap();
         let submitted = submitted.get(parent).cloned().unwrap_or_default();
         let mut shape = summary(job);
-        shape["jobQueue"] = json!(queue_arn(&self.queue));
+        if !job.children.is_empty() {
+            let counts = job.children.iter();
+            let counts = counts.map(|(status, count)| (status.name().to_owned(), json!(count)));
+            shape["arrayProperties"]["statusSummary"] = Value::Object(counts.collect());
+        }
+        let queue = submitted["jobQueue"].as_str().unwrap_or(&self.queue);
+        shape["jobQueue"] = json!(queue_arn(&queue_name(queue)));
         shape["jobDefinition"] = submitted["jobDefinition"].clone();
         shape["tags"] = submitted["tags"].clone();
         shape["dependsOn"] = match &submitted["dependsOn"] {

@@ -48,7 +48,7 @@ fn arn(resource: &str) -> String {
 pub struct Setup {
     /// Its socket. The caller binds it, to know the address before the endpoint starts.
     pub listener: std::net::TcpListener,
-    /// The name of the only queue.
+    /// The name of the queue. The queue for On-Demand has the name that belongs to it.
     pub queue: String,
     /// Maximum number of concurrent attempts.
     pub slots: usize,

@@ -206,6 +206,7 @@ fn form(value: &str) -> String {
 #[derive(Clone)]
 pub(super) struct Deliverer {
     copies: usize,
+    stack: String,
     pattern: String,
     ministack: String,
     lambda: aws_sdk_lambda::Client,
@@ -217,22 +218,19 @@ impl Deliverer {
         deliver: Deliver,
         ministack: &Emulator,
         lambda: aws_sdk_lambda::Client,
+        stack: &str,
     ) -> Deliverer {
         let mut deliverer = Deliverer {
             copies: if deliver == Deliver::Twice { 2 } else { 1 },
+            stack: stack.to_owned(),
             pattern: String::new(),
             ministack: ministack.url(),
             lambda,
             troubles: Arc::default(),
         };
-        let rules = deliverer.events("ListRules", json!({})).await;
-        let rules = rules["Rules"].as_array().unwrap();
-        let of_batch = rules
-            .iter()
-            .filter_map(|rule| rule["EventPattern"].as_str());
-        let of_batch: Vec<_> = of_batch.filter(|text| text.contains("aws.batch")).collect();
-        assert_eq!(of_batch.len(), 1, "{rules:?}");
-        deliverer.pattern = of_batch[0].to_owned();
+        let of_batch = patterns(&deliverer.ministack).await;
+        assert_eq!(of_batch.len(), 1, "{of_batch:?}");
+        deliverer.pattern.clone_from(&of_batch[0]);
         deliverer
     }
 
@@ -261,7 +259,7 @@ impl Deliverer {
     /// Whether the deployed rule matches the event, according to ministack.
     async fn matches(&self, event: &Value) -> bool {
         let body = json!({ "Event": event.to_string(), "EventPattern": self.pattern });
-        let answer = self.events("TestEventPattern", body).await;
+        let answer = events(&self.ministack, "TestEventPattern", body).await;
         answer["Result"].as_bool().unwrap()
     }
 
@@ -291,7 +289,7 @@ impl Deliverer {
             let call = self
                 .lambda
                 .invoke()
-                .function_name(format!("{STACK}-{stage}"));
+                .function_name(format!("{}-{stage}", self.stack));
             let call = call.payload(Blob::new(event.to_string()));
             let answer = match call.send().await {
                 Ok(answer) => answer,
@@ -312,18 +310,36 @@ impl Deliverer {
         self.troubles.lock().unwrap().push(trouble);
         None
     }
+}
 
-    async fn events(&self, operation: &str, body: Value) -> Value {
-        let request = http::client()
-            .post(&self.ministack)
-            .header("content-type", "application/x-amz-json-1.1")
-            .header("x-amz-target", format!("AWSEvents.{operation}"))
-            .header("authorization", signed_for("events"))
-            .body(body.to_string());
-        let response = request.send().await.unwrap();
-        let status = response.status();
-        let text = response.text().await.unwrap();
-        assert!(status.is_success(), "{operation}: {text}");
-        serde_json::from_str(&text).unwrap()
-    }
+/// Whether the rule for Batch's events and the functions exist.
+pub(super) async fn is_deployed(ministack: &Emulator) -> bool {
+    !patterns(&ministack.url()).await.is_empty()
+}
+
+/// The patterns of the rules for Batch's events.
+async fn patterns(ministack: &str) -> Vec<String> {
+    let rules = events(ministack, "ListRules", json!({})).await;
+    let rules = rules["Rules"].as_array().unwrap();
+    let patterns = rules.iter().filter_map(|rule| {
+        // The smoke test has a rule of its own, without functions.
+        let name = rule["Name"].as_str().unwrap_or_default();
+        (!name.ends_with("-smoke")).then(|| rule["EventPattern"].as_str())?
+    });
+    let of_batch = patterns.filter(|text| text.contains("aws.batch"));
+    of_batch.map(str::to_owned).collect()
+}
+
+async fn events(ministack: &str, operation: &str, body: Value) -> Value {
+    let request = http::client()
+        .post(ministack)
+        .header("content-type", "application/x-amz-json-1.1")
+        .header("x-amz-target", format!("AWSEvents.{operation}"))
+        .header("authorization", signed_for("events"))
+        .body(body.to_string());
+    let response = request.send().await.unwrap();
+    let status = response.status();
+    let text = response.text().await.unwrap();
+    assert!(status.is_success(), "{operation}: {text}");
+    serde_json::from_str(&text).unwrap()
 }

@@ -27,17 +27,33 @@ use rowmill_domain::run::Work;
 use rowmill_domain::{RunId, RunItem, keys};
 use rowmill_ports::Runs;
 use serde_json::Value;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::batch_endpoint::{BatchEndpoint, Setup};
 use crate::emulators::{self, Emulator};
 use crate::http;
 use crate::record;
+use crate::run_tables::RunTables;
 
 use deliver::Deliverer;
 pub use deliver::{Deliver, LOSES_EVENTS};
 pub use mails::Mail;
+
+/// A pipeline for measurements: one step in this process, and one derived column.
+pub const MEASURED_PIPELINE: &str = r#"
+[input]
+key = ["ID"]
+types = { ID = "text" }
+[[step]]
+kind = "sentiment"
+column = "Note"
+[[column]]
+name = "double"
+value = "row.Amount * 2.0"
+[batch]
+records_per_child = 10000
+"#;
 
 /// The stack's name.
 pub const STACK: &str = "rowmill";
@@ -49,10 +65,110 @@ pub const RECIPIENT: &str = "you@example.com";
 /// The maximum time of a run in a test. It takes seconds on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// A deployed stack. Dropping it stops everything.
-pub struct Deployment {
+/// What stands in for an account of AWS. Dropping it stops everything.
+pub struct Account {
     /// The endpoint for AWS Batch.
     pub batch: BatchEndpoint,
+    stack: String,
+    ministack: Emulator,
+    moto: Emulator,
+    /// Instead of ministack for DynamoDB, for many records.
+    run_tables: Option<RunTables>,
+    _state: TempDir,
+}
+
+impl Account {
+    /// Starts the emulators for a stack with this name. The channel receives Batch's events. Children run
+    /// `wrapper`, followed by the path of the built enrich.
+    pub async fn start(stack: &str, wrapper: &[&str]) -> (Account, UnboundedReceiver<Value>) {
+        let enrich = rowmill_tests_local::program::built("enrich-under-test");
+        let mut program: Vec<_> = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        program.push(enrich.display().to_string());
+        Account::start_with(stack, program, false).await
+    }
+
+    /// Children run `program`. With `many_records`, DynamoDB is [`RunTables`].
+    async fn start_with(
+        stack: &str,
+        program: Vec<String>,
+        many_records: bool,
+    ) -> (Account, UnboundedReceiver<Value>) {
+        let state = TempDir::new().unwrap();
+        let moto = Emulator::moto();
+        mails::prepare(&moto, SENDER, stack).await;
+
+        let mut setup = Setup::new(&format!("{stack}-fargate"), Path::new(""));
+        setup.program = program;
+        let batch = format!("http://{}", setup.listener.local_addr().unwrap());
+        let ministack = Emulator::ministack_with(&[
+            ("AWS_ENDPOINT_URL_BATCH".into(), batch),
+            ("AWS_ENDPOINT_URL_SESV2".into(), moto.url()),
+            // Part of the address of the API, which must be a name.
+            ("MINISTACK_HOST".into(), "localhost".into()),
+            // Lambda waits one minute, then two; a test must see failures sooner.
+            ("LAMBDA_ASYNC_RETRY_BASE_SECONDS".into(), "0.5".into()),
+        ]);
+        let run_tables = match many_records {
+            true => Some(RunTables::start(&ministack.url()).await),
+            false => None,
+        };
+        setup.environment = emulators::environment(&[("", &ministack)])
+            .into_iter()
+            .chain(run_tables.as_ref().map(endpoint))
+            .chain([(record::APP.to_owned(), record::JOB.to_owned())])
+            .collect::<BTreeMap<_, _>>();
+        let (batch, events) = BatchEndpoint::start(&state.path().join("batch"), setup).await;
+        let account = Account {
+            batch,
+            stack: stack.to_owned(),
+            ministack,
+            moto,
+            run_tables,
+            _state: state,
+        };
+        (account, events)
+    }
+
+    /// The environment of a program whose calls go to this account.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let services = emulators::environment(&[("", &self.ministack), ("SESV2", &self.moto)]);
+        let batch = ("AWS_ENDPOINT_URL_BATCH".to_owned(), self.batch.url());
+        let tables = self.run_tables.as_ref().map(endpoint);
+        services.into_iter().chain([batch]).chain(tables).collect()
+    }
+
+    /// The template for ministack, next to the functions that it deploys.
+    pub fn template(&self) -> NamedTempFile {
+        stack::template(&stack::functions())
+    }
+
+    /// Delivers Batch's events once something has deployed the stack.
+    pub async fn deliver(&self, events: UnboundedReceiver<Value>) {
+        let lambda = aws_sdk_lambda::Client::new(&self.ministack.sdk_config());
+        while !deliver::is_deployed(&self.ministack).await {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        let deliverer = Deliverer::new(Deliver::Once, &self.ministack, lambda, &self.stack).await;
+        deliverer.run(events).await;
+    }
+
+    /// The output of ministack and Batch, for the message of a failed test.
+    pub fn logs(&self) -> String {
+        format!(
+            "-- ministack\n{}\n{}",
+            self.ministack.log(),
+            self.batch.output()
+        )
+    }
+}
+
+fn endpoint(tables: &RunTables) -> (String, String) {
+    ("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), tables.url())
+}
+
+/// A deployed stack. Dropping it stops everything.
+pub struct Deployment {
+    account: Account,
     /// The ledger of the functions.
     pub ledger: Arc<DynamoLedger>,
     /// Batch's events, with [`Deliver::ByHand`].
@@ -62,9 +178,14 @@ pub struct Deployment {
     config: SdkConfig,
     s3: aws_sdk_s3::Client,
     lambda: aws_sdk_lambda::Client,
-    ministack: Emulator,
-    moto: Emulator,
-    _state: TempDir,
+}
+
+impl std::ops::Deref for Deployment {
+    type Target = Account;
+
+    fn deref(&self) -> &Account {
+        &self.account
+    }
 }
 
 /// An upload.
@@ -84,36 +205,31 @@ impl Deployment {
         wrapper: &[&str],
         parameters: &[(&str, &str)],
     ) -> Deployment {
+        let account = Account::start(STACK, wrapper).await;
+        Deployment::on(account, deliver, parameters).await
+    }
+
+    /// Like [`Deployment::start`], for many records: children run this enrich, and the tables of runs are
+    /// [`RunTables`].
+    pub async fn start_for_many_records(deliver: Deliver, enrich: &Path) -> Deployment {
+        let program = vec![enrich.display().to_string()];
+        let account = Account::start_with(STACK, program, true).await;
+        Deployment::on(account, deliver, &[]).await
+    }
+
+    async fn on(
+        (account, events): (Account, UnboundedReceiver<Value>),
+        deliver: Deliver,
+        parameters: &[(&str, &str)],
+    ) -> Deployment {
         let built = stack::functions();
-        let state = TempDir::new().unwrap();
-        let moto = Emulator::moto();
-        mails::prepare(&moto, SENDER, STACK).await;
-
-        let mut setup = Setup::new(&format!("{STACK}-fargate"), Path::new(""));
-        setup.program = wrapper.iter().map(|word| (*word).to_owned()).collect();
-        let enrich = rowmill_tests_local::program::built("enrich-under-test");
-        setup.program.push(enrich.display().to_string());
-        let batch = format!("http://{}", setup.listener.local_addr().unwrap());
-        let ministack = Emulator::ministack_with(&[
-            ("AWS_ENDPOINT_URL_BATCH".into(), batch),
-            ("AWS_ENDPOINT_URL_SESV2".into(), moto.url()),
-            // Part of the address of the API, which must be a name.
-            ("MINISTACK_HOST".into(), "localhost".into()),
-            // Lambda waits one minute, then two; a test must see failures sooner.
-            ("LAMBDA_ASYNC_RETRY_BASE_SECONDS".into(), "0.5".into()),
-        ]);
-        setup.environment = emulators::environment(&[("", &ministack)])
-            .into_iter()
-            .chain([(record::APP.to_owned(), record::JOB.to_owned())])
-            .collect::<BTreeMap<_, _>>();
-        let (batch, events) = BatchEndpoint::start(&state.path().join("batch"), setup).await;
-
+        let ministack = &account.ministack;
         let config = ministack.sdk_config();
-        let s3 = s3(&config);
+        let s3 = crate::stack::client(&config);
         let lambda = aws_sdk_lambda::Client::new(&config);
-        let outputs = stack::deploy(&ministack, &s3, &built, STACK, parameters).await;
-        deliver.connect(&ministack, &s3, &lambda, &outputs).await;
-        let deliverer = Deliverer::new(deliver, &ministack, lambda.clone()).await;
+        let outputs = stack::deploy(ministack, &s3, &built, STACK, parameters).await;
+        deliver.connect(ministack, &s3, &lambda, &outputs).await;
+        let deliverer = Deliverer::new(deliver, ministack, lambda.clone(), STACK).await;
         let events = match deliver {
             Deliver::ByHand => Some(tokio::sync::Mutex::new(events)),
             Deliver::Once | Deliver::Twice => {
@@ -123,16 +239,13 @@ impl Deployment {
         };
         Deployment {
             ledger: Arc::new(DynamoLedger::new(&config, STACK)),
-            batch,
             events,
             outputs,
             deliverer,
             config,
             s3,
             lambda,
-            ministack,
-            moto,
-            _state: state,
+            account,
         }
     }
 
@@ -184,6 +297,23 @@ impl Deployment {
             run: RunId::new(bucket, key, &object.version, object.time, pipeline),
             event: rowmill_events::s3_created_event(&object, put.e_tag().unwrap_or_default()),
         }
+    }
+
+    /// The bytes of an object in the work bucket.
+    pub async fn object(&self, key: &str) -> Vec<u8> {
+        let get = self.s3.get_object().bucket(self.output("WorkBucket"));
+        let object = get.key(key).send().await.unwrap();
+        object.body.collect().await.unwrap().to_vec()
+    }
+
+    /// The key of the only object in the work bucket with this prefix and ending.
+    pub async fn object_ending(&self, prefix: &str, ending: &str) -> String {
+        let list = self.s3.list_objects_v2().bucket(self.output("WorkBucket"));
+        let listed = list.prefix(prefix).send().await.unwrap();
+        let keys = listed.contents().iter().filter_map(|object| object.key());
+        let found: Vec<_> = keys.filter(|key| key.ends_with(ending)).collect();
+        assert_eq!(found.len(), 1, "{found:?} in {prefix}");
+        found[0].to_owned()
     }
 
     /// Waits until the run satisfies the condition and returns it.
@@ -286,9 +416,10 @@ impl Deployment {
         let asked = self.lambda.get_function_configuration();
         let found = asked.function_name(name).send().await.unwrap();
         let found = found.environment.and_then(|e| e.variables).unwrap();
-        let services = emulators::environment(&[("", &self.ministack), ("SESV2", &self.moto)]);
-        let batch = ("AWS_ENDPOINT_URL_BATCH".to_owned(), self.batch.url());
-        found.into_iter().chain(services).chain([batch]).collect()
+        found
+            .into_iter()
+            .chain(self.account.environment())
+            .collect()
     }
 
     /// The path of the deployed program of a function.
@@ -324,15 +455,6 @@ impl Deployment {
         letters
     }
 
-    /// The output of ministack and Batch, for the message of a failed test.
-    pub fn logs(&self) -> String {
-        format!(
-            "-- ministack\n{}\n{}",
-            self.ministack.log(),
-            self.batch.output()
-        )
-    }
-
     /// Requests a URL of the deployed API and follows redirects, as a browser does.
     pub async fn get(&self, url: &str) -> (u16, Vec<u8>) {
         let host = url.split('/').nth(2).unwrap_or_default();
@@ -344,10 +466,4 @@ impl Deployment {
         let status = response.status().as_u16();
         (status, response.bytes().await.unwrap().to_vec())
     }
-}
-
-/// A client with path-style addresses, because `<bucket>.127.0.0.1` is not a valid host name.
-fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
-    let config = aws_sdk_s3::config::Builder::from(config).force_path_style(true);
-    aws_sdk_s3::Client::from_conf(config.build())
 }

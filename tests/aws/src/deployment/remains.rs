@@ -9,7 +9,9 @@ use crate::http;
 /// The run's objects with all their versions, its table and its schedule.
 pub(super) async fn of(config: &SdkConfig, bucket: &str, stack: &str, run: &RunId) -> Vec<String> {
     let mut all = Vec::new();
-    let versions = super::s3(config).list_object_versions().bucket(bucket);
+    let versions = crate::stack::client(config)
+        .list_object_versions()
+        .bucket(bucket);
     let versions = versions.prefix(keys::run_prefix(run)).send().await.unwrap();
     for version in versions.versions() {
         all.push(format!("{version:?}"));

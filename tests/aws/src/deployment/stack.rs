@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
+use tempfile::NamedTempFile;
 
 use crate::emulators::{self, Emulator};
 use rowmill_tests_local::program::root;
@@ -42,6 +43,23 @@ pub(super) fn program(built: &Path, stage: &str) -> PathBuf {
     built.join(function).join("bootstrap")
 }
 
+/// The template for ministack. It is in the directory of the functions, because it has relative paths to
+/// them. Each deployment has its own file.
+pub(super) fn template(built: &Path) -> NamedTempFile {
+    let template = tempfile::Builder::new()
+        .prefix("ministack-")
+        .suffix(".json")
+        .tempfile_in(built)
+        .unwrap();
+    let rewritten = Command::new(python::venv("emulator-venv", "emulators.txt"))
+        .arg(root().join("tests/python/for_ministack.py"))
+        .args([&built.join("template.yaml"), template.path()])
+        .output()
+        .unwrap();
+    assert!(rewritten.status.success(), "{rewritten:?}");
+    template
+}
+
 /// Deploys as a user does and returns the outputs of the stack.
 pub(super) async fn deploy(
     ministack: &Emulator,
@@ -57,19 +75,7 @@ pub(super) async fn deploy(
     let create = s3.create_bucket().bucket(bucket);
     let create = create.create_bucket_configuration(here);
     create.send().await.unwrap();
-    // In the directory of the functions because it has relative paths to them. Each deployment has its
-    // own file.
-    let template = tempfile::Builder::new()
-        .prefix("ministack-")
-        .suffix(".json")
-        .tempfile_in(built)
-        .unwrap();
-    let rewritten = Command::new(python::venv("emulator-venv", "emulators.txt"))
-        .arg(root().join("tests/python/for_ministack.py"))
-        .args([&built.join("template.yaml"), template.path()])
-        .output()
-        .unwrap();
-    assert!(rewritten.status.success(), "{rewritten:?}");
+    let template = template(built);
     let architecture = match std::env::consts::ARCH {
         "aarch64" => "arm64",
         other => other,

@@ -6,3 +6,4 @@ mod mail;
 mod preview;
 mod resume;
 mod runs;
+mod smoke;

@@ -94,6 +94,7 @@ async fn an_array_runs_its_program_with_batchs_environment_and_reports_every_sta
     let job = json!({
         "jobName": "array",
         "jobQueue": queue_arn("main"),
+        "shareIdentifier": "rowmill",
         "jobDefinition": registered["jobDefinitionArn"],
         "arrayProperties": { "size": 2 },
         "containerOverrides": { "environment": [{ "name": "FROM_JOB", "value": "2" }] },
@@ -129,7 +130,14 @@ async fn every_registration_is_a_revision_and_an_inactive_revision_accepts_no_jo
     let listed = bench.call("describejobdefinitions", asked).await.unwrap();
     assert_eq!(listed["jobDefinitions"].as_array().unwrap().len(), 1);
     assert_eq!(listed["jobDefinitions"][0]["revision"], 2);
-    let job = |definition: &str| json!({ "jobName": "a", "jobQueue": "main", "jobDefinition": definition });
+    let job = |definition: &str| {
+        json!({
+            "jobName": "a",
+            "jobQueue": "main",
+            "shareIdentifier": "rowmill",
+            "jobDefinition": definition,
+        })
+    };
     bench.call("submitjob", job("same")).await.unwrap();
     let refused = bench.call("submitjob", job("same:1")).await.unwrap_err();
     assert_eq!((refused.0, refused.1.as_str()), (400, "ClientException"));
@@ -153,6 +161,7 @@ async fn invalid_requests_are_refused_with_the_errors_of_batch() {
         json!({
             "jobName": "a",
             "jobQueue": "main",
+            "shareIdentifier": "rowmill",
             "jobDefinition": "good",
             "arrayProperties": { "size": size },
         })

@@ -25,12 +25,7 @@ fn source(delay: Duration) -> Source {
 fn pipeline(source: &Source) -> String {
     format!(
         r#"
-[[step]]
-kind = "http"
-url = "{}/{{{{ row.Amount }}}}"
-allow_hosts = ["127.0.0.1"]
-[step.outputs]
-value = {{ json = "$.value", type = "number" }}
+{}
 [[column]]
 name = "check"
 value = "value - row.Amount * 3"
@@ -38,7 +33,7 @@ value = "value - row.Amount * 3"
 records_per_child = 184
 concurrency = 4
 "#,
-        source.url()
+        source.step()
     )
 }
 
@@ -222,4 +217,50 @@ fn processes_naming(path: &Path) -> Vec<u32> {
         }
     }
     found
+}
+
+/// The database of queue and jobs is lost while the ledger stays. The run goes on, and no stored record is
+/// requested again.
+#[test]
+fn a_run_whose_queue_is_lost_goes_on() {
+    let source = source(Duration::from_millis(20));
+    let job = Job::new(&Book::numbered(400), &pipeline(&source));
+    let lose = || {
+        for name in ["cloud.db", "cloud.db-wal", "cloud.db-shm"] {
+            let _ = std::fs::remove_file(job.out().join(".rowmill").join(name));
+        }
+    };
+    let killed = |when: &mut dyn FnMut() -> bool| {
+        let mut child = start(&job, &[]);
+        wait_until("it is time to kill", Duration::from_secs(60), when);
+        kill(child.id(), Signal::KILL);
+        child.wait().unwrap();
+        lose();
+    };
+    let ledger = job.out().join(".rowmill/ledger.db");
+    killed(&mut || ledger.exists());
+    std::thread::sleep(Duration::from_millis(50));
+    for hits in [1, 150, 300] {
+        killed(&mut || source.hits().len() >= hits);
+    }
+    let ran = job.run(&[]).expect(0);
+    assert!(ran.stderr.contains("cloud.db was lost"), "{}", ran.stderr);
+    assert_eq!(ran.json["ok"], 400);
+    assert!(job.result().texts("check").iter().all(|v| v == "0"));
+    assert_eq!(job.mails(), 1);
+    // Records in progress, and those that wait half a second to be stored, are requested again.
+    let requests: u32 = source.hits().values().sum();
+    assert!(requests < 400 + 3 * 80, "{requests} requests");
+
+    // A retry whose request is lost.
+    let run = ran.json["run_id"].as_str().unwrap();
+    let retry = |args: &[&str]| {
+        let args = [&["retry", run, "--where", "row.Amount < 5"], args].concat();
+        job.control(&args)
+    };
+    let first = retry(&[]).expect(0);
+    assert_eq!(first.json["records"], 400);
+    lose();
+    let shown = job.run(&[]).expect(0);
+    assert_eq!(shown.json["run_id"], first.json["run_id"]);
 }

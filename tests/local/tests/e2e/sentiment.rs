@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rowmill_domain::job::Resources;
 use rowmill_domain::record::Columns;
 use rowmill_domain::{Record, Row, Value};
 use rowmill_pipeline::{SentimentStep, Step, StepKind};
@@ -16,6 +17,7 @@ fn step() -> Box<dyn Runner> {
             column: "Text".into(),
         }),
         image: None,
+        resources: Resources::SMALLEST,
     };
     runner(&step, &StepDeps::new(1, ".")).unwrap()
 }

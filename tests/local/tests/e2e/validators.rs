@@ -1,11 +1,9 @@
 //! Result workbooks and emails pass validators that nobody here wrote: Microsoft's Open XML SDK,
 //! mailparser, html-validate, and Python's strict policy for mail.
 
-use std::path::Path;
-
 use rowmill_tests_local::program::Job;
+use rowmill_tests_local::validators::{Validated, validate};
 use rowmill_tests_local::workbook::{Book, Cell};
-use rowmill_tests_local::{node, python};
 
 /// A program that answers with `text` for every record.
 fn answers(job: &Job, text: &str) {
@@ -170,23 +168,14 @@ fn results_and_mails_of_every_kind_pass_third_party_validators() {
         workbooks += u64::from(copy("input-result.xlsx"));
         assert!(copy("input-mail.eml"), "{name}: no email");
     }
-    validate(folder.path(), workbooks, jobs.len());
-}
-
-fn validate(folder: &Path, workbooks: u64, mails: usize) {
-    let output = node::run("validate.mjs", &[folder]);
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    println!("{stdout}");
-    assert!(output.status.success(), "{stderr}");
-    let counts: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     // The run that fails early has no workbook.
-    assert_eq!(counts["workbooks"], workbooks);
-    assert_eq!(workbooks, mails as u64 - 1);
-    assert_eq!(counts["mails"], mails);
-    assert_eq!(counts["attachments"], workbooks);
-    assert_eq!(
-        python::run("strict_mail.py", &[folder]).trim(),
-        mails.to_string()
-    );
+    let mails = jobs.len() as u64;
+    assert_eq!(workbooks, mails - 1);
+    let expected = Validated {
+        workbooks,
+        mails,
+        pages: mails,
+        attachments: workbooks,
+    };
+    assert_eq!(validate(folder.path()), expected);
 }

@@ -60,6 +60,15 @@ pub(crate) struct Bench {
 impl Bench {
     /// Empty buckets, ledger and queues. Batch accepts jobs and does not run them.
     pub(crate) fn new() -> Bench {
+        Bench::with_clock(1.0)
+    }
+
+    /// The same, with a Batch that accepts many jobs per second.
+    pub(crate) fn with_fast_batch() -> Bench {
+        Bench::with_clock(1e-6)
+    }
+
+    fn with_clock(clock_scale: f64) -> Bench {
         let directory = TempDir::new().unwrap();
         let at = |name: &str| directory.path().join(name);
         let bucket = |name: &str, versioned| Bucket {
@@ -76,7 +85,7 @@ impl Bench {
             environment: Default::default(),
             logs: at("logs"),
             chaos: None,
-            clock_scale: 1.0,
+            clock_scale,
         };
         let objects = Arc::new(objects);
         let batch_config = config.clone();
@@ -93,7 +102,7 @@ impl Bench {
         let faulty_scheduler: Arc<dyn Scheduler> = Arc::new(Faulty::new(scheduler, faults.clone()));
         Bench {
             split: Split {
-                inbox: faulty_objects,
+                inbox: faulty_objects.clone(),
                 work: work.clone(),
                 runs: faulty_ledger.clone(),
                 outcomes: faulty_ledger.clone(),
@@ -116,6 +125,7 @@ impl Bench {
                     stack: "rowmill".into(),
                     image: "image".into(),
                     capacity: Capacity::Ec2,
+                    topic: None,
                     region: None,
                 },
             },
@@ -124,6 +134,7 @@ impl Bench {
                 outcomes: faulty_ledger.clone(),
                 coordination: faulty_ledger,
                 work,
+                inbox: WorkBucket::new(INBOX, faulty_objects),
                 jobs: faulty_jobs,
                 topic: faulty_topic,
                 scheduler: faulty_scheduler,

@@ -2,7 +2,7 @@
 //! stalled.
 
 use crate::bench::{Bench, STALLED_AFTER, at};
-use rowmill_cleanup::SweepAction;
+use rowmill_cleanup::{Finding, Mode};
 use rowmill_domain::event::{Invocation, Reported};
 use rowmill_domain::message::RunMessage;
 use rowmill_domain::{RunId, keys};
@@ -46,7 +46,7 @@ async fn a_stalled_run_is_restarted_and_checked_until_it_is_cleaned_up() {
     let bench = Bench::new();
     let run = split(&bench).await;
     let moved = bench.cleanup.due(&run, &at("due", 1)).await.unwrap();
-    assert_eq!(moved, [SweepAction::Resubmitted { run: run.clone() }]);
+    assert_eq!(moved, [Finding::NotSubmitted { run: run.clone() }]);
     assert_eq!(next(&bench, &run), seconds_after(&at("", 1)));
 
     bench.submit.handle(&run, &at("submit", 1)).await.unwrap();
@@ -60,7 +60,7 @@ async fn a_stalled_run_is_restarted_and_checked_until_it_is_cleaned_up() {
     // Reported, but cleanup did not run.
     bench.deliver(&run, at("report", 2).now).await;
     let moved = bench.cleanup.due(&run, &at("due", 3)).await.unwrap();
-    assert_eq!(moved, [SweepAction::Cleaned { run: run.clone() }]);
+    assert_eq!(moved, [Finding::NotCleaned { run: run.clone() }]);
     assert_eq!(bench.due(), []);
     assert_eq!(bench.objects_under(keys::RUNS).await, []);
     // A check that was already delivered.
@@ -106,7 +106,11 @@ async fn the_sweep_schedules_a_lost_check_again() {
         .cloud
         .with(|conn| conn.execute("DELETE FROM schedule", ()))
         .unwrap();
-    bench.cleanup.sweep(&at("sweep", 1)).await.unwrap();
+    bench
+        .cleanup
+        .sweep(Mode::Repair, &at("sweep", 1))
+        .await
+        .unwrap();
     assert_eq!(next(&bench, &run), seconds_after(&at("", 1)));
 }
 

@@ -11,20 +11,25 @@ use serde_json::{Value, json};
 use crate::bench::{Bench, INBOX, at};
 
 /// The payloads in `events/` and the stages that accept each.
-const PAYLOADS: [(&str, &[&str]); 13] = [
+const PAYLOADS: [(&str, &[&str]); 18] = [
     ("api-download", &[]),
     ("batch-child", &[]),
     ("batch-job-failed", &[]),
     ("batch-job-succeeded", &[]),
     ("cleanup-reported", &["cleanup"]),
     ("cleanup-schedule", &["cleanup"]),
+    ("cleanup-sweep", &["cleanup"]),
     ("s3-put", &["split"]),
     ("s3-put-in-sns", &["split"]),
     ("sns-bounce", &[]),
-    ("sns-check", &["submit", "cleanup"]),
-    ("sns-due", &["submit", "cleanup"]),
-    ("sns-failed", &["submit", "cleanup"]),
-    ("sns-split", &["submit", "cleanup"]),
+    ("sns-check", &["split", "submit", "cleanup"]),
+    ("sns-due", &["split", "submit", "cleanup"]),
+    ("sns-failed", &["split", "submit", "cleanup"]),
+    ("sns-retry", &["split", "submit", "cleanup"]),
+    ("sns-split", &["split", "submit", "cleanup"]),
+    ("sns-stop", &["split", "submit", "cleanup"]),
+    ("sns-upload", &["split", "submit", "cleanup"]),
+    ("split-retry", &["split"]),
 ];
 
 fn events() -> std::path::PathBuf {

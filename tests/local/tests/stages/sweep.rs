@@ -1,21 +1,26 @@
 //! The sweep: it restarts stalled runs and removes data that belongs to no run.
 
 use crate::bench::{Bench, WORK, at};
-use rowmill_cleanup::{CleanupError, SweepAction};
+use rowmill_cleanup::{CleanupError, Finding, Mode};
 use rowmill_domain::event::Reported;
 use rowmill_domain::job::JobStatus;
 use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::Work;
+use rowmill_domain::second_round::NO_CAPACITY;
 use rowmill_domain::{RunId, RunState, keys};
 use rowmill_ports::{Claim, Coordination, Jobs, Objects, Outcomes, Put, RunPatch, TablePlan};
 use rowmill_runs::Transition;
 
 const INPUT: &str = "id\n1\n2\n";
 
-async fn sweep(bench: &Bench, hours: u32) -> Vec<SweepAction> {
-    let swept = bench.cleanup.sweep(&at("sweep", hours)).await.unwrap();
+async fn sweep(bench: &Bench, hours: u32) -> Vec<Finding> {
+    let swept = bench
+        .cleanup
+        .sweep(Mode::Repair, &at("sweep", hours))
+        .await
+        .unwrap();
     assert!(swept.errors.is_empty(), "{:?}", swept.errors);
-    swept.actions
+    swept.findings
 }
 
 /// A run that is split and not submitted.
@@ -40,7 +45,7 @@ async fn a_run_that_was_never_submitted_is_submitted_again() {
     let run = split(&bench).await;
     assert_eq!(
         sweep(&bench, 1).await,
-        [SweepAction::Resubmitted { run: run.clone() }]
+        [Finding::NotSubmitted { run: run.clone() }]
     );
     let message = RunMessage::Split { run: run.clone() };
     assert_eq!(bench.published(), [message.clone(), message]);
@@ -74,7 +79,10 @@ async fn a_run_whose_split_was_abandoned_ends_with_a_mail() {
     assert_eq!(bench.item(&run).await.state, RunState::Splitting);
     assert_eq!(
         sweep(&bench, 1).await,
-        [SweepAction::SplitFailed { run: run.clone() }]
+        [Finding::SplitAbandoned {
+            run: run.clone(),
+            file: "a.csv".into()
+        }]
     );
     let failure = bench.item(&run).await.failure.unwrap();
     assert!(failure.what.contains("a.csv"), "{failure:?}");
@@ -82,13 +90,16 @@ async fn a_run_whose_split_was_abandoned_ends_with_a_mail() {
         bench.published(),
         [RunMessage::Failed {
             run: run.clone(),
-            failure
+            failure: failure.clone()
         }]
     );
     // Report did not receive the message, so it is published again.
     assert_eq!(
         sweep(&bench, 2).await,
-        [SweepAction::FailureRepeated { run: run.clone() }]
+        [Finding::FailureUnreported {
+            run: run.clone(),
+            failure: failure.clone()
+        }]
     );
     assert_eq!(bench.published().len(), 2);
     // A late retry of split does not revive the run.
@@ -106,7 +117,7 @@ async fn jobs_whose_end_event_was_lost_are_checked() {
     bench.batch.terminate(&job.id, "test").await.unwrap();
     assert_eq!(
         sweep(&bench, 1).await,
-        [SweepAction::JobsEnded { run: run.clone() }]
+        [Finding::NotReported { run: run.clone() }]
     );
     assert_eq!(
         bench.published().last(),
@@ -118,7 +129,7 @@ async fn jobs_whose_end_event_was_lost_are_checked() {
     assert!(started.await.unwrap());
     assert_eq!(
         sweep(&bench, 2).await,
-        [SweepAction::JobsEnded { run: run.clone() }]
+        [Finding::NotReported { run: run.clone() }]
     );
     // Report holds the claim.
     let owner = at("report", 3);
@@ -132,45 +143,53 @@ async fn jobs_whose_end_event_was_lost_are_checked() {
 }
 
 #[tokio::test]
-async fn a_waiting_job_is_logged_and_terminated_only_if_batch_says_that_it_can_never_run() {
+async fn a_job_that_waits_too_long_is_abandoned_with_the_reason_that_batch_gives() {
     let array = "[batch]\nrecords_per_child = 1\n";
+    let never = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - It needs more than there is";
+    let capacity = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill it";
     for (pipeline, status) in [("", JobStatus::Runnable), (array, JobStatus::Pending)] {
-        let mut bench = Bench::new();
-        bench.pipeline("p", pipeline).await;
-        let event = bench.upload("p/a.csv", INPUT, &[]).await;
-        let run = rowmill_split::run_id(&event);
-        bench.split.handle(&event, &at("split", 0)).await.unwrap();
-        bench.submit.handle(&run, &at("submit", 0)).await.unwrap();
-        let job = bench.jobs().await.remove(0);
-        assert_eq!(job.status, status);
-        // Batch's clock determines when the job was created.
-        let created = chrono::DateTime::from_timestamp_millis(job.created_at.unwrap()).unwrap();
-        let mut cx = at("sweep", 0);
-        cx.now = created + crate::bench::HOUR * 5;
-        let swept = bench.cleanup.sweep(&cx).await.unwrap();
-        assert_eq!(swept.actions, []);
-
-        cx.now = created + crate::bench::HOUR * 7;
-        let capacity = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY - Service cannot fulfill it";
-        for why in ["", capacity] {
+        for (why, start) in [
+            ("", NO_CAPACITY),
+            (capacity, NO_CAPACITY),
+            (never, "the job can never start"),
+        ] {
+            let mut bench = Bench::new();
+            bench.pipeline("p", pipeline).await;
+            let event = bench.upload("p/a.csv", INPUT, &[]).await;
+            let run = rowmill_split::run_id(&event);
+            bench.split.handle(&event, &at("split", 0)).await.unwrap();
+            bench.submit.handle(&run, &at("submit", 0)).await.unwrap();
+            let job = bench.jobs().await.remove(0);
+            assert_eq!(job.status, status);
             bench.batch_says(why);
-            let swept = bench.cleanup.sweep(&cx).await.unwrap();
-            let expected = SweepAction::JobWaits {
-                run: run.clone(),
-                job: job.name.clone(),
-                why: why.into(),
+            // Batch's clock determines when the job was created.
+            let created = chrono::DateTime::from_timestamp_millis(job.created_at.unwrap()).unwrap();
+            let mut cx = at("sweep", 0);
+            cx.now = created + crate::bench::HOUR * 5;
+            let swept = bench.cleanup.sweep(Mode::Repair, &cx).await.unwrap();
+            assert_eq!(swept.findings, []);
+
+            cx.now = created + crate::bench::HOUR * 7;
+            let swept = bench.cleanup.sweep(Mode::Repair, &cx).await.unwrap();
+            let [
+                Finding::JobStuck {
+                    run: found,
+                    job: name,
+                    ..
+                },
+            ] = &swept.findings[..]
+            else {
+                panic!("{:?}", swept.findings)
             };
-            assert_eq!(swept.actions, [expected]);
-            assert_eq!(bench.jobs().await[0].status, status);
+            assert_eq!((found, name), (&run, &job.name));
+            let job = bench.jobs().await.remove(0);
+            assert_eq!(job.status, JobStatus::Failed);
+            let reason = job.status_reason.unwrap();
+            assert!(
+                reason.starts_with(start) && reason.contains(why),
+                "{reason}"
+            );
         }
-        bench.batch_says("MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - It needs more than there is");
-        let swept = bench.cleanup.sweep(&cx).await.unwrap();
-        let expected = SweepAction::JobGivenUp { run, job: job.name };
-        assert_eq!(swept.actions, [expected]);
-        let job = bench.jobs().await.remove(0);
-        assert_eq!(job.status, JobStatus::Failed);
-        let reason = job.status_reason.unwrap();
-        assert!(reason.contains("JOB_RESOURCE_REQUIREMENT"), "{reason}");
     }
 }
 
@@ -199,10 +218,10 @@ async fn data_of_no_run_is_removed() {
     assert_eq!(
         sweep(&bench, 0).await,
         [
-            SweepAction::TableDropped {
+            Finding::StrayTable {
                 run: unknown.clone()
             },
-            SweepAction::ObjectsDeleted {
+            Finding::StrayObjects {
                 run: unknown.clone()
             },
         ]
@@ -229,7 +248,7 @@ async fn data_of_no_run_is_removed() {
     bench.deliver(&run, at("report", 0).now).await;
     assert_eq!(
         sweep(&bench, 1).await,
-        [SweepAction::Cleaned { run: run.clone() }]
+        [Finding::NotCleaned { run: run.clone() }]
     );
     assert_eq!(bench.ledger.list_tables().await.unwrap(), []);
     assert_eq!(
@@ -243,10 +262,7 @@ async fn data_of_no_run_is_removed() {
         .put(WORK, &keys::chunk(&run, 0), "x".into(), Put::default())
         .await
         .unwrap();
-    assert_eq!(
-        sweep(&bench, 1).await,
-        [SweepAction::ObjectsDeleted { run }]
-    );
+    assert_eq!(sweep(&bench, 1).await, [Finding::StrayObjects { run }]);
 }
 
 #[tokio::test]

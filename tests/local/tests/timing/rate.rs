@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rowmill_tests_local::program::{Job, Ran};
+use rowmill_tests_local::program::Job;
+use rowmill_tests_local::server::Server;
 use rowmill_tests_local::source::{Answer, Source};
 use rowmill_tests_local::workbook::Book;
-use rustix::process::{Pid, Signal, kill_process};
 
 /// A source that records when each path was requested.
 struct Timed {
@@ -95,28 +95,22 @@ fn concurrent_children_share_one_rate() {
 fn concurrent_runs_share_one_rate() {
     let _alone = crate::alone();
     let source = Timed::start();
-    let pipeline = source.pipeline(304);
-    let job = Job::new(&Book::numbered(304), &pipeline);
-    let mut first = job.command(&["--slots", "32"]).spawn().unwrap();
+    let job = Job::new(&Book::numbered(304), &source.pipeline(304));
+    let server = Server::start_with(job.folder(), &job.out(), &["--slots", "32"]);
+    let first = server.run(&server.upload(&job.workbook, "job"), "job");
     let deadline = Instant::now() + Duration::from_secs(60);
     while source.times("/").len() < 50 {
         assert!(Instant::now() < deadline, "the first run does not start");
         std::thread::sleep(Duration::from_millis(5));
     }
-    let pid = Pid::from_raw(first.id() as i32).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
-    assert_eq!(first.wait().unwrap().code(), Some(130));
-    let before = source.times("/0").len();
-
-    // A command continues all unfinished runs of its state directory.
     let second = job.folder().join("second.xlsx");
     let rows = (0..160).map(|n| vec![format!("second-{n}")]);
     Book::new(&["ID"], rows).save(&second);
-    let ran = job.command_on(&second, &["--slots", "32"]).output();
-    let ran = Ran::from(ran.unwrap()).expect(0);
-    assert_eq!(ran.json["ok"], 160);
+    let second = server.run(&server.upload(&second, "job"), "job");
+    assert_eq!(server.ended(&second)["counts"]["ok"], 160);
+    assert_eq!(server.ended(&first)["counts"]["ok"], 304);
 
-    let (first, second) = (&source.times("/0")[before..], source.times("/second"));
+    let (first, second) = (source.times("/0"), source.times("/second"));
     let both = first.iter().filter(|t| **t > second[0]).count();
     assert!(
         both > 100,

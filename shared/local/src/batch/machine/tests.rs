@@ -46,6 +46,8 @@ impl Fixture {
             id: JobId(id.into()),
             name: JobName(id.into()),
             queue: "main".into(),
+            memory_mib: None,
+            priority: 0,
             size,
             command: Vec::new(),
             environment: BTreeMap::new(),

@@ -98,7 +98,8 @@ async fn every_job_ends_once_and_correctly_although_its_host_is_killed_repeatedl
         if kills % 4 != 3 {
             wait_for_file(&ready).await;
         }
-        let wait = Duration::from_millis(rand::random_range(0..80));
+        // Longer each time: on a busy machine, a host needs more time to end a job.
+        let wait = Duration::from_millis(rand::random_range(0..80 + kills));
         tokio::time::sleep(wait).await;
         kill(host);
         kills += 1;

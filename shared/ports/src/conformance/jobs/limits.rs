@@ -141,6 +141,7 @@ fn refusals(base: &SubmitJob, first: &JobId) -> Vec<Case> {
             job.tags.insert("k".repeat(key), "v".repeat(value));
         })
     };
+    let ranked = |priority| with(&|job| job.priority = priority);
     let tags = |count: usize| {
         with(&|job| job.tags = (0..count).map(|n| (n.to_string(), String::new())).collect())
     };
@@ -196,6 +197,11 @@ fn refusals(base: &SubmitJob, first: &JobId) -> Vec<Case> {
             Some(tagged(limits::TAG_KEY_MAX, limits::TAG_VALUE_MAX)),
             tagged(limits::TAG_KEY_MAX, limits::TAG_VALUE_MAX + 1),
         ),
+        (
+            "priority 9,999",
+            Some(ranked(limits::PRIORITY_MAX)),
+            ranked(limits::PRIORITY_MAX + 1),
+        ),
         ("a tag's key", None, tagged(limits::TAG_KEY_MAX + 1, 1)),
         (
             "50 tags",
@@ -236,7 +242,14 @@ fn retry(attempts: u32, rules: usize) -> RetryStrategy {
 
 fn bad_definitions() -> Vec<(&'static str, JobDefinition)> {
     let base = || definition("suite-bad");
+    let stored = |gib| {
+        let mut definition = base();
+        definition.resources.storage_gib = Some(gib);
+        definition
+    };
     vec![
+        ("storage", stored(limits::FARGATE_STORAGE_INCLUDED_GIB)),
+        ("storage", stored(limits::FARGATE_STORAGE_MAX_GIB + 1)),
         ("name", definition(&"a".repeat(limits::JOB_NAME_MAX + 1))),
         (
             "attempts",

@@ -3,6 +3,9 @@
 
 mod budget;
 mod document;
+#[cfg(any(test, feature = "fuzzing"))]
+#[allow(unreachable_pub, reason = "the fuzz targets reach it")]
+pub mod fuzzing;
 mod gathered;
 mod json_path;
 mod output;

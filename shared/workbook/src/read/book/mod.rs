@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::archive::{Archive, Entry, Part};
 use super::error::ReadError;
+use super::limits::ReadLimits;
 use super::options::ReadOptions;
 use super::origin;
 use super::package;
@@ -26,6 +27,17 @@ pub(super) struct Package<'a> {
 pub(super) struct Workbook {
     pub(super) sheets: Vec<SheetEntry>,
     pub(super) is_1904: bool,
+    bytes: usize,
+}
+
+impl Workbook {
+    /// Adds a sheet, within the limits on lists of parts.
+    pub(super) fn add(&mut self, sheet: SheetEntry, limits: &ReadLimits) -> Result<(), ScanError> {
+        self.bytes += sheet.name.len() + sheet.relation.len();
+        package::check(self.bytes, self.sheets.len(), limits)?;
+        self.sheets.push(sheet);
+        Ok(())
+    }
 }
 
 /// A sheet as listed in the main part.

@@ -1,5 +1,6 @@
 //! Reads the tables of a page. Many programs save them as `.xls`. Each table is a sheet. A cell is text
-//! unless Excel's `x:num` says otherwise.
+//! unless Excel's `x:num` says otherwise. What `x:num` and `x:str` contain takes precedence over the
+//! displayed text.
 
 mod formats;
 mod text;
@@ -19,7 +20,7 @@ use super::delimited;
 use super::detect::{HEAD, utf32};
 use super::error::ReadError;
 use super::foreign::SAVE;
-use super::header::MergedRange;
+use super::header::{MERGES_MAX, MergedRange};
 use super::number_format::FormatKind;
 use super::options::ReadOptions;
 use super::rows::{Assembler, Halt};
@@ -234,7 +235,8 @@ impl Visitor for Survey {
     }
 
     fn cell(&mut self, table: usize, cell: FoundCell) -> Result<(), Halt> {
-        let value = !cell.text.is_empty() || cell.tag.get(b"x:num").is_some_and(|n| !n.is_empty());
+        let hidden = |name: &[u8]| cell.tag.get(name).is_some_and(|value| !value.is_empty());
+        let value = !cell.text.is_empty() || hidden(b"x:num") || hidden(b"x:str");
         if let Some(table) = self.tables.get_mut(table)
             && value
             && table.last.replace(cell.row) != Some(cell.row)
@@ -273,7 +275,8 @@ impl Visitor for Merges {
                 rows: (cell.row, cell.last.0),
                 columns: (cell.column, cell.last.1),
             };
-            if range.rows.1 > range.rows.0 || range.columns.1 > range.columns.0 {
+            let merged = range.rows.1 > range.rows.0 || range.columns.1 > range.columns.0;
+            if merged && self.found.len() < MERGES_MAX {
                 self.found.push(range);
             }
         }
@@ -327,6 +330,9 @@ impl TableRows<'_> {
     fn value(&mut self, cell: FoundCell) -> (u32, Cell) {
         let FoundCell { text, tag, .. } = cell;
         let own = |value: String| Some(value).filter(|value| !value.is_empty());
+        if let Some(text) = tag.get(b"x:str").and_then(own) {
+            return (0, Cell::Value(Value::Text(text)));
+        }
         if let Some(error) = tag.get(b"x:err") {
             let error = own(error).unwrap_or(text);
             return (0, Cell::Error(error));

@@ -133,6 +133,17 @@ impl Shown<'_> {
         }
     }
 
+    /// Whether the text is that of a boolean. LibreOffice saves a boolean that a formula computes as a
+    /// number, unless the cell has a format for booleans.
+    fn is_bool(self, value: bool) -> bool {
+        let mut text = String::new();
+        self.append_to(&mut text);
+        let text = text.trim();
+        BOOLEANS
+            .iter()
+            .any(|(yes, no)| text == if value { *yes } else { *no })
+    }
+
     /// The text, if it is an error code.
     fn error(self) -> Option<String> {
         let bytes = match self {
@@ -149,6 +160,22 @@ impl Shown<'_> {
         is_error(code).then(|| code.to_owned())
     }
 }
+
+/// What LibreOffice displays for true and false, in the languages of most documents.
+const BOOLEANS: [(&str, &str); 12] = [
+    ("TRUE", "FALSE"),
+    ("WAHR", "FALSCH"),
+    ("VRAI", "FAUX"),
+    ("VERDADERO", "FALSO"),
+    ("VERO", "FALSO"),
+    ("VERDADEIRO", "FALSO"),
+    ("WAAR", "ONWAAR"),
+    ("PRAWDA", "FAŁSZ"),
+    ("SANT", "FALSKT"),
+    ("SAND", "FALSK"),
+    ("ИСТИНА", "ЛОЖЬ"),
+    ("DOĞRU", "YANLIŞ"),
+];
 
 /// Whether a text is an error code, in any language: `#DIV/0!`, `#N/A`, `#WERT!`, `Err:502`.
 fn is_error(text: &str) -> bool {
@@ -218,6 +245,11 @@ impl CellContext {
             (CellKind::Void, _) => None,
             (CellKind::Number, Some(_)) if head.constant.is_some() => {
                 head.constant.map(|value| Cell::Value(Value::Bool(value)))
+            }
+            (CellKind::Number, Some(raw @ (b"0" | b"1")))
+                if head.formula && shown.is_bool(raw == b"1") =>
+            {
+                Some(Cell::Value(Value::Bool(raw == b"1")))
             }
             (CellKind::Number, Some(raw)) => Some(self.number(raw, format)),
             (CellKind::Date, Some(raw)) => text_of(raw).map(|text| date(&text, format)),
@@ -417,6 +449,23 @@ mod tests {
                 "0",
                 "false",
             ),
+            (
+                "formula='of:=[.A1]&gt;1' value-type='float' value='1'",
+                "WAHR",
+                "true",
+            ),
+            (
+                "formula='of:=[.A1]&gt;1' value-type='float' value='0'",
+                "FALSE",
+                "false",
+            ),
+            // Not what the number means, and not a formula.
+            (
+                "formula='of:=[.A1]' value-type='float' value='0'",
+                "TRUE",
+                "0",
+            ),
+            ("value-type='float' value='1'", "TRUE", "1"),
             (
                 "value-type='boolean' boolean-value='yes'",
                 "",

@@ -1,6 +1,7 @@
 //! Streams OpenDocument spreadsheets: ods archives and flat documents (fods).
 
 mod cell;
+mod format;
 #[cfg(test)]
 mod paths;
 mod styles;
@@ -30,6 +31,8 @@ use table::Table;
 
 /// The part of a manifest to examine. Real manifests have a few kilobytes.
 const MANIFEST_BYTES: u64 = 16 << 20;
+/// What a table costs in the list of tables, in bytes, besides its name.
+const PER_TABLE: u64 = 32;
 
 /// Why content could not be read.
 enum ContentError {
@@ -190,7 +193,8 @@ impl<'a> Document<'a> {
             }
             .into(),
         })?;
-        let mut summary = rows.finish(&|_| None)?;
+        let codes = self.styles.codes();
+        let mut summary = rows.finish(&|id| codes.get(&id).cloned())?;
         summary.hidden(skipped.unwrap_or(0));
         Ok(summary)
     }
@@ -215,7 +219,7 @@ impl<'a> Document<'a> {
                     b"table" if in_spreadsheet => {
                         let title = scanner.text_attribute(&attributes, b"name");
                         let title = title.unwrap_or_default();
-                        names += title.len() as u64;
+                        names += title.len() as u64 + PER_TABLE;
                         ScanError::check("string_bytes", names, self.options.limits.string_bytes)?;
                         let style = scanner.attribute(&attributes, b"style-name");
                         let visible = style.is_none_or(|style| !self.styles.is_hidden(style));

@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
-use crate::read::number_format::FormatKind;
+use super::format;
+use crate::read::number_format::{FormatKind, classify};
 use crate::read::xml::{Event, ScanError, Scanner};
 
 /// Memory overhead per name in bytes.
@@ -18,15 +19,37 @@ struct CellStyle {
 
 /// A number format.
 struct Format {
+    id: u32,
     kind: FormatKind,
-    /// The format of its first section, which applies to positive numbers, if it has sections.
-    first: Option<Vec<u8>>,
+    is_text: bool,
+    /// The conditions under which other formats apply, and their names.
+    sections: Vec<(String, Vec<u8>)>,
+    /// Its code in the notation of Excel, without those of its sections.
+    code: Option<String>,
+}
+
+/// What cells of a style display.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Display {
+    pub(super) kind: FormatKind,
+    /// The ID of the number format; 0 if there is none.
+    pub(super) format: u32,
+}
+
+impl Display {
+    /// That of cells without a style.
+    pub(super) const PLAIN: Display = Display {
+        kind: FormatKind::Number,
+        format: 0,
+    };
 }
 
 /// The styles of a document.
 #[derive(Default)]
 pub(super) struct Styles {
     formats: HashMap<Vec<u8>, Format>,
+    /// The number of formats so far.
+    ids: u32,
     cells: HashMap<Vec<u8>, CellStyle>,
     hidden: HashSet<Vec<u8>>,
     bytes: u64,
@@ -37,27 +60,52 @@ const PARENTS_MAX: usize = 16;
 
 impl Styles {
     /// What cells of a style display.
-    pub(super) fn kind(&self, style: &[u8]) -> FormatKind {
+    pub(super) fn display(&self, style: &[u8]) -> Display {
         let mut style = self.cells.get(style);
         for _ in 0..PARENTS_MAX {
             let Some(found) = style else { break };
             if let Some(format) = &found.format {
-                return self.format(format);
+                let format = self.formats.get(format);
+                return format.map_or(Display::PLAIN, |format| Display {
+                    kind: self.kind(format),
+                    format: format.id,
+                });
             }
             style = found
                 .parent
                 .as_ref()
                 .and_then(|parent| self.cells.get(parent));
         }
-        FormatKind::Number
+        Display::PLAIN
     }
 
-    fn format(&self, name: &[u8]) -> FormatKind {
-        let format = self.formats.get(name);
-        let first = format
-            .and_then(|format| format.first.as_ref())
-            .and_then(|first| self.formats.get(first));
-        first.or(format).map_or(FormatKind::Number, |f| f.kind)
+    /// What a format displays: its first section, which applies to positive numbers, if it has sections.
+    fn kind(&self, format: &Format) -> FormatKind {
+        let first = format.sections.first();
+        let first = first.and_then(|(_, name)| self.formats.get(name));
+        first.unwrap_or(format).kind
+    }
+
+    /// The codes of the formats that Excel has, by ID.
+    pub(super) fn codes(&self) -> HashMap<u32, String> {
+        let codes = self.formats.values();
+        codes
+            .filter_map(|format| Some((format.id, self.code(format)?)))
+            .collect()
+    }
+
+    fn code(&self, format: &Format) -> Option<String> {
+        let sections: Vec<(&str, &str)> = format
+            .sections
+            .iter()
+            .map(|(condition, name)| {
+                let code = self.formats.get(name)?.code.as_deref()?;
+                Some((condition.as_str(), code))
+            })
+            .collect::<Option<_>>()?;
+        let code = format::with_sections(format.is_text, format.code.as_deref()?, &sections)?;
+        // A value must not become one of another kind when the result is read.
+        (code != "General" && classify(&code) == self.kind(format)).then_some(code)
     }
 
     /// Whether tables of a style are hidden.
@@ -136,7 +184,8 @@ impl Styles {
                 }
                 b"date-style" | b"time-style" | b"number-style" | b"percentage-style"
                 | b"currency-style" | b"text-style" | b"boolean-style" => {
-                    let mut kind = match scanner.local(&name) {
+                    let local = scanner.local(&name).to_vec();
+                    let mut kind = match &local[..] {
                         b"date-style" => FormatKind::Date,
                         b"time-style" if get(b"truncate-on-overflow") == Some(b"false") => {
                             FormatKind::Duration
@@ -144,16 +193,26 @@ impl Styles {
                         b"time-style" => FormatKind::Time,
                         _ => FormatKind::Number,
                     };
-                    let mut first = None;
+                    let mut content = format::DataStyle::default();
                     if !empty {
-                        let clock;
-                        (clock, first) = format_parts(scanner)?;
-                        if clock && kind == FormatKind::Date {
+                        content = format::read(scanner, &local, kind == FormatKind::Duration)?;
+                        if content.clock && kind == FormatKind::Date {
                             kind = FormatKind::DateTime;
                         }
                     }
-                    self.count(key.len() + first.iter().flatten().count(), budget)?;
-                    self.formats.insert(key, Format { kind, first });
+                    let sections = content.sections.iter();
+                    let sections: usize = sections.map(|(c, name)| c.len() + name.len()).sum();
+                    let code = content.code.as_ref().map_or(0, String::len);
+                    self.count(key.len() + sections + code, budget)?;
+                    self.ids += 1;
+                    let format = Format {
+                        id: self.ids,
+                        kind,
+                        is_text: local == b"text-style",
+                        sections: content.sections,
+                        code: content.code,
+                    };
+                    self.formats.insert(key, format);
                 }
                 _ if !empty => scanner.skip_element()?,
                 _ => {}
@@ -175,22 +234,6 @@ fn table_is_hidden<R: Read>(scanner: &mut Scanner<R>) -> Result<bool, ScanError>
             && scanner.attribute(attributes, b"display") == Some(b"false");
     })?;
     Ok(hidden)
-}
-
-/// Whether the format whose start was the last event displays a time, and the name of the format of
-/// its first section; consumes its end.
-fn format_parts<R: Read>(scanner: &mut Scanner<R>) -> Result<(bool, Option<Vec<u8>>), ScanError> {
-    let mut clock = false;
-    let mut first = None;
-    inside(scanner, |scanner, name, attributes| match name {
-        b"hours" | b"minutes" | b"seconds" | b"am-pm" => clock = true,
-        b"map" if first.is_none() => {
-            let applied = scanner.attribute(attributes, b"apply-style-name");
-            first = applied.map(<[u8]>::to_vec);
-        }
-        _ => {}
-    })?;
-    Ok((clock, first))
 }
 
 /// Calls `each` for every element inside the one whose start was the last event; consumes its end.
@@ -253,7 +296,7 @@ mod tests {
             ("c", FormatKind::Number),
             ("unknown", FormatKind::Number),
         ] {
-            assert_eq!(styles.kind(style.as_bytes()), want, "{style}");
+            assert_eq!(styles.display(style.as_bytes()).kind, want, "{style}");
         }
         assert!(styles.is_hidden(b"h") && !styles.is_hidden(b"v"));
         let mut scanner = Scanner::new(xml.as_bytes(), 1 << 20, 16);

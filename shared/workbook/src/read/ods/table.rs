@@ -11,12 +11,11 @@ use chrono::NaiveDate;
 use memchr::memchr;
 
 use super::cell::{CellContext, CellHead, NULL_DATE, Shown, count};
-use super::styles::Styles;
+use super::styles::{Display, Styles};
 use super::text::{CROSSED, Paragraphs};
 use crate::read::archive::RATIO_FROM;
 use crate::read::error::ReadError;
 use crate::read::header::MergedRange;
-use crate::read::number_format::FormatKind;
 use crate::read::options::ReadOptions;
 use crate::read::row::RowCells;
 use crate::read::rows::Assembler;
@@ -44,11 +43,11 @@ pub(super) struct Table<'a> {
     column: u64,
     cells: RowCells,
     /// What cells of the current row display that have no style.
-    row_format: Option<FormatKind>,
+    row_format: Option<Display>,
     /// The same for columns: the first column after each range, and what its cells display.
-    column_formats: Vec<(u64, FormatKind)>,
+    column_formats: Vec<(u64, Display)>,
     /// The last style looked up, and what it displays.
-    last_style: (Vec<u8>, FormatKind),
+    last_style: (Vec<u8>, Display),
     merges: Rc<RefCell<VecDeque<MergedRange>>>,
     paragraphs: Paragraphs,
     /// The attributes of the current cell, on the slow path.
@@ -92,7 +91,7 @@ impl<'a> Table<'a> {
             cells: RowCells::new(path, &options.limits),
             row_format: None,
             column_formats: Vec::new(),
-            last_style: (Vec::new(), FormatKind::Number),
+            last_style: (Vec::new(), Display::PLAIN),
             merges,
             paragraphs: Paragraphs::default(),
             attributes: Vec::new(),
@@ -154,8 +153,8 @@ impl<'a> Table<'a> {
         let start = self.column_formats.last().map_or(0, |range| range.0);
         let end = start.saturating_add(repeats.map_or(1, count));
         let format = match scanner.attribute(attributes, b"default-cell-style-name") {
-            Some(style) => self.styles.kind(style),
-            None => FormatKind::Number,
+            Some(style) => self.styles.display(style),
+            None => Display::PLAIN,
         };
         match self.column_formats.last_mut() {
             Some(last) if last.1 == format => last.0 = end,
@@ -175,7 +174,7 @@ impl<'a> Table<'a> {
         self.row_repeats = get(b"number-rows-repeated").map_or(1, count);
         self.hidden = matches!(get(b"visibility"), Some(b"collapse" | b"filter"));
         let style = get(b"default-cell-style-name");
-        self.row_format = style.map(|style| self.styles.kind(style));
+        self.row_format = style.map(|style| self.styles.display(style));
         self.column = 0;
     }
 
@@ -263,13 +262,13 @@ impl<'a> Table<'a> {
     fn finish_cell(&mut self, attributes: &[u8], shown: Shown<'_>) -> Result<(), SheetError> {
         let head = CellHead::parse(attributes);
         let at = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
-        let format = match head.needs_format() {
-            true => self.format(&head),
-            false => FormatKind::Number,
+        let display = match head.needs_format() {
+            true => self.display(&head),
+            false => Display::PLAIN,
         };
         let cell = self
             .context
-            .cell(&head, format, shown, &mut self.cells.pool)
+            .cell(&head, display.kind, shown, &mut self.cells.pool)
             .map_err(|what| SheetError::Cell(at(self.row), at(self.column), what))?;
         let first = self.column;
         self.column = first.saturating_add(head.repeats);
@@ -290,25 +289,25 @@ impl<'a> Table<'a> {
         // Fails at the limit on columns, however often the cell is repeated.
         let last = self.column - 1;
         for column in first..last {
-            self.cells.push(at(column), 0, cell.clone())?;
+            self.cells.push(at(column), display.format, cell.clone())?;
         }
-        Ok(self.cells.push(at(last), 0, cell)?)
+        Ok(self.cells.push(at(last), display.format, cell)?)
     }
 
     /// What a cell in the current column displays.
-    fn format(&mut self, head: &CellHead<'_>) -> FormatKind {
+    fn display(&mut self, head: &CellHead<'_>) -> Display {
         if let Some(style) = head.style {
             if self.last_style.0 != style {
                 self.last_style.0.clear();
                 self.last_style.0.extend_from_slice(style);
-                self.last_style.1 = self.styles.kind(style);
+                self.last_style.1 = self.styles.display(style);
             }
             return self.last_style.1;
         }
         self.row_format.unwrap_or_else(|| {
             let ranges = &self.column_formats;
             let range = ranges.partition_point(|(end, _)| *end <= self.column);
-            ranges.get(range).map_or(FormatKind::Number, |r| r.1)
+            ranges.get(range).map_or(Display::PLAIN, |r| r.1)
         })
     }
 

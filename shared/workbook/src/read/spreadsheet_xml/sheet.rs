@@ -9,7 +9,7 @@ use rowmill_domain::{Kind, Value};
 
 use super::formats::Formats;
 use crate::read::current_row::CurrentRow;
-use crate::read::header::MergedRange;
+use crate::read::header::{MERGES_MAX, MergedRange};
 use crate::read::number_format::FormatKind;
 use crate::read::options::ReadOptions;
 use crate::read::reference::parse_digits;
@@ -346,7 +346,7 @@ pub(super) fn merges<R: Read>(
                     let end = column.saturating_add(last(b"MergeAcross"));
                     next_column = end.saturating_add(1);
                     let down = row.saturating_add(last(b"MergeDown"));
-                    if row == wanted && (end > column || down > row) {
+                    if row == wanted && (end > column || down > row) && merges.len() < MERGES_MAX {
                         merges.push(MergedRange {
                             rows: (row, down),
                             columns: (column, end),

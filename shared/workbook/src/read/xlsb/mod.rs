@@ -37,7 +37,9 @@ pub(crate) fn read(
 ) -> Result<ReadSummary, Halt> {
     let package = Package::open(path, file, options)?;
     let (archive, limits) = (&package.archive, &options.limits);
-    let workbook = |_: &Package<'_>, entry: &Entry| scan(archive, entry, limits, workbook);
+    let workbook = |_: &Package<'_>, entry: &Entry| {
+        scan(archive, entry, limits, |records| workbook(records, limits))
+    };
     let book = package.book("xl/workbook.bin", workbook, rows)?;
     let strings = match &book.strings {
         Some(entry) => scan(archive, entry, limits, |records| {
@@ -80,7 +82,7 @@ fn scan<T>(
 }
 
 /// Reads the main part.
-fn workbook(records: &mut Records<Part>) -> Result<Workbook, ScanError> {
+fn workbook(records: &mut Records<Part>, limits: &ReadLimits) -> Result<Workbook, ScanError> {
     let mut workbook = Workbook::default();
     let mut properties = false;
     while let Some(record) = records.next()? {
@@ -94,11 +96,12 @@ fn workbook(records: &mut Records<Part>) -> Result<Workbook, ScanError> {
                 let (mut relation, mut name) = (String::new(), String::new());
                 let at = body.text(8, &mut relation)?;
                 body.text(at, &mut name)?;
-                workbook.sheets.push(SheetEntry {
+                let sheet = SheetEntry {
                     name,
                     relation,
                     visible: body.u32(0)? & 3 == 0,
-                });
+                };
+                workbook.add(sheet, limits)?;
             }
             _ => {}
         }

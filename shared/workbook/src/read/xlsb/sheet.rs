@@ -6,7 +6,7 @@ use std::path::Path;
 use super::records::{Body, Records, Wrong};
 use crate::read::binary::{error_cell, number_cell, rk, text_cell};
 use crate::read::current_row::CurrentRow;
-use crate::read::header::MergedRange;
+use crate::read::header::{MERGES_MAX, MergedRange};
 use crate::read::options::ReadOptions;
 use crate::read::row::TextPool;
 use crate::read::rows::Assembler;
@@ -162,10 +162,12 @@ pub(super) fn merges<R: Read>(
     while let Some(record) = records.next()? {
         let body = record.body;
         match record.id {
-            MERGED if body.u32(0)? == row => merges.push(MergedRange {
-                rows: (row, body.u32(4)?),
-                columns: (body.u32(8)?, body.u32(12)?),
-            }),
+            MERGED if body.u32(0)? == row && merges.len() < MERGES_MAX => {
+                merges.push(MergedRange {
+                    rows: (row, body.u32(4)?),
+                    columns: (body.u32(8)?, body.u32(12)?),
+                })
+            }
             END_MERGED => break,
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use crate::read::header::MergedRange;
+use crate::read::header::{MERGES_MAX, MergedRange};
 use crate::read::reference::parse_unusual_reference;
 use crate::read::xml::{Event, ScanError, Scanner};
 
@@ -27,6 +27,7 @@ pub(super) fn read<R: Read>(
                         .filter_map(parse_unusual_reference);
                     if let (Some(start), Some(end)) = (ends.next(), ends.next())
                         && start.0 == row
+                        && merges.len() < MERGES_MAX
                     {
                         merges.push(MergedRange {
                             rows: (start.0, end.0),

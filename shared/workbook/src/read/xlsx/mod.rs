@@ -105,11 +105,12 @@ fn workbook(package: &Package<'_>, entry: &Entry) -> Result<Workbook, ReadError>
                 b"sheet" => {
                     let text = |name| scanner.text_attribute(&attributes, name);
                     let state = text(b"state");
-                    workbook.sheets.push(SheetEntry {
+                    let sheet = SheetEntry {
                         name: text(b"name").unwrap_or_default(),
                         relation: text(b"id").unwrap_or_default(),
                         visible: !matches!(state.as_deref(), Some("hidden" | "veryHidden")),
-                    });
+                    };
+                    workbook.add(sheet, &package.options.limits)?;
                 }
                 _ => {}
             }

@@ -6,12 +6,19 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{AttributeValue, TableStatus};
 use chrono::{DateTime, Utc};
 use rowmill_aws::DynamoLedger;
-use rowmill_domain::run::Work;
-use rowmill_domain::{Outcome, RunId, Status};
-use rowmill_ports::{Claim, Coordination, ErrorKind, Outcomes, Runs, TablePlan, conformance};
+use rowmill_domain::job::{JobId, JobName};
+use rowmill_domain::limits::RUN_KEPT;
+use rowmill_domain::review::{FilterVerdict, ReviewEvent, Verdict};
+use rowmill_domain::run::{UploadSource, Work};
+use rowmill_domain::{Outcome, RunId, RunItem, Status};
+use rowmill_ports::{
+    Claim, Coordination, ErrorKind, Outcomes, Reviews, RunPatch, Runs, TablePlan, conformance,
+};
+use rowmill_runs::Transition;
 use rowmill_tests_aws::emulators::{Emulator, sdk_config};
-use rowmill_tests_aws::stack::{permits_table, runs_table};
-use rowmill_tests_aws::wire::Wire;
+use rowmill_tests_aws::run_tables::RunTables;
+use rowmill_tests_aws::stack::{permits_table, reviews_table, runs_table};
+use rowmill_tests_aws::wire::{Sent, Wire};
 
 const PLAN: TablePlan = TablePlan {
     writes_per_second: 1000,
@@ -31,6 +38,8 @@ fn outcome(row: u32) -> Outcome {
         error: None,
         attempts: 1,
         times: Vec::new(),
+        steps: 0,
+        notes: Vec::new(),
     }
 }
 
@@ -49,16 +58,95 @@ async fn a_runs_table_is_encrypted_with_the_key_of_the_deployment() {
     }
 }
 
+/// However many rows were reviewed, a page of rows and a verdict are one call each.
+#[tokio::test(flavor = "multi_thread")]
+async fn reviews_need_few_calls_and_bytes() {
+    let (aws, wire) = (Emulator::ministack(), Wire::new(0));
+    let config = wire.on(&aws.sdk_config());
+    reviews_table(&config, "suite").await;
+    let ledger = DynamoLedger::new(&config, "suite");
+    let event = |text: &str| ReviewEvent {
+        verdict: Verdict::Override,
+        value: Some("delivery".into()),
+        reviewer: "ada@example.com".into(),
+        time: Utc::now(),
+        key: Some(text.into()),
+    };
+    let cost = || {
+        let sent = wire.sent("");
+        let bytes = |sent: &Sent| sent.body.to_string().len();
+        (sent.len(), sent.iter().map(bytes).sum::<usize>())
+    };
+    let since = |before: (usize, usize)| {
+        let now = cost();
+        (now.0 - before.0, now.1 - before.1)
+    };
+    for row in 2..302 {
+        assert!(
+            ledger
+                .add_review(&run(), row, 0, &event("k"))
+                .await
+                .unwrap()
+        );
+    }
+    let before = cost();
+    let page: Vec<u32> = (2..102).collect();
+    let found = ledger.find_reviews(&run(), &page).await.unwrap();
+    assert_eq!(found.len(), 100);
+    let (calls, bytes) = since(before);
+    assert!(calls == 1 && bytes < 10_000, "a page: {calls} {bytes}");
+
+    let before = cost();
+    assert!(ledger.add_review(&run(), 2, 1, &event("l")).await.unwrap());
+    // The second reviewer.
+    assert!(!ledger.add_review(&run(), 2, 1, &event("m")).await.unwrap());
+    let (calls, bytes) = since(before);
+    assert!(calls == 2 && bytes < 2_000, "two verdicts: {calls} {bytes}");
+
+    let filter = FilterVerdict {
+        id: "f".into(),
+        verdict: Verdict::Approve,
+        value: None,
+        reviewer: "ada@example.com".into(),
+        time: Utc::now(),
+        count: 1_000_000,
+        rows: vec![7; 125_000],
+        undone: None,
+    };
+    let before = cost();
+    assert!(ledger.put_filter(&run(), &filter).await.unwrap());
+    let (calls, bytes) = since(before);
+    // Base64 adds a third.
+    assert!(calls == 1 && bytes < 168_000, "a filter: {calls} {bytes}");
+
+    let before = cost();
+    let (all, next) = ledger.list_reviews(&run(), 0).await.unwrap();
+    assert_eq!((all.len(), next), (300, None));
+    let (calls, _) = since(before);
+    assert_eq!(calls, 1, "all verdicts");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_outcomes_and_coordination() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
     runs_table(&config, "suite").await;
     permits_table(&config, "suite").await;
+    reviews_table(&config, "suite").await;
     let ledger = DynamoLedger::new(&config, "suite");
     conformance::runs::runs(&ledger).await;
     conformance::outcomes::outcomes(&ledger).await;
     conformance::coordination::coordination(&ledger, &ledger).await;
+    conformance::reviews::reviews(&ledger).await;
+}
+
+/// So that the test of a full sheet measures report against what DynamoDB does.
+#[tokio::test(flavor = "multi_thread")]
+async fn run_tables_of_the_tests_are_like_those_of_dynamodb() {
+    let aws = Emulator::ministack();
+    let tables = RunTables::start(&aws.url()).await;
+    let ledger = DynamoLedger::new(&sdk_config(&tables.url()), "suite");
+    conformance::outcomes::outcomes(&ledger).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,6 +271,60 @@ async fn an_update_whose_answer_was_lost_is_recognized_as_ours() {
     );
     let later = now + Duration::from_nanos(1);
     assert!(!update(later).await, "another update is too late");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_and_its_jobs_expire_long_after_it_is_cleaned_up() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    runs_table(&config, "suite").await;
+    let ledger = DynamoLedger::new(&config, "suite");
+    let client = Client::new(&config);
+    let now = Utc::now();
+    let source = UploadSource {
+        bucket: "inbox".to_owned(),
+        key: "p/a.csv".to_owned(),
+        version: "1".to_owned(),
+        size: 1,
+        uploaded: now,
+    };
+    let (run, job) = (run(), JobId("job-1".to_owned()));
+    ledger
+        .create_run(&RunItem::new(run.clone(), source, now))
+        .await
+        .unwrap();
+    let name = JobName::new(&run, 0, 0);
+    ledger.record_job(&run, &name, &job).await.unwrap();
+    let items = async || {
+        let all = client.scan().table_name("suite-runs").send().await;
+        all.unwrap().items.unwrap()
+    };
+    let before = items().await;
+    let item = before
+        .iter()
+        .find(|item| item["pk"].as_s().unwrap() == "run");
+    assert!(!item.unwrap().contains_key("expires"), "{item:?}");
+
+    for (change, fields) in [
+        (Transition::Fail, RunPatch::default()),
+        (
+            Transition::Clean,
+            RunPatch {
+                cleaned: Some(now),
+                ..RunPatch::default()
+            },
+        ),
+    ] {
+        assert!(change.apply(&ledger, &run, fields, now).await.unwrap());
+    }
+    let kept = RUN_KEPT.as_secs() as i64;
+    let after = items().await;
+    // The run, its job, and its place in the list of runs.
+    assert_eq!(after.len(), 3, "{after:?}");
+    for item in after {
+        let expires: i64 = item["expires"].as_n().unwrap().parse().unwrap();
+        assert!((expires - now.timestamp() - kept).abs() < 60, "{item:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

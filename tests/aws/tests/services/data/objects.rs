@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use bytes::Bytes;
-use rowmill_aws::S3Objects;
+use chrono::{TimeDelta, Utc};
+use rowmill_aws::{PostedObject, S3Objects};
 use rowmill_ports::{ErrorKind, Location, Objects, Put, conformance};
 use rowmill_tests_aws::emulators::Emulator;
+use rowmill_tests_aws::form;
 use rowmill_tests_aws::stack::bucket;
 use tempfile::TempDir;
 
@@ -63,7 +65,9 @@ async fn large_objects_are_uploaded_in_parts() {
         for from_file in [true, false] {
             let key = format!("{length}-{from_file}");
             let info = if from_file {
-                objects.upload("work", &key, &from, put.clone()).await
+                objects
+                    .upload("work", &key, &(&from).into(), put.clone())
+                    .await
             } else {
                 let body = Bytes::from(bytes.clone());
                 objects.put("work", &key, body, put.clone()).await
@@ -222,4 +226,30 @@ async fn errors_name_the_operation_the_resource_and_the_request_id() {
     }
     let error = objects.get(&at).await.unwrap_err().to_string();
     assert!(error.contains("NoSuchKey: "), "{error}");
+}
+
+/// The form of an upload puts exactly the object that it was signed for. Emulators do not check the policy;
+/// `shared/aws` compares a signature with one that AWS published.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_form_puts_an_object() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    bucket(&config, "work", false).await;
+    let objects = S3Objects::new(&config);
+    let content = b"ID,Note\r\n1,good\r\n";
+    let object = PostedObject {
+        at: Location::new("work", "uploads/0/f\u{fc}r Ana.csv"),
+        size: content.len() as u64,
+        content_type: "text/csv".into(),
+        metadata: [("notify".into(), "ana@example.com".into())].into(),
+    };
+    let post = objects.signed_post(&object, Utc::now(), TimeDelta::minutes(5));
+    let post = post.await.unwrap();
+    assert_eq!(post.url, format!("{}/work/", aws.url()));
+    assert_eq!(objects.origin("work").await.unwrap(), aws.url());
+    let status = form::send(&post, "f\u{fc}r Ana.csv", content).await;
+    assert!((200..300).contains(&status), "{status}");
+    let stored = objects.get(&object.at).await.unwrap();
+    assert_eq!(&stored.body[..], content);
+    assert_eq!(stored.info.metadata, object.metadata);
 }

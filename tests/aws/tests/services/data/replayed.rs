@@ -330,3 +330,26 @@ async fn buckets_have_path_style_addresses_only_with_a_custom_endpoint() {
         assert_eq!(uri.split('?').next(), Some(expected));
     }
 }
+
+/// The emulators ignore the condition of a copy.
+#[tokio::test]
+async fn a_copy_only_if_absent_asks_for_it() {
+    let wire = Wire::replay(|sent| match sent.method.as_str() {
+        "HEAD" => Some((200, String::new())),
+        _ => Some((412, error_xml("PreconditionFailed"))),
+    });
+    let objects = S3Objects::new(&wire.on(&sdk_config(NOBODY)));
+    let put = Put {
+        if_absent: true,
+        ..Put::default()
+    };
+    let from = Location::new("work", "from");
+    let error = objects.copy(&from, "inbox", "to", put).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Conflict);
+    let asked: Vec<_> = wire
+        .sent("")
+        .into_iter()
+        .map(|sent| sent.if_none_match)
+        .collect();
+    assert_eq!(asked, [None, Some("*".to_owned())]);
+}

@@ -92,12 +92,14 @@ async fn job_definitions_on_moto() {
         stack: "rowmill".into(),
         image: "image:1".into(),
         capacity: Capacity::Fargate,
+        topic: None,
         region: None,
     };
     let definition = rowmill_submit::definition(
         &submit,
         "work",
         &submit.image,
+        BatchSettings::default().resources,
         &BatchSettings::default(),
         &[],
     );
@@ -171,7 +173,8 @@ async fn jobs_on_the_batch_endpoint() {
     conformance::jobs::jobs(&jobs, QUEUE).await;
     conformance::jobs::jobs_limits(&jobs, QUEUE).await;
 
-    let definition = conformance::jobs::definition("suite-capacity");
+    let mut definition = conformance::jobs::definition("suite-capacity");
+    definition.resources.storage_gib = Some(100);
     let on_fargate = jobs.register(&definition).await.unwrap();
     let on_ec2 = BatchJobs::new(&config, batch_config("000000000000", Capacity::Ec2));
     let on_ec2 = on_ec2.register(&definition).await.unwrap();

@@ -74,3 +74,21 @@ async fn a_mail_names_its_run() {
     let run = envelope.run.as_str();
     assert_eq!(*tags, json!([{ "Name": "rowmill-run", "Value": run }]));
 }
+
+/// SES may have accepted the email of a request that failed, so only a refusal is repeated.
+#[tokio::test]
+async fn an_email_whose_fate_is_unknown_is_sent_once() {
+    let throttled = r#"{"__type":"TooManyRequestsException","message":"slow down"}"#;
+    for (status, answer, sent, kind) in [
+        (500, "{}", 1, ErrorKind::Unavailable),
+        (503, "{}", 1, ErrorKind::Unavailable),
+        (429, throttled, 8, ErrorKind::Throttled),
+    ] {
+        let wire = Wire::replay(move |_| Some((status, answer.to_owned())));
+        let mailer = SesMailer::new(&wire.on(&sdk_config("http://127.0.0.1:1")), None);
+        let envelope = conformance::mailer::envelope(FROM, TO);
+        let error = mailer.send(&envelope, b"mail").await.unwrap_err();
+        assert_eq!(error.kind, kind, "{error}");
+        assert_eq!(wire.sent("").len(), sent, "{status}");
+    }
+}

@@ -24,10 +24,10 @@ fn run() -> RunId {
 async fn a_topic() {
     let aws = Emulator::ministack();
     let config = aws.sdk_config();
-    let (arn, received) = receiver::topic(&config, &["split", "failed", "check", "due"]).await;
+    let (arn, received) = receiver::topic(&config, &RunMessage::KINDS).await;
     let topic = SnsTopic::new(&config, &arn);
     conformance::topic::topic(&topic, &|kind| received.messages(kind), PATIENCE).await;
-    for kind in ["split", "failed", "check", "due"] {
+    for kind in RunMessage::KINDS {
         for envelope in received.envelopes(kind) {
             let attribute = &envelope["MessageAttributes"]["kind"];
             assert_eq!(attribute["Type"], "String");

@@ -1,8 +1,11 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use html5ever::tendril::TendrilSink;
+use html5ever::tokenizer::TokenizerOpts;
+use html5ever::{ParseOpts, parse_document};
 use proptest::prelude::*;
-use scraper::{Html, Node};
+use scraper::{Html, HtmlTreeSink, Node};
 
 use super::tree::{Content, NodeId};
 use super::*;
@@ -84,8 +87,21 @@ impl Outline {
 fn is_as_reference(html: &str) {
     let (mut page, mut reference) = (Outline::default(), Outline::default());
     page.of_page(&parse(html).unwrap(), NodeId::DOCUMENT, 0);
-    reference.of_reference(Html::parse_document(html).tree.root(), 0);
+    reference.of_reference(parse_reference(html).tree.root(), 0);
     assert_eq!(page.lines, reference.lines, "{html:?}");
+}
+
+/// A byte order mark is dropped at the start only. html5ever drops one after each script, too.
+fn parse_reference(html: &str) -> Html {
+    let options = ParseOpts {
+        tokenizer: TokenizerOpts {
+            discard_bom: false,
+            ..TokenizerOpts::default()
+        },
+        ..ParseOpts::default()
+    };
+    let parser = parse_document(HtmlTreeSink::new(Html::new_document()), options);
+    parser.one(html.strip_prefix('\u{feff}').unwrap_or(html))
 }
 
 #[test]
@@ -113,6 +129,7 @@ fn pages_are_those_of_html5ever() {
         "<noscript><p>x</noscript><iframe><p></iframe><noembed><b></noembed>",
         "<pre>\n\nx</pre><listing>\r\ny</listing>a\r\nb\rc",
         "\u{feff}\u{feff}<p>x",
+        "<script></script>\u{feff}",
         "a\0b<p\0q\0=\0>\0</p\0><!--\0--><script>\0</script><svg>\0</svg><textarea>\0",
         "<body a=1><body a=2 b=3><html c=4><body b=5 d=6>",
         "<div a=1 A=2 a=3 b b=4 =x ='y\"z>t</div a=1/>",
