@@ -289,8 +289,9 @@ def rare(stack):
     yield "CleanupRole", "sns:Publish", stack.arn("Topic"), {}
     schedule = stack.arn("ScheduleRole")
     yield "CleanupRole", "iam:PassRole", schedule, {"iam:PassedToService": "scheduler.amazonaws.com"}
-    # The sweep.
+    # The sweep: tables without a run, and uploads whose event was lost.
     yield "CleanupRole", "dynamodb:ListTables", "*", {}
+    yield "CleanupRole", "s3:ListBucketVersions", inbox, {}
 
 
 def simulate(stack, policies, asked):
