@@ -11,8 +11,9 @@ export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one
 /** "0.12 USD", and "less than 0.01 USD" instead of zero. */
 export function money(usd) {
   if (usd === null || usd === undefined) return "";
-  if (usd > 0 && usd < 0.01) return "less than 0.01 USD";
-  return `${usd.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 })} USD`;
+  // Small amounts with the two digits that matter.
+  const digits = usd > 0 && usd < 0.1 ? { maximumSignificantDigits: 2 } : { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+  return `${usd.toLocaleString("en-US", digits)} USD`;
 }
 
 /** "45 s", "12 min", "3.5 h" */

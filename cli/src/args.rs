@@ -86,6 +86,12 @@ pub(crate) enum Command {
     Runs(RunsArgs),
     /// Show how far a run is, or how it ended
     Status(OneRunArgs),
+    /// Show what a run used and cost at the list prices of AWS, compared with its plan
+    ///
+    /// The figures come from what the children measured: vCPU and GiB seconds, and the cost of each
+    /// service. For a run on this machine they say what it would have cost. Exit code 2 if the run has
+    /// no result.
+    Cost(OneRunArgs),
     /// Stop a run and deliver what is done
     ///
     /// Records in progress are finished; the others are `missing` in the result, with who cancelled the
@@ -142,7 +148,7 @@ impl Command {
             Command::Plan(args) => args.json,
             Command::Preview(args) => args.json,
             Command::Runs(args) => args.json,
-            Command::Status(args) | Command::Cancel(args) => args.json,
+            Command::Status(args) | Command::Cost(args) | Command::Cancel(args) => args.json,
             Command::Download(args) => args.one.json,
             Command::Logs(args) => args.one.json,
             Command::Clean(args) => args.json,

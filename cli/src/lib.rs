@@ -93,6 +93,7 @@ fn execute(command: &Command) -> Result<Exit, CliError> {
         Command::Split(args) => on_runtime(split::split(args)),
         Command::Runs(args) => on_runtime(control::runs(args)),
         Command::Status(args) => on_runtime(control::status(args)),
+        Command::Cost(args) => on_runtime(control::cost(args)),
         Command::Cancel(args) => {
             log("off");
             let relay = std::env::var(config::ROWMILL_SMTP).ok();

@@ -1,5 +1,6 @@
 //! Money, times and limits as people read them.
 
+pub(crate) use rowmill_domain::cost::usd;
 use rowmill_pipeline::BatchSettings;
 
 use crate::output::thousands;
@@ -7,15 +8,6 @@ use crate::output::thousands;
 /// An amount of USD: `1,204 USD`, `6.18 USD`, `0.0042 USD`.
 pub(crate) fn money(amount: f64) -> String {
     format!("{} USD", usd(amount))
-}
-
-/// The number of an amount of USD, with more digits the smaller it is.
-pub(crate) fn usd(amount: f64) -> String {
-    match amount {
-        amount if amount >= 1000.0 => thousands(amount.round() as u64),
-        amount if amount >= 0.1 => format!("{amount:.2}"),
-        amount => format!("{amount:.4}"),
-    }
 }
 
 /// The limits that a pipeline sets for its runs, by their keys: `max_cost 5.00 USD`.
@@ -56,7 +48,6 @@ mod tests {
         assert_eq!(money(1203.6), "1,204 USD");
         assert_eq!(money(6.181), "6.18 USD");
         assert_eq!(money(0.00421), "0.0042 USD");
-        assert_eq!(usd(0.0), "0.0000");
         assert_eq!(time(45.2), "45 s");
         assert_eq!(time(664.0), "11 min 4 s");
         assert_eq!(time(50_027.0), "13.9 h");

@@ -65,8 +65,7 @@ impl View {
 
     /// What the run has cost so far, in USD at list prices.
     fn cost(&self) -> Option<f64> {
-        let so_far = || Some(self.run.rates.as_ref()?.usd(&self.tally));
-        self.run.cost.or_else(so_far)
+        self.run.cost_usd(Some(&self.tally))
     }
 
     /// The state in words.

@@ -1,11 +1,12 @@
-//! The commands that show and control runs: `runs`, `status`, `cancel`, `download`, `logs`, `clean`,
-//! `sweep`.
+//! The commands that show and control runs: `runs`, `status`, `cost`, `cancel`, `download`, `logs`,
+//! `clean`, `sweep`.
 //!
 //! They work on ports ([`Control`]) and so on any deployment. `local` opens those of a state directory.
 //! It needs no lock: another command may be working on a run at the same time.
 
 mod cancel;
 mod clean;
+mod cost;
 mod download;
 mod list;
 mod local;
@@ -19,6 +20,7 @@ use rowmill_runs::WorkBucket;
 
 pub(crate) use cancel::cancel;
 pub(crate) use clean::clean;
+pub(crate) use cost::cost;
 pub(crate) use download::download;
 pub(crate) use list::{runs, status};
 pub(crate) use logs::logs;

@@ -64,7 +64,7 @@ pub(crate) async fn finish(
             "missing": run.counts.missing,
             "rejected": run.counts.rejected,
             "reasons": reasons,
-            "cost_usd": run.cost,
+            "cost_usd": run.cost_usd(None),
             "stop": run.stop.as_ref().map(ToString::to_string),
             "failure": run.failure.as_ref().map(|failure| json!({
                 "stage": failure.stage,

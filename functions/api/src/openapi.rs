@@ -354,9 +354,36 @@ struct RunDetails {
     failure: Option<Failure>,
     /// Whether there is a result.
     workbook: bool,
+    /// What the run used and cost, once it has a result.
+    cost: Option<Cost>,
     review: Option<ReviewedColumn>,
     reviews: Option<Reviews>,
     accuracy: Vec<Accuracy>,
+}
+
+/// What a run used, and what that costs at the list prices of AWS.
+#[derive(Serialize, ToSchema)]
+struct Cost {
+    usd: f64,
+    usd_per_record: Option<f64>,
+    /// By what it is for: `vcpu`, `memory`, `storage`, `addresses`, `logs`, `ledger`, `functions` and
+    /// `objects` add up to `usd`; `on_demand` is vCPUs and memory without Spot.
+    usd_by: BTreeMap<String, f64>,
+    /// Attempts of children that started.
+    tasks: u64,
+    task_seconds: f64,
+    vcpu_seconds: f64,
+    gib_seconds: f64,
+    /// What was expected before the run.
+    planned: Option<Planned>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Planned {
+    seconds: f64,
+    cost: f64,
+    /// If each record had a child of its own.
+    cost_one_per_child: f64,
 }
 
 #[derive(Serialize, ToSchema)]

@@ -101,7 +101,7 @@ impl<'a> Control<'a> {
         let Some(item) = item else {
             return Ok(self.is_stopped());
         };
-        if let Some(rates) = item.rates {
+        if let Some(rates) = item.cost_rates {
             // The same every time.
             let _ = self.rates.set(rates);
         }
@@ -158,15 +158,17 @@ impl<'a> Control<'a> {
     /// What this child has done that is not in the tally.
     fn unreported(&self) -> Tally {
         let billed = self.began.elapsed().as_secs_f64().max(BILLED_SECONDS_MIN);
-        let rates = self.rates.get();
-        let cost = rates.map_or(0, |rates| rates.time_nanousd(self.phase, billed));
+        let billed_ms = (billed * 1000.0) as u64;
         let reported = self.reported();
-        Tally {
+        let mut more = Tally {
             ok: self.ok.load(Ordering::Relaxed) - reported.ok,
             failed: self.failed.load(Ordering::Relaxed) - reported.failed,
             tasks: 1 - reported.tasks,
-            time_nanousd: cost.saturating_sub(reported.time_nanousd),
-        }
+            billed_ms: Vec::new(),
+        };
+        let before: u64 = reported.billed_ms.iter().sum();
+        more.add_billed(self.phase.into(), billed_ms.saturating_sub(before));
+        more
     }
 
     fn reported(&self) -> MutexGuard<'_, Tally> {
@@ -176,7 +178,7 @@ impl<'a> Control<'a> {
     /// Which limit is reached with this tally of the run.
     fn reached(&self, sum: &Tally) -> Option<StopReason> {
         if let (Some(limit), Some(rates)) = (self.max_cost, self.rates.get())
-            && rates.usd(sum) > limit
+            && rates.cost(sum).total() > limit
         {
             return Some(StopReason::MaxCost { limit });
         }

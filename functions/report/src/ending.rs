@@ -4,12 +4,13 @@ use std::path::Path;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use rowmill_domain::archive::{ARCHIVE_VERSION, ARCHIVED_REASONS, ArchiveInfo};
+use rowmill_domain::cost::{CostReport, RunCost};
 use rowmill_domain::event::Invocation;
 use rowmill_domain::limits::MAIL_MAX;
 use rowmill_domain::link::LINK_DAYS;
 use rowmill_domain::run::{Counts, Failure, Stop};
 use rowmill_domain::{Manifest, Reason, RunItem, RunState, keys};
-use rowmill_pipeline::{Tolerance, from_manifest};
+use rowmill_pipeline::{Pipeline, Tolerance, from_manifest};
 use rowmill_ports::{Optional, Put, RunPatch};
 use rowmill_runs::{ManifestLoadError, Transition, find_manifest, load_manifest, scratch_folder};
 
@@ -149,10 +150,11 @@ impl Report {
             ..Put::default()
         };
         self.work.upload(&key, &path, put).await?;
+        let used = self.used(run, &pipeline).await?;
         let result = RunPatch {
             counts: Some(counts),
             result: Some(key.clone()),
-            cost: self.cost(run).await?,
+            used: used.clone(),
             measured: Some(figures.measured(&pipeline)),
             ..RunPatch::default()
         };
@@ -162,6 +164,8 @@ impl Report {
         let mut recipients = self.recipients(run, Some(&manifest)).await?;
         let mut content = Content::new(run, Some(&manifest), counts, self.config.given, cx.now);
         content.figures(&figures);
+        let cost = used.map(|used| CostReport::new(&used, run.planned, counts.records));
+        content.cost(cost.as_ref());
         content.notes.extend(notes);
         content.notes.append(&mut recipients.notes);
         let (workbook, attached) = self.workbook(run, &key, &path, cx.now).await?;
@@ -179,13 +183,17 @@ impl Report {
         })
     }
 
-    /// What the run cost. `None`: its rates are unknown, or its table is gone.
-    async fn cost(&self, run: &RunItem) -> Result<Option<f64>, ReportError> {
-        let Some(rates) = &run.rates else {
+    /// What the run used and cost. `None`: its rates are unknown, or its table is gone.
+    async fn used(
+        &self,
+        run: &RunItem,
+        pipeline: &Pipeline,
+    ) -> Result<Option<RunCost>, ReportError> {
+        let Some(rates) = &run.cost_rates else {
             return Ok(None);
         };
         let tally = self.outcomes.tally(&run.id).await.optional()?;
-        Ok(tally.map(|tally| rates.usd(&tally)))
+        Ok(tally.map(|tally| rates.run_cost(&tally, &pipeline.phase_resources())))
     }
 
     /// Archives what the archived rows do not contain: the manifest, the reasons and the times.

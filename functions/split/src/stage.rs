@@ -12,6 +12,7 @@ use bytes::Bytes;
 use rowmill_domain::event::{Invocation, ObjectCreated};
 use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::{Counts, UploadSource, Work};
+use rowmill_domain::cost::Planned;
 use rowmill_domain::tally::CostRates;
 use rowmill_domain::{Manifest, PipelineName, RunId, RunItem, RunState, keys};
 use rowmill_pipeline::{Pipeline, from_manifest};
@@ -188,6 +189,7 @@ impl Split {
     ) -> Result<(), SplitError> {
         match read {
             Ok(manifest) => {
+                let (cost_rates, planned) = self.expected(&manifest, cx).await?.unzip();
                 let split = RunPatch {
                     jobs: Some(manifest.jobs()),
                     counts: Some(Counts {
@@ -195,7 +197,8 @@ impl Split {
                         rejected: manifest.rejected_total(),
                         ..Counts::default()
                     }),
-                    rates: self.rates(&manifest),
+                    cost_rates,
+                    planned,
                     ..RunPatch::default()
                 };
                 Transition::FinishSplit
@@ -217,13 +220,27 @@ impl Split {
         }
     }
 
-    /// What the run costs for what its children do. `None`: its pipeline cannot be read, which submit
-    /// reports.
-    fn rates(&self, manifest: &Manifest) -> Option<CostRates> {
-        let work = from_manifest(manifest).ok()?.work(manifest.records, None);
-        let table_writes = plan(&work, &self.quotas).chosen.table_writes;
-        let jobs = manifest.jobs().into();
-        Some(rates(&work, &self.quotas, jobs, table_writes))
+    /// What the run costs for what its children do, and what to expect. `None`: its pipeline cannot be
+    /// read, which submit reports.
+    async fn expected(
+        &self,
+        manifest: &Manifest,
+        cx: &Invocation,
+    ) -> Result<Option<(CostRates, Planned)>, SplitError> {
+        let Ok(pipeline) = from_manifest(manifest) else {
+            return Ok(None);
+        };
+        let name = manifest.run.pipeline();
+        let work = self.work_of(&name, &pipeline, manifest.records, cx).await?;
+        let plan = plan(&work, &self.quotas);
+        let (chosen, jobs) = (&plan.chosen, manifest.jobs().into());
+        let planned = Planned {
+            seconds: chosen.makespan_seconds,
+            cost: chosen.cost.total(),
+            cost_one_per_child: plan.one_record_per_child.cost.total(),
+        };
+        let rates = rates(&work, &self.quotas, jobs, chosen.table_writes);
+        Ok(Some((rates, planned)))
     }
 
     async fn publish_split(&self, run: &RunId) -> Result<(), SplitError> {

@@ -7,7 +7,7 @@
 //! | | run id | `claim#<work>` | a claim: owner, until (epoch milliseconds), done |
 //! | | run id | `job#<name>` | a job: id, ended |
 //! | `<stack>-run-<run id>` | `<chunk>#<row mod 4>` | row and phase | an outcome: phase, status, and the outcome as JSON |
-//! | | `tally` | 0 | what children have done so far: ok, failed, tasks, time_nanousd |
+//! | | `tally` | 0 | what children have done so far: ok, failed, tasks, and `billed_ms_<phase>` |
 //! | | `question#<question>` | 0 | a shared answer: owner, until (epoch milliseconds), answer |
 //! | `<stack>-permits` | rate key | | the time of its next permit (epoch nanoseconds), and when the item expires (epoch seconds) |
 //! | `<stack>-reviews` | run id | row | a reviewed row: version, and its events as JSON |

@@ -7,7 +7,7 @@
 //! | module | content |
 //! |---|---|
 //! | [`run`], [`pipeline_name`] | run ids, states, counts, failures |
-//! | [`tally`] | what the children of a run have done so far, and what that costs |
+//! | [`tally`], [`cost`] | what the children of a run have done so far, and what that costs |
 //! | [`manifest`] | split's commit point: columns, chunks and the embedded pipeline |
 //! | [`sheet`], [`value`], [`record`] | references to sheets, delimiters, cell values, records, the chunk format |
 //! | [`outcome`], [`reason`], [`mod@archive`] | the result of a record; why rows have none; records and outcomes kept with the result |
@@ -26,6 +26,7 @@
 pub mod archive;
 pub mod colors;
 pub mod config;
+pub mod cost;
 pub mod environment;
 pub mod event;
 pub mod index;

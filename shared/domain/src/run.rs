@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::limits::RETRIES_MAX;
 use crate::pipeline_name::PipelineName;
-use crate::tally::CostRates;
+use crate::cost::{CostReport, Planned, RunCost};
+use crate::tally::{CostRates, Tally};
 
 /// The id of a run: `<yyyymmdd>-<pipeline>-<12 hex digits of blake3(bucket, key, version)>`, with the
 /// date of the upload. The retries of a run have the same id followed by `-r1`, `-r2` and so on.
@@ -410,11 +411,13 @@ pub struct RunItem {
     pub definitions: Vec<String>,
     /// What the run costs for what its children do; known once split is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rates: Option<CostRates>,
-    /// What the run cost in USD: list prices of AWS and the time that its children measured. Known with
-    /// the result.
+    pub cost_rates: Option<CostRates>,
+    /// What the plan expects; known once split is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cost: Option<f64>,
+    pub planned: Option<Planned>,
+    /// What the run used and cost; known with the result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<RunCost>,
     /// What the steps took, in their order; known with the result. Empty if a step never ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measured: Vec<StepSeconds>,
@@ -427,6 +430,23 @@ pub struct RunItem {
 }
 
 impl RunItem {
+    /// Returns what the run cost in USD at list prices, or has cost so far. `tally`: what its children
+    /// have done, if it has no result yet. `None`: not known.
+    pub fn cost_usd(&self, tally: Option<&Tally>) -> Option<f64> {
+        let cost = match (&self.used, &self.cost_rates, tally) {
+            (Some(used), ..) => used.usd,
+            (None, Some(rates), Some(tally)) => rates.cost(tally),
+            _ => return None,
+        };
+        Some(cost.total())
+    }
+
+    /// Returns what the run used and cost, compared with its plan. `None`: it has no result yet.
+    pub fn cost_report(&self) -> Option<CostReport> {
+        let used = self.used.as_ref()?;
+        Some(CostReport::new(used, self.planned, self.counts.records))
+    }
+
     /// Creates a run in its first state.
     pub fn new(id: RunId, source: UploadSource, now: DateTime<Utc>) -> RunItem {
         RunItem {
@@ -446,8 +466,9 @@ impl RunItem {
             bounced: BTreeMap::new(),
             linked_mail: None,
             definitions: Vec::new(),
-            rates: None,
-            cost: None,
+            cost_rates: None,
+            planned: None,
+            used: None,
             measured: Vec::new(),
             report: None,
             cleaned: None,

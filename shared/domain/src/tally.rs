@@ -2,13 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::cost::{Cost, RunCost};
+use crate::job::Resources;
+
 /// What the children of a run have done so far, as they report it themselves, for limits and for a
 /// display of progress.
 ///
 /// It is an estimate and not an account. Children report every few seconds, so it lags by that much. What
 /// a killed child did since its last report is not counted, and a report whose answer was lost may count
 /// twice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Records that a phase processed with status `ok`. A record counts once in each phase.
     pub ok: u64,
@@ -16,8 +19,9 @@ pub struct Tally {
     pub failed: u64,
     /// Attempts of children that started.
     pub tasks: u64,
-    /// What their time costs, in billionths of a USD. Each counts at least a minute, as AWS bills it.
-    pub time_nanousd: u64,
+    /// The billed time of children in milliseconds, by phase. Each child counts at least a minute, as AWS
+    /// bills it. Phases after the last one that started are left out.
+    pub billed_ms: Vec<u64>,
 }
 
 impl Tally {
@@ -26,7 +30,20 @@ impl Tally {
         self.ok += more.ok;
         self.failed += more.failed;
         self.tasks += more.tasks;
-        self.time_nanousd += more.time_nanousd;
+        for (phase, ms) in more.billed_ms.iter().enumerate() {
+            self.add_billed(phase, *ms);
+        }
+    }
+
+    /// Adds billed time of a phase.
+    pub fn add_billed(&mut self, phase: usize, ms: u64) {
+        if ms == 0 {
+            return;
+        }
+        if self.billed_ms.len() <= phase {
+            self.billed_ms.resize(phase + 1, 0);
+        }
+        self.billed_ms[phase] += ms;
     }
 
     /// Records that were processed, once in each phase.
@@ -38,28 +55,67 @@ impl Tally {
 /// What a run costs at list prices: a base, and rates for what its children do.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CostRates {
-    /// USD that do not depend on the children.
-    pub base: f64,
-    /// USD for each attempt of a child, besides its time.
-    pub task: f64,
-    /// USD for each billed second of a child, by phase.
-    pub seconds: Vec<f64>,
-    /// USD for each outcome.
-    pub outcome: f64,
+    /// What does not depend on the children.
+    pub base: Cost,
+    /// Each attempt of a child, besides its time.
+    pub task: Cost,
+    /// Each billed second of a child, by phase.
+    pub seconds: Vec<Cost>,
+    /// Each outcome.
+    pub outcome: Cost,
 }
 
 impl CostRates {
-    /// What the run has cost so far, in USD.
-    pub fn usd(&self, tally: &Tally) -> f64 {
-        self.base
+    /// What the run has cost so far.
+    pub fn cost(&self, tally: &Tally) -> Cost {
+        let time = self.seconds.iter().zip(&tally.billed_ms);
+        let time = time.map(|(second, ms)| *second * (*ms as f64 / 1000.0));
+        time.fold(self.base, |sum, cost| sum + cost)
             + self.task * tally.tasks as f64
-            + tally.time_nanousd as f64 / 1e9
             + self.outcome * tally.done() as f64
     }
 
-    /// What this much time of a child in a phase costs, in billionths of a USD.
-    pub fn time_nanousd(&self, phase: u16, seconds: f64) -> u64 {
-        let rate = self.seconds.get(usize::from(phase)).copied();
-        (rate.unwrap_or_default() * seconds * 1e9) as u64
+    /// What the run has used and cost so far. `phases`: what a child of each phase has.
+    pub fn run_cost(&self, tally: &Tally, phases: &[Resources]) -> RunCost {
+        let mut used = RunCost {
+            tasks: tally.tasks,
+            usd: self.cost(tally),
+            ..RunCost::default()
+        };
+        for (resources, ms) in phases.iter().zip(&tally.billed_ms) {
+            let seconds = *ms as f64 / 1000.0;
+            used.task_seconds += seconds;
+            used.vcpu_seconds += seconds * resources.vcpu;
+            used.gib_seconds += seconds * f64::from(resources.memory_mib) / 1024.0;
+        }
+        used
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn billed_time_is_added_by_phase() {
+        let mut sum = Tally::default();
+        sum.add_billed(1, 60_000);
+        let mut more = Tally {
+            ok: 3,
+            ..Tally::default()
+        };
+        more.add_billed(0, 90_000);
+        more.add_billed(2, 0);
+        sum.add(&more);
+        assert_eq!(sum.billed_ms, [90_000, 60_000]);
+        let resources = |vcpu, memory_mib| Resources {
+            vcpu,
+            memory_mib,
+            ..Resources::SMALLEST
+        };
+        let used = CostRates::default().run_cost(&sum, &[resources(0.25, 512), resources(2.0, 4096)]);
+        assert_eq!(used.task_seconds, 150.0);
+        assert_eq!(used.vcpu_seconds, 90.0 * 0.25 + 60.0 * 2.0);
+        assert_eq!(used.gib_seconds, 90.0 * 0.5 + 60.0 * 4.0);
     }
 }

@@ -8,9 +8,9 @@ use rusqlite::Connection;
 use crate::LocalError;
 
 /// The format of the databases, stored as SQLite's `user_version` (0 in a new database). No other
-/// format can be opened: format 3 called phases "stages", and
-/// format 4 had no tally.
-const FORMAT: i64 = 5;
+/// format can be opened: format 3 called phases "stages", format 4 had no tally, and format 5 had no
+/// billed time by phase.
+const FORMAT: i64 = 6;
 
 /// How long a statement waits for the transaction of another process. Transactions take milliseconds;
 /// the rest is for a disk that stalls.

@@ -2,7 +2,9 @@
 
 use rowmill_domain::limits::CHUNK_RECORDS;
 
-use crate::cost::{Cost, Usage, cost};
+use rowmill_domain::cost::Cost;
+
+use crate::cost::{Usage, cost};
 use crate::division::Division;
 use crate::prices::BILLED_SECONDS_MIN;
 use crate::timeline::Timeline;

@@ -1,5 +1,6 @@
 //! What a run costs at list prices.
 
+use rowmill_domain::cost::Cost;
 use rowmill_domain::limits::{CHUNK_RECORDS, NEW_TABLE_WRITES};
 use rowmill_domain::tally::CostRates;
 
@@ -29,45 +30,6 @@ pub struct Usage {
     pub jobs: f64,
     /// Writes per second for which the table is prepared.
     pub table_writes: u32,
-}
-
-/// The cost of a run in USD.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Cost {
-    /// vCPUs, at the mix of Spot and On-Demand.
-    pub vcpu: f64,
-    /// Memory, at the mix of Spot and On-Demand.
-    pub memory: f64,
-    /// Ephemeral storage above what is included. Spot does not make it cheaper.
-    pub storage: f64,
-    /// Public addresses.
-    pub addresses: f64,
-    /// Logs.
-    pub logs: f64,
-    /// DynamoDB.
-    pub ledger: f64,
-    /// Lambda.
-    pub functions: f64,
-    /// S3.
-    pub objects: f64,
-    /// vCPUs and memory, if all of it were On-Demand.
-    pub on_demand: f64,
-}
-
-impl Cost {
-    /// The sum.
-    pub fn total(&self) -> f64 {
-        self.vcpu + self.memory + self.besides()
-    }
-
-    /// The sum if no task runs on Spot.
-    pub fn total_on_demand(&self) -> f64 {
-        self.on_demand + self.besides()
-    }
-
-    fn besides(&self) -> f64 {
-        self.storage + self.addresses + self.logs + self.ledger + self.functions + self.objects
-    }
 }
 
 /// Prices what a run uses.
@@ -123,12 +85,11 @@ pub fn rates(work: &Work, quotas: &Quotas, jobs: u64, table_writes: u32) -> Cost
         table_writes,
         ..Usage::default()
     };
-    let usd = |usage: &Usage| cost(work, quotas, usage).total();
-    let base = usd(&none());
+    let base = cost(work, quotas, &none());
     let rate = |change: &dyn Fn(&mut Usage)| {
         let mut usage = none();
         change(&mut usage);
-        (usd(&usage) - base) / MANY
+        (cost(work, quotas, &usage) - base) * MANY.recip()
     };
     CostRates {
         base,
@@ -181,20 +142,23 @@ mod tests {
             jobs: 12.0,
             table_writes: 5_000,
         };
-        let planned = cost(&work, &quotas, &usage).total();
+        let planned = cost(&work, &quotas, &usage);
         let rates = rates(&work, &quotas, 12, 5_000);
-        let time = [0, 1].map(|phase: u16| rates.time_nanousd(phase, seconds[usize::from(phase)]));
         let tally = Tally {
             ok: 90_000,
             failed: 8_765,
             tasks: 420,
-            time_nanousd: time.iter().sum(),
+            billed_ms: seconds.map(|seconds| (seconds * 1000.0) as u64).to_vec(),
         };
-        let rated = rates.usd(&tally);
-        assert!((rated / planned - 1.0).abs() < 1e-6, "{rated} {planned}");
+        let rated = rates.cost(&tally);
+        // Each part, and not only the sum.
+        let close = |a: f64, b: f64| (a - b).abs() < 1e-6 * b.max(1e-6);
+        assert!(close(rated.total(), planned.total()), "{rated:?} {planned:?}");
+        assert!(close(rated.vcpu, planned.vcpu) && close(rated.ledger, planned.ledger));
+        assert!(close(rated.total_on_demand(), planned.total_on_demand()));
         // By hand: 0.25 vCPU and 0.5 GiB on Spot, and an address.
         let hour = (0.25 * 0.04048 + 0.5 * 0.004_445) * 0.3 + 0.005;
-        let second = rates.seconds[0];
+        let second = rates.seconds[0].total();
         assert!((second * 3600.0 / hour - 1.0).abs() < 1e-6, "{second}");
     }
 

@@ -23,6 +23,7 @@ mod timeline;
 mod work;
 
 pub use choice::{Bottleneck, CHEAPER, Estimate, Plan, plan};
-pub use cost::{Cost, Usage, cost, rates};
+pub use cost::{Usage, cost, rates};
+pub use rowmill_domain::cost::Cost;
 pub use division::Division;
 pub use work::{Architecture, MAX_VCPUS, Phase, Quotas, Work};

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rowmill_domain::job::{JobId, JobName};
 use rowmill_domain::run::{Counts, Failure, ReportStarts, StepSeconds, Stop};
+use rowmill_domain::cost::{Planned, RunCost};
 use rowmill_domain::tally::CostRates;
 use rowmill_domain::{RunId, RunItem, RunState};
 use serde::{Deserialize, Serialize};
@@ -40,9 +41,11 @@ pub struct RunPatch {
     /// ARNs of the job definitions, by phase.
     pub definitions: Option<Vec<String>>,
     /// What the run costs for what its children do.
-    pub rates: Option<CostRates>,
-    /// What the run cost in USD.
-    pub cost: Option<f64>,
+    pub cost_rates: Option<CostRates>,
+    /// What the plan expects.
+    pub planned: Option<Planned>,
+    /// What the run used and cost.
+    pub used: Option<RunCost>,
     /// What the steps took.
     pub measured: Option<Vec<StepSeconds>>,
     /// How often report started.

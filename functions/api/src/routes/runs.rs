@@ -119,12 +119,12 @@ fn parse_cursor(text: &str) -> Result<(DateTime<Utc>, RunId), Problem> {
 /// What a run costs so far at the list prices of AWS, in USD. `None`: split has not ended, so nothing is
 /// known yet.
 async fn cost(service: &Service, run: &RunItem) -> Result<Option<f64>, Problem> {
-    let (None, Some(rates)) = (run.cost, &run.rates) else {
-        return Ok(run.cost);
-    };
+    if run.used.is_some() || run.cost_rates.is_none() {
+        return Ok(run.cost_usd(None));
+    }
     // Without its table, what the children did is not known any more.
     let tally = service.outcomes.tally(&run.id).await.optional()?;
-    Ok(tally.map(|tally| rates.usd(&tally)))
+    Ok(run.cost_usd(tally.as_ref()))
 }
 
 fn as_json(run: &RunItem, cost: Option<f64>) -> Value {
@@ -280,6 +280,7 @@ pub(crate) async fn show(
         "reasons": reasons,
         "failure": failure,
         "workbook": run.result.is_some(),
+        "cost": run.cost_report(),
         "review": review,
         "reviews": reviews,
         "accuracy": accuracy,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rowmill_domain::manifest::{ChunkPlan, ColumnProfile, MANIFEST_VERSION};
 use rowmill_domain::run::{Stop, StopReason, UploadSource};
+use rowmill_domain::cost::Cost;
 use rowmill_domain::tally::CostRates;
 use rowmill_domain::{Columns, Manifest, Outcome, Record, RunId, RunItem, keys};
 use rowmill_enrich::{Child, ChildReport, Enrich, EnrichError, HostResources, ProgramFetcher};
@@ -110,10 +111,14 @@ impl Bench {
             size: 1,
             uploaded: chrono::DateTime::UNIX_EPOCH,
         };
+        let usd = |vcpu| Cost {
+            vcpu,
+            ..Cost::default()
+        };
         let item = RunItem {
-            rates: Some(CostRates {
-                base: 1.0,
-                seconds: vec![0.05],
+            cost_rates: Some(CostRates {
+                base: usd(1.0),
+                seconds: vec![usd(0.05)],
                 ..CostRates::default()
             }),
             ..RunItem::new(self.run.clone(), source, chrono::DateTime::UNIX_EPOCH)

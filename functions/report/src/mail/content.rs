@@ -5,6 +5,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 use rowmill_domain::colors::{DARK, LIGHT, Theme};
+use rowmill_domain::cost::{CostReport, usd};
 use rowmill_domain::run::{Counts, Failure};
 use rowmill_domain::{Manifest, Reason, RunItem, RunState, keys};
 use serde::Serialize;
@@ -40,6 +41,7 @@ pub(crate) struct Content {
     counted: bool,
     rows_in: u64,
     pub(super) counts: Counts,
+    cost: Option<CostLines>,
     steps: Vec<StepLine>,
     reasons: Vec<Reason>,
     /// The number of rows whose reasons are not shown.
@@ -62,6 +64,17 @@ pub(crate) struct Workbook {
     pub(crate) link: Option<String>,
     /// The day on which the link expires, like `5 December 2026`, if it is known.
     pub(crate) until: Option<String>,
+}
+
+/// What the run cost, in words.
+#[derive(Clone, Debug, Serialize)]
+struct CostLines {
+    /// At list prices: `0.0071 USD`.
+    total: String,
+    /// For each 10,000 rows.
+    per_10_000: Option<String>,
+    planned: Option<String>,
+    one_per_child: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -102,6 +115,7 @@ impl Content {
             unfinished: unfinished(counts),
             rows_in,
             counts,
+            cost: None,
             steps: Vec::new(),
             reasons: manifest.into_iter().flat_map(rejected_reasons).collect(),
             further: 0,
@@ -116,6 +130,17 @@ impl Content {
     #[cfg(test)]
     pub(super) fn given(&mut self, given: Given) {
         self.command = given == Given::Command;
+    }
+
+    /// Adds what the run cost, or would have cost on AWS.
+    pub(crate) fn cost(&mut self, report: Option<&CostReport>) {
+        let money = |amount| format!("{} USD", usd(amount));
+        self.cost = report.map(|report| CostLines {
+            total: money(report.usd),
+            per_10_000: report.usd_per_record.map(|each| money(each * 10_000.0)),
+            planned: report.planned.map(|planned| money(planned.cost)),
+            one_per_child: report.planned.map(|planned| money(planned.cost_one_per_child)),
+        });
     }
 
     /// Adds the figures of the records.

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use rowmill_domain::cost::{Cost, CostReport, Planned, RunCost};
 use rowmill_domain::manifest::{MANIFEST_VERSION, RejectReason};
 use rowmill_domain::outcome::{Outcome, Status, StepTime, step_error};
 use rowmill_domain::run::{Failure, UploadSource};
@@ -99,6 +100,23 @@ fn content(key: &str, rows: std::ops::Range<u32>) -> Content {
         NOW.parse().unwrap(),
     );
     content.figures(&figures);
+    let used = RunCost {
+        tasks: 4,
+        task_seconds: 250.0,
+        vcpu_seconds: 62.5,
+        gib_seconds: 125.0,
+        usd: Cost {
+            vcpu: 0.0012,
+            ..Cost::default()
+        },
+    };
+    let planned = Planned {
+        seconds: 90.0,
+        cost: 0.0011,
+        cost_one_per_child: 0.152,
+    };
+    let records = figures.counts().records;
+    content.cost(Some(&CostReport::new(&used, Some(planned), records)));
     content.workbook = Some(Workbook {
         name: "reviews-result.xlsx".into(),
         size: 812_345,

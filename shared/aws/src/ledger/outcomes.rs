@@ -58,15 +58,24 @@ const WIRE_ITEM: usize = 512;
 
 /// The partition of the run's tally.
 const TALLY: &str = "tally";
+/// The attributes of the tally with the billed time of a phase, followed by its number.
+const BILLED_MS: &str = "billed_ms_";
 
 fn read_tally(item: &Item) -> Tally {
     let at = |name| integer_of(item, name).map_or(0, i64::unsigned_abs);
-    Tally {
+    let mut tally = Tally {
         ok: at("ok"),
         failed: at("failed"),
         tasks: at("tasks"),
-        time_nanousd: at("time_nanousd"),
+        billed_ms: Vec::new(),
+    };
+    for name in item.keys() {
+        let phase = name.strip_prefix(BILLED_MS).and_then(|p| p.parse::<u16>().ok());
+        if let Some(phase) = phase {
+            tally.add_billed(phase.into(), at(name));
+        }
     }
+    tally
 }
 
 fn partition(chunk: u32, of: u32) -> String {
@@ -204,21 +213,23 @@ impl Outcomes for DynamoLedger {
 
     async fn add_tally(&self, id: &RunId, more: &Tally) -> Result<Tally> {
         let table = self.table(id);
-        let response = self
-            .client
-            .update_item()
+        let mut expression = "ADD #ok :ok, failed :failed, tasks :tasks".to_owned();
+        let mut update = self.client.update_item();
+        for (phase, ms) in more.billed_ms.iter().enumerate().filter(|(_, ms)| **ms > 0) {
+            let name = format!("{BILLED_MS}{phase}");
+            expression.push_str(&format!(", {name} :{name}"));
+            update = update.expression_attribute_values(format!(":{name}"), number(ms));
+        }
+        let response = update
             .table_name(&table)
             .key(CHUNK, text(TALLY))
             .key(ROW, number(0))
-            .update_expression(
-                "ADD #ok :ok, failed :failed, tasks :tasks, time_nanousd :time_nanousd",
-            )
+            .update_expression(expression)
             // Not a reserved word today.
             .expression_attribute_names("#ok", "ok")
             .expression_attribute_values(":ok", number(more.ok))
             .expression_attribute_values(":failed", number(more.failed))
             .expression_attribute_values(":tasks", number(more.tasks))
-            .expression_attribute_values(":time_nanousd", number(more.time_nanousd))
             .return_values(ReturnValue::AllNew)
             .send()
             .await

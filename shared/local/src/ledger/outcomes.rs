@@ -90,7 +90,7 @@ impl Outcomes for SqliteLedger {
     }
 
     async fn add_tally(&self, id: &RunId, more: &Tally) -> Result<Tally> {
-        let more = *more;
+        let more = more.clone();
         self.with_table("UpdateItem", id, move |table| table.add_tally(&more))
             .await
     }

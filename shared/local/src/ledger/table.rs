@@ -11,7 +11,7 @@ use rowmill_domain::Outcome;
 use rowmill_domain::limits::{OUTCOME_BYTES, OUTCOMES_PAGE_BYTES};
 use rowmill_domain::tally::Tally;
 use rowmill_ports::{ErrorKind, OutcomesPage};
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{LedgerError, answers};
 use crate::LocalError;
@@ -35,8 +35,12 @@ const SCHEMA: &str = "
         id INTEGER PRIMARY KEY CHECK (id = 0),
         ok INTEGER NOT NULL,
         failed INTEGER NOT NULL,
-        tasks INTEGER NOT NULL,
-        time_nanousd INTEGER NOT NULL
+        tasks INTEGER NOT NULL
+    );
+    -- Billed time of children, by phase.
+    CREATE TABLE IF NOT EXISTS billed (
+        phase INTEGER PRIMARY KEY,
+        ms INTEGER NOT NULL
     );
 ";
 
@@ -199,35 +203,34 @@ impl Table {
 
     /// Adds to the tally and returns the sum.
     pub(super) fn add_tally(&self, more: &Tally) -> Result<Tally, LedgerError> {
-        let conn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut conn = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let sum = conn
+        transaction
             .prepare_cached(
-                "INSERT INTO tally (id, ok, failed, tasks, time_nanousd) VALUES (0, ?1, ?2, ?3, ?4)
-                 ON CONFLICT DO UPDATE SET ok = ok + ?1, failed = failed + ?2, tasks = tasks + ?3,
-                    time_nanousd = time_nanousd + ?4
-                 RETURNING ok, failed, tasks, time_nanousd",
+                "INSERT INTO tally (id, ok, failed, tasks) VALUES (0, ?1, ?2, ?3)
+                 ON CONFLICT DO UPDATE SET ok = ok + ?1, failed = failed + ?2, tasks = tasks + ?3",
             )?
-            .query_row(
-                params![
-                    whole(more.ok),
-                    whole(more.failed),
-                    whole(more.tasks),
-                    whole(more.time_nanousd)
-                ],
-                read_tally,
-            )?;
+            .execute(params![whole(more.ok), whole(more.failed), whole(more.tasks)])?;
+        for (phase, ms) in more.billed_ms.iter().enumerate().filter(|(_, ms)| **ms > 0) {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO billed (phase, ms) VALUES (?1, ?2)
+                     ON CONFLICT DO UPDATE SET ms = ms + ?2",
+                )?
+                .execute(params![whole(phase as u64), whole(*ms)])?;
+        }
+        let sum = read_tally(&transaction)?;
+        transaction.commit()?;
         Ok(sum)
     }
 
     /// The tally.
     pub(super) fn tally(&self) -> Result<Tally, LedgerError> {
-        let conn = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = conn
-            .prepare_cached("SELECT ok, failed, tasks, time_nanousd FROM tally")?
-            .query_row((), read_tally)
-            .optional()?;
-        Ok(found.unwrap_or_default())
+        let mut conn = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        // Both tables as of the same moment.
+        let transaction = conn.transaction()?;
+        Ok(read_tally(&transaction)?)
     }
 
     /// Returns how many rows have an outcome of `phase` or a later one.
@@ -240,14 +243,28 @@ impl Table {
     }
 }
 
-fn read_tally(row: &Row<'_>) -> rusqlite::Result<Tally> {
-    let at = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
-    Ok(Tally {
-        ok: at(0)?,
-        failed: at(1)?,
-        tasks: at(2)?,
-        time_nanousd: at(3)?,
-    })
+fn read_tally(conn: &Connection) -> rusqlite::Result<Tally> {
+    let counts = conn
+        .prepare_cached("SELECT ok, failed, tasks FROM tally")?
+        .query_row((), |row| {
+            let at = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+            Ok((at(0)?, at(1)?, at(2)?))
+        })
+        .optional()?;
+    let (ok, failed, tasks) = counts.unwrap_or_default();
+    let mut tally = Tally {
+        ok,
+        failed,
+        tasks,
+        billed_ms: Vec::new(),
+    };
+    let mut billed = conn.prepare_cached("SELECT phase, ms FROM billed")?;
+    let mut rows = billed.query(())?;
+    while let Some(row) = rows.next()? {
+        let (phase, ms): (u16, i64) = (row.get(0)?, row.get(1)?);
+        tally.add_billed(phase.into(), ms.unsigned_abs());
+    }
+    Ok(tally)
 }
 
 /// Replaces a row's outcome and returns the phase of the previous one. Changes nothing and returns

@@ -26,7 +26,7 @@ async fn tallies(outcomes: &dyn Outcomes) {
         ok: 3,
         failed: 1,
         tasks: 1,
-        time_nanousd: 60_000,
+        billed_ms: vec![0, 60_000],
     };
     for missing in [
         outcomes.tally(&run).await,
@@ -44,10 +44,16 @@ async fn tallies(outcomes: &dyn Outcomes) {
         ok: 30,
         failed: 10,
         tasks: 10,
-        time_nanousd: 600_000,
+        billed_ms: vec![0, 600_000],
     };
     assert!(sums.contains(&all), "{sums:?}");
     assert_eq!(outcomes.tally(&run).await.unwrap(), all);
+    // Another phase, with as many digits as the number of a phase can have.
+    let mut last = Tally::default();
+    last.add_billed(11, 70_000);
+    let sum = outcomes.add_tally(&run, &last).await.unwrap();
+    assert_eq!((sum.billed_ms[1], sum.billed_ms[11]), (600_000, 70_000));
+    assert_eq!(outcomes.tally(&run).await.unwrap(), sum);
     let read = outcomes.read_outcomes(&run, 0, 0..=u32::MAX).await.unwrap();
     assert_eq!(read, [], "it is not an outcome");
     outcomes.drop_table(&run).await.unwrap();

@@ -4,6 +4,7 @@ use rowmill_domain::job::{JobId, JobName};
 use rowmill_domain::run::{
     Counts, Failure, ReportStarts, StepSeconds, Stop, StopReason, UploadSource,
 };
+use rowmill_domain::cost::{Cost, Planned, RunCost};
 use rowmill_domain::tally::CostRates;
 use rowmill_domain::{RunId, RunItem, RunState};
 
@@ -159,6 +160,11 @@ async fn updates(runs: &dyn Runs) {
 
     runs.create_run(&item(&run)).await.unwrap();
     let mut expected = item(&run);
+    let usd = |vcpu| Cost {
+        vcpu,
+        addresses: vcpu / 2.0,
+        ..Cost::default()
+    };
     let all = RunPatch {
         owner: Some("ada@example.com".into()),
         state: Some(RunState::Running),
@@ -185,13 +191,24 @@ async fn updates(runs: &dyn Runs) {
         bounced: Some([("a@example.com".into(), "full".into())].into()),
         linked_mail: Some("linked@example.com".into()),
         definitions: Some(vec!["arn:1".into(), "arn:2".into()]),
-        rates: Some(CostRates {
-            base: 0.5,
-            task: 0.25,
-            seconds: vec![0.125, 1e-9],
-            outcome: 0.0625,
+        cost_rates: Some(CostRates {
+            base: usd(0.5),
+            task: usd(0.25),
+            seconds: vec![usd(0.125), usd(1e-9)],
+            outcome: usd(0.0625),
         }),
-        cost: Some(1.5),
+        planned: Some(Planned {
+            seconds: 300.5,
+            cost: 1.25,
+            cost_one_per_child: 480.0,
+        }),
+        used: Some(RunCost {
+            tasks: 3,
+            task_seconds: 180.5,
+            vcpu_seconds: 45.125,
+            gib_seconds: 90.25,
+            usd: usd(1.5),
+        }),
         measured: Some(vec![StepSeconds {
             kind: "http".into(),
             p95_seconds: 0.125,
@@ -218,8 +235,9 @@ async fn updates(runs: &dyn Runs) {
     expected.bounced = all.bounced.unwrap();
     expected.linked_mail = all.linked_mail;
     expected.definitions = all.definitions.unwrap();
-    expected.rates = all.rates;
-    expected.cost = all.cost;
+    expected.cost_rates = all.cost_rates;
+    expected.planned = all.planned;
+    expected.used = all.used;
     expected.measured = all.measured.unwrap();
     expected.report = all.report;
     expected.cleaned = all.cleaned;

@@ -108,6 +108,40 @@ fn a_run_can_be_cancelled_from_another_terminal_and_delivers_what_is_done() {
 }
 
 #[test]
+fn the_cost_of_a_run_is_compared_with_its_plan() {
+    let source = Source::start(|_, _| Answer::Json("{\"value\": 1}".into()));
+    // Then each child is billed for the minute that AWS bills at least, in the plan and in the run.
+    let quick = format!("{}\n[batch]\nseconds_per_record = 0.01\n", source.step());
+    let job = Job::new(&Book::numbered(300), &quick);
+    let ran = job.run(&[]).expect(0);
+    let id = ran.json["run_id"].as_str().unwrap();
+    let shown = job.control(&["cost", id]).expect(0).json;
+    let cost = &shown["cost"];
+    let number = |name: &str| cost[name].as_f64().unwrap();
+    assert_eq!(shown["records"], 300);
+    assert_eq!(cost["usd"], ran.json["cost_usd"]);
+    assert!((number("usd_per_record") * 300.0 / number("usd") - 1.0).abs() < 1e-9);
+    // The parts are the whole.
+    let parts = cost["usd_by"].as_object().unwrap();
+    let parts = parts.iter().filter(|(name, _)| *name != "on_demand");
+    let sum: f64 = parts.map(|(_, usd)| usd.as_f64().unwrap()).sum();
+    assert!((sum / number("usd") - 1.0).abs() < 1e-9, "{cost}");
+    // Each child is billed for at least a minute of 0.25 vCPU and half a GiB.
+    let seconds = number("task_seconds");
+    assert!(seconds >= 60.0 * number("tasks"), "{cost}");
+    assert!((number("vcpu_seconds") / seconds - 0.25).abs() < 1e-9, "{cost}");
+    assert!((number("gib_seconds") / seconds - 0.5).abs() < 1e-9, "{cost}");
+    let planned = cost["planned"]["cost"].as_f64().unwrap();
+    assert!((number("usd") / planned - 1.0).abs() < 0.1, "{cost}");
+    assert!(cost["planned"]["cost_one_per_child"].as_f64().unwrap() > 10.0 * planned);
+
+    let mail = job.mail();
+    assert!(mail.contains("had it run on AWS"), "{mail}");
+    let unknown = job.control(&["cost", "20000101-none-000000000000"]).expect(2);
+    assert!(unknown.stderr.contains("no run"), "{}", unknown.stderr);
+}
+
+#[test]
 fn a_run_continues_only_by_its_own_command() {
     let source = slow();
     let job = Job::new(&Book::numbered(1_000), &pipeline(&source));

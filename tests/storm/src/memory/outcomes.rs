@@ -144,11 +144,11 @@ impl Outcomes for MemoryOutcomes {
     async fn add_tally(&self, id: &RunId, more: &Tally) -> Result<Tally> {
         self.tables.with("add_tally", id, |table| {
             table.tally.add(more);
-            Ok(table.tally)
+            Ok(table.tally.clone())
         })
     }
 
     async fn tally(&self, id: &RunId) -> Result<Tally> {
-        self.tables.with("tally", id, |table| Ok(table.tally))
+        self.tables.with("tally", id, |table| Ok(table.tally.clone()))
     }
 }
