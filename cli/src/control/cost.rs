@@ -81,7 +81,10 @@ fn facts(report: &CostReport, run: &RunItem) -> Vec<(&'static str, String)> {
                 thousands(report.task_seconds.round() as u64)
             ),
         ),
-        ("vCPU seconds", thousands(report.vcpu_seconds.round() as u64)),
+        (
+            "vCPU seconds",
+            thousands(report.vcpu_seconds.round() as u64),
+        ),
         ("GiB seconds", thousands(report.gib_seconds.round() as u64)),
     ]);
     let costs = [

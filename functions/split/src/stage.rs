@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rowmill_domain::cost::Planned;
 use rowmill_domain::event::{Invocation, ObjectCreated};
 use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::{Counts, UploadSource, Work};
-use rowmill_domain::cost::Planned;
 use rowmill_domain::tally::CostRates;
 use rowmill_domain::{Manifest, PipelineName, RunId, RunItem, RunState, keys};
 use rowmill_pipeline::{Pipeline, from_manifest};

@@ -8,9 +8,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::cost::{CostReport, Planned, RunCost};
 use crate::limits::RETRIES_MAX;
 use crate::pipeline_name::PipelineName;
-use crate::cost::{CostReport, Planned, RunCost};
 use crate::tally::{CostRates, Tally};
 
 /// The id of a run: `<yyyymmdd>-<pipeline>-<12 hex digits of blake3(bucket, key, version)>`, with the

@@ -113,7 +113,8 @@ mod tests {
             memory_mib,
             ..Resources::SMALLEST
         };
-        let used = CostRates::default().run_cost(&sum, &[resources(0.25, 512), resources(2.0, 4096)]);
+        let used =
+            CostRates::default().run_cost(&sum, &[resources(0.25, 512), resources(2.0, 4096)]);
         assert_eq!(used.task_seconds, 150.0);
         assert_eq!(used.vcpu_seconds, 90.0 * 0.25 + 60.0 * 2.0);
         assert_eq!(used.gib_seconds, 90.0 * 0.5 + 60.0 * 4.0);

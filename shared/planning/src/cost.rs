@@ -153,7 +153,10 @@ mod tests {
         let rated = rates.cost(&tally);
         // Each part, and not only the sum.
         let close = |a: f64, b: f64| (a - b).abs() < 1e-6 * b.max(1e-6);
-        assert!(close(rated.total(), planned.total()), "{rated:?} {planned:?}");
+        assert!(
+            close(rated.total(), planned.total()),
+            "{rated:?} {planned:?}"
+        );
         assert!(close(rated.vcpu, planned.vcpu) && close(rated.ledger, planned.ledger));
         assert!(close(rated.total_on_demand(), planned.total_on_demand()));
         // By hand: 0.25 vCPU and 0.5 GiB on Spot, and an address.

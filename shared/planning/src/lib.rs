@@ -24,6 +24,6 @@ mod work;
 
 pub use choice::{Bottleneck, CHEAPER, Estimate, Plan, plan};
 pub use cost::{Usage, cost, rates};
-pub use rowmill_domain::cost::Cost;
 pub use division::Division;
+pub use rowmill_domain::cost::Cost;
 pub use work::{Architecture, MAX_VCPUS, Phase, Quotas, Work};

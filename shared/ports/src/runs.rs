@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use rowmill_domain::cost::{Planned, RunCost};
 use rowmill_domain::job::{JobId, JobName};
 use rowmill_domain::run::{Counts, Failure, ReportStarts, StepSeconds, Stop};
-use rowmill_domain::cost::{Planned, RunCost};
 use rowmill_domain::tally::CostRates;
 use rowmill_domain::{RunId, RunItem, RunState};
 use serde::{Deserialize, Serialize};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rowmill_domain::cost::Cost;
 use rowmill_domain::manifest::{ChunkPlan, ColumnProfile, MANIFEST_VERSION};
 use rowmill_domain::run::{Stop, StopReason, UploadSource};
-use rowmill_domain::cost::Cost;
 use rowmill_domain::tally::CostRates;
 use rowmill_domain::{Columns, Manifest, Outcome, Record, RunId, RunItem, keys};
 use rowmill_enrich::{Child, ChildReport, Enrich, EnrichError, HostResources, ProgramFetcher};

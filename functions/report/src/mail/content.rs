@@ -139,7 +139,9 @@ impl Content {
             total: money(report.usd),
             per_10_000: report.usd_per_record.map(|each| money(each * 10_000.0)),
             planned: report.planned.map(|planned| money(planned.cost)),
-            one_per_child: report.planned.map(|planned| money(planned.cost_one_per_child)),
+            one_per_child: report
+                .planned
+                .map(|planned| money(planned.cost_one_per_child)),
         });
     }
 

@@ -70,7 +70,9 @@ fn read_tally(item: &Item) -> Tally {
         billed_ms: Vec::new(),
     };
     for name in item.keys() {
-        let phase = name.strip_prefix(BILLED_MS).and_then(|p| p.parse::<u16>().ok());
+        let phase = name
+            .strip_prefix(BILLED_MS)
+            .and_then(|p| p.parse::<u16>().ok());
         if let Some(phase) = phase {
             tally.add_billed(phase.into(), at(name));
         }

@@ -211,7 +211,11 @@ impl Table {
                 "INSERT INTO tally (id, ok, failed, tasks) VALUES (0, ?1, ?2, ?3)
                  ON CONFLICT DO UPDATE SET ok = ok + ?1, failed = failed + ?2, tasks = tasks + ?3",
             )?
-            .execute(params![whole(more.ok), whole(more.failed), whole(more.tasks)])?;
+            .execute(params![
+                whole(more.ok),
+                whole(more.failed),
+                whole(more.tasks)
+            ])?;
         for (phase, ms) in more.billed_ms.iter().enumerate().filter(|(_, ms)| **ms > 0) {
             transaction
                 .prepare_cached(

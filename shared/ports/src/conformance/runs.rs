@@ -1,10 +1,10 @@
 //! The guarantees of [`Runs`].
 
+use rowmill_domain::cost::{Cost, Planned, RunCost};
 use rowmill_domain::job::{JobId, JobName};
 use rowmill_domain::run::{
     Counts, Failure, ReportStarts, StepSeconds, Stop, StopReason, UploadSource,
 };
-use rowmill_domain::cost::{Cost, Planned, RunCost};
 use rowmill_domain::tally::CostRates;
 use rowmill_domain::{RunId, RunItem, RunState};
 

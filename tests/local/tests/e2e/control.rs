@@ -129,15 +129,23 @@ fn the_cost_of_a_run_is_compared_with_its_plan() {
     // Each child is billed for at least a minute of 0.25 vCPU and half a GiB.
     let seconds = number("task_seconds");
     assert!(seconds >= 60.0 * number("tasks"), "{cost}");
-    assert!((number("vcpu_seconds") / seconds - 0.25).abs() < 1e-9, "{cost}");
-    assert!((number("gib_seconds") / seconds - 0.5).abs() < 1e-9, "{cost}");
+    assert!(
+        (number("vcpu_seconds") / seconds - 0.25).abs() < 1e-9,
+        "{cost}"
+    );
+    assert!(
+        (number("gib_seconds") / seconds - 0.5).abs() < 1e-9,
+        "{cost}"
+    );
     let planned = cost["planned"]["cost"].as_f64().unwrap();
     assert!((number("usd") / planned - 1.0).abs() < 0.1, "{cost}");
     assert!(cost["planned"]["cost_one_per_child"].as_f64().unwrap() > 10.0 * planned);
 
     let mail = job.mail();
     assert!(mail.contains("had it run on AWS"), "{mail}");
-    let unknown = job.control(&["cost", "20000101-none-000000000000"]).expect(2);
+    let unknown = job
+        .control(&["cost", "20000101-none-000000000000"])
+        .expect(2);
     assert!(unknown.stderr.contains("no run"), "{}", unknown.stderr);
 }
 

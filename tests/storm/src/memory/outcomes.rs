@@ -149,6 +149,7 @@ impl Outcomes for MemoryOutcomes {
     }
 
     async fn tally(&self, id: &RunId) -> Result<Tally> {
-        self.tables.with("tally", id, |table| Ok(table.tally.clone()))
+        self.tables
+            .with("tally", id, |table| Ok(table.tally.clone()))
     }
 }
