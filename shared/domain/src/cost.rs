@@ -132,7 +132,7 @@ pub struct CostReport {
 }
 
 impl CostReport {
-    /// Compares what a run of so many records used with what was planned.
+    /// Compares what a run with this number of records used with what was planned.
     pub fn new(used: &RunCost, planned: Option<Planned>, records: u64) -> CostReport {
         let usd = used.usd.total();
         CostReport {
