@@ -8,6 +8,7 @@
 //! It is a library so that the end-to-end tests build the same program in their own profile. The
 //! terms are defined in `docs/glossary.md`.
 
+mod address_space;
 mod args;
 mod check;
 mod child;
@@ -69,6 +70,7 @@ pub fn main() -> ExitCode {
 )]
 fn execute(command: &Command) -> Result<Exit, CliError> {
     error::set_up_reports();
+    address_space::check()?;
     exit_without_threads(match command {
         // Another attempt follows.
         Command::Enrich => Exit::Child(config::child_exit::UNAVAILABLE),

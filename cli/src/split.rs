@@ -28,11 +28,19 @@ pub(crate) async fn split(args: &SplitArgs) -> Result<Exit, CliError> {
     workbook::require_file(&args.workbook)?;
     let file = PipelineFile::optional(&args.workbook, args.pipeline.as_deref())?;
     let parameters = file.parameters(&args.given.values())?;
-    let source = source(&args.workbook, &file, args.limit, &parameters).map_err(|e| {
-        CliError::failed(format_args!("cannot read {}", args.workbook.display()), e)
-    })?;
+    // Hashing reads the whole workbook, so it runs beside the cut.
+    let (source, cut) = std::thread::scope(|threads| {
+        let source = threads.spawn(|| source(&args.workbook, &file, args.limit, &parameters));
+        let cut = workbook::cut(&args.workbook, &file, args.limit);
+        (source.join(), cut)
+    });
+    let source = source
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        .map_err(|e| {
+            CliError::failed(format_args!("cannot read {}", args.workbook.display()), e)
+        })?;
+    let cut = cut?;
     let pipeline = &file.pipeline;
-    let cut = workbook::cut(&args.workbook, &file, args.limit)?;
 
     // In the output directory, so that the result can be renamed instead of copied.
     let state = std::fs::create_dir_all(&args.out)

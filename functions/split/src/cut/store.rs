@@ -15,7 +15,7 @@ use super::spool::piece_file;
 use crate::error::SplitError;
 
 /// How many chunks are uploaded at the same time.
-const PUTS_AT_ONCE: usize = 4;
+const PUTS_AT_ONCE: usize = 8;
 
 impl Cut {
     /// Uploads these chunks, which [`Cut::chunks`] returned, and the rejected rows to the work

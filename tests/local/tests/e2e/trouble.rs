@@ -207,6 +207,33 @@ fn a_process_without_enough_threads_ends() {
     job.run(&[]).expect(0);
 }
 
+/// A failed allocation would end the process with a signal, sooner or later in a run.
+#[test]
+fn too_little_address_space_is_a_message_and_not_a_signal() {
+    let job = Job::new(
+        &Book::numbered(3),
+        "[[column]]\nname = 'a'\nvalue = 'row.Amount'\n",
+    );
+    for (mib, code) in [
+        (100, 2),
+        (160, 2),
+        (400, 2),
+        (1023, 2),
+        (1024, 0),
+        (4096, 0),
+    ] {
+        let script = format!("ulimit -v {}; exec \"$@\"", mib << 10);
+        let mut command = Command::new("bash");
+        command.args(["-c", &script, "bash"]).arg(binary());
+        command.args(["run", "--force", "--out"]).arg(job.out());
+        let ended = command.arg(&job.workbook).output().unwrap();
+        let message = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(code), "{mib} MiB: {message}");
+        let says = message.contains(&format!("limited to {mib} MiB")) && message.contains("ulimit");
+        assert_eq!(says, code == 2, "{mib} MiB: {message}");
+    }
+}
+
 /// 1,500 rows of ten texts of 30 KB, in a workbook of some MB. The default child has 512 MiB, which the
 /// local Batch enforces; a child that needs more ends in a second round.
 #[test]
