@@ -28,7 +28,7 @@ export function stacked(parts, total) {
   );
 }
 
-/** Horizontal bars from the left, longest first. `rows` is a list of {label, count, note}; `text` writes a count. */
+/** Horizontal bars from the left, longest first. `rows` is a list of {label, count, note, color}; `text` writes a count. */
 export function bars(rows, color, text = count) {
   const longest = Math.max(1, ...rows.map((row) => row.count));
   return h(
@@ -39,7 +39,7 @@ export function bars(rows, color, text = count) {
         "li",
         {},
         h("span", { class: "label" }, row.label),
-        h("span", { class: "bar", "aria-hidden": "true" }, h("span", { class: `fill bar-${color}`, style: { width: `${(100 * row.count) / longest}%` } })),
+        h("span", { class: "bar", "aria-hidden": "true" }, h("span", { class: `fill bar-${row.color ?? color}`, style: { width: `${(100 * row.count) / longest}%` } })),
         h("span", { class: "number" }, text(row.count)),
         row.note && h("span", { class: "muted note" }, row.note),
       ),

@@ -142,8 +142,11 @@ function reasons(run) {
   return h(
     "section",
     { "aria-labelledby": "reasons" },
-    h("h2", { id: "reasons" }, "Why rows failed"),
-    bars(run.reasons.map((r) => ({ label: r.reason, count: r.count, note: r.example_row ? `for example row ${count(r.example_row)}` : null })), "failed"),
+    h("h2", { id: "reasons" }, "Why rows have no result"),
+    bars(
+      run.reasons.map((r) => ({ label: r.reason, count: r.count, color: r.status, note: [r.status, r.example_row && `for example row ${count(r.example_row)}`].filter(Boolean).join(", ") })),
+      "failed",
+    ),
   );
 }
 

@@ -44,8 +44,11 @@ fn of_step(reason: &str) -> &'static str {
     if any(&["` is empty", "` has no value for"]) {
         return "Fill in the empty cells, and process these rows again.";
     }
-    if any(&["robots.txt"]) {
+    if any(&["disallowed by"]) && any(&["/robots.txt: `"]) {
         return "The source does not allow programs here. Ask its operator for permission.";
+    }
+    if any(&["`Crawl-delay: "]) {
+        return "The source allows fewer requests. Divide the file, or ask its operator for permission.";
     }
     match http_status(reason) {
         Some(401 | 403 | 407) => {
@@ -111,6 +114,28 @@ mod tests {
             (
                 http("GET https://a.example/x: 404 Not Found"),
                 "does not know",
+            ),
+            (
+                http(
+                    "disallowed by https://a.example/robots.txt: `Disallow: /` (line 2); set robots = false",
+                ),
+                "Ask its operator",
+            ),
+            (
+                http(
+                    "https://a.example/robots.txt allows one request every 60 s (`Crawl-delay: 60`); the wait",
+                ),
+                "fewer requests",
+            ),
+            (
+                http("GET https://a.example/robots.txt: cannot connect: connection refused"),
+                "could not be reached",
+            ),
+            (
+                http(
+                    "GET https://a.example/robots.txt: 503 Service Unavailable, so robots.txt could not be read",
+                ),
+                "busy or failed",
             ),
             (
                 http("GET https://a.example/404: 403 Forbidden"),

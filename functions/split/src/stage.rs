@@ -231,7 +231,9 @@ impl Split {
             return Ok(None);
         };
         let name = manifest.run.pipeline();
-        let work = self.work_of(&name, &pipeline, manifest.records, cx).await?;
+        let work = self
+            .work_of(&name, &pipeline, manifest.processed(), cx)
+            .await?;
         let plan = plan(&work, &self.quotas);
         let (chosen, jobs) = (&plan.chosen, manifest.jobs().into());
         let planned = Planned {
