@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
 use rowmill_domain::{Manifest, Outcome, Reason, Record, Rejected, RunId, Value, keys};
-use rowmill_pipeline::{Pipeline, result_headers};
-use rowmill_workbook::{ColumnSpec, Fact, ResultSpec, ResultWriter, Summary, WriteError};
+use rowmill_pipeline::{Pipeline, final_column, result_headers};
+use rowmill_workbook::{
+    ColumnSpec, Fact, ResultSpec, ResultWriter, ReviewSpec, Summary, WriteError,
+};
 use tokio::sync::mpsc;
 
 use crate::build::blocking;
@@ -222,10 +224,27 @@ pub(crate) fn result_spec(manifest: &Manifest, pipeline: &Pipeline) -> ResultSpe
             .collect(),
         links: links.map(|(place, _)| place).collect(),
         frozen: names.iter().rposition(is_key).map_or(0, |key| key + 1),
+        review: review_spec(pipeline, &names, &added),
         added,
         run_id: manifest.run.to_string(),
         title: format!("{}: results", keys::file_name(&manifest.source.key)),
     }
+}
+
+/// The column for corrections, if the pipeline has a reviewed column.
+fn review_spec(pipeline: &Pipeline, inputs: &[&str], added: &[String]) -> Option<ReviewSpec> {
+    let review = pipeline.review.as_ref()?;
+    let closed = !review.labels.is_empty();
+    Some(ReviewSpec {
+        name: final_column(inputs, added),
+        of: added.iter().position(|name| *name == review.column)?,
+        labels: match closed {
+            true => review.labels.clone(),
+            false => pipeline.fixed_labels(&review.column),
+        },
+        closed,
+        advice: "Then train on this column with `rowmill train`.".to_owned(),
+    })
 }
 
 /// The sheet `Summary`.

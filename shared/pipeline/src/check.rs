@@ -66,6 +66,20 @@ impl Pipeline {
 /// The last columns of every result.
 pub const RESULT_COLUMNS: [&str; 4] = ["status", "error", "attempts", "input row"];
 
+/// The name of the result's column for corrections, if no other column has it.
+pub const FINAL_COLUMN: &str = "final";
+
+/// Returns the name of the column in which people correct the reviewed one in the result, given the
+/// columns of the input and the added ones: [`FINAL_COLUMN`], with the suffix ` (review)`, made unique, if
+/// another column has this name.
+pub fn final_column(inputs: &[&str], added: &[String]) -> String {
+    let taken = |name: &str| inputs.contains(&name) || added.iter().any(|own| own == name);
+    let more = (2..).map(|n| format!("{FINAL_COLUMN} (review {n})"));
+    let names = [FINAL_COLUMN.to_owned(), format!("{FINAL_COLUMN} (review)")];
+    let mut names = names.into_iter().chain(more);
+    names.find(|name| !taken(name)).unwrap_or_default()
+}
+
 /// Returns the headers of the input columns in the result. A column with the name of one of
 /// [`RESULT_COLUMNS`] gets the suffix ` (input)`, made unique; all others keep their names.
 pub fn result_headers<S: AsRef<str>>(columns: &[S]) -> Vec<String> {

@@ -73,7 +73,7 @@ mod tests;
 mod work;
 
 pub use built_in::{BUILT_IN, built_in};
-pub use check::{RESULT_COLUMNS, result_headers};
+pub use check::{FINAL_COLUMN, RESULT_COLUMNS, final_column, result_headers};
 pub use compare::{Changes, ColumnChange, compare};
 pub use embedded::{EmbeddedPipelineError, from_manifest, whole_from_manifest};
 pub use error::PipelineError;

@@ -127,6 +127,7 @@
 //! | `spec.rs`, `error.rs` | the interface: [`ResultSpec`], [`Summary`], [`WriteError`] |
 //! | `writer.rs` | [`ResultWriter`] |
 //! | `sheets.rs`, `row.rs`, `formats.rs`, `widths.rs`, `links.rs` | a series of sheets, and the rows, cell formats, widths and links in them |
+//! | `review.rs` | the column for corrections, with its dropdown |
 //! | `summary.rs` | the sheet `Summary` with its charts |
 //! | `stream.rs`, `package.rs` | compresses rows on a thread; inserts them into the archive of rust_xlsxwriter |
 //!
@@ -144,6 +145,6 @@ pub use read::{
     ReadLimits, ReadOptions, ReadSummary, RowSink, detect, guess_delimiter, read_header, read_rows,
 };
 pub use write::{
-    Chart, ColumnSpec, Fact, ResultSpec, ResultWriter, StepFigures, Summary, WriteError,
-    WriteSummary,
+    Chart, ColumnSpec, Fact, ResultSpec, ResultWriter, ReviewSpec, StepFigures, Summary,
+    WriteError, WriteSummary,
 };

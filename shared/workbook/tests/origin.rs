@@ -30,11 +30,13 @@ fn a_result_saved_as_xls_is_recognized() {
     let columns = [
         ("Added column 10", "due"),
         ("Added column 2", "tax"),
+        ("Review column", "final"),
         ("Run", run),
     ];
     let want = Origin {
         run: run.parse().unwrap(),
         added: vec!["tax".to_owned(), "due".to_owned()],
+        review: Some("final".to_owned()),
     };
     for file in [compound, small_compound] {
         let with = |custom: &[(&str, &str)]| {

@@ -131,7 +131,9 @@ impl<'a, P> Sink<'a, P> {
         let (names, kept, ignored) = match &header.origin {
             None => (header.columns.clone(), None, None),
             Some(origin) => {
-                let found = self.pipeline.resubmitted(&header.columns, &origin.added);
+                let generated = origin.added.iter().chain(&origin.review);
+                let generated: Vec<String> = generated.cloned().collect();
+                let found = self.pipeline.resubmitted(&header.columns, &generated);
                 let note = (!found.ignored.is_empty()).then(|| {
                     format!(
                         "The workbook is a result of run {}. Its generated columns are not read: {}.",

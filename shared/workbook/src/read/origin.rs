@@ -5,7 +5,7 @@ use std::io::Read;
 
 use super::sink::Origin;
 use super::xml::{Event, ScanError, Scanner, unescape};
-use crate::write::{ADDED_PROPERTY, RUN_PROPERTY};
+use crate::write::{ADDED_PROPERTY, REVIEW_PROPERTY, RUN_PROPERTY};
 
 /// Reads the custom properties of a workbook, which are elements named `property`. `None` if no run
 /// wrote it.
@@ -14,7 +14,7 @@ pub(super) fn read<R: Read>(
     property: &[u8],
 ) -> Result<Option<Origin>, ScanError> {
     let mut run = None;
-    let mut added = Vec::new();
+    let (mut added, mut review) = (Vec::new(), None);
     let mut name = String::new();
     let mut value = String::new();
     loop {
@@ -33,6 +33,8 @@ pub(super) fn read<R: Read>(
             Event::End { name: element } if scanner.local(&element) == property => {
                 if name == RUN_PROPERTY {
                     run = Some(value.trim().to_owned());
+                } else if name == REVIEW_PROPERTY {
+                    review = Some(value.clone());
                 } else if name.starts_with(ADDED_PROPERTY) {
                     added.push(value.clone());
                 }
@@ -42,5 +44,5 @@ pub(super) fn read<R: Read>(
         }
     }
     let run = run.and_then(|run| run.parse().ok());
-    Ok(run.map(|run| Origin { run, added }))
+    Ok(run.map(|run| Origin { run, added, review }))
 }

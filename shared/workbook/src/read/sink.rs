@@ -38,6 +38,8 @@ pub struct Origin {
     pub run: RunId,
     /// The columns that its steps and expressions added.
     pub added: Vec<String>,
+    /// The column for corrections, if the result has one.
+    pub review: Option<String>,
 }
 
 /// A cell in a data row.

@@ -52,6 +52,8 @@ pub(super) struct Formats {
     wrapped: [u32; 4],
     /// For the name of a status, by status.
     status: [u32; 3],
+    /// For the values that a person can correct.
+    review: u32,
     columns: Vec<Column>,
     /// For columns beyond the first [`KEPT_MAX`], and for added columns.
     other: Column,
@@ -159,6 +161,10 @@ impl Formats {
             true => plain,
             false => TINTS.map(|tint| ids.id_of(tinted(tint).set_hyperlink())),
         };
+        let review = match spec.review {
+            Some(_) => ids.id_of(Format::new().set_background_color(color(LIGHT.accent_header))),
+            None => plain[Tint::Added as usize],
+        };
         let mut column = |kind: Option<Kind>, code: Option<&str>, tints: [Tint; 4]| Column {
             numbers: tints.map(|tint| {
                 // A number in a column of dates does not get a date format: it would display as a date.
@@ -193,6 +199,7 @@ impl Formats {
             link,
             wrapped,
             status,
+            review,
             columns,
             other,
         }
@@ -217,6 +224,11 @@ impl Formats {
     pub(super) fn status(&self, status: Status) -> u32 {
         let place = STATUSES.iter().position(|s| *s == status);
         self.status[place.unwrap_or(0)]
+    }
+
+    /// The format ID of values that a person can correct.
+    pub(super) fn review(&self) -> u32 {
+        self.review
     }
 
     /// The format ID of numbers in a column.

@@ -171,6 +171,11 @@ impl<'a> Row<'a> {
         self.text_as(status.name(), format, truncations, sheet);
     }
 
+    /// Writes a label that a person can correct.
+    pub(super) fn label(&mut self, label: &str, truncations: &mut Truncations, sheet: &str) {
+        self.text_as(label, self.formats.review(), truncations, sheet);
+    }
+
     /// Makes the column of the next cell at least this wide, if this row is measured.
     fn measure(&mut self, width: impl FnOnce() -> u32) {
         if let Some(widths) = &mut self.widths

@@ -16,6 +16,8 @@ pub struct ResultSpec {
     pub frozen: usize,
     /// The indexes of the columns in which addresses become links. Input columns are counted first.
     pub links: Vec<usize>,
+    /// The column in which a person corrects a reviewed one. It follows the added columns.
+    pub review: Option<ReviewSpec>,
     /// The run ID, for the document properties.
     pub run_id: String,
     /// The document title.
@@ -29,6 +31,22 @@ impl ResultSpec {
         let mut names = inputs.chain(self.added.iter().map(String::as_str));
         names.nth(at).unwrap_or_default()
     }
+}
+
+/// A column that has the values of a reviewed column, for a person to correct.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReviewSpec {
+    /// The header.
+    pub name: String,
+    /// The index of the reviewed column among [`ResultSpec::added`].
+    pub of: usize,
+    /// Labels that its cells offer.
+    pub labels: Vec<String>,
+    /// Whether these are all labels. If not, the values that occur are offered too, as long as there are
+    /// at most 1,000.
+    pub closed: bool,
+    /// What to do with the corrected workbook, for the note at the header.
+    pub advice: String,
 }
 
 /// A column of the input.

@@ -10,11 +10,12 @@ use rust_xlsxwriter::{DocProperties, Format, Url, Workbook, XlsxError};
 use super::error::WriteError;
 use super::formats::{Formats, Tint};
 use super::links::Link;
+use super::review::{Dropdown, Labels, label};
 use super::row::{Truncations, truncate};
 use super::sheets::{COMPRESSION, SheetColumn, SheetFrame, SheetSeries, directory};
 use super::spec::{ResultSpec, Summary};
 use super::widths::{MOST, known_width};
-use super::{ADDED_PROPERTY, RUN_PROPERTY, package, summary};
+use super::{ADDED_PROPERTY, REVIEW_PROPERTY, RUN_PROPERTY, package, summary};
 
 /// The most UTF-16 code units of a text in a custom property: the limit of Excel's own dialog.
 const PROPERTY_MAX: usize = 255;
@@ -33,7 +34,7 @@ pub struct WriteSummary {
 }
 
 /// Writes a result workbook with the sheets `Results` (the columns of the input, the added columns,
-/// `status`, `error`, `attempts` and `input row`), `Rejected` and `Summary`.
+/// the column for corrections, `status`, `error`, `attempts` and `input row`), `Rejected` and `Summary`.
 ///
 /// Memory use is constant. If a sheet is full, `Results 2` and so on continue it. Texts that are too
 /// long for a cell are truncated and marked. Texts never become formulas, and become links only in the
@@ -48,6 +49,7 @@ pub struct ResultWriter {
     results: SheetSeries,
     rejected: SheetSeries,
     truncations: Truncations,
+    labels: Option<Labels>,
 }
 
 impl ResultWriter {
@@ -59,7 +61,8 @@ impl ResultWriter {
     /// [`WriteError::Io`].
     pub fn create(path: &Path, spec: &ResultSpec) -> Result<ResultWriter, WriteError> {
         let most = rowmill_domain::limits::SHEET_COLUMNS as usize;
-        let columns = spec.columns.len() + spec.added.len() + GENERATED.len();
+        let review = usize::from(spec.review.is_some());
+        let columns = spec.columns.len() + spec.added.len() + review + GENERATED.len();
         if columns > most {
             return Err(WriteError::Columns {
                 file: path.to_owned(),
@@ -75,7 +78,9 @@ impl ResultWriter {
             let columns = spec.columns.iter();
             columns.map(|c| column(&c.name, false, known_width(c)))
         };
-        let added = spec.added.iter().map(String::as_str).chain(GENERATED);
+        let review = spec.review.iter().map(|review| review.name.as_str());
+        let added = spec.added.iter().map(String::as_str);
+        let added = added.chain(review).chain(GENERATED);
         let results = inputs()
             .chain(added.map(|name| column(name, true, 0)))
             .collect();
@@ -92,6 +97,7 @@ impl ResultWriter {
             rejected: SheetSeries::begin(path, "Rejected", rejected)?,
             spec: spec.clone(),
             truncations: Truncations::default(),
+            labels: spec.review.as_ref().map(Labels::new),
         })
     }
 
@@ -113,6 +119,8 @@ impl ResultWriter {
         let sheet = self.results.sheet_name();
         let (columns, added_columns) = (self.spec.columns.len(), self.spec.added.len());
         let (truncations, spec) = (&mut self.truncations, &self.spec);
+        let labels = &mut self.labels;
+        let review = usize::from(spec.review.is_some());
         let mut has_reason = false;
         self.results
             .row(&self.path, &self.formats, tint, |row, links| {
@@ -141,6 +149,16 @@ impl ResultWriter {
                     }
                 }
                 row.set_tint(tint.added());
+                if let (Some(review), Some(labels)) = (&spec.review, labels) {
+                    let done = (status == Status::Ok).then(|| added.get(review.of));
+                    match done.flatten().copied().flatten().map(label) {
+                        Some(label) => {
+                            labels.add(&label);
+                            row.label(&label, truncations, &sheet);
+                        }
+                        None => row.value(None, truncations, &sheet),
+                    }
+                }
                 row.status(status, truncations, &sheet);
                 row.wrapped(&error, truncations, &sheet);
                 row.integer(attempts);
@@ -151,7 +169,7 @@ impl ResultWriter {
             // Not only in the rows that are measured: in a narrow column a reason would wrap often.
             self.results
                 .widths
-                .at_least(columns + added_columns + 1, MOST);
+                .at_least(columns + added_columns + review + 1, MOST);
         }
         Ok(())
     }
@@ -203,16 +221,23 @@ impl ResultWriter {
         let mut notes = summary.notes.clone();
         notes.extend(written.notes.iter().cloned());
 
+        let review_at = self.spec.columns.len() + self.spec.added.len();
+        let dropdown = self.labels.map(|labels| labels.dropdown(review_at));
+        let dropdown = dropdown.transpose().map_err(fail)?;
         let mut book = Workbook::new();
         book.set_tempdir(directory(&path)).map_err(fail)?;
         for (place, sheet) in sheets.iter().enumerate() {
-            let frozen = match sheet.name.starts_with(RESULTS) {
-                true => self.spec.frozen,
-                false => 0,
+            let (frozen, dropdown) = match sheet.name.starts_with(RESULTS) {
+                true => (self.spec.frozen, dropdown.as_ref()),
+                false => (0, None),
             };
-            write_frame(&mut book, sheet, &self.formats, frozen, place == 0).map_err(fail)?;
+            let first = place == 0;
+            write_frame(&mut book, sheet, &self.formats, frozen, first, dropdown).map_err(fail)?;
         }
         summary::write(book.add_worksheet(), summary, &notes).map_err(fail)?;
+        if let Some(dropdown) = dropdown {
+            dropdown.write_labels(&mut book).map_err(fail)?;
+        }
         let mut properties = DocProperties::new()
             .set_title(&self.spec.title)
             .set_subject(&self.spec.run_id)
@@ -223,6 +248,9 @@ impl ResultWriter {
         for (number, name) in (1..).zip(added) {
             let property = format!("{ADDED_PROPERTY}{number}");
             properties = properties.set_custom_property(property, name.as_str());
+        }
+        if let Some(review) = &self.spec.review {
+            properties = properties.set_custom_property(REVIEW_PROPERTY, review.name.as_str());
         }
         book.set_properties(&properties);
         let frame = tempfile::NamedTempFile::new_in(directory(&path)).map_err(io)?;
@@ -258,6 +286,7 @@ fn write_frame(
     formats: &Formats,
     frozen: usize,
     first: bool,
+    dropdown: Option<&Dropdown>,
 ) -> Result<(), XlsxError> {
     let sheet = book.add_worksheet_with_constant_memory()?;
     sheet.set_name(&frame.name)?;
@@ -281,6 +310,9 @@ fn write_frame(
         sheet.write_string_with_format(0, at, truncate(&column.header), format)?;
     }
     let columns = frame.columns.len() as u16;
+    if let Some(dropdown) = dropdown {
+        dropdown.add_to(sheet, frame.last)?;
+    }
     sheet.autofilter(0, 0, frame.last, columns.saturating_sub(1))?;
     // Constant-memory mode requires rows in ascending order. The cells of links are discarded later;
     // they use a format that already has an ID.

@@ -146,3 +146,19 @@ fn job_day(day: f64) -> serde_json::Value {
     job.run(&[]).expect(0);
     job.result_cells().rows("Results")[1][1].clone()
 }
+
+#[test]
+fn the_column_for_corrections_is_not_read_again() {
+    let rows = ["I love it", "I hate it"].map(|text| vec![Cell::from(text)]);
+    let pipeline =
+        "[[step]]\nkind = \"sentiment\"\ncolumn = \"text\"\n[[review]]\ncolumn = \"sa_class\"\n";
+    let job = Job::new(&Book::new(&["text"], rows), pipeline);
+    job.run(&[]).expect(0);
+    let first = job.result_cells();
+    assert_eq!(first.texts("final"), ["positive", "negative"]);
+    assert_eq!(first.texts("final"), first.texts("sa_class"));
+    let (again, _) = resubmit(&job.out().join("input-result.xlsx"), pipeline, 0);
+    let second = again.result_cells();
+    assert_eq!(second.header(), first.header());
+    assert_eq!(second.texts("final"), first.texts("final"));
+}

@@ -113,6 +113,18 @@ fn jobs() -> Vec<(&'static str, Job, i32)> {
             Job::new(&Book::new(&["Ünï & <code>"], unicode.map(|t| vec![t])), ""),
             0,
         ),
+        // A column with a dropdown and a note.
+        (
+            "review",
+            Job::new(
+                &Book::new(
+                    &["text"],
+                    ["I love it", "I hate it"].map(|text| vec![Cell::from(text)]),
+                ),
+                "[[step]]\nkind = \"sentiment\"\ncolumn = \"text\"\n[[review]]\ncolumn = \"sa_class\"\n",
+            ),
+            0,
+        ),
         // The run fails, so that there is only an email.
         (
             "failed",

@@ -7,7 +7,7 @@ use calamine::{Reader as _, Xls};
 use super::records::Wrong;
 use crate::read::compound::Compound;
 use crate::read::sink::Origin;
-use crate::write::{ADDED_PROPERTY, RUN_PROPERTY};
+use crate::write::{ADDED_PROPERTY, REVIEW_PROPERTY, RUN_PROPERTY};
 
 /// The stream that holds custom properties.
 const PROPERTIES: &str = "\u{5}DocumentSummaryInformation";
@@ -43,6 +43,7 @@ pub(super) fn origin(mut bytes: Vec<u8>, workbook_at: usize) -> Result<Option<Or
     else {
         return Ok(None);
     };
+    let review = properties.get(REVIEW_PROPERTY).cloned();
     let mut added: Vec<(u32, String)> = properties
         .into_iter()
         .filter_map(|(name, value)| Some((name.strip_prefix(ADDED_PROPERTY)?.parse().ok()?, value)))
@@ -51,5 +52,6 @@ pub(super) fn origin(mut bytes: Vec<u8>, workbook_at: usize) -> Result<Option<Or
     Ok(Some(Origin {
         run,
         added: added.into_iter().map(|(_, name)| name).collect(),
+        review,
     }))
 }
