@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rowmill_domain::manifest::ParameterValues;
 
 use crate::exit::EXIT_CODES;
+use crate::output::quoted;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     /// the run in their order, and replaces it in DIR. A retry is a run of its own, `<run id>-r1`, with
     /// its own email. After Ctrl-C or a crash the same command resumes it. Without rows to retry it
     /// does nothing.
+    ///
+    /// With --stack, the retry is only started; `rowmill attach` follows it.
     #[command(after_long_help = EXIT_CODES)]
     Retry(RetryArgs),
     /// Serve the page and the API on this machine
@@ -82,7 +85,22 @@ pub(crate) enum Command {
     ///
     /// Writes DIR/runs/<run id>/manifest.json, chunks/*.json and rejected.jsonl.
     Split(SplitArgs),
-    /// List the runs of a directory
+    /// Upload a workbook to a stack, and download the result
+    ///
+    /// The result is also sent by email. Ctrl-C and Ctrl-Z detach: the run goes on, and `rowmill attach`
+    /// follows it again, from any machine.
+    #[command(after_long_help = EXIT_CODES)]
+    Upload(UploadArgs),
+    /// Follow a run to its end, and download the result
+    ///
+    /// Ctrl-C and Ctrl-Z detach: the run goes on.
+    #[command(after_long_help = EXIT_CODES)]
+    Attach(AttachArgs),
+    /// Show version and environment, and the settings of a stack
+    ///
+    /// Values of the environment that can be secret are hidden. The settings of a stack have no secrets.
+    Info(InfoArgs),
+    /// List the runs of a directory or stack
     Runs(RunsArgs),
     /// Show how far a run is, or how it ended
     Status(OneRunArgs),
@@ -98,6 +116,8 @@ pub(crate) enum Command {
     /// run as the reason. If another command is working on the run, that command delivers the result.
     /// Otherwise this one does, as `run` would: with the same exit codes, 0 meaning that every record was
     /// already done. Exit code 2 if there is no such run, or it has ended.
+    ///
+    /// With --stack, the stack finishes the records in progress and sends the result.
     Cancel(OneRunArgs),
     /// Write the result workbook of a run that has ended to a file
     ///
@@ -116,6 +136,8 @@ pub(crate) enum Command {
     /// Removes tables, temporary objects and files that belong to no run, or to a run that is over. Runs
     /// that were interrupted keep everything; their own command continues them. Refused while another
     /// command works in the directory.
+    ///
+    /// With --stack, the stack sweeps now instead of within the hour.
     Sweep(SweepArgs),
     /// Rebuild the result workbook of a run from its archived rows
     ///
@@ -150,7 +172,10 @@ impl Command {
             Command::Runs(args) => args.json,
             Command::Status(args) | Command::Cost(args) | Command::Cancel(args) => args.json,
             Command::Download(args) => args.one.json,
-            Command::Logs(args) => args.one.json,
+            Command::Attach(args) => args.one.json,
+            Command::Upload(args) => args.json,
+            Command::Info(args) => args.json,
+            Command::Logs(args) => args.json,
             Command::Clean(args) => args.json,
             Command::Sweep(args) => args.json,
             Command::Train(args) => args.json,
@@ -212,11 +237,42 @@ pub(crate) struct RunArgs {
     pub(crate) chaos: Option<u64>,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct RunsArgs {
+/// Where the runs are that a command is about.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Where {
     /// The --out directory of `run`
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub(crate) out: PathBuf,
+    /// The stack on AWS with this name, instead of a directory. Region and credentials are chosen as for
+    /// the AWS CLI, with AWS_REGION and AWS_PROFILE
+    #[arg(long, value_name = "NAME", conflicts_with = "out")]
+    pub(crate) stack: Option<String>,
+}
+
+impl Where {
+    /// The options that name the same place, for a command that a person can repeat.
+    pub(crate) fn options(&self) -> String {
+        match &self.stack {
+            Some(stack) => format!("--stack {}", quoted(stack)),
+            None => format!("--out {}", quoted(&self.out.display().to_string())),
+        }
+    }
+}
+
+/// `out`, or `the stack rowmill`.
+impl std::fmt::Display for Where {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.stack {
+            Some(stack) => write!(f, "the stack {stack}"),
+            None => self.out.display().fmt(f),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    #[command(flatten)]
+    pub(crate) at: Where,
     /// Print a JSON array with the object of `status` for each run
     #[arg(long)]
     pub(crate) json: bool,
@@ -226,9 +282,8 @@ pub(crate) struct RunsArgs {
 pub(crate) struct OneRunArgs {
     /// The id of the run, or the start of it
     pub(crate) run: String,
-    /// The --out directory of `run`
-    #[arg(long, value_name = "DIR", default_value = "out")]
-    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) at: Where,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -238,6 +293,44 @@ pub(crate) struct OneRunArgs {
 pub(crate) struct DownloadArgs {
     #[command(flatten)]
     pub(crate) one: OneRunArgs,
+    #[command(flatten)]
+    pub(crate) to: ToArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UploadArgs {
+    /// The workbook: xlsx, xlsm, xlsb, xls, ods, csv or tsv
+    pub(crate) workbook: PathBuf,
+    /// The name of the pipeline
+    #[arg(long, value_name = "NAME")]
+    pub(crate) pipeline: String,
+    /// The stack on AWS with this name. Region and credentials are chosen as for the AWS CLI, with
+    /// AWS_REGION and AWS_PROFILE
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stack: String,
+    #[command(flatten)]
+    pub(crate) given: SetArgs,
+    /// Do not wait for the end of the run
+    #[arg(long)]
+    pub(crate) detach: bool,
+    #[command(flatten)]
+    pub(crate) to: ToArgs,
+    /// Print one JSON object: that of `attach`, or of `status` with --detach
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AttachArgs {
+    #[command(flatten)]
+    pub(crate) one: OneRunArgs,
+    #[command(flatten)]
+    pub(crate) to: ToArgs,
+}
+
+/// Where a result is downloaded to.
+#[derive(Debug, Args)]
+pub(crate) struct ToArgs {
     /// The directory for the file
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) to: PathBuf,
@@ -247,12 +340,28 @@ pub(crate) struct DownloadArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct InfoArgs {
+    /// The stack on AWS with this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stack: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    #[command(flatten)]
-    pub(crate) one: OneRunArgs,
+    /// The id of the run, or the start of it
+    pub(crate) run: String,
+    /// The --out directory of `run`
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(crate) out: PathBuf,
     /// Only those of the children that processed the row with this number in the workbook
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) row: Option<u32>,
+    /// Print a JSON array
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -276,9 +385,8 @@ pub(crate) struct SweepArgs {
     /// Show what would be removed, and remove nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// The --out directory of `run`
-    #[arg(long, value_name = "DIR", default_value = "out")]
-    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) at: Where,
     /// Print one JSON object: dry_run, findings, errors, interrupted
     #[arg(long)]
     pub(crate) json: bool,
@@ -342,11 +450,10 @@ pub(crate) struct RetryArgs {
     /// A corrected pipeline file [default: the pipeline as it was when the run started]
     #[arg(long, value_name = "FILE")]
     pub(crate) pipeline: Option<PathBuf>,
-    /// The --out directory of the run
-    #[arg(long, value_name = "DIR", default_value = "out")]
-    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) at: Where,
     /// How many children run at once [default: the number of cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", conflicts_with = "stack", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) slots: Option<u16>,
     /// Print one JSON object, as `run` does
     #[arg(long)]

@@ -92,6 +92,12 @@ fn execute(command: &Command) -> Result<Exit, CliError> {
             let relay = std::env::var(config::ROWMILL_SMTP).ok();
             on_runtime(retry::retry(args, relay, &secrets()))
         }
+        Command::Upload(args) => on_runtime(control::upload(args)),
+        Command::Attach(args) => on_runtime(control::attach(args)),
+        Command::Info(args) => {
+            let environment = Environment::new(|name| std::env::var(name).ok());
+            on_runtime(control::info(args, environment))
+        }
         Command::Split(args) => on_runtime(split::split(args)),
         Command::Runs(args) => on_runtime(control::runs(args)),
         Command::Status(args) => on_runtime(control::status(args)),

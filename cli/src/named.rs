@@ -1,22 +1,16 @@
 //! Errors about the run that a command names.
 
-use std::path::Path;
-
 use miette::miette;
 use rowmill_domain::RunId;
 
+use crate::args::Where;
 use crate::error::CliError;
-use crate::output::quoted;
 
-/// No run of a directory has an id that starts with `text`.
-pub(crate) fn no_run(out: &Path, text: &str) -> CliError {
+/// No run of a directory or stack has an id that starts with `text`.
+pub(crate) fn no_run(at: &Where, text: &str) -> CliError {
     CliError::refused(miette!(
-        help = format!(
-            "`rowmill runs --out {}` lists them",
-            quoted(&out.display().to_string())
-        ),
-        "no run in {} has an id that starts with `{text}`",
-        out.display()
+        help = format!("`rowmill runs {}` lists them", at.options()),
+        "no run in {at} has an id that starts with `{text}`"
     ))
 }
 

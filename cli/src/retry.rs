@@ -14,6 +14,7 @@ use rowmill_split::{RetryPlan, SplitError};
 
 use crate::args::RetryArgs;
 use crate::check;
+use crate::control;
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::named::{no_run, several_runs};
@@ -31,18 +32,21 @@ pub(crate) async fn retry(
     secrets: &Secrets,
 ) -> Result<Exit, CliError> {
     let began = Instant::now();
-    let stop = signals::stop(Exit::Interrupted)?;
     let corrected = args
         .pipeline
         .as_deref()
         .map(PipelineFile::read)
         .transpose()?;
-    if !args.out.join(STATE).is_dir() {
-        return Err(no_run(&args.out, &args.run));
+    if args.at.stack.is_some() {
+        return control::retry(args, corrected).await;
     }
-    let stack = open_stack(&args.out, args.slots, args.chaos, relay)?;
+    let stop = signals::stop(Exit::Interrupted)?;
+    if !args.at.out.join(STATE).is_dir() {
+        return Err(no_run(&args.at, &args.run));
+    }
+    let stack = open_stack(&args.at.out, args.slots, args.chaos, relay)?;
     let to = Delivery {
-        out: &args.out,
+        out: &args.at.out,
         json: args.json,
     };
     let failed = |e: PortError| CliError::failed("cannot read the runs", e);
@@ -52,7 +56,7 @@ pub(crate) async fn retry(
         .await
         .map_err(failed)?;
     let Some(Retries { latest, base, next }) = retries else {
-        return Err(no_run(&args.out, &args.run));
+        return Err(no_run(&args.at, &args.run));
     };
     // Of a run that only has to be cleaned up, everything is archived.
     let ended = latest.state.is_terminal() && latest.id.retry_number().is_none();
@@ -122,7 +126,7 @@ pub(crate) async fn retry(
         id: next,
         ..RunScope::of(&latest)
     };
-    others(&args.out, &stack, &scope).await?;
+    others(&args.at.out, &stack, &scope).await?;
     follow(&stack, &to, &scope, phases, stop, began).await
 }
 
@@ -159,13 +163,13 @@ async fn the_upload(stack: &LocalStack, args: &RetryArgs) -> Result<RunId, CliEr
     let found = uploads_with_prefix(&*stack.ledger, prefix).await;
     let found = found.map_err(|e| CliError::failed("cannot read the runs", e))?;
     match &found[..] {
-        [] => Err(no_run(&args.out, prefix)),
+        [] => Err(no_run(&args.at, prefix)),
         [run] => Ok(run.clone()),
         several => Err(several_runs(prefix, several)),
     }
 }
 
-fn rows(args: &RetryArgs) -> RetryRows {
+pub(crate) fn rows(args: &RetryArgs) -> RetryRows {
     match (&args.rows_where, args.failed, args.missing) {
         (Some(rule), ..) => RetryRows::Where(rule.clone()),
         (None, true, false) => RetryRows::Failed,

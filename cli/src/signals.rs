@@ -1,5 +1,6 @@
-//! Ctrl-C and SIGTERM.
+//! Ctrl-C, Ctrl-Z and SIGTERM.
 
+use rustix::process::Signal as TerminalSignal;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
@@ -22,6 +23,25 @@ pub(crate) fn stop(second: Exit) -> Result<watch::Receiver<bool>, CliError> {
         std::process::exit(second.code().into());
     });
     Ok(stop)
+}
+
+/// Listens for SIGINT, SIGTERM and Ctrl-Z, each of which sets the watch to true: a command that follows a
+/// run leaves it.
+pub(crate) fn detach() -> Result<watch::Receiver<bool>, CliError> {
+    let (mut interrupt, mut terminate, mut suspend) = (
+        listen(SignalKind::interrupt())?,
+        listen(SignalKind::terminate())?,
+        listen(SignalKind::from_raw(TerminalSignal::TSTP.as_raw()))?,
+    );
+    let (sender, detach) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = either(&mut interrupt, &mut terminate) => {}
+            _ = suspend.recv() => {}
+        }
+        sender.send_replace(true);
+    });
+    Ok(detach)
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, CliError> {

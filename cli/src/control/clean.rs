@@ -19,7 +19,7 @@ use crate::stack::{LOGS, WORK};
 
 /// Removes what the state directory has of runs that ended long ago.
 pub(crate) async fn clean(args: &CleanArgs) -> Result<Exit, CliError> {
-    let Some(state) = LocalState::find(&args.out)? else {
+    let Some((control, state)) = LocalState::open(&args.out)? else {
         match args.json {
             true => output::json(&json!([])),
             false => output::line(format_args!("no runs in {}", args.out.display())),
@@ -31,7 +31,7 @@ pub(crate) async fn clean(args: &CleanArgs) -> Result<Exit, CliError> {
         e @ LocalError::Locked { .. } => CliError::refused(miette::miette!("{e}")),
         e => CliError::failed("cannot lock the state directory", e),
     })?;
-    let runs: Vec<RunItem> = all_runs(&*state.control.runs)
+    let runs: Vec<RunItem> = all_runs(&*control.runs)
         .try_collect()
         .await
         .map_err(unreadable)?;
@@ -48,7 +48,7 @@ pub(crate) async fn clean(args: &CleanArgs) -> Result<Exit, CliError> {
         let prefix = keys::results_prefix(&run.id);
         let results = state.path.join(WORK).join(&prefix).exists();
         let mut logs = Vec::new();
-        let jobs = state.control.runs.jobs(&run.id).await;
+        let jobs = control.runs.jobs(&run.id).await;
         for job in jobs.map_err(|e| failed(&e))? {
             logs.extend(folders(&state.path.join(LOGS), &job.id.0));
         }
@@ -56,7 +56,7 @@ pub(crate) async fn clean(args: &CleanArgs) -> Result<Exit, CliError> {
             continue;
         }
         if !args.dry_run {
-            let deleted = state.control.work.delete_all(&prefix).await;
+            let deleted = control.work.delete_all(&prefix).await;
             deleted.map_err(|e| failed(&e))?;
             for folder in logs {
                 let gone = std::fs::remove_dir_all(&folder);

@@ -4,7 +4,7 @@ use rowmill_domain::RunItem;
 use rowmill_domain::cost::CostReport;
 use serde_json::json;
 
-use super::local::LocalState;
+use super::deployment::Deployment;
 use crate::args::OneRunArgs;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -13,7 +13,7 @@ use crate::words::{money, time, usd};
 
 /// Shows what a run used and cost.
 pub(crate) async fn cost(args: &OneRunArgs) -> Result<Exit, CliError> {
-    let (_, run) = LocalState::with_run(&args.out, &args.run).await?;
+    let (_, run) = Deployment::with_run(&args.at, &args.run).await?;
     let Some(report) = run.cost_report() else {
         return Err(CliError::refused(unknown(&run)));
     };

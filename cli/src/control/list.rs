@@ -11,11 +11,11 @@ use rowmill_runs::all_runs;
 use serde_json::{Value, json};
 
 use super::Control;
-use super::local::LocalState;
+use super::deployment::Deployment;
 use crate::args::{OneRunArgs, RunsArgs};
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output::{self, quoted, thousands};
+use crate::output::{self, thousands};
 use crate::run::upload::is_over;
 use crate::table::{Column, table};
 use crate::words::{money, usd};
@@ -110,10 +110,10 @@ impl View {
     }
 }
 
-/// Lists the runs of a directory, oldest first.
+/// Lists the runs of a deployment, oldest first.
 pub(crate) async fn runs(args: &RunsArgs) -> Result<Exit, CliError> {
-    let views = match LocalState::find(&args.out)? {
-        Some(state) => views(&state).await.map_err(unreadable)?,
+    let views = match Deployment::find(&args.at).await? {
+        Some(deployment) => views(&deployment).await.map_err(unreadable)?,
         None => Vec::new(),
     };
     if args.json {
@@ -121,7 +121,7 @@ pub(crate) async fn runs(args: &RunsArgs) -> Result<Exit, CliError> {
         return Ok(Exit::Done);
     }
     if views.is_empty() {
-        output::line(format_args!("no runs in {}", args.out.display()));
+        output::line(format_args!("no runs in {}", args.at));
         return Ok(Exit::Done);
     }
     let cells = |cell: &dyn Fn(&View) -> String| views.iter().map(cell).collect::<Vec<_>>();
@@ -150,22 +150,22 @@ pub(crate) async fn runs(args: &RunsArgs) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// All runs of a state directory.
-pub(super) async fn views(state: &LocalState) -> Result<Vec<View>, PortError> {
-    let runs: Vec<RunItem> = all_runs(&*state.control.runs).try_collect().await?;
+/// All runs of a deployment.
+async fn views(deployment: &Deployment) -> Result<Vec<View>, PortError> {
+    let runs: Vec<RunItem> = all_runs(&*deployment.control.runs).try_collect().await?;
     let mut views = Vec::new();
     for run in runs {
-        let active = state.works_on(&run.id);
-        views.push(View::of(&state.control, run, active).await?);
+        let active = deployment.works_on(&run.id);
+        views.push(View::of(&deployment.control, run, active).await?);
     }
     Ok(views)
 }
 
 /// Shows one run.
 pub(crate) async fn status(args: &OneRunArgs) -> Result<Exit, CliError> {
-    let (state, run) = LocalState::with_run(&args.out, &args.run).await?;
-    let active = state.works_on(&run.id);
-    let view = View::of(&state.control, run, active).await;
+    let (deployment, run) = Deployment::with_run(&args.at, &args.run).await?;
+    let active = deployment.works_on(&run.id);
+    let view = View::of(&deployment.control, run, active).await;
     let view = view.map_err(unreadable)?;
     if args.json {
         output::json(&view.json());
@@ -201,9 +201,9 @@ pub(crate) async fn status(args: &OneRunArgs) -> Result<Exit, CliError> {
         facts.push(("advice", failure.advice.clone()));
     }
     if !view.ended() && !view.active {
-        let out = quoted(&args.out.display().to_string());
+        let options = args.at.options();
         facts.push(("continue", "repeat its command".to_owned()));
-        facts.push(("end", format!("rowmill cancel {} --out {out}", run.id)));
+        facts.push(("end", format!("rowmill cancel {} {options}", run.id)));
     }
     for (name, fact) in facts {
         output::line(format_args!("  {name:9} {}", sentence(&fact)));
@@ -212,7 +212,7 @@ pub(crate) async fn status(args: &OneRunArgs) -> Result<Exit, CliError> {
 }
 
 pub(super) fn unreadable(error: PortError) -> CliError {
-    CliError::failed("cannot read the state directory", error)
+    CliError::failed("cannot read the runs", error)
 }
 
 /// A time on this machine's clock.

@@ -13,11 +13,12 @@ use rowmill_runs::{WorkBucket, find_manifest};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::deployment::{Deployment, Place};
 use super::list::unreadable;
-use super::local::LocalState;
-use crate::args::LogsArgs;
+use crate::args::{LogsArgs, Where};
 use crate::error::CliError;
 use crate::exit::Exit;
+use crate::named::no_run;
 use crate::output;
 use crate::stack::LOGS;
 
@@ -32,13 +33,20 @@ struct Log {
 
 /// Prints the logs of a run's children, in the order of chunks, phases, children and attempts.
 pub(crate) async fn logs(args: &LogsArgs) -> Result<Exit, CliError> {
-    let (state, run) = LocalState::with_run(&args.one.out, &args.one.run).await?;
+    let at = Where {
+        out: args.out.clone(),
+        stack: None,
+    };
+    let (Deployment { control, place }, run) = Deployment::with_run(&at, &args.run).await?;
+    let Place::Local(state) = place else {
+        return Err(no_run(&at, &args.run));
+    };
     let only = match args.row {
-        Some(row) => Some(child_of(&state.control.work, &run.id, row).await?),
+        Some(row) => Some(child_of(&control.work, &run.id, row).await?),
         None => None,
     };
     let mut logs = Vec::new();
-    let jobs = state.control.runs.jobs(&run.id).await;
+    let jobs = control.runs.jobs(&run.id).await;
     for job in jobs.map_err(unreadable)? {
         let Some((_, chunk, phase)) = JobName::parse(&job.name.0) else {
             continue;
@@ -56,7 +64,7 @@ pub(crate) async fn logs(args: &LogsArgs) -> Result<Exit, CliError> {
     let mut objects = Vec::new();
     for log in &logs {
         let text = text(log).map_err(|e| unreadable(log, e))?;
-        if args.one.json {
+        if args.json {
             objects.push(json!({
                 "chunk": log.chunk,
                 "phase": log.phase,
@@ -77,7 +85,7 @@ pub(crate) async fn logs(args: &LogsArgs) -> Result<Exit, CliError> {
         ));
         output::line(text.trim_end());
     }
-    if args.one.json {
+    if args.json {
         output::json(&objects.into());
     } else if logs.is_empty() {
         output::line("no logs: no child has started, or they were removed");

@@ -8,6 +8,7 @@ use rowmill_cleanup::Mode;
 use rowmill_local::LocalError;
 use serde_json::json;
 
+use super::amazon;
 use super::local::LocalState;
 use crate::args::SweepArgs;
 use crate::error::CliError;
@@ -21,10 +22,14 @@ pub(crate) async fn sweep(args: &SweepArgs) -> Result<Exit, CliError> {
         true => Mode::DryRun,
         false => Mode::Repair,
     };
-    if LocalState::find(&args.out)?.is_none() {
+    if let Some(stack) = &args.at.stack {
+        return sweep_stack(stack, args).await;
+    }
+    let out = &args.at.out;
+    if LocalState::open(out)?.is_none() {
         match args.json {
             true => output::json(&rowmill_cleanup::Swept::default().json(mode)),
-            false => output::line(format_args!("no runs in {}", args.out.display())),
+            false => output::line(format_args!("no runs in {}", out.display())),
         }
         return Ok(Exit::Done);
     }
@@ -33,7 +38,7 @@ pub(crate) async fn sweep(args: &SweepArgs) -> Result<Exit, CliError> {
         chaos: None,
         relay: None,
     };
-    let stack = LocalStack::open(&args.out, options).map_err(|e| match e {
+    let stack = LocalStack::open(out, options).map_err(|e| match e {
         e @ (LocalError::Locked { .. } | LocalError::Format { .. }) => {
             CliError::refused(miette!("{e}"))
         }
@@ -84,12 +89,46 @@ pub(crate) async fn sweep(args: &SweepArgs) -> Result<Exit, CliError> {
         (_, Mode::Repair) => format!("removed {}", counted(found, "leftover")),
     });
     for run in &interrupted {
-        let out = quoted(&args.out.display().to_string());
+        let out = quoted(&out.display().to_string());
         output::line(format_args!(
             "run {run} was interrupted: repeat its command, or end it with \
              `rowmill cancel {run} --out {out}`"
         ));
     }
+    Ok(exit)
+}
+
+/// Lets a stack sweep, and waits for what it says.
+async fn sweep_stack(stack: &str, args: &SweepArgs) -> Result<Exit, CliError> {
+    let payload = json!({ "dry_run": args.dry_run });
+    let swept = amazon::invoke(stack, "cleanup", &payload).await?;
+    let list = |name: &str| swept[name].as_array().cloned().unwrap_or_default();
+    let (findings, errors) = (list("findings"), list("errors"));
+    let exit = match errors.is_empty() {
+        true => Exit::Done,
+        false => Exit::Failed,
+    };
+    if args.json {
+        output::json(&swept);
+        return Ok(exit);
+    }
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    for finding in &findings {
+        output::line(format_args!(
+            "{}; {}",
+            text(&finding["what"]),
+            text(&finding["repair"])
+        ));
+    }
+    for error in &errors {
+        say!("error: {}", text(error));
+    }
+    let found = findings.len() as u64;
+    output::line(match (found, args.dry_run) {
+        (0, _) => "nothing is left behind".to_owned(),
+        (_, true) => format!("{} would be repaired", counted(found, "finding")),
+        (_, false) => format!("repaired {}", counted(found, "finding")),
+    });
     Ok(exit)
 }
 

@@ -1,5 +1,7 @@
 //! Invokes Lambda functions.
 
+use std::collections::BTreeMap;
+
 use aws_config::SdkConfig;
 use aws_sdk_lambda::Client;
 use aws_sdk_lambda::primitives::Blob;
@@ -23,6 +25,22 @@ impl LambdaFunction {
             client: Client::new(config),
             name: name.into(),
         }
+    }
+
+    /// The environment variables that the function is deployed with.
+    ///
+    /// # Errors
+    /// The call failed; [`ErrorKind::NotFound`] if there is no such function.
+    pub async fn variables(&self) -> Result<BTreeMap<String, String>> {
+        let found = self
+            .client
+            .get_function_configuration()
+            .function_name(&self.name)
+            .send()
+            .await
+            .map_err(failed("GetFunctionConfiguration", &self.name))?;
+        let variables = found.environment.and_then(|set| set.variables);
+        Ok(variables.unwrap_or_default().into_iter().collect())
     }
 
     /// Invokes the function and waits for its answer.

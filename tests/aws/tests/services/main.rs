@@ -2,6 +2,7 @@
 
 mod api;
 mod batch_endpoint;
+mod command_line;
 mod data;
 mod translate;
 mod work;

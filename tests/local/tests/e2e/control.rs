@@ -1,9 +1,9 @@
 //! The commands that show and control runs, and what happens to a run that is stopped.
 
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rowmill_tests_local::program::{Job, Ran};
+use rowmill_tests_local::program::{Job, Ran, binary};
 use rowmill_tests_local::source::{Answer, Source};
 use rowmill_tests_local::workbook::Book;
 use rustix::process::{Pid, Signal, kill_process};
@@ -278,4 +278,70 @@ fn the_result_of_a_run_can_be_downloaded_and_replaces_no_file_unasked() {
     let gone = job.control(&forced).expect(2);
     assert!(gone.stderr.contains("was removed"), "{}", gone.stderr);
     assert_eq!(std::fs::read(&file).unwrap(), delivered);
+}
+
+#[test]
+fn a_run_is_followed_from_another_terminal_which_can_leave_it() {
+    let source = slow();
+    let job = Job::new(&Book::numbered(400), &pipeline(&source));
+    let running = start(&job);
+    wait_for(20, &source);
+    let id = open_run(&job);
+    let follow = || {
+        let mut command = Command::new(binary());
+        command.args(["attach", &id, "--json", "--out"]);
+        command.arg(job.out()).arg("--to").arg(job.folder());
+        command.stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let leaving = follow();
+    // Once it listens, Ctrl-Z would otherwise stop it.
+    std::thread::sleep(Duration::from_millis(500));
+    kill_process(Pid::from_raw(leaving.id() as i32).unwrap(), Signal::TSTP).unwrap();
+    let left = end(leaving).expect(130);
+    assert_eq!(left.json["run_id"], *id);
+    assert!(left.stderr.contains("rowmill attach"), "{}", left.stderr);
+
+    let followed = end(follow()).expect(0);
+    assert_eq!(followed.json["ok"], 400);
+    let file = job.folder().join("input-result.xlsx");
+    assert_eq!(followed.json["result"].as_str(), file.to_str());
+    end(running).expect(0);
+    let delivered = std::fs::read(job.out().join("input-result.xlsx")).unwrap();
+    assert_eq!(std::fs::read(&file).unwrap(), delivered);
+    // The file is not replaced.
+    end(follow()).expect(2);
+}
+
+#[test]
+fn a_run_that_was_interrupted_is_not_followed() {
+    let source = slow();
+    let job = Job::new(&Book::numbered(1_000), &pipeline(&source));
+    let running = start(&job);
+    wait_for(20, &source);
+    kill_process(Pid::from_raw(running.id() as i32).unwrap(), Signal::INT).unwrap();
+    end(running).expect(130);
+    let id = open_run(&job);
+    let refused = job.control(&["attach", &id]).expect(2);
+    assert_eq!(refused.json["state"], "refused");
+    let advice = refused.json["errors"][0]["advice"].as_str().unwrap();
+    assert!(advice.contains("rowmill cancel"), "{advice}");
+}
+
+#[test]
+fn a_directory_and_a_stack_exclude_each_other() {
+    let job = Job::new(&Book::numbered(1), "");
+    let both = job.control(&["runs", "--stack", "rowmill"]).expect(2);
+    assert!(both.stderr.contains("--out"), "{}", both.stderr);
+}
+
+#[test]
+fn info_hides_the_password_of_a_relay() {
+    let mut command = Command::new(binary());
+    command.args(["info", "--json"]);
+    command.env("ROWMILL_SMTP", "smtps://me:sesame@example.com");
+    let info = Ran::from(command.output().unwrap()).expect(0).json;
+    assert_eq!(info["environment"]["ROWMILL_SMTP"], "hidden");
+    assert!(!info.to_string().contains("sesame"), "{info}");
 }

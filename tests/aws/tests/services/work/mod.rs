@@ -3,5 +3,5 @@
 
 mod jobs;
 mod mailer;
-mod receiver;
+pub(crate) mod receiver;
 mod topic;
