@@ -156,6 +156,10 @@ pub(crate) enum Command {
     Predict(PredictArgs),
     /// Print the JSON Schema of pipeline files, for editors
     Schema,
+    /// Print the script that completes this command line in a shell
+    Completions(CompletionsArgs),
+    /// Write the man pages
+    Man(ManArgs),
     /// Run one child of a Batch job; started by the local Batch and not meant to be run directly
     #[command(hide = true)]
     Enrich,
@@ -603,6 +607,18 @@ pub(crate) struct PredictArgs {
     /// Show at most N words that contributed most to the label
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) words: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// The directory for the pages, rowmill.1 and one for each command
+    pub(crate) dir: PathBuf,
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod report;
 mod retry;
 mod run;
 mod serve;
+mod shell;
 mod signals;
 mod split;
 mod stack;
@@ -123,6 +124,8 @@ fn execute(command: &Command) -> Result<Exit, CliError> {
         Command::New(args) => new::new(args),
         Command::Train(args) => train::train(args),
         Command::Predict(args) => predict::predict(args),
+        Command::Completions(args) => Ok(shell::completions(args)),
+        Command::Man(args) => shell::man(args),
         Command::Schema => {
             output::json(&Pipeline::json_schema());
             Ok(Exit::Done)

@@ -30,7 +30,7 @@ pub(crate) enum Place {
 /// What only a stack on AWS has.
 #[cfg_attr(
     not(feature = "aws"),
-    expect(dead_code, reason = "without the SDK, no stack can be opened")
+    allow(dead_code, reason = "without the SDK, no stack can be opened")
 )]
 pub(crate) struct Stack {
     /// Its name.

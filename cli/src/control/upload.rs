@@ -22,7 +22,7 @@ use crate::named::no_run;
 use crate::output::{self, say};
 use crate::signals;
 
-/// Uploads a workbook, and follows its run unless told otherwise.
+/// Uploads a workbook, and follows its run unless `--detach` is given.
 pub(crate) async fn upload(args: &UploadArgs) -> Result<Exit, CliError> {
     let workbook = &args.workbook;
     let unreadable_file =

@@ -261,7 +261,7 @@ async fn a_run_of_a_stack_is_cancelled_and_retried() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_names_are_refused_before_anything_is_uploaded() {
     let stack = Stack::start().await;
-    let unknown = ["upload", "book.xlsx", "--pipeline", "smal"];
+    let unknown = ["upload", "book.xlsx", "--pipeline", "large"];
     let refused = stack.said(&unknown, 2).await;
     let advice = refused["errors"][0]["advice"].as_str().unwrap();
     assert!(advice.contains("reviews, small"), "{advice}");

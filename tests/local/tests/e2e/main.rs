@@ -35,6 +35,7 @@ mod second_round;
 mod secrets;
 mod sentiment;
 mod serve;
+mod shell;
 mod sweep;
 mod terminal;
 mod translate;
