@@ -72,6 +72,15 @@ impl Problem {
         Problem::new(StatusCode::CONFLICT, "Conflict", detail)
     }
 
+    /// 409: the result is archived.
+    pub(crate) fn archived() -> Problem {
+        Problem::new(
+            StatusCode::CONFLICT,
+            "Archived",
+            "The result is archived, and cannot be read before it is restored.",
+        )
+    }
+
     /// 413
     pub(crate) fn too_large(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "Too large", detail)
@@ -142,6 +151,7 @@ impl From<PortError> for Problem {
             ErrorKind::Conflict => {
                 Problem::conflict("It was changed at the same time. Load it again.")
             }
+            ErrorKind::Archived => Problem::archived(),
             ErrorKind::Throttled | ErrorKind::Unavailable => {
                 tracing::error!(%error, "a service does not answer");
                 Problem::unavailable()

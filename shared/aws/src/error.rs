@@ -89,6 +89,8 @@ pub(crate) fn kind(code: Option<&str>, status: u16) -> ErrorKind {
             | "ResourceInUseException"
             | "TableInUseException",
         ) => ErrorKind::Conflict,
+        // Read without a restore, or after the restored copy was removed.
+        Some("InvalidObjectState" | "ObjectNotInActiveTierError") => ErrorKind::Archived,
         // The credentials expired during the call, or the clock is wrong. The next call uses new
         // ones.
         Some("ExpiredToken" | "ExpiredTokenException" | "RequestTimeTooSkewed") => {
@@ -144,6 +146,7 @@ mod tests {
             (Some("AccessDeniedException"), 400, Denied),
             (Some("ValidationException"), 400, Invalid),
             (Some("KeyTooLongError"), 400, Invalid),
+            (Some("InvalidObjectState"), 403, Archived),
             (None, 404, NotFound),
             (None, 403, Denied),
             (None, 412, Conflict),

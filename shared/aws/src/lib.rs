@@ -2,7 +2,7 @@
 //!
 //! | type | port | service | feature |
 //! |---|---|---|---|
-//! | [`S3Objects`] | `Objects` | S3 | |
+//! | [`S3Objects`] | `Objects`, `Archive` | S3 | |
 //! | [`DynamoLedger`] | `Runs`, `Outcomes`, `Coordination` | DynamoDB | |
 //! | `BatchJobs` | `Jobs` | Batch | `batch` |
 //! | `SnsTopic` | `Topic` | SNS | `sns` |

@@ -1,5 +1,6 @@
-//! [`Objects`] on S3.
+//! [`Objects`] and [`Archive`](rowmill_ports::Archive) on S3.
 
+mod archive;
 mod copy;
 mod delete;
 mod info;

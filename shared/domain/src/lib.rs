@@ -14,7 +14,7 @@
 //! | [`index`], [`review`] | the index of archived rows; what people decided about them |
 //! | [`job`] | AWS Batch jobs: definitions, requests, the job graph of a run, Batch's own rules |
 //! | [`event`], [`message`] | events that trigger stages, messages on the topic |
-//! | [`storage`] | storage classes of archived results, and how fast they are restored |
+//! | [`storage`], [`result_storage`] | storage classes of archived results, and how fast they are restored; how a result is stored |
 //! | [`colors`] | the colors of workbook, mail and page |
 //! | [`keys`] | object keys in the work bucket |
 //! | [`limits`] | limits of AWS and Excel, each with its source |
@@ -43,6 +43,7 @@ pub mod quantity;
 pub mod reason;
 pub mod record;
 pub mod rejected;
+pub mod result_storage;
 pub mod review;
 pub mod run;
 pub mod second_round;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::cost::{CostReport, Planned, RunCost};
 use crate::limits::RETRIES_MAX;
 use crate::pipeline_name::PipelineName;
+use crate::result_storage::ResultStorage;
 use crate::tally::{CostRates, Tally};
 
 /// The id of a run: `<yyyymmdd>-<pipeline>-<12 hex digits of blake3(bucket, key, version)>`, with the
@@ -427,6 +428,9 @@ pub struct RunItem {
     /// When all temporary objects were removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleaned: Option<DateTime<Utc>>,
+    /// How the result is stored. `None`: it can be read, and was never archived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage: Option<ResultStorage>,
 }
 
 impl RunItem {
@@ -472,6 +476,7 @@ impl RunItem {
             measured: Vec::new(),
             report: None,
             cleaned: None,
+            storage: None,
         }
     }
 }

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// A storage class of S3 for archived objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ArchiveClass {
     /// S3 Glacier Instant Retrieval: `instant_retrieval`. Objects can be read at any time.
     InstantRetrieval,
@@ -63,7 +66,8 @@ impl ArchiveClass {
 }
 
 /// How fast S3 restores an archived object. Faster costs more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RestoreSpeed {
     /// Minutes: `expedited`. S3 may refuse it for lack of capacity.
     Expedited,

@@ -30,7 +30,7 @@ pub use cleanup::{ToCleanup, reported, reported_event, schedule_event, to_cleanu
 pub use error::EventError;
 pub use event_errors::EventErrors;
 pub use report::{ToReport, to_report};
-pub use s3::{s3_created, s3_created_event};
+pub use s3::{restore_completed_event, s3_created, s3_created_event, s3_restored};
 pub use sns::{scheduled_message_event, sns_messages, sns_messages_event};
 pub use split::{ToSplit, to_split};
 

@@ -1,6 +1,7 @@
 //! Uploads, from S3 directly or through SNS.
 
 use aws_lambda_events::event::s3::{S3Event, S3EventRecord};
+use chrono::{DateTime, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use rowmill_domain::event::ObjectCreated;
 use serde::Deserialize;
@@ -97,6 +98,58 @@ fn encode_key(key: &str) -> String {
     utf8_percent_encode(key, KEY).to_string().replace(' ', "+")
 }
 
+/// Parses a notification of S3 about restored copies of archived objects, and returns the locations
+/// (bucket and key) of the objects whose copy is complete or has expired. Other notifications contain
+/// none.
+///
+/// # Errors
+/// The payload is not a notification, or a key is not UTF-8.
+pub fn s3_restored(payload: &Value) -> Result<Vec<(String, String)>, EventError> {
+    if payload["Event"] == "s3:TestEvent" {
+        return Ok(Vec::new());
+    }
+    let event = S3Event::deserialize(payload).map_err(EventError::malformed(EXPECTED))?;
+    let restored = event.records.into_iter().filter(|record| {
+        let name = record.event_name.as_deref().unwrap_or_default();
+        let name = name.strip_prefix("s3:").unwrap_or(name);
+        matches!(name, "ObjectRestore:Completed" | "ObjectRestore:Delete")
+    });
+    restored
+        .map(|record| {
+            let bucket = record.s3.bucket.name.unwrap_or_default();
+            if bucket.is_empty() {
+                return Err(EventError::field(EXPECTED, "s3.bucket.name", "missing"));
+            }
+            let key = decode_key(&record.s3.object.key.unwrap_or_default())?;
+            Ok((bucket, key))
+        })
+        .collect()
+}
+
+/// Writes the notification that S3 sends when the copy of an archived object is complete.
+pub fn restore_completed_event(bucket: &str, key: &str, size: u64, time: DateTime<Utc>) -> Value {
+    json!({ "Records": [{
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": LOCAL_REGION,
+        "eventTime": time_text(time),
+        "eventName": "ObjectRestore:Completed",
+        "userIdentity": { "principalId": "LOCAL" },
+        "requestParameters": { "sourceIPAddress": "127.0.0.1" },
+        "responseElements": {},
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "retention",
+            "bucket": {
+                "name": bucket,
+                "ownerIdentity": { "principalId": "LOCAL" },
+                "arn": format!("arn:aws:s3:::{bucket}"),
+            },
+            "object": { "key": encode_key(key), "size": size },
+        },
+    }]})
+}
+
 /// Writes the notification that S3 sends for an object. `etag` has no quotes.
 pub fn s3_created_event(object: &ObjectCreated, etag: &str) -> Value {
     let ObjectCreated {
@@ -171,6 +224,20 @@ mod tests {
         event["Records"][0]["s3"]["object"]["size"] = json!(-1);
         let error = s3_created(&event).unwrap_err();
         assert!(error.to_string().contains("s3.object.size"), "{error}");
+    }
+
+    #[test]
+    fn a_completed_restore_names_the_object() {
+        let key = "results/r/my file (1)+ü.xlsx";
+        let mut event = restore_completed_event("work", key, 7, Utc::now());
+        let found = [("work".to_owned(), key.to_owned())];
+        assert_eq!(s3_restored(&event).unwrap(), found);
+        assert_eq!(s3_created(&event).unwrap(), []);
+        event["Records"][0]["eventName"] = json!("s3:ObjectRestore:Delete");
+        assert_eq!(s3_restored(&event).unwrap(), found);
+        event["Records"][0]["eventName"] = json!("ObjectRestore:Post");
+        assert_eq!(s3_restored(&event).unwrap(), []);
+        assert!(s3_restored(&json!({})).is_err());
     }
 
     fn object(key: &str, versioned: bool) -> ObjectCreated {

@@ -100,6 +100,25 @@ pub fn enqueue(
     Ok(())
 }
 
+/// Puts a message for `target` on the queue, for delivery at `due`, up to a minute from now.
+///
+/// # Errors
+/// The database cannot be written.
+pub(crate) fn enqueue_at(
+    conn: &Connection,
+    target: Target,
+    payload: &Value,
+    due: DateTime<Utc>,
+) -> rusqlite::Result<()> {
+    conn.prepare_cached("INSERT INTO message (target, payload, due) VALUES (?1, ?2, ?3)")?
+        .execute(params![
+            target.name(),
+            payload.to_string(),
+            due.timestamp_millis()
+        ])?;
+    Ok(())
+}
+
 fn next_id(conn: &Connection) -> rusqlite::Result<i64> {
     conn.prepare_cached(
         "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'message'",

@@ -2,7 +2,7 @@
 //!
 //! | AWS | here |
 //! |---|---|
-//! | S3 | directories ([`DirObjects`]) |
+//! | S3 | directories ([`DirObjects`]), with storage classes ([`LocalArchive`]) |
 //! | DynamoDB | SQLite ([`SqliteLedger`]) |
 //! | SNS | rows of a queue in SQLite ([`LocalTopic`], [`bus`]) |
 //! | EventBridge Scheduler | rows with a due time ([`LocalScheduler`]) |
@@ -45,7 +45,7 @@ pub use dispatch::{Dispatcher, Handler, HandlerError};
 pub use error::LocalError;
 pub use ledger::SqliteLedger;
 pub use lock::{Holder, StateLock};
-pub use objects::{Bucket, DirObjects, inbox_event};
+pub use objects::{Bucket, Clock, DirObjects, LocalArchive, inbox_event};
 pub use outbox::{EmlOutbox, SmtpMailer};
 pub use private::create_private;
 pub use schedule::LocalScheduler;

@@ -1,5 +1,6 @@
 //! Buckets as directories.
 
+mod archive;
 mod path;
 mod store;
 
@@ -19,6 +20,7 @@ use rowmill_ports::{
 use serde_json::Value;
 
 use crate::LocalError;
+pub use archive::LocalArchive;
 use store::{Content, Store, StoreError};
 
 /// A bucket to open.
@@ -34,6 +36,9 @@ pub struct Bucket {
     pub versioned: bool,
 }
 
+/// Says what time it is: the system's clock, or one that a test controls.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
 /// Buckets as directories. Several processes may use them at the same time.
 ///
 /// User metadata is stored, but the media type is not, because files have none.
@@ -47,8 +52,19 @@ impl DirObjects {
     /// # Errors
     /// A directory cannot be created or read.
     pub fn open(buckets: Vec<Bucket>) -> std::result::Result<DirObjects, LocalError> {
+        DirObjects::with_clock(buckets, Arc::new(Utc::now))
+    }
+
+    /// The same, with a clock by which restored copies of archived objects expire.
+    ///
+    /// # Errors
+    /// As [`DirObjects::open`].
+    pub fn with_clock(
+        buckets: Vec<Bucket>,
+        clock: Clock,
+    ) -> std::result::Result<DirObjects, LocalError> {
         let open = |bucket: Bucket| {
-            let store = Store::open(&bucket.path, bucket.versioned)
+            let store = Store::open(&bucket.path, bucket.versioned, Arc::clone(&clock))
                 .map_err(LocalError::file(&bucket.path))?;
             Ok((bucket.name, Arc::new(store)))
         };
@@ -170,15 +186,13 @@ impl Objects for DirObjects {
         let version = from.version.clone().or(info.version);
         let source = from.key.clone();
         let path = self
-            .call(
-                "CopyObject",
-                &from.bucket,
-                &from.key,
-                move |store| match version {
+            .call("CopyObject", &from.bucket, &from.key, move |store| {
+                store.readable(&source)?;
+                match version {
                     Some(version) => store.version_path(&source, &version),
                     None => store.path(&source),
-                },
-            )
+                }
+            })
             .await?;
         self.upload(bucket, key, &path.into(), put).await
     }

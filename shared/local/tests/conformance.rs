@@ -12,18 +12,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use rowmill_domain::event::Invocation;
 use rowmill_domain::job::{JobId, JobName};
 use rowmill_domain::message::RunMessage;
+use rowmill_domain::storage::{ArchiveClass, RestoreSpeed};
 use rowmill_domain::{Outcome, RunId, Status};
 use rowmill_local::bus::{self, Chaos, Target};
 use rowmill_local::{
-    Bucket, Cloud, DirObjects, Dispatcher, EmlOutbox, Handler, HandlerError, LocalScheduler,
-    LocalTopic, SqliteLedger, StateLock, inbox_event,
+    Bucket, Cloud, DirObjects, Dispatcher, EmlOutbox, Handler, HandlerError, LocalArchive,
+    LocalScheduler, LocalTopic, SqliteLedger, StateLock, inbox_event,
 };
 use rowmill_ports::{
-    Location, Objects, Outcomes, Put, Runs, Scheduler, TablePlan, Topic, conformance,
+    Archive, Location, Objects, Outcomes, Put, RestoreAnswer, Runs, Scheduler, TablePlan, Topic,
+    conformance,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -69,6 +71,63 @@ async fn objects_without_versions_pass_the_suite() {
         [".store/lock"],
         "no other files are left"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn storage_classes_pass_the_suite() {
+    let (store, scratch) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let objects = Arc::new(buckets(store.path()));
+    let cloud = Cloud::open(store.path()).unwrap();
+    let archive = LocalArchive::new(objects.clone(), cloud.clone(), Target::Cleanup);
+    let patience = Duration::from_secs(60);
+    conformance::archive::archive(&archive, &*objects, "work", scratch.path(), patience).await;
+    conformance::archive::archived_copy(&archive, &*objects, "work").await;
+    let left = files(&store.path().join("work"));
+    assert_eq!(left, [".store/lock"], "no records are left");
+    // One event for each restore that was started.
+    let events = bus::queue(&cloud).unwrap();
+    let keys: Vec<String> = events
+        .iter()
+        .flat_map(|(_, payload)| rowmill_events::s3_restored(payload).unwrap())
+        .map(|(_, key)| key)
+        .collect();
+    let of = |prefix: &str| keys.iter().filter(|key| key.starts_with(prefix)).count();
+    assert_eq!((of("r/"), of("s"), keys.len()), (2, 5, 7), "{keys:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_copy_expires_and_other_processes_see_it() {
+    let store = TempDir::new().unwrap();
+    let clock = Arc::new(Mutex::new(Utc::now()));
+    let now = clock.clone();
+    let open = || {
+        let bucket = Bucket {
+            name: "work".into(),
+            path: store.path().join("work"),
+            versioned: false,
+        };
+        let now = now.clone();
+        DirObjects::with_clock(vec![bucket], Arc::new(move || *now.lock().unwrap())).unwrap()
+    };
+    let objects = Arc::new(open());
+    let cloud = Cloud::open(store.path()).unwrap();
+    let archive = LocalArchive::new(objects.clone(), cloud, Target::Cleanup);
+    let at = Location::new("work", "results/r/a.xlsx");
+    let put = objects.put("work", &at.key, "x".into(), Put::default());
+    put.await.unwrap();
+    let class = ArchiveClass::FlexibleRetrieval;
+    archive.archive(&at, class).await.unwrap();
+    let restore = async || archive.restore(&at, RestoreSpeed::Standard, 1).await;
+    assert_eq!(restore().await.unwrap(), RestoreAnswer::Started);
+    // Five hours take five seconds.
+    *clock.lock().unwrap() += TimeDelta::seconds(4);
+    assert!(open().get(&at).await.unwrap_err().is_archived());
+    *clock.lock().unwrap() += TimeDelta::seconds(1);
+    assert_eq!(open().get(&at).await.unwrap().body, "x");
+    *clock.lock().unwrap() += TimeDelta::days(1);
+    assert!(open().get(&at).await.unwrap_err().is_archived());
+    assert!(archive.copy_back(&at).await.unwrap_err().is_archived());
+    assert_eq!(restore().await.unwrap(), RestoreAnswer::Started);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,6 +38,8 @@ pub enum ErrorKind {
     Invalid,
     /// Access is denied.
     Denied,
+    /// The object is archived, and must be restored before it can be read.
+    Archived,
     /// There are too many calls. A later retry may succeed.
     Throttled,
     /// The service or the network failed. A later retry may succeed.
@@ -63,6 +65,11 @@ impl PortError {
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind, ErrorKind::Throttled | ErrorKind::Unavailable)
+    }
+
+    /// Whether the object must be restored before it can be read.
+    pub fn is_archived(&self) -> bool {
+        self.kind == ErrorKind::Archived
     }
 
     /// Whether the resource does not exist.

@@ -15,14 +15,17 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use rowmill_domain::job::{JobDefinition, JobDetail, JobId, JobName, SubmitJob};
 use rowmill_domain::message::RunMessage;
+use rowmill_domain::result_storage::{ResultState, ResultStorage};
 use rowmill_domain::run::Work;
+use rowmill_domain::storage::{ArchiveClass, RestoreSpeed};
 use rowmill_domain::tally::Tally;
 use rowmill_domain::{Outcome, RunId, RunItem, RunState};
 
 use crate::{
-    Asked, Claim, Coordination, Envelope, ErrorKind, FileRange, Holder, JobFilter, JobRecord, Jobs,
-    Location, Mailer, Object, ObjectInfo, Objects, Outcomes, OutcomesPage, Page, PortError, Put,
-    Result, RunPatch, Runs, Scheduler, TablePlan, Topic,
+    Archive, ArchivePage, ArchiveStatus, Asked, Claim, Coordination, Envelope, ErrorKind,
+    FileRange, Holder, JobFilter, JobRecord, Jobs, Location, Mailer, Object, ObjectInfo, Objects,
+    Outcomes, OutcomesPage, Page, PortError, Put, RestoreAnswer, Result, RunPatch, Runs, Scheduler,
+    TablePlan, Topic,
 };
 
 /// When a call fails.
@@ -296,6 +299,16 @@ faulty!(Objects {
     "GetObject", at => fn link(at: &Location, file_name: &str, valid: Duration) -> String;
 });
 
+faulty!(Archive {
+    "ListObjectsV2", prefix => fn stored(
+        bucket: &str, prefix: &str, after: Option<&str>
+    ) -> ArchivePage;
+    "HeadObject", at => fn status(at: &Location) -> ArchiveStatus;
+    "CopyObject", at => fn archive(at: &Location, class: ArchiveClass) -> ();
+    "RestoreObject", at => fn restore(at: &Location, speed: RestoreSpeed, days: u32) -> RestoreAnswer;
+    "CopyObject", at => fn copy_back(at: &Location) -> ();
+});
+
 faulty!(Runs {
     "create_run", run.id => fn create_run(run: &RunItem) -> bool;
     "find_run", id => fn find_run(id: &RunId) -> Option<RunItem>;
@@ -307,6 +320,9 @@ faulty!(Runs {
     "open_runs", "" => fn open_runs(after: Option<&RunId>, limit: usize) -> Vec<RunItem>;
     "update_run", id => fn update_run(
         id: &RunId, from: &[RunState], patch: RunPatch, now: DateTime<Utc>
+    ) -> bool;
+    "update_result", id => fn update_result(
+        id: &RunId, from: &[ResultState], storage: &ResultStorage
     ) -> bool;
     "record_job", id => fn record_job(id: &RunId, name: &JobName, job: &JobId) -> ();
     "job_ended", id => fn job_ended(id: &RunId, name: &JobName, job: &JobId) -> u32;

@@ -4,6 +4,7 @@
 //! | trait | subject | on AWS | on one machine |
 //! |---|---|---|---|
 //! | [`Objects`] | files in buckets | S3 | a directory |
+//! | [`Archive`] | storage classes of objects | S3 | a directory |
 //! | [`Runs`] | runs and their jobs' ids | DynamoDB | SQLite |
 //! | [`Outcomes`] | one outcome per record | DynamoDB, a table per run | SQLite, a file per run |
 //! | [`Coordination`] | claims, rate permits, shared answers | DynamoDB | SQLite |
@@ -21,6 +22,7 @@
 //!
 //! The terms are defined in `docs/glossary.md`.
 
+mod archive;
 pub mod conformance;
 mod coordination;
 mod error;
@@ -34,6 +36,7 @@ mod runs;
 mod scheduler;
 mod topic;
 
+pub use archive::{Archive, ArchivePage, ArchiveStatus, ArchivedCopy, RestoreAnswer, StoredObject};
 pub use coordination::{Asked, Claim, Coordination, Holder};
 pub use error::{ErrorKind, Optional, PortError, Result};
 pub use jobs::{JobFilter, Jobs};

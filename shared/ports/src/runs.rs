@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rowmill_domain::cost::{Planned, RunCost};
 use rowmill_domain::job::{JobId, JobName};
+use rowmill_domain::result_storage::{ResultState, ResultStorage};
 use rowmill_domain::run::{Counts, Failure, ReportStarts, StepSeconds, Stop};
 use rowmill_domain::tally::CostRates;
 use rowmill_domain::{RunId, RunItem, RunState};
@@ -120,6 +121,19 @@ pub trait Runs: Send + Sync {
         from: &[RunState],
         patch: RunPatch,
         now: DateTime<Utc>,
+    ) -> Result<bool>;
+
+    /// Records how the result of a run is stored, if its state is one of `from`. A result of which
+    /// nothing is recorded is [`Hot`](ResultState::Hot). Returns `false` and changes nothing if it is in
+    /// another state. Does not change `updated`.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no such run.
+    async fn update_result(
+        &self,
+        id: &RunId,
+        from: &[ResultState],
+        storage: &ResultStorage,
     ) -> Result<bool>;
 
     /// Deletes a run with its jobs and its claims, so that a run with the same id starts from the

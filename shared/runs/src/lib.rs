@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `claim` | [`with_claim`]: one invocation at a time does a piece of a run's work |
 //! | `transition` | [`Transition`]: the table of legal changes to a run; every change goes through it |
+//! | `result_transition` | [`ResultTransition`]: the same for the result of a run |
 //! | `failure` | [`fail`]: records why a run failed and publishes it |
 //! | `stop` | [`stop`]: ends a run early, for any reason |
 //! | `manifest` | [`find_manifest`], [`load_manifest`]: one error type for a run's manifest |
@@ -58,6 +59,7 @@ mod named;
 mod paging;
 mod place;
 mod rate;
+mod result_transition;
 mod retries;
 mod retry;
 mod scratch;
@@ -73,6 +75,7 @@ pub use named::{Named, find_named};
 pub use paging::{all_jobs, all_runs, describe_jobs, open_runs, pages};
 pub use place::{JobRequest, Submission, SubmissionError, place_job};
 pub use rate::RateLimiter;
+pub use result_transition::ResultTransition;
 pub use retries::{Retries, retries_of, uploads_with_prefix};
 pub use retry::{Transient, retry_throttled, retry_transient};
 pub use scratch::{scratch_folder, scratch_folder_in};

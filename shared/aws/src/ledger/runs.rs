@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt, future, stream};
 use rowmill_domain::job::{JobId, JobName};
+use rowmill_domain::result_storage::{ResultState, ResultStorage};
 use rowmill_domain::{RunId, RunItem, RunState};
 use rowmill_ports::{ErrorKind, JobRecord, PortError, Result, RunPatch, Runs};
 use serde_json::Value;
@@ -22,6 +23,8 @@ use crate::error::failed;
 
 /// The partition that lists the runs by their time, one item without further attributes for each.
 const NEWEST: &str = "newest";
+/// The attribute with the storage of a run's result.
+const STORAGE: &str = "storage";
 
 /// Runs that are read at the same time.
 const FIND_AT_ONCE: usize = 16;
@@ -302,6 +305,56 @@ impl Runs for DynamoLedger {
         let ours =
             |(name, value): (&String, &Value)| item.get(name) == Some(&attribute(value.clone()));
         Ok(fields.iter().all(ours))
+    }
+
+    async fn update_result(
+        &self,
+        id: &RunId,
+        from: &[ResultState],
+        storage: &ResultStorage,
+    ) -> Result<bool> {
+        let json = serde_json::to_value(storage).map_err(invalid("UpdateItem", id))?;
+        let storage = attribute(json);
+        let mut update = self
+            .client
+            .update_item()
+            .table_name(&self.runs)
+            .set_key(Some(run_key(id)))
+            // `storage` and `state` are reserved words.
+            .expression_attribute_names("#storage", STORAGE)
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":storage", storage.clone())
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let mut states = Vec::new();
+        for (n, state) in from.iter().enumerate() {
+            states.push(format!("#storage.#state = :s{n}"));
+            update = update.expression_attribute_values(format!(":s{n}"), text(state.name()));
+        }
+        if from.contains(&ResultState::Hot) {
+            states.push("attribute_not_exists(#storage)".to_owned());
+        }
+        let updated = update
+            .update_expression("SET #storage = :storage")
+            .condition_expression(format!(
+                "attribute_exists(pk) AND ({})",
+                states.join(" OR ")
+            ))
+            .send()
+            .await;
+        let Err(error) = updated else {
+            return Ok(true);
+        };
+        let Some(UpdateItemError::ConditionalCheckFailedException(refused)) =
+            error.as_service_error()
+        else {
+            return Err(failed("UpdateItem", id.as_str())(error));
+        };
+        let Some(item) = &refused.item else {
+            let (kind, message) = (ErrorKind::NotFound, "no such run");
+            return Err(PortError::new("UpdateItem", id.as_str(), kind, message));
+        };
+        // As in `update_run`: the SDK retries after a lost response.
+        Ok(item.get(STORAGE) == Some(&storage))
     }
 
     async fn record_job(&self, id: &RunId, name: &JobName, job: &JobId) -> Result<()> {

@@ -20,6 +20,16 @@ const SOURCE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
+/// The header that names the source.
+pub(super) fn source(from: &Location) -> String {
+    let source = format!("{}/{}", from.bucket, from.key);
+    let mut source = utf8_percent_encode(&source, SOURCE).to_string();
+    if let Some(version) = &from.version {
+        source += &format!("?versionId={}", utf8_percent_encode(version, SOURCE));
+    }
+    source
+}
+
 /// Copies an object, with the media type and the metadata of `put`.
 pub(super) async fn copy(
     client: &Client,
@@ -27,18 +37,13 @@ pub(super) async fn copy(
     to: &Location,
     put: &Put,
 ) -> Result<Written> {
-    let source = format!("{}/{}", from.bucket, from.key);
-    let mut source = utf8_percent_encode(&source, SOURCE).to_string();
-    if let Some(version) = &from.version {
-        source += &format!("?versionId={}", utf8_percent_encode(version, SOURCE));
-    }
     let pairs = put.metadata.iter();
     let metadata: HashMap<String, String> = pairs
         .map(|(name, value)| (name.clone(), metadata::encode(value)))
         .collect();
     let response = client
         .copy_object()
-        .copy_source(source)
+        .copy_source(source(from))
         .bucket(&to.bucket)
         .key(&to.key)
         .metadata_directive(MetadataDirective::Replace)

@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -181,6 +181,8 @@ impl Upload<'_> {
             .set_content_type(self.put.content_type.clone())
             .set_metadata(self.metadata())
             .checksum_algorithm(ChecksumAlgorithm::Crc32)
+            // Of the whole content, so that a copy in another storage class has the same.
+            .checksum_type(ChecksumType::FullObject)
             .send()
             .await
             .map_err(refused("CreateMultipartUpload", self.at))?;
@@ -228,6 +230,7 @@ impl Upload<'_> {
             .key(&self.at.key)
             .upload_id(id)
             .multipart_upload(parts)
+            .checksum_type(ChecksumType::FullObject)
             .set_if_none_match(self.if_none_match())
             .send()
             .await

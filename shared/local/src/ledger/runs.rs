@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rowmill_domain::job::{JobId, JobName};
+use rowmill_domain::result_storage::{ResultState, ResultStorage};
 use rowmill_domain::{RunId, RunItem, RunState};
 use rowmill_ports::{ErrorKind, JobRecord, Result, RunPatch, Runs};
 use rusqlite::{Connection, OptionalExtension, Rows, params};
@@ -155,6 +156,32 @@ impl Runs for SqliteLedger {
             }
             t.prepare_cached("UPDATE run SET item = ?2 WHERE id = ?1")?
                 .execute(params![key.as_str(), item.to_string()])?;
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn update_result(
+        &self,
+        id: &RunId,
+        from: &[ResultState],
+        storage: &ResultStorage,
+    ) -> Result<bool> {
+        let (key, from, storage) = (id.clone(), from.to_vec(), storage.clone());
+        self.transact("UpdateItem", id.as_str(), move |t| {
+            let Some(mut run) = read_run(t, &key)? else {
+                return Err(LedgerError::Other(
+                    ErrorKind::NotFound,
+                    "no such run".into(),
+                ));
+            };
+            let state = run.storage.as_ref().map_or(ResultState::Hot, |s| s.state);
+            if !from.contains(&state) {
+                return Ok(false);
+            }
+            run.storage = Some(storage);
+            t.prepare_cached("UPDATE run SET item = ?2 WHERE id = ?1")?
+                .execute(params![key.as_str(), serde_json::to_string(&run)?])?;
             Ok(true)
         })
         .await

@@ -5,8 +5,11 @@
 //! | the key's path ([`path::of_key`]) | the object; in a versioned bucket, a link to its latest version |
 //! | `.store/versions/<path>/<version>` | the content of a version |
 //! | `.store/meta/<path>/<version or etag>.json` | user metadata, if there is any |
+//! | `.store/archive/<path>.json` | how the object is archived, if it is ([`archive`]) |
 //! | `.store/tmp/<pid>-<random>` | a file being written, or another name of one to take over |
 //! | `.store/lock` | locked during a change of the bucket |
+
+mod archive;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -19,7 +22,7 @@ use chrono::{DateTime, Utc};
 use rowmill_domain::limits;
 use rowmill_ports::{ErrorKind, FileRange, ObjectInfo, Page, Put};
 
-use super::path;
+use super::{Clock, path};
 
 /// Objects per page, as in S3.
 const PAGE_SIZE: usize = 1000;
@@ -73,10 +76,11 @@ pub(super) enum Content<'a> {
     File(&'a FileRange),
 }
 
-#[derive(Debug)]
 pub(super) struct Store {
     root: PathBuf,
     versioned: bool,
+    /// The time by which restored copies appear and expire.
+    clock: Clock,
 }
 
 /// An object opened for reading.
@@ -89,9 +93,13 @@ struct OpenObject {
 impl Store {
     /// Opens the bucket. Creates its directory if necessary, and removes partial files that killed
     /// processes left behind.
-    pub(super) fn open(root: &Path, versioned: bool) -> io::Result<Store> {
+    pub(super) fn open(root: &Path, versioned: bool, clock: Clock) -> io::Result<Store> {
         let root = std::path::absolute(root)?;
-        let store = Store { root, versioned };
+        let store = Store {
+            root,
+            versioned,
+            clock,
+        };
         let temporaries = store.internal("tmp");
         fs::create_dir_all(&temporaries)?;
         for entry in fs::read_dir(&temporaries)? {
@@ -207,7 +215,7 @@ impl Store {
     }
 
     pub(super) fn get(&self, key: &str, version: Option<&str>) -> Result<(ObjectInfo, Vec<u8>)> {
-        let mut opened = self.open_object(key, version)?;
+        let mut opened = self.open_to_read(key, version)?;
         let mut body = Vec::new();
         opened
             .file
@@ -224,7 +232,7 @@ impl Store {
         version: Option<&str>,
         bytes: Range<u64>,
     ) -> Result<Bytes> {
-        let OpenObject { mut file, path, .. } = self.open_object(key, version)?;
+        let OpenObject { mut file, path, .. } = self.open_to_read(key, version)?;
         let length = bytes.end.saturating_sub(bytes.start);
         let mut body = Vec::new();
         let read = file
@@ -246,7 +254,7 @@ impl Store {
         version: Option<&str>,
         to: &Path,
     ) -> Result<ObjectInfo> {
-        let mut opened = self.open_object(key, version)?;
+        let mut opened = self.open_to_read(key, version)?;
         // Replace the file, so that programs that have the old one open can keep reading it.
         match fs::remove_file(to) {
             Err(error) if !is_absent(&error) => return Err(StoreError::local(to)(error)),
@@ -286,6 +294,7 @@ impl Store {
             ));
         }
         let version = self.versioned.then(|| version_id(&etag, &put.metadata));
+        self.forget_archive(key)?;
         // Write the metadata first, so that there is never an object without its metadata.
         self.write_metadata(key, version.as_deref().unwrap_or(&etag), &put.metadata)?;
         match &version {
@@ -333,6 +342,7 @@ impl Store {
             Err(error) => return Err(StoreError::local(&path)(error)),
         }
         prune(&path, &self.root);
+        self.forget_archive(key)?;
         if !self.versioned {
             let meta = self.internal("meta");
             let path = meta.join(path::of_key(key));

@@ -17,6 +17,7 @@
 )]
 #![allow(clippy::disallowed_methods, reason = "a suite tests every method")]
 
+pub mod archive;
 pub mod coordination;
 pub mod jobs;
 pub mod mailer;

@@ -2,9 +2,11 @@
 
 use rowmill_domain::cost::{Cost, Planned, RunCost};
 use rowmill_domain::job::{JobId, JobName};
+use rowmill_domain::result_storage::{ResultRestore, ResultState, ResultStorage};
 use rowmill_domain::run::{
     Counts, Failure, ReportStarts, StepSeconds, Stop, StopReason, UploadSource,
 };
+use rowmill_domain::storage::{ArchiveClass, RestoreSpeed};
 use rowmill_domain::tally::CostRates;
 use rowmill_domain::{RunId, RunItem, RunState};
 
@@ -20,6 +22,7 @@ pub async fn runs(runs: &dyn Runs) {
     newest_and_delete(runs).await;
     open(runs).await;
     updates(runs).await;
+    results(runs).await;
     jobs(runs).await;
 }
 
@@ -262,6 +265,69 @@ async fn updates(runs: &dyn Runs) {
     assert!(!runs.update_run(&run, &from, patch, at(5)).await.unwrap());
     let kept = runs.find_run(&run).await.unwrap();
     assert_eq!(kept, Some(expected), "nothing changes in another state");
+}
+
+async fn results(runs: &dyn Runs) {
+    let run = id("results");
+    let storage = |state, seconds| ResultStorage {
+        state,
+        since: at(seconds),
+        class: Some(ArchiveClass::DeepArchive),
+        restore: Some(ResultRestore {
+            speed: RestoreSpeed::Bulk,
+            requested: at(seconds - 1),
+            by: "ada@example.com".into(),
+        }),
+    };
+    let update =
+        async |from: &[ResultState], to: &ResultStorage| runs.update_result(&run, from, to).await;
+    let hot = ResultStorage::hot(at(1));
+    let absent = update(&[ResultState::Hot], &hot).await;
+    assert_eq!(absent.unwrap_err().kind, ErrorKind::NotFound);
+    runs.create_run(&item(&run)).await.unwrap();
+    let others: Vec<ResultState> = (ResultState::ALL.into_iter())
+        .filter(|state| *state != ResultState::Hot)
+        .collect();
+    assert!(!update(&others, &hot).await.unwrap(), "it is hot");
+    let mut expected = item(&run);
+    for (n, state) in ResultState::ALL.into_iter().enumerate() {
+        let before = expected
+            .storage
+            .as_ref()
+            .map_or(ResultState::Hot, |s| s.state);
+        let next = storage(state, n as i64);
+        assert!(
+            update(&[ResultState::Deleted, before], &next)
+                .await
+                .unwrap()
+        );
+        expected.storage = Some(next);
+        assert_eq!(runs.find_run(&run).await.unwrap().as_ref(), Some(&expected));
+    }
+    // It is deleted now.
+    let hot = [ResultState::Hot, ResultState::Restoring];
+    assert!(
+        !update(&hot, &storage(ResultState::Archived, 9))
+            .await
+            .unwrap()
+    );
+    let kept = runs.find_run(&run).await.unwrap();
+    assert_eq!(
+        kept.as_ref(),
+        Some(&expected),
+        "nothing changes in another state"
+    );
+    // Changes of the run and of its result do not affect each other.
+    let patch = RunPatch {
+        jobs: Some(3),
+        ..RunPatch::default()
+    };
+    runs.update_run(&run, &[RunState::Splitting], patch, at(7))
+        .await
+        .unwrap();
+    (expected.jobs, expected.updated) = (Some(3), at(7));
+    assert_eq!(runs.find_run(&run).await.unwrap(), Some(expected));
+    runs.delete_run(&run).await.unwrap();
 }
 
 async fn jobs(runs: &dyn Runs) {

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use rowmill_domain::job::{JobId, JobName};
+use rowmill_domain::result_storage::{ResultState, ResultStorage};
 use rowmill_domain::{RunId, RunItem, RunState};
 use rowmill_ports::{ErrorKind, JobRecord, PortError, Result, RunPatch, Runs};
 use serde_json::Value;
@@ -122,6 +123,25 @@ impl Runs for MemoryRuns {
         for (name, value) in fields {
             run[name] = value;
         }
+        Ok(true)
+    }
+
+    async fn update_result(
+        &self,
+        id: &RunId,
+        from: &[ResultState],
+        storage: &ResultStorage,
+    ) -> Result<bool> {
+        let runs = &mut lock(&self.0).runs;
+        let Some(run) = runs.get_mut(id) else {
+            let (kind, what) = (ErrorKind::NotFound, "no such run");
+            return Err(PortError::new("update_result", id.as_str(), kind, what));
+        };
+        let state = item(run).storage.map_or(ResultState::Hot, |s| s.state);
+        if !from.contains(&state) {
+            return Ok(false);
+        }
+        run["storage"] = serde_json::to_value(storage).expect("a storage is JSON");
         Ok(true)
     }
 

@@ -6,7 +6,8 @@ use aws_sdk_s3::Client;
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
 use rowmill_aws::{PostedObject, S3Objects};
-use rowmill_ports::{ErrorKind, Location, Objects, Put, conformance};
+use rowmill_domain::storage::ArchiveClass;
+use rowmill_ports::{Archive, ErrorKind, Location, Objects, Put, conformance};
 use rowmill_tests_aws::emulators::Emulator;
 use rowmill_tests_aws::form;
 use rowmill_tests_aws::stack::bucket;
@@ -38,6 +39,27 @@ async fn objects_with_versions() {
     conformance::objects::versioned_objects(&objects, "versioned", scratch.path()).await;
     bucket(&config, "all", true).await;
     conformance::objects::objects(&objects, "all", scratch.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn storage_classes() {
+    let aws = Emulator::ministack();
+    let config = aws.sdk_config();
+    bucket(&config, "work", false).await;
+    let (objects, scratch) = (S3Objects::new(&config), TempDir::new().unwrap());
+    let patience = Duration::from_secs(60);
+    conformance::archive::archive(&objects, &objects, "work", scratch.path(), patience).await;
+
+    // ministack has only a checksum of the checksums of parts. A copy could not be verified, so the object
+    // stays where it is.
+    let put = objects.put("work", "parts", body(9 << 20).into(), Put::default());
+    put.await.unwrap();
+    let at = Location::new("work", "parts");
+    let class = ArchiveClass::DeepArchive;
+    let refused = objects.archive(&at, class).await.unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::Invalid, "{refused}");
+    assert_eq!(objects.status(&at).await.unwrap().class, None);
+    assert!(objects.get(&at).await.unwrap().body == body(9 << 20));
 }
 
 /// On moto, which refuses a part below 5 MB that is not the last, as S3 does; ministack accepts it.
