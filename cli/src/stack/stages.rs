@@ -6,6 +6,7 @@ use rowmill_domain::event::Invocation;
 use rowmill_local::bus::Target;
 use rowmill_local::{Handler, HandlerError};
 use rowmill_report::{Report, ReportError};
+use rowmill_retention::{Retention, RetentionError};
 use rowmill_split::{Split, SplitError};
 use rowmill_submit::{Submit, SubmitError};
 use serde_json::Value;
@@ -16,6 +17,7 @@ pub(crate) struct Stages {
     pub(crate) submit: Submit,
     pub(crate) report: Report,
     pub(crate) cleanup: Cleanup,
+    pub(crate) retention: Retention,
 }
 
 #[async_trait]
@@ -42,6 +44,10 @@ impl Handler for Stages {
             Target::Cleanup => {
                 let answer = self.cleanup.invoke(payload, cx).await;
                 answer.map_err(|e| failed(&e, CleanupError::is_retryable))
+            }
+            Target::Retention => {
+                let answer = self.retention.invoke(payload, cx).await;
+                answer.map_err(|e| failed(&e, RetentionError::is_retryable))
             }
         }
     }

@@ -12,12 +12,13 @@ use rowmill_domain::limits::ATTACH_DEFAULT;
 use rowmill_local::batch::{BatchConfig, LocalBatch};
 use rowmill_local::bus::Chaos;
 use rowmill_local::{
-    Cloud, EmlOutbox, LocalError, LocalScheduler, LocalTopic, SqliteLedger, StateLock,
-    create_private,
+    Cloud, EmlOutbox, LocalArchive, LocalError, LocalScheduler, LocalTopic, SqliteLedger,
+    StateLock, create_private,
 };
 use rowmill_planning::Quotas;
 use rowmill_ports::Mailer;
 use rowmill_report::{Given, Report, ReportConfig};
+use rowmill_retention::Retention;
 use rowmill_runs::WorkBucket;
 use rowmill_split::Split;
 use rowmill_submit::{Submit, SubmitConfig};
@@ -132,11 +133,11 @@ impl LocalStack {
                 runs: ledger.clone(),
                 outcomes: ledger.clone(),
                 coordination: ledger.clone(),
-                work,
+                work: work.clone(),
                 inbox: WorkBucket::new(INBOX, objects.clone()),
                 jobs,
                 topic,
-                scheduler,
+                scheduler: scheduler.clone(),
                 mailer,
                 config: CleanupConfig {
                     queue: STACK.to_owned(),
@@ -145,6 +146,12 @@ impl LocalStack {
                     runnable_after: RUNNABLE_AFTER,
                     identity: None,
                 },
+            },
+            retention: Retention {
+                runs: ledger.clone(),
+                archive: Arc::new(LocalArchive::new(objects.clone(), cloud.clone())),
+                work,
+                scheduler,
             },
         };
         Ok(LocalStack {

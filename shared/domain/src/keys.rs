@@ -84,6 +84,12 @@ pub fn results_prefix(run: &RunId) -> String {
     format!("results/{run}/")
 }
 
+/// Returns the run of a key under [`results_prefix`].
+pub fn result_of(key: &str) -> Option<RunId> {
+    let (run, _) = key.strip_prefix("results/")?.split_once('/')?;
+    run.parse().ok()
+}
+
 /// `results/<id>/<stem>-result.xlsx`. `source_key` is the key of the workbook in the inbox.
 pub fn result(run: &RunId, source_key: &str) -> String {
     format!("results/{run}/{}-result.xlsx", stem(source_key))
@@ -161,5 +167,8 @@ mod tests {
         let run: RunId = "20261121-reviews-0123456789ab".parse().unwrap();
         assert_eq!(run_of(&chunk(&run, 3)), Some(run));
         assert_eq!(run_of("runs/readme.txt"), None);
+        let run: RunId = "20261121-reviews-0123456789ab-r2".parse().unwrap();
+        assert_eq!(result_of(&archived_rows(&run, 3)), Some(run));
+        assert_eq!(result_of("results/readme.txt"), None);
     }
 }

@@ -4,9 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::ObjectCreated;
 use crate::run::{Failure, RunId, StopReason};
+use crate::storage::RestoreSpeed;
 
 /// A message on the topic. Its `kind` is also the message attribute `kind`, by which subscriptions
-/// filter: split receives `retry` and `upload`, submit `split` and `stop`, report `failed` and `check`, cleanup `due`.
+/// filter: split receives `retry` and `upload`, submit `split` and `stop`, report `failed` and `check`, cleanup `due`, retention `restore` and
+/// `retain`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum RunMessage {
@@ -45,6 +47,21 @@ pub enum RunMessage {
     Retry(RetryRequest),
     /// The event of an upload seems to be lost, because there is no run. Split starts it.
     Upload(ObjectCreated),
+    /// The archived result of a run is needed again. Retention restores it.
+    Restore {
+        /// The run.
+        run: RunId,
+        /// How fast. By default as fast as its storage class offers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        speed: Option<RestoreSpeed>,
+        /// Who requested it.
+        by: String,
+    },
+    /// The time of the result of a run has come. Retention continues what its state requires.
+    Retain {
+        /// The run.
+        run: RunId,
+    },
 }
 
 /// Asks for a retry: some of the rows of a run that has ended are processed again, as another run.
@@ -87,8 +104,9 @@ impl RetryRequest {
 
 impl RunMessage {
     /// All kinds. Stages ignore other kinds, which a newer program could send.
-    pub const KINDS: [&'static str; 7] =
-        ["split", "stop", "failed", "check", "due", "retry", "upload"];
+    pub const KINDS: [&'static str; 9] = [
+        "split", "stop", "failed", "check", "due", "retry", "upload", "restore", "retain",
+    ];
 
     /// Returns the value of the message attribute `kind`.
     pub fn kind(&self) -> &'static str {
@@ -100,6 +118,8 @@ impl RunMessage {
             RunMessage::Due { .. } => "due",
             RunMessage::Retry(_) => "retry",
             RunMessage::Upload(_) => "upload",
+            RunMessage::Restore { .. } => "restore",
+            RunMessage::Retain { .. } => "retain",
         }
     }
 }

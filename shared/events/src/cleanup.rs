@@ -81,7 +81,9 @@ pub fn to_cleanup(payload: &Value) -> Result<Vec<ToCleanup>, EventError> {
                 | RunMessage::Failed { .. }
                 | RunMessage::Check { .. }
                 | RunMessage::Retry(_)
-                | RunMessage::Upload(_) => None,
+                | RunMessage::Upload(_)
+                | RunMessage::Restore { .. }
+                | RunMessage::Retain { .. } => None,
             })
             .collect());
     }

@@ -10,7 +10,7 @@
 //! | `bounce` | an email bounced (SES through SNS) | report |
 //! | `cleanup` | report finished (Lambda destination), or a sweep is due | cleanup |
 //!
-//! `split`, `report` and `cleanup` combine everything that starts their stage. `events/` contains a real
+//! `split`, `report`, `cleanup` and `retention` combine everything that starts their stage. `events/` contains a real
 //! payload of each format, with the expected result next to it.
 //!
 //! The terms are defined in `docs/glossary.md`.
@@ -21,6 +21,7 @@ mod cleanup;
 mod error;
 mod event_errors;
 mod report;
+mod retention;
 mod s3;
 mod sns;
 mod split;
@@ -30,6 +31,7 @@ pub use cleanup::{ToCleanup, reported, reported_event, schedule_event, to_cleanu
 pub use error::EventError;
 pub use event_errors::EventErrors;
 pub use report::{ToReport, to_report};
+pub use retention::{ToRetention, to_retention};
 pub use s3::{restore_completed_event, s3_created, s3_created_event, s3_restored};
 pub use sns::{scheduled_message_event, sns_messages, sns_messages_event};
 pub use split::{ToSplit, to_split};

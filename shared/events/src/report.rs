@@ -60,6 +60,8 @@ fn from_topic(message: RunMessage) -> Option<ToReport> {
         | RunMessage::Stop { .. }
         | RunMessage::Due { .. }
         | RunMessage::Retry(_)
-        | RunMessage::Upload(_) => None,
+        | RunMessage::Upload(_)
+        | RunMessage::Restore { .. }
+        | RunMessage::Retain { .. } => None,
     }
 }

@@ -1,4 +1,4 @@
-//! Uploads, from S3 directly or through SNS.
+//! Notifications of S3: uploads, directly or through SNS, and restored copies of archived objects.
 
 use aws_lambda_events::event::s3::{S3Event, S3EventRecord};
 use chrono::{DateTime, Utc};

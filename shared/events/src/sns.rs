@@ -121,7 +121,7 @@ mod tests {
             let text = json!({
                 "kind": kind, "run": run, "failure": { "stage": "", "what": "", "advice": "" },
                 "bucket": "inbox", "key": "reviews/a.xlsx", "version": "1", "versioned": true,
-                "size": 1, "time": "2026-11-21T00:00:00Z",
+                "size": 1, "time": "2026-11-21T00:00:00Z", "by": "ada",
             });
             let read = sns_messages(&event(&text)).unwrap();
             assert_eq!(read[0].kind(), kind);

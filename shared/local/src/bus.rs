@@ -25,24 +25,28 @@ pub enum Target {
     Report,
     /// A run was reported, or a sweep is due.
     Cleanup,
+    /// A result is needed again, its time has come, or a copy of an archived object is complete.
+    Retention,
 }
 
 impl Target {
     /// All stages that receive messages, in the order of the flow.
-    pub const ALL: [Target; 4] = [
+    pub const ALL: [Target; 5] = [
         Target::Split,
         Target::Submit,
         Target::Report,
         Target::Cleanup,
+        Target::Retention,
     ];
 
-    /// The name of the stage: `split`, `submit`, `report` or `cleanup`.
+    /// The name of the stage: `split`, `submit`, `report`, `cleanup` or `retention`.
     pub fn name(self) -> &'static str {
         match self {
             Target::Split => "split",
             Target::Submit => "submit",
             Target::Report => "report",
             Target::Cleanup => "cleanup",
+            Target::Retention => "retention",
         }
     }
 

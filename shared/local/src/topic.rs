@@ -9,8 +9,8 @@ use rusqlite::Connection;
 use crate::Cloud;
 use crate::bus::{self, Chaos, Target};
 
-/// The topic. Split subscribes to `retry`, submit to `split` and `stop`, report to `failed` and `check`, and
-/// cleanup to `due`.
+/// The topic. Split subscribes to `retry`, submit to `split` and `stop`, report to `failed` and `check`,
+/// cleanup to `due`, and retention to `restore` and `retain`.
 pub struct LocalTopic {
     cloud: Cloud,
     chaos: Option<Chaos>,
@@ -58,6 +58,7 @@ pub fn subscriber(message: &RunMessage) -> Target {
         RunMessage::Split { .. } | RunMessage::Stop { .. } => Target::Submit,
         RunMessage::Failed { .. } | RunMessage::Check { .. } => Target::Report,
         RunMessage::Due { .. } => Target::Cleanup,
+        RunMessage::Restore { .. } | RunMessage::Retain { .. } => Target::Retention,
     }
 }
 

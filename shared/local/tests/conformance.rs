@@ -78,7 +78,7 @@ async fn storage_classes_pass_the_suite() {
     let (store, scratch) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let objects = Arc::new(buckets(store.path()));
     let cloud = Cloud::open(store.path()).unwrap();
-    let archive = LocalArchive::new(objects.clone(), cloud.clone(), Target::Cleanup);
+    let archive = LocalArchive::new(objects.clone(), cloud.clone());
     let patience = Duration::from_secs(60);
     conformance::archive::archive(&archive, &*objects, "work", scratch.path(), patience).await;
     conformance::archive::archived_copy(&archive, &*objects, "work").await;
@@ -111,7 +111,7 @@ async fn a_restored_copy_expires_and_other_processes_see_it() {
     };
     let objects = Arc::new(open());
     let cloud = Cloud::open(store.path()).unwrap();
-    let archive = LocalArchive::new(objects.clone(), cloud, Target::Cleanup);
+    let archive = LocalArchive::new(objects.clone(), cloud);
     let at = Location::new("work", "results/r/a.xlsx");
     let put = objects.put("work", &at.key, "x".into(), Put::default());
     put.await.unwrap();
@@ -385,6 +385,7 @@ async fn the_topic_passes_the_suite() {
         let target = match kind {
             "split" | "stop" => Target::Submit,
             "due" => Target::Cleanup,
+            "restore" | "retain" => Target::Retention,
             _ => Target::Report,
         };
         let messages = bus::queue(&cloud).unwrap().into_iter();

@@ -22,6 +22,8 @@ pub enum ResultTransition {
     SlowRestore,
     /// All its objects can be read again, for good.
     FinishRestore,
+    /// An archived object was found, which an invocation left that was suspended during the restore.
+    Repair,
     /// Its objects are about to be deleted.
     Delete,
 }
@@ -38,12 +40,13 @@ struct Rule {
 
 impl ResultTransition {
     /// All transitions, in the order of a result's life.
-    pub const ALL: [ResultTransition; 6] = [
+    pub const ALL: [ResultTransition; 7] = [
         ResultTransition::Archive,
         ResultTransition::FinishArchive,
         ResultTransition::Restore,
         ResultTransition::SlowRestore,
         ResultTransition::FinishRestore,
+        ResultTransition::Repair,
         ResultTransition::Delete,
     ];
 
@@ -57,6 +60,7 @@ impl ResultTransition {
             T::Restore => ("restore requested", &[Archiving, Archived], Restoring),
             T::SlowRestore => ("slower restore requested", &[Restoring], Restoring),
             T::FinishRestore => ("all objects copied back", &[Restoring], Hot),
+            T::Repair => ("archived object found", &[Hot], Restoring),
             T::Delete => ("deleted", &[Hot, Archiving, Archived, Restoring], Deleted),
         };
         Rule { what, from, to }

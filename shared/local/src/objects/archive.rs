@@ -18,24 +18,19 @@ use crate::bus::{self, Target};
 pub struct LocalArchive {
     objects: Arc<DirObjects>,
     cloud: Cloud,
-    notified: Target,
 }
 
 impl LocalArchive {
-    /// The storage classes of `objects`, with events in `cloud` for the stage `notified`.
-    pub fn new(objects: Arc<DirObjects>, cloud: Cloud, notified: Target) -> LocalArchive {
-        LocalArchive {
-            objects,
-            cloud,
-            notified,
-        }
+    /// The storage classes of `objects`, with events for retention in `cloud`.
+    pub fn new(objects: Arc<DirObjects>, cloud: Cloud) -> LocalArchive {
+        LocalArchive { objects, cloud }
     }
 
     /// Queues the event that a restore is complete at that time.
     fn announce(&self, at: &Location, size: u64, complete: DateTime<Utc>) -> Result<()> {
         let payload = restore_completed_event(&at.bucket, &at.key, size, complete);
         self.cloud
-            .with(|conn| bus::enqueue_at(conn, self.notified, &payload, complete))
+            .with(|conn| bus::enqueue_at(conn, Target::Retention, &payload, complete))
             .map_err(|error| error.into_port("RestoreObject", at.to_string()))
     }
 }
