@@ -22,6 +22,7 @@ use rowmill_retention::Retention;
 use rowmill_runs::WorkBucket;
 use rowmill_split::Split;
 use rowmill_submit::{Submit, SubmitConfig};
+use rowmill_tiers::CurrentTiers;
 
 use super::stages::Stages;
 use super::{INBOX, LOGS, LocalStack, STATE, StackOptions, TEMPORARY, WORK, buckets};
@@ -87,6 +88,9 @@ impl LocalStack {
                 inbox: objects.clone(),
                 work: work.clone(),
                 runs: ledger.clone(),
+                submitters: ledger.clone(),
+                tiers: CurrentTiers::new(work.clone()),
+                default_submitter: TO.parse().ok(),
                 outcomes: ledger.clone(),
                 coordination: ledger.clone(),
                 topic: topic.clone(),

@@ -11,7 +11,7 @@
 //! | `stage.rs` | the work on one upload, from the claim to the message for submit |
 //! | `resolve.rs` | which pipeline an upload is for |
 //! | `upload_options.rs` | what the metadata of an upload asks for |
-//! | `limits.rs` | the limits that a pipeline sets for its runs |
+//! | `limits.rs` | the limits that a pipeline sets for its runs, and a tier for its submitters |
 //! | `cut.rs`, `cut/` | the core: a workbook on disk becomes cleaned records in temporary files |
 //! | `read_options.rs` | how the pipeline sets the options of the workbook reader |
 //! | `clean.rs` | the cleaning rules: what is trimmed, converted and rejected |
@@ -53,5 +53,5 @@ pub use reevaluate::{Processing, Reevaluation};
 pub use retry::RetryPlan;
 pub use stage::{Split, run_id};
 pub use upload_options::{
-    LIMIT_METADATA, NOTIFY_METADATA, PARAMETER_METADATA, REEVALUATE_METADATA,
+    LIMIT_METADATA, NOTIFY_METADATA, PARAMETER_METADATA, REEVALUATE_METADATA, SUBMITTER_METADATA,
 };

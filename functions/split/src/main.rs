@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use rowmill_aws::{DynamoLedger, EventBridgeScheduler, S3Objects, SnsTopic, sdk_config};
+use rowmill_domain::Submitter;
 use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
 use rowmill_domain::run::STALLED_AFTER;
 use rowmill_planning::{Architecture, Quotas};
 use rowmill_runs::WorkBucket;
 use rowmill_split::Split;
+use rowmill_tiers::CurrentTiers;
 
 #[expect(clippy::disallowed_methods, reason = "a main")]
 fn main() -> anyhow::Result<()> {
@@ -25,10 +27,14 @@ async fn set_up(env: &Environment) -> anyhow::Result<Split> {
     let objects = Arc::new(S3Objects::new(&sdk));
     let ledger = DynamoLedger::new(&sdk, env.text(ROWMILL_STACK)?);
     let ledger = Arc::new(ledger.encrypted_with(env.optional(ROWMILL_TABLE_KEY)));
+    let work = WorkBucket::new(env.text(ROWMILL_WORK_BUCKET)?, objects.clone());
     Ok(Split {
-        inbox: objects.clone(),
-        work: WorkBucket::new(env.text(ROWMILL_WORK_BUCKET)?, objects),
+        inbox: objects,
+        work: work.clone(),
         runs: ledger.clone(),
+        submitters: ledger.clone(),
+        tiers: CurrentTiers::new(work),
+        default_submitter: default_submitter(env)?,
         outcomes: ledger.clone(),
         coordination: ledger,
         topic: Arc::new(SnsTopic::new(&sdk, &topic)),
@@ -37,6 +43,12 @@ async fn set_up(env: &Environment) -> anyhow::Result<Split> {
         quotas: quotas(env)?,
         rows_read: Arc::default(),
     })
+}
+
+/// The first of the default recipients. `None`: there are none.
+fn default_submitter(env: &Environment) -> anyhow::Result<Option<Submitter>> {
+    let recipients = env.list(ROWMILL_TO);
+    Ok(recipients.first().map(|to| to.parse()).transpose()?)
 }
 
 /// What the deployment gives its runs.

@@ -13,7 +13,7 @@ use rowmill_domain::{
 };
 use rowmill_pipeline::names::Origin;
 use rowmill_pipeline::{Changes, Expr, ParameterSource, Pipeline, compare, whole_from_manifest};
-use rowmill_ports::TablePlan;
+use rowmill_ports::{Location, TablePlan};
 use rowmill_runs::with_claim;
 
 use crate::archived::{Choice, archive_of, cut_archived};
@@ -147,7 +147,17 @@ impl Split {
                 return Ok(());
             }
             let source = plan.base.manifest.source.clone();
-            let item = self.begin(&run, source, cx).await?;
+            let base = self.runs.find_run(&request.run).await?;
+            let submitter = match base.and_then(|base| base.submitter) {
+                Some(submitter) => Some(submitter),
+                // The run is of an earlier version, or its record has expired. The version of the upload
+                // can be an ETag, so that of today decides.
+                None => {
+                    self.submitter(&Location::new(&source.bucket, &source.key))
+                        .await?
+                }
+            };
+            let item = self.begin(&run, source, submitter, cx).await?;
             if (item.state, &item.failure) != (RunState::Splitting, &None) {
                 return self.pass_on(&run, Some(item)).await;
             }

@@ -14,26 +14,27 @@ use rowmill_domain::event::{Invocation, ObjectCreated};
 use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::{Counts, UploadSource, Work};
 use rowmill_domain::tally::CostRates;
-use rowmill_domain::{Manifest, PipelineName, RunId, RunItem, RunState, keys};
+use rowmill_domain::{Manifest, PipelineName, RunId, RunItem, RunState, Submitter, keys};
 use rowmill_pipeline::{Pipeline, from_manifest};
 use rowmill_planning::{Quotas, Work as PlannedWork, plan, rates};
 use rowmill_ports::{
     Coordination, ErrorKind, Location, Objects, Optional, Outcomes, Put, RunPatch, Runs, Scheduler,
-    TablePlan, Topic,
+    Submitters, TablePlan, Topic,
 };
 use rowmill_runs::{
     ManifestLoadError, Transition, WorkBucket, fail, find_manifest, measured_run, publish_failure,
     scratch_folder, with_claim,
 };
+use rowmill_tiers::{CurrentTiers, CurrentTiersError, SubmitterTier};
 use rowmill_workbook::{ReadError, ReadLimits};
 use tempfile::TempDir;
 
 use crate::cut::{RunDetails, cut, refusal};
 use crate::error::{CutError, OrRefusal, Refusal, SplitError};
-use crate::limits::above_limits;
+use crate::limits::{above_limits, above_tier, too_large};
 use crate::read_options::read_options;
 use crate::resolve::{ResolvedPipeline, resolve};
-use crate::upload_options::UploadOptions;
+use crate::upload_options::{SUBMITTER_METADATA, UploadOptions};
 
 /// The id of the run that an upload starts.
 pub fn run_id(event: &ObjectCreated) -> RunId {
@@ -48,6 +49,12 @@ pub struct Split {
     pub work: WorkBucket,
     /// Runs.
     pub runs: Arc<dyn Runs>,
+    /// The submitters of runs.
+    pub submitters: Arc<dyn Submitters>,
+    /// The limits of submitters.
+    pub tiers: CurrentTiers,
+    /// The submitter of uploads that name none: the default recipient.
+    pub default_submitter: Option<Submitter>,
     /// The table that each run gets for its outcomes.
     pub outcomes: Arc<dyn Outcomes>,
     /// Claims.
@@ -76,6 +83,8 @@ pub(crate) struct Upload {
 struct RunInput {
     pipeline: ResolvedPipeline,
     upload: Upload,
+    /// The tier of its submitter. `None`: there are no tiers.
+    tier: Option<SubmitterTier>,
 }
 
 /// Stops the cut, which blocks another thread, when its caller is dropped.
@@ -101,17 +110,22 @@ impl Split {
         }
         let run = run_id(event);
         let split = async |resumed| {
-            let begin = self.begin(&run, source(event), cx);
+            let submitter = self.submitter(&self.upload_at(event)).await?;
+            let begin = self.begin(&run, source(event), submitter.clone(), cx);
             let (item, input) = if resumed {
                 (begin.await?, None)
             } else {
                 // The input is needed, since nobody has started. Reading it changes nothing, so
                 // both can happen at the same time.
-                let (item, input) = tokio::join!(begin, self.input(event));
+                let (item, input) = tokio::join!(begin, self.input(event, submitter.as_ref(), cx));
                 (item?, Some(input?))
             };
             match (item.state, &item.failure) {
-                (RunState::Splitting, None) => self.split(&run, event, input, cx).await,
+                (RunState::Splitting, None) => {
+                    // That of the run: it was recorded first.
+                    let submitter = item.submitter.or(submitter);
+                    self.split(&run, event, submitter.as_ref(), input, cx).await
+                }
                 _ => self.pass_on(&run, Some(item)).await,
             }
         };
@@ -140,6 +154,7 @@ impl Split {
         &self,
         run: &RunId,
         source: UploadSource,
+        submitter: Option<Submitter>,
         cx: &Invocation,
     ) -> Result<RunItem, SplitError> {
         // Before the run is created, so that every run is eventually checked.
@@ -147,11 +162,28 @@ impl Split {
         self.scheduler
             .at(run.as_str(), cx.now + self.stalled_after, &due)
             .await?;
-        let item = RunItem::new(run.clone(), source, cx.now);
+        if let Some(submitter) = &submitter {
+            // Before the run, so that every run of a submitter is found.
+            self.submitters.add_run(submitter, run).await?;
+        }
+        let item = RunItem {
+            submitter: submitter.clone(),
+            ..RunItem::new(run.clone(), source, cx.now)
+        };
         if self.runs.create_run(&item).await? {
             return Ok(item);
         }
         let item = self.runs.find_run(run).await?.unwrap_or(item);
+        if item.submitter.is_none() && submitter.is_some() {
+            // The API has created the run.
+            let record = RunPatch {
+                submitter,
+                ..RunPatch::default()
+            };
+            Transition::RecordSubmitter
+                .apply(&*self.runs, run, record, cx.now)
+                .await?;
+        }
         if item.cleaned.is_some() {
             // This attempt came after the cleanup, which had removed the scheduled check.
             self.scheduler.cancel(run.as_str()).await?;
@@ -164,6 +196,7 @@ impl Split {
         &self,
         run: &RunId,
         event: &ObjectCreated,
+        submitter: Option<&Submitter>,
         input: Option<OrRefusal<RunInput>>,
         cx: &Invocation,
     ) -> Result<(), SplitError> {
@@ -172,7 +205,7 @@ impl Split {
             None => match self.committed(run).await? {
                 Some(read) => read,
                 None => {
-                    let input = self.input(event).await?;
+                    let input = self.input(event, submitter, cx).await?;
                     self.read(run, event, input, cx).await?
                 }
             },
@@ -265,9 +298,55 @@ impl Split {
         }
     }
 
-    /// The pipeline and the workbook.
-    async fn input(&self, event: &ObjectCreated) -> Result<OrRefusal<RunInput>, SplitError> {
-        let input = |pipeline, upload| RunInput { pipeline, upload };
+    /// The tier of a submitter. `None`: there are no tiers, or nobody is known.
+    async fn tier(
+        &self,
+        submitter: Option<&Submitter>,
+        cx: &Invocation,
+    ) -> Result<OrRefusal<Option<SubmitterTier>>, SplitError> {
+        let Some(submitter) = submitter else {
+            return Ok(Ok(None));
+        };
+        let found = self.tiers.tier_of(&*self.submitters, submitter, cx.now);
+        match found.await {
+            Ok(tier) => Ok(Ok(tier)),
+            Err(CurrentTiersError::Port(error)) => Err(error.into()),
+            Err(CurrentTiersError::File(error)) => {
+                let what = error.to_string().replace('\n', "; ");
+                let advice = format!(
+                    "Ask the person who operates Rowmill to correct {} in the bucket {}. Then upload the \
+                     workbook again.",
+                    keys::TIERS,
+                    self.work.name()
+                );
+                Ok(Err(Refusal::new(what, advice)))
+            }
+        }
+    }
+
+    /// The pipeline and the workbook. A workbook above a limit of its submitter's tier is not downloaded.
+    async fn input(
+        &self,
+        event: &ObjectCreated,
+        submitter: Option<&Submitter>,
+        cx: &Invocation,
+    ) -> Result<OrRefusal<RunInput>, SplitError> {
+        let tier = match self.tier(submitter, cx).await? {
+            Ok(tier) => tier,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let file = keys::file_name(&event.key);
+        let refused = tier
+            .as_ref()
+            .and_then(|tier| too_large(file, event.size, tier));
+        if let Some(refusal) = refused {
+            return Ok(Err(refusal));
+        }
+        let input = |pipeline, upload| RunInput {
+            pipeline,
+            upload,
+            tier,
+        };
         if event.size <= ReadLimits::default().file_bytes {
             let (pipeline, upload) =
                 tokio::try_join!(resolve(&self.work, &event.key), self.fetch(event))?;
@@ -303,6 +382,7 @@ impl Split {
         let RunInput {
             pipeline: resolved,
             upload,
+            tier,
         } = match input {
             Ok(input) => input,
             Err(refusal) => return Ok(Err(refusal)),
@@ -371,6 +451,10 @@ impl Split {
         if let Some(refusal) = above_limits(&upload_name, work.records, &chosen, &batch) {
             return Ok(Err(refusal));
         }
+        let above = |tier| above_tier(&upload_name, work.records, &chosen, tier);
+        if let Some(refusal) = tier.as_ref().and_then(above) {
+            return Ok(Err(refusal));
+        }
         let chunks = cut.chunks(&chosen.division);
         let table = async {
             let plan = TablePlan {
@@ -410,15 +494,28 @@ impl Split {
         Ok(pipeline.work(records, measured.as_ref().map(|run| &run.seconds[..])))
     }
 
+    /// Where the upload is.
+    fn upload_at(&self, event: &ObjectCreated) -> Location {
+        Location {
+            version: event.versioned.then(|| event.version.clone()),
+            ..Location::new(&event.bucket, &event.key)
+        }
+    }
+
+    /// Who submitted an upload: whom its metadata names, otherwise the default. What is not an address
+    /// names nobody, such as the name of a user of `rowmill serve`.
+    pub(crate) async fn submitter(&self, at: &Location) -> Result<Option<Submitter>, SplitError> {
+        let info = self.inbox.head(at).await.optional()?;
+        let named = info.and_then(|info| info.metadata.get(SUBMITTER_METADATA)?.parse().ok());
+        Ok(named.or_else(|| self.default_submitter.clone()))
+    }
+
     /// Downloads the upload.
     async fn fetch(&self, event: &ObjectCreated) -> Result<OrRefusal<Upload>, SplitError> {
         let name = keys::file_name(&event.key).to_owned();
         let directory = scratch_folder("rowmill-inbox-")?;
         let path = directory.path().join(safe_name(&name));
-        let at = Location {
-            version: event.versioned.then(|| event.version.clone()),
-            ..Location::new(&event.bucket, &event.key)
-        };
+        let at = self.upload_at(event);
         let Some(info) = self.inbox.download(&at, &path).await.optional()? else {
             return Ok(Err(Refusal::new(
                 format!("{name}: the file was deleted from the inbox before it could be read"),

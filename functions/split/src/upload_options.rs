@@ -13,6 +13,8 @@ use crate::reevaluate::read_base;
 pub const LIMIT_METADATA: &str = "limit";
 /// Object metadata: recipients that replace those of the pipeline, separated by commas.
 pub const NOTIFY_METADATA: &str = "notify";
+/// Object metadata: the address of the submitter. The API sets it to that of the person who uploads.
+pub const SUBMITTER_METADATA: &str = "submitter";
 /// Object metadata: the id of a run of the same workbook. Its archived rows are evaluated again.
 pub const REEVALUATE_METADATA: &str = "reevaluate";
 /// The prefix of object metadata that sets a parameter of the pipeline. The name follows.

@@ -12,6 +12,9 @@
 //! | `<stack>-permits` | rate key | | the time of its next permit (epoch nanoseconds), and when the item expires (epoch seconds) |
 //! | `<stack>-reviews` | run id | row | a reviewed row: version, and its events as JSON |
 //! | | run id | a negative number | a verdict on a filter: the verdict as JSON, its rows, when it was undone |
+//! | `<stack>-submitters` | address | `tier` | the tier that a submitter was given: tier, since (epoch milliseconds) |
+//! | | address | `run#<run id>` | a run of a submitter |
+//! | | `event#<id>` | `event` | a billing event, and when the item expires (epoch seconds) |
 //!
 //! Items of `<stack>-runs` have `expires` (epoch seconds), after which DynamoDB deletes them; a run has it
 //! once it is cleaned up.
@@ -24,6 +27,7 @@ mod item;
 mod outcomes;
 mod reviews;
 mod runs;
+mod submitters;
 mod table;
 
 use std::collections::HashMap;
@@ -49,6 +53,8 @@ pub struct DynamoLedger {
     permits: String,
     /// `<stack>-reviews`
     reviews: String,
+    /// `<stack>-submitters`
+    submitters: String,
     /// The configuration's sleep implementation, used between the rounds of a batch, if it has one.
     sleep: Option<SharedAsyncSleep>,
     /// The KMS key of the tables of runs. `None`: DynamoDB's own.
@@ -57,7 +63,7 @@ pub struct DynamoLedger {
 
 impl DynamoLedger {
     /// The ledger of `stack`. The template creates the tables `<stack>-runs`,
-    /// `<stack>-permits` and `<stack>-reviews`; the ledger creates and drops the tables of runs.
+    /// `<stack>-permits`, `<stack>-reviews` and `<stack>-submitters`; the ledger creates and drops the tables of runs.
     pub fn new(config: &SdkConfig, stack: impl Into<String>) -> DynamoLedger {
         let stack = stack.into();
         DynamoLedger {
@@ -65,6 +71,7 @@ impl DynamoLedger {
             runs: format!("{stack}-runs"),
             permits: format!("{stack}-permits"),
             reviews: format!("{stack}-reviews"),
+            submitters: format!("{stack}-submitters"),
             stack,
             sleep: config.sleep_impl(),
             key: None,

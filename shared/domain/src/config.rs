@@ -55,8 +55,9 @@ pub const ROWMILL_CAPACITY: &str = "ROWMILL_CAPACITY";
 pub const ROWMILL_ASSIGN_PUBLIC_IP: &str = "ROWMILL_ASSIGN_PUBLIC_IP";
 /// report: the sender of mail: `rowmill@example.com` or `Rowmill <rowmill@example.com>`.
 pub const ROWMILL_FROM: &str = "ROWMILL_FROM";
-/// report: the default recipients, separated by commas, if neither the upload nor the pipeline names
-/// any. Default: none, so every pipeline must name one.
+/// split, report: the default recipients, separated by commas, if neither the upload nor the pipeline names
+/// any. Default: none, so every pipeline must name one. The first is the submitter of uploads that name
+/// none.
 pub const ROWMILL_TO: &str = "ROWMILL_TO";
 /// report: the domains that email can be sent to, separated by commas. Default: all.
 pub const ROWMILL_ALLOWED_DOMAINS: &str = "ROWMILL_ALLOWED_DOMAINS";

@@ -6,6 +6,9 @@ use crate::run::RunId;
 /// `pipelines/`: pipeline files.
 pub const PIPELINES: &str = "pipelines/";
 
+/// `config/tiers.toml`: the file of tiers, if there are tiers.
+pub const TIERS: &str = "config/tiers.toml";
+
 /// `runs/`: temporary objects of all runs.
 pub const RUNS: &str = "runs/";
 

@@ -50,6 +50,7 @@ pub mod second_round;
 pub mod secret;
 pub mod sheet;
 pub mod storage;
+pub mod submitter;
 pub mod tally;
 pub mod value;
 
@@ -61,4 +62,5 @@ pub use record::{Columns, Record, Row};
 pub use rejected::Rejected;
 pub use run::{RunId, RunItem, RunState};
 pub use sheet::{Delimiter, SheetRef};
+pub use submitter::Submitter;
 pub use value::{Kind, Value};

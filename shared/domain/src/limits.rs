@@ -206,6 +206,11 @@ pub const CLAIM_LEASE: Duration = Duration::from_secs(LAMBDA_SECONDS_MAX as u64)
 /// that a run can be compared with that of a year ago. Much longer than a dead letter is kept, which
 /// would start an unknown run again.
 pub const RUN_KEPT: Duration = Duration::from_secs(400 * 24 * 3600);
+/// Maximum length of an email address, in bytes. Source: RFC 5321, 4.5.3.1.3, without the angle brackets.
+pub const ADDRESS_MAX: usize = 254;
+/// How long the id of a billing event is kept, so that a repeated one changes nothing. Repetitions of a
+/// signed request are refused after five minutes.
+pub const BILLING_EVENT_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Retries of an asynchronous invocation. Source: Lambda developer guide, "How
 /// Lambda handles errors and retries with asynchronous invocation".
 pub const INVOCATION_RETRIES: u32 = 2;

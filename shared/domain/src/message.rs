@@ -5,10 +5,11 @@ use serde::{Deserialize, Serialize};
 use crate::event::ObjectCreated;
 use crate::run::{Failure, RunId, StopReason};
 use crate::storage::RestoreSpeed;
+use crate::submitter::Submitter;
 
 /// A message on the topic. Its `kind` is also the message attribute `kind`, by which subscriptions
-/// filter: split receives `retry` and `upload`, submit `split` and `stop`, report `failed` and `check`, cleanup `due`, retention `restore` and
-/// `retain`.
+/// filter: split receives `retry` and `upload`, submit `split` and `stop`, report `failed` and `check`,
+/// cleanup `due` and `tier`, retention `restore` and `retain`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum RunMessage {
@@ -62,6 +63,12 @@ pub enum RunMessage {
         /// The run.
         run: RunId,
     },
+    /// A submitter was given another tier.
+    #[serde(rename = "tier")]
+    TierChanged {
+        /// The submitter.
+        submitter: Submitter,
+    },
 }
 
 /// Asks for a retry: some of the rows of a run that has ended are processed again, as another run.
@@ -104,8 +111,8 @@ impl RetryRequest {
 
 impl RunMessage {
     /// All kinds. Stages ignore other kinds, which a newer program could send.
-    pub const KINDS: [&'static str; 9] = [
-        "split", "stop", "failed", "check", "due", "retry", "upload", "restore", "retain",
+    pub const KINDS: [&'static str; 10] = [
+        "split", "stop", "failed", "check", "due", "retry", "upload", "restore", "retain", "tier",
     ];
 
     /// Returns the value of the message attribute `kind`.
@@ -120,6 +127,7 @@ impl RunMessage {
             RunMessage::Upload(_) => "upload",
             RunMessage::Restore { .. } => "restore",
             RunMessage::Retain { .. } => "retain",
+            RunMessage::TierChanged { .. } => "tier",
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::cost::{CostReport, Planned, RunCost};
 use crate::limits::RETRIES_MAX;
 use crate::pipeline_name::PipelineName;
 use crate::result_storage::ResultStorage;
+use crate::submitter::Submitter;
 use crate::tally::{CostRates, Tally};
 
 /// The id of a run: `<yyyymmdd>-<pipeline>-<12 hex digits of blake3(bucket, key, version)>`, with the
@@ -373,6 +374,9 @@ pub struct RunItem {
     /// Who uploaded the workbook through the API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// Who submitted the workbook. A retry has that of the run that it retries. `None`: nobody is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub submitter: Option<Submitter>,
     /// The current state.
     pub state: RunState,
     /// When split first received the event.
@@ -457,6 +461,7 @@ impl RunItem {
             id,
             source,
             owner: None,
+            submitter: None,
             state: RunState::Splitting,
             created: now,
             updated: now,

@@ -83,7 +83,8 @@ pub fn to_cleanup(payload: &Value) -> Result<Vec<ToCleanup>, EventError> {
                 | RunMessage::Retry(_)
                 | RunMessage::Upload(_)
                 | RunMessage::Restore { .. }
-                | RunMessage::Retain { .. } => None,
+                | RunMessage::Retain { .. }
+                | RunMessage::TierChanged { .. } => None,
             })
             .collect());
     }

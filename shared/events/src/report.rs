@@ -62,6 +62,7 @@ fn from_topic(message: RunMessage) -> Option<ToReport> {
         | RunMessage::Retry(_)
         | RunMessage::Upload(_)
         | RunMessage::Restore { .. }
-        | RunMessage::Retain { .. } => None,
+        | RunMessage::Retain { .. }
+                | RunMessage::TierChanged { .. } => None,
     }
 }

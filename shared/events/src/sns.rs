@@ -120,6 +120,7 @@ mod tests {
         for kind in RunMessage::KINDS {
             let text = json!({
                 "kind": kind, "run": run, "failure": { "stage": "", "what": "", "advice": "" },
+                "submitter": "ada@example.com",
                 "bucket": "inbox", "key": "reviews/a.xlsx", "version": "1", "versioned": true,
                 "size": 1, "time": "2026-11-21T00:00:00Z", "by": "ada",
             });

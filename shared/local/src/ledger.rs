@@ -8,6 +8,7 @@ mod permits;
 mod readers;
 mod reviews;
 mod runs;
+mod submitters;
 mod table;
 
 use std::collections::HashMap;
@@ -53,8 +54,14 @@ impl SqliteLedger {
         let path = state.join("ledger.db");
         let schema = [runs::SCHEMA, coordination::SCHEMA].concat();
         let conn = db::open(&path, &schema)?;
-        // A ledger of an earlier version has the same format, but neither reviews nor the indexes.
-        conn.execute_batch(&[reviews::SCHEMA, runs::NEWEST, runs::OPEN_RUNS].concat())
+        // A ledger of an earlier version has the same format, but not all tables and indexes.
+        let later = [
+            reviews::SCHEMA,
+            submitters::SCHEMA,
+            runs::NEWEST,
+            runs::OPEN_RUNS,
+        ];
+        conn.execute_batch(&later.concat())
             .map_err(LocalError::database(&path))?;
         Ok(SqliteLedger {
             readers: Arc::new(Readers::new(path.clone())),

@@ -57,7 +57,7 @@ pub fn subscriber(message: &RunMessage) -> Target {
         RunMessage::Retry(_) | RunMessage::Upload(_) => Target::Split,
         RunMessage::Split { .. } | RunMessage::Stop { .. } => Target::Submit,
         RunMessage::Failed { .. } | RunMessage::Check { .. } => Target::Report,
-        RunMessage::Due { .. } => Target::Cleanup,
+        RunMessage::Due { .. } | RunMessage::TierChanged { .. } => Target::Cleanup,
         RunMessage::Restore { .. } | RunMessage::Retain { .. } => Target::Retention,
     }
 }

@@ -266,6 +266,7 @@ async fn the_ledger_passes_the_suites() {
     conformance::outcomes::outcomes(&ledger).await;
     conformance::coordination::coordination(&ledger, &ledger).await;
     conformance::reviews::reviews(&ledger).await;
+    conformance::submitters::submitters(&ledger).await;
     let tables = files(&state.path().join("tables"));
     assert!(
         tables.is_empty(),

@@ -19,12 +19,13 @@ use rowmill_domain::result_storage::{ResultState, ResultStorage};
 use rowmill_domain::run::Work;
 use rowmill_domain::storage::{ArchiveClass, RestoreSpeed};
 use rowmill_domain::tally::Tally;
-use rowmill_domain::{Outcome, RunId, RunItem, RunState};
+use rowmill_domain::{Outcome, RunId, RunItem, RunState, Submitter};
 
+use crate::submitters::GivenTier;
 use crate::{
     Archive, ArchivePage, ArchiveStatus, Asked, Claim, Coordination, Envelope, ErrorKind,
     FileRange, Holder, JobFilter, JobRecord, Jobs, Location, Mailer, Object, ObjectInfo, Objects,
-    Outcomes, OutcomesPage, Page, PortError, Put, RestoreAnswer, Result, RunPatch, Runs, Scheduler,
+    Outcomes, OutcomesPage, Page, PortError, Put, RestoreAnswer, Result, RunPatch, Runs, Scheduler, Submitters,
     TablePlan, Topic,
 };
 
@@ -370,6 +371,21 @@ faulty!(Jobs {
     ) -> (Vec<JobDetail>, Option<String>);
     "TerminateJob", id => fn terminate(id: &JobId, reason: &str) -> ();
     "CancelJob", id => fn cancel(id: &JobId, reason: &str) -> ();
+});
+
+faulty!(Submitters {
+    "given_tier", submitter => fn given_tier(submitter: &Submitter) -> Option<GivenTier>;
+    "give_tier", submitter => fn give_tier(
+        submitter: &Submitter, tier: &str, since: DateTime<Utc>
+    ) -> bool;
+    "forget_tier", submitter => fn forget_tier(submitter: &Submitter) -> ();
+    "has_event", id => fn has_event(id: &str) -> bool;
+    "record_event", id => fn record_event(id: &str, now: DateTime<Utc>) -> ();
+    "add_run", run => fn add_run(submitter: &Submitter, run: &RunId) -> ();
+    "remove_run", run => fn remove_run(submitter: &Submitter, run: &RunId) -> ();
+    "runs_of", submitter => fn runs_of(
+        submitter: &Submitter, after: Option<&RunId>, limit: usize
+    ) -> Vec<RunId>;
 });
 
 faulty!(Topic {

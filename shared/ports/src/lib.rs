@@ -9,6 +9,7 @@
 //! | [`Outcomes`] | one outcome per record | DynamoDB, a table per run | SQLite, a file per run |
 //! | [`Coordination`] | claims, rate permits, shared answers | DynamoDB | SQLite |
 //! | [`Reviews`] | what people decided about rows | DynamoDB | SQLite |
+//! | [`Submitters`] | tiers and runs of submitters | DynamoDB | SQLite |
 //! | [`Jobs`] | container jobs | Batch | child processes |
 //! | [`Topic`] | messages between stages | SNS | SQLite |
 //! | [`Scheduler`] | messages for later | EventBridge Scheduler | SQLite |
@@ -34,6 +35,7 @@ mod outcomes;
 pub mod reviews;
 mod runs;
 mod scheduler;
+pub mod submitters;
 mod topic;
 
 pub use archive::{Archive, ArchivePage, ArchiveStatus, ArchivedCopy, RestoreAnswer, StoredObject};
@@ -46,4 +48,5 @@ pub use outcomes::{Outcomes, OutcomesPage, TablePlan};
 pub use reviews::Reviews;
 pub use runs::{JobRecord, RunPatch, Runs};
 pub use scheduler::{Scheduler, check_schedule_name};
+pub use submitters::Submitters;
 pub use topic::{Topic, message_text};

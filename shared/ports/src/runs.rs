@@ -7,7 +7,7 @@ use rowmill_domain::job::{JobId, JobName};
 use rowmill_domain::result_storage::{ResultState, ResultStorage};
 use rowmill_domain::run::{Counts, Failure, ReportStarts, StepSeconds, Stop};
 use rowmill_domain::tally::CostRates;
-use rowmill_domain::{RunId, RunItem, RunState};
+use rowmill_domain::{RunId, RunItem, RunState, Submitter};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -19,6 +19,8 @@ use crate::Result;
 pub struct RunPatch {
     /// Who uploaded the workbook.
     pub owner: Option<String>,
+    /// Who submitted the workbook.
+    pub submitter: Option<Submitter>,
     /// The new state.
     pub state: Option<RunState>,
     /// Number of jobs in the first round of the run.

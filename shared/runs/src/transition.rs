@@ -37,6 +37,8 @@ pub enum Transition {
     Fail,
     /// Records who started the run through the API.
     RecordOwner,
+    /// Records the submitter of a run that was created without one.
+    RecordSubmitter,
     /// Records a bounced email. An email can bounce before its sending is recorded.
     RecordBounce,
     /// Everything temporary is removed.
@@ -62,7 +64,7 @@ const ENDED: &[RunState] = &[Delivered, DeliveredWithErrors, Failed];
 
 impl Transition {
     /// All transitions, in the order of a run's life.
-    pub const ALL: [Transition; 14] = [
+    pub const ALL: [Transition; 15] = [
         Transition::FinishSplit,
         Transition::FailSplit,
         Transition::RecordDefinitions,
@@ -75,6 +77,7 @@ impl Transition {
         Transition::DeliverWithErrors,
         Transition::Fail,
         Transition::RecordOwner,
+        Transition::RecordSubmitter,
         Transition::RecordBounce,
         Transition::Clean,
     ];
@@ -98,6 +101,7 @@ impl Transition {
             T::Fail => ("mail about the failure sent", "report", OPEN, Some(Failed)),
             // Also afterwards: a request can be repeated.
             T::RecordOwner => ("owner recorded", "api", &RunState::ALL, None),
+            T::RecordSubmitter => ("submitter recorded", "split", &RunState::ALL, None),
             T::RecordBounce => ("mail bounced", "report", &RunState::ALL, None),
             T::Clean => ("everything temporary removed", "cleanup", ENDED, None),
         };

@@ -56,6 +56,12 @@ pub async fn reviews_table(config: &SdkConfig, stack: &str) {
     table(config, format!("{stack}-reviews"), &keys).await;
 }
 
+/// Creates the table `<stack>-submitters` as the template does.
+pub async fn submitters_table(config: &SdkConfig, stack: &str) {
+    let keys = [("pk", KeyType::Hash), ("sk", KeyType::Range)];
+    table(config, format!("{stack}-submitters"), &keys).await;
+}
+
 async fn table(config: &SdkConfig, name: String, keys: &[(&str, KeyType)]) {
     let mut create = aws_sdk_dynamodb::Client::new(config)
         .create_table()

@@ -27,6 +27,7 @@ use rowmill_report::{Given, Report, ReportConfig};
 use rowmill_runs::WorkBucket;
 use rowmill_split::{REEVALUATE_METADATA, Split};
 use rowmill_submit::{Submit, SubmitConfig};
+use rowmill_tiers::CurrentTiers;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -34,7 +35,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::memory::{
     Clock, Letter, MemoryBus, MemoryCoordination, MemoryMailer, MemoryObjects, MemoryOutcomes,
-    MemoryRuns, Message,
+    MemoryRuns, MemorySubmitters, Message,
 };
 use crate::network::{Network, Weather, hash_of, mix};
 use crate::process::{End, Process};
@@ -244,6 +245,9 @@ impl World {
                 inbox: all_objects.clone(),
                 work: work.clone(),
                 runs: all_runs.clone(),
+                submitters: Arc::new(Faulty::new(Arc::new(MemorySubmitters::default()), plan())),
+                tiers: CurrentTiers::new(work.clone()),
+                default_submitter: "ana@example.com".parse().ok(),
                 outcomes: all_outcomes.clone(),
                 coordination: all_coordination.clone(),
                 topic: topic.clone(),

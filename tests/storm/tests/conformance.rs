@@ -10,7 +10,7 @@ use rowmill_local::batch::MemoryBatch;
 use rowmill_ports::conformance;
 use rowmill_tests_storm::memory::{
     MemoryBus, MemoryCoordination, MemoryMailer, MemoryObjects, MemoryOutcomes, MemoryRuns,
-    system_clock,
+    MemorySubmitters, system_clock,
 };
 
 #[tokio::test]
@@ -31,6 +31,7 @@ async fn the_ledger_passes_the_suites() {
     conformance::outcomes::outcomes(&outcomes).await;
     let coordination = MemoryCoordination::new(&outcomes);
     conformance::coordination::coordination(&coordination, &outcomes).await;
+    conformance::submitters::submitters(&MemorySubmitters::default()).await;
 }
 
 #[tokio::test]

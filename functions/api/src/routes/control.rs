@@ -11,12 +11,12 @@ use rowmill_domain::run::{StopReason, UploadSource};
 use rowmill_domain::{RunId, RunItem, keys};
 use rowmill_ports::{ErrorKind, ObjectInfo, Optional, Put, RunPatch};
 use rowmill_runs::{Stopped, Transition, retries_of, stop};
-use rowmill_split::NOTIFY_METADATA;
+use rowmill_split::{NOTIFY_METADATA, SUBMITTER_METADATA};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::runs::find;
-use super::uploads::{PIPELINE_METADATA, SUBMITTER_METADATA, pipeline_name, uploaded};
+use super::uploads::{PIPELINE_METADATA, pipeline_name, uploaded};
 use crate::access::{Caller, Role};
 use crate::problem::Problem;
 use crate::request::{Body, InPath, unknown_run};

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use rowmill_domain::{PipelineName, keys};
 use rowmill_ports::{ObjectInfo, Put};
 use rowmill_runs::scratch_folder;
-use rowmill_split::NOTIFY_METADATA;
+use rowmill_split::{NOTIFY_METADATA, SUBMITTER_METADATA};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -33,9 +33,6 @@ pub const METADATA: &str = "x-amz-meta-";
 
 /// The metadata of an upload that names its pipeline.
 pub(crate) const PIPELINE_METADATA: &str = "pipeline";
-
-/// The metadata of an upload, and of its workbook in the inbox, that names who uploaded it.
-pub(crate) const SUBMITTER_METADATA: &str = "submitter";
 
 /// The body of `POST /uploads`.
 #[derive(Deserialize)]

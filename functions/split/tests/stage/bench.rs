@@ -14,6 +14,7 @@ use rowmill_planning::Quotas;
 use rowmill_ports::{Location, Objects, Put, Result, Runs, Topic};
 use rowmill_runs::WorkBucket;
 use rowmill_split::Split;
+use rowmill_tiers::CurrentTiers;
 use tempfile::TempDir;
 
 pub(crate) const INBOX: &str = "inbox";
@@ -59,6 +60,9 @@ impl Bench {
             split: Split {
                 inbox: objects.clone(),
                 work: WorkBucket::new(WORK, objects.clone()),
+                submitters: ledger.clone(),
+                tiers: CurrentTiers::new(WorkBucket::new(WORK, objects.clone())),
+                default_submitter: "you@localhost".parse().ok(),
                 runs: ledger.clone(),
                 outcomes: ledger.clone(),
                 coordination: ledger.clone(),
@@ -87,6 +91,13 @@ impl Bench {
             )
             .await
             .unwrap();
+    }
+
+    /// Stores the file of tiers.
+    pub(crate) async fn tiers(&self, toml: &str) {
+        let body = Bytes::from(toml.to_owned());
+        let put = self.objects.put(WORK, keys::TIERS, body, Put::default());
+        put.await.unwrap();
     }
 
     /// Puts a file into the inbox and returns its event.

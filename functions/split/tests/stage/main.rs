@@ -8,3 +8,5 @@
 mod bench;
 mod examples;
 mod refused;
+mod submitters;
+mod tiers;

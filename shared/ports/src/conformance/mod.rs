@@ -26,6 +26,7 @@ pub mod outcomes;
 pub mod reviews;
 pub mod runs;
 pub mod scheduler;
+pub mod submitters;
 pub mod topic;
 
 use std::time::{Duration, Instant};

@@ -170,6 +170,7 @@ async fn updates(runs: &dyn Runs) {
     };
     let all = RunPatch {
         owner: Some("ada@example.com".into()),
+        submitter: "ada@example.com".parse().ok(),
         state: Some(RunState::Running),
         jobs: Some(4),
         second_round: Some(2),
@@ -227,6 +228,7 @@ async fn updates(runs: &dyn Runs) {
             .unwrap()
     );
     expected.owner = all.owner;
+    expected.submitter = all.submitter;
     expected.state = RunState::Running;
     expected.jobs = all.jobs;
     expected.second_round = all.second_round;

@@ -22,6 +22,7 @@ use rowmill_ports::{
 use rowmill_runs::{Transition, WorkBucket};
 use rowmill_split::Split;
 use rowmill_submit::{Submit, SubmitConfig};
+use rowmill_tiers::CurrentTiers;
 use tempfile::TempDir;
 
 pub(crate) const INBOX: &str = "inbox";
@@ -104,6 +105,9 @@ impl Bench {
             split: Split {
                 inbox: faulty_objects.clone(),
                 work: work.clone(),
+                submitters: faulty_ledger.clone(),
+                tiers: CurrentTiers::new(work.clone()),
+                default_submitter: "you@localhost".parse().ok(),
                 runs: faulty_ledger.clone(),
                 outcomes: faulty_ledger.clone(),
                 coordination: faulty_ledger.clone(),

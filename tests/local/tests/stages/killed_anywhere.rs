@@ -9,8 +9,9 @@ use rowmill_domain::archive::{ARCHIVE_VERSION, ArchiveInfo, write_line};
 use rowmill_domain::event::Reported;
 use rowmill_domain::job::job_graph;
 use rowmill_domain::message::{RetryRequest, RetryRows, RunMessage};
-use rowmill_domain::{Manifest, RunId, RunState, keys};
-use rowmill_ports::{Jobs, Objects, Outcomes, Put, Runs};
+use rowmill_domain::{Manifest, RunId, RunState, Submitter, keys};
+use rowmill_ports::{Jobs, Objects, Outcomes, Put, RunPatch, Runs, Submitters};
+use rowmill_runs::Transition;
 
 /// Two phases, with one record per child.
 pub(crate) const PIPELINE: &str = r#"
@@ -286,6 +287,16 @@ pub(crate) async fn archived(bench: &Bench) -> RunId {
 async fn retried(steps: u64, resumed_by: &str, hours: u32) -> (Vec<(String, Bytes)>, bool) {
     let bench = Bench::new();
     let run = archived(&bench).await;
+    let ada: Submitter = "ada@example.com".parse().unwrap();
+    let patch = RunPatch {
+        submitter: Some(ada.clone()),
+        ..RunPatch::default()
+    };
+    let (change, now) = (Transition::RecordSubmitter, at("first", 1).now);
+    change
+        .apply(&*bench.ledger, &run, patch, now)
+        .await
+        .unwrap();
     let before = bench.published().len();
     let request = RetryRequest {
         run: run.clone(),
@@ -315,6 +326,9 @@ async fn retried(steps: u64, resumed_by: &str, hours: u32) -> (Vec<(String, Byte
         (item.state, item.counts.records, item.jobs),
         (RunState::Running, 1, Some(2))
     );
+    assert_eq!(item.submitter.as_ref(), Some(&ada), "of the run");
+    let runs = bench.ledger.runs_of(&ada, None, 9).await.unwrap();
+    assert_eq!(runs, std::slice::from_ref(&retry));
     assert_eq!(
         bench.ledger.list_tables().await.unwrap(),
         std::slice::from_ref(&retry)

@@ -8,6 +8,7 @@ mod mailer;
 mod objects;
 mod outcomes;
 mod runs;
+mod submitters;
 
 pub use bus::{Letter, MemoryBus, Message};
 pub use coordination::MemoryCoordination;
@@ -15,6 +16,7 @@ pub use mailer::{MemoryMailer, Sent};
 pub use objects::MemoryObjects;
 pub use outcomes::MemoryOutcomes;
 pub use runs::MemoryRuns;
+pub use submitters::MemorySubmitters;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

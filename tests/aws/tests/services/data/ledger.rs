@@ -17,7 +17,7 @@ use rowmill_ports::{
 use rowmill_runs::Transition;
 use rowmill_tests_aws::emulators::{Emulator, sdk_config};
 use rowmill_tests_aws::run_tables::RunTables;
-use rowmill_tests_aws::stack::{permits_table, reviews_table, runs_table};
+use rowmill_tests_aws::stack::{permits_table, reviews_table, runs_table, submitters_table};
 use rowmill_tests_aws::wire::{Sent, Wire};
 
 const PLAN: TablePlan = TablePlan {
@@ -133,11 +133,13 @@ async fn runs_outcomes_and_coordination() {
     runs_table(&config, "suite").await;
     permits_table(&config, "suite").await;
     reviews_table(&config, "suite").await;
+    submitters_table(&config, "suite").await;
     let ledger = DynamoLedger::new(&config, "suite");
     conformance::runs::runs(&ledger).await;
     conformance::outcomes::outcomes(&ledger).await;
     conformance::coordination::coordination(&ledger, &ledger).await;
     conformance::reviews::reviews(&ledger).await;
+    conformance::submitters::submitters(&ledger).await;
 }
 
 /// So that the test of a full sheet measures report against what DynamoDB does.
