@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rowmill_domain::Submitter;
 use rowmill_domain::manifest::ParameterValues;
 
 use crate::exit::EXIT_CODES;
@@ -139,6 +140,9 @@ pub(crate) enum Command {
     ///
     /// With --stack, the stack sweeps now instead of within the hour.
     Sweep(SweepArgs),
+    /// Show the tiers of submitters, and give a submitter another one
+    #[command(subcommand)]
+    Tier(TierCommand),
     /// Rebuild the result workbook of a run from its archived rows
     ///
     /// DIR is the --out directory of `run`, or a copy of a folder `results/<run id>`. The sheets
@@ -182,6 +186,8 @@ impl Command {
             Command::Logs(args) => args.json,
             Command::Clean(args) => args.json,
             Command::Sweep(args) => args.json,
+            Command::Tier(TierCommand::Show(args)) => args.json,
+            Command::Tier(TierCommand::Set(args)) => args.json,
             Command::Train(args) => args.json,
             _ => false,
         }
@@ -380,6 +386,42 @@ pub(crate) struct CleanArgs {
     #[arg(long, value_name = "DIR", default_value = "out")]
     pub(crate) out: PathBuf,
     /// Print a JSON array with the runs that were removed: run_id, state, ended
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TierCommand {
+    /// Show the limits of all tiers, and what archiving costs and saves
+    ///
+    /// The figures are for the results that the state directory has now, at the list prices of AWS.
+    Show(TierShowArgs),
+    /// Give a submitter a tier, from the next upload on
+    Set(TierSetArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TierShowArgs {
+    /// Also show the tier of this submitter: an email address
+    pub(crate) submitter: Option<Submitter>,
+    /// The --out directory of `run`
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(crate) out: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TierSetArgs {
+    /// The submitter: an email address
+    pub(crate) submitter: Submitter,
+    /// The name of the tier in tiers.toml
+    pub(crate) tier: String,
+    /// The --out directory of `run`
+    #[arg(long, value_name = "DIR", default_value = "out")]
+    pub(crate) out: PathBuf,
+    /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
 }

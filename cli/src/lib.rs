@@ -47,7 +47,7 @@ use rowmill_domain::secret::Secrets;
 use rowmill_pipeline::Pipeline;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, TierCommand};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::say;
@@ -113,6 +113,8 @@ fn execute(command: &Command) -> Result<Exit, CliError> {
         Command::Logs(args) => on_runtime(control::logs(args)),
         Command::Clean(args) => on_runtime(control::clean(args)),
         Command::Sweep(args) => on_runtime(control::sweep(args)),
+        Command::Tier(TierCommand::Show(args)) => on_runtime(control::show_tiers(args)),
+        Command::Tier(TierCommand::Set(args)) => on_runtime(control::set_tier(args)),
         Command::Report(args) => report::report(args),
         Command::Plan(args) => on_runtime(plan::plan(args)),
         Command::Preview(args) => {

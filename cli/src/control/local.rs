@@ -6,10 +6,12 @@ use std::sync::Arc;
 use miette::miette;
 use rowmill_domain::RunId;
 use rowmill_local::{Holder, LocalError, LocalTopic, StateLock};
+use rowmill_ports::Submitters;
 use rowmill_runs::WorkBucket;
 
 use super::Control;
 use super::deployment::{Deployment, Place};
+use super::tier::Tiering;
 use crate::error::CliError;
 use crate::stack::{STATE, WORK, buckets, databases};
 
@@ -17,6 +19,8 @@ use crate::stack::{STATE, WORK, buckets, databases};
 pub(crate) struct LocalState {
     /// `DIR/.rowmill`
     pub(super) path: PathBuf,
+    /// The tiers of submitters.
+    submitters: Arc<dyn Submitters>,
     /// The command that is working in it.
     pub(super) holder: Option<Holder>,
 }
@@ -36,6 +40,7 @@ impl LocalState {
         };
         let (ledger, cloud) = databases(&path).map_err(cannot)?;
         let objects = Arc::new(buckets(&path).map_err(cannot)?);
+        let submitters: Arc<dyn Submitters> = ledger.clone();
         Ok(Some(Deployment {
             control: Control {
                 runs: ledger.clone(),
@@ -44,10 +49,20 @@ impl LocalState {
                 work: WorkBucket::new(WORK, objects),
             },
             place: Place::Local(LocalState {
+                submitters,
                 holder: StateLock::holder(&path),
                 path,
             }),
         }))
+    }
+
+    /// What the commands about tiers need.
+    pub(super) fn tiering(&self, control: &Control) -> Tiering {
+        Tiering {
+            submitters: self.submitters.clone(),
+            topic: control.topic.clone(),
+            work: control.work.clone(),
+        }
     }
 
     /// Whether a command is working on this run.

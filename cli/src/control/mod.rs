@@ -1,5 +1,5 @@
 //! The commands that show and control runs: `upload`, `attach`, `runs`, `status`, `cost`, `cancel`, `retry`
-//! of a stack, `download`, `logs`, `clean`, `sweep` and `info`.
+//! of a stack, `download`, `logs`, `clean`, `sweep`, `info` and `tier`.
 //!
 //! They work on ports ([`Control`]) and so on any [`Deployment`](deployment::Deployment): `local` opens the
 //! ports of a state directory, and `amazon` those of a stack on AWS. Neither needs a lock: another command
@@ -18,6 +18,7 @@ mod local;
 mod logs;
 mod retry;
 mod sweep;
+mod tier;
 mod upload;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub(crate) use list::{runs, status};
 pub(crate) use logs::logs;
 pub(crate) use retry::retry;
 pub(crate) use sweep::sweep;
+pub(crate) use tier::{set as set_tier, show as show_tiers};
 pub(crate) use upload::upload;
 
 /// What the commands need from a deployment.

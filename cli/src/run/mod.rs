@@ -68,6 +68,9 @@ pub(crate) async fn run(
     };
     let (objects, ledger) = (&*stack.objects, &*stack.ledger);
     upload::pipeline(objects, &file).await.map_err(failed)?;
+    upload::tiers(objects, &file.directory)
+        .await
+        .map_err(failed)?;
     let found = upload::find(objects, ledger, &args.workbook, &file, options, args.force);
     let found = found.await.map_err(failed)?;
     let mut phases = file.pipeline.phase_count();

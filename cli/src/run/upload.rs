@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 
@@ -32,6 +33,9 @@ mod metadata {
     /// The path of the workbook. Not compared: the same content is the same workbook.
     pub(super) const PATH: &str = "path";
 }
+
+/// The file of tiers, in the folder of the pipelines.
+pub(crate) const TIERS_FILE: &str = "tiers.toml";
 
 /// Metadata of a pipeline in the work bucket: the folder that contains its programs.
 pub(crate) const DIRECTORY: &str = "directory";
@@ -96,6 +100,26 @@ pub(crate) async fn pipeline(
         .put(WORK, &keys::pipeline(&pipeline.name), toml, put)
         .await?;
     Ok(())
+}
+
+/// Uploads the file of tiers in the folder of the pipelines to the work bucket. Without one there are no
+/// tiers.
+pub(crate) async fn tiers(objects: &dyn Objects, folder: &Path) -> Result<(), PortError> {
+    let path = folder.join(TIERS_FILE);
+    match std::fs::read(&path) {
+        Ok(file) => {
+            let put = Put {
+                content_type: Some("application/toml".into()),
+                ..Put::default()
+            };
+            objects.put(WORK, keys::TIERS, file.into(), put).await?;
+            Ok(())
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            objects.delete(WORK, &[keys::TIERS.to_owned()]).await
+        }
+        Err(e) => Err(unreadable(&path, e)),
+    }
 }
 
 /// Finds the run of this workbook with this pipeline and these options. With `force`, a run that is over

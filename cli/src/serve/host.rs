@@ -114,6 +114,7 @@ impl Host for LocalHost {
                 upload::pipeline(&*self.stack.objects, file).await?;
             }
         }
+        upload::tiers(&*self.stack.objects, self.folder.path()).await?;
         // A pipeline that was removed or is not valid any more must not start a run.
         let gone: Vec<String> = self
             .offered()

@@ -9,6 +9,7 @@ use rowmill_domain::PipelineName;
 
 use crate::error::CliError;
 use crate::pipeline_file::PipelineFile;
+use crate::run::upload::TIERS_FILE;
 
 /// A folder with pipelines: `pipeline.toml`, `*/pipeline.toml` and, if the folder was named, `*.toml`.
 pub(super) struct PipelineFolder {
@@ -41,6 +42,11 @@ impl PipelineFolder {
         })
     }
 
+    /// The folder.
+    pub(super) fn path(&self) -> &Path {
+        &self.folder
+    }
+
     /// Reads all files. Two files with the same name are an error of the second.
     pub(super) fn read(&self) -> FoundPipelines {
         let mut paths = vec![self.folder.join("pipeline.toml")];
@@ -50,6 +56,8 @@ impl PipelineFolder {
         for path in entries {
             if path.is_dir() {
                 paths.push(path.join("pipeline.toml"));
+            } else if path.file_name().is_some_and(|name| name == TIERS_FILE) {
+                // Not a pipeline.
             } else if self.named && path.extension().is_some_and(|e| e == "toml") {
                 paths.push(path);
             }

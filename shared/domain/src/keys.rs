@@ -82,6 +82,9 @@ pub fn chunk(run: &RunId, chunk: u32) -> String {
     format!("runs/{run}/chunks/{chunk:05}.json")
 }
 
+/// `results/`: what is kept of all runs.
+pub const RESULTS: &str = "results/";
+
 /// `results/<id>/`: the result, the archive and the email of a run.
 pub fn results_prefix(run: &RunId) -> String {
     format!("results/{run}/")

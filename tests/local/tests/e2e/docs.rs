@@ -202,18 +202,28 @@ fn help() -> String {
             .replace("rowmill-under-test", "rowmill")
     };
     let all = printed(&["--help"]);
-    let list = all.split_once("Commands:\n").expect("a list of commands").1;
-    let names = list.lines().take_while(|line| !line.is_empty());
-    let names = names.filter_map(|line| line.split_whitespace().next());
+    let names = commands_in(&all);
     let mut page = format!(
         "# Command line\n\n<!-- Made by ROWMILL_BLESS=1 cargo test -p rowmill-tests-local --test e2e \
          docs::the_page_of_the_command_line -->\n\n```text\n{all}\n```\n"
     );
-    for name in names.filter(|name| *name != "help") {
+    for name in names {
         let text = printed(&[name, "--help"]);
         page += &format!("\n## rowmill {name}\n\n```text\n{text}\n```\n");
+        for second in commands_in(&text) {
+            let text = printed(&[name, second, "--help"]);
+            page += &format!("\n### rowmill {name} {second}\n\n```text\n{text}\n```\n");
+        }
     }
     page
+}
+
+/// The commands that a help lists.
+fn commands_in(help: &str) -> Vec<&str> {
+    let list = help.split_once("Commands:\n").map_or("", |(_, list)| list);
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").collect()
 }
 
 #[test]

@@ -38,6 +38,7 @@ mod serve;
 mod shell;
 mod sweep;
 mod terminal;
+mod tiers;
 mod translate;
 mod trouble;
 mod validators;
