@@ -266,6 +266,8 @@ def rare(stack):
     yield "ApiRole", "s3:DeleteObject", f"{work}/results/20261121-reviews-0a1b2c3d4e5f/about.json", {}
     yield "ApiRole", "s3:DeleteObject", f"{inbox}/reviews/0123/book.xlsx", {}
     # With a file of tiers.
+    yield "ApiRole", "s3:GetObject", f"{work}/config/tiers.toml", {}
+    yield "ApiRole", "dynamodb:UpdateItem", stack.arn("SubmittersTable"), {}
     yield "SplitRole", "dynamodb:GetItem", stack.arn("SubmittersTable"), {}
     yield "CleanupRole", "ses:GetEmailIdentity", identity, {}
     # A step with a rate: the tests of a deployment reach no source.

@@ -13,6 +13,7 @@ use rowmill_domain::config;
 use rowmill_domain::secret::Secrets;
 use rowmill_local::{LocalError, LocalTopic, SmtpMailer};
 use rowmill_runs::WorkBucket;
+use rowmill_tiers::CurrentTiers;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -75,6 +76,8 @@ pub(crate) async fn serve(
         background: None,
         topic: Arc::new(LocalTopic::new(stack.cloud.clone(), None)),
         reviews: stack.ledger.clone(),
+        submitters: stack.ledger.clone(),
+        tiers: CurrentTiers::new(WorkBucket::new(WORK, stack.objects.clone())),
         indexes: Indexes::default(),
         rates: Rates::default(),
     });

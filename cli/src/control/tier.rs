@@ -6,12 +6,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use miette::miette;
-use rowmill_domain::message::RunMessage;
 use rowmill_domain::{Submitter, keys};
 use rowmill_ports::submitters::GivenTier;
 use rowmill_ports::{PortError, Submitters, Topic};
 use rowmill_runs::WorkBucket;
-use rowmill_tiers::{CurrentTiers, CurrentTiersError, Objects, Tier, Tiers};
+use rowmill_tiers::{CurrentTiers, CurrentTiersError, Objects, Tier, Tiers, change_tier};
 use serde_json::{Value, json};
 
 use super::local::LocalState;
@@ -59,18 +58,6 @@ impl Tiering {
             .try_collect()
             .await?;
         Ok(objects.into_iter().collect())
-    }
-
-    /// Gives a submitter a tier, and publishes it. Safe to repeat: the stages read the tier again.
-    async fn set(&self, to: &Submitter, tier: &str, now: DateTime<Utc>) -> Result<bool, PortError> {
-        if !self.submitters.give_tier(to, tier, now).await? {
-            return Ok(false);
-        }
-        let message = RunMessage::TierChanged {
-            submitter: to.clone(),
-        };
-        self.topic.publish(&message).await?;
-        Ok(true)
     }
 }
 
@@ -150,9 +137,10 @@ pub(crate) async fn show(args: &TierShowArgs) -> Result<Exit, CliError> {
 pub(crate) async fn set(args: &TierSetArgs) -> Result<Exit, CliError> {
     let refused = |what: String| CliError::refused(miette!(help = NO_TIERS, "{what}"));
     let out = args.out.display();
-    let state = LocalState::find(&args.out)?;
-    let state = state.ok_or_else(|| refused(format!("there is no state directory in {out}")))?;
-    let (tiering, now) = (state.tiering(), Utc::now());
+    let found = LocalState::open(&args.out)?;
+    let (control, state) =
+        found.ok_or_else(|| refused(format!("there is no state directory in {out}")))?;
+    let (tiering, now) = (state.tiering(&control), Utc::now());
     let tiers = tiering.tiers(now).await?;
     let tiers = tiers.ok_or_else(|| refused(format!("{out} has no file of tiers")))?;
     if let Err(unknown) = tiers.tier(&args.tier) {
@@ -160,11 +148,9 @@ pub(crate) async fn set(args: &TierSetArgs) -> Result<Exit, CliError> {
         return Err(CliError::refused(miette!(help = help, "{unknown}")));
     }
     let failed = |e| CliError::failed(format_args!("cannot set the tier of {}", args.submitter), e);
-    if !tiering
-        .set(&args.submitter, &args.tier, now)
-        .await
-        .map_err(failed)?
-    {
+    let (submitters, topic) = (&*tiering.submitters, &*tiering.topic);
+    let given = change_tier(submitters, topic, &args.submitter, &args.tier, now).await;
+    if !given.map_err(failed)? {
         return Err(CliError::refused(miette!(
             help = "set the clock of this machine, and repeat the command",
             "{} has a tier since a later time than now",

@@ -19,7 +19,7 @@ use crate::claims::{ClaimsAccess, sign_in, with_claims};
 use crate::download::download;
 use crate::problem::Problem;
 use crate::routes::{
-    control, export, feedback, pipelines, predict, previews, reviews, rows, runs, uploads,
+    control, export, feedback, pipelines, predict, previews, reviews, rows, runs, tiers, uploads,
 };
 use crate::service::Service;
 use crate::stage::{Api, health, not_found};
@@ -121,6 +121,7 @@ routes! {
     "/runs/{run}/export.jsonl" => get export::jsonl;
     "/runs/{run}/export.xlsx" => get export::xlsx;
     "/predict" => post predict::predict;
+    "/submitters/{address}/tier" => put tiers::set;
     "/feedback" => get feedback::list, post feedback::give;
 }
 

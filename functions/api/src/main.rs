@@ -12,6 +12,7 @@ use rowmill_domain::config::*;
 use rowmill_domain::environment::Environment;
 use rowmill_domain::link::LinkKey;
 use rowmill_runs::WorkBucket;
+use rowmill_tiers::CurrentTiers;
 
 use amazon::{AmazonHost, Itself};
 
@@ -53,7 +54,7 @@ async fn set_up(env: &Environment) -> anyhow::Result<Deployed> {
         labels: Default::default(),
     };
     let service = Arc::new(Service {
-        work,
+        work: work.clone(),
         inbox: WorkBucket::new(env.text(ROWMILL_INBOX_BUCKET)?, objects),
         runs: ledger.clone(),
         outcomes: ledger.clone(),
@@ -63,7 +64,9 @@ async fn set_up(env: &Environment) -> anyhow::Result<Deployed> {
             env.text(AWS_LAMBDA_FUNCTION_NAME)?,
         )))),
         topic: Arc::new(SnsTopic::new(&sdk, env.text(ROWMILL_TOPIC)?)),
-        reviews: ledger,
+        reviews: ledger.clone(),
+        submitters: ledger,
+        tiers: CurrentTiers::new(work.clone()),
         indexes: Indexes::default(),
         rates: Rates::default(),
     });

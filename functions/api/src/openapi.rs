@@ -20,6 +20,7 @@ use crate::routes::feedback::NewFeedback;
 use crate::routes::predict::NewPrediction;
 use crate::routes::previews::NewPreview;
 use crate::routes::reviews::{Batch, NewFilter, NewValue, Seen};
+use crate::routes::tiers::NewTier;
 use crate::routes::uploads::NewUpload;
 use crate::routes::{export, feedback, rows, runs};
 
@@ -37,7 +38,7 @@ pub(crate) fn document() -> Document {
     paths(
         session, pipelines, upload, preview, list_runs, start, show, remove, workbook, cancel,
         retry, list_rows, approve, override_, undo, verdicts, filter, undo_filter, export_csv,
-        export_jsonl, export_xlsx, predict, list_feedback, give_feedback
+        export_jsonl, export_xlsx, predict, set_tier, list_feedback, give_feedback
     ),
     components(schemas(Problem, ExportStarted, rows::Sort, export::Rows)),
     modifiers(&Common),
@@ -416,6 +417,15 @@ struct Reviews {
     open: u64,
 }
 
+/// The tier of a submitter.
+#[derive(Serialize, ToSchema)]
+struct GivenTier {
+    submitter: String,
+    tier: String,
+    #[schema(format = DateTime)]
+    since: String,
+}
+
 /// How often a predicted label was right.
 #[derive(Serialize, ToSchema)]
 struct Accuracy {
@@ -686,6 +696,12 @@ fn export_xlsx() {}
     (status = 200, description = "The label, the probability of each label, and the words that contribute most.", body = Prediction),
 ))]
 fn predict() {}
+
+/// Gives a submitter a tier, from the next upload on.
+#[utoipa::path(put, path = "/submitters/{address}/tier", params(("address" = String, Path, description = "The email address of the submitter.")), request_body = NewTier, responses(
+    (status = 200, description = "The submitter has the tier.", body = GivenTier),
+))]
+fn set_tier() {}
 
 /// What people said about predictions.
 #[utoipa::path(get, path = "/feedback", params(feedback::Page), responses(

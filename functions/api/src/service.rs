@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use rowmill_domain::preview::Prediction;
 use rowmill_domain::{Columns, Manifest, Outcome, PipelineName, Record, RunId, RunItem, keys};
 use rowmill_pipeline::{Pipeline, StepKind, built_in};
-use rowmill_ports::{ObjectInfo, Outcomes, PortError, Reviews, Runs, Topic};
+use rowmill_ports::{ObjectInfo, Outcomes, PortError, Reviews, Runs, Submitters, Topic};
 use rowmill_runs::WorkBucket;
+use rowmill_tiers::CurrentTiers;
 use serde::Serialize;
 
 use crate::built::Background;
@@ -35,6 +36,10 @@ pub struct Service {
     pub topic: Arc<dyn Topic>,
     /// The reviews.
     pub reviews: Arc<dyn Reviews>,
+    /// The submitters of runs.
+    pub submitters: Arc<dyn Submitters>,
+    /// The tiers of submitters.
+    pub tiers: CurrentTiers,
     /// The indexes of runs that were read.
     pub indexes: Indexes,
     /// How many records the runs in progress had at earlier times.

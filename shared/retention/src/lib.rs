@@ -9,16 +9,19 @@
 //! | `tier` | what a tier is |
 //! | `file` | the file of tiers, `tiers.toml` |
 //! | `current` | the tiers that apply now, and the tier of a submitter |
+//! | `change` | giving a submitter another tier |
 //! | `amount` | exact amounts of money |
 //! | `cost` | what archiving and restoring cost, from the sizes of objects |
 
 mod amount;
+mod change;
 mod cost;
 mod current;
 mod file;
 mod tier;
 
 pub use amount::Amount;
+pub use change::change_tier;
 pub use cost::{Archiving, Objects, Restoring};
 pub use current::{CurrentTiers, CurrentTiersError, SubmitterTier};
 pub use file::{FileError, TiersError};

@@ -9,4 +9,5 @@ pub(crate) mod previews;
 pub(crate) mod reviews;
 pub(crate) mod rows;
 pub(crate) mod runs;
+pub(crate) mod tiers;
 pub(crate) mod uploads;

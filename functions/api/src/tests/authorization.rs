@@ -12,7 +12,8 @@ use rowmill_domain::run::UploadSource;
 use rowmill_domain::{Columns, Manifest, Outcome, PipelineName, Record, RunItem, RunState};
 use rowmill_local::SqliteLedger;
 use rowmill_pipeline::BUILT_IN;
-use rowmill_ports::{ObjectInfo, PortError, Runs, Topic};
+use rowmill_ports::{ObjectInfo, PortError, Runs, Submitters, Topic};
+use rowmill_tiers::CurrentTiers;
 use serde_json::{Value, json};
 
 use super::*;
@@ -89,6 +90,8 @@ const RUNS: [&str; 4] = [OWN, OTHER, NAMED, NOT_NAMED];
 
 struct Deployment {
     router: Router,
+    work: WorkBucket,
+    ledger: Arc<SqliteLedger>,
     _directory: TempDir,
 }
 
@@ -115,14 +118,16 @@ impl Deployment {
             sender: Default::default(),
         };
         let service = Service {
-            work,
+            work: work.clone(),
             inbox: WorkBucket::new("inbox", objects),
             runs: ledger.clone(),
             outcomes: ledger.clone(),
             host: Arc::new(Idle),
             background: None,
             topic: Arc::new(Idle),
-            reviews: ledger,
+            reviews: ledger.clone(),
+            submitters: ledger.clone(),
+            tiers: CurrentTiers::new(public.work.clone()),
             indexes: Indexes::default(),
             rates: Rates::default(),
         };
@@ -133,6 +138,8 @@ impl Deployment {
             sites: Vec::new(),
         };
         Deployment {
+            work,
+            ledger: ledger.clone(),
             router: deployed_router(Arc::new(public), Arc::new(service), &access),
             _directory: directory,
         }
@@ -237,6 +244,7 @@ fn body(path: &str) -> Value {
         "preview" | "runs" => json!({ "upload": upload, "pipeline": pipeline }),
         "override" => json!({ "value": "x" }),
         "reviews" => json!({ "verdicts": [{ "row": 2, "verdict": "approve" }] }),
+        "tier" => json!({ "tier": "free" }),
         "filter" => json!({ "verdict": "approve" }),
         "predict" => json!({ "pipeline": pipeline, "text": "x" }),
         "feedback" => {
@@ -298,7 +306,10 @@ async fn every_route_answers_those_that_the_table_says() {
             let mut routes = ROUTES.to_vec();
             routes.sort_by_key(|route| *route == ("delete", "/runs/{run}"));
             for (method, route) in routes {
-                let path = route.replace("{run}", run).replace("{row}", "2");
+                let path = route
+                    .replace("{run}", run)
+                    .replace("{row}", "2")
+                    .replace("{address}", BOB);
                 let mut path = path.replace("{id}", "none");
                 if (method, route) == ("get", "/feedback") {
                     path += &format!("?pipeline={}", BUILT_IN[0].0);
@@ -319,6 +330,33 @@ async fn every_route_answers_those_that_the_table_says() {
         }
     }
     assert_eq!(seen, ROUTES.len() * 16);
+}
+
+#[tokio::test]
+async fn an_operator_gives_a_submitter_a_tier_of_the_file() {
+    let deployment = Deployment::new().await;
+    let path = "/submitters/BOB@example.com/tier";
+    let operator = Some("operator");
+    let (status, body) = deployment.ask(operator, "put", path).await;
+    assert_eq!(status, 409, "without a file: {body}");
+
+    let deployment = Deployment::new().await;
+    let file = "default = \"free\"\n[tier.free]\n".as_bytes();
+    let put = deployment
+        .work
+        .put(keys::TIERS, file.into(), Put::default());
+    put.await.unwrap();
+    for _ in 0..2 {
+        let (status, body) = deployment.ask(operator, "put", path).await;
+        assert_eq!((status, &body["submitter"]), (200, &json!(BOB)), "{body}");
+    }
+    let bob = BOB.parse().unwrap();
+    let given = deployment.ledger.given_tier(&bob).await.unwrap();
+    assert_eq!(given.unwrap().name, "free");
+    let (status, body) = deployment
+        .ask(operator, "put", "/submitters/bob/tier")
+        .await;
+    assert_eq!(status, 400, "{body}");
 }
 
 #[tokio::test]
