@@ -64,7 +64,9 @@ impl Tiering {
 /// Prints the tiers, what archiving costs and saves, and the tier of a submitter.
 pub(crate) async fn show(args: &TierShowArgs) -> Result<Exit, CliError> {
     let submitter = args.submitter.as_ref();
-    let Some(tiering) = LocalState::open(&args.out)?.map(|(control, state)| state.tiering(&control)) else {
+    let Some(tiering) =
+        LocalState::open(&args.out)?.map(|(control, state)| state.tiering(&control))
+    else {
         return no_tiers(args.json);
     };
     let Some(tiers) = tiering.tiers(Utc::now()).await? else {

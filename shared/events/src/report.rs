@@ -63,6 +63,6 @@ fn from_topic(message: RunMessage) -> Option<ToReport> {
         | RunMessage::Upload(_)
         | RunMessage::Restore { .. }
         | RunMessage::Retain { .. }
-                | RunMessage::TierChanged { .. } => None,
+        | RunMessage::TierChanged { .. } => None,
     }
 }

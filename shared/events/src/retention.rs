@@ -59,6 +59,7 @@ fn from_topic(message: RunMessage) -> Option<ToRetention> {
         | RunMessage::Check { .. }
         | RunMessage::Due { .. }
         | RunMessage::Retry(_)
-        | RunMessage::Upload(_) => None,
+        | RunMessage::Upload(_)
+        | RunMessage::TierChanged { .. } => None,
     }
 }

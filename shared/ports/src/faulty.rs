@@ -25,8 +25,8 @@ use crate::submitters::GivenTier;
 use crate::{
     Archive, ArchivePage, ArchiveStatus, Asked, Claim, Coordination, Envelope, ErrorKind,
     FileRange, Holder, JobFilter, JobRecord, Jobs, Location, Mailer, Object, ObjectInfo, Objects,
-    Outcomes, OutcomesPage, Page, PortError, Put, RestoreAnswer, Result, RunPatch, Runs, Scheduler, Submitters,
-    TablePlan, Topic,
+    Outcomes, OutcomesPage, Page, PortError, Put, RestoreAnswer, Result, RunPatch, Runs, Scheduler,
+    Submitters, TablePlan, Topic,
 };
 
 /// When a call fails.

@@ -188,6 +188,11 @@ impl Stages {
                 let worked = self.cleanup.invoke(payload, cx).await;
                 worked.map_err(failed(rowmill_cleanup::CleanupError::is_retryable))
             }
+            // Nothing in a storm archives a result.
+            Target::Retention => Err(Failed {
+                message: "no stage receives this".to_owned(),
+                retryable: false,
+            }),
         }
     }
 }
