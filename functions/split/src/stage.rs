@@ -502,7 +502,7 @@ impl Split {
         }
     }
 
-    /// Who submitted an upload: whom its metadata names, otherwise the default. What is not an address
+    /// Who submitted an upload, according to its metadata; otherwise the default. What is not an address
     /// names nobody, such as the name of a user of `rowmill serve`.
     pub(crate) async fn submitter(&self, at: &Location) -> Result<Option<Submitter>, SplitError> {
         let info = self.inbox.head(at).await.optional()?;

@@ -1,4 +1,4 @@
-//! To whom a run belongs.
+//! The submitter of a run.
 
 use rowmill_domain::run::RunState;
 use rowmill_domain::{RunId, RunItem, Submitter};
@@ -25,7 +25,7 @@ async fn split(bench: &Bench, key: &str, metadata: &[(&str, &str)]) -> (RunItem,
 }
 
 #[tokio::test]
-async fn a_run_belongs_to_whom_its_metadata_names_and_otherwise_to_the_default_recipient() {
+async fn the_submitter_of_a_run_is_in_the_metadata_and_otherwise_the_default_recipient() {
     let bench = Bench::new();
     for (key, named, expected) in [
         (
