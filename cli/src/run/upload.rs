@@ -102,8 +102,8 @@ pub(crate) async fn pipeline(
     Ok(())
 }
 
-/// Uploads the file of tiers in the folder of the pipelines to the work bucket. Without one there are no
-/// tiers.
+/// Uploads the file of tiers in the folder of the pipelines to the work bucket. Without a file, nobody has
+/// a tier.
 pub(crate) async fn tiers(objects: &dyn Objects, folder: &Path) -> Result<(), PortError> {
     let path = folder.join(TIERS_FILE);
     match std::fs::read(&path) {

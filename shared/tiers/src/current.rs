@@ -21,7 +21,7 @@ pub struct CurrentTiers {
     read: Arc<Mutex<Option<FileRead>>>,
 }
 
-/// The file as it was at a time. `None`: there was no file.
+/// When the file was read, and its content. `None`: there was no file.
 type FileRead = (DateTime<Utc>, Option<Arc<Tiers>>);
 
 /// Why the tiers that apply are not known.
