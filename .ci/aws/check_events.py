@@ -12,6 +12,9 @@ from event_ruler import test_event_pattern
 
 from template import ACCOUNT, REGION, ROOT, VARIANTS, Stack
 
+# Messages to the stage retention, which runs on one machine only so far.
+LOCAL_KINDS = ["restore", "retain"]
+
 
 def matches(event, pattern):
     answer = test_event_pattern(json.dumps(event), json.dumps(pattern))
@@ -109,7 +112,7 @@ def main():
         for kind in kinds + ["other"]:
             tried += 1
             found = receivers({"kind": kind, "run": "20261121-reviews-0a1b2c3d4e5f"}, "Topic")
-            if len(found) != (kind in kinds):
+            if len(found) != (kind in kinds and kind not in LOCAL_KINDS):
                 wrong.append(f"a message of kind {kind} goes to {found}")
         for event in mail_events():
             tried += 1
