@@ -121,7 +121,7 @@ async fn a_check_of_a_run_that_was_never_created_is_the_last() {
     let event = bench.upload("p/a.csv", "id\n1\n", &[]).await;
     let run = rowmill_split::run_id(&event);
     // Killed after the check is scheduled and before the run is created.
-    bench.faults.kill_after(4);
+    bench.faults.kill_after(5);
     bench
         .split
         .handle(&event, &at("split", 0))
