@@ -14,6 +14,7 @@ use rowmill_tests_aws::runtime::Function;
 use rowmill_tests_local::workbook::Book;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Two phases, so two jobs.
@@ -53,6 +54,16 @@ impl Silent {
     /// Waits for the first call. The call ends when the returned stream is dropped.
     async fn called(&self) -> TcpStream {
         self.0.accept().await.unwrap().0
+    }
+
+    /// Answers the first call: what it asks for does not exist.
+    async fn answer_not_found(&self) {
+        let (mut call, mut request) = (self.called().await, Vec::new());
+        while !request.ends_with(b"\r\n\r\n") {
+            assert_ne!(call.read_buf(&mut request).await.unwrap(), 0);
+        }
+        let answer = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        call.write_all(answer).await.unwrap();
     }
 }
 
@@ -118,6 +129,8 @@ async fn split(d: &Deployment, run: &RunId, event: &Value) {
     let silent = Silent::start().await;
     let dying = function(d, "split", Some(silent.variable("S3"))).await;
     let _answer = dying.send("split", event);
+    // The first call is for the submitter, who is in the metadata of the upload.
+    silent.answer_not_found().await;
     let _call = silent.called().await;
     d.until(run, |item| item.state == RunState::Splitting).await;
     dying.kill().await;
