@@ -71,6 +71,7 @@ impl Modify for Common {
             for (operation, writes) in [
                 (&mut path.get, false),
                 (&mut path.post, true),
+                (&mut path.put, true),
                 (&mut path.delete, true),
             ] {
                 if let Some(operation) = operation {
