@@ -302,3 +302,27 @@ pub(crate) fn at(owner: &str, hours: u32) -> Invocation {
         now: *START + HOUR * hours,
     }
 }
+
+/// Splits an upload on a new bench, killed one call later each time, until `reached`. Split reads the
+/// input while it creates the run, so the number of the call that does either varies.
+pub(crate) async fn split_killed_when(
+    input: &str,
+    reached: impl AsyncFn(&Bench, &RunId) -> bool,
+) -> (Bench, ObjectCreated, RunId) {
+    loop {
+        for steps in 1.. {
+            let bench = Bench::new();
+            bench.pipeline("p", "").await;
+            let event = bench.upload("p/a.csv", input, &[]).await;
+            bench.faults.kill_after(steps);
+            if bench.split.handle(&event, &at("split", 0)).await.is_ok() {
+                break;
+            }
+            bench.faults.restart();
+            let run = rowmill_split::run_id(&event);
+            if reached(&bench, &run).await {
+                return (bench, event, run);
+            }
+        }
+    }
+}

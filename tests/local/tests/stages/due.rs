@@ -1,7 +1,7 @@
 //! The scheduled check of a run: it repeats until the run is cleaned up, and restarts a run that is
 //! stalled.
 
-use crate::bench::{Bench, STALLED_AFTER, at};
+use crate::bench::{Bench, STALLED_AFTER, at, split_killed_when};
 use rowmill_cleanup::{Finding, Mode};
 use rowmill_domain::event::{Invocation, Reported};
 use rowmill_domain::message::RunMessage;
@@ -116,19 +116,10 @@ async fn the_sweep_schedules_a_lost_check_again() {
 
 #[tokio::test]
 async fn a_check_of_a_run_that_was_never_created_is_the_last() {
-    let bench = Bench::new();
-    bench.pipeline("p", "").await;
-    let event = bench.upload("p/a.csv", "id\n1\n", &[]).await;
-    let run = rowmill_split::run_id(&event);
-    // Killed after the check is scheduled and before the run is created.
-    bench.faults.kill_after(5);
-    bench
-        .split
-        .handle(&event, &at("split", 0))
-        .await
-        .unwrap_err();
-    bench.faults.restart();
-    assert_eq!(bench.ledger.find_run(&run).await.unwrap(), None);
+    let scheduled = async |bench: &Bench, run: &RunId| {
+        !bench.due().is_empty() && bench.ledger.find_run(run).await.unwrap().is_none()
+    };
+    let (bench, event, run) = split_killed_when("id\n1\n", scheduled).await;
     assert_eq!(next(&bench, &run), seconds_after(&at("", 0)));
     bench
         .cloud

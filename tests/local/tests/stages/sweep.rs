@@ -1,6 +1,6 @@
 //! The sweep: it restarts stalled runs and removes data that belongs to no run.
 
-use crate::bench::{Bench, WORK, at};
+use crate::bench::{Bench, WORK, at, split_killed_when};
 use rowmill_cleanup::{CleanupError, Finding, Mode};
 use rowmill_domain::event::Reported;
 use rowmill_domain::job::JobStatus;
@@ -8,7 +8,7 @@ use rowmill_domain::message::RunMessage;
 use rowmill_domain::run::Work;
 use rowmill_domain::second_round::NO_CAPACITY;
 use rowmill_domain::{RunId, RunState, keys};
-use rowmill_ports::{Claim, Coordination, Jobs, Objects, Outcomes, Put, RunPatch, TablePlan};
+use rowmill_ports::{Claim, Coordination, Jobs, Objects, Outcomes, Put, RunPatch, Runs, TablePlan};
 use rowmill_runs::Transition;
 
 const INPUT: &str = "id\n1\n2\n";
@@ -65,17 +65,9 @@ async fn a_run_that_was_never_submitted_is_submitted_again() {
 
 #[tokio::test]
 async fn a_run_whose_split_was_abandoned_ends_with_a_mail() {
-    let bench = Bench::new();
-    bench.pipeline("p", "").await;
-    let event = bench.upload("p/a.csv", INPUT, &[]).await;
-    let run = rowmill_split::run_id(&event);
-    bench.faults.kill_after(12);
-    bench
-        .split
-        .handle(&event, &at("split", 0))
-        .await
-        .unwrap_err();
-    bench.faults.restart();
+    let begun =
+        async |bench: &Bench, run: &RunId| bench.ledger.find_run(run).await.unwrap().is_some();
+    let (bench, event, run) = split_killed_when(INPUT, begun).await;
     assert_eq!(bench.item(&run).await.state, RunState::Splitting);
     assert_eq!(
         sweep(&bench, 1).await,
