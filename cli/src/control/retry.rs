@@ -2,8 +2,7 @@
 
 use miette::miette;
 use rowmill_domain::message::{RetryRequest, RunMessage};
-use rowmill_ports::PortError;
-use rowmill_runs::{Retries, retries_of};
+use rowmill_runs::{Retries, retries_of_upload};
 use serde_json::json;
 
 use super::deployment::Deployment;
@@ -22,15 +21,10 @@ pub(crate) async fn retry(
 ) -> Result<Exit, CliError> {
     let (deployment, run) = Deployment::with_run(&args.at, &args.run).await?;
     let control = &deployment.control;
-    let failed = |e: PortError| CliError::failed("cannot read the runs", e);
     let (runs, work) = (&*control.runs, &control.work);
-    let mut retries = retries_of(runs, work, &run.id.original())
+    let retries = retries_of_upload(runs, work, &run.id)
         .await
-        .map_err(failed)?;
-    if retries.is_none() {
-        // The run of the upload was deleted, and this retry of it was not.
-        retries = retries_of(runs, work, &run.id).await.map_err(failed)?;
-    }
+        .map_err(|e| CliError::failed("cannot read the runs", e))?;
     let Some(Retries { latest, base, next }) = retries else {
         return Err(no_run(&args.at, &args.run));
     };

@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::SharedCredentialsProvider;
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::types::EncodingType;
 use aws_types::service_config::ServiceConfigKey;
@@ -59,6 +60,23 @@ impl S3Objects {
             client: Client::from_conf(config),
             credentials,
         }
+    }
+
+    /// A page of the objects under a prefix, after a key.
+    async fn listed(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        after: Option<&str>,
+    ) -> Result<ListObjectsV2Output> {
+        let request = self.client.list_objects_v2().bucket(bucket).prefix(prefix);
+        let request = request.set_start_after(after.map(str::to_owned));
+        // Keys may contain characters that XML cannot.
+        let page = request.encoding_type(EncodingType::Url).send().await;
+        page.map_err(failed(
+            "ListObjectsV2",
+            Location::new(bucket, prefix).to_string(),
+        ))
     }
 
     async fn write(&self, bucket: &str, key: &str, body: Body, put: &Put) -> Result<ObjectInfo> {
@@ -246,18 +264,7 @@ impl Objects for S3Objects {
     }
 
     async fn list(&self, bucket: &str, prefix: &str, after: Option<&str>) -> Result<Page> {
-        let at = Location::new(bucket, prefix);
-        let response = self
-            .client
-            .list_objects_v2()
-            .bucket(bucket)
-            .prefix(prefix)
-            .set_start_after(after.map(str::to_owned))
-            // Keys may contain characters that XML cannot.
-            .encoding_type(EncodingType::Url)
-            .send()
-            .await
-            .map_err(failed("ListObjectsV2", at.to_string()))?;
+        let response = self.listed(bucket, prefix, after).await?;
         let mut objects = Vec::new();
         for object in response.contents.unwrap_or_default() {
             let key = decoded(&object.key.unwrap_or_default());

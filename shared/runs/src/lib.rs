@@ -76,7 +76,7 @@ pub use paging::{all_jobs, all_runs, describe_jobs, open_runs, pages};
 pub use place::{JobRequest, Submission, SubmissionError, place_job};
 pub use rate::RateLimiter;
 pub use result_transition::ResultTransition;
-pub use retries::{Retries, retries_of, uploads_with_prefix};
+pub use retries::{Retries, retries_of, retries_of_upload, uploads_with_prefix};
 pub use retry::{Transient, retry_throttled, retry_transient};
 pub use scratch::{scratch_folder, scratch_folder_in};
 pub use stop::{Stopped, publish_stop, record_stop, request_stop, stop};

@@ -56,6 +56,22 @@ pub async fn retries_of(
     }))
 }
 
+/// Finds the retries of the upload of a run, which can be a retry itself. They are also found if the run
+/// of the upload was deleted and this retry of it was not.
+///
+/// # Errors
+/// A service failed.
+pub async fn retries_of_upload(
+    runs: &dyn Runs,
+    work: &WorkBucket,
+    run: &RunId,
+) -> Result<Option<Retries>, PortError> {
+    match retries_of(runs, work, &run.original()).await? {
+        None if run.retry_number().is_some() => retries_of(runs, work, run).await,
+        found => Ok(found),
+    }
+}
+
 /// Finds the runs of uploads whose id, or a retry's, starts with `prefix`. An id in full finds only its
 /// own run.
 ///

@@ -10,7 +10,7 @@ use rowmill_domain::message::{RetryRequest, RetryRows, RunMessage};
 use rowmill_domain::run::{StopReason, UploadSource};
 use rowmill_domain::{RunId, RunItem, keys};
 use rowmill_ports::{ErrorKind, ObjectInfo, Optional, Put, RunPatch};
-use rowmill_runs::{Stopped, Transition, retries_of, stop};
+use rowmill_runs::{Stopped, Transition, retries_of, retries_of_upload, stop};
 use rowmill_split::{NOTIFY_METADATA, SUBMITTER_METADATA};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -207,11 +207,7 @@ pub(crate) async fn retry(
     caller.require(Role::Operator)?;
     let run = find(&service, &caller, &run).await?;
     let (runs, work) = (&*service.runs, &service.work);
-    let mut retries = retries_of(runs, work, &run.id.original()).await?;
-    if retries.is_none() {
-        // The run of the upload was deleted, and this retry of it was not.
-        retries = retries_of(runs, work, &run.id).await?;
-    }
+    let retries = retries_of_upload(runs, work, &run.id).await?;
     let retries = retries.ok_or_else(|| unknown_run(&run.id))?;
     if !retries.latest.state.is_terminal() {
         return Err(Problem::conflict(format!(

@@ -5,6 +5,7 @@ use rowmill_domain::keys;
 use rowmill_domain::result_storage::{ResultState, ResultStorage};
 use rowmill_domain::storage::ArchiveClass;
 use rowmill_ports::{Archive, Location, Objects};
+use rowmill_retention::Retention;
 use rowmill_runs::ResultTransition;
 
 use crate::bench::{Bench, WORK};
@@ -12,6 +13,15 @@ use crate::bench::{Bench, WORK};
 const CLASS: ArchiveClass = ArchiveClass::FlexibleRetrieval;
 
 impl Bench {
+    /// Archives the result and requests it again.
+    async fn archived_and_requested(&self) -> Retention {
+        let stage = self.stage();
+        stage.archive(&self.run, CLASS, &self.cx()).await.unwrap();
+        let restored = stage.restore(&self.run, None, "ana", &self.cx()).await;
+        restored.unwrap();
+        stage
+    }
+
     /// Archives one object, as an invocation does that was suspended before it.
     async fn archive_late(&self) {
         let at = Location::new(WORK, keys::archived_rows(&self.run, 0));
@@ -74,12 +84,7 @@ async fn archiving_and_restoring_at_the_same_time_ends_readable() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_is_archived_after_the_restore_is_found_and_restored() {
     let bench = Bench::new().await;
-    let stage = bench.stage();
-    stage.archive(&bench.run, CLASS, &bench.cx()).await.unwrap();
-    stage
-        .restore(&bench.run, None, "ana", &bench.cx())
-        .await
-        .unwrap();
+    let stage = bench.archived_and_requested().await;
     bench.until_copied().await;
     bench.is_hot().await;
     bench.archive_late().await;
@@ -93,12 +98,7 @@ async fn an_object_that_is_archived_after_the_restore_is_found_and_restored() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_expires_before_it_is_copied_back_is_requested_again() {
     let bench = Bench::new().await;
-    let stage = bench.stage();
-    stage.archive(&bench.run, CLASS, &bench.cx()).await.unwrap();
-    stage
-        .restore(&bench.run, None, "ana", &bench.cx())
-        .await
-        .unwrap();
+    let stage = bench.archived_and_requested().await;
     bench.advance(TimeDelta::days(5));
     // The events arrive after the copies have expired.
     bench.deliver(&stage).await.unwrap();
@@ -111,12 +111,7 @@ async fn a_copy_that_expires_before_it_is_copied_back_is_requested_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn archiving_a_result_that_is_being_restored_changes_nothing() {
     let bench = Bench::new().await;
-    let stage = bench.stage();
-    stage.archive(&bench.run, CLASS, &bench.cx()).await.unwrap();
-    stage
-        .restore(&bench.run, None, "ana", &bench.cx())
-        .await
-        .unwrap();
+    let stage = bench.archived_and_requested().await;
     stage.archive(&bench.run, CLASS, &bench.cx()).await.unwrap();
     assert_eq!(bench.state().await, ResultState::Restoring);
     bench.until_copied().await;

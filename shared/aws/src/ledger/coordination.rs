@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use chrono::{DateTime, Utc};
 use rowmill_domain::RunId;
@@ -11,7 +10,9 @@ use rowmill_domain::limits::OUTCOME_BYTES;
 use rowmill_domain::run::Work;
 use rowmill_ports::{Asked, Claim, Coordination, ErrorKind, Holder, PortError, Result};
 
-use super::item::{EXPIRES, expiry, integer_of, key, number, text, text_of, unreadable};
+use super::item::{
+    EXPIRES, condition_failed, expiry, integer_of, key, number, text, text_of, unreadable,
+};
 use super::outcomes::{CHUNK, ROW};
 use super::{DynamoLedger, Item};
 use crate::error::failed;
@@ -66,12 +67,7 @@ impl Coordination for DynamoLedger {
             }
             Err(error) => error,
         };
-        let Some(UpdateItemError::ConditionalCheckFailedException(refused)) =
-            error.as_service_error()
-        else {
-            return Err(failed("UpdateItem", id.as_str())(error));
-        };
-        let item = refused.item.clone().unwrap_or_default();
+        let item = condition_failed(id.as_str(), error)?.unwrap_or_default();
         if item.contains_key("done") {
             return Ok(Claim::Done);
         }
@@ -200,10 +196,9 @@ impl Coordination for DynamoLedger {
                         next.saturating_sub(duration),
                     ));
                 }
-                Err(error) => match error.as_service_error() {
-                    Some(UpdateItemError::ConditionalCheckFailedException(_)) => {}
-                    _ => return Err(failed("UpdateItem", rate_key)(error)),
-                },
+                Err(error) => {
+                    condition_failed(rate_key, error)?;
+                }
             }
         }
         let message = format!("{PERMIT_ATTEMPTS} attempts conflicted with other callers");
@@ -247,13 +242,9 @@ impl Coordination for DynamoLedger {
         let Err(error) = taken else {
             return Ok(Asked::Yours);
         };
-        match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(refused)) => {
-                let answer = refused.item.as_ref().and_then(|i| text_of(i, "answer"));
-                Ok(answer.map_or(Asked::Awaited, |a| Asked::Known(a.to_owned())))
-            }
-            _ => Err(failed("UpdateItem", table)(error)),
-        }
+        let item = condition_failed(&table, error)?;
+        let answer = item.as_ref().and_then(|item| text_of(item, "answer"));
+        Ok(answer.map_or(Asked::Awaited, |a| Asked::Known(a.to_owned())))
     }
 
     async fn answer(

@@ -1,6 +1,9 @@
 //! Conversion between items and JSON. Each field of a run is an attribute, so that an update can
 //! change one field without the others.
 
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::AttributeValue;
 use chrono::{DateTime, Utc};
 use rowmill_domain::RunId;
@@ -9,6 +12,7 @@ use rowmill_ports::{ErrorKind, PortError};
 use serde_json::{Map, Number, Value};
 
 use super::Item;
+use crate::error::failed;
 
 /// The key attributes of `<stack>-runs`.
 pub(super) const KEY: [&str; 2] = ["pk", "sk"];
@@ -106,6 +110,19 @@ pub(super) fn text_of<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
 /// Returns an integer attribute of an item.
 pub(super) fn integer_of(item: &Item, name: &str) -> Option<i64> {
     item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+/// The item as it is, if an update was refused because its condition is false. `None`: there is no item,
+/// or the update did not ask for it.
+pub(super) fn condition_failed(
+    resource: &str,
+    error: SdkError<UpdateItemError, HttpResponse>,
+) -> Result<Option<Item>, PortError> {
+    let refused = error.as_service_error();
+    match refused {
+        Some(UpdateItemError::ConditionalCheckFailedException(refused)) => Ok(refused.item.clone()),
+        _ => Err(failed("UpdateItem", resource)(error)),
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
     AttributeValue, DeleteRequest, KeysAndAttributes, ReturnValuesOnConditionCheckFailure,
@@ -20,7 +19,7 @@ use rowmill_domain::{PipelineName, RunId};
 use rowmill_ports::reviews::{FILTER_BYTES, feedback_key, filter_key};
 use rowmill_ports::{ErrorKind, PortError, Result, Reviews};
 
-use super::item::{integer_of, number, text, text_of, unreadable};
+use super::item::{condition_failed, integer_of, number, text, text_of, unreadable};
 use super::outcomes::{IDLE_ROUNDS, PAUSES};
 use super::{DynamoLedger, Item};
 use crate::error::failed;
@@ -138,13 +137,9 @@ impl Reviews for DynamoLedger {
         let Err(error) = update.send().await else {
             return Ok(true);
         };
-        let Some(UpdateItemError::ConditionalCheckFailedException(refused)) =
-            error.as_service_error()
-        else {
-            return Err(failed("UpdateItem", run.as_str())(error));
-        };
+        let item = condition_failed(run.as_str(), error)?;
         // The SDK retries after a lost response. If the first attempt took effect, its event is there.
-        let events = refused.item.as_ref().and_then(|item| item.get("events"));
+        let events = item.as_ref().and_then(|item| item.get("events"));
         let events = events.and_then(|events| events.as_l().ok());
         let ours = events.and_then(|events| events.get(version as usize));
         Ok(ours.is_some_and(|event| event.as_s().is_ok_and(|event| *event == json)))
@@ -221,15 +216,8 @@ impl Reviews for DynamoLedger {
             .send()
             .await;
         let Err(error) = update else { return Ok(true) };
-        let Some(UpdateItemError::ConditionalCheckFailedException(refused)) =
-            error.as_service_error()
-        else {
-            return Err(failed("UpdateItem", run.as_str())(error));
-        };
-        let stored = refused
-            .item
-            .as_ref()
-            .and_then(|item| text_of(item, "undone"));
+        let item = condition_failed(run.as_str(), error)?;
+        let stored = item.as_ref().and_then(|item| text_of(item, "undone"));
         Ok(stored == Some(&undone))
     }
 

@@ -1,6 +1,7 @@
 //! Runs and jobs, one item each.
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::error::SdkError;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
@@ -15,8 +16,8 @@ use rowmill_ports::{ErrorKind, JobRecord, PortError, Result, RunPatch, Runs};
 use serde_json::Value;
 
 use super::item::{
-    EXPIRES, KEY, OPEN, RUNS, attribute, attributes, expiry, key, object, run_key, text, text_of,
-    unreadable,
+    EXPIRES, KEY, OPEN, RUNS, attribute, attributes, condition_failed, expiry, key, object,
+    run_key, text, text_of, unreadable,
 };
 use super::{DynamoLedger, Item};
 use crate::error::failed;
@@ -291,15 +292,7 @@ impl Runs for DynamoLedger {
             }
             return Ok(true);
         };
-        let Some(UpdateItemError::ConditionalCheckFailedException(refused)) =
-            error.as_service_error()
-        else {
-            return Err(failed("UpdateItem", id.as_str())(error));
-        };
-        let Some(item) = &refused.item else {
-            let (kind, message) = (ErrorKind::NotFound, "no such run");
-            return Err(PortError::new("UpdateItem", id.as_str(), kind, message));
-        };
+        let item = refused_run(id, error)?;
         // The SDK retries after a lost response. If the first attempt took effect, the item is
         // exactly as this call made it, down to `updated`.
         let ours =
@@ -344,15 +337,7 @@ impl Runs for DynamoLedger {
         let Err(error) = updated else {
             return Ok(true);
         };
-        let Some(UpdateItemError::ConditionalCheckFailedException(refused)) =
-            error.as_service_error()
-        else {
-            return Err(failed("UpdateItem", id.as_str())(error));
-        };
-        let Some(item) = &refused.item else {
-            let (kind, message) = (ErrorKind::NotFound, "no such run");
-            return Err(PortError::new("UpdateItem", id.as_str(), kind, message));
-        };
+        let item = refused_run(id, error)?;
         // As in `update_run`: the SDK retries after a lost response.
         Ok(item.get(STORAGE) == Some(&storage))
     }
@@ -432,13 +417,9 @@ impl DynamoLedger {
         let Err(error) = write.send().await else {
             return Ok(None);
         };
-        if let Some(UpdateItemError::ConditionalCheckFailedException(refused)) =
-            error.as_service_error()
-        {
-            let recorded = refused.item.as_ref().and_then(|item| text_of(item, "id"));
-            return Ok(Some(JobId(recorded.unwrap_or_default().to_owned())));
-        }
-        Err(failed("UpdateItem", id.as_str())(error))
+        let item = condition_failed(id.as_str(), error)?;
+        let recorded = item.as_ref().and_then(|item| text_of(item, "id"));
+        Ok(Some(JobId(recorded.unwrap_or_default().to_owned())))
     }
 
     /// Items of a partition in the order of their sort keys.
@@ -474,6 +455,18 @@ impl DynamoLedger {
             .expression_attribute_values(":prefix", text(JOB))
             .consistent_read(true)
     }
+}
+
+/// The run as it is, after a change of it that its state does not allow.
+fn refused_run(id: &RunId, error: SdkError<UpdateItemError, HttpResponse>) -> Result<Item> {
+    condition_failed(id.as_str(), error)?.ok_or_else(|| {
+        PortError::new(
+            "UpdateItem",
+            id.as_str(),
+            ErrorKind::NotFound,
+            "no such run",
+        )
+    })
 }
 
 /// For `map_err`: a run that could not be serialized.

@@ -1,7 +1,6 @@
 //! Submitters: an item for the tier of each, one for each of their runs, and one for each billing event.
 
 use async_trait::async_trait;
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use chrono::{DateTime, Utc};
 use rowmill_domain::limits::BILLING_EVENT_KEPT;
 use rowmill_domain::{RunId, Submitter};
@@ -9,7 +8,7 @@ use rowmill_ports::submitters::GivenTier;
 use rowmill_ports::{Result, Submitters};
 
 use super::DynamoLedger;
-use super::item::{EXPIRES, integer_of, key, number, text, text_of, unreadable};
+use super::item::{EXPIRES, condition_failed, integer_of, key, number, text, text_of, unreadable};
 use crate::error::failed;
 
 /// The sort key of the tier of a submitter.
@@ -77,10 +76,8 @@ impl Submitters for DynamoLedger {
             .send()
             .await;
         let Err(error) = given else { return Ok(true) };
-        match error.as_service_error() {
-            Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(false),
-            _ => Err(failed("UpdateItem", address)(error)),
-        }
+        condition_failed(address, error)?;
+        Ok(false)
     }
 
     async fn forget_tier(&self, submitter: &Submitter) -> Result<()> {

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::operation::head_object::HeadObjectOutput;
 use aws_sdk_s3::types::{
-    ChecksumAlgorithm, ChecksumMode, ChecksumType, EncodingType, GlacierJobParameters,
-    MetadataDirective, RestoreRequest, StorageClass,
+    ChecksumAlgorithm, ChecksumMode, ChecksumType, GlacierJobParameters, MetadataDirective,
+    RestoreRequest, StorageClass,
 };
 use rowmill_domain::limits::COPY_MAX;
 use rowmill_domain::storage::{ArchiveClass, RestoreSpeed};
@@ -121,17 +121,7 @@ impl S3Objects {
 #[async_trait]
 impl Archive for S3Objects {
     async fn stored(&self, bucket: &str, prefix: &str, after: Option<&str>) -> Result<ArchivePage> {
-        let at = Location::new(bucket, prefix);
-        let response = self
-            .client
-            .list_objects_v2()
-            .bucket(bucket)
-            .prefix(prefix)
-            .set_start_after(after.map(str::to_owned))
-            .encoding_type(EncodingType::Url)
-            .send()
-            .await
-            .map_err(failed("ListObjectsV2", at.to_string()))?;
+        let response = self.listed(bucket, prefix, after).await?;
         let objects: Vec<StoredObject> = response
             .contents
             .unwrap_or_default()
